@@ -1,0 +1,44 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+
+.PHONY: help demo test check format system bench cassettes lock clean
+help:            ## list the targets
+	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@echo "oktawatch: making $(VENV) and installing what pyproject.toml names (once, under a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed ($(PYTHON)): set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## a simulated Okta org, oktawatch on it, the first alerts on screen
+	@echo "oktawatch: running the demo (files in ./oktawatch-demo)"
+	@$(BIN)/oktawatch demo
+
+test: $(READY)   ## every test but those that need Debian packages
+	@echo "oktawatch: running the tests"
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(READY)  ## ruff, its formatter, mypy --strict, the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## let ruff format and mend what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock:            ## pin what a fresh install resolves to (constraints.txt)
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]' hatchling
+	@{ echo "# Pinned versions of everything that pyproject.toml's ranges resolve to; made by 'make lock'."; \
+	   .venv-lock/bin/python -m pip freeze --exclude oktawatch; } > constraints.txt
+	@rm -rf .venv-lock
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis oktawatch-demo

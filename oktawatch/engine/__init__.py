@@ -1,0 +1,1 @@
+"""One pipeline, page in, transaction out; and the ways to get pages."""

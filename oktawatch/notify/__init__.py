@@ -1,0 +1,1 @@
+"""Notifiers: what an alert says to people, and the channels that carry it."""

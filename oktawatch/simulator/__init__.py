@@ -1,0 +1,1 @@
+"""A simulated Okta org on loopback. Shares no code with the rooms that it tests."""
