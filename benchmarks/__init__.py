@@ -1,0 +1,1 @@
+"""Measurements: how fast oktawatch is against programs that do nothing else."""

@@ -1,0 +1,57 @@
+"""Text that strangers typed, made fit for a database.
+
+Okta's text columns hold whatever was typed into a form: U+0000, which Postgres refuses, lone
+surrogates, which sqlite3 refuses, and, in a body that only a tolerant parser reads, numbers that no
+JSON encoder writes. Everything that is stored goes through here first.
+"""
+
+import hashlib
+import math
+import re
+from typing import Any
+
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+_DECIMAL_BITS = 10_000  # about 3,000 digits
+_INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
+
+
+def clean_text(text: str) -> str:
+    """Replace U+0000 and lone surrogates by U+FFFD."""
+    return _UNFIT.sub(_REPLACEMENT, text)
+
+
+def clean_json(value: Any) -> Any:
+    """Give a copy of a JSON value that every encoder and both databases accept.
+
+    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text. Raises
+    RecursionError for a nesting that Python's stack can't hold.
+    """
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(key): clean_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean_json(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value in _INT64 else _digits(value)
+    return value
+
+
+def _digits(number: int) -> str:
+    # Python refuses to write integers of over 4,300 digits in decimal (a guard against quadratic time).
+    return str(number) if number.bit_length() <= _DECIMAL_BITS else hex(number)
+
+
+def shorten(text: str, limit: int = 512) -> str:
+    """Bound a text's length without making different texts equal.
+
+    What is longer than ``limit`` characters keeps its beginning and gets a hash of the whole, so that
+    a megabyte in a user name can neither fill an index nor pass for another user.
+    """
+    if len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{text[: limit - len(digest) - 1]}…{digest}"

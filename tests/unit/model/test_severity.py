@@ -1,0 +1,21 @@
+"""Severities are ordered and read by name."""
+
+import pytest
+
+from oktawatch.model.severity import Severity
+
+
+def test_severities_are_ordered() -> None:
+    """A worse severity compares greater."""
+    assert Severity.INFO < Severity.LOW < Severity.MEDIUM < Severity.HIGH < Severity.CRITICAL
+
+
+def test_a_severity_is_read_in_any_case() -> None:
+    """People write severities as they like."""
+    assert Severity.parse(" medium ") is Severity.MEDIUM
+
+
+def test_an_unknown_severity_is_refused_with_the_names() -> None:
+    """The error lists what would be right."""
+    with pytest.raises(ValueError, match="INFO, LOW, MEDIUM, HIGH, CRITICAL"):
+        Severity.parse("urgent")
