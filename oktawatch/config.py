@@ -1,0 +1,1 @@
+"""Settings: what an operator may say, and what is wrong with what was said."""
