@@ -1,0 +1,66 @@
+"""Sets of address ranges, for asking whether an address lies in one of them."""
+
+import csv
+from bisect import bisect_right
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Self
+
+
+class Networks:
+    """Address ranges of both families. Immutable; looks an address up in logarithmic time.
+
+    Holds the ranges merged and sorted: Apple publishes some 280,000 ranges of its relay.
+    """
+
+    def __init__(self, ranges: Iterable[IPv4Network | IPv6Network] = ()) -> None:
+        spans: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for network in ranges:
+            first = int(network.network_address)
+            spans[network.version].append((first, first + network.num_addresses - 1))
+        self._spans = {version: _merged(found) for version, found in spans.items()}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read one range a line: a CIDR, or a line of CSV that begins with one, as Apple publishes them.
+
+        Empty lines and lines that begin with ``#`` are skipped. Raises ValueError that names the line.
+        """
+        ranges = []
+        lines = text.splitlines()
+        for number, row in enumerate(csv.reader(lines), start=1):
+            cell = row[0].strip() if row else ""
+            if not cell or cell.startswith("#"):
+                continue
+            try:
+                ranges.append(ip_network(cell, strict=False))
+            except ValueError:
+                raise ValueError(f"line {number}: expected an address range such as 192.0.2.0/24") from None
+        return cls(ranges)
+
+    def __contains__(self, address: str | None) -> bool:
+        """Tell whether an address lies in one of the ranges; what is no address lies in none."""
+        if address is None:
+            return False
+        try:
+            wanted = ip_address(address)
+        except ValueError:
+            return False
+        firsts, lasts = self._spans[wanted.version]
+        at = bisect_right(firsts, int(wanted)) - 1
+        return at >= 0 and int(wanted) <= lasts[at]
+
+
+NO_NETWORKS = Networks()
+
+
+def _merged(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    firsts: list[int] = []
+    lasts: list[int] = []
+    for first, last in sorted(spans):
+        if lasts and first <= lasts[-1] + 1:
+            lasts[-1] = max(lasts[-1], last)
+        else:
+            firsts.append(first)
+            lasts.append(last)
+    return firsts, lasts

@@ -1,0 +1,150 @@
+"""The rule contract: what a detection is made of.
+
+A rule is a class, one file each in ``rules/``, with its metadata beside its code and its test cases
+in a YAML file of the same name. Class variables say what it *is*; dataclass fields are the numbers
+that the configuration may change, with their defaults. The vocabulary is the one that detection
+engineers know: match, title, severity, context, dedup key, dedup period, threshold.
+
+A rule is pure: it sees events through their safe accessors and does no I/O. What it gets wrong is
+contained here: an exception in ``matches`` is reported and stops neither the page nor other rules;
+one in title, severity or context never loses the match.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from oktawatch.model.event import Event
+from oktawatch.model.match import AlertDetails, Match
+from oktawatch.model.severity import Severity
+from oktawatch.model.text import shorten
+
+LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
+LONGEST_TITLE = 1_000
+
+OnError = Callable[["Rule", Event, Exception], None]
+"""Told of an exception that a rule raised while it looked at an event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """One detection. Subclass it, give it its metadata, say what matches."""
+
+    id: ClassVar[str]
+    name: ClassVar[str]
+    description: ClassVar[str]
+    runbook: ClassVar[str]
+    """What to do about an alert."""
+    false_positives: ClassVar[str]
+    mitre: ClassVar[tuple[str, ...]] = ()
+    """ATT&CK ids: ``TA0006:T1556``."""
+    references: ClassVar[tuple[str, ...]] = ()
+    event_types: ClassVar[tuple[str, ...]]
+    """The event types it needs; a trailing ``*`` stands for any ending."""
+    on_by_default: ClassVar[bool] = False
+    signal: ClassVar[bool] = False
+    """Its matches are recorded for other rules and never make an alert."""
+
+    severity: Severity
+    dedup_period: timedelta
+    """Matches of one dedup key within this time of the alert's anchor belong to one alert."""
+    threshold: int = 1
+    """How many matches make the alert visible."""
+
+    @abstractmethod
+    def matches(self, event: Event) -> bool:
+        """Tell whether an event of one of ``event_types`` is what the rule looks for."""
+
+    def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default looks at no event
+        """Say how bad this match is."""
+        return self.severity
+
+    def title(self, event: Event) -> str:
+        """Say in one line what happened."""
+        return f"{self.name}: {event.actor_alternate_id or event.actor_id or 'somebody'}"
+
+    def context(self, event: Event) -> dict[str, Any]:
+        """Gather what somebody needs who looks into the alert."""
+        return {"event": event.body()}
+
+    def dedup(self, event: Event) -> tuple[str | None, ...]:
+        """Name whose alert it is: matches that agree in all parts share one."""
+        return (event.actor_id or event.actor_alternate_id, event.client_ip)
+
+    def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
+        """Give the matches among a page's events, in the page's order."""
+        wanted = type_test(self.event_types)
+        for event in events:
+            try:
+                found = wanted(event.eventType) and self.matches(event)
+            except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
+                on_error(self, event, error)
+                continue
+            if found:
+                yield self.match(event.cleaned())
+
+    def match(self, event: Event) -> Match:
+        """Make the match of an event that the rule recognised."""
+        try:
+            severity = self.severity_of(event)
+        except Exception:  # noqa: BLE001 -- a match is never lost for its looks
+            severity = self.severity
+        return Match(
+            rule_id=self.id,
+            event_uuid=event.uuid,
+            published=event.published_at,
+            dedup_key=_dedup_key(self, event),
+            severity=severity,
+            details=lambda: _details(self, event),
+        )
+
+
+def type_test(patterns: tuple[str, ...]) -> Callable[[Any], bool]:
+    """Give a test for event types: whole names, and beginnings for patterns with a trailing ``*``."""
+    names = frozenset(name for name in patterns if not name.endswith("*"))
+    prefixes = tuple(name[:-1] for name in patterns if name.endswith("*"))
+    if not prefixes:
+        return lambda kind: isinstance(kind, str) and kind in names
+    return lambda kind: isinstance(kind, str) and (kind in names or kind.startswith(prefixes))
+
+
+def _dedup_key(rule: Rule, event: Event) -> str:
+    try:
+        parts = rule.dedup(event)
+    except Exception:  # noqa: BLE001 -- a match is never lost for its looks
+        parts = Rule.dedup(rule, event)
+    return json.dumps([shorten(part or "", LONGEST_KEY_PART) for part in parts], ensure_ascii=False)
+
+
+def _details(rule: Rule, event: Event) -> AlertDetails:
+    try:
+        title = rule.title(event)
+    except Exception:  # noqa: BLE001 -- a match is never lost for its looks
+        title = rule.name
+    try:
+        context = rule.context(event)
+    except Exception as error:  # noqa: BLE001 -- a match is never lost for its looks
+        context = {"_error": f"{type(error).__name__}: {error}"}
+    return AlertDetails(
+        title=shorten(_one_line(title), LONGEST_TITLE),
+        context=context,
+        actor_id=event.actor_id,
+        actor_alternate_id=event.actor_alternate_id,
+        actor_display_name=event.actor_display_name,
+        client_ip=event.client_ip,
+        country=event.country,
+        city=event.city,
+        as_number=event.as_number,
+        as_org=event.as_org,
+        isp=event.isp,
+        domain=event.domain,
+        outcome_result=event.outcome_result,
+        outcome_reason=event.outcome_reason,
+    )
+
+
+def _one_line(title: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in title)

@@ -1,0 +1,249 @@
+"""The law of grouping and telling, as properties."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.grouping import Grouping, GroupingPolicy, TellingKind
+from oktawatch.model.alert import Alert, AlertStatus
+from oktawatch.model.match import AlertDetails, Match, MatchKey
+from oktawatch.model.severity import Severity
+from tests.unit.detection.events import NOON
+
+PERIOD = timedelta(hours=6)
+RULE = "Example.Rule"
+DETAILS = AlertDetails(title="example", context={})
+
+
+def match(number: int, at: timedelta, *, key: str = "k", severity: Severity = Severity.MEDIUM) -> Match:
+    """Make the match of event ``number``, ``at`` after noon."""
+    return Match(
+        rule_id=RULE,
+        event_uuid=f"e-{number}",
+        published=NOON + at,
+        dedup_key=key,
+        severity=severity,
+        details=lambda: DETAILS,
+    )
+
+
+class Memory:
+    """A store in memory: what pages are grouped against, and what they leave behind."""
+
+    def __init__(self, *, threshold: int = 1) -> None:
+        self.policy = GroupingPolicy(PERIOD, threshold)
+        self.alerts: list[Alert] = []
+        self.recorded: dict[MatchKey, int | None] = {}
+        self.told: list[tuple[int | None, TellingKind, Severity]] = []
+
+    def page(self, matches: Sequence[Match], *, telling: bool = True) -> None:
+        """Group one page and keep what came of it."""
+        grouping = Grouping(
+            {RULE: self.policy}, recorded=dict(self.recorded), alerts=self.alerts, telling=telling
+        )
+        for one in matches:
+            grouping.take(one)
+        for alert in grouping.opened:
+            alert.id = len(self.alerts) + 1
+            self.alerts.append(alert)
+        self.recorded |= {new.key: alert.id for new, alert in grouping.new if alert}
+        self.told += [(telling.alert.id, telling.kind, telling.severity) for telling in grouping.tellings]
+
+    def rows(self) -> list[tuple[str, datetime, int, datetime, datetime, Severity, AlertStatus]]:
+        """Give the alerts as plain rows, in no order that depends on how they came about."""
+        return sorted(
+            (a.dedup_key, a.anchor, a.event_count, a.first_event_at, a.last_event_at, a.severity, a.status)
+            for a in self.alerts
+        )
+
+
+# Times on a coarse grid: equal times and exact borders of the period are where laws break.
+streams = st.lists(
+    st.tuples(st.integers(0, 60), st.sampled_from("ab"), st.sampled_from(Severity)), max_size=25
+).map(
+    lambda stream: [
+        match(number, timedelta(hours=1) * at, key=key, severity=severity)
+        for number, (at, key, severity) in enumerate(stream)
+    ]
+)
+
+
+@st.composite
+def cut_streams(draw: st.DrawFn) -> tuple[list[Match], list[list[Match]]]:
+    """Draw a stream, and the same stream cut into pages."""
+    stream = draw(streams)
+    cuts = sorted(draw(st.sets(st.integers(0, len(stream)), max_size=6)))
+    borders = [0, *cuts, len(stream)]
+    return stream, [stream[a:b] for a, b in itertools.pairwise(borders)]
+
+
+def anchors(times: Sequence[datetime]) -> list[datetime]:
+    """Give the anchors of plain anchored grouping, for times in order."""
+    found: list[datetime] = []
+    for moment in times:
+        if not found or moment >= found[-1] + PERIOD:
+            found.append(moment)
+    return found
+
+
+@given(streams)
+def test_every_match_is_in_exactly_one_alert(stream: list[Match]) -> None:
+    """The counts of the alerts add up to the matches, and each match has its alert."""
+    memory = Memory()
+    memory.page(stream)
+    assert sum(alert.event_count for alert in memory.alerts) == len(stream) == len(memory.recorded)
+    assert None not in memory.recorded.values()
+
+
+@given(streams)
+def test_input_in_order_gives_the_plain_anchored_grouping(stream: list[Match]) -> None:
+    """Sorted by time, each alert starts at the first match D or more after the last anchor."""
+    stream = sorted(stream, key=lambda one: one.published)
+    memory = Memory()
+    memory.page(stream)
+    for key in "ab":
+        times = [one.published for one in stream if one.dedup_key == key]
+        assert sorted(a.anchor for a in memory.alerts if a.dedup_key == key) == anchors(times)
+
+
+@given(streams)
+def test_any_order_gives_between_half_and_all_of_the_alerts_in_order(stream: list[Match]) -> None:
+    """Disorder can merge alerts, never multiply them."""
+    disordered, ordered = Memory(), Memory()
+    disordered.page(stream)
+    ordered.page(sorted(stream, key=lambda one: one.published))
+    assert len(ordered.alerts) <= 2 * len(disordered.alerts)
+    assert len(disordered.alerts) <= len(ordered.alerts)
+
+
+@given(cut_streams(), st.integers(1, 4))
+def test_any_cut_into_pages_gives_the_same_rows(
+    drawn: tuple[list[Match], list[list[Match]]], threshold: int
+) -> None:
+    """Where pages end is Okta's business and changes nothing."""
+    stream, pages = drawn
+    whole, cut = Memory(threshold=threshold), Memory(threshold=threshold)
+    whole.page(stream)
+    for page in pages:
+        cut.page(page)
+    assert cut.rows() == whole.rows()
+    assert cut.told == whole.told
+
+
+@given(cut_streams(), st.data())
+def test_reading_again_changes_nothing(
+    drawn: tuple[list[Match], list[list[Match]]], data: st.DataObject
+) -> None:
+    """A page that is read a second time finds its matches recorded."""
+    _, pages = drawn
+    memory = Memory()
+    for page in pages:
+        memory.page(page)
+    rows, told, recorded = memory.rows(), list(memory.told), dict(memory.recorded)
+    memory.page(data.draw(st.sampled_from([*pages, []])))
+    assert (memory.rows(), memory.told, memory.recorded) == (rows, told, recorded)
+
+
+@given(streams)
+def test_alerts_of_one_key_have_different_anchors(stream: list[Match]) -> None:
+    """Key and anchor name an alert, so that a notification's id can be made of them."""
+    memory = Memory()
+    memory.page(stream)
+    assert len({(a.dedup_key, a.anchor) for a in memory.alerts}) == len(memory.alerts)
+
+
+@given(streams, st.lists(st.booleans(), min_size=25, max_size=25))
+def test_what_a_silent_reader_recorded_is_told_when_a_telling_one_comes_by(
+    stream: list[Match], tells: list[bool]
+) -> None:
+    """After a telling reader read all, each alert has been told at its severity, and once at each."""
+    memory = Memory()
+    for one, telling in zip(stream, tells, strict=False):
+        memory.page([one], telling=telling)
+    memory.page(stream)
+    assert all(alert.told == alert.severity for alert in memory.alerts)
+    assert len(set(memory.told)) == len(memory.told)
+    for alert in memory.alerts:
+        kinds = [kind for alert_id, kind, _ in memory.told if alert_id == alert.id]
+        assert kinds == [TellingKind.OPENED, *[TellingKind.RAISED] * (len(kinds) - 1)]
+
+
+def test_a_silent_reader_tells_nothing() -> None:
+    """A backfill without --notify records and groups in silence."""
+    memory = Memory()
+    memory.page([match(1, timedelta())], telling=False)
+    assert memory.told == []
+    assert memory.alerts[0].told is None
+
+
+def test_a_match_just_inside_the_period_joins_and_one_at_its_end_does_not() -> None:
+    """5 h 59 min joins; 6 h opens; 6 h 01 min then joins the second."""
+    memory = Memory()
+    minutes = (0, 359, 360, 361)
+    memory.page([match(n, timedelta(minutes=at)) for n, at in enumerate(minutes)])
+    assert [alert.event_count for alert in memory.alerts] == [2, 2]
+
+
+def test_a_steady_trickle_opens_an_alert_each_period() -> None:
+    """The period is anchored at the first match, not sliding with the last."""
+    memory = Memory()
+    memory.page([match(n, timedelta(hours=3 * n)) for n in range(6)])
+    assert [alert.event_count for alert in memory.alerts] == [2, 2, 2]
+
+
+def test_a_late_match_joins_the_alert_after_it() -> None:
+    """first_event_at moves back, the anchor stays."""
+    memory = Memory()
+    memory.page([match(1, timedelta(hours=4)), match(2, timedelta())])
+    (alert,) = memory.alerts
+    assert (alert.anchor, alert.first_event_at) == (NOON + timedelta(hours=4), NOON)
+
+
+def test_a_match_after_the_closing_opens_another_alert_and_one_before_joins_quietly() -> None:
+    """Closing answers for what had happened by then, not for what comes."""
+    memory = Memory()
+    memory.page([match(1, timedelta(), severity=Severity.INFO)])
+    (alert,) = memory.alerts
+    alert.status, alert.closed_at = AlertStatus.CLOSED, NOON + timedelta(hours=2)
+    memory.page([match(2, timedelta(hours=1), severity=Severity.HIGH)])
+    assert (alert.event_count, alert.status, alert.severity) == (2, AlertStatus.CLOSED, Severity.HIGH)
+    assert len(memory.told) == 1
+    memory.page([match(3, timedelta(hours=3))])
+    assert len(memory.alerts) == 2
+
+
+def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
+    """The N-th match opens it and has it told."""
+    memory = Memory(threshold=3)
+    memory.page([match(1, timedelta()), match(2, timedelta())])
+    assert memory.alerts[0].status is AlertStatus.PENDING
+    assert memory.told == []
+    memory.page([match(3, timedelta())])
+    assert memory.alerts[0].status is AlertStatus.OPEN
+    assert memory.told == [(1, TellingKind.OPENED, Severity.MEDIUM)]
+
+
+def test_a_worse_match_raises_the_alert_and_is_told() -> None:
+    """An INFO relay sign-in must not hide a later MEDIUM one."""
+    memory = Memory()
+    memory.page([match(1, timedelta(), severity=Severity.INFO)])
+    memory.page(
+        [match(2, timedelta(), severity=Severity.MEDIUM), match(3, timedelta(), severity=Severity.LOW)]
+    )
+    assert memory.alerts[0].severity is Severity.MEDIUM
+    assert memory.told == [
+        (1, TellingKind.OPENED, Severity.INFO),
+        (1, TellingKind.RAISED, Severity.MEDIUM),
+    ]
+
+
+def test_a_signal_is_recorded_and_makes_no_alert() -> None:
+    """Signals are for other rules."""
+    grouping = Grouping({RULE: GroupingPolicy(PERIOD, 1, signal=True)}, recorded={}, alerts=[], telling=True)
+    grouping.take(match(1, timedelta()))
+    grouping.take(match(1, timedelta()))
+    assert [(new.event_uuid, alert) for new, alert in grouping.new] == [("e-1", None)]
+    assert (grouping.opened, grouping.tellings) == ([], [])
