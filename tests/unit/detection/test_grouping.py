@@ -219,10 +219,10 @@ def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
     """The N-th match opens it and has it told."""
     memory = Memory(threshold=3)
     memory.page([match(1, timedelta()), match(2, timedelta())])
-    assert memory.alerts[0].status is AlertStatus.PENDING
+    assert [alert.status for alert in memory.alerts] == [AlertStatus.PENDING]
     assert memory.told == []
     memory.page([match(3, timedelta())])
-    assert memory.alerts[0].status is AlertStatus.OPEN
+    assert [alert.status for alert in memory.alerts] == [AlertStatus.OPEN]
     assert memory.told == [(1, TellingKind.OPENED, Severity.MEDIUM)]
 
 
