@@ -1,0 +1,74 @@
+"""Okta's error answers: a status, a code and a sentence, in the body that every Okta API shares."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class OktaError(Exception):
+    """A request that the org refuses."""
+
+    status: int
+    code: str
+    summary: str
+    causes: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        """Return the JSON body (Okta: errorCode, errorSummary, errorLink, errorId, errorCauses)."""
+        return json.dumps(
+            {
+                "errorCode": self.code,
+                "errorSummary": self.summary,
+                "errorLink": self.code,
+                "errorId": "oae" + secrets.token_urlsafe(16),
+                "errorCauses": [{"errorSummary": cause} for cause in self.causes],
+            },
+        ).encode()
+
+
+def invalid(name: str, cause: str) -> OktaError:
+    """Return the refusal of a parameter's value."""
+    return OktaError(400, "E0000001", f"Api validation failed: {name}", (f"{name}: {cause}",))
+
+
+def invalid_filter(cause: str) -> OktaError:
+    """Return the refusal of a filter expression."""
+    return OktaError(400, "E0000031", f"Invalid search criteria. {cause}")
+
+
+def too_old(cause: str) -> OktaError:
+    """Return the refusal of a `since` that lies further back than Okta looks."""
+    return OktaError(400, "E0000053", f"Invalid since parameter. {cause}")
+
+
+def invalid_paging() -> OktaError:
+    """Return the refusal of an `after` that this API did not make."""
+    return OktaError(400, "E0000029", "Invalid paging request.")
+
+
+def invalid_token() -> OktaError:
+    """Return the refusal of credentials."""
+    return OktaError(401, "E0000011", "Invalid token provided")
+
+
+def not_found(path: str) -> OktaError:
+    """Return the answer for a path that this org does not have."""
+    return OktaError(404, "E0000007", f"Not found: Resource not found: {path} (Endpoint)")
+
+
+def not_allowed() -> OktaError:
+    """Return the answer for a method that the endpoint does not have."""
+    return OktaError(
+        405,
+        "E0000022",
+        "The endpoint does not support the provided HTTP method",
+        headers={"Allow": "GET"},
+    )
+
+
+def too_many_requests() -> OktaError:
+    """Return the answer for a request over the rate limit."""
+    return OktaError(429, "E0000047", "API call exceeded rate limit due to too many requests.")

@@ -1,0 +1,240 @@
+"""System Log events of people signing in, field by field as Okta writes them.
+
+`debugData` is the untidy part: its values are texts, some of them JSON in a string (`tunnels`,
+`logOnlySecurityData`), some of them Java's way to print a map (`risk`, `behaviors`).
+"""
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import ids, times
+from .people import City, Device, Network, Person
+
+_BEHAVIORS = ("New Geo-Location", "New Device", "New IP", "New State", "New Country", "Velocity", "New City")
+
+_MESSAGES = {
+    "user.session.start": ("User login to Okta", "core.user_auth.login_success"),
+    "user.session.end": ("User logout from Okta", "core.user_auth.logout_success"),
+    "user.authentication.auth_via_mfa": (
+        "Authentication of user via MFA",
+        "core.user.factor.attempt_success",
+    ),
+    "user.authentication.sso": ("User single sign on to app", "app.auth.sso"),
+    "policy.evaluate_sign_on": ("Evaluation of sign-on policy", None),
+}
+_URIS = {
+    "user.session.start": "/idp/idx/identify",
+    "user.session.end": "/login/signout",
+    "user.authentication.auth_via_mfa": "/idp/idx/challenge/answer",
+    "user.authentication.sso": "/app/example_app/sso/saml",
+    "policy.evaluate_sign_on": "/idp/idx/identify",
+}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody at a device, somewhere: what all events of one session share."""
+
+    login: str
+    """What was typed as the user name."""
+
+    person: Person | None
+    """None when nobody has that login: Okta's actor.id is then `unknown`."""
+
+    device: Device
+    city: City
+    network: Network
+    ip: str
+    session: str
+    risk: str = "LOW"
+    reasons: tuple[str, ...] = ()
+    new: frozenset[str] = frozenset()
+    """The behaviours that are POSITIVE, such as `New Device`."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing that happens in a visit."""
+
+    type: str
+    result: str = "SUCCESS"
+    reason: str | None = None
+    target: tuple[dict[str, Any], ...] = field(default=())
+
+
+def event(rng: random.Random, visit: Visit, deed: Deed, published: int) -> dict[str, Any]:
+    """Return the event of a deed, published at a time in milliseconds."""
+    request = ids.request_id(rng)
+    message, legacy = _MESSAGES[deed.type]
+    if deed.type == "user.session.start" and deed.result == "FAILURE":
+        legacy = "core.user_auth.login_failed"
+    where = _geography(visit.city)
+    return {
+        "actor": _actor(visit),
+        "client": {
+            "userAgent": {
+                "rawUserAgent": visit.device.user_agent,
+                "os": visit.device.os,
+                "browser": visit.device.browser,
+            },
+            "zone": "null",
+            "device": visit.device.kind,
+            "id": None,
+            "ipAddress": visit.ip,
+            "geographicalContext": where,
+        },
+        "device": None,
+        "authenticationContext": _authentication(visit, deed),
+        "displayMessage": message,
+        "eventType": deed.type,
+        "outcome": {"result": deed.result, "reason": deed.reason},
+        "published": times.to_text(published),
+        "securityContext": _security(visit),
+        "severity": "WARN" if deed.result in {"FAILURE", "DENY"} else "INFO",
+        "debugContext": {"debugData": _debug(visit, deed, request)},
+        "legacyEventType": legacy,
+        "transaction": {"type": "WEB", "id": request, "detail": {}},
+        "uuid": ids.event_uuid(published, rng.getrandbits(75)),
+        "version": "0",
+        "request": {
+            "ipChain": [
+                {
+                    "ip": visit.ip,
+                    "geographicalContext": where,
+                    "version": "V6" if ":" in visit.ip else "V4",
+                    "source": None,
+                    "ipDetails": _ip_details(visit.network),
+                }
+            ]
+        },
+        "target": list(deed.target) or None,
+    }
+
+
+def app(rng: random.Random, name: str) -> dict[str, Any]:
+    """Return an app as the target of a sign-on."""
+    return _target(ids.object_id(rng, "0oa"), "AppInstance", name, name)
+
+
+def factor(person: Person) -> dict[str, Any]:
+    """Return a person's authenticator as the target of a verification."""
+    return _target(person.factor_id, "AuthenticatorEnrollment", "unknown", "Okta Verify")
+
+
+def policy(rng: random.Random) -> dict[str, Any]:
+    """Return a sign-on policy as the target of its evaluation."""
+    return _target(ids.object_id(rng, "00p"), "PolicyEntity", "unknown", "Default Policy")
+
+
+def _target(target_id: str, kind: str, alternate_id: str, name: str) -> dict[str, Any]:
+    return {
+        "id": target_id,
+        "type": kind,
+        "alternateId": alternate_id,
+        "displayName": name,
+        "detailEntry": None,
+    }
+
+
+def _actor(visit: Visit) -> dict[str, Any]:
+    person = visit.person
+    return {
+        "id": person.id if person else "unknown",
+        "type": "User",
+        "alternateId": visit.login,
+        "displayName": person.name if person else "unknown",
+        "detailEntry": None,
+    }
+
+
+def _authentication(visit: Visit, deed: Deed) -> dict[str, Any]:
+    session = "unknown" if deed.result == "FAILURE" else visit.session
+    return {
+        "authenticationProvider": None,
+        "credentialProvider": "OKTA_CREDENTIAL_PROVIDER" if deed.type.endswith("mfa") else None,
+        "credentialType": "OTP" if deed.type.endswith("mfa") else None,
+        "issuer": None,
+        "interface": None,
+        "authenticationStep": 0,
+        "rootSessionId": session,
+        "externalSessionId": session,
+    }
+
+
+def _security(visit: Visit) -> dict[str, Any]:
+    network = visit.network
+    return {
+        "asNumber": network.as_number,
+        "asOrg": network.as_org,
+        "isp": network.isp,
+        "domain": network.domain,
+        "isProxy": network.exit is not None and network.exit.anonymous,
+        "ipDetails": _ip_details(network),
+        "risk": {"level": visit.risk, "reasons": list(visit.reasons), "detectionName": None},
+        "userBehaviors": [
+            {"id": f"behavior-{index}", "name": name, "result": _verdict(visit, name)}
+            for index, name in enumerate(_BEHAVIORS, start=1)
+        ],
+    }
+
+
+def _ip_details(network: Network) -> dict[str, Any]:
+    leaves = network.exit
+    return {
+        "asNumber": network.as_number,
+        "asOrg": network.as_org,
+        "isp": network.isp,
+        "domain": network.domain,
+        "ipServiceCategories": []
+        if leaves is None
+        else [{"isAnonymous": leaves.anonymous, "operator": leaves.operator, "type": leaves.type}],
+    }
+
+
+def _geography(city: City) -> dict[str, Any]:
+    return {
+        "city": city.name,
+        "state": city.state,
+        "country": city.country,
+        "postalCode": city.postal_code,
+        "geolocation": {"lat": city.lat, "lon": city.lon},
+    }
+
+
+def _debug(visit: Visit, deed: Deed, request: str) -> dict[str, str]:
+    behaviors = {name: _verdict(visit, name) for name in _BEHAVIORS}
+    risk = {"reasons": ", ".join(visit.reasons)} if visit.reasons else {}
+    risk["level"] = visit.risk
+    data = {
+        "requestId": request,
+        "dtHash": visit.device.token_hash,
+        "risk": _java(risk),
+        "behaviors": _java(behaviors),
+        "requestUri": _URIS[deed.type],
+        "url": _URIS[deed.type] + "?",
+        "threatSuspected": "true" if visit.risk == "HIGH" else "false",
+    }
+    if deed.type in {"user.session.start", "policy.evaluate_sign_on"}:
+        data["logOnlySecurityData"] = _json({"risk": risk, "behaviors": behaviors})
+    if visit.network.exit is not None:
+        leaves = visit.network.exit
+        data["tunnels"] = _json(
+            [{"anonymous": leaves.anonymous, "operator": leaves.operator, "type": leaves.type}]
+        )
+        if leaves.type == "Tor":
+            data["proxyType"] = "tor"
+    return data
+
+
+def _verdict(visit: Visit, behavior: str) -> str:
+    return "POSITIVE" if behavior in visit.new else "NEGATIVE"
+
+
+def _java(values: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{key}={value}" for key, value in values.items()) + "}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,79 @@
+"""A plain client of the System Log, for looking at a simulated org from outside."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+TOKEN = "00simulated-token"
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> datetime:
+        """Return the time at which the clock stands."""
+        return self.time
+
+
+class Answer:
+    """A status, headers, a body; `url` is the request's, as it was sent."""
+
+    def __init__(self, status: int, url: str, headers: CIMultiDictProxy[str], body: bytes) -> None:
+        self.status = status
+        self.url = url
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON reads it."""
+        return json.loads(self.body)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the events, as `event` below writes them."""
+        return [found["number"] for found in self.json]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The URLs of the Link header lines, by their rel."""
+        found = (re.fullmatch(r'<([^<>]+)>; rel="(\w+)"', line) for line in self.headers.getall("Link", []))
+        return {match[2]: match[1] for match in found if match}
+
+
+class Client:
+    """Asks one org, and follows its links as they are written."""
+
+    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+        self.base = base
+        self._session = session
+
+    async def get(self, url: str, **headers: str) -> Answer:
+        """Ask for a path, or for a URL exactly as it is written."""
+        target = url if url.startswith("http") else self.base + url
+        async with self._session.get(URL(target, encoded=True), headers=headers) as response:
+            return Answer(response.status, target, response.headers, await response.read())
+
+    async def logs(self, **params: str) -> Answer:
+        """Ask the System Log with these parameters."""
+        return await self.get(str(URL(self.base + "/api/v1/logs").with_query(params)))
+
+
+def event(number: int, published: datetime = NOW, **fields: Any) -> dict[str, Any]:
+    """Return the smallest event that can be told from others."""
+    text = published.strftime("%Y-%m-%dT%H:%M:%S.") + f"{published.microsecond // 1000:03d}Z"
+    return {
+        "uuid": f"u-{number}",
+        "number": number,
+        "eventType": "user.session.start",
+        "published": text,
+    } | fields
