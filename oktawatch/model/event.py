@@ -12,13 +12,13 @@ for ``body()``: for the context of the few events that match, and for a rule tha
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
 
-import json
 from datetime import datetime
 from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
 
+from oktawatch.model.lenient import parse_json
 from oktawatch.model.privacy import REDACTED, means_nothing, must_hide, redact_body
 from oktawatch.model.text import clean_json, clean_text, shorten
 from oktawatch.model.timestamps import canonical, from_text
@@ -140,15 +140,14 @@ class Event(Struct, gc=False):
     def from_body(cls, body: dict[str, Any]) -> Self:
         """Make an event of a whole JSON object, cleaned and with what must be hidden hidden.
 
-        Raises UnusableEventError when it has no usable uuid or published, RecursionError when it is
-        nested too deeply.
+        Raises UnusableEventError when it has no usable uuid or published.
         """
         body = redact_body(clean_json(body))
         event = msgspec.convert(body, cls)
         event.accept(msgspec.json.encode(body))
         return event
 
-    def accept(self, raw: bytes | memoryview) -> None:
+    def accept(self, raw: bytes | msgspec.Raw) -> None:
         """Check what makes the event rememberable, hide what must be hidden, keep its own JSON.
 
         Raises UnusableEventError with the reason when uuid or published can't be used.
@@ -165,7 +164,7 @@ class Event(Struct, gc=False):
         self.raw = raw
         actor = self.actor
         if isinstance(actor, Actor) and means_nothing(actor.id) and must_hide(actor.alternateId):
-            if actor.displayName == actor.alternateId:
+            if actor.displayName == actor.alternateId and not means_nothing(actor.displayName):
                 actor.displayName = REDACTED
             actor.alternateId = REDACTED
 
@@ -174,9 +173,9 @@ class Event(Struct, gc=False):
         raw = bytes(self.raw)
         try:
             body = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # A field that the narrow decoding skipped is broken: invalid UTF-8, a number out of range.
-            body = json.loads(raw.decode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError):
+            # A field that the narrow decoding skipped is odd: invalid UTF-8, 1e400, absurd nesting.
+            body = parse_json(raw)
         cleaned: dict[str, Any] = redact_body(clean_json(body))
         return cleaned
 

@@ -10,9 +10,10 @@ import math
 import re
 from typing import Any
 
+from oktawatch.model.lenient import DEEPEST
+
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
-_DECIMAL_BITS = 10_000  # about 3,000 digits
 _INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
 
 
@@ -21,18 +22,18 @@ def clean_text(text: str) -> str:
     return _UNFIT.sub(_REPLACEMENT, text)
 
 
-def clean_json(value: Any) -> Any:
+def clean_json(value: Any, levels: int = DEEPEST) -> Any:
     """Give a copy of a JSON value that every encoder and both databases accept.
 
-    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text. Raises
-    RecursionError for a nesting that Python's stack can't hold.
+    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text; a list or object
+    nested deeper than ``levels`` becomes None.
     """
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
-        return {clean_text(key): clean_json(item) for key, item in value.items()}
+        return {clean_text(k): clean_json(v, levels - 1) for k, v in value.items()} if levels else None
     if isinstance(value, list):
-        return [clean_json(item) for item in value]
+        return [clean_json(item, levels - 1) for item in value] if levels else None
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -41,8 +42,11 @@ def clean_json(value: Any) -> Any:
 
 
 def _digits(number: int) -> str:
-    # Python refuses to write integers of over 4,300 digits in decimal (a guard against quadratic time).
-    return str(number) if number.bit_length() <= _DECIMAL_BITS else hex(number)
+    try:
+        return str(number)
+    except ValueError:
+        # Python refuses to write very long integers in decimal: a guard against quadratic time.
+        return hex(number)
 
 
 def shorten(text: str, limit: int = 512) -> str:

@@ -20,7 +20,7 @@ def utc_now() -> datetime:
 
 def to_text(moment: datetime) -> str:
     """Write a point in time canonically; what lies below a millisecond is cut off."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:

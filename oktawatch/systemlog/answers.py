@@ -1,0 +1,153 @@
+"""From an answer that is no page to the error that says what to do about it.
+
+The status decides first, then Okta's code; a body may be anything.
+Okta: https://developer.okta.com/docs/reference/error-codes/
+"""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.errors import (
+    BrokenTransferError,
+    PermissionMissingError,
+    RateLimitedError,
+    RequestRefusedError,
+    SystemLogError,
+    TokenRefusedError,
+    UnavailableError,
+    WrongHostError,
+    quoted,
+)
+
+_LONGEST_NAME = 60  # of what should be a code or an id
+
+_ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
+    HTTPStatus.BAD_REQUEST: (
+        RequestRefusedError,
+        "Okta refuses the request",
+        "check the detections' filter and the time asked for",
+    ),
+    HTTPStatus.UNAUTHORIZED: (
+        TokenRefusedError,
+        "Okta refuses the token",
+        "make a new one in the Admin Console under Security > API > Tokens and put it where the org's token is read from",
+    ),
+    HTTPStatus.FORBIDDEN: (
+        PermissionMissingError,
+        "the token may not read the System Log",
+        "give its owner an admin role that may, such as Report Administrator or Read-Only Administrator",
+    ),
+    HTTPStatus.NOT_FOUND: (
+        WrongHostError,
+        "there is no System Log at this address",
+        "check the org's url: it is that of the org itself, without -admin and without a path",
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        RateLimitedError,
+        "Okta's rate limit stays used up",
+        "see which other tools share it; reading goes on by itself",
+    ),
+}
+_OUTAGE = (
+    UnavailableError,
+    "Okta has a fault or is being serviced",
+    "reading is tried again; see status.okta.com if it lasts",
+)
+_DIVERTED = (
+    BrokenTransferError,
+    "the answer is not the System Log's",
+    "check the org's url, and that no portal or proxy stands in between",
+)
+_ODD_REQUEST = (
+    RequestRefusedError,
+    "Okta refuses the request",
+    "check the org's url and the detections' filter",
+)
+
+
+def refusal(org: OrgAccess, status: int, headers: Mapping[str, str], body: str) -> SystemLogError:
+    """Make the error for an answer whose status is not 200."""
+    kind, what, mend = _ADVICE.get(status) or _by_class(status)
+    given, summary = _okta_error(body)
+    code = quoted(given, hide=org.token, limit=_LONGEST_NAME) or None
+    said = quoted(summary or headers.get("Location", ""), hide=org.token)
+    facts = [where(org), f"HTTP {status}", *([code] if code else []), *([f'"{said}"'] if said else [])]
+    return kind(
+        f"{what} ({', '.join(facts)}): {mend}",
+        status=status,
+        error_code=code,
+        request_id=_request_id(org, headers),
+    )
+
+
+def _by_class(status: int) -> tuple[type[SystemLogError], str, str]:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return _OUTAGE
+    return _ODD_REQUEST if status >= HTTPStatus.BAD_REQUEST else _DIVERTED
+
+
+def _okta_error(body: str) -> tuple[str, str]:
+    """Give Okta's errorCode and what it says, as far as the body holds them."""
+    try:
+        error: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(error, dict):
+        return "", ""
+    causes = error.get("errorCauses")
+    said = [
+        error,
+        *(cause for cause in (causes if isinstance(causes, list) else []) if isinstance(cause, dict)),
+    ]
+    summaries = [text for one in said[:2] if isinstance(text := one.get("errorSummary"), str) and text]
+    code = error.get("errorCode")
+    return code if isinstance(code, str) else "", ": ".join(summaries)
+
+
+def unreadable(org: OrgAccess, headers: Mapping[str, str], reason: Exception) -> SystemLogError:
+    """Make the error for an answer with status 200 that is no page."""
+    kind = quoted(headers.get("Content-Type", "no content type"), hide=org.token, limit=_LONGEST_NAME)
+    said = quoted(str(reason), hide=org.token)
+    return BrokenTransferError(
+        f"the answer is no page of the System Log ({where(org)}, {kind}, {said}): "
+        "check the org's url, and that no portal or proxy stands in between",
+        status=HTTPStatus.OK,
+        request_id=_request_id(org, headers),
+    )
+
+
+def failure(org: OrgAccess, error: Exception, timeout: float) -> SystemLogError:
+    """Make the error for a request without a whole answer."""
+    if isinstance(error, TimeoutError):
+        return UnavailableError(
+            f"no answer within {timeout:g} s ({where(org)}): "
+            "reading is tried again; check the network if it lasts, or set a smaller page_size"
+        )
+    said = quoted(str(error) or type(error).__name__, hide=org.token)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return UnavailableError(
+            f"the connection is not trusted ({where(org)}, {said}): "
+            "check the org's url, and set ca_file if a proxy with a certificate of its own stands in between"
+        )
+    if isinstance(error, OSError | aiohttp.ClientConnectionError) and not isinstance(error, ValueError):
+        return UnavailableError(
+            f"the org can't be reached ({where(org)}, {said}): check the org's url, the network and the name service"
+        )
+    return BrokenTransferError(
+        f"the answer came broken ({where(org)}, {said}): reading is tried again; "
+        "see what stands between here and Okta if it lasts"
+    )
+
+
+def where(org: OrgAccess) -> str:
+    """Name an org for a message."""
+    return f"{org.name}, {org.url}"
+
+
+def _request_id(org: OrgAccess, headers: Mapping[str, str]) -> str | None:
+    return quoted(headers.get("X-Okta-Request-Id", ""), hide=org.token, limit=_LONGEST_NAME) or None

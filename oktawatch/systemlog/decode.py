@@ -1,0 +1,81 @@
+"""A page's body, made into events: narrow, tolerant, once.
+
+Two ways lead through here. The fast one decodes the whole body at once into ``Event`` structs, and once
+more into the slices of it that belong to them. A strict parser refuses a body whole for one odd
+character that a stranger typed, so whatever it refuses takes the slow way, element by element, which
+loses nothing of the others. What no event can be made of is handed back with its bytes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from oktawatch.model.event import Event, NotAnObject, UnusableEventError
+from oktawatch.model.lenient import cut_list, parse_json
+from oktawatch.model.rejected import RejectedEvent
+
+NOT_AN_OBJECT = "not a JSON object"
+
+_decode_events = msgspec.json.Decoder(list[Event | NotAnObject]).decode
+_decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_event = msgspec.json.Decoder(Event | NotAnObject).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a body held."""
+
+    events: list[Event]
+    """In Okta's order, one uuid once: the first of a page wins."""
+    rejected: list[RejectedEvent]
+    count: int
+    """Elements of the list, usable or not."""
+
+
+def decode(body: bytes) -> Decoded:
+    """Make events of a body; raise ValueError when it is no JSON list at all."""
+    try:
+        found: list[Any] = _decode_events(body)
+        slices: list[msgspec.Raw] = _decode_slices(body)
+    except (ValueError, RecursionError):
+        elements = cut_list(body)
+        return _collect((_decode_leniently(element), element) for element in elements)
+    return _collect(zip(found, slices, strict=True))
+
+
+def _decode_leniently(element: bytes) -> Any:
+    """Make what can be made of one element: an Event, an object no event can be made of, or another value."""
+    try:
+        return _decode_event(element)
+    except (ValueError, RecursionError):
+        return parse_json(element)
+
+
+def _collect(elements: Iterable[tuple[Any, bytes | msgspec.Raw]]) -> Decoded:
+    events: list[Event] = []
+    rejected: list[RejectedEvent] = []
+    seen: set[str] = set()
+    count = 0
+    for value, raw in elements:
+        count += 1
+        try:
+            event = _event(value, raw)
+        except UnusableEventError as error:
+            rejected.append(RejectedEvent(str(error), bytes(raw)))
+            continue
+        uuid = event.uuid
+        if uuid not in seen:
+            seen.add(uuid)
+            events.append(event)
+    return Decoded(events, rejected, count)
+
+
+def _event(value: Any, raw: bytes | msgspec.Raw) -> Event:
+    if isinstance(value, Event):
+        value.accept(raw)
+        return value
+    if isinstance(value, dict):
+        return Event.from_body(value)
+    raise UnusableEventError(NOT_AN_OBJECT)

@@ -1,0 +1,72 @@
+"""The ``Link`` header: where the next page is.
+
+Okta sends two header lines, ``self`` and ``next``; a proxy may join them with a comma, and URLs hold
+commas themselves. So a value is read by its grammar (RFC 8288), not split.
+
+A token must never follow a link to another host, and a cursor is stored for months. So a link's origin
+is checked against the org's, and only its path and query are kept, exactly as Okta wrote them.
+"""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from oktawatch.systemlog.queries import LOGS_PATH
+
+_PARAMETER = re.compile(
+    r"""\s*+;\s*+(?P<name>[\w!#$&+.^`|~*-]++)\s*+(?:=\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<bare>[^\s",;]*+)))?""",
+    re.ASCII,
+).match
+_TARGET = re.compile(r"[\s,]*+<(?P<target>[^<>]*+)>").match
+_REST = re.compile(r"[\s,]*+").fullmatch
+_URL = re.compile(
+    r"(?P<origin>[A-Za-z][A-Za-z0-9+.-]*+://[^/?#\\]++)?(?P<path>/[^?#]*+)(?P<query>\?[^#]*+)?(?:#.*)?"
+)
+_PRINTABLE = re.compile(r"[!-~]+").fullmatch  # what may stand in a request line
+_PORTS = {"http": 80, "https": 443}
+
+
+def next_query(values: Iterable[str], url: str) -> str | None:
+    """Give the path and query of the ``rel="next"`` link among the header's values, None without one.
+
+    ``url`` is the org's. Raises ValueError for a header that can't be read (taking it for the end would
+    read the same page for ever) and for a link that leads out of the org's System Log.
+    """
+    for value in values:
+        for target, relations in _links(value):
+            if "next" in relations:
+                return _query_of(target, url)
+    return None
+
+
+def _links(value: str) -> Iterable[tuple[str, list[str]]]:
+    position = 0
+    while not _REST(value, position):
+        found = _TARGET(value, position)
+        if found is None:
+            raise ValueError("a Link header that can't be read")
+        position = found.end()
+        relations: list[str] | None = None
+        while parameter := _PARAMETER(value, position):
+            position = parameter.end()
+            if relations is None and parameter["name"].lower() == "rel":
+                relations = (parameter["quoted"] or parameter["bare"] or "").lower().split()
+        yield found["target"], relations or []
+
+
+def _query_of(target: str, url: str) -> str:
+    parts = _URL.fullmatch(target) if _PRINTABLE(target) else None
+    if parts is None or (parts["origin"] and _origin(parts["origin"]) != _origin(url)):
+        raise ValueError("a next link to another host")
+    if parts["path"] != LOGS_PATH or not parts["query"]:
+        raise ValueError("a next link to something else than the System Log")
+    return f"{parts['path']}{parts['query']}"
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return (
+        parts.scheme.lower(),
+        (parts.hostname or "").lower(),
+        parts.port or _PORTS.get(parts.scheme.lower()),
+    )

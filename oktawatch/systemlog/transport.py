@@ -1,0 +1,134 @@
+"""The Okta SDK's request executor, with an HTTP client of our own underneath.
+
+The SDK's part is authentication and the request; ours is what goes over the wire and what comes back.
+Its own HTTP client would follow redirects with the token, read the proxy from the environment, rewrite
+the cursor's URL and parse every page twice, so ``HttpClient`` replaces it (Okta documents that class as
+the place for it). A page's bytes pass the executor inside a ``PageBody``: a text that is trivial JSON to
+the SDK and carries the bytes as an attribute.
+
+Errors are returned as the SDK's client returns them, not raised: an exception raised here would drag
+along frames whose locals hold the Authorization header.
+"""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import yarl
+from isal import isal_zlib
+from okta.cache.no_op_cache import NoOpCache
+from okta.constants import LOGGER_NAME
+from okta.http_client import HTTPClient
+from okta.request_executor import RequestExecutor
+
+from oktawatch import __version__
+from oktawatch.systemlog.access import OrgAccess
+
+USER_AGENT = f"oktawatch/{__version__}"
+LARGEST_BODY = 128 * 1024 * 1024
+"""Bytes of a page, inflated; Okta's own pages have two or three megabytes."""
+LARGEST_ERROR = 64 * 1024
+
+_CONNECTIONS = 256  # one request in flight an org, so this many orgs never wait for each other
+_KEPT_ALIVE = 75.0  # seconds: longer than the interval between two polls
+
+# It writes Authorization headers at DEBUG and tracebacks at ERROR.
+logging.getLogger(LOGGER_NAME).disabled = True
+
+aiohttp.set_zlib_backend(isal_zlib)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Open connections that any number of orgs can share; to be closed by who opened it.
+
+    Cookies are not kept and the environment is not read (proxies and ``.netrc`` among it).
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT_ALIVE),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+
+
+class PageBody(str):
+    """An empty list to the SDK; the bytes of a page to us."""
+
+    __slots__ = ("content",)
+    content: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> "PageBody":
+        """Wrap the bytes of a page."""
+        body = cls("[]")
+        body.content = content
+        return body
+
+
+class TooLargeError(Exception):
+    """A body that is larger than any page."""
+
+
+class HttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no types
+    """Sends what the executor made, and reads the answer once."""
+
+    def _setup_proxy(self, proxy: str | None) -> str | None:
+        # The SDK's own would look into HTTP_PROXY and HTTPS_PROXY when it is given none.
+        return proxy
+
+    async def send_request(
+        self, request: dict[str, Any]
+    ) -> tuple[None, aiohttp.ClientResponse | None, str | None, Exception | None]:
+        """Send a GET; give the answer and its body, or the error instead."""
+        try:
+            async with self._session.request(
+                request["method"],
+                yarl.URL(request["url"], encoded=True),
+                headers=request["headers"],
+                timeout=self._timeout,
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as response:
+                return None, response, await _read(response), None
+        except Exception as error:  # noqa: BLE001  no list covers what a hostile answer can break in a parser
+            return None, None, None, error
+
+
+async def _read(response: aiohttp.ClientResponse) -> str:
+    """Read a body whole, up to its bound; of an error, only its beginning."""
+    good = response.status == HTTPStatus.OK
+    bound = LARGEST_BODY if good else LARGEST_ERROR
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > bound:
+            response.close()
+            break
+    if not good:
+        return b"".join(chunks)[:bound].decode("utf-8", "replace")
+    if size > bound:
+        raise TooLargeError(f"more than {bound} bytes")
+    return PageBody.of(b"".join(chunks))
+
+
+def make_executor(org: OrgAccess, session: aiohttp.ClientSession, *, timeout: float) -> RequestExecutor:
+    """Make the SDK's executor for one org: no retries, no cache, nothing read from the environment."""
+    executor = RequestExecutor(
+        {
+            "client": {
+                "orgUrl": org.url,
+                "authorizationMode": "SSWS",
+                "token": org.token,
+                "requestTimeout": timeout,
+                "rateLimit": {"maxRetries": 0},
+                "proxy": None,
+            }
+        },
+        NoOpCache(),
+        HttpClient,
+    )
+    executor.set_custom_headers({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
+    executor.set_session(session)
+    return executor
