@@ -91,7 +91,7 @@ class Grouping:
     @property
     def changed(self) -> list[Alert]:
         """Stored alerts to store again."""
-        return [alert for alert in self._changed.values() if alert.id is not None]
+        return list(self._changed.values())
 
     def take(self, match: Match) -> None:
         """Take the next match of the stream."""
@@ -120,7 +120,7 @@ class Grouping:
         alert.severity = max(alert.severity, match.severity)
         if alert.status is AlertStatus.PENDING and alert.event_count >= policy.threshold:
             alert.status = AlertStatus.OPEN
-        self._changed[id(alert)] = alert
+        self._note_change(alert)
         return alert
 
     def _tell(self, alert: Alert) -> None:
@@ -128,8 +128,12 @@ class Grouping:
             return
         kind = TellingKind.OPENED if alert.told is None else TellingKind.RAISED
         alert.told = alert.severity
-        self._changed[id(alert)] = alert
+        self._note_change(alert)
         self.tellings.append(Telling(alert, kind, alert.severity))
+
+    def _note_change(self, alert: Alert) -> None:
+        if alert.id is not None:
+            self._changed[alert.id] = alert
 
 
 def _joinable(alerts: list[Alert], match: Match, period: timedelta) -> Alert | None:

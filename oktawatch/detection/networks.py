@@ -1,6 +1,5 @@
 """Sets of address ranges, for asking whether an address lies in one of them."""
 
-import csv
 from bisect import bisect_right
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -19,6 +18,7 @@ class Networks:
             first = int(network.network_address)
             spans[network.version].append((first, first + network.num_addresses - 1))
         self._spans = {version: _merged(found) for version, found in spans.items()}
+        self.empty = not any(spans.values())
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -27,9 +27,8 @@ class Networks:
         Empty lines and lines that begin with ``#`` are skipped. Raises ValueError that names the line.
         """
         ranges = []
-        lines = text.splitlines()
-        for number, row in enumerate(csv.reader(lines), start=1):
-            cell = row[0].strip() if row else ""
+        for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+            cell = line.partition(",")[0].strip(' "\t')
             if not cell or cell.startswith("#"):
                 continue
             try:
@@ -40,7 +39,7 @@ class Networks:
 
     def __contains__(self, address: str | None) -> bool:
         """Tell whether an address lies in one of the ranges; what is no address lies in none."""
-        if address is None:
+        if address is None or self.empty:
             return False
         try:
             wanted = ip_address(address)
@@ -49,9 +48,6 @@ class Networks:
         firsts, lasts = self._spans[wanted.version]
         at = bisect_right(firsts, int(wanted)) - 1
         return at >= 0 and int(wanted) <= lasts[at]
-
-
-NO_NETWORKS = Networks()
 
 
 def _merged(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
@@ -64,3 +60,6 @@ def _merged(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
             firsts.append(first)
             lasts.append(last)
     return firsts, lasts
+
+
+NO_NETWORKS = Networks()

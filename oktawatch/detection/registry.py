@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 BUILT_IN: tuple[type[Rule], ...] = (AnonymizingVpnLogin,)
 
+LONGEST_PERIOD = timedelta(days=400)
+"""Okta keeps events for 90 days; what is longer is a slip, and near the calendar's end an overflow."""
+
 ReadFile = Callable[[str], str]
 """Gives the text of a file that the configuration names; raises OSError."""
 
@@ -55,16 +58,17 @@ class RuleSet:
 
         With no rule at all it is one that brings nothing.
         """
-        patterns = sorted({pattern for rule in self.rules for pattern in rule.event_types})
-        prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
-        return (
-            " or ".join(
-                f'eventType sw "{pattern[:-1]}"' if pattern.endswith("*") else f'eventType eq "{pattern}"'
-                for pattern in patterns
-                if pattern.endswith("*") or not pattern.startswith(prefixes or ("\0",))
-            )
-            or 'eventType eq ""'
-        )
+        patterns = {pattern for rule in self.rules for pattern in rule.event_types}
+        terms = []
+        covered: tuple[str, ...] = ()
+        # A prefix comes before whatever it covers.
+        for name, whole in sorted(
+            (pattern.removesuffix("*"), not pattern.endswith("*")) for pattern in patterns
+        ):
+            if not name.startswith(covered):
+                covered += () if whole else (name,)
+                terms.append(f'eventType {"eq" if whole else "sw"} "{name}"')
+        return " or ".join(terms) or 'eventType eq ""'
 
 
 def build_rules(
@@ -114,11 +118,18 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
         case Severity():
             return Severity.parse(_typed(value, str, "a severity such as MEDIUM"))
         case timedelta():
-            return _positive(parse_duration(_typed(value, str, "a duration such as 6h")))
+            expected = "a duration such as 6h, more than nothing and at most 400d"
+            duration = parse_duration(_typed(value, str, expected))
+            if not timedelta() < duration <= LONGEST_PERIOD:
+                raise ValueError(f"expected {expected}")
+            return duration
         case Networks():
             return _networks(_typed(value, str, "the path of a file of address ranges"), read_file)
         case int():
-            return _positive(_typed(value, int, "a whole number of at least 1"))
+            expected = "a whole number of at least 1"
+            if _typed(value, int, expected) < 1:
+                raise ValueError(f"expected {expected}")
+            return value
     raise TypeError("this option can't be changed")
 
 
@@ -128,19 +139,13 @@ def _typed(value: Any, kind: type[T], expected: str) -> T:
     return value
 
 
-def _positive(value: Any) -> Any:
-    if value <= type(value)(0):
-        raise ValueError("expected more than nothing")
-    return value
-
-
 def _networks(path: str, read_file: ReadFile) -> Networks:
     if not path:
         return Networks()
     try:
         return Networks.parse(read_file(path))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror or "it fails" if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ValueError(f"can't read {path}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{path}, {error}") from None

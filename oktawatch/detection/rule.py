@@ -10,17 +10,19 @@ contained here: an exception in ``matches`` is reported and stops neither the pa
 one in title, severity or context never loses the match.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
+
+import msgspec
 
 from oktawatch.model.event import Event
 from oktawatch.model.match import AlertDetails, Match
 from oktawatch.model.severity import Severity
-from oktawatch.model.text import shorten
+from oktawatch.model.text import clean_json, clean_text, shorten
 
 LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
 LONGEST_TITLE = 1_000
@@ -84,21 +86,17 @@ class Rule(ABC):
                 on_error(self, event, error)
                 continue
             if found:
-                yield self.match(event.cleaned())
+                yield self.match(event)
 
     def match(self, event: Event) -> Match:
         """Make the match of an event that the rule recognised."""
-        try:
-            severity = self.severity_of(event)
-        except Exception:  # noqa: BLE001 -- a match is never lost for its looks
-            severity = self.severity
         return Match(
             rule_id=self.id,
             event_uuid=event.uuid,
             published=event.published_at,
             dedup_key=_dedup_key(self, event),
-            severity=severity,
-            details=lambda: _details(self, event),
+            severity=_severity(self, event),
+            details=partial(_details, self, event),
         )
 
 
@@ -111,26 +109,47 @@ def type_test(patterns: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda kind: isinstance(kind, str) and (kind in names or kind.startswith(prefixes))
 
 
+# A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.
+
+
+def _severity(rule: Rule, event: Event) -> Severity:
+    try:
+        return Severity(rule.severity_of(event))
+    except Exception:  # noqa: BLE001 -- a rule may raise anything
+        return rule.severity
+
+
 def _dedup_key(rule: Rule, event: Event) -> str:
     try:
-        parts = rule.dedup(event)
-    except Exception:  # noqa: BLE001 -- a match is never lost for its looks
-        parts = Rule.dedup(rule, event)
-    return json.dumps([shorten(part or "", LONGEST_KEY_PART) for part in parts], ensure_ascii=False)
+        parts = [_key_part(part) for part in rule.dedup(event)]
+    except Exception:  # noqa: BLE001 -- a rule may raise anything
+        parts = [_key_part(part) for part in Rule.dedup(rule, event)]
+    return msgspec.json.encode(parts).decode()
+
+
+def _key_part(part: str | None) -> str:
+    return clean_text(shorten(part or "", LONGEST_KEY_PART))
+
+
+def _title(rule: Rule, event: Event) -> str:
+    try:
+        return shorten(_one_line(rule.title(event)), LONGEST_TITLE)
+    except Exception:  # noqa: BLE001 -- a rule may raise anything
+        return rule.name
+
+
+def _context(rule: Rule, event: Event) -> dict[str, Any]:
+    try:
+        context = clean_json(msgspec.to_builtins(rule.context(event), str_keys=True))
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+        return {"_error": clean_text(f"{type(error).__name__}: {error}")}
+    return context if isinstance(context, dict) else {"_error": "the rule's context is no JSON object"}
 
 
 def _details(rule: Rule, event: Event) -> AlertDetails:
-    try:
-        title = rule.title(event)
-    except Exception:  # noqa: BLE001 -- a match is never lost for its looks
-        title = rule.name
-    try:
-        context = rule.context(event)
-    except Exception as error:  # noqa: BLE001 -- a match is never lost for its looks
-        context = {"_error": f"{type(error).__name__}: {error}"}
     return AlertDetails(
-        title=shorten(_one_line(title), LONGEST_TITLE),
-        context=context,
+        title=_title(rule, event),
+        context=_context(rule, event),
         actor_id=event.actor_id,
         actor_alternate_id=event.actor_alternate_id,
         actor_display_name=event.actor_display_name,

@@ -4,7 +4,7 @@ Everything in an event was typed by a stranger, and Okta adds and changes proper
 So each field may hold any JSON value: where an object is expected, anything else decodes too and
 then gives nothing. Fields are spelled as on the wire; rules never look at them but read the
 *accessors* (``client_ip``, ``actor_id``, ``is_proxy``, …), which give a value of the right type or
-None, never an exception, and text of bounded length.
+None, never an exception, and text of bounded length that both databases accept.
 
 The event's own slice of the page stays beside it and is parsed again, whole, only when somebody asks
 for ``body()``: for the context of the few events that match, and for a rule that a user wrote.
@@ -179,13 +179,6 @@ class Event(Struct, gc=False):
         cleaned: dict[str, Any] = redact_body(clean_json(body))
         return cleaned
 
-    def cleaned(self) -> "Event":
-        """Give an event whose accessors hold no U+0000: this one, unless it has some.
-
-        Only what is about to be stored is looked at: searching every page costs as much as decoding it.
-        """
-        return Event.from_body(self.body()) if b"\\u0000" in bytes(self.raw) else self
-
     @property
     def published_at(self) -> datetime:
         """Event time."""
@@ -194,8 +187,7 @@ class Event(Struct, gc=False):
     @property
     def event_type(self) -> str:
         """Okta's event type, or empty text."""
-        kind = self.eventType
-        return kind if isinstance(kind, str) else ""
+        return _text(self.eventType) or ""
 
     @property
     def is_proxy(self) -> bool | None:
@@ -326,8 +318,13 @@ class Event(Struct, gc=False):
 
 
 def _text(value: Any) -> str | None:
-    return shorten(value) if isinstance(value, str) and value else None
+    return _fit(value) if isinstance(value, str) and value else None
 
 
 def _meaning(value: Any) -> str | None:
-    return None if means_nothing(value) else shorten(value)
+    return None if means_nothing(value) else _fit(value)
+
+
+def _fit(text: str) -> str:
+    # Lone surrogates never come this far: the fast path refuses them, the slow one replaces them.
+    return shorten(clean_text(text) if "\0" in text else text)

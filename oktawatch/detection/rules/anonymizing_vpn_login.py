@@ -8,6 +8,7 @@ from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.relay import enriched_service, relay_service
 from oktawatch.detection.rule import Rule
 from oktawatch.model.event import Event
+from oktawatch.model.privacy import means_nothing
 from oktawatch.model.severity import Severity
 
 
@@ -92,7 +93,7 @@ def addresses(body: dict[str, Any]) -> list[str]:
         _string(_object(body, "client"), "ipAddress"),
         *(_string(hop, "ip") for hop in chain if isinstance(hop, dict)),
     ]
-    return list(dict.fromkeys(address for address in found if address and address != "null"))
+    return list(dict.fromkeys(address for address in found if not means_nothing(address)))
 
 
 def _object(body: dict[str, Any], key: str) -> dict[str, Any]:
