@@ -82,12 +82,12 @@ def _answer(org: SimulatedOrg, request: web.Request) -> web.Response:
 
 
 def _respond(org: SimulatedOrg, request: web.Request, *, within_limit: bool) -> web.Response:
+    if request.path != LOGS:
+        raise errors.not_found(request.path)
     if not is_authorized(request.headers.get("Authorization"), org.token):
         raise errors.invalid_token()
     if not within_limit:
         raise errors.too_many_requests()
-    if request.path != LOGS:
-        raise errors.not_found(request.path)
     if request.method != "GET":
         raise errors.not_allowed()
     asked = query.read(request.query, to_ms(org.now()))

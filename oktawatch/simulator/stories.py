@@ -1,0 +1,144 @@
+"""What people do: stories of a visit, from the first attempt to sign in to the last click."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from . import ids, signin
+from .people import ANONYMIZERS, CITIES, CORPORATE_VPN, RELAYS, Network, Person, apple_device, device
+from .signin import Deed, Visit
+
+_SECOND = 1000
+_MINUTE = 60 * _SECOND
+_APPS = ("Example Wiki", "Ledger", "Helpdesk", "Payslips", "Source Code", "Travel")
+_MISPLACED_PASSWORDS = ("Winter-is-2-long", "kept!under!the!mat", "7tulips&aHorse")
+"""Typed into the field for the user name: an event of nobody's then shows them as its `alternateId`."""
+
+_START = "user.session.start"
+_WRONG_PASSWORD = Deed(_START, "FAILURE", "INVALID_CREDENTIALS")
+_NOBODY = Deed(_START, "FAILURE", "VERIFICATION_ERROR")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happens, so many milliseconds after the story began."""
+
+    after: int
+    visit: Visit
+    deed: Deed
+
+
+Story = list[Step]
+Teller = Callable[[], Story]
+
+
+def ordinary(rng: random.Random, people: list[Person]) -> Teller:
+    """Tell of people at home and in the office, a few of whom mistype what they type."""
+
+    def tell() -> Story:
+        person = rng.choice(people)
+        office = rng.random() < 0.1  # noqa: PLR2004 - shares of a made-up world
+        visit = _visit(rng, person, CORPORATE_VPN if office else person.network, person.host)
+        luck = rng.random()
+        if luck < 0.02:  # noqa: PLR2004 - as above
+            return [Step(0, _nobody(rng, visit), _NOBODY)]
+        failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 - as above
+        return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * _SECOND)
+
+    return tell
+
+
+def anonymized(rng: random.Random, people: list[Person]) -> Teller:
+    """Tell of a few people who come through commercial VPNs, proxies and Tor, again and again by the same exit."""
+    habits = [
+        (person, exit_, rng.randint(1, 60), rng.choice(CITIES))
+        for person, exit_ in zip(rng.sample(people, min(5, len(people))), ANONYMIZERS, strict=False)
+    ]
+    news = ("New Geo-Location", "New Device", "New IP", "New Country", "New City")
+
+    def tell() -> Story:
+        person, network, host, city = rng.choice(habits)
+        risk, reasons = rng.choice(
+            (("MEDIUM", ("Anomalous Location",)), ("HIGH", ("Anomalous Location", "Anomalous Device")))
+        )
+        visit = replace(
+            _visit(rng, person, network, host),
+            city=city,
+            device=device(rng),
+            risk=risk,
+            reasons=reasons,
+            new=frozenset(rng.sample(news, 3)),
+        )
+        luck = rng.random()
+        if luck < 0.1:  # noqa: PLR2004 - shares of a made-up world
+            return [Step(0, _nobody(rng, visit), _NOBODY)]
+        failures = rng.choice((0, 0, 1, 2, 3))
+        story = _attempts(rng, visit, failures)
+        gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 - as above
+        return story if gave_up else story + _session(rng, visit, after=failures * 8 * _SECOND)
+
+    return tell
+
+
+def relayed(rng: random.Random, people: list[Person]) -> Teller:
+    """Tell of people whose Apple devices hide their addresses behind iCloud Private Relay."""
+    habits = [
+        (person, rng.choice(RELAYS), apple_device(rng)) for person in rng.sample(people, min(6, len(people)))
+    ]
+
+    def tell() -> Story:
+        person, network, apple = rng.choice(habits)
+        visit = replace(
+            _visit(rng, person, network, rng.randint(1, 3)), device=apple, new=frozenset({"New IP"})
+        )
+        return _session(rng, visit, after=0)
+
+    return tell
+
+
+def _visit(rng: random.Random, person: Person, network: Network, host: int) -> Visit:
+    return Visit(
+        login=person.login,
+        person=person,
+        device=rng.choice(person.devices),
+        city=person.home,
+        network=network,
+        ip=network.address(host),
+        session=ids.session_id(rng),
+    )
+
+
+def _nobody(rng: random.Random, visit: Visit) -> Visit:
+    """Return the visit of somebody who types a login that does not exist, or a password in its place."""
+    name, _, domain = visit.login.partition("@")
+    mistyped = f"{name[:-1]}@{domain}"
+    return replace(visit, person=None, login=rng.choice((mistyped, mistyped, *_MISPLACED_PASSWORDS)))
+
+
+def _attempts(rng: random.Random, visit: Visit, failures: int) -> Story:
+    return [
+        Step(turn * 8 * _SECOND + rng.randrange(3 * _SECOND), visit, _WRONG_PASSWORD)
+        for turn in range(failures)
+    ]
+
+
+def _session(rng: random.Random, visit: Visit, *, after: int) -> Story:
+    """Return a sign-in that works, some apps, and sometimes the end of the session."""
+    evaluated = Deed(
+        "policy.evaluate_sign_on",
+        "ALLOW",
+        "Sign-on policy evaluation resulted in ALLOW",
+        (signin.policy(rng),),
+    )
+    at = after + 4 * _SECOND
+    story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Deed(_START))]
+    if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 - shares of a made-up world
+        verified = Deed("user.authentication.auth_via_mfa", target=(signin.factor(visit.person),))
+        story.append(Step(at + rng.randrange(4, 30) * _SECOND, visit, verified))
+    at += _MINUTE
+    for name in rng.sample(_APPS, rng.randint(1, 4)):
+        story.append(Step(at, visit, Deed("user.authentication.sso", target=(signin.app(rng, name),))))
+        at += rng.randrange(30 * _MINUTE)
+    if rng.random() < 0.4:  # noqa: PLR2004 - as above
+        story.append(Step(at, visit, Deed("user.session.end")))
+    return story

@@ -1,0 +1,204 @@
+"""The simulator's own events: what they look like, and that a seed gives them again."""
+
+import ipaddress
+import itertools
+import json
+import re
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, generate
+from oktawatch.simulator.times import read, to_ms
+from tests.support.logclient import NOW, Clock
+from tests.support.wireschema import log_event_validator
+
+RESERVED = [
+    ipaddress.ip_network(net)
+    for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+]
+
+
+def day(*names: str, seed: int = 1, rate: float = 20) -> list[dict[str, Any]]:
+    """Return the events of the day before now."""
+    org = SimulatedOrg(now=Clock())
+    org.follow(build(names, seed=seed, start=NOW, rate=rate))
+    return org.events
+
+
+def sign_ins(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the proxied sign-ins among events."""
+    return [
+        found
+        for found in events
+        if found["eventType"] == "user.session.start" and found["securityContext"]["isProxy"] is True
+    ]
+
+
+def operators(found: dict[str, Any]) -> list[str | None]:
+    """Return the operators that an event's address is known by."""
+    return [category["operator"] for category in found["securityContext"]["ipDetails"]["ipServiceCategories"]]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_satisfies_the_published_schema(name: str) -> None:
+    """Each event of each scenario is one that Okta could have sent."""
+    validator = log_event_validator()
+    found = day(name, rate=5)
+    assert len({event["eventType"] for event in found}) == 5
+    for event in found:
+        validator.validate(event)
+
+
+def test_generated_events_satisfy_the_published_schema() -> None:
+    """So is each of those that are made by the million."""
+    validator = log_event_validator()
+    org = SimulatedOrg(now=Clock())
+    org.extend(generate(300, end=NOW, proxy_share=0.5))
+    for event in org.events:
+        validator.validate(event)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_same_seed_gives_the_same_events(name: str) -> None:
+    """Uuids included; another seed gives others."""
+    assert day(name, rate=5) == day(name, rate=5)
+    assert day(name, rate=5) != day(name, rate=5, seed=2)
+
+
+def test_scenarios_do_not_disturb_each_other() -> None:
+    """What a scenario adds to the ordinary traffic stays the same beside others."""
+    both = {event["uuid"] for event in day("anonymizing-vpn", "apple-relay")}
+    vpn, relay, quiet = (
+        {event["uuid"] for event in day(name)} for name in ("anonymizing-vpn", "apple-relay", "quiet")
+    )
+    assert both == vpn | relay
+    assert quiet == vpn & relay
+
+
+def test_each_event_has_its_own_uuid() -> None:
+    """A uuid of version 1 whose time is the event's, as Okta publishes them."""
+    events = day("anonymizing-vpn", "apple-relay")
+    uuids = Counter(event["uuid"] for event in events)
+    assert max(uuids.values()) == 1
+    form = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+    assert all(form.fullmatch(uuid) for uuid in uuids)
+
+
+def test_a_quiet_org_has_no_proxies_but_its_own_vpn() -> None:
+    """Ordinary traffic alerts nobody, though some of it comes through a corporate VPN."""
+    events = day("quiet")
+    assert {event["securityContext"]["isProxy"] for event in events} == {False}
+    tunnels = [
+        json.loads(text) for event in events if (text := event["debugContext"]["debugData"].get("tunnels"))
+    ]
+    assert tunnels
+    assert all(tunnel["anonymous"] is False for found in tunnels for tunnel in found)
+
+
+def test_anonymized_sign_ins_succeed_fail_and_repeat() -> None:
+    """Several people, both outcomes, and the same person by the same address more than once."""
+    found = sign_ins(day("anonymizing-vpn"))
+    assert Counter(event["outcome"]["result"] for event in found).keys() == {"SUCCESS", "FAILURE"}
+    who = Counter((event["actor"]["id"], event["client"]["ipAddress"]) for event in found)
+    assert len(who) > 3
+    assert max(who.values()) > 3
+    assert "APPLE_ICLOUD_RELAY_PROXY" not in {operator for event in found for operator in operators(event)}
+
+
+def test_relayed_sign_ins_name_the_relay() -> None:
+    """Both in the address's categories and in the tunnels, a text that holds JSON."""
+    found = sign_ins(day("apple-relay"))
+    assert found
+    for event in found:
+        assert operators(event) == ["APPLE_ICLOUD_RELAY_PROXY"]
+        tunnels = json.loads(event["debugContext"]["debugData"]["tunnels"])
+        assert tunnels == [{"anonymous": True, "operator": "APPLE_ICLOUD_RELAY_PROXY", "type": "VPN"}]
+
+
+def test_debug_data_is_text() -> None:
+    """Risk and behaviours are printed maps; logOnlySecurityData says the same as JSON in a string."""
+    for event in sign_ins(day("anonymizing-vpn")):
+        debug = event["debugContext"]["debugData"]
+        assert all(isinstance(value, str) for value in debug.values())
+        security = json.loads(debug["logOnlySecurityData"])
+        assert (
+            debug["risk"] == f"{{reasons={security['risk']['reasons']}, level={security['risk']['level']}}}"
+        )
+        assert (
+            debug["behaviors"] == "{" + ", ".join(f"{k}={v}" for k, v in security["behaviors"].items()) + "}"
+        )
+        assert debug["threatSuspected"] in {"true", "false"}
+
+
+def test_everything_is_invented() -> None:
+    """Addresses and domains are those reserved for documentation."""
+    for event in day("anonymizing-vpn", "apple-relay"):
+        address = ipaddress.ip_address(event["client"]["ipAddress"])
+        assert any(address in net for net in RESERVED)
+        domain = event["securityContext"]["domain"]
+        assert domain is None or re.search(r"(^|\.)example\.(com|org|net)$", domain)
+        login = event["actor"]["alternateId"]
+        assert "@" not in login or login.endswith("@example.com")
+
+
+def test_the_past_and_the_future_have_their_own_rates() -> None:
+    """A day of the past at the given rate, then as many visits as the live rate says; none before the span."""
+    stream = build(["quiet"], start=NOW, span=timedelta(hours=10), rate=30, live_rate=3600)
+    hour = timedelta(hours=1)
+    found = list(itertools.takewhile(lambda pair: pair[0] < NOW + hour, stream))
+    visits = [at for at, event in found if event["eventType"] == "policy.evaluate_sign_on"]
+    assert all(NOW - 10 * hour <= at for at, _ in found)
+    assert [at for at, _ in found] == sorted(at for at, _ in found)
+    assert 200 < sum(at < NOW for at in visits) < 400
+    assert 3000 < sum(at >= NOW for at in visits) < 4000
+
+
+def test_events_are_persisted_after_they_are_published_and_out_of_order() -> None:
+    """The two orders differ, and no event is persisted before it happened."""
+    stream = itertools.islice(build(["anonymizing-vpn"], start=NOW), 500)
+    pairs = [(to_ms(at), read(event["published"])) for at, event in stream]
+    assert all(published < persisted for persisted, published in pairs)
+    assert [published for _, published in pairs] != sorted(published for _, published in pairs)
+
+
+def test_an_unknown_scenario_is_named() -> None:
+    """The error says what there is."""
+    with pytest.raises(
+        ValueError, match=r"^no scenario is named calm; there are anonymizing-vpn, apple-relay, quiet$"
+    ):
+        build(["quiet", "calm"], start=NOW)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_described_in_a_line(name: str) -> None:
+    """For a list that people read."""
+    scenario = SCENARIOS[name]
+    assert scenario.name == name
+    assert scenario.description
+    assert "\n" not in scenario.description
+
+
+def test_generated_events_have_the_share_of_proxies_that_was_asked_for() -> None:
+    """Evenly over the span, in the order of their persistence, by so many people."""
+    org = SimulatedOrg(now=Clock())
+    org.extend(generate(5000, end=NOW, span=timedelta(hours=5), proxy_share=0.1, people=7))
+    events = org.events
+    assert len(events) == 5000
+    assert 400 < len(sign_ins(events)) < 600
+    assert len({event["actor"]["id"] for event in events}) == 7
+    assert len({event["uuid"] for event in events}) == 5000
+    sessions = {event["authenticationContext"]["externalSessionId"] for event in events}
+    assert len(sessions) == 1 + sum(event["outcome"]["result"] == "SUCCESS" for event in events)
+    published = [read(event["published"]) for event in events]
+    assert to_ms(NOW - timedelta(hours=5)) - 2000 <= min(published) < max(published) <= to_ms(NOW)
+
+
+def test_generated_twice_is_twice_as_much() -> None:
+    """No two generated events of an org share a uuid, even from the same seed."""
+    org = SimulatedOrg(now=Clock())
+    org.extend(generate(100, end=NOW))
+    org.extend(generate(100, end=NOW))
+    assert len({event["uuid"] for event in org.events}) == 200

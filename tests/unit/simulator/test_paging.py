@@ -1,0 +1,166 @@
+"""The laws of paging: following the links returns each event once."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.simulator import SimulatedOrg
+from oktawatch.simulator import query as queries
+from oktawatch.simulator.org import Page
+from oktawatch.simulator.times import to_ms
+from tests.support.logclient import NOW, Clock, event
+
+MS = timedelta(milliseconds=1)
+LIMITS = st.integers(min_value=1, max_value=7)
+# How far each event's `published` lies before its persistence, in milliseconds.
+DELAYS = st.lists(st.integers(min_value=0, max_value=50), max_size=8)
+
+
+def ask(org: SimulatedOrg, **params: str) -> Page:
+    """Ask the org as the first request of a stream would."""
+    return org.page(queries.read(params, to_ms(org.now())))
+
+
+def follow(org: SimulatedOrg, page: Page) -> Page:
+    """Take the next link as a client does: through its text."""
+    assert page.next is not None
+    after = page.next.link("/api/v1/logs").split("after=")[1].split("&")[0]
+    return org.page(queries.read({"after": after}, to_ms(org.now())))
+
+
+def numbers(page: Page) -> list[int]:
+    """Return the numbers of a page's events."""
+    return [int(body.split(b'"number":')[1].split(b",")[0]) for body in page.bodies]
+
+
+def rest(org: SimulatedOrg, page: Page) -> list[int]:
+    """Return the numbers of a poll's events from a page to the tail."""
+    read = numbers(page)
+    while page.bodies:
+        page = follow(org, page)
+        read += numbers(page)
+    return read
+
+
+@given(
+    limit=LIMITS, growth=st.lists(DELAYS, min_size=1, max_size=8), step=st.integers(min_value=0, max_value=3)
+)
+def test_a_poll_returns_each_event_once_in_persistence_order(
+    limit: int, growth: list[list[int]], step: int
+) -> None:
+    """Whatever the limit, and however the org grows between requests, time standing still included."""
+    clock = Clock()
+    org = SimulatedOrg(now=clock)
+    page = ask(org, limit=str(limit))
+    read = numbers(page)
+    count = 0
+    for delays in growth:
+        for delay in delays:
+            org.persist(event(count, clock.time - delay * MS))
+            clock.time += step * MS
+            count += 1
+        page = follow(org, page)
+        read += numbers(page)
+    read += rest(org, follow(org, page))
+    assert read == list(range(count))
+
+
+@given(limit=LIMITS, delays=DELAYS, descending=st.booleans())
+def test_a_bounded_request_returns_each_event_of_its_bounds_once(
+    limit: int, delays: list[int], *, descending: bool
+) -> None:
+    """In the order of `published`, one way or the other, and the last page has no next."""
+    org = SimulatedOrg(now=Clock())
+    for number, delay in enumerate(delays):
+        org.persist(event(number, NOW - delay * MS), persisted_at=NOW - timedelta(seconds=1) + number * MS)
+    since, until = NOW - 40 * MS, NOW - 5 * MS
+    order = "DESCENDING" if descending else "ASCENDING"
+    page = ask(org, limit=str(limit), since=since.isoformat(), until=until.isoformat(), sortOrder=order)
+    read = numbers(page)
+    while page.next is not None:
+        assert len(page.bodies) == limit
+        page = follow(org, page)
+        assert page.bodies
+        read += numbers(page)
+    inside = [number for number, delay in enumerate(delays) if since <= NOW - delay * MS < until]
+    assert read == sorted(inside, key=lambda number: (-delays[number], number), reverse=descending)
+
+
+@given(limit=LIMITS, kinds=st.lists(st.booleans(), max_size=30))
+def test_a_filter_leaves_the_order_as_it_is(limit: int, kinds: list[bool]) -> None:
+    """A filtered poll is the unfiltered one without what the filter refuses, on any attribute."""
+    org = SimulatedOrg(now=Clock())
+    for number, wanted in enumerate(kinds):
+        org.persist(event(number, eventType="wanted" if wanted else "other", actor={"id": str(wanted)}))
+    expected = [number for number, wanted in enumerate(kinds) if wanted]
+    assert rest(org, ask(org, limit=str(limit), filter='eventType eq "wanted"')) == expected
+    assert rest(org, ask(org, limit=str(limit), filter='actor.id eq "True"')) == expected
+
+
+def test_what_is_persisted_in_the_future_is_invisible_until_then() -> None:
+    """The org's clock decides what a request sees, and what the record counts."""
+    clock = Clock()
+    org = SimulatedOrg(now=clock)
+    org.persist(event(1))
+    org.persist(event(2), persisted_at=NOW + MS)
+    tomorrow = "2026-11-25T00:00:00Z"
+    assert (len(org), numbers(ask(org)), numbers(ask(org, until=tomorrow))) == (1, [1], [1])
+    clock.time += MS
+    assert (len(org), numbers(ask(org)), numbers(ask(org, until=tomorrow))) == (2, [1, 2], [1, 2])
+    assert [found["number"] for found in org.events] == [1, 2]
+
+
+def test_a_stream_is_taken_in_as_time_goes_on() -> None:
+    """An endless stream is read no further than the clock has come, but for one event."""
+    taken: list[int] = []
+
+    def stream() -> Iterator[tuple[datetime, dict[str, Any]]]:
+        while True:
+            taken.append(len(taken))
+            yield NOW + taken[-1] * MS, event(taken[-1])
+
+    clock = Clock()
+    org = SimulatedOrg(now=clock)
+    org.follow(stream())
+    assert numbers(ask(org)) == [0]
+    clock.time += 3 * MS
+    assert numbers(ask(org)) == [0, 1, 2, 3]
+    assert taken == [0, 1, 2, 3, 4]
+
+
+def test_an_event_persisted_behind_a_poll_is_found_by_bounded_requests_alone() -> None:
+    """Polling goes on from where it was: what appears behind it stays unseen."""
+    org = SimulatedOrg(now=Clock())
+    org.persist(event(1))
+    page = ask(org)
+    org.persist(event(2, NOW - MS), persisted_at=NOW - MS)
+    assert numbers(follow(org, page)) == []
+    assert numbers(ask(org, until="2026-11-25T00:00:00Z")) == [2, 1]
+
+
+def test_bytes_are_served_as_they_are() -> None:
+    """Whatever a test gives as bytes reaches the client unchanged, and is still found by its type and time."""
+    org = SimulatedOrg(now=Clock())
+    start = b'{"eventType":"user.session.start","published":"2026-11-24T07:00:00.000Z","more":'
+    bodies = [
+        start + b'"\\ud800"}',
+        start + b'"\xe9"}',
+        start + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        start,
+    ]
+    for body in bodies:
+        org.persist(body)
+    assert ask(org, filter='eventType eq "user.session.start"').bodies == bodies
+    assert ask(org, until="2026-11-24T07:00:00.001Z").bodies == bodies
+    assert org.events[2:] == [None, None]
+
+
+def test_an_event_without_a_usable_time_counts_from_its_persistence() -> None:
+    """A missing or broken `published` makes no event unreachable."""
+    org = SimulatedOrg(now=Clock())
+    for body in (b"{}", b"null", b'{"published":"soon"}', b'{"published":5,"eventType":[]}'):
+        org.persist(body, persisted_at=NOW - MS)
+    assert len(ask(org, until=NOW.isoformat()).bodies) == 4

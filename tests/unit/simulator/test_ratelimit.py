@@ -1,0 +1,37 @@
+"""The rate limit's windows."""
+
+from oktawatch.simulator.ratelimit import Budget
+
+
+def test_the_request_that_takes_the_rest_is_served() -> None:
+    """Remaining reaches 0 with a request that succeeds; the next is refused with the same reset."""
+    budget = Budget(2)
+    told = []
+    for second in (0.0, 10.0, 20.0, 59.0):
+        served = budget.take(1000.0 + second)
+        headers = budget.headers()
+        told.append((served, headers["X-Rate-Limit-Remaining"], headers["X-Rate-Limit-Reset"]))
+    assert told == [(True, "1", "1060"), (True, "0", "1060"), (False, "0", "1060"), (False, "0", "1060")]
+
+
+def test_a_window_begins_with_its_first_request() -> None:
+    """Windows are not aligned to the minute."""
+    budget = Budget(1)
+    assert budget.take(1000.5)
+    assert not budget.take(1060.9)
+    assert budget.take(1075.2)
+    assert budget.headers()["X-Rate-Limit-Reset"] == "1136"
+
+
+def test_no_limit_is_still_told() -> None:
+    """Without a limit the headers promise more than any client asks for."""
+    budget = Budget()
+    assert all(budget.take(1000.0) for _ in range(1000))
+    assert budget.headers()["X-Rate-Limit-Remaining"] == "99000"
+
+
+def test_a_clock_turned_back_opens_a_new_window() -> None:
+    """Tests move their clocks as they like."""
+    budget = Budget(1)
+    assert budget.take(9000.0)
+    assert budget.take(1000.0)
