@@ -33,6 +33,9 @@ format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+bench: $(READY)  ## events a second, as ratios to programs that do nothing else (benchmarks/README.md)
+	@$(BIN)/python -m benchmarks
+
 lock:            ## pin what a fresh install resolves to (constraints.txt)
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]' hatchling

@@ -1,0 +1,169 @@
+"""`make bench`: every contender on the same pages, in turn, as often as `--rounds` says; the ratios are what counts.
+
+In each round all contenders run one after the other, so that a machine that is slower for a minute is slower for all of
+them, and ratios are taken within a round. What is printed is the median of the rounds. A contender that did not store
+each event, or found another number of matches than there are, fails the run: it would be fast for the wrong reason.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import pathlib
+import sqlite3
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import machine
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A contender on one kind of pages, as its row in the table names it."""
+
+    name: str
+    module: str
+    options: tuple[str, ...] = ()
+
+    def command(self, ready: machine.Ready, database: pathlib.Path) -> list[str]:
+        """Return the arguments that run it on all of a server's pages."""
+        window = ["--url", ready.url, "--since", ready.since, "--until", ready.until]
+        return [f"benchmarks.contenders.{self.module}", *window, "--database", str(database), *self.options]
+
+
+_ISAL = ("--inflate", "isal")
+_PLAIN = (
+    Entry("wire", "wire"),
+    Entry("floor", "floor"),
+    Entry("limit", "limit"),
+    Entry("limit, ahead", "limit", ("--ahead",)),
+)
+_GZIPPED = (
+    Entry("wire, zlib", "wire"),
+    Entry("wire, isal", "wire", _ISAL),
+    Entry("floor, zlib", "floor"),
+    Entry("floor", "floor", _ISAL),
+    Entry("limit, zlib", "limit"),
+    Entry("limit", "limit", _ISAL),
+    Entry("limit, ahead", "limit", (*_ISAL, "--ahead")),
+)
+FLOOR, LIMIT = "floor", "limit"
+"""The rows that the others are compared with; on gzipped pages these inflate with isal, as oktawatch does."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one contender: events a second, and the share of its core that the server was busy meanwhile."""
+
+    rate: float
+    server_busy: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: medians over the rounds."""
+
+    pages: str
+    name: str
+    rate: float
+    slowest: float
+    fastest: float
+    times_floor: float
+    of_limit: float
+    server_busy: float | None
+
+
+def measure(entry: Entry, server: machine.RunningServer) -> Run:
+    """Run a contender once on a new database; ClientError when it did not do the whole job."""
+    with tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder:
+        database = pathlib.Path(folder) / "bench.db"
+        before = server.cpu_seconds()
+        measured = machine.measured(entry.command(server.ready, database))
+        after = server.cpu_seconds()
+        if entry.module != "wire":
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
+            done, due = (stored, measured["matches"]), (server.ready.events, server.ready.matches)
+            if done != due:
+                raise machine.ClientError(f"{entry.name}: (events, matches) are {done}, not {due}")
+    busy = None if before is None or after is None else (after - before) / measured["seconds"]
+    return Run(measured["events"] / measured["seconds"], busy)
+
+
+def table(pages: str, rounds: list[dict[str, Run]]) -> Iterator[Row]:
+    """Turn the rounds on one kind of pages into rows."""
+    for name in rounds[0]:
+        rates = [runs[name].rate for runs in rounds]
+        busy = [runs[name].server_busy for runs in rounds]
+        yield Row(
+            pages=pages,
+            name=name,
+            rate=statistics.median(rates),
+            slowest=min(rates),
+            fastest=max(rates),
+            times_floor=statistics.median(runs[name].rate / runs[FLOOR].rate for runs in rounds),
+            of_limit=statistics.median(runs[name].rate / runs[LIMIT].rate for runs in rounds),
+            server_busy=statistics.median(share for share in busy if share is not None)
+            if None not in busy
+            else None,
+        )
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    print(
+        f"{'pages':9}{'contender':14}{'events/s':>10}{'slowest':>10}{'fastest':>10}{'x floor':>9}{'of limit':>10}  server"
+    )
+    for row in rows:
+        busy = "" if row.server_busy is None else f"{row.server_busy:8.0%}"
+        print(
+            f"{row.pages:9}{row.name:14}{row.rate:10,.0f}{row.slowest:10,.0f}{row.fastest:10,.0f}"
+            f"{row.times_floor:9.2f}{row.of_limit:10.0%}{busy}"
+        )
+
+
+def save(name: str, document: dict[str, Any]) -> pathlib.Path:
+    """Write a result, with the moment in its name; return where."""
+    machine.RESULTS.mkdir(parents=True, exist_ok=True)
+    path = machine.RESULTS / f"{name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    return path
+
+
+def main() -> int:
+    """Run all of it; 1 when a contender failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="events a second, as ratios")
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rows: list[Row] = []
+    pinned = False
+    try:
+        for pages, entries in (("identity", _PLAIN), ("gzip", _GZIPPED)):
+            print(f"building {given.events:,} events as {pages} pages", file=sys.stderr)
+            with machine.serving(given.events, gzipped=pages == "gzip", seed=given.seed) as server:
+                pinned = machine.pin(machine.CLIENT_CORE)
+                rounds: list[dict[str, Run]] = []
+                for number in range(given.rounds):
+                    print(f"{pages}: round {number + 1} of {given.rounds}", file=sys.stderr)
+                    rounds.append({entry.name: measure(entry, server) for entry in entries})
+                rows += table(pages, rounds)
+    except machine.ClientError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    show(rows)
+    document = vars(given) | {
+        "machine": machine.facts(pinned=pinned),
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    print(f"written to {save('bench', document).relative_to(machine.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
