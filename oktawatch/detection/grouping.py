@@ -85,6 +85,8 @@ class Grouping:
         """Matches to record, with their alerts, in the order in which they were taken."""
         self.opened: list[Alert] = []
         """Alerts to store for the first time."""
+        self.visible: list[Alert] = []
+        """Alerts that reached their threshold."""
         self.tellings: list[Telling] = []
         self._changed: dict[int, Alert] = {}
 
@@ -120,6 +122,7 @@ class Grouping:
         alert.severity = max(alert.severity, match.severity)
         if alert.status is AlertStatus.PENDING and alert.event_count >= policy.threshold:
             alert.status = AlertStatus.OPEN
+            self.visible.append(alert)
         self._note_change(alert)
         return alert
 

@@ -53,6 +53,11 @@ class RuleSet:
         }
 
     @property
+    def longest_dedup_period(self) -> timedelta:
+        """How far apart two matches of one alert can be."""
+        return max((rule.dedup_period for rule in self.rules), default=timedelta())
+
+    @property
     def filter(self) -> str:
         """The SCIM filter that brings just the event types these rules need.
 

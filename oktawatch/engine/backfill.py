@@ -1,0 +1,134 @@
+"""Backfill: a bounded read of an org's past through the same pipeline.
+
+Interrupted, the same command goes on where it stopped, with the absolute times of its first start.
+It is silent unless told otherwise, and takes no alert away from the daemon: what it recorded is told
+when a telling reader comes by.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.source import PageSource
+from oktawatch.model.cursor import Backfill
+from oktawatch.model.timestamps import to_text, utc_now
+from oktawatch.store.backfills import begin_backfill, move_backfill
+from oktawatch.store.page import PageTransaction
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.queries import bounded_query
+
+_log: Any = structlog.get_logger(__name__)
+
+RETENTION = timedelta(days=90)
+"""Okta: how long the System Log is kept."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a backfill has come."""
+
+    org: str
+    since: datetime
+    until: datetime
+    reached: datetime
+    """Event time up to which the past has been read."""
+    events: int
+    """In all, counting what an interrupted run of the same command had read."""
+
+
+class Backfiller:
+    """Reads one org's past once."""
+
+    def __init__(
+        self,
+        source: PageSource,
+        database: DatabaseExecutor,
+        watch: Watch,
+        *,
+        page_size: int,
+        now: Callable[[], datetime] = utc_now,
+        progress: Callable[[Progress], None] = lambda _progress: None,
+    ) -> None:
+        self._source = source
+        self._database = database
+        self._watch = watch
+        self._page_size = page_size
+        self._now = now
+        self._progress = progress
+
+    async def run(self, *, command: str, since: datetime, until: datetime, telling: bool) -> PageResult:
+        """Read everything published from ``since`` to ``until``; give what this run brought about.
+
+        ``command`` is what was typed: the same text within a day takes up where it was interrupted.
+        Raises SystemLogError or StoreError; what was committed until then stays.
+        """
+        now = self._now()
+        kept = now - RETENTION
+        if since < kept:
+            _log.warning(
+                "backfill_clamped", org=self._watch.org, since=to_text(since), kept_since=to_text(kept)
+            )
+            since = kept
+        query = bounded_query(
+            since=since, until=max(since, until), filter=self._watch.rules.filter, limit=self._page_size
+        )
+        backfill = await self._database.run(
+            begin_backfill, self._watch.org, command=command, since=since, until=until, notify=telling,
+            query=query, now=now,
+        )  # fmt: skip
+        if backfill.query != query:
+            _log.info(
+                "backfill_taken_up",
+                org=self._watch.org,
+                since=to_text(backfill.since),
+                events=backfill.events,
+            )
+        total = PageResult()
+        ahead = asyncio.create_task(self._source.page(backfill.query))
+        try:
+            while True:
+                page = await ahead
+                if page.next is not None:
+                    ahead = asyncio.create_task(self._source.page(page.next))
+                backfill = await self._commit(page, backfill, total, telling=telling)
+                if page.next is None:
+                    return total
+        finally:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+
+    async def _commit(self, page: Page, read: Backfill, total: PageResult, *, telling: bool) -> Backfill:
+        moved = [read]
+
+        def advance(transaction: PageTransaction, result: PageResult) -> None:
+            to = msgspec.structs.replace(
+                read,
+                query=page.resume,
+                pages=read.pages + 1,
+                events=read.events + result.events,
+                new_events=read.new_events + result.new_events,
+                matches=read.matches + result.matches,
+                alerts=read.alerts + result.alert_count,
+            )
+            move_backfill(transaction, read, to, finished=page.next is None)
+            moved[0] = to
+
+        result = await self._database.run(
+            commit_page, self._watch, page, telling=telling, advance=advance, now=self._now()
+        )
+        total.add(result)
+        self._progress(
+            Progress(
+                org=read.org,
+                since=read.since,
+                until=read.until,
+                reached=read.until if page.next is None else min(page.newest or read.since, read.until),
+                events=moved[0].events,
+            )
+        )
+        return moved[0]

@@ -1,0 +1,53 @@
+"""Database work off the event loop, in threads of its own.
+
+`asyncio.to_thread` shares its few threads with the resolver that HTTP clients use: writers that wait
+for a lock would stall every org's look-ups. SQLite gets one thread, since it has one writer anyway.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+from oktawatch.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DatabaseExecutor:
+    """Runs functions of the store against one database, one at a time, in order."""
+
+    def __init__(self, url: str, *, create: bool = False) -> None:
+        self._stopping = threading.Event()
+        self.database = Database(url, create=create, stopping=self._stopping)
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oktawatch-database")
+
+    async def run(
+        self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call ``function(database, …)`` in the database's thread.
+
+        When the caller is cancelled meanwhile, work that has begun is finished before the
+        cancellation goes on: a transaction is never left behind.
+        """
+        call: Callable[[], T] = partial(function, self.database, *args, **kwargs)
+        work: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.cancel()  # only takes what has not begun
+            await asyncio.wait([work])
+            raise
+
+    def stop(self) -> None:
+        """Make transactions that wait for the database's lock give up."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Wait for work that has begun and close the database."""
+        self._stopping.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.database.close()

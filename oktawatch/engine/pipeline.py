@@ -1,0 +1,140 @@
+"""One page in, one transaction out.
+
+Live polling, backfill and whatever else gets pages share everything from here on. The order within
+the transaction: take the org's row, look up which matches are recorded and which alerts they may
+join, group and tell, write, and move the reader's cursor last, so that a reader whose cursor was
+moved by somebody else rolls its whole page back.
+
+A crash at any point loses and doubles nothing: what is not committed is read again, and what is read
+again finds its matches recorded.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from msgspec import Struct, field
+
+from oktawatch.detection.grouping import Grouping, Telling
+from oktawatch.detection.registry import RuleSet
+from oktawatch.detection.rule import Rule
+from oktawatch.model.event import Event
+from oktawatch.model.notification import Notification, NotificationKind
+from oktawatch.model.severity import Severity
+from oktawatch.notify.routing import Route
+from oktawatch.store.database import Database
+from oktawatch.store.page import PageTransaction, page_transaction
+from oktawatch.systemlog.page import Page
+
+_log: Any = structlog.get_logger(__name__)
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """How one org is watched: what decides what becomes of its pages."""
+
+    org: str
+    tags: tuple[str, ...] = ()
+    rules: RuleSet
+    routes: tuple[Route, ...] = ()
+
+
+class PageResult(Struct, kw_only=True):
+    """What a page brought about. Results of several pages add up."""
+
+    pages: int = 0
+    events: int = 0
+    """Usable events on the page."""
+    new_events: int = 0
+    """Events that were never seen before."""
+    rejected: int = 0
+    matches: int = 0
+    """Matches that were recorded."""
+    alerts: dict[Severity, int] = field(default_factory=dict)
+    """Alerts that became visible, by the severity they have at the page's end."""
+    notifications: int = 0
+
+    @property
+    def alert_count(self) -> int:
+        """Alerts that became visible, of whatever severity."""
+        return sum(self.alerts.values())
+
+    def add(self, other: "PageResult") -> None:
+        """Add another page's result to this one."""
+        self.pages += other.pages
+        self.events += other.events
+        self.new_events += other.new_events
+        self.rejected += other.rejected
+        self.matches += other.matches
+        self.notifications += other.notifications
+        for severity, count in other.alerts.items():
+            self.alerts[severity] = self.alerts.get(severity, 0) + count
+
+
+Advance = Callable[[PageTransaction, PageResult], None]
+"""Moves the reader's cursor within the page's transaction; raises CursorMovedError to roll it back."""
+
+
+def commit_page(
+    database: Database, watch: Watch, page: Page, *, telling: bool, advance: Advance, now: datetime
+) -> PageResult:
+    """Process one page in one transaction; give what it brought about.
+
+    ``telling``: whether alerts are told to the notifiers. Raises StoreError, and then nothing happened.
+    """
+    with page_transaction(database, watch.org, now=now) as transaction:
+        grouping = _group(transaction, watch.rules, page.events, telling=telling)
+        transaction.open_alerts(grouping.opened)
+        transaction.save_alerts(grouping.changed)
+        transaction.add_matches(grouping.new)
+        notifications = _notifications(watch, grouping.tellings)
+        transaction.enqueue(notifications)
+        result = PageResult(
+            pages=1,
+            events=len(page.events),
+            new_events=transaction.add_events(page.events),
+            rejected=transaction.add_rejected(page.rejected),
+            matches=len(grouping.new),
+            alerts=dict(Counter(alert.severity for alert in grouping.visible)),
+            notifications=len(notifications),
+        )
+        transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)
+        advance(transaction, result)
+    return result
+
+
+def _group(
+    transaction: PageTransaction, rules: RuleSet, events: Sequence[Event], *, telling: bool
+) -> Grouping:
+    matches = [match for rule in rules.rules for match in rule.evaluate(events, _report)]
+    recorded = transaction.recorded([match.key for match in matches])
+    new = [match for match in matches if match.key not in recorded]
+    alerts = transaction.alerts_near(new, rules.longest_dedup_period)
+    known = {alert.id for alert in alerts}
+    alerts += transaction.alerts([found for found in set(recorded.values()) if found and found not in known])
+    grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
+    for match in matches:
+        grouping.take(match)
+    return grouping
+
+
+def _notifications(watch: Watch, tellings: Sequence[Telling]) -> list[Notification]:
+    return [
+        Notification.of(
+            watch.org,
+            telling.alert,
+            notifier=route.notifier,
+            kind=NotificationKind(telling.kind),
+            severity=telling.severity,
+        )
+        for telling in tellings
+        for route in watch.routes
+        if route.wants(
+            org=watch.org, tags=watch.tags, rule_id=telling.alert.rule_id, severity=telling.severity
+        )
+    ]
+
+
+def _report(rule: Rule, event: Event, error: Exception) -> None:
+    _log.error("rule_failed", rule=rule.id, event_uuid=event.uuid, error=f"{type(error).__name__}: {error}")

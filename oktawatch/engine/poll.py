@@ -1,0 +1,151 @@
+"""Live polling: one round reads an org's stream from its cursor until it has caught up.
+
+Okta's own cursor is the cursor, stored with the filter that is frozen into it. Where there is none,
+or it belongs to another filter, or Okta takes it no more, polling starts anew at a point in time a
+little before the newest event it has brought: what comes twice finds itself recorded.
+
+The next page is fetched while this one is processed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.source import PageSource
+from oktawatch.model.cursor import Cursor
+from oktawatch.model.timestamps import utc_now
+from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.page import PageTransaction
+from oktawatch.systemlog.errors import RequestRefusedError
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.queries import polling_query
+
+_log: Any = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(minutes=5)
+"""How far before the newest event polling starts anew. Events are persisted a little out of order."""
+
+
+class Poller:
+    """Polls one org. One round at a time."""
+
+    def __init__(
+        self,
+        source: PageSource,
+        database: DatabaseExecutor,
+        watch: Watch,
+        *,
+        page_size: int,
+        initial_lookback: timedelta,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``initial_lookback``: where an org starts that was never polled."""
+        self._source = source
+        self._database = database
+        self._watch = watch
+        self._page_size = page_size
+        self._initial_lookback = initial_lookback
+        self._now = now
+
+    async def round(self, *, deadline: datetime | None = None) -> PageResult:
+        """Read from the cursor until caught up, or until ``deadline``; the next round goes on there.
+
+        Raises SystemLogError or StoreError; what was committed until then stays.
+        """
+        total = PageResult()
+        cursor = await self._database.run(read_cursor, self._watch.org)
+        page = await self._first_page(cursor)
+        while True:
+            last = page.caught_up or (deadline is not None and self._now() >= deadline)
+            ahead = None if last else asyncio.create_task(self._source.page(page.resume))
+            try:
+                cursor = await self._commit(page, cursor, total)
+                if ahead is None:
+                    return total
+                page = await ahead
+            except RequestRefusedError as error:
+                page = await self._restart(cursor, error)
+            finally:
+                if ahead is not None:
+                    await _abandon(ahead)
+
+    async def _first_page(self, cursor: Cursor | None) -> Page:
+        wanted = self._watch.rules.filter
+        if cursor is None:
+            return await self._source.page(self._from(self._now() - self._initial_lookback))
+        if cursor.filter != wanted:
+            _log.warning(
+                "cursor_restarted", org=self._watch.org, reason="the enabled rules need another filter"
+            )
+            return await self._source.page(self._anew(cursor))
+        try:
+            return await self._source.page(cursor.query)
+        except RequestRefusedError as error:
+            return await self._restart(cursor, error)
+
+    async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> Page:
+        """Go on without a cursor that Okta refuses, after one more try."""
+        if cursor is None:
+            raise error
+        with suppress(RequestRefusedError):
+            return await self._source.page(cursor.query)
+        _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
+        return await self._source.page(self._anew(cursor))
+
+    def _anew(self, cursor: Cursor) -> str:
+        now = self._now()
+        return self._from(min(cursor.last_published or now - self._initial_lookback, now) - OVERLAP)
+
+    def _from(self, since: datetime) -> str:
+        return polling_query(since=since, filter=self._watch.rules.filter, limit=self._page_size)
+
+    async def _commit(self, page: Page, cursor: Cursor | None, total: PageResult) -> Cursor:
+        now = self._now()
+        to = Cursor(
+            filter=self._watch.rules.filter,
+            query=page.resume,
+            last_published=_newest(cursor, page),
+            last_caught_up_at=now if page.caught_up else (cursor.last_caught_up_at if cursor else None),
+        )
+        result = await self._database.run(
+            commit_page, self._watch, page, telling=True, advance=partial(_advance, cursor, to), now=now
+        )
+        total.add(result)
+        log = _log.info if result.new_events or result.rejected else _log.debug
+        log(
+            "page_committed",
+            org=self._watch.org,
+            events=result.events,
+            new=result.new_events,
+            matches=result.matches,
+            alerts=result.alert_count,
+        )
+        return to
+
+
+def _advance(read: Cursor | None, to: Cursor, transaction: PageTransaction, _result: PageResult) -> None:
+    move_cursor(transaction, read, to)
+
+
+def _newest(cursor: Cursor | None, page: Page) -> datetime | None:
+    """Move last_published on, never beyond Okta's own clock: an event dated 2099 must not poison it."""
+    before = cursor.last_published if cursor else None
+    if page.newest is None or page.date is None:
+        return before
+    reached = min(page.newest, page.date)
+    return reached if before is None else max(before, reached)
+
+
+async def _abandon(task: "asyncio.Task[Page]") -> None:
+    """End a request that nobody waits for, without a trace of what became of it."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

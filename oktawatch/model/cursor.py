@@ -1,0 +1,36 @@
+"""Where reading goes on."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """An org's place in Okta's stream: Okta's own link, with the filter it belongs to."""
+
+    filter: str
+    """The SCIM filter that the link has frozen into it."""
+    query: str
+    """Path and query of the next request, as Okta wrote them."""
+    last_published: datetime | None = None
+    """The newest event that polling has brought, never later than Okta's own clock said."""
+    last_caught_up_at: datetime | None = None
+    """When a poll last reached the end of the stream (local clock)."""
+
+
+class Backfill(Struct, frozen=True, kw_only=True):
+    """A bounded read of an org's past, under way or done."""
+
+    id: int
+    org: str
+    command: str
+    """What was typed, so that the same command goes on where it stopped."""
+    since: datetime
+    until: datetime
+    query: str
+    """Path and query of the next request."""
+    pages: int = 0
+    events: int = 0
+    new_events: int = 0
+    matches: int = 0
+    alerts: int = 0

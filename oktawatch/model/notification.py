@@ -1,0 +1,71 @@
+"""What is to be told, to whom: a row of the outbox."""
+
+import enum
+import json
+import uuid
+from datetime import datetime
+
+from msgspec import Struct
+
+from oktawatch.model.alert import Alert
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import to_text
+
+_NAMESPACE = uuid.UUID("9d0f7c1e-52b1-4d5e-8a56-0c0f4c1c7a11")
+
+
+class NotificationKind(enum.StrEnum):
+    """What a notification says."""
+
+    OPENED = "opened"
+    """An alert is told for the first time."""
+    RAISED = "raised"
+    """An alert that was told before became worse."""
+
+
+class NotificationState(enum.StrEnum):
+    """Where a notification stands."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEAD = "dead"
+    """Given up: a dead letter."""
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """One message to one notifier about one alert."""
+
+    id: str
+    """The idempotency key that a receiver sees on every attempt."""
+    alert: Alert
+    notifier: str
+    kind: NotificationKind
+    severity: Severity
+
+    @classmethod
+    def of(
+        cls, org: str, alert: Alert, *, notifier: str, kind: NotificationKind, severity: Severity
+    ) -> "Notification":
+        """Make the notification of an alert.
+
+        Its id is a function of what it says, so that a page which is processed again after the
+        database was lost or restored gives the receiver a key that it has seen.
+        """
+        named = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
+        name = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+        return cls(
+            id=str(uuid.uuid5(_NAMESPACE, name)), alert=alert, notifier=notifier, kind=kind, severity=severity
+        )
+
+
+class DueNotification(Struct, frozen=True, kw_only=True):
+    """One attempt that is due: the outbox's row with the alert as it stands now."""
+
+    id: str
+    notifier: str
+    kind: str
+    attempts: int
+    """How often it was tried before."""
+    created_at: datetime
+    alert: dict[str, object]
+    """The row of ``alerts``, its columns as JSON values."""

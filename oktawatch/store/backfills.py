@@ -1,0 +1,79 @@
+"""Backfills under way: begun once, moved within a page's transaction, taken up again when interrupted."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import desc, select, update
+
+from oktawatch.model.cursor import Backfill
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+from oktawatch.store.errors import CursorMovedError
+from oktawatch.store.page import PageTransaction
+
+_columns = tables.backfills.c
+_TAKEN_UP_WITHIN = timedelta(hours=24)
+
+
+def begin_backfill(
+    database: Database,
+    org: str,
+    *,
+    command: str,
+    since: datetime,
+    until: datetime,
+    notify: bool,
+    query: str,
+    now: datetime,
+) -> Backfill:
+    """Begin a backfill, or take up the one that the same command began within a day and did not end.
+
+    The absolute times of the first start stay. Two that begin at once take up the same one.
+    """
+    with database.write() as connection:
+        unfinished = (
+            select(tables.backfills)
+            .where(
+                _columns.org == org,
+                _columns.command == command,
+                _columns.notify == notify,
+                _columns.finished_at.is_(None),
+                _columns.started_at > now - _TAKEN_UP_WITHIN,
+            )
+            .order_by(desc(_columns.id))
+            .limit(1)
+        )
+        row = connection.execute(unfinished).mappings().first()
+        if row is None:
+            begun = tables.backfills.insert().values(
+                org=org, command=command, since=since, until=until, notify=notify, cursor=query,
+                started_at=now, updated_at=now, pages=0, events=0, new_events=0, matches=0, alerts=0,
+            ).returning(tables.backfills)  # fmt: skip
+            row = connection.execute(begun).mappings().one()
+    return Backfill(
+        query=row["cursor"],
+        **{name: row[name] for name in Backfill.__struct_fields__ if name != "query"},
+    )
+
+
+def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *, finished: bool) -> None:
+    """Move a backfill from where it was read to where the page ends.
+
+    Raises CursorMovedError when it stands elsewhere by now: the same command runs twice.
+    """
+    values = {
+        "cursor": to.query,
+        "updated_at": transaction.now,
+        "finished_at": transaction.now if finished else None,
+        "pages": to.pages,
+        "events": to.events,
+        "new_events": to.new_events,
+        "matches": to.matches,
+        "alerts": to.alerts,
+    }
+    statement = (
+        update(tables.backfills)
+        .where(_columns.id == read.id, _columns.cursor == read.query, _columns.finished_at.is_(None))
+        .values(values)
+    )
+    if transaction.connection.execute(statement).rowcount != 1:
+        raise CursorMovedError(f"the same backfill of {transaction.org} is being run by another process")

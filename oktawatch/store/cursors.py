@@ -1,0 +1,61 @@
+"""The polling cursors: read before a poll, moved within a page's transaction."""
+
+from sqlalchemy import Connection, select, update
+
+from oktawatch.model.cursor import Cursor
+from oktawatch.store import tables
+from oktawatch.store.bulk import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.errors import CursorMovedError
+from oktawatch.store.page import PageTransaction
+
+_columns = tables.cursors.c
+
+
+def read_cursor(database: Database, org: str) -> Cursor | None:
+    """Give an org's cursor; None for one that was never polled."""
+    with database.read() as connection:
+        return _read(connection, org)
+
+
+def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -> None:
+    """Move the org's cursor from where it was read (None: it had none) to where a polling page ends.
+
+    That the org was polled well is remembered with it.
+
+    Raises CursorMovedError when it stands elsewhere by now: another writer won, and this page must
+    be rolled back whole.
+    """
+    values = {
+        "filter": to.filter,
+        "cursor": to.query,
+        "last_published": to.last_published,
+        "updated_at": transaction.now,
+        "last_caught_up_at": to.last_caught_up_at,
+    }
+    if read is None:
+        row = ((transaction.org, *values.values()),)
+        moved = insert_new(transaction.connection, tables.cursors, row, ("org", *values))
+    else:
+        statement = (
+            update(tables.cursors)
+            .where(_columns.org == transaction.org, _columns.cursor == read.query)
+            .values(values)
+        )
+        moved = transaction.connection.execute(statement).rowcount
+    if moved != 1:
+        raise CursorMovedError(f"the cursor of {transaction.org} was moved by another writer")
+    polled = {"last_poll_at": transaction.now, "last_error": None, "last_error_at": None}
+    transaction.connection.execute(
+        update(tables.orgs).where(tables.orgs.c.name == transaction.org).values(polled)
+    )
+
+
+def _read(connection: Connection, org: str) -> Cursor | None:
+    query = select(
+        _columns.filter, _columns.cursor, _columns.last_published, _columns.last_caught_up_at
+    ).where(_columns.org == org)
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return Cursor(filter=row[0], query=row[1], last_published=row[2], last_caught_up_at=row[3])

@@ -1,0 +1,226 @@
+"""The one transaction that a page causes.
+
+Everything a page brings about, events seen, matches, alerts, notifications to send, the new cursor,
+is committed together or not at all. The transaction takes the org's row before it reads anything
+else, so that two writers on one org can't each miss the other's half.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from oktawatch.model.alert import Alert, AlertStatus
+from oktawatch.model.event import Event
+from oktawatch.model.match import Match, MatchKey
+from oktawatch.model.notification import Notification, NotificationState
+from oktawatch.model.rejected import RejectedEvent
+from oktawatch.store import tables
+from oktawatch.store.bulk import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+
+_GROUPED = (
+    tables.alerts.c.id,
+    tables.alerts.c.rule_id,
+    tables.alerts.c.dedup_key,
+    tables.alerts.c.anchor,
+    tables.alerts.c.severity,
+    tables.alerts.c.status,
+    tables.alerts.c.event_count,
+    tables.alerts.c.first_event_at,
+    tables.alerts.c.last_event_at,
+    tables.alerts.c.closed_at,
+    tables.alerts.c.told,
+)
+_REGROUP = update(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
+
+
+class PageTransaction:
+    """What can be read and written within one page's transaction."""
+
+    def __init__(self, connection: Connection, org: str, now: datetime) -> None:
+        self.connection = connection
+        self.org = org
+        self.now = now
+
+    def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
+        """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""
+        matches = tables.matches.c
+        rule_ids = sorted({key.rule_id for key in keys})
+        found: dict[MatchKey, int | None] = {}
+        for uuids in _chunks(sorted({key.event_uuid for key in keys})):
+            query = select(matches.rule_id, matches.event_uuid, matches.alert_id).where(
+                matches.org == self.org, matches.rule_id.in_(rule_ids), matches.event_uuid.in_(uuids)
+            )
+            found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(query)}
+        return found
+
+    def alerts_near(self, matches: Sequence[Match], reach: timedelta) -> list[Alert]:
+        """Give every alert that one of these matches could join: its key's, anchored within ``reach``."""
+        if not matches:
+            return []
+        alerts = tables.alerts.c
+        found = []
+        earliest = _shifted(min(match.published for match in matches), -reach)
+        latest = _shifted(max(match.published for match in matches), reach)
+        for keys in _chunks(sorted({match.dedup_key for match in matches})):
+            query = select(*_GROUPED).where(
+                alerts.org == self.org,
+                alerts.rule_id.in_(sorted({match.rule_id for match in matches})),
+                alerts.dedup_key.in_(keys),
+                alerts.anchor.between(earliest, latest),
+            )
+            found += [_alert(row) for row in self.connection.execute(query).mappings()]
+        return found
+
+    def alerts(self, ids: Sequence[int]) -> list[Alert]:
+        """Give the alerts with these ids."""
+        found = []
+        for some in _chunks(ids):
+            query = select(*_GROUPED).where(tables.alerts.c.id.in_(some))
+            found += [_alert(row) for row in self.connection.execute(query).mappings()]
+        return found
+
+    def add_events(self, events: Sequence[Event]) -> int:
+        """Remember events as seen; give how many were new."""
+        # Already what the driver takes: `published` is canonical text.
+        rows = [(self.org, event.published, event.uuid) for event in events]
+        return insert_new(self.connection, tables.events, rows)
+
+    def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
+        """Set aside what could not be used, once by fingerprint; give how many were new."""
+        rows = [(self.org, one.fingerprint, self.now, one.reason, one.raw) for one in rejected]
+        columns = ("org", "fingerprint", "received_at", "reason", "raw")
+        return insert_new(self.connection, tables.rejected_events, rows, columns)
+
+    def open_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Store alerts for the first time and give them their ids."""
+        if not alerts:
+            return
+        stored = tables.alerts.c
+        statement = tables.alerts.insert().returning(
+            stored.id, stored.rule_id, stored.dedup_key, stored.anchor
+        )
+        rows = self.connection.execute(statement, [self._opened(alert) for alert in alerts])
+        ids = {tuple(row[1:]): row[0] for row in rows}
+        for alert in alerts:
+            alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
+
+    def save_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Store what grouping and telling changed of alerts that were stored before."""
+        if alerts:
+            self.connection.execute(
+                _REGROUP,
+                [
+                    {
+                        "alert_id": alert.id,
+                        "severity": alert.severity,
+                        "status": alert.status,
+                        "event_count": alert.event_count,
+                        "first_event_at": alert.first_event_at,
+                        "last_event_at": alert.last_event_at,
+                        "told": alert.told,
+                        "updated_at": self.now,
+                    }
+                    for alert in alerts
+                ],
+            )
+
+    def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
+        """Record new matches; their alerts have ids by now."""
+        if matches:
+            self.connection.execute(
+                tables.matches.insert(),
+                [
+                    {
+                        "org": self.org,
+                        "rule_id": match.rule_id,
+                        "event_uuid": match.event_uuid,
+                        "published": match.published,
+                        "dedup_key": match.dedup_key,
+                        "severity": match.severity,
+                        "alert_id": alert.id if alert else None,
+                    }
+                    for match, alert in matches
+                ],
+            )
+
+    def enqueue(self, notifications: Sequence[Notification]) -> None:
+        """Put notifications into the outbox; one that is there already stays as it is."""
+        columns = (
+            "id", "alert_id", "notifier", "kind", "severity", "state", "attempts", "next_attempt_at", "created_at",
+        )  # fmt: skip
+        rows = [
+            (one.id, one.alert.id, one.notifier, one.kind, one.severity, NotificationState.PENDING, 0, self.now, self.now)
+            for one in notifications
+        ]  # fmt: skip
+        insert_new(self.connection, tables.notifications, rows, columns)
+
+    def count(self, *, new_events: int, rejected: int, matches: int) -> None:
+        """Add to the org's counters."""
+        orgs = tables.orgs.c
+        self.connection.execute(
+            update(tables.orgs)
+            .where(orgs.name == self.org)
+            .values(
+                events_seen=orgs.events_seen + new_events,
+                events_rejected=orgs.events_rejected + rejected,
+                matches=orgs.matches + matches,
+            )
+        )
+
+    def _opened(self, alert: Alert) -> dict[str, Any]:
+        details = alert.details
+        if details is None:
+            raise ValueError("an alert that was never stored has no details")
+        shown = {name: getattr(details, name) for name in details.__struct_fields__}
+        return shown | {
+            "org": self.org,
+            "rule_id": alert.rule_id,
+            "dedup_key": alert.dedup_key,
+            "anchor": alert.anchor,
+            "severity": alert.severity,
+            "status": alert.status,
+            "event_count": alert.event_count,
+            "first_event_at": alert.first_event_at,
+            "last_event_at": alert.last_event_at,
+            "told": alert.told,
+            "created_at": self.now,
+            "updated_at": self.now,
+        }
+
+
+@contextmanager
+def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator[PageTransaction]:
+    """Open a page's transaction: it holds the org's row from its first statement on.
+
+    Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
+    """
+    with database.write() as connection:
+        row = select(tables.orgs.c.name).where(tables.orgs.c.name == org).with_for_update()
+        if connection.execute(row).first() is None:
+            raise StoreError(f"org {org} has no row in this database: it was never registered")
+        yield PageTransaction(connection, org, now)
+
+
+def _alert(row: Mapping[Any, Any]) -> Alert:
+    return Alert(**{**row, "status": AlertStatus(row["status"])})
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Shift a point in time, stopping at the ends of the calendar: event time can be anything."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _LAST if by > timedelta() else _FIRST
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _PARAMETERS):
+        yield values[start : start + _PARAMETERS]

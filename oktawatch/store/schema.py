@@ -1,0 +1,79 @@
+"""The schema's revisions: Alembic, called from here so that it works from an installed wheel too."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+import oktawatch
+from oktawatch.store.database import Database
+from oktawatch.store.errors import SchemaError
+from oktawatch.store.tables import REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring the schema up, in one transaction under the write lock: safe to run twice at once.
+
+    Raises SchemaError when the schema is newer than this program.
+    """
+    from alembic import command  # noqa: PLC0415 -- 0.2 s that only those pay who migrate
+
+    with database.write() as connection:
+        _refuse_newer(_current(connection))
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Take the schema back to a revision, or to ``base``: nothing."""
+    from alembic import command  # noqa: PLC0415 -- as above
+
+    with database.write() as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def current(database: Database) -> str | None:
+    """Give the revision that the database is at; None for one without a schema."""
+    with database.read() as connection:
+        return _current(connection)
+
+
+def require_current(database: Database) -> None:
+    """Raise SchemaError, saying what to run, unless the schema is the one this program works with."""
+    found = current(database)
+    if found == REVISION:
+        return
+    _refuse_newer(found)
+    what = "has no schema yet" if found is None else f"is at schema {found}, this program needs {REVISION}"
+    raise SchemaError(f"the database {what}: run 'oktawatch db upgrade'")
+
+
+def migrations() -> Path:
+    """Find the revisions: inside the installed package, else beside it in the repository."""
+    package = Path(oktawatch.__file__).parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 -- as above
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    return config
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _refuse_newer(found: str | None) -> None:
+    # Revisions are numbered: 0001, 0002, …
+    if found is not None and found > REVISION:
+        raise SchemaError(
+            f"the database is at schema {found}, newer than this program's {REVISION}: install a newer oktawatch"
+        )

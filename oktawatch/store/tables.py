@@ -1,0 +1,173 @@
+"""The tables. Their names and columns are a public contract: people query them with SQL.
+
+``events`` has its dedup key *in time order*: (org, published, uuid). Inserts land at the end of the
+tree, retention and windows are range scans. A second index on uuid would take that gain away, so
+there is none: what must be unique by uuid is the *match*.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from oktawatch.store.types import Document, Moment, SeverityName
+
+REVISION = "0001"
+"""The Alembic revision that this program works with."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Count = BigInteger().with_variant(Integer(), "sqlite")
+_no_count = text("0")
+
+orgs = Table(
+    "orgs",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    Column("events_seen", _Count, nullable=False, server_default=_no_count),
+    Column("events_rejected", _Count, nullable=False, server_default=_no_count),
+    Column("matches", _Count, nullable=False, server_default=_no_count),
+    Column("last_poll_at", Moment),
+    Column("last_error", String),
+    Column("last_error_at", Moment),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("filter", String, nullable=False),
+    Column("cursor", String, nullable=False),
+    Column("last_published", Moment),
+    Column("updated_at", Moment, nullable=False),
+    Column("last_caught_up_at", Moment),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("uuid", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _Count, primary_key=True, autoincrement=True),
+    Column("org", ForeignKey("orgs.name"), nullable=False),
+    Column("rule_id", String, nullable=False),
+    Column("dedup_key", String, nullable=False),
+    Column("anchor", Moment, nullable=False),
+    Column("severity", SeverityName, nullable=False),
+    Column("status", String, nullable=False),
+    Column("disposition", String),
+    Column("title", String, nullable=False),
+    Column("event_count", Integer, nullable=False),
+    Column("first_event_at", Moment, nullable=False),
+    Column("last_event_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("closed_by", String),
+    Column("told", SeverityName),
+    Column("actor_id", String),
+    Column("actor_alternate_id", String),
+    Column("actor_display_name", String),
+    Column("client_ip", String),
+    Column("country", String),
+    Column("city", String),
+    Column("as_number", BigInteger),
+    Column("as_org", String),
+    Column("isp", String),
+    Column("domain", String),
+    Column("outcome_result", String),
+    Column("outcome_reason", String),
+    Column("context", Document, nullable=False),
+    Column("note", String),
+    # An alert has one anchor among those of its key: what a notification's id rests on.
+    UniqueConstraint("org", "rule_id", "dedup_key", "anchor"),
+    Index(None, "status", "last_event_at"),
+    sqlite_autoincrement=True,  # an alert's id is never given again, even after pruning
+)
+
+matches = Table(
+    "matches",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("rule_id", String, primary_key=True),
+    Column("event_uuid", String, primary_key=True),
+    Column("published", Moment, nullable=False),
+    Column("dedup_key", String, nullable=False),
+    Column("severity", SeverityName, nullable=False),
+    Column("alert_id", ForeignKey("alerts.id"), index=True),
+    sqlite_with_rowid=False,
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("alert_id", ForeignKey("alerts.id"), index=True),
+    Column("notifier", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("severity", SeverityName),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Moment),
+    Column("last_error", String),
+    Column("created_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    Index(None, "state", "next_attempt_at"),
+)
+
+rejected_events = Table(
+    "rejected_events",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Column("received_at", Moment, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", _Count, primary_key=True, autoincrement=True),
+    Column("org", ForeignKey("orgs.name"), nullable=False),
+    Column("command", String, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("notify", Boolean, nullable=False),
+    Column("cursor", String, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Column("pages", Integer, nullable=False),
+    Column("events", _Count, nullable=False),
+    Column("new_events", _Count, nullable=False),
+    Column("matches", _Count, nullable=False),
+    Column("alerts", _Count, nullable=False),
+    Index(None, "org", "command", "started_at"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,55 @@
+"""How values lie in columns: the same to the eye on both databases."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, TIMESTAMP, Dialect, String
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import from_text, to_text
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time in milliseconds: ``timestamptz``, or canonical text, which sorts as time does."""
+
+    impl = String(24)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column's type."""
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if _is_postgres(dialect) else String(24))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write."""
+        return value if value is None or _is_postgres(dialect) else to_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if _is_postgres(dialect) else from_text(value)
+
+
+class SeverityName(TypeDecorator[Severity]):
+    """A severity by its name."""
+
+    impl = String(8)
+    cache_ok = True
+
+    def process_bind_param(self, value: Severity | None, dialect: Dialect) -> str | None:  # noqa: ARG002 -- the signature is SQLAlchemy's
+        """Write."""
+        return None if value is None else value.name
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Severity | None:  # noqa: ARG002 -- the signature is SQLAlchemy's
+        """Read."""
+        return None if value is None else Severity[value]
+
+
+Document = JSON().with_variant(JSONB(), "postgresql")
+"""A JSON value: ``jsonb``, or JSON text that ``json_extract`` reads."""
+
+
+def _is_postgres(dialect: Dialect) -> bool:
+    return dialect.name == "postgresql"
