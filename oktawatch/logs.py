@@ -1,1 +1,273 @@
-"""How oktawatch logs: structlog, one snake_case event name a line, values as keys."""
+"""How oktawatch logs: structlog, one snake_case event name a line, values as keys.
+
+Everything in an Okta event was typed by a stranger, and much of it ends up here. So whatever can act on
+a terminal or break a line in two (control characters, escape sequences, U+2028, marks that turn the
+direction of writing, lone surrogates) is written as an escape, in both formats. A text is cut at 2,000
+characters. And secrets that were named with `hide` are struck out of each finished line: nothing should
+ever log one, and this is what stands behind "should".
+
+What other libraries log goes the same way, as the event ``library_log``. The Okta SDK's logger is shut:
+it writes Authorization headers.
+"""
+
+import contextlib
+import enum
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TextIO
+from urllib.parse import quote
+
+import structlog
+
+from oktawatch.model.durations import format_duration
+from oktawatch.model.text import clean_json, shorten
+from oktawatch.model.timestamps import to_text, utc_now
+
+LONGEST_VALUE = 2_000  # characters
+SHORTEST_SECRET = 4  # characters; striking out anything shorter would eat ordinary words
+HIDDEN = "[hidden]"
+_DEEPEST = 8  # levels of nesting; what lies below is written as Python would
+
+QUIET = {
+    "apscheduler": logging.ERROR,  # warns at each interval about a job that is still running
+    "sqlalchemy": logging.WARNING,
+    "alembic": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+"""From which level on each library is heard, whatever ours is."""
+
+_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_PLAIN_VALUE = re.compile(r"[^\s\"'=]+").fullmatch
+
+
+class _Secrets:
+    """The texts that must not be shown, in every spelling that a line could have them in."""
+
+    def __init__(self) -> None:
+        self._spellings: set[str] = set()
+        self._find: re.Pattern[str] | None = None
+
+    def add(self, secret: str) -> None:
+        # A key of many lines is written with the ends of its lines escaped, so each counts by itself.
+        for line in {secret, *secret.splitlines()}:
+            if len(line.strip()) >= SHORTEST_SECRET and not line.startswith("-----"):
+                self._spellings |= {
+                    line,
+                    quote(line, safe="", errors="replace"),
+                    repr(line)[1:-1],
+                    json.dumps(line)[1:-1],
+                    json.dumps(line, ensure_ascii=False)[1:-1],
+                }
+        longest_first = sorted(self._spellings, key=len, reverse=True)
+        self._find = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def strike(self, text: str) -> str:
+        return self._find.sub(HIDDEN, text) if self._find is not None else text
+
+
+_secrets = _Secrets()
+
+
+def hide(secret: str) -> None:
+    """Strike a secret out of whatever is logged from now on. One below four characters is not."""
+    _secrets.add(secret)
+
+
+def configure(
+    log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
+) -> None:
+    """Send every log line to ``stream`` (standard error), from ``level`` on, in one format.
+
+    ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and
+    critical; debug adds the traceback of an exception, which is one line ``error=…`` otherwise.
+    """
+    output = _Output(sys.stderr if stream is None else stream)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    # Only a terminal is asked for: systemd's variables are inherited by the shells of a desktop, too,
+    # and a journal is no terminal.
+    as_json = log_format == "json" or (log_format == "auto" and not output.is_terminal)
+    layout = _json_line if as_json else _Console(colours=output.is_terminal and "NO_COLOR" not in os.environ)
+    render = _Renderer(layout, tracebacks=number <= logging.DEBUG)
+
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: output,
+        cache_logger_on_first_use=False,
+    )
+    _route_libraries(_LibraryHandler(render, output), number)
+
+
+def _route_libraries(handler: logging.Handler, level: int) -> None:
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _LibraryHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(least, level))
+    sdk = logging.getLogger("okta-sdk-python")
+    sdk.handlers = [logging.NullHandler()]
+    sdk.propagate = False
+    sdk.setLevel(logging.CRITICAL + 1)
+    sdk.disabled = True  # outlasts whoever sets its level again
+
+
+class _Output:
+    """Writes lines. A log that can't be written stops nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()  # a signal handler may log while its own thread does
+        try:
+            self.is_terminal = stream.isatty()
+        except ValueError:  # closed
+            self.is_terminal = False
+
+    def write(self, line: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        fit = line.encode(encoding, "backslashreplace").decode(encoding)
+        # Whoever reads the log may be gone, and a page must not fail for that.
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(fit + "\n")
+            self._stream.flush()
+
+    # structlog calls the method that is named like the level.
+    debug = info = warning = error = critical = write
+
+
+class _Renderer:
+    """Makes the line of an event, for structlog as its last processor and for the libraries alike."""
+
+    def __init__(self, layout: Callable[[dict[str, Any]], str], *, tracebacks: bool) -> None:
+        self._layout = layout
+        self._tracebacks = tracebacks
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        error = _exception(event.pop("exc_info", None))
+        if error is not None:
+            event.setdefault("error", f"{type(error).__name__}: {_as_text(error)}")
+        line: dict[str, Any] = {
+            "timestamp": to_text(utc_now()),
+            "level": event.pop("level", "info"),
+            "event": _plain(event.pop("event", "")),
+        }
+        for key, value in event.items():
+            name = _text(str(key))
+            line[f"{name}_" if name in line else name] = _plain(value)
+        if error is not None and self._tracebacks:
+            line["traceback"] = "".join(traceback.format_exception(error)).rstrip()
+        return _secrets.strike(self._layout(line))
+
+
+def _exception(exc_info: Any) -> BaseException | None:
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if isinstance(exc_info, tuple):
+        return exc_info[1] if isinstance(exc_info[1], BaseException) else None
+    return sys.exception() if exc_info else None
+
+
+def _json_line(line: dict[str, Any]) -> str:
+    return _printable(json.dumps(line, ensure_ascii=False))
+
+
+class _Console:
+    """Time, level and event name, then ``key=value``; a value with spaces or signs is quoted."""
+
+    def __init__(self, *, colours: bool) -> None:
+        self._colours = _COLOURS if colours else {}
+
+    def __call__(self, line: dict[str, Any]) -> str:
+        trace = line.pop("traceback", None)
+        level = f"{line['level']:<8}"
+        if line["level"] in self._colours:
+            level = f"{self._colours[line['level']]}{level}\x1b[0m"
+        parts = [line.pop("timestamp"), level, _printable(str(line.pop("event")))]
+        del line["level"]
+        parts += [f"{_printable(key)}={self._value(value)}" for key, value in line.items()]
+        text = " ".join(parts)
+        if trace is not None:
+            text += "".join(f"\n    {_printable(step)}" for step in trace.splitlines())
+        return text
+
+    @staticmethod
+    def _value(value: Any) -> str:
+        if isinstance(value, str) and _PLAIN_VALUE(value):
+            return _printable(value)
+        return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    r"""Write what is no ordinary character as ``\uXXXX``, which is JSON's own spelling, too."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+
+
+def _escape(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Make a value of JSON's types out of whatever was logged."""
+    if depth < _DEEPEST:
+        if isinstance(value, Mapping):
+            return {_text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, enum.Enum):
+        value = clean_json(value)
+        if not isinstance(value, str):
+            return value
+    return _text(_as_text(value))
+
+
+def _text(text: str) -> str:
+    # Struck out before it is cut: half a secret would be recognised by nobody.
+    return shorten(_secrets.strike(text), LONGEST_VALUE)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return to_text(value)
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 -- a log line never fails for a value that can't say what it is
+        return f"<{type(value).__name__}>"
+
+
+class _LibraryHandler(logging.Handler):
+    """Turns the records of other libraries into lines of ours."""
+
+    def __init__(self, render: _Renderer, output: _Output) -> None:
+        super().__init__()
+        self._render = render
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 -- arguments that don't fit their message
+            message = str(record.msg)
+        event: dict[str, Any] = {
+            "event": "library_log",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+            "exc_info": record.exc_info,
+        }
+        self._output.write(self._render(None, "", event))

@@ -1,1 +1,0 @@
-"""Settings: what an operator may say, and what is wrong with what was said."""

@@ -1,0 +1,91 @@
+"""Settings: what an operator may say, and what is wrong with what was said.
+
+`load` finds the configuration and gives `Settings`, or raises ConfigError, whose text is one line for
+people. The order: variables over the file, and the file over the defaults; without a file one org comes
+from the SDK's variables.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from oktawatch.config import sources
+from oktawatch.config.errors import ConfigError, Origins, explain
+from oktawatch.config.secrets import Folders, read_secret, settle
+from oktawatch.config.settings import (
+    DatabaseSettings,
+    DetectionSettings,
+    NotifierSettings,
+    OrgSettings,
+    PollSettings,
+    RetentionSettings,
+    RuleSettings,
+    ServiceSettings,
+    Settings,
+    SilenceSettings,
+)
+
+__all__ = [
+    "ConfigError",
+    "DatabaseSettings",
+    "DetectionSettings",
+    "NotifierSettings",
+    "OrgSettings",
+    "PollSettings",
+    "RetentionSettings",
+    "RuleSettings",
+    "ServiceSettings",
+    "Settings",
+    "SilenceSettings",
+    "load",
+    "read_secret",
+]
+
+
+def load(
+    path: Path | None = None, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None
+) -> Settings:
+    """Read the settings from where they are: ``path``, ``$OKTAWATCH_CONFIG``, ``./``, ``/etc/oktawatch/``.
+
+    Raises ConfigError with file, key and what is expected.
+    """
+    here = Path.cwd() if cwd is None else cwd.absolute()
+    found = sources.find(path, environ, here)
+    source = found[0] if found else None
+    origins = Origins(str(source) if source else sources.ENVIRONMENT)
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    folders = Folders(source.parent if source else here, Path(credentials) if credentials else None)
+
+    below = found[1] if found else {}
+    if source:
+        sources.add_orgs(below, folders.base, origins)
+    above = sources.from_environment(environ, origins)
+    if not source and "orgs" not in above:
+        below = sources.from_sdk_variables(environ, origins) or _nothing_found(here)
+    _add_default_database(below)
+    settle(below, folders, origins)
+    settle(above, folders, origins)
+    try:
+        return Settings(above, below, origins=origins, source=source, folder=folders.base)
+    except ValidationError as invalid:
+        problem = explain(invalid, Settings, origins)
+    # Raised here, so that pydantic's error with the values in it is not even the context of ours.
+    raise problem
+
+
+def _add_default_database(data: dict[str, Any]) -> None:
+    """Say the default aloud, so that its path becomes absolute like any other."""
+    database = data.setdefault("database", {})
+    if isinstance(database, dict) and not (database.get("url") or database.get("url_file")):
+        database["url"] = DatabaseSettings().url.get_secret_value()
+
+
+def _nothing_found(here: Path) -> dict[str, Any]:
+    raise ConfigError(
+        "no configuration",
+        f"looked at --config, $OKTAWATCH_CONFIG, {here / sources.FILE_NAME}, {sources.SYSTEM_FILE}, $OKTA_CLIENT_ORGURL",
+        f"start from {sources.EXAMPLE}, or set OKTA_CLIENT_ORGURL and OKTA_CLIENT_TOKEN",
+    )

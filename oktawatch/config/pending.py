@@ -1,0 +1,48 @@
+"""Keys that are accepted and have no effect yet: the one list of them.
+
+An operator who sets one is told so, once, when the daemon starts. Whoever gives a key its effect takes
+it off this list; nothing else needs to change.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from oktawatch.config.errors import Place
+    from oktawatch.config.settings import Settings
+
+KEYS: dict[str, frozenset[str]] = {
+    "database": frozenset({"auto_upgrade"}),
+    "poll": frozenset(
+        {"rate_limit_share", "sweep_interval", "sweep_window", "proxy", "proxy_file", "ca_file"}
+    ),
+    "orgs": frozenset({"client_id", "private_key", "private_key_file", "kid", "dpop", "scopes"}),
+    "detection": frozenset({"rules_dir"}),
+    "notifiers": frozenset({"max_per_minute"}),
+    "silence": frozenset({"after", "heartbeat_url", "heartbeat_url_file"}),
+    "retention": frozenset({"events", "alerts"}),
+    "service": frozenset({"listen", "instance", "lease_ttl"}),
+}
+NOTIFIER_TYPES = frozenset({"webhook", "apprise"})
+
+
+def places(settings: "Settings") -> "Iterator[Place]":
+    """Find the keys of the list that an operator set."""
+    for section, keys in KEYS.items():
+        tables = getattr(settings, section)
+        if isinstance(tables, BaseModel):
+            yield from ((section, key) for key in _set_in(tables, keys))
+        else:
+            for index, table in enumerate(tables):
+                yield from ((section, index, key) for key in _set_in(table, keys))
+    for index, notifier in enumerate(settings.notifiers):
+        if notifier.type in NOTIFIER_TYPES:
+            yield ("notifiers", index, "type")
+
+
+def _set_in(table: BaseModel, keys: frozenset[str]) -> list[str]:
+    found = {key for key in keys & table.model_fields_set if getattr(table, key) is not None}
+    # A secret that was read from a file is told once, under the key that the operator wrote.
+    return sorted(key for key in found if f"{key}_file" not in found)

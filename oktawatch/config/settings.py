@@ -1,0 +1,359 @@
+"""The settings themselves: every key, its default, its unit and why it is there.
+
+All of it is frozen and checked once, at the start. Values are strict: ``page_size = "500"`` is a wrong
+type, not a number. Secrets are SecretStr, which shows itself as asterisks everywhere.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
+
+from oktawatch.config import pending
+from oktawatch.config.errors import ConfigError, Origins, misfit
+from oktawatch.config.values import (
+    AnyCase,
+    Duration,
+    File,
+    Grade,
+    Name,
+    Names,
+    Patterns,
+    PositiveDuration,
+    Secret,
+    at_least,
+    check_database,
+    check_https,
+    check_listen,
+    check_org_url,
+    check_proxy,
+    check_secret_https,
+)
+from oktawatch.model.severity import Severity
+
+_USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
+
+
+class Section(BaseModel):
+    """A table of the configuration: nothing unknown in it, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class DatabaseSettings(Section):
+    """Where everything is kept."""
+
+    url: Annotated[SecretStr, AfterValidator(check_database)] = SecretStr("sqlite:///oktawatch.db")
+    """SQLAlchemy's URL; secret since it can hold a password. An SQLite file's path is absolute here."""
+    url_file: File = None
+    auto_upgrade: bool = False
+    """Postgres: let `run` upgrade the schema. Off, since whoever runs the server decides when."""
+
+
+class PollSettings(Section):
+    """How Okta is asked."""
+
+    interval: PositiveDuration = timedelta(seconds=30)
+    """From one poll of an org to the next."""
+    page_size: int = Field(default=1000, ge=1, le=1000)
+    """Events a request; Okta gives 1000 at most, and fewer only cost more of the rate limit."""
+    initial_lookback: Duration = timedelta(hours=24)
+    """How far back an org starts that was never polled."""
+    rate_limit_share: float = Field(default=0.5, gt=0, le=1)
+    """The part of the org's rate limit that may be used; the rest is for the org's other tools."""
+    sweep_interval: PositiveDuration = timedelta(hours=1)
+    """How often the recent past is read again for events that polling missed."""
+    sweep_window: PositiveDuration = timedelta(hours=2)
+    """How far back a sweep reads."""
+    proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
+    """Egress proxy; secret since it can hold a password."""
+    proxy_file: File = None
+    ca_file: File = None
+    """Certificates of a private CA, PEM."""
+
+
+def _host_as_name(data: dict[str, Any]) -> str:
+    return urlsplit(data["url"]).hostname or ""
+
+
+class OrgSettings(Section):
+    """An Okta org, and how to prove to it who we are: an SSWS token or an OAuth service app."""
+
+    url: Annotated[str, AfterValidator(check_org_url)]
+    """Scheme and host, without a slash at the end: ``https://acme.okta.com``."""
+    name: Name = Field(default_factory=_host_as_name)
+    """What tables, logs and alerts call it; by default its host. Renaming an org makes a new one."""
+    token: Secret = None
+    """SSWS token, as it was when the configuration was read."""
+    token_file: File = None
+    """Where the token came from; a token that is renewed there can be read again."""
+    client_id: str = ""
+    """OAuth service app."""
+    private_key: Secret = None
+    """PEM or JWK."""
+    private_key_file: File = None
+    kid: str = ""
+    """Key id, which Okta needs when the app has several keys."""
+    dpop: bool = False
+    """Bind access tokens to a key; an app that requires it refuses plain requests."""
+    scopes: Names = ("okta.logs.read",)
+    """OAuth scopes to ask for."""
+    tags: Names = ()
+    """For routing (``"#tag"`` in a notifier's orgs) and reports."""
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> "OrgSettings":
+        if self.token is None and self.private_key is None:
+            raise misfit(
+                "token_file",
+                expected="expected token_file (SSWS), or client_id with private_key_file (OAuth)",
+                what="missing secret",
+            )
+        if self.token is not None and (self.private_key is not None or self.client_id):
+            raise misfit(
+                "token", expected="expected a token or an OAuth app (client_id, private_key), not both"
+            )
+        if self.private_key is not None:
+            if not self.client_id:
+                raise misfit("client_id", expected="expected the OAuth app's client id", what="missing key")
+            if not self.private_key.get_secret_value().startswith(("-----BEGIN ", "{")):
+                # The SDK would take other text for the name of a file and open that.
+                raise misfit("private_key", expected="expected a private key in PEM or as a JWK")
+        return self
+
+
+class RuleSettings(Section):
+    """What the operator changed about one rule."""
+
+    enabled: bool | None = None
+    """None: as the rule itself says."""
+    severity: Grade | None = None
+    dedup_period: PositiveDuration | None = None
+    threshold: Annotated[int, Field(ge=1)] | None = None
+    """How many matches make an alert visible."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The rule's own keys, as they stand in the file; only the rule knows whether they are right."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_own_keys_aside(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        common = cls.model_fields.keys() - {"options"}
+        known = {key: value for key, value in table.items() if key in common}
+        return known | {"options": {key: value for key, value in table.items() if key not in common}}
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The numbers to make the rule with: what was set, common keys and its own together."""
+        common = {"severity": self.severity, "dedup_period": self.dedup_period, "threshold": self.threshold}
+        return {key: value for key, value in common.items() if value is not None} | self.options
+
+
+class DetectionSettings(Section):
+    """Which rules look at the events."""
+
+    enable: Patterns = ()
+    """Rule ids or globs to turn on beside the default."""
+    rules_dir: File = None
+    """A folder with rules of one's own."""
+
+
+def _type_as_name(data: dict[str, Any]) -> str:
+    return str(data["type"])
+
+
+class NotifierSettings(Section):
+    """Whom to tell, and of what."""
+
+    type: Literal["log", "webhook", "apprise"]
+    name: Name = Field(default_factory=_type_as_name)
+    """What the outbox calls it; renaming it makes a new one."""
+    url: Secret = None
+    """Where to; secret since a hook's address is often all that it takes to write there."""
+    url_file: File = None
+    secret: Secret = None
+    """Webhook: key of the HMAC-SHA256 signature."""
+    secret_file: File = None
+    min_severity: Grade = Severity.LOW
+    """Alerts below it are in the table but not sent; a sign-in over Apple's relay is INFO."""
+    rules: Patterns = ("*",)
+    """Rule ids or globs."""
+    orgs: Patterns = ("*",)
+    """Names, or tags as ``"#tag"``; ``"*"`` is every org."""
+    max_per_minute: int = Field(default=30, ge=1)
+    """What is above goes out together, as one digest."""
+    max_age: PositiveDuration = timedelta(hours=24)
+    """What could not be sent for so long is a dead letter."""
+
+    @model_validator(mode="after")
+    def _what_its_type_needs(self) -> "NotifierSettings":
+        if self.type == "log" and self.url is not None:
+            raise misfit("url", expected="expected no url: a notifier of type log writes to the log")
+        if self.type != "log" and self.url is None:
+            expected = f"expected url or url_file for type {self.type}"
+            raise misfit("url_file", expected=expected, what="missing secret")
+        if self.type != "webhook" and self.secret is not None:
+            raise misfit("secret", expected="expected no secret: only webhooks are signed")
+        if self.url is not None:
+            url = self.url.get_secret_value()
+            # Apprise has schemes of its own (slack://…); one that is plain http is held to the same rule.
+            if self.type == "webhook" or url.startswith(("http:", "https:")):
+                try:
+                    check_https(url)
+                except ValueError as wrong:
+                    raise misfit("url", expected=str(wrong)) from None
+        return self
+
+
+class SilenceSettings(Section):
+    """What to do when nothing is heard."""
+
+    after: PositiveDuration = timedelta(minutes=15)
+    """An org not polled for that long is an alarm."""
+    heartbeat_url: Annotated[Secret, AfterValidator(check_secret_https)] = None
+    """Requested after each good round, so that somebody else notices when there is none."""
+    heartbeat_url_file: File = None
+
+
+class RetentionSettings(Section):
+    """How long things are kept, by event time."""
+
+    events: PositiveDuration = timedelta(days=30)
+    """What has been seen, and the history that windowed rules read."""
+    alerts: Annotated[Duration, at_least(timedelta(days=100))] = timedelta(days=400)
+    """Okta keeps 90 days; a backfill of those must still know what was alerted."""
+
+
+class ServiceSettings(Section):
+    """The daemon itself."""
+
+    listen: Annotated[str, AfterValidator(check_listen)] = "127.0.0.1:9464"
+    """HOST:PORT of /metrics, /healthz and /readyz; empty turns it off."""
+    instance: str = Field(default="", max_length=100)
+    """Replicas: this one's name; empty stands for the host's."""
+    lease_ttl: PositiveDuration = timedelta(seconds=30)
+    """Replicas: how long an org stays with one that is not heard of."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """Auto: console on a terminal, JSON elsewhere."""
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], AnyCase] = "info"
+
+
+_LOG = NotifierSettings(type="log")
+
+
+def _at_least_the_log(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSettings, ...]:
+    return notifiers or (_LOG,)
+
+
+class Settings(BaseSettings):
+    """Everything an operator said, checked. Made by `load` alone: it reads no variable by itself."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    database: DatabaseSettings = DatabaseSettings()
+    poll: PollSettings = PollSettings()
+    orgs: Annotated[tuple[OrgSettings, ...], Field(strict=False)] = ()
+    rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    detection: DetectionSettings = DetectionSettings()
+    notifiers: Annotated[
+        tuple[NotifierSettings, ...], Field(strict=False), AfterValidator(_at_least_the_log)
+    ] = (_LOG,)
+    silence: SilenceSettings = SilenceSettings()
+    retention: RetentionSettings = RetentionSettings()
+    service: ServiceSettings = ServiceSettings()
+
+    _origins: Origins = PrivateAttr()
+    _source: Path | None = PrivateAttr()
+    _folder: Path = PrivateAttr()
+
+    def __init__(self, *layers: dict[str, Any], origins: Origins, source: Path | None, folder: Path) -> None:
+        """Lay raw tables over each other, the first on top, and check the whole."""
+        sources = tuple(InitSettingsSource(type(self), layer) for layer in layers)
+        super().__init__(_build_sources=(sources, {}))
+        self._origins, self._source, self._folder = origins, source, folder
+
+    @model_validator(mode="after")
+    def _has_orgs_with_names_of_their_own(self) -> "Settings":
+        if not self.orgs:
+            expected = "expected at least one [[orgs]] with url and token_file"
+            raise misfit("orgs", expected=expected, what="no org")
+        for key in ("orgs", "notifiers"):
+            seen: set[str] = set()
+            for index, entry in enumerate(getattr(self, key)):
+                if entry.name in seen:
+                    expected = "expected a name of its own, and another has this one"
+                    raise misfit(key, index, "name", expected=expected)
+                seen.add(entry.name)
+        return self
+
+    @model_validator(mode="after")
+    def _notifiers_name_orgs_that_exist(self) -> "Settings":
+        # Passed over in silence, a slip of the pen would keep alerts from whom they are for.
+        targets = {"*", *(org.name for org in self.orgs)}
+        targets.update(f"#{tag}" for org in self.orgs for tag in org.tags)
+        for index, notifier in enumerate(self.notifiers):
+            if not targets.issuperset(notifier.orgs):
+                expected = 'expected the names of orgs that exist, tags as "#tag", or "*"'
+                raise misfit("notifiers", index, "orgs", expected=expected)
+        return self
+
+    @property
+    def source(self) -> Path | None:
+        """The configuration file; None when everything came from the environment."""
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to: the file's folder, else the working directory."""
+        return self._folder
+
+    def error(self, what: str, *place: str | int, expected: str) -> ConfigError:
+        """Make an error about a key whose value only another part of oktawatch can judge.
+
+        ``settings.error("wrong value", "rules", rule_id, "threshold", expected="…")``
+        """
+        return ConfigError(what, self._origins.where(place), expected)
+
+    def without_effect(self) -> list[str]:
+        """List what was set but changes nothing yet, with where it was set; see `pending`."""
+        return [self._origins.where(place) for place in pending.places(self)]
+
+    def secrets(self) -> Iterator[str]:
+        """Give every text that must never be shown, for the log's last line of defence."""
+        for org in self.orgs:
+            yield from _shown(org.token, org.private_key)
+        for notifier in self.notifiers:
+            yield from _shown(notifier.url, notifier.secret)
+        yield from _shown(self.silence.heartbeat_url)
+        for url in _shown(self.database.url, self.poll.proxy):
+            yield from _passwords(url)
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Give the passwords in a URL, as written and decoded: the rest of it may be shown."""
+    found = _USER_AND_PASSWORD(url)
+    written = [found[1]] if found else []
+    for part in url.partition("?")[2].split("&"):
+        key, _, value = part.partition("=")
+        if "password" in key and value:
+            written.append(value)
+    for password in written:
+        yield from dict.fromkeys((password, unquote(password), unquote_plus(password)))
+
+
+def _shown(*secrets: SecretStr | None) -> Iterator[str]:
+    return (secret.get_secret_value() for secret in secrets if secret is not None)

@@ -1,0 +1,78 @@
+"""The commented example can't go stale."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from oktawatch import config
+from oktawatch.config import NotifierSettings, OrgSettings, RuleSettings, Settings
+
+EXAMPLE = Path(__file__).parents[3] / "config" / "oktawatch.example.toml"
+SECRETS = {
+    "acme.token": "00example",
+    "acme-oauth.pem": "-----BEGIN PRIVATE KEY-----\nMIIEexample\n-----END PRIVATE KEY-----\n",
+    "soc.secret": "example",
+}
+# Keys of which the example shows something of the operator's own instead of a default.
+OWN = {"name", "url", "url_file", "token_file", "client_id", "private_key_file", "type", "secret_file"}
+
+
+@pytest.fixture
+def uncommented(tmp_path: Path) -> Settings:
+    """Load the example with everything in it turned on."""
+    for name, content in SECRETS.items():
+        (tmp_path / name).write_text(content)
+    text = re.sub(r"^#(?=[a-z[])", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (tmp_path / "oktawatch.toml").write_text(text, encoding="utf-8")
+    return config.load(environ={}, cwd=tmp_path)
+
+
+def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
+    """Copied and given a token, it works and sets nothing that has no effect."""
+    (tmp_path / "acme.token").write_text(SECRETS["acme.token"])
+    (tmp_path / "oktawatch.toml").write_bytes(EXAMPLE.read_bytes())
+    settings = config.load(environ={}, cwd=tmp_path)
+    assert [org.name for org in settings.orgs] == ["acme"]
+    assert settings.without_effect() == []
+
+
+def test_the_example_shows_the_defaults(uncommented: Settings, tmp_path: Path) -> None:
+    """Each value in it that has a default is that default."""
+    for table in _tables(uncommented):
+        defaults = type(table).model_fields
+        for key in table.model_fields_set - OWN:
+            default = defaults[key].default
+            assert default is not PydanticUndefined, key
+            if f"{key}_file" not in table.model_fields_set:
+                assert getattr(table, key) == default, key
+    assert uncommented.database.url.get_secret_value() == f"sqlite:///{tmp_path}/oktawatch.db"
+
+
+def test_the_example_shows_every_key(uncommented: Settings) -> None:
+    """A key that is not in the example is a key that nobody finds."""
+    shown: dict[type[BaseModel], set[str]] = {}
+    for table in _tables(uncommented):
+        shown.setdefault(type(table), set()).update(table.model_fields_set)
+    for model, keys in shown.items():
+        every = set(model.model_fields)
+        # Of a secret and its file, one is enough.
+        missing = {key for key in every - keys if f"{key}_file" not in keys and not key.endswith("_file")}
+        assert not missing, model.__name__
+    assert {OrgSettings, NotifierSettings} <= shown.keys()
+
+
+def test_the_example_shows_the_rule_as_it_is(uncommented: Settings) -> None:
+    """The one rule in it has every common key, and its own."""
+    rule = uncommented.rules["Okta.Anonymizing.VPN.Login"]
+    assert rule.model_fields_set == set(RuleSettings.model_fields)
+    assert rule.options == {"relay_networks": ""}
+
+
+def _tables(settings: Settings) -> Iterator[BaseModel]:
+    for section in set(Settings.model_fields) - {"rules"}:
+        value = getattr(settings, section)
+        yield from value if isinstance(value, tuple) else [value]
