@@ -32,27 +32,26 @@ class SignInForm:
             session=_SESSION,
         )
         model = event(rng, visit, deed, times.read(_PUBLISHED))
-        request = model["transaction"]["id"]
-        text = json.dumps(model, separators=(",", ":"))
         blanks = {
-            model["uuid"]: "%(uuid)s",
-            _PUBLISHED: "%(published)s",
-            _SESSION: "idx%(key)s",
-            request: "%(key)s",
+            model["uuid"]: "%(uuid)b",
+            _PUBLISHED: "%(published)b",
+            _SESSION: "idx%(key)b",
+            model["transaction"]["id"]: "%(key)b",
         }
+        text = json.dumps(model, separators=(",", ":")).replace("%", "%%")
         pattern = "|".join(map(re.escape, blanks))
-        self._text = re.sub(pattern, lambda found: blanks[found[0]], text.replace("%", "%%"))
+        self._form = re.sub(pattern, lambda found: blanks[found[0]], text).encode()
         self._salt = rng.randbytes(8)
 
     def fill(self, number: int, published: int) -> bytes:
         """Return the event of that number: another number, another uuid."""
         key = hashlib.blake2b(number.to_bytes(8), digest_size=16, key=self._salt).hexdigest()
         values = {
-            "uuid": ids.event_uuid(published, int(key[:18], 16)),
-            "published": times.to_text(published),
-            "key": key,
+            b"uuid": ids.event_uuid(published, int(key[:18], 16)).encode(),
+            b"published": times.to_text(published).encode(),
+            b"key": key.encode(),
         }
-        return (self._text % values).encode()
+        return self._form % values
 
 
 def generate(

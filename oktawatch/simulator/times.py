@@ -1,5 +1,6 @@
 """Times as Okta spells them, and as whole milliseconds since 1970, in which everything here is ordered."""
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,7 +21,13 @@ def from_ms(ms: int) -> datetime:
 
 def to_text(ms: int) -> str:
     """Return `YYYY-MM-DDTHH:mm:ss.SSSZ`, as an event's `published` is written."""
-    return from_ms(ms).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return f"{_second(ms // 1000)}{ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Return a time up to its milliseconds; events of one second share it."""
+    return from_ms(seconds * 1000).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
 def read(text: str) -> int:
