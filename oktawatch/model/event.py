@@ -136,6 +136,10 @@ class Event(Struct, gc=False):
     # The event's own JSON. The field exists on the wire too, if somebody types it; `accept` overwrites it.
     raw: Any = None
 
+    def __repr__(self) -> str:
+        """Name the event; what it holds, a mistyped password perhaps, stays out of logs and tracebacks."""
+        return f"Event(uuid={self.uuid!r}, published={self.published!r})"
+
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Self:
         """Make an event of a whole JSON object, cleaned and with what must be hidden hidden.

@@ -19,9 +19,12 @@ DEEPEST = 100
 
 _LONGEST_INTEGER = 20  # characters; what is longer than 64 bits is text to every database anyway
 
-# A string, or one character that matters. A quote that opens no whole string matches alone, so that
-# the search never starts over inside a string that has no end.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL).finditer
+# Whatever stands before the next character that matters, strings skipped whole. A string without an end
+# matches nothing, and that ends the scan. No part can match in two ways, so that a hostile body costs no
+# more than its length.
+_SKIPPED = rb'(?:[^"\[\]{}%b]++|"[^"\\]*+(?:\\.[^"\\]*+)*")*'
+_to_bracket = re.compile(_SKIPPED % b"" + rb"([\[\]{}])", re.DOTALL).match
+_to_comma_or_bracket = re.compile(_SKIPPED % b"," + rb"([\[\]{},])", re.DOTALL).match
 _OPENING = b"[{"
 _CLOSING = b"]}"
 _SPACE = b" \t\r\n"
@@ -56,51 +59,39 @@ def cut_list(raw: bytes) -> list[bytes]:
     if not body.startswith(b"["):
         raise ValueError("no JSON list")
     elements: list[bytes] = []
-    depth = 0
-    start = 1
-    for token in _TOKEN(body):
-        mark = token[0]
-        if len(mark) > 1:
-            continue
+    start = position = 1
+    depth = 1
+    while token := (_to_comma_or_bracket if depth == 1 else _to_bracket)(body, position):
+        mark, position = token[1], token.end()
         if mark in _OPENING:
             depth += 1
-        elif mark in _CLOSING:
+            continue
+        if mark in _CLOSING:
             depth -= 1
-            if depth == 0:
-                return _last_element(elements, body, start, token.start())
-        elif mark == b",":
-            if depth == 1:
-                elements.append(body[start : token.start()].strip(_SPACE))
-                start = token.end()
-        else:
-            break  # a string without an end
+        if depth == 0 and position != len(body):
+            raise ValueError("something follows the list")
+        if depth == 0 or mark == b",":
+            elements.append(body[start : position - 1].strip(_SPACE))
+            start = position
+        if depth == 0:
+            return [] if elements == [b""] else elements
     raise ValueError("the list has no end")
-
-
-def _last_element(elements: list[bytes], body: bytes, start: int, end: int) -> list[bytes]:
-    if end != len(body) - 1 or not body.endswith(b"]"):
-        raise ValueError("something follows the list")
-    last = body[start:end].strip(_SPACE)
-    if last or elements:
-        elements.append(last)
-    return elements
 
 
 def _prune(raw: bytes) -> bytes:
     """Replace every container nested deeper than ``DEEPEST`` by ``null``."""
     kept: list[bytes] = []
-    depth = 0
-    start = 0
-    for token in _TOKEN(raw):
-        mark = token[0]
-        if mark in _OPENING:
+    start = position = depth = 0
+    while token := _to_bracket(raw, position):
+        position = token.end()
+        if token[1] in _OPENING:
             depth += 1
             if depth == DEEPEST + 1:
-                kept += (raw[start : token.start()], b"null")
-        elif mark in _CLOSING:
+                kept += (raw[start : position - 1], b"null")
+        else:
             depth -= 1
             if depth == DEEPEST:
-                start = token.end()
+                start = position
     if depth > DEEPEST:
         raise ValueError("a bracket is never closed")
     kept.append(raw[start:])

@@ -12,6 +12,10 @@ class RejectedEvent(Struct, frozen=True):
     raw: bytes
     """Its bytes as they came."""
 
+    def __repr__(self) -> str:
+        """Say why; the bytes, with what somebody typed, stay out of logs and tracebacks."""
+        return f"RejectedEvent(reason={self.reason!r}, {len(self.raw)} bytes)"
+
     @property
     def fingerprint(self) -> str:
         """What makes it the same element when it is read again."""

@@ -28,6 +28,8 @@ def from_text(text: str) -> datetime:
 
     Raises ValueError for what is none, and for one that has no place in UTC's years 1 to 9999.
     """
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("not ISO 8601")  # Python takes any character between date and time
     moment = datetime.fromisoformat(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _to_utc(moment)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -6,7 +6,7 @@ character that a stranger typed, so whatever it refuses takes the slow way, elem
 loses nothing of the others. What no event can be made of is handed back with its bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,8 @@ def decode(body: bytes) -> Decoded:
         slices: list[msgspec.Raw] = _decode_slices(body)
     except (ValueError, RecursionError):
         elements = cut_list(body)
-        return _collect((_decode_leniently(element), element) for element in elements)
-    return _collect(zip(found, slices, strict=True))
+        return _collect(map(_decode_leniently, elements), elements)
+    return _collect(found, slices)
 
 
 def _decode_leniently(element: bytes) -> Any:
@@ -53,15 +53,17 @@ def _decode_leniently(element: bytes) -> Any:
         return parse_json(element)
 
 
-def _collect(elements: Iterable[tuple[Any, bytes | msgspec.Raw]]) -> Decoded:
+def _collect(found: Iterable[Any], slices: Sequence[bytes | msgspec.Raw]) -> Decoded:
     events: list[Event] = []
     rejected: list[RejectedEvent] = []
     seen: set[str] = set()
-    count = 0
-    for value, raw in elements:
-        count += 1
+    for value, raw in zip(found, slices, strict=True):
         try:
-            event = _event(value, raw)
+            if isinstance(value, Event):
+                event = value
+                event.accept(raw)
+            else:
+                event = _event_of(value)
         except UnusableEventError as error:
             rejected.append(RejectedEvent(str(error), bytes(raw)))
             continue
@@ -69,13 +71,10 @@ def _collect(elements: Iterable[tuple[Any, bytes | msgspec.Raw]]) -> Decoded:
         if uuid not in seen:
             seen.add(uuid)
             events.append(event)
-    return Decoded(events, rejected, count)
+    return Decoded(events, rejected, len(slices))
 
 
-def _event(value: Any, raw: bytes | msgspec.Raw) -> Event:
-    if isinstance(value, Event):
-        value.accept(raw)
-        return value
+def _event_of(value: Any) -> Event:
     if isinstance(value, dict):
         return Event.from_body(value)
     raise UnusableEventError(NOT_AN_OBJECT)

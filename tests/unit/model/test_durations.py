@@ -1,0 +1,63 @@
+"""Durations are read and written as people do."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.durations import format_duration, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30s", timedelta(seconds=30)),
+        (" 5m ", timedelta(minutes=5)),
+        ("6h", timedelta(hours=6)),
+        ("7d", timedelta(days=7)),
+        ("2w", timedelta(weeks=2)),
+        ("0s", timedelta()),
+    ],
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, expected: timedelta) -> None:
+    """Five units, whole numbers."""
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "m", "5 m", "1.5h", "-5m", "5M", "1h30m", "\u0665m", "5y", "1234567890s"]
+)
+def test_anything_else_is_refused_with_examples(text: str) -> None:
+    """The message says what would be right."""
+    with pytest.raises(ValueError, match="such as 30s, 5m, 6h or 7d"):
+        parse_duration(text)
+
+
+def test_a_duration_beyond_all_time_is_refused() -> None:
+    """It must not overflow somewhere deeper."""
+    with pytest.raises(ValueError, match="below a million years"):
+        parse_duration("999999999w")
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (timedelta(), "0s"),
+        (timedelta(seconds=90), "90s"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(hours=6), "6h"),
+        (timedelta(weeks=2), "14d"),
+        (timedelta(seconds=1, microseconds=999_999), "1s"),
+    ],
+)
+def test_a_duration_is_written_in_its_largest_unit(duration: timedelta, expected: str) -> None:
+    """Without a remainder; parts of a second are dropped."""
+    assert format_duration(duration) == expected
+
+
+@given(st.integers(min_value=0, max_value=10**9 - 1))
+def test_what_is_written_is_read_back(seconds: int) -> None:
+    """Writing whole seconds loses nothing."""
+    duration = timedelta(seconds=seconds)
+    assert parse_duration(format_duration(duration)) == duration

@@ -1,0 +1,299 @@
+"""An event gives what rules ask for, whatever it holds."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.event import Event, NotAnObject, UnusableEventError
+from oktawatch.model.privacy import REDACTED
+
+BODY: dict[str, Any] = {
+    "uuid": "5f0c1f4e-0000-4000-8000-000000000001",
+    "published": "2026-11-24T08:00:00.123Z",
+    "eventType": "user.session.start",
+    "displayMessage": "User login to Okta",
+    "actor": {"id": "00u1", "alternateId": "jane@example.com", "displayName": "Jane Doe"},
+    "client": {
+        "ipAddress": "203.0.113.7",
+        "userAgent": {"rawUserAgent": "Mozilla/5.0"},
+        "geographicalContext": {"city": "Lisbon", "country": "Portugal"},
+    },
+    "outcome": {"result": "FAILURE", "reason": "INVALID_CREDENTIALS"},
+    "securityContext": {
+        "asNumber": 64496,
+        "asOrg": "example net",
+        "isp": "example isp",
+        "domain": "example.net",
+        "isProxy": True,
+        "ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "X"}]},
+    },
+    "authenticationContext": {"externalSessionId": "s1", "rootSessionId": "r1"},
+    "debugContext": {"debugData": {"dtHash": "d1", "risk": "{level=LOW}"}},
+}
+ACCESSORS = [name for name, value in vars(Event).items() if isinstance(value, property)]
+HOSTILE_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=12)
+HOSTILE_VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | HOSTILE_TEXT
+    | st.sampled_from(["unknown", "null", "hunter2", "jane@example.com"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _decoded(body: dict[str, Any]) -> Event:
+    """Make an event the fast way, as a page's decoder does."""
+    raw = msgspec.json.encode(body)
+    event = msgspec.json.decode(raw, type=Event | NotAnObject)
+    assert isinstance(event, Event)
+    event.accept(raw)
+    return event
+
+
+def _without(*path: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(json.dumps(BODY))
+    inner = body
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return body
+
+
+def _with(value: Any, *path: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(json.dumps(BODY))
+    inner = body
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    return body
+
+
+def _shown(event: Event) -> dict[str, Any]:
+    return {name: msgspec.to_builtins(getattr(event, name)) for name in ACCESSORS}
+
+
+def test_every_accessor_gives_what_stands_on_the_wire() -> None:
+    """Both ways of making an event."""
+    for event in (_decoded(BODY), Event.from_body(BODY)):
+        assert event.published_at == datetime(2026, 11, 24, 8, 0, 0, 123_000, tzinfo=UTC)
+        assert event.event_type == "user.session.start"
+        assert event.is_proxy is True
+        assert event.actor_id == "00u1"
+        assert event.actor_alternate_id == "jane@example.com"
+        assert event.actor_display_name == "Jane Doe"
+        assert event.client_ip == "203.0.113.7"
+        assert event.user_agent == "Mozilla/5.0"
+        assert (event.country, event.city) == ("Portugal", "Lisbon")
+        assert (event.as_number, event.as_org) == (64496, "example net")
+        assert (event.isp, event.domain) == ("example isp", "example.net")
+        assert (event.outcome_result, event.outcome_reason) == ("FAILURE", "INVALID_CREDENTIALS")
+        assert (event.external_session_id, event.root_session_id) == ("s1", "r1")
+        assert (event.dt_hash, event.debug_data.risk) == ("d1", "{level=LOW}")
+        assert event.ip_service_categories == [{"type": "VPN", "operator": "X"}]
+        assert event.body() == BODY
+
+
+@pytest.mark.parametrize("name", [name for name in BODY if name not in {"uuid", "published"}])
+@pytest.mark.parametrize("value", [None, "text", 7, 0.5, True, [], [{}], {}])
+def test_any_part_may_have_any_shape(name: str, value: Any) -> None:
+    """Every accessor gives something or nothing, never an exception."""
+    for body in (_with(value, name), _without(name)):
+        assert _shown(_decoded(body)) == _shown(Event.from_body(body))
+
+
+@pytest.mark.parametrize("value", [None, "true", "false", 1, 0, [], {}, "TRUE"])
+def test_only_jsons_own_true_is_a_proxy(value: Any) -> None:
+    """Text and numbers are no answer."""
+    assert _decoded(_with(value, "securityContext", "isProxy")).is_proxy is None
+
+
+def test_jsons_false_is_no_proxy() -> None:
+    """Okta's "no" is told from no answer."""
+    assert _decoded(_with(False, "securityContext", "isProxy")).is_proxy is False
+
+
+@pytest.mark.parametrize("nothing", ["", "-", "null", "unknown"])
+@pytest.mark.parametrize(
+    ("path", "accessor"),
+    [
+        (("actor", "id"), "actor_id"),
+        (("client", "ipAddress"), "client_ip"),
+        (("authenticationContext", "externalSessionId"), "external_session_id"),
+        (("authenticationContext", "rootSessionId"), "root_session_id"),
+        (("debugContext", "debugData", "dtHash"), "dt_hash"),
+        (("securityContext", "domain"), "domain"),
+    ],
+)
+def test_placeholders_are_nothing(nothing: str, path: tuple[str, ...], accessor: str) -> None:
+    """Okta writes several texts for "nothing"."""
+    assert getattr(_decoded(_with(nothing, *path)), accessor) is None
+
+
+def test_network_facts_come_from_ip_details_where_they_lack() -> None:
+    """SecurityContext first, then its ipDetails, field by field."""
+    details = {"asNumber": 64500, "asOrg": "other", "isp": "other isp", "domain": "example.org"}
+    body = _with(
+        {"asOrg": "first", "isp": "unknown", "domain": None, "ipDetails": details}, "securityContext"
+    )
+    event = _decoded(body)
+    assert (event.as_number, event.as_org, event.isp, event.domain) == (
+        64500,
+        "first",
+        "other isp",
+        "example.org",
+    )
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 64496.0, "64496", True, None])
+def test_an_odd_as_number_is_none(number: Any) -> None:
+    """Only what a database's integer holds counts."""
+    assert _decoded(_with(number, "securityContext", "asNumber")).as_number is None
+
+
+def test_long_texts_are_bounded() -> None:
+    """A megabyte in a user name fills no column, and two of them stay different."""
+    one, other = (_decoded(_with("a" * 10**6 + end, "actor", "alternateId")) for end in "xy")
+    assert one.actor_alternate_id is not None
+    assert len(one.actor_alternate_id) == 512
+    assert one.actor_alternate_id != other.actor_alternate_id
+    assert len(_decoded(_with("e" * 10**6, "eventType")).event_type) <= 512
+
+
+@pytest.mark.parametrize("uuid", [None, "", 7, [], {}, "x" * 256])
+def test_an_event_needs_a_usable_uuid(uuid: Any) -> None:
+    """Without one nothing can be remembered of it."""
+    for make in (_decoded, Event.from_body):
+        with pytest.raises(UnusableEventError, match="no usable uuid"):
+            make(_with(uuid, "uuid"))
+
+
+@pytest.mark.parametrize(
+    "published", [None, "", 1_764_000_000, "yesterday", [], {}, "2026-11-24T08:00:60.000Z"]
+)
+def test_an_event_needs_a_usable_published(published: Any) -> None:
+    """Everything that is decided about it goes by event time."""
+    for make in (_decoded, Event.from_body):
+        with pytest.raises(UnusableEventError, match="no usable published"):
+            make(_with(published, "published"))
+
+
+@pytest.mark.parametrize("uuid", ["x", "x" * 255, "AbC-123-XyZ", "\u00e9"])
+def test_a_uuid_is_any_short_text(uuid: str) -> None:
+    """Okta documents no form for it."""
+    assert _decoded(_with(uuid, "uuid")).uuid == uuid
+
+
+def test_published_becomes_canonical() -> None:
+    """Other spellings of the same moment are one key."""
+    assert (
+        _decoded(_with("2026-11-24T10:00:00.1239+02:00", "published")).published == "2026-11-24T08:00:00.123Z"
+    )
+
+
+def test_a_possible_password_is_hidden_in_accessors_and_body() -> None:
+    """From the moment the event is decoded."""
+    body = _with({"id": "unknown", "alternateId": "hunter2", "displayName": "hunter2"}, "actor")
+    body["target"] = [{"alternateId": "hunter2"}]
+    for event in (_decoded(body), Event.from_body(body)):
+        assert event.actor_alternate_id == event.actor_display_name == REDACTED
+        assert "hunter2" not in str(_shown(event)) + str(event.body())
+        assert event.actor_id is None
+
+
+def test_a_repr_shows_nothing_that_somebody_typed() -> None:
+    """An event in a traceback names itself alone; its own JSON still holds what was typed."""
+    body = _with({"id": "unknown", "alternateId": "hunter2"}, "actor")
+    assert repr(_decoded(body)) == f"Event(uuid='{BODY['uuid']}', published='2026-11-24T08:00:00.123Z')"
+
+
+def test_a_user_named_like_a_placeholder_is_told_alike_both_ways() -> None:
+    """A display name that says nothing is no password."""
+    body = _with({"id": None, "alternateId": "unknown", "displayName": "unknown"}, "actor")
+    assert _shown(_decoded(body)) == _shown(Event.from_body(body))
+
+
+def test_a_field_named_raw_is_nothing_special() -> None:
+    """The event's own JSON can't be replaced from outside."""
+    event = _decoded(BODY | {"raw": "{}"})
+    assert event.body() == BODY | {"raw": "{}"}
+
+
+def test_cleaned_replaces_nul_everywhere() -> None:
+    """Both databases take what it shows."""
+    event = _decoded(_with("Ja\x00ne", "actor", "displayName") | {"x": "\x00"})
+    assert event.actor_display_name == "Ja\x00ne"
+    assert event.cleaned().actor_display_name == "Ja\ufffdne"
+    assert event.cleaned().body()["x"] == event.body()["x"] == "\ufffd"
+    assert event.cleaned().uuid == event.uuid
+
+
+def test_cleaned_is_the_event_itself_where_nothing_is_unfit() -> None:
+    """A match costs no second decoding."""
+    event = _decoded(BODY)
+    assert event.cleaned() is event
+
+
+def test_a_nul_in_the_uuid_is_replaced_at_once() -> None:
+    """It is a key before anything else is stored."""
+    assert _decoded(_with("a\x00b", "uuid")).uuid == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (b'"\xff"', "\ufffd"),
+        (b"1e400", "inf"),
+        (b"1" * 5_000, "1" * 5_000),
+        (b"123456789012345678901234567890", "123456789012345678901234567890"),
+    ],
+)
+def test_a_skipped_field_that_is_odd_is_read_leniently(odd: bytes, expected: str) -> None:
+    """Narrow decoding does not look at it; ``body`` does."""
+    raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + odd + b"}"
+    event = msgspec.json.decode(raw, type=Event)
+    event.accept(raw)
+    assert event.body() == BODY | {"odd": expected}
+    msgspec.json.encode(event.body())
+
+
+def test_absurd_nesting_costs_only_itself() -> None:
+    """The event keeps everything else."""
+    raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + b"[" * 700 + b"]" * 700 + b"}"
+    event = msgspec.json.decode(raw, type=Event)
+    event.accept(raw)
+    body = event.body()
+    assert body.pop("odd") != []
+    assert body == BODY
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(BODY)), HOSTILE_VALUE),
+    st.dictionaries(HOSTILE_TEXT, HOSTILE_VALUE),
+)
+def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: dict[str, Any]) -> None:
+    """Accessors and body of a cleaned event are fit for every encoder and both databases."""
+    body = others | BODY | {name: part for name, part in parts.items() if name not in {"uuid", "published"}}
+    event = Event.from_body(body).cleaned()
+    for stored in (event.body(), _shown(event)):
+        encoded = msgspec.json.encode(stored)
+        assert b"\\u0000" not in encoded
+        json.dumps(stored, allow_nan=False, ensure_ascii=False).encode()
+
+
+@given(HOSTILE_VALUE, HOSTILE_VALUE)
+def test_any_uuid_and_published_are_taken_or_refused(uuid: Any, published: Any) -> None:
+    """Nothing but the one error comes out of nonsense."""
+    try:
+        event = Event.from_body(BODY | {"uuid": uuid, "published": published})
+    except UnusableEventError:
+        return
+    assert isinstance(event.uuid, str)
+    assert event.published == event.cleaned().published

@@ -1,0 +1,16 @@
+"""What could not be used of a page."""
+
+from oktawatch.model.rejected import RejectedEvent
+
+
+def test_the_same_bytes_have_the_same_fingerprint() -> None:
+    """So that reading a page again sets nothing aside twice, for whatever reason."""
+    assert RejectedEvent("one", b"x").fingerprint == RejectedEvent("other", b"x").fingerprint
+    assert RejectedEvent("one", b"x").fingerprint != RejectedEvent("one", b"y").fingerprint
+
+
+def test_a_repr_shows_none_of_its_bytes() -> None:
+    """What could not be read could not be redacted either."""
+    assert (
+        repr(RejectedEvent("no usable uuid", b"hunter2")) == "RejectedEvent(reason='no usable uuid', 7 bytes)"
+    )

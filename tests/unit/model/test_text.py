@@ -1,0 +1,109 @@
+"""What strangers typed is made fit for both databases and every encoder."""
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.lenient import DEEPEST
+from oktawatch.model.text import clean_json, clean_text, shorten
+
+HOSTILE_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
+HOSTILE_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | HOSTILE_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(HOSTILE_TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("a\x00b", "a\ufffdb"),
+        ("\ud800x\udfff", "\ufffdx\ufffd"),
+        ("line\nbreak\x1b[31m", "line\nbreak\x1b[31m"),
+    ],
+)
+def test_only_what_a_database_refuses_is_replaced(text: str, expected: str) -> None:
+    """Postgres refuses U+0000, sqlite3 surrogates; control characters are for who shows them."""
+    assert clean_text(text) == expected
+
+
+def test_numbers_that_no_encoder_writes_become_text() -> None:
+    """Nothing is lost of a number; booleans are no numbers."""
+    assert clean_json([2**64, -(2**63) - 1, math.inf, -math.inf, 2**64 - 1, True, 0.5]) == [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "inf",
+        "-inf",
+        2**64 - 1,
+        True,
+        0.5,
+    ]
+    assert clean_json(math.nan) == "nan"
+
+
+def test_a_number_too_long_for_decimal_is_written_all_the_same() -> None:
+    """Python writes integers of over 4,300 digits in hexadecimal only."""
+    assert clean_json(1 << 20_000) == hex(1 << 20_000)
+
+
+def test_keys_are_cleaned_too() -> None:
+    """A key is as much a stranger's text as a value."""
+    assert clean_json({"a\x00": {"\udcff": 1}}) == {"a\ufffd": {"\ufffd": 1}}
+
+
+def _nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def _levels(value: Any) -> int:
+    levels = 0
+    while isinstance(value, list):
+        levels += 1
+        value = value[0] if value else None
+    return levels
+
+
+def test_absurd_nesting_is_cut_off() -> None:
+    """What lies deeper than anything that Okta sends becomes null instead of an exception."""
+    assert clean_json(_nested(DEEPEST)) == _nested(DEEPEST)
+    assert _levels(clean_json(_nested(5_000))) == DEEPEST
+    assert clean_json([{"a": {}}], 2) == [{"a": None}]
+
+
+@given(HOSTILE_JSON)
+def test_whatever_was_cleaned_can_be_encoded(value: Any) -> None:
+    """By msgspec, by the standard library without NaN, and as UTF-8; and cleaning it again changes nothing."""
+    cleaned = clean_json(value)
+    encoded = msgspec.json.encode(cleaned)
+    assert b"\\u0000" not in encoded
+    json.dumps(cleaned, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    assert clean_json(cleaned) == cleaned
+    assert msgspec.json.decode(encoded) == cleaned
+
+
+def test_a_short_text_stays_as_it_is() -> None:
+    """Only what is over the limit is shortened."""
+    assert shorten("x" * 512) == "x" * 512
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=()), min_size=30, max_size=60), st.integers(18, 30))
+def test_a_shortened_text_is_no_longer_than_its_limit(text: str, limit: int) -> None:
+    """It keeps its beginning."""
+    shortened = shorten(text, limit)
+    assert len(shortened) <= limit
+    assert shortened == text or shortened.startswith(text[: limit - 17])
+
+
+def test_two_long_texts_with_one_beginning_stay_different() -> None:
+    """A megabyte in a user name must not pass for another user."""
+    assert shorten("a" * 10_000 + "x") != shorten("a" * 10_000 + "y")

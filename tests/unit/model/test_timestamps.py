@@ -1,0 +1,124 @@
+"""Points in time are read in every spelling and written in one."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.timestamps import canonical, from_text, parse_when, to_text, utc_now
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+MOMENTS = st.datetimes(timezones=st.just(UTC))
+
+
+def test_canonical_text_has_milliseconds_and_ends_in_z() -> None:
+    """The spelling is the one that Okta uses; what lies below a millisecond is cut, not rounded."""
+    assert to_text(datetime(2026, 11, 24, 8, 0, 0, 999_999, tzinfo=UTC)) == "2026-11-24T08:00:00.999Z"
+
+
+def test_canonical_text_is_in_utc() -> None:
+    """A point in time of another zone is the same point in time."""
+    assert (
+        to_text(datetime(2026, 11, 24, 9, 30, tzinfo=timezone(timedelta(hours=1.5))))
+        == "2026-11-24T08:00:00.000Z"
+    )
+
+
+def test_early_years_keep_the_width() -> None:
+    """Text comparison is time comparison even for a year that somebody made up."""
+    assert canonical("0987-01-01") == "0987-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24T08:00:00.123Z",
+        "2026-11-24T08:00:00.123456Z",
+        "2026-11-24T08:00:00.123+00:00",
+        "2026-11-24T10:00:00.123+02:00",
+        "2026-11-24T08:00:00.123",
+        "2026-11-24 08:00:00.123Z",
+        "20261124T080000.123Z",
+    ],
+)
+def test_every_spelling_of_a_moment_has_one_canonical_text(text: str) -> None:
+    """ISO 8601 has many spellings; no zone means UTC."""
+    assert canonical(text) == "2026-11-24T08:00:00.123Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-13-01T00:00:00.000Z",
+        "2026-02-30T00:00:00.000Z",
+        "2026-11-24T25:00:00.000Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "\u0662\u0660\u0662\u0666-11-24T08:00:00.000Z",
+        "2026-11-24T08:00:00.000Z\n",
+        "2026-11-24\ud80008:00:00Z",
+    ],
+)
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    """A text that looks canonical is still checked, and what UTC's years don't hold is out of range."""
+    with pytest.raises(ValueError, match=r"."):
+        canonical(text)
+
+
+@given(MOMENTS, MOMENTS)
+def test_comparing_canonical_texts_compares_times(one: datetime, other: datetime) -> None:
+    """SQLite compares texts; to the millisecond that is comparing times."""
+    assert (to_text(one) < to_text(other)) == (from_text(to_text(one)) < from_text(to_text(other)))
+
+
+@given(MOMENTS)
+def test_canonical_text_comes_back_as_itself(moment: datetime) -> None:
+    """Writing and reading loses nothing but what lies below a millisecond."""
+    text = to_text(moment)
+    assert to_text(from_text(text)) == canonical(text) == text
+    assert timedelta() <= moment - from_text(text) < timedelta(milliseconds=1)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
+    """Whatever a stranger typed raises nothing else."""
+    try:
+        found = canonical(text)
+    except ValueError:
+        return
+    assert canonical(found) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T08:00:00+01:00", datetime(2026, 11, 1, 7, tzinfo=UTC)),
+    ],
+)
+def test_people_give_a_time_or_an_age(text: str, expected: datetime) -> None:
+    """An age counts back from now."""
+    assert parse_when(text, now=NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "7", "7 days", "-1d"])
+def test_what_people_get_wrong_is_answered_with_examples(text: str) -> None:
+    """The message says what would be right."""
+    with pytest.raises(ValueError, match=r"such as 2026-11-01 .* or an age such as 90m"):
+        parse_when(text, now=NOW)
+
+
+def test_an_age_before_the_first_year_is_refused() -> None:
+    """A number with too many digits gets a sentence of its own."""
+    with pytest.raises(ValueError, match="before the year 1"):
+        parse_when("99999999h", now=NOW)
+
+
+def test_now_has_a_zone() -> None:
+    """A naive time could be compared with no other."""
+    assert utc_now().tzinfo is UTC
