@@ -1,0 +1,256 @@
+"""The main detection: what matches, how bad it is, what it says, whose alert it is."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.networks import Networks
+from oktawatch.detection.rule import Rule
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.model.event import Event
+from oktawatch.model.match import AlertDetails, Match
+from oktawatch.model.severity import Severity
+from tests.support.shared import shared_data
+from tests.unit.detection.events import event, sign_in
+
+RULE = AnonymizingVpnLogin()
+CONTEXT = {
+    "event_type": "",
+    "severity": "",
+    "actor": {},
+    "client": {},
+    "request": {},
+    "outcome": {},
+    "target": [],
+    "debug_context": {},
+    "authentication_context": {},
+    "security_context": {},
+    "ips": [],
+    "displayName": "",
+    "alternateId": "",
+}
+RELAY = {"ipinfo_privacy": {"client.ipAddress": {"service": "Apple Private Relay"}}}
+
+
+def no_error(rule: Rule, where: Event, error: Exception) -> None:
+    """Fail: the rule must not raise here."""
+    raise AssertionError(f"{rule.id} raised at {where.uuid}") from error
+
+
+def matches(*events: Event, rule: Rule = RULE) -> list[Match]:
+    """Evaluate a page."""
+    return list(rule.evaluate(events, no_error))
+
+
+def details(one: Event, rule: Rule = RULE) -> AlertDetails:
+    """Give what the alert of an event shows."""
+    (match,) = matches(one, rule=rule)
+    return match.details()
+
+
+def camel_case(body: dict[str, Any]) -> dict[str, Any]:
+    """Spell the top-level keys as the API does, and the time."""
+    names = (
+        "uuid published eventType legacyEventType displayMessage severity version actor client outcome target request "
+        "transaction debugContext authenticationContext securityContext p_enrichment"
+    )
+    spelled = {name.lower(): name for name in names.split()}
+    return {spelled[key.lower()]: value for key, value in body.items()}
+
+
+@pytest.mark.parametrize("spelling", ["published", "camelcase"])
+def test_the_published_cases_come_out_as_published(spelling: str) -> None:
+    """Another event does not match, an anonymizing proxy does, Apple's relay does as INFO."""
+    cases = json.loads(shared_data("panther_r1_cases.json").read_text(encoding="utf-8"))
+    came = {}
+    for case in cases:
+        found = matches(Event.from_body(camel_case(case[spelling])))
+        assert bool(found) is case["expected"]
+        came[case["name"]] = [match.severity for match in found]
+    assert came == {
+        "Other Event": [],
+        "Anonymizing Proxy Used": [Severity.MEDIUM],
+        "Apple Private Relay Used": [Severity.INFO],
+    }
+
+
+def test_a_failed_sign_in_through_a_proxy_is_medium() -> None:
+    """The outcome is no part of the condition."""
+    (match,) = matches(event(outcome={"result": "FAILURE"}))
+    assert (match.rule_id, match.event_uuid, match.severity) == (RULE.id, "e-1", Severity.MEDIUM)
+
+
+def test_apples_relay_is_info() -> None:
+    """The same sign-in is demoted when an enrichment names the relay."""
+    (match,) = matches(event(p_enrichment=RELAY))
+    assert match.severity is Severity.INFO
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"isProxy": False}, {"isProxy": None}, {}, None, {"isProxy": "true"}, {"isProxy": 1}, [], "true", 1],
+)
+def test_whatever_is_not_jsons_true_does_not_match(context: Any) -> None:
+    """False, null, missing and what merely looks like true say nothing."""
+    assert matches(event(securityContext=context)) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["user.authentication.sso", "User.Session.Start", "", None, 7, ["user.session.start"]]
+)
+def test_another_event_type_does_not_match(kind: Any) -> None:
+    """Matching is case-sensitive, and a type that is no text is none."""
+    assert matches(event(eventType=kind)) == []
+
+
+def test_matches_come_in_the_pages_order() -> None:
+    """Never sorted: grouping depends on the order of arrival."""
+    page = [event("late", timedelta(hours=2)), event("no", eventType="x"), event("early")]
+    assert [match.event_uuid for match in matches(*page)] == ["late", "early"]
+
+
+PARTS = {
+    "IP": "203.0.113.7",
+    "ASO": "Example Hosting",
+    "ISP": "Example Transit",
+    "Domain": "example.net",
+    "Service": "Apple Private Relay",
+}
+SUBSETS = [there for count in range(6) for there in itertools.combinations(PARTS, count)]
+
+
+@pytest.mark.parametrize("there", SUBSETS, ids="+".join)
+@pytest.mark.parametrize("where", ["securityContext", "ipDetails"])
+def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str], where: str) -> None:
+    """Every combination, with the network's parts in either of their two places."""
+    network = {
+        key: PARTS[part]
+        for part, key in {"ASO": "asOrg", "ISP": "isp", "Domain": "domain"}.items()
+        if part in there
+    }
+    context = {"isProxy": True} | (network if where == "securityContext" else {"ipDetails": network})
+    title = details(
+        event(
+            client={"ipAddress": PARTS["IP"]} if "IP" in there else {},
+            securityContext=context,
+            p_enrichment=RELAY if "Service" in there else None,
+        )
+    ).title
+    parts = ", ".join(f"{part}={PARTS[part]}" for part in there)
+    who = "Nora Vale <nora@example.com> attempted to sign in from an anonymizing proxy"
+    assert title == (f"{who} - {parts}" if parts else who)
+
+
+@pytest.mark.parametrize(
+    ("actor", "who"),
+    [
+        ({}, "<displayName-not-found> <alternateId-not-found>"),
+        (None, "<displayName-not-found> <alternateId-not-found>"),
+        ({"displayName": "Nora"}, "Nora <alternateId-not-found>"),
+        ({"alternateId": "nora@example.com"}, "<displayName-not-found> <nora@example.com>"),
+    ],
+)
+def test_the_title_has_placeholders_for_names(actor: Any, who: str) -> None:
+    """An actor without names is still somebody."""
+    assert details(event(actor=actor)).title.startswith(f"{who} attempted")
+
+
+@pytest.mark.parametrize("changes", [{}, {"client": None}, {"request": {"ipChain": "x"}}, {"actor": []}])
+def test_the_context_is_always_complete(changes: dict[str, Any]) -> None:
+    """Every part is there with its own type, whatever the event lacks."""
+    context = details(event(**changes)).context
+    assert context.keys() == CONTEXT.keys()
+    assert [type(value) for value in context.values()] == [type(value) for value in CONTEXT.values()]
+
+
+def test_the_context_of_a_bare_event_is_empty() -> None:
+    """What the event has none of is empty text, object or list."""
+    bare = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
+    context = details(Event.from_body(bare | {"securityContext": {"isProxy": True}})).context
+    assert context == CONTEXT | {"event_type": "user.session.start", "security_context": {"isProxy": True}}
+
+
+def test_the_context_lists_each_address_once_in_order() -> None:
+    """The client's first, then the chain's; what stands for nothing is no address."""
+    chain = [
+        {"ip": "198.51.100.9"},
+        {"ip": "203.0.113.7"},
+        {"ip": "null"},
+        {"ip": None},
+        "x",
+        {"ip": "192.0.2.1"},
+    ]
+    context = details(event(request={"ipChain": chain})).context
+    assert context["ips"] == ["203.0.113.7", "198.51.100.9", "192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("actor", "client", "key"),
+    [
+        ({"id": "00u1", "alternateId": "n@example.com"}, {"ipAddress": "192.0.2.1"}, ["00u1", "192.0.2.1"]),
+        ({"id": "unknown", "alternateId": "n@example.com"}, {"ipAddress": "null"}, ["n@example.com", ""]),
+        ({"id": "unknown", "alternateId": "hunter2"}, {"ipAddress": "192.0.2.1"}, ["redacted", "192.0.2.1"]),
+        ({"id": "-", "alternateId": "-"}, {}, ["redacted", ""]),
+        ({"id": "a\0b"}, {"ipAddress": "-"}, ["a\ufffdb", ""]),
+        (None, None, ["", ""]),
+    ],
+)
+def test_the_dedup_key_is_the_actor_and_the_address(actor: Any, client: Any, key: list[str]) -> None:
+    """Strings that mean nothing are nothing; a login stands in for an unknown id."""
+    (match,) = matches(event(actor=actor, client=client))
+    assert json.loads(match.dedup_key) == key
+
+
+def test_configured_ranges_are_a_witness_of_the_relay() -> None:
+    """A client's address within them is INFO, one outside is not."""
+    rule = AnonymizingVpnLogin(relay_networks=Networks.parse("203.0.113.0/29"))
+    inside, outside = event(), event(client={"ipAddress": "203.0.113.8"})
+    assert [match.severity for match in matches(inside, outside, rule=rule)] == [
+        Severity.INFO,
+        Severity.MEDIUM,
+    ]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+paths = st.sampled_from(
+    [
+        "actor", "actor.id", "actor.alternateId", "actor.displayName", "client", "client.ipAddress", "outcome",
+        "client.geographicalContext", "securityContext.ipDetails", "securityContext.ipDetails.ipServiceCategories",
+        "securityContext.asNumber", "securityContext.asOrg", "debugContext", "debugContext.debugData",
+        "debugContext.debugData.tunnels", "p_enrichment", "p_enrichment.ipinfo_privacy", "request", "request.ipChain",
+        "target", "severity", "eventType", "authenticationContext", "authenticationContext.externalSessionId",
+    ]
+)  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.text(max_size=8), json_values, max_size=4),
+    st.dictionaries(paths, json_values, max_size=6),
+)
+def test_no_event_body_makes_the_rule_raise(strange: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Any JSON value anywhere: a match, or none, with a complete context that encodes."""
+    body = strange | sign_in() | {"p_enrichment": {}, "debugContext": {"debugData": {}}}
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        place: Any = body
+        for key in way:
+            place = place.setdefault(key, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+    for match in matches(Event.from_body(body)):
+        shown = match.details()
+        assert shown.title.isprintable()
+        assert shown.context.keys() == CONTEXT.keys()
+        text = json.dumps(shown.context, allow_nan=False)
+        assert "\\u0000" not in text
+        assert len(json.loads(match.dedup_key)) == 2

@@ -1,0 +1,56 @@
+"""Sets of address ranges."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.networks import NO_NETWORKS, Networks
+
+# A small corner of each family, so that drawn ranges touch, overlap and contain drawn addresses.
+corner_addresses = st.integers(0, 255).map(
+    lambda n: ip_address(int(ip_address("192.0.2.0")) + n)
+) | st.integers(0, 255).map(lambda n: ip_address(int(ip_address("2001:db8::")) + n))
+addresses = corner_addresses | st.ip_addresses()
+ranges = st.tuples(corner_addresses, st.integers(0, 9)).map(
+    lambda drawn: ip_network(f"{drawn[0]}/{drawn[0].max_prefixlen - drawn[1]}", strict=False)
+)
+
+
+@given(st.lists(ranges, max_size=12), addresses)
+def test_an_address_lies_in_the_set_if_it_lies_in_one_of_its_ranges(
+    found: list[object], address: object
+) -> None:
+    """Merging and searching change nothing of what ipaddress says."""
+    text = "\n".join(map(str, found))
+    assert (str(address) in Networks.parse(text)) is any(
+        address in network for network in map(ip_network, map(str, found))
+    )
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "203.0.113", "203.0.113.7/32", "null", "\0", "203.0.113.7 "])
+def test_what_is_no_address_lies_in_no_range(text: str | None) -> None:
+    """Hostile text is no reason to raise."""
+    assert text not in Networks.parse("0.0.0.0/0\n::/0")
+
+
+def test_apples_list_and_a_plain_list_are_read() -> None:
+    """CSV with a place behind the range, quotes, comments, empty lines, a byte order mark."""
+    text = '\ufeff# relay\n\n192.0.2.0/25,NO,NO-46,"Bergen, West",\r\n "2001:db8::/64" \n198.51.100.9\n'
+    found = Networks.parse(text)
+    assert all(address in found for address in ("192.0.2.127", "2001:db8::1", "198.51.100.9"))
+    assert not any(address in found for address in ("192.0.2.128", "2001:db8:0:1::", "198.51.100.8"))
+
+
+@pytest.mark.parametrize("line", ["192.0.2.0/33", "relay.example.com", "192.0.2.0-192.0.2.9"])
+def test_a_line_that_is_no_range_is_named(line: str) -> None:
+    """A slip in a list of thousands must be found."""
+    with pytest.raises(ValueError, match=r"^line 3: expected an address range such as 192\.0\.2\.0/24$"):
+        Networks.parse(f"# list\n192.0.2.0/24\n{line}\n")
+
+
+def test_an_empty_set_holds_nothing() -> None:
+    """The default."""
+    assert "203.0.113.7" not in NO_NETWORKS
+    assert NO_NETWORKS.empty

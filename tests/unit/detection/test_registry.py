@@ -1,0 +1,150 @@
+"""Which rules are on, with which numbers, and the filter they need."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from oktawatch.detection.registry import RuleOptionError, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.rule import Rule
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.model.event import Event
+from oktawatch.model.severity import Severity
+
+R1 = AnonymizingVpnLogin.id
+
+
+def read_file(path: str) -> str:
+    """Give a few files."""
+    match path:
+        case "relays.csv":
+            return "192.0.2.0/24\n"
+        case "broken.csv":
+            return "192.0.2.0/24\nnonsense\n"
+        case "binary.csv":
+            return b"\xff".decode("utf-8")
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+def build(
+    options: dict[str, Any] | None = None, *, enabled: bool | None = None, enable: Iterable[str] = ()
+) -> RuleSet:
+    """Build the rules with the main one configured so."""
+    return build_rules({R1: RuleSettings(enabled, options or {})}, enable=enable, read_file=read_file)
+
+
+def with_types(*types: str) -> Rule:
+    """Make a rule that needs these event types."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Example(Rule):
+        id: ClassVar[str] = " ".join(types)
+        event_types: ClassVar[tuple[str, ...]] = types
+        severity: Severity = Severity.LOW
+        dedup_period: timedelta = timedelta(hours=1)
+
+        def matches(self, event: Event) -> bool:
+            return True
+
+    return Example()
+
+
+def test_only_the_main_detection_is_on_by_default() -> None:
+    """Its numbers are the published ones."""
+    (rule,) = build_rules({}, read_file=read_file).rules
+    assert isinstance(rule, AnonymizingVpnLogin)
+    assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.MEDIUM, timedelta(minutes=360), 1)
+
+
+def test_the_filter_of_the_main_detection_alone_is_exactly_its_event_type() -> None:
+    """Okta sends nothing else then."""
+    assert build().filter == 'eventType eq "user.session.start"'
+
+
+@pytest.mark.parametrize(
+    ("types", "wanted"),
+    [
+        ([["b"], ["a", "b"]], 'eventType eq "a" or eventType eq "b"'),
+        ([["user.session.start"], ["user.*"]], 'eventType sw "user."'),
+        ([["user*"], ["user.*", "user"], ["user!x"]], 'eventType sw "user"'),
+        (
+            [["user.mfa.*", "user.session.start"]],
+            'eventType sw "user.mfa." or eventType eq "user.session.start"',
+        ),
+        ([], 'eventType eq ""'),
+    ],
+)
+def test_the_filter_is_the_union_of_what_the_rules_need(types: list[list[str]], wanted: str) -> None:
+    """Each type once, none that a prefix brings anyway; no rule at all brings nothing."""
+    assert RuleSet(with_types(*some) for some in types).filter == wanted
+
+
+def test_options_change_a_rules_numbers() -> None:
+    """Every number is a default."""
+    options = {"severity": "high", "dedup_period": "1h", "threshold": 3, "relay_networks": "relays.csv"}
+    (rule,) = build(options).rules
+    assert isinstance(rule, AnonymizingVpnLogin)
+    assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.HIGH, timedelta(hours=1), 3)
+    assert "192.0.2.9" in rule.relay_networks
+    assert build(options).policies[R1].threshold == 3
+
+
+def test_an_empty_path_names_no_ranges() -> None:
+    """The default, written out."""
+    (rule,) = build({"relay_networks": ""}).rules
+    assert isinstance(rule, AnonymizingVpnLogin)
+    assert rule.relay_networks.empty
+
+
+@pytest.mark.parametrize(
+    ("enabled", "enable", "on"),
+    [(None, [], True), (False, [], False), (False, ["*"], False), (True, [], True), (None, ["Okta.*"], True)],
+)
+def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
+    enabled: bool | None, enable: list[str], on: bool
+) -> None:
+    """One rule can be kept off beside ["*"]."""
+    assert bool(build(enabled=enabled, enable=enable).rules) is on
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "problem"),
+    [
+        (
+            {"sevrity": "LOW"},
+            "sevrity",
+            "no such option; there are: enabled, severity, dedup_period, threshold",
+        ),
+        ({"severity": "urgent"}, "severity", "expected one of INFO, LOW, MEDIUM, HIGH, CRITICAL"),
+        ({"severity": 3}, "severity", "expected a severity such as MEDIUM"),
+        ({"dedup_period": 360}, "dedup_period", "expected a duration such as 6h"),
+        ({"dedup_period": "6 hours"}, "dedup_period", "expected a duration such as"),
+        ({"dedup_period": "0s"}, "dedup_period", "more than nothing"),
+        ({"dedup_period": "2000d"}, "dedup_period", "at most 400d"),
+        ({"threshold": 0}, "threshold", "expected a whole number of at least 1"),
+        ({"threshold": True}, "threshold", "expected a whole number of at least 1"),
+        ({"threshold": "3"}, "threshold", "expected a whole number of at least 1"),
+        ({"relay_networks": ["192.0.2.0/24"]}, "relay_networks", "expected the path of a file"),
+        ({"relay_networks": "none.csv"}, "relay_networks", "can't read none.csv: No such file or directory"),
+        ({"relay_networks": "binary.csv"}, "relay_networks", "can't read binary.csv: it is no UTF-8 text"),
+        ({"relay_networks": "broken.csv"}, "relay_networks", "broken.csv, line 2: expected an address range"),
+    ],
+)
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_wrong_option_is_refused_with_what_is_expected(
+    options: dict[str, Any], key: str, problem: str, enabled: bool
+) -> None:
+    """Of a rule that is off, too: turning it on must not be the moment when it is found."""
+    with pytest.raises(RuleOptionError, match=problem) as caught:
+        build(options, enabled=enabled)
+    assert (caught.value.rule_id, caught.value.key) == (R1, key)
+
+
+def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    """By its id, and by a glob that matches nothing."""
+    with pytest.raises(RuleOptionError, match=f"no such rule; there are: {R1}"):
+        build_rules({"Okta.Anonymising": RuleSettings()}, read_file=read_file)
+    with pytest.raises(RuleOptionError, match="no rule's id matches"):
+        build(enable=["okta.*"])

@@ -1,0 +1,160 @@
+"""The rule contract: what a rule gets wrong is contained."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from oktawatch.detection.rule import LONGEST_TITLE, Rule, type_test
+from oktawatch.model.event import Event
+from oktawatch.model.match import Match
+from oktawatch.model.severity import Severity
+from tests.unit.detection.events import event
+
+
+def fails() -> Any:
+    """Raise what a rule's author did not think of."""
+    raise KeyError("surprise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Rule):
+    """Does whatever a test tells each part to do."""
+
+    id: ClassVar[str] = "Example.Rule"
+    name: ClassVar[str] = "An example"
+    description: ClassVar[str] = "An example."
+    runbook: ClassVar[str] = "Nothing to do."
+    false_positives: ClassVar[str] = "All."
+    event_types: ClassVar[tuple[str, ...]] = ("user.session.start", "policy.*")
+
+    severity: Severity = Severity.LOW
+    dedup_period: timedelta = timedelta(hours=1)
+    gives: Any = None
+
+    def _given(self, part: str, usual: Any) -> Any:
+        return fails() if self.gives is fails else (self.gives or {}).get(part, usual)
+
+    def matches(self, event: Event) -> bool:
+        """Match all but one, which raises."""
+        return bool(fails()) if event.uuid == "broken" else True
+
+    def severity_of(self, event: Event) -> Severity:
+        """Give what the test says."""
+        given: Severity = self._given("severity", self.severity)
+        return given
+
+    def title(self, event: Event) -> str:
+        """Give what the test says."""
+        given: str = self._given("title", "a title")
+        return given
+
+    def context(self, event: Event) -> dict[str, Any]:
+        """Give what the test says."""
+        given: dict[str, Any] = self._given("context", {})
+        return given
+
+    def dedup(self, event: Event) -> tuple[str | None, ...]:
+        """Give what the test says."""
+        given: tuple[str | None, ...] = self._given("dedup", ("k",))
+        return given
+
+
+def matches_of(gives: Any, *events: Event) -> list[Match]:
+    """Evaluate the example on a page; errors in ``matches`` are none of this page."""
+    return list(Example(gives=gives).evaluate(events or [event()], lambda *_: fails()))
+
+
+def test_an_exception_in_matches_stops_neither_the_page_nor_the_rule() -> None:
+    """It is reported with its event, and the next event is looked at."""
+    told: list[tuple[str, str, str]] = []
+    found = Example().evaluate(
+        [event("one"), event("broken"), event("two")],
+        lambda rule, where, error: told.append((rule.id, where.uuid, repr(error))),
+    )
+    assert [match.event_uuid for match in found] == ["one", "two"]
+    assert told == [("Example.Rule", "broken", "KeyError('surprise')")]
+
+
+def test_exceptions_in_what_a_match_says_never_lose_it() -> None:
+    """Title, severity, context and key fall back to the rule's own."""
+    (match,) = matches_of(fails)
+    shown = match.details()
+    assert (match.severity, shown.title) == (Severity.LOW, "An example")
+    assert shown.context == {"_error": "KeyError: 'surprise'"}
+    assert json.loads(match.dedup_key) == ["00u1", "203.0.113.7"]
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        {"title": None},
+        {"title": 7},
+        {"severity": "HIGH"},
+        {"severity": 99},
+        {"dedup": (7, object())},
+        {"dedup": None},
+        {"context": {"what": object()}},
+        {"context": ["no object"]},
+        {"context": None},
+    ],
+    ids=str,
+)
+def test_parts_of_the_wrong_type_never_lose_a_match(gives: dict[str, Any]) -> None:
+    """What no column takes and no encoder writes is replaced as if it had been raised."""
+    (match,) = matches_of(gives)
+    shown = match.details()
+    assert match.severity is Severity.LOW
+    assert shown.title in {"a title", "An example"}
+    assert json.loads(match.dedup_key) in (["k"], ["00u1", "203.0.113.7"])
+    assert shown.context.keys() <= {"_error"}
+
+
+def test_a_context_is_made_fit_for_a_database() -> None:
+    """Dates, sets, huge numbers and U+0000 become what JSON and both databases take."""
+    (match,) = matches_of(
+        {"context": {"a\0": "\0", "n": 10**30, 1: timedelta(hours=1), "s": {"x"}, "f": float("nan")}}
+    )
+    assert match.details().context == {
+        "a\ufffd": "\ufffd",
+        "n": "1" + "0" * 30,
+        "1": "PT3600S",
+        "s": ["x"],
+        "f": "nan",
+    }
+
+
+def test_a_title_is_one_bounded_printable_line() -> None:
+    """Line breaks, escape codes and marks that turn the writing round become spaces."""
+    (match,) = matches_of({"title": "a\nb\x1b[31m\u202ec\0" + "x" * 2000})
+    title = match.details().title
+    assert title.startswith("a b [31m c xxx")
+    assert len(title) <= LONGEST_TITLE
+
+
+def test_long_key_parts_stay_different() -> None:
+    """A megabyte in a name can neither fill an index nor pass for another name."""
+    (one,) = matches_of({"dedup": ("x" * 2_000_000 + "1",)})
+    (other,) = matches_of({"dedup": ("x" * 2_000_000 + "2",)})
+    assert one.dedup_key != other.dedup_key
+    assert len(one.dedup_key) < 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("user.session.start", True),
+        ("user.session.start.x", False),
+        ("policy.rule.add", True),
+        ("policy.", True),
+        ("policy", False),
+        (None, False),
+        (7, False),
+        ({}, False),
+    ],
+)
+def test_event_types_are_whole_names_or_beginnings(kind: Any, wanted: bool) -> None:
+    """A trailing star stands for any ending."""
+    assert type_test(Example.event_types)(kind) is wanted
