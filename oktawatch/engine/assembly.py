@@ -1,0 +1,104 @@
+"""From settings to working parts: what the daemon, `run --once`, `backfill` and `rules` are made of.
+
+Settings know what an operator may write; only the rooms know whether it makes sense to them. What
+doesn't is a ConfigError here, with the file and key that it came from.
+
+What reads the database is imported where it is made: listing rules needs none of it.
+"""
+
+from typing import TYPE_CHECKING
+
+from oktawatch.config import NotifierSettings, OrgSettings, Settings
+from oktawatch.config.secrets import read_secret
+from oktawatch.detection.registry import RuleOptionError, RuleSet, RuleSettings, build_rules
+from oktawatch.notify.channel import Channel
+from oktawatch.notify.log import LogChannel
+from oktawatch.notify.routing import Route
+from oktawatch.systemlog.access import OrgAccess
+
+if TYPE_CHECKING:
+    from oktawatch.engine.database import DatabaseExecutor
+    from oktawatch.engine.deliver import Notifier
+    from oktawatch.engine.pipeline import Watch
+
+
+def make_rules(settings: Settings) -> RuleSet:
+    """Make the rules that are on, with the numbers that the operator gave them.
+
+    Raises ConfigError for a rule or an option that does not exist, or a value that makes no sense to it.
+    """
+
+    def read_file(name: str) -> str:
+        return (settings.folder / name).read_text("utf-8")
+
+    said = {name: RuleSettings(rule.enabled, rule.overrides) for name, rule in settings.rules.items()}
+    try:
+        return build_rules(said, enable=settings.detection.enable, read_file=read_file)
+    except RuleOptionError as error:
+        problem = error
+    if problem.key is not None:
+        place: tuple[str, ...] = ("rules", problem.rule_id, problem.key)
+        raise settings.error("wrong value", *place, expected=str(problem))
+    place = ("rules", problem.rule_id) if problem.rule_id in settings.rules else ("detection", "enable")
+    raise settings.error("unknown rule", *place, expected=str(problem))
+
+
+def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) -> OrgAccess:
+    """Make what it takes to read an org; ``renewed`` looks whether its token's file holds another by now.
+
+    Raises ConfigError when there is no token that a request can carry.
+    """
+    index = settings.orgs.index(org)
+    key = "token" if org.token_file is None else "token_file"
+    try:
+        token = read_secret(org.token_file) if renewed and org.token_file is not None else org.token
+        if token is not None:
+            return OrgAccess(org.name, org.url, token.get_secret_value())
+        problem = "expected an API token: OAuth apps are not supported yet"
+    except ValueError as error:
+        problem = str(error)
+    raise settings.error("no token", "orgs", index, key, expected=problem)
+
+
+def make_watch(settings: Settings, org: OrgSettings, rules: RuleSet) -> "Watch":
+    """Say how an org is watched."""
+    from oktawatch.engine.pipeline import Watch  # noqa: PLC0415 -- the module's docstring says why
+
+    return Watch(org=org.name, tags=org.tags, rules=rules, routes=make_routes(settings))
+
+
+def make_routes(settings: Settings) -> tuple[Route, ...]:
+    """Say which notifier hears of what."""
+    return tuple(
+        Route(
+            notifier=notifier.name,
+            min_severity=notifier.min_severity,
+            rules=notifier.rules,
+            orgs=notifier.orgs,
+        )
+        for notifier in _notifiers(settings)
+    )
+
+
+def make_notifiers(settings: Settings, database: "DatabaseExecutor") -> "list[Notifier]":
+    """Make everything that delivers."""
+    from oktawatch.engine.deliver import Notifier  # noqa: PLC0415 -- as above
+
+    return [
+        Notifier(notifier.name, _channel(notifier), database, max_age=notifier.max_age)
+        for notifier in _notifiers(settings)
+    ]
+
+
+def _channel(notifier: NotifierSettings) -> Channel:
+    return LogChannel(notifier.name)
+
+
+def _notifiers(settings: Settings) -> tuple[NotifierSettings, ...]:
+    """Give those that can deliver; when there are none, the log, so that no alert passes in silence.
+
+    The others are among the settings without effect. They get no share of the outbox: what waited
+    there for months would go out all at once on the day their type is supported.
+    """
+    able = tuple(notifier for notifier in settings.notifiers if notifier.type == "log")
+    return able or (NotifierSettings(type="log"),)

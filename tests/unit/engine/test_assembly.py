@@ -1,0 +1,166 @@
+"""Settings become rules, watches, routes and notifiers, or one line that says what is wrong."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch import config
+from oktawatch.config import ConfigError, Settings
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.engine.assembly import make_access, make_notifiers, make_routes, make_rules, make_watch
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.model.severity import Severity
+
+ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntags = ["prod"]\n'
+R1 = '[rules."Okta.Anonymizing.VPN.Login"]\n'
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load a text as ./oktawatch.toml, one org before it."""
+
+    def from_text(text: str = "", *, org: str = ORG + 'token = "00inline"\n') -> Settings:
+        file = tmp_path / "oktawatch.toml"
+        file.write_text(org + text, encoding="utf-8")
+        return config.load(file, environ={}, cwd=tmp_path)
+
+    return from_text
+
+
+def test_rules_have_their_defaults(load: Load) -> None:
+    """Without a word about rules, the main one is on with its own numbers."""
+    (rule,) = make_rules(load()).rules
+
+    assert rule == AnonymizingVpnLogin()
+
+
+def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
+    """Common keys and a rule's own reach it; a file it names lies beside the configuration."""
+    (tmp_path / "relays.csv").write_text("192.0.2.0/24,US\n", encoding="utf-8")
+    said = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
+
+    (rule,) = make_rules(load(R1 + said)).rules
+
+    assert isinstance(rule, AnonymizingVpnLogin)
+    assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.HIGH, timedelta(hours=2), 3)
+    assert "192.0.2.7" in rule.relay_networks
+
+
+def test_rule_turned_off(load: Load) -> None:
+    """A rule that is not enabled looks at nothing."""
+    assert make_rules(load(R1 + "enabled = false\n")).rules == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[rules."Okta.Login"]\n', 'rules."Okta.Login"): no such rule'),
+        (R1 + "colour = 1\n", 'rules."Okta.Anonymizing.VPN.Login".colour): no such option'),
+        (R1 + 'dedup_period = "500d"\n', '"Okta.Anonymizing.VPN.Login".dedup_period): expected a duration'),
+        (R1 + 'relay_networks = "none.csv"\n', ".relay_networks): can't read none.csv: No such file"),
+        ('[detection]\nenable = ["Nothing.*"]\n', "detection.enable): no rule's id matches"),
+    ],
+)
+def test_rules_that_make_no_sense(load: Load, text: str, said: str) -> None:
+    """What a rule can't use is one line with file and key."""
+    with pytest.raises(ConfigError) as caught:
+        make_rules(load(text))
+
+    assert "oktawatch.toml: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:
+    """An org is watched under its name, with its tags, and its alerts go where notifiers want them."""
+    settings = load(
+        '[[notifiers]]\ntype = "log"\nname = "console"\nmin_severity = "HIGH"\norgs = ["#prod"]\n'
+    )
+
+    watch = make_watch(settings, settings.orgs[0], make_rules(settings))
+
+    assert (watch.org, watch.tags) == ("acme", ("prod",))
+    assert watch.routes == make_routes(settings)
+    (route,) = watch.routes
+    assert (route.notifier, route.min_severity, route.orgs) == ("console", Severity.HIGH, ("#prod",))
+
+
+def test_access_has_the_token(load: Load) -> None:
+    """An org is read with its token, which stays out of the repr."""
+    settings = load()
+
+    access = make_access(settings, settings.orgs[0])
+
+    assert (access.name, access.url, access.token) == ("acme", "https://acme.okta.com", "00inline")
+    assert "00inline" not in repr(access)
+
+
+def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None:
+    """A token that was renewed in its file is found there; before, the one from the start counts."""
+    file = tmp_path / "acme.token"
+    file.write_text("00first\n", encoding="utf-8")
+    settings = load(org=ORG + 'token_file = "acme.token"\n')
+    file.write_text("00second\n", encoding="utf-8")
+
+    assert make_access(settings, settings.orgs[0]).token == "00first"
+    assert make_access(settings, settings.orgs[0], renewed=True).token == "00second"
+
+
+def test_renewed_access_without_a_file_keeps_its_token(load: Load) -> None:
+    """A token that stands in the configuration itself is the only one there is."""
+    settings = load()
+
+    assert make_access(settings, settings.orgs[0], renewed=True).token == "00inline"
+
+
+def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
+    """A token's file that is gone by now is said with its key."""
+    file = tmp_path / "acme.token"
+    file.write_text("00first\n", encoding="utf-8")
+    settings = load(org=ORG + 'token_file = "acme.token"\n')
+    file.unlink()
+
+    with pytest.raises(ConfigError, match=r"orgs\[acme\]\.token_file\): expected a readable file"):
+        make_access(settings, settings.orgs[0], renewed=True)
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    ['client_id = "0oaexample"\nprivate_key = "{}"\n', 'token = "00töken"\n'],
+    ids=["an OAuth app", "a token that no header can carry"],
+)
+def test_access_that_cannot_be_used(load: Load, credentials: str) -> None:
+    """Credentials that can't be sent are one line with file and key, without their value."""
+    settings = load(org=ORG + credentials)
+
+    with pytest.raises(ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.token\)") as caught:
+        make_access(settings, settings.orgs[0])
+
+    assert "00t" not in str(caught.value)
+
+
+async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
+    """What is put into the outbox has somebody to deliver it, and the other way round."""
+    settings = load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
+    database = DatabaseExecutor("sqlite://")
+
+    names = [notifier.name for notifier in make_notifiers(settings, database)]
+    database.close()
+
+    assert names == [route.notifier for route in make_routes(settings)] == ["one", "two"]
+
+
+async def test_without_a_usable_notifier_alerts_go_to_the_log(load: Load) -> None:
+    """A notifier of a type without effect leaves nobody in the dark: the log tells."""
+    hook = '[[notifiers]]\ntype = "webhook"\nname = "soc"\nurl = "https://soc.example.com/hook"\n'
+    settings = load(hook)
+    database = DatabaseExecutor("sqlite://")
+
+    names = [notifier.name for notifier in make_notifiers(settings, database)]
+    database.close()
+
+    assert names == ["log"]
+    assert any("type" in key for key in settings.without_effect())
