@@ -47,7 +47,9 @@ class Exit:
 class Network:
     """Where addresses come from. `prefix` is followed by a host's number."""
 
-    as_number: int
+    as_number: int | None
+    """None where Okta knows nothing of the address: then it cannot say whether it is a proxy either."""
+
     as_org: str | None
     isp: str | None
     domain: str | None
@@ -108,6 +110,7 @@ ACCESS_NETWORKS = (
     Network(64498, "metro fibre cooperative", "metro fibre", "metrofibre.example.net", "203.0.113.128"),
     Network(64499, "cirrus mobile", "cirrus mobile", None, "203.0.113.192"),
     Network(65536, "harbour broadband", "harbour broadband", "harbour.example.net", "2001:db8:10::"),
+    Network(None, None, None, None, "2001:db8:20::"),
 )
 CORPORATE_VPN = Network(
     64500, "example corp", "example corp", "example.com", "198.51.100.0", Exit("VPN", "EXAMPLE_CORP_VPN", anonymous=False)

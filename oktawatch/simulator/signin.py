@@ -170,7 +170,7 @@ def _security(visit: Visit) -> dict[str, Any]:
         "asOrg": network.as_org,
         "isp": network.isp,
         "domain": network.domain,
-        "isProxy": network.exit is not None and network.exit.anonymous,
+        "isProxy": None if network.as_number is None else network.exit is not None and network.exit.anonymous,
         "ipDetails": _ip_details(network),
         "risk": {"level": visit.risk, "reasons": list(visit.reasons), "detectionName": None},
         "userBehaviors": [
@@ -180,7 +180,9 @@ def _security(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _ip_details(network: Network) -> dict[str, Any]:
+def _ip_details(network: Network) -> dict[str, Any] | None:
+    if network.as_number is None:
+        return None
     leaves = network.exit
     return {
         "asNumber": network.as_number,
