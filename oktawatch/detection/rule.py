@@ -166,4 +166,6 @@ def _details(rule: Rule, event: Event) -> AlertDetails:
 
 
 def _one_line(title: str) -> str:
+    if title.isprintable():
+        return title
     return "".join(letter if letter.isprintable() else " " for letter in title)
