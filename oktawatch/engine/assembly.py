@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from oktawatch.config import NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import read_secret
 from oktawatch.detection.registry import RuleOptionError, RuleSet, RuleSettings, build_rules
+from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
 from oktawatch.notify.log import LogChannel
 from oktawatch.notify.routing import Route
@@ -60,9 +61,33 @@ def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) 
     raise settings.error("no token", "orgs", index, key, expected=problem)
 
 
+def open_database(settings: Settings, *, create: bool = True) -> "DatabaseExecutor":
+    """Open the database, without touching it yet; to be closed by who opened it.
+
+    Raises ConfigError when there is none that this program can use.
+    """
+    from oktawatch.engine.database import DatabaseExecutor  # noqa: PLC0415 -- the module's docstring says why
+    from oktawatch.store.errors import StoreError  # noqa: PLC0415 -- likewise
+
+    try:
+        return DatabaseExecutor(settings.database.url.get_secret_value(), create=create)
+    except StoreError as error:
+        problem = str(error)
+    raise settings.error("no usable database", "database", "url", expected=problem)
+
+
+async def prepare_database(settings: Settings, database: "DatabaseExecutor") -> None:
+    """Bring the schema up and give each org its row. Raises StoreError."""
+    from oktawatch.store.orgs import register_orgs  # noqa: PLC0415 -- as above
+    from oktawatch.store.schema import upgrade  # noqa: PLC0415 -- as above
+
+    await database.run(upgrade)
+    await database.run(register_orgs, [org.name for org in settings.orgs], now=utc_now())
+
+
 def make_watch(settings: Settings, org: OrgSettings, rules: RuleSet) -> "Watch":
     """Say how an org is watched."""
-    from oktawatch.engine.pipeline import Watch  # noqa: PLC0415 -- the module's docstring says why
+    from oktawatch.engine.pipeline import Watch  # noqa: PLC0415 -- as above
 
     return Watch(org=org.name, tags=org.tags, rules=rules, routes=make_routes(settings))
 

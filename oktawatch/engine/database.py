@@ -7,7 +7,7 @@ for a lock would stall every org's look-ups. SQLite gets one thread, since it ha
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -34,12 +34,14 @@ class DatabaseExecutor:
         cancellation goes on: a transaction is never left behind.
         """
         call: Callable[[], T] = partial(function, self.database, *args, **kwargs)
-        work: asyncio.Future[T] = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        begun: Future[T] = self._threads.submit(call)
+        work = asyncio.wrap_future(begun)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            work.cancel()  # only takes what has not begun
-            await asyncio.wait([work])
+            # Asked of the thread's own future: asyncio's would call work cancelled that goes on.
+            if not begun.cancel():
+                await asyncio.wait([work])
             raise
 
     def stop(self) -> None:

@@ -9,9 +9,18 @@ import pytest
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
-from oktawatch.engine.assembly import make_access, make_notifiers, make_routes, make_rules, make_watch
+from oktawatch.engine.assembly import (
+    make_access,
+    make_notifiers,
+    make_routes,
+    make_rules,
+    make_watch,
+    open_database,
+    prepare_database,
+)
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.severity import Severity
+from oktawatch.store.status import org_statuses
 
 ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntags = ["prod"]\n'
 R1 = '[rules."Okta.Anonymizing.VPN.Login"]\n'
@@ -164,3 +173,24 @@ async def test_without_a_usable_notifier_alerts_go_to_the_log(load: Load) -> Non
 
     assert names == ["log"]
     assert any("type" in key for key in settings.without_effect())
+
+
+async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> None:
+    """Preparing makes the file, its schema and a row for each org; opening alone touches nothing."""
+    settings = load()
+    database = open_database(settings)
+    assert not (tmp_path / "oktawatch.db").exists()
+
+    await prepare_database(settings, database)
+    statuses = await database.run(org_statuses)
+    database.close()
+
+    assert [status.org for status in statuses] == ["acme"]
+
+
+def test_database_that_is_not_supported(load: Load) -> None:
+    """A database this program can't use is one line with file and key."""
+    settings = load('[database]\nurl = "postgresql+psycopg://oktawatch@db.example.com/oktawatch"\n')
+
+    with pytest.raises(ConfigError, match=r"oktawatch\.toml: database\.url\): .*not supported yet"):
+        open_database(settings)

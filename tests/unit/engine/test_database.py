@@ -1,0 +1,59 @@
+"""Database work in its own thread: what has begun is finished, what has not is dropped."""
+
+import asyncio
+import threading
+
+import pytest
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.store.database import Database
+
+
+class Work:
+    """Work that tells when it has begun and ends when it is let."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.release = threading.Event()
+        self.finished = False
+
+    def __call__(self, _database: Database) -> None:
+        """Begin, wait, end."""
+        self.begun.set()
+        assert self.release.wait(10)
+        self.finished = True
+
+
+async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
+    """Cancelling does not leave a transaction behind that is still going on."""
+    executor, work = DatabaseExecutor("sqlite://"), Work()
+    caller = asyncio.create_task(executor.run(work))
+    await asyncio.to_thread(work.begun.wait, 10)
+
+    caller.cancel()
+    done, _ = await asyncio.wait([caller], timeout=0.05)
+    assert not done
+    work.release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+    assert work.finished
+    executor.close()
+
+
+async def test_a_cancelled_caller_drops_what_has_not_begun() -> None:
+    """Work that waits its turn never begins, and its caller goes at once."""
+    executor, first, second = DatabaseExecutor("sqlite://"), Work(), Work()
+    running = asyncio.create_task(executor.run(first))
+    await asyncio.to_thread(first.begun.wait, 10)
+    waiting = asyncio.create_task(executor.run(second))
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    first.release.set()
+    await running
+    executor.close()
+
+    assert not second.begun.is_set()
