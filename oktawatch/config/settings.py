@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from oktawatch.config import pending
-from oktawatch.config.errors import ConfigError, Origins, misfit
+from oktawatch.config.errors import ConfigError, Origins, Place, misfit
 from oktawatch.config.values import (
     AnyCase,
     Duration,
@@ -140,27 +140,16 @@ class RuleSettings(Section):
 
     enabled: bool | None = None
     """None: as the rule itself says."""
-    severity: Grade | None = None
-    dedup_period: PositiveDuration | None = None
-    threshold: Annotated[int, Field(ge=1)] | None = None
-    """How many matches make an alert visible."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """The rule's own keys, as they stand in the file; only the rule knows whether they are right."""
+    """Every other key, as it stands in the file: only the rule knows its numbers and their bounds."""
 
     @model_validator(mode="before")
     @classmethod
-    def _set_own_keys_aside(cls, table: Any) -> Any:
+    def _set_options_aside(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        common = cls.model_fields.keys() - {"options"}
-        known = {key: value for key, value in table.items() if key in common}
-        return known | {"options": {key: value for key, value in table.items() if key not in common}}
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The numbers to make the rule with: what was set, common keys and its own together."""
-        common = {"severity": self.severity, "dedup_period": self.dedup_period, "threshold": self.threshold}
-        return {key: value for key, value in common.items() if value is not None} | self.options
+        options = {key: value for key, value in table.items() if key != "enabled"}
+        return {key: table[key] for key in table if key == "enabled"} | {"options": options}
 
 
 class DetectionSettings(Section):
@@ -321,12 +310,19 @@ class Settings(BaseSettings):
         """What relative paths are relative to: the file's folder, else the working directory."""
         return self._folder
 
-    def error(self, what: str, *place: str | int, expected: str) -> ConfigError:
-        """Make an error about a key whose value only another part of oktawatch can judge.
+    def path(self, name: str) -> Path:
+        """Find a file that a rule's option names."""
+        return self.folder / name
 
-        ``settings.error("wrong value", "rules", rule_id, "threshold", expected="…")``
+    def rule_error(self, rule_id: str, key: str | None, problem: str) -> ConfigError:
+        """Make the error of a rule's option, or with no key of its id, that detection refused.
+
+        An id that has no table of its own can only stand in ``detection.enable``.
         """
-        return ConfigError(what, self._origins.where(place), expected)
+        place: Place = ("rules", rule_id) if rule_id in self.rules else ("detection", "enable")
+        if key is None:
+            return ConfigError("unknown rule", self._origins.where(place), problem)
+        return ConfigError("wrong value", self._origins.where((*place, key)), problem)
 
     def without_effect(self) -> list[str]:
         """List what was set but changes nothing yet, with where it was set; see `pending`."""

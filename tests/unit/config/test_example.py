@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from oktawatch import config
-from oktawatch.config import NotifierSettings, OrgSettings, RuleSettings, Settings
+from oktawatch.config import NotifierSettings, OrgSettings, Settings
+from oktawatch.detection.registry import configured
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "oktawatch.example.toml"
 SECRETS = {
@@ -66,10 +69,18 @@ def test_the_example_shows_every_key(uncommented: Settings) -> None:
 
 
 def test_the_example_shows_the_rule_as_it_is(uncommented: Settings) -> None:
-    """The one rule in it has every common key, and its own."""
-    rule = uncommented.rules["Okta.Anonymizing.VPN.Login"]
-    assert rule.model_fields_set == set(RuleSettings.model_fields)
-    assert rule.options == {"relay_networks": ""}
+    """Every option of it is there, with the rule's own default."""
+    said = uncommented.rules[AnonymizingVpnLogin.id]
+    assert said.enabled is AnonymizingVpnLogin.on_by_default
+    assert said.options.keys() == {option.name for option in fields(AnonymizingVpnLogin)}
+
+    def no_file(name: str) -> str:
+        raise AssertionError(name)
+
+    shown = configured(AnonymizingVpnLogin, said.options, no_file)
+    for option in fields(AnonymizingVpnLogin):
+        if option.name != "relay_networks":  # empty here, which is its default
+            assert getattr(shown, option.name) == option.default
 
 
 def _tables(settings: Settings) -> Iterator[BaseModel]:

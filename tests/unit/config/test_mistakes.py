@@ -1,0 +1,254 @@
+"""Whatever is wrong gets one clear line: what, where, what is expected, and never the value."""
+
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oktawatch import config
+from oktawatch.config import ConfigError, Settings
+
+Load = Callable[..., Settings]
+
+
+def said(load: Load, text: str = "", **keywords: str) -> str:
+    """Load what can't be loaded; give the error without the file's folder."""
+    with pytest.raises(ConfigError) as caught:
+        load(text, **keywords)
+    before, _, after = str(caught.value).partition("(/")
+    return f"{before}({after.rpartition('/oktawatch.toml')[2] or after}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[poll]\nintervall = "3s"', "unknown key (: poll.intervall): did you mean interval?"),
+        ("[pol]", "unknown key (: pol): did you mean poll?"),
+        ("source = 1", "unknown key (: source): did you mean service?"),
+        (
+            "xyz = 1",
+            "unknown key (: xyz): expected one of database, detection, notifiers, orgs, poll, retention",
+        ),
+        ("_env_file = 'x'", "unknown key (: _env_file): expected one of"),
+        ('"\\u001b[31m" = 1', 'unknown key (: "\\u001b[31m"): expected one of'),
+        ("poll = 3", "wrong value (: poll): expected a table"),
+        ("[poll]\ninterval = 30", "wrong value (: poll.interval): expected a duration in quotes such as 30s"),
+        ('[poll]\ninterval = "0s"', "wrong value (: poll.interval): expected at least 1s"),
+        ('[poll]\ninterval = "soon"', "wrong value (: poll.interval): expected a duration such as 30s"),
+        ('[poll]\npage_size = "500"', "wrong value (: poll.page_size): expected a whole number"),
+        ("[poll]\npage_size = 1.5", "wrong value (: poll.page_size): expected a whole number"),
+        ("[poll]\npage_size = true", "wrong value (: poll.page_size): expected a whole number"),
+        ("[poll]\npage_size = 0", "wrong value (: poll.page_size): expected at least 1"),
+        ("[poll]\npage_size = 1001", "wrong value (: poll.page_size): expected at most 1000"),
+        ("[poll]\nrate_limit_share = 0", "wrong value (: poll.rate_limit_share): expected more than 0"),
+        ("[poll]\nrate_limit_share = 1.01", "wrong value (: poll.rate_limit_share): expected at most 1"),
+        ("[poll]\nrate_limit_share = nan", "wrong value (: poll.rate_limit_share): expected"),
+        ("[poll]\nca_file = 3", "wrong value (: poll.ca_file): expected a path in quotes"),
+        ('[poll]\nproxy = "socks5://h:1"', "wrong value (: poll.proxy): expected the proxy's address"),
+        ("[database]\nauto_upgrade = 1", "wrong value (: database.auto_upgrade): expected true or false"),
+        ("[database]\nurl = 3", "wrong value (: database.url): expected text in quotes"),
+        ("[detection]\nenable = '*'", "wrong value (: detection.enable): expected a list"),
+        ("[detection]\nenable = [1]", "wrong value (: detection.enable[#1]): expected text in quotes"),
+        ("rules = 1", "wrong value (: rules): expected a table"),
+        ('[rules]\n"A.B" = 1', 'wrong value (: rules."A.B"): expected a table'),
+        ('[rules."A.B"]\nenabled = "yes"', 'wrong value (: rules."A.B".enabled): expected true or false'),
+        ("notifiers = 1", "wrong value (: notifiers): expected a list"),
+        ("notifiers = [1]", "wrong value (: notifiers[#1]): expected a table"),
+        ('[[notifiers]]\nname = "soc"', "missing key (: notifiers[soc].type): expected a value"),
+        ('[[notifiers]]\ntype = "mail"', "wrong value (: notifiers[#1].type): expected 'log', 'webhook' or"),
+        (
+            '[[notifiers]]\ntype = "webhook"',
+            "missing secret (: notifiers[#1].url_file): expected url or url_file",
+        ),
+        (
+            '[[notifiers]]\ntype = "webhook"\nurl = "http://soc.example.com"',
+            "wrong value (: notifiers[#1].url): expected an https URL",
+        ),
+        (
+            '[[notifiers]]\ntype = "apprise"\nurl = "http://soc.example.com"',
+            "wrong value (: notifiers[#1].url): expected an https URL",
+        ),
+        ('[[notifiers]]\ntype = "log"\nurl = "https://h.example.com"', "wrong value (: notifiers[#1].url)"),
+        ('[[notifiers]]\ntype = "log"\nsecret = "abc"', "wrong value (: notifiers[#1].secret)"),
+        (
+            '[[notifiers]]\ntype = "log"\nmin_severity = "urgent"',
+            "wrong value (: notifiers[#1].min_severity): expected one of INFO",
+        ),
+        ('[[notifiers]]\ntype = "log"\nmin_severity = 3', "wrong value (: notifiers[#1].min_severity)"),
+        ('[[notifiers]]\ntype = "log"\nmax_per_minute = 0', "wrong value (: notifiers[#1].max_per_minute)"),
+        (
+            '[[notifiers]]\ntype = "log"\n[[notifiers]]\ntype = "log"',
+            "wrong value (: notifiers[#2].name): expected a name of its own",
+        ),
+        (
+            '[[notifiers]]\ntype = "log"\norgs = ["acmee"]',
+            "wrong value (: notifiers[#1].orgs): expected the names",
+        ),
+        (
+            '[[notifiers]]\ntype = "log"\norgs = ["#eu"]',
+            "wrong value (: notifiers[#1].orgs): expected the names",
+        ),
+        ('[silence]\nheartbeat_url = "http://h.example.com"', "wrong value (: silence.heartbeat_url)"),
+        ('[retention]\nalerts = "99d"', "wrong value (: retention.alerts): expected at least 100d"),
+        ('[service]\nlog_level = "loud"', "wrong value (: service.log_level): expected 'debug', 'info'"),
+        ('[service]\nlisten = "9464"', "wrong value (: service.listen): expected HOST:PORT"),
+        ('[service]\nlisten = "h:99999"', "wrong value (: service.listen): expected HOST:PORT"),
+    ],
+)
+def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
+    """The line says what is wrong, in which key, and what belongs there."""
+    assert said(load, text).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("org", "expected"),
+    [
+        ('token = "00t"', "missing key (: orgs[#1].url): expected a value, since there is no default"),
+        (
+            'url = "https://acme.okta.com"',
+            "missing secret (: orgs[#1].token_file): expected token_file (SSWS), or",
+        ),
+        (
+            'name = "a"\nurl = "http://acme.okta.com"\ntoken = "t"',
+            "wrong value (: orgs[a].url): expected an https",
+        ),
+        ('name = "a b"\nurl = 3\ntoken = "t"', "wrong value (: orgs[a b].url): expected text in quotes"),
+        (
+            'name = "a\\nb"\nurl = "https://a.okta.com"\ntoken = "t"',
+            "wrong value (: orgs[#1].name): expected 1 to",
+        ),
+        (
+            'name = ""\nurl = "https://a.okta.com"\ntoken = "t"',
+            "wrong value (: orgs[#1].name): expected 1 to",
+        ),
+        (
+            'name = "#a"\nurl = "https://a.okta.com"\ntoken = "t"',
+            "wrong value (: orgs[#a].name): expected a name that",
+        ),
+        (
+            'name = "*"\nurl = "https://a.okta.com"\ntoken = "t"',
+            "wrong value (: orgs[*].name): expected a name that",
+        ),
+        (
+            'url = "https://a.okta.com"\ntoken = "t"\ntokn = "x"',
+            "unknown key (: orgs[#1].tokn): did you mean token?",
+        ),
+        (
+            'url = "https://a.okta.com"\ntoken = "t"\ntoken_file = "f"',
+            "two secrets for one (: orgs[#1].token): expected",
+        ),
+        (
+            'url = "https://a.okta.com"\ntoken = "t"\nclient_id = "c"',
+            "wrong value (: orgs[#1].token): expected a token or",
+        ),
+        (
+            'url = "https://a.okta.com"\nprivate_key = "{}"',
+            "missing key (: orgs[#1].client_id): expected the OAuth",
+        ),
+        (
+            'url = "https://a.okta.com"\nclient_id = "c"\nprivate_key = "/etc/passwd"',
+            "wrong value (: orgs[#1].private_key): expected a private key in PEM or as a JWK",
+        ),
+        (
+            'url = "https://a.okta.com"\ntoken = "t"\ndpop = "true"',
+            "wrong value (: orgs[#1].dpop): expected true or",
+        ),
+    ],
+)
+def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) -> None:
+    """By its name where that is usable, else by its number."""
+    assert said(load, orgs=f"[[orgs]]\n{org}").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"x = [[ 1", "not valid TOML (, line 1, column 9): mend"),
+        (b'a = 1\nb = "s3cret', "not valid TOML (, line 2, column 12): mend"),
+        (b"a = 1\na = 's3cret'", "not valid TOML (, line 2, column"),
+        (b"\xff\xfe", "not valid TOML (): expected text in UTF-8"),
+        (b"a = 1" + b"0" * 5000, "not valid TOML (): mend"),
+        (b"a = " + b"[" * 5000, "not valid TOML (): mend"),
+    ],
+)
+def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, expected: str) -> None:
+    """The parser's own message quotes keys and characters; ours does not."""
+    (tmp_path / "oktawatch.toml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        config.load(environ={}, cwd=tmp_path)
+    assert str(caught.value).replace(str(tmp_path / "oktawatch.toml"), "").startswith(expected)
+    assert caught.value.__context__ is None
+
+
+def test_a_file_of_windows_is_read(tmp_path: Path) -> None:
+    """A byte order mark and line ends of another system are no mistakes."""
+    text = '\ufeff[[orgs]]\r\nurl = "https://acme.okta.com"\r\ntoken = "00t"\r\n'
+    (tmp_path / "oktawatch.toml").write_bytes(text.encode())
+    assert config.load(environ={}, cwd=tmp_path).orgs[0].name == "acme.okta.com"
+
+
+def test_an_error_is_one_printable_line(tmp_path: Path) -> None:
+    """A file's name can hold anything; the error is one line nevertheless."""
+    folder = tmp_path / "a\nb\x1b[31m"
+    folder.mkdir()
+    (folder / "oktawatch.toml").write_text("[")
+    with pytest.raises(ConfigError) as caught:
+        config.load(environ={}, cwd=folder)
+    assert str(caught.value).isprintable()
+
+
+def test_a_rules_option_that_detection_refuses_names_file_and_key(load: Load, tmp_path: Path) -> None:
+    """Only detection knows the rules, and only the settings know where a key stands."""
+    settings = load('[rules."A.B"]\nthreshold = 0\n[detection]\nenable = ["C.*"]')
+    file = tmp_path / "oktawatch.toml"
+    assert settings.rules["A.B"].options == {"threshold": 0}
+    assert settings.rules["A.B"].enabled is None
+    assert str(settings.rule_error("A.B", "threshold", "expected more")) == (
+        f'wrong value ({file}: rules."A.B".threshold): expected more'
+    )
+    assert str(settings.rule_error("A.B", None, "there is no such rule")) == (
+        f'unknown rule ({file}: rules."A.B"): there is no such rule'
+    )
+    assert str(settings.rule_error("C.*", None, "no id matches")) == (
+        f"unknown rule ({file}: detection.enable): no id matches"
+    )
+
+
+SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=8, max_size=40).filter(
+    lambda text: text.strip() == text and not any(mark in text for mark in ("{", "expected"))
+)
+KEYS = st.sampled_from(
+    ["token", "private_key", "name", "url", "tags", "dpop", "client_id", "scopes", "nonsense", "token_file"]
+)
+SHAPES: list[Callable[[str], Any]] = [str, lambda text: [text], lambda text: {"a": text}]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(secret=SECRET, key=KEYS, shape=st.sampled_from(SHAPES), section=st.sampled_from(["orgs", "notifiers"]))
+def test_no_error_ever_holds_a_value(
+    tmp_path: Path, secret: str, key: str, shape: Callable[[str], Any], section: str
+) -> None:
+    """Put into any key, in any shape, a secret is in no error, repr or traceback."""
+    secret = f"s3cr-{secret}"
+    org = {"url": "https://acme.okta.com", "token": "00fine"}
+    tables = {"orgs": [dict[str, Any](org)], "notifiers": [dict[str, Any](type="log")]}
+    tables[section][0][key] = shape(secret)
+    environ = {f"OKTAWATCH__{name.upper()}": json.dumps(table) for name, table in tables.items()}
+    try:
+        loaded = config.load(environ=environ, cwd=tmp_path)
+    except ConfigError as error:
+        shown = [str(error), repr(error), "".join(traceback.format_exception(error)), repr(error.__context__)]
+        if key in ("token_file", "name"):  # a file's name and a good name are no secrets
+            return
+    else:
+        if key not in ("token", "private_key", "url", "secret"):
+            return
+        shown = [repr(loaded), str(loaded), repr(loaded.model_dump()), loaded.model_dump_json()]
+    for text in shown:
+        assert secret not in text
+        assert repr(secret)[1:-1] not in text

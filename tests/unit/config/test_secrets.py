@@ -1,0 +1,247 @@
+"""Secrets are found where they should be, are fit for use, and stay unseen."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel, SecretStr
+from sqlalchemy import make_url
+
+from oktawatch import config
+from oktawatch.config import (
+    ConfigError,
+    DatabaseSettings,
+    NotifierSettings,
+    OrgSettings,
+    PollSettings,
+    RetentionSettings,
+    ServiceSettings,
+    Settings,
+    SilenceSettings,
+)
+from oktawatch.config.secrets import TWINS
+
+Load = Callable[..., Settings]
+FROM_FILE = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "acme.token"\n'
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEexampleKeyLine\n-----END PRIVATE KEY-----"
+MODELS: dict[str, type[BaseModel]] = {
+    "database": DatabaseSettings,
+    "poll": PollSettings,
+    "orgs": OrgSettings,
+    "notifiers": NotifierSettings,
+    "silence": SilenceSettings,
+    "retention": RetentionSettings,
+    "service": ServiceSettings,
+}
+
+
+def token(settings: Settings) -> str:
+    """Give the first org's token."""
+    found = settings.orgs[0].token
+    assert found is not None
+    return found.get_secret_value()
+
+
+def test_a_token_is_read_beside_the_configuration(load: Load, tmp_path: Path) -> None:
+    """White space around it, as editors and `echo` leave it, does not belong to it; the path is kept."""
+    (tmp_path / "acme.token").write_text("\n  00fromfile \r\n")
+    settings = load(orgs=FROM_FILE)
+    assert token(settings) == "00fromfile"
+    assert settings.orgs[0].token_file == tmp_path / "acme.token"
+
+
+def test_systemds_credentials_come_first(load: Load, tmp_path: Path) -> None:
+    """What is not among the credentials is still found beside the configuration."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (tmp_path / "acme.token").write_text("00beside")
+    assert token(load(orgs=FROM_FILE, CREDENTIALS_DIRECTORY=str(credentials))) == "00beside"
+    (credentials / "acme.token").write_text("00credential")
+    assert token(load(orgs=FROM_FILE, CREDENTIALS_DIRECTORY=str(credentials))) == "00credential"
+
+
+def test_an_absolute_path_is_taken_as_it_is(load: Load, tmp_path: Path) -> None:
+    """Credentials are for relative names."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("00elsewhere")
+    settings = load(orgs=FROM_FILE.replace("acme.token", str(elsewhere)), CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert token(settings) == "00elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "expected a readable file at {file}: No such file or directory"),
+        (b"", "expected a secret and found nothing, in {file}"),
+        (b" \n", "expected a secret and found nothing, in {file}"),
+        (
+            b"00two\nlines",
+            "expected a secret of one word, without spaces or control characters inside, in {file}",
+        ),
+        (
+            b"00two words",
+            "expected a secret of one word, without spaces or control characters inside, in {file}",
+        ),
+        (
+            b"00\x00nul",
+            "expected a secret of one word, without spaces or control characters inside, in {file}",
+        ),
+        (
+            b"00\xff\xfe",
+            "expected a secret of one word, without spaces or control characters inside, in {file}",
+        ),
+        (b"00" * 40_000, "expected a secret in {file}, and found more than 65536 bytes"),
+    ],
+)
+def test_an_unusable_secret_file_is_named(
+    load: Load, tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    """The error names the key and the file that was looked at, and shows nothing of what is in it."""
+    file = tmp_path / "acme.token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(orgs=FROM_FILE)
+    where = f"{tmp_path / 'oktawatch.toml'}: orgs[acme].token_file"
+    assert str(caught.value) == f"no secret ({where}): {expected.format(file=file)}"
+
+
+def test_a_private_key_has_many_lines(load: Load, tmp_path: Path) -> None:
+    """A PEM's line ends belong to it."""
+    (tmp_path / "app.pem").write_text(PEM + "\n")
+    (org,) = load(
+        orgs='[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "app.pem"'
+    ).orgs
+    assert org.private_key is not None
+    assert org.private_key.get_secret_value() == PEM
+
+
+def test_a_secret_can_be_read_again(tmp_path: Path) -> None:
+    """A token that was renewed in its file is read by the same rules."""
+    file = tmp_path / "acme.token"
+    file.write_text("00renewed\n")
+    assert config.read_secret(file).get_secret_value() == "00renewed"
+    file.write_text("")
+    with pytest.raises(ValueError, match="found nothing"):
+        config.read_secret(file)
+
+
+def test_every_secret_has_its_twin_and_is_read_from_it() -> None:
+    """What a model calls secret is what the reader of secrets knows, key by key."""
+    for section, model in MODELS.items():
+        secret = {key for key, field in model.model_fields.items() if _is_secret(field.annotation)}
+        assert secret == set(TWINS.get(section, ())), section
+        assert {f"{key}_file" for key in secret} <= model.model_fields.keys()
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or (
+        isinstance(annotation, UnionType) and SecretStr in get_args(annotation)
+    )
+
+
+ALL_SECRETS = f"""
+[database]
+url = "postgresql+psycopg://oktawatch:pass%21word@db.example.com/oktawatch?sslpassword=tlssecret"
+[poll]
+proxy = "http://user:proxysecret@proxy.example.com:3128"
+[silence]
+heartbeat_url = "https://ping.example.com/pingsecret"
+[[notifiers]]
+type = "webhook"
+url = "https://soc.example.com/hooksecret"
+secret = "hmacsecret"
+[[orgs]]
+url = "https://acme.okta.com"
+token = "00tokensecret"
+[[orgs]]
+url = "https://b.okta.com"
+client_id = "0oa"
+private_key = '''{PEM}'''
+"""
+
+
+def test_no_secret_is_in_any_view_of_the_settings(load: Load) -> None:
+    """Neither repr nor str nor a dump shows one."""
+    settings = load(ALL_SECRETS, orgs="")
+    views = [repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json(indent=1)]
+    for view in views:
+        for secret in (
+            "pass",
+            "tlssecret",
+            "proxysecret",
+            "pingsecret",
+            "hooksecret",
+            "hmacsecret",
+            "00token",
+            "MIIE",
+        ):
+            assert secret not in view
+
+
+def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
+    """Whole secrets, and of a database's or proxy's URL the passwords, as written and decoded."""
+    assert set(load(ALL_SECRETS, orgs="").secrets()) == {
+        "pass%21word",
+        "pass!word",
+        "tlssecret",
+        "proxysecret",
+        "https://ping.example.com/pingsecret",
+        "https://soc.example.com/hooksecret",
+        "hmacsecret",
+        "00tokensecret",
+        PEM,
+    }
+    assert list(load().secrets()) == ["00inline"]
+
+
+def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) -> None:
+    """Credentials are for secrets alone."""
+    settings = load(
+        '[poll]\nca_file = "ca.pem"\n[detection]\nrules_dir = "/srv/rules"',
+        CREDENTIALS_DIRECTORY="/run/credentials",
+    )
+    assert settings.poll.ca_file == tmp_path / "ca.pem"
+    assert settings.detection.rules_dir == Path("/srv/rules")
+    assert settings.path("relays.csv") == tmp_path / "relays.csv"
+    empty = load('[poll]\nca_file = ""\nproxy = ""\n[silence]\nheartbeat_url = ""')
+    assert (empty.poll.ca_file, empty.poll.proxy, empty.silence.heartbeat_url) == (None, None, None)
+
+
+@pytest.mark.parametrize("folder", ["plain", "with space", "a%41?b#c"])
+@pytest.mark.parametrize("name", ["oktawatch.db", "data/other.db"])
+def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str, name: str) -> None:
+    """Whatever the folder is called, SQLAlchemy opens the file in it."""
+    base = tmp_path / folder
+    base.mkdir()
+    text = f'[database]\nurl = "sqlite:///{name}"\n[[orgs]]\nurl = "https://a.okta.com"\ntoken = "00t"'
+    (base / "oktawatch.toml").write_text(text)
+    settings = config.load(base / "oktawatch.toml", environ={}, cwd=tmp_path)
+    assert make_url(settings.database.url.get_secret_value()).database == str(base / name)
+
+
+def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
+    """Four slashes are an absolute path."""
+    url = "sqlite:////var/lib/oktawatch/oktawatch.db"
+    assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?uri=true",
+        "sqlite:///x.db?mode=ro",
+        "sqlite:///x\\u0000.db",
+        "mysql://h/x",
+        "oktawatch.db",
+    ],
+)
+def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
+    """One in memory would forget the cursor, and with it what was read."""
+    with pytest.raises(ConfigError, match=r"database\.url\): expected"):
+        load(f'[database]\nurl = "{url}"')

@@ -1,0 +1,347 @@
+"""One event a line, nothing that acts on a terminal, no secret."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch import logs
+from oktawatch.model.severity import Severity
+
+NOW = datetime(2026, 11, 24, 8, 0, 0, 123_456, tzinfo=UTC)
+LIBRARIES = ("", "okta-sdk-python", *logs.QUIET)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave structlog, logging and the secrets as they were."""
+    monkeypatch.setattr(logs, "_secrets", logs._Secrets())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    before = [(one, one.level, one.handlers[:], one.propagate, one.disabled) for one in loggers]
+    yield
+    structlog.reset_defaults()
+    for one, level, handlers, propagate, disabled in before:
+        one.setLevel(level)
+        one.handlers, one.propagate, one.disabled = handlers, propagate, disabled
+
+
+def written(log_format: Any, event: str, *, level: str = "info", **values: Any) -> str:
+    """Log one event; give what was written."""
+    stream = io.StringIO()
+    logs.configure(log_format, level, stream)
+    with time_machine.travel(NOW, tick=False):
+        structlog.get_logger().info(event, **values)
+    return stream.getvalue()
+
+
+def test_a_json_line_is_time_level_event_and_values() -> None:
+    """One object a line, the time in UTC."""
+    line = written("json", "page_committed", org="acme", events=1000)
+    assert line.endswith("}\n")
+    assert json.loads(line) == {
+        "timestamp": "2026-11-24T08:00:00.123Z",
+        "level": "info",
+        "event": "page_committed",
+        "org": "acme",
+        "events": 1000,
+    }
+
+
+def test_a_console_line_reads_like_a_sentence() -> None:
+    """Values with spaces or signs are quoted, so that none can pass for another key."""
+    line = written("console", "page_committed", org="acme", new=998, title='a "b" c', forged="x alerts=0")
+    assert line == (
+        "2026-11-24T08:00:00.123Z info     page_committed"
+        ' org=acme new=998 title="a \\"b\\" c" forged="x alerts=0"\n'
+    )
+
+
+def test_auto_is_json_unless_a_terminal_reads() -> None:
+    """Under systemd, in a pipe or a file: JSON."""
+    assert written("auto", "started").startswith("{")
+    terminal = Terminal()
+    logs.configure("auto", "info", terminal)
+    structlog.get_logger().info("started")
+    assert " info     started\n" in terminal.getvalue()
+
+
+def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not one whose reader asked for none."""
+    for stream, coloured in ((Terminal(), True), (io.StringIO(), False)):
+        logs.configure("console", "info", stream)
+        structlog.get_logger().warning("late")
+        assert ("\x1b[33m" in stream.getvalue()) is coloured
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    logs.configure("console", "info", terminal)
+    structlog.get_logger().warning("late")
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_levels_below_the_chosen_one_are_silent() -> None:
+    """Chosen by name."""
+    assert written("json", "started", level="warning") == ""
+    assert written("json", "started", level="debug") != ""
+
+
+STRANGE = st.text(st.characters(codec=None), max_size=60)  # lone surrogates included
+
+
+@given(value=STRANGE, key=STRANGE, log_format=st.sampled_from(["json", "console"]))
+def test_whatever_a_stranger_typed_stays_one_printable_line(value: str, key: str, log_format: str) -> None:
+    """Control characters, escape codes, line separators, marks of direction and lone surrogates alike."""
+    line = written(
+        log_format, "alert_opened", title=value, nested={"a": [value]}, **dict[str, Any]({f"k{key}": 1})
+    )
+    assert line[-1] == "\n"
+    assert line[:-1].isprintable()
+    if log_format == "json":
+        assert json.loads(line)["title"] == value
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "letter", ["\x1b", "\x07", "\x7f", "\x9b", "\n", "\r", "\u2028", "\u202e", "\u2066", "\ud800"]
+)
+def test_what_can_act_on_a_terminal_is_written_as_an_escape(log_format: str, letter: str) -> None:
+    """In the event's name too, should a stranger's text ever get there."""
+    line = written(log_format, f"a{letter}b", who=f"a{letter}b")
+    assert letter not in line[:-1]
+    assert line.count("\n") == 1
+
+
+def test_a_stream_without_unicode_gets_escapes(tmp_path: Path) -> None:
+    """What an encoding lacks does not stop the writer."""
+    file = tmp_path / "log"
+    with file.open("w", encoding="ascii") as stream:
+        logs.configure("json", "info", stream)
+        structlog.get_logger().info("alert_opened", who="Zoë 🦊 \ud800")
+    assert json.loads(file.read_text("ascii").replace("\\x", "\\u00").replace("\\U0001f98a", "fox"))[
+        "who"
+    ] == ("Zoë fox \ud800")
+
+
+class Unsayable:
+    """A value that fails when it is asked what it is."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Severity.HIGH, "HIGH"),
+        (timedelta(hours=6), "6h"),
+        (NOW, "2026-11-24T08:00:00.123Z"),
+        (Path("a/b"), "a/b"),
+        ({1: (None, True, 1.5)}, {"1": [None, True, 1.5]}),
+        (float("nan"), "nan"),
+        (b"\xff", "b'\\xff'"),
+        (Unsayable(), "<Unsayable>"),
+    ],
+)
+def test_any_value_can_be_logged(value: object, shown: object) -> None:
+    """As people write it, and always as valid JSON."""
+    assert json.loads(written("json", "tried", value=value))["value"] == shown
+
+
+def test_a_huge_value_is_cut() -> None:
+    """A megabyte in a user name does not fill the journal, in text, number or nesting."""
+    nested: list[Any] = []
+    for _ in range(500):
+        nested = [nested]
+    line = written("json", "tried", text="x" * 10**6, number=10**5000, nested=nested)
+    assert len(line) < 4 * logs.LONGEST_VALUE
+
+
+def test_a_value_can_be_named_like_one_of_ours() -> None:
+    """It does not take the place of the line's own time."""
+    line = json.loads(written("json", "tried", timestamp="never"))
+    assert (line["timestamp"], line["timestamp_"]) == ("2026-11-24T08:00:00.123Z", "never")
+
+
+def _raise(text: str) -> None:
+    raise ValueError(text)
+
+
+def _fail(stream: io.StringIO, log_format: Any, level: str) -> str:
+    logs.configure(log_format, level, stream)
+    try:
+        _raise("broken\nin two")
+    except ValueError:
+        structlog.get_logger().exception("poll_failed", org="acme")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_one_line(log_format: str) -> None:
+    """Tracebacks are for whoever asked for them with debug."""
+    text = _fail(io.StringIO(), log_format, "info")
+    assert text.count("\n") == 1
+    assert "ValueError: broken\\nin two" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_debug_adds_the_traceback(log_format: str) -> None:
+    """Within the object, or indented below the line."""
+    text = _fail(io.StringIO(), log_format, "debug")
+    assert "Traceback (most recent call last)" in text
+    assert text.count("\n") == 1 if log_format == "json" else "\n    Traceback" in text
+
+
+def test_an_error_that_was_given_is_kept() -> None:
+    """A sentence for people beats the exception's own."""
+    error = ValueError("internal")
+    line = json.loads(written("json", "poll_failed", error="Okta refuses the token", exc_info=error))
+    assert line["error"] == "Okta refuses the token"
+
+
+SECRETS = st.text(min_size=4, max_size=60).map(str.strip).filter(lambda secret: len(secret) >= 4)
+
+
+@given(secret=SECRETS, before=st.text(max_size=5), log_format=st.sampled_from(["json", "console"]))
+def test_a_hidden_secret_is_never_written(secret: str, before: str, log_format: str) -> None:
+    """Wherever it stands, and however the line spells it."""
+    logs._secrets = logs._Secrets()
+    logs.hide(secret)
+    line = written(
+        log_format,
+        "tried",
+        text=f"{before}{secret}",
+        nested=[{"a": secret}],
+        shown=repr(secret),
+        **dict[str, Any]({f"k{secret}": 1}),
+    )
+    known = line.replace(logs.HIDDEN, "")
+    fixed = "2026-11-24T08:00:00.123Z info tried text nested shown timestamp level event"
+    if secret not in fixed and secret not in "[hidden]":
+        assert secret not in known
+        assert json.dumps(secret)[1:-1] not in known
+
+
+def test_a_secret_is_hidden_in_errors_tracebacks_and_urls() -> None:
+    """Where it would come from when something goes wrong."""
+    logs.hide("00s3cr/et+token")
+    stream = io.StringIO()
+    logs.configure("console", "debug", stream)
+    try:
+        _raise("header SSWS 00s3cr/et+token and https://h.example.com/?t=00s3cr%2Fet%2Btoken")
+    except ValueError:
+        structlog.get_logger().exception("poll_failed")
+    assert "s3cr" not in stream.getvalue()
+    assert stream.getvalue().count(logs.HIDDEN) >= 2
+
+
+def test_a_key_of_many_lines_is_hidden_line_by_line() -> None:
+    """A part of a private key is as bad as the whole."""
+    logs.hide("-----BEGIN PRIVATE KEY-----\nMIIEfirst\nMIIEsecond\n-----END PRIVATE KEY-----")
+    line = written("json", "tried", one="MIIEsecond", text="-----BEGIN PRIVATE KEY-----")
+    assert json.loads(line)["one"] == logs.HIDDEN
+    assert "BEGIN" in line
+
+
+def test_a_secret_at_the_edge_of_a_cut_is_hidden() -> None:
+    """Half a secret would be recognised by nobody, so it goes before the text is cut."""
+    logs.hide("00tokentokentoken")
+    line = written("json", "tried", text="x" * (logs.LONGEST_VALUE - 25) + "00tokentokentoken" + "y" * 100)
+    assert "00token" not in line
+
+
+def test_a_short_secret_leaves_words_alone() -> None:
+    """Striking out every "a" would hide nothing and spoil everything."""
+    logs.hide("a")
+    logs.hide("")
+    assert "page_committed" in written("json", "page_committed")
+
+
+def test_libraries_log_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through logging's own calls, arguments that don't fit included."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own would fail on such arguments
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    logging.getLogger("aiohttp.client").warning("slow %s", "host\n")
+    logging.getLogger("somewhere").error("bad %d", "text")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (
+        first.items()
+        >= {"event": "library_log", "logger": "aiohttp.client", "message": "slow host\n"}.items()
+    )
+    assert (second["level"], second["message"]) == ("error", "bad %d")
+
+
+@pytest.mark.parametrize(("name", "level"), logs.QUIET.items())
+def test_libraries_are_quieter_than_we_are(name: str, level: int) -> None:
+    """What they say below their level is for their own developers."""
+    stream = io.StringIO()
+    logs.configure("json", "debug", stream)
+    library = logging.getLogger(f"{name}.part")
+    library.log(level - 10, "hidden")
+    library.log(level, "shown")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["shown"]
+
+
+def test_the_sdks_logger_stays_shut() -> None:
+    """It writes Authorization headers, whoever sets its level again."""
+    stream = io.StringIO()
+    logs.configure("json", "debug", stream)
+    sdk = logging.getLogger("okta-sdk-python")
+    sdk.critical("Authorization: SSWS 00token")
+    sdk.setLevel(logging.DEBUG)
+    sdk.addHandler(logging.StreamHandler(stream))
+    sdk.critical("Authorization: SSWS 00token")
+    assert stream.getvalue() == ""
+
+
+def test_configured_twice_writes_once() -> None:
+    """The second configuration takes the place of the first."""
+    first, second = io.StringIO(), io.StringIO()
+    logs.configure("json", "info", first)
+    logs.configure("json", "info", second)
+    logging.getLogger("somewhere").error("once")
+    structlog.get_logger().info("once")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("once") == 2
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """The reader of a pipe may be gone; a page must not fail for it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with io.TextIOWrapper(io.FileIO(writer, "w"), encoding="utf-8", write_through=True) as stream:
+        logs.configure("json", "info", stream)
+        structlog.get_logger().info("started")
+    structlog.get_logger().info("closed")
+
+
+def test_importing_logs_and_settings_is_cheap() -> None:
+    """Nothing heavy comes along: `--help` has 0.3 s."""
+    code = "import sys, oktawatch.logs, oktawatch.config; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "structlog" in loaded
+    assert not {"okta", "aiohttp", "sqlalchemy", "alembic", "apscheduler", "typer"} & set(loaded)
