@@ -23,6 +23,7 @@ from oktawatch.systemlog.errors import (
     WrongHostError,
     quoted,
 )
+from oktawatch.systemlog.page import parse_date
 
 _LONGEST_NAME = 60  # of what should be a code or an id
 
@@ -82,6 +83,7 @@ def refusal(org: OrgAccess, status: int, headers: Mapping[str, str], body: str) 
         status=status,
         error_code=code,
         request_id=_request_id(org, headers),
+        date=parse_date(headers.get("Date")),
     )
 
 
@@ -118,6 +120,7 @@ def unreadable(org: OrgAccess, headers: Mapping[str, str], reason: Exception) ->
         "check the org's url, and that no portal or proxy stands in between",
         status=HTTPStatus.OK,
         request_id=_request_id(org, headers),
+        date=parse_date(headers.get("Date")),
     )
 
 

@@ -14,7 +14,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from oktawatch.systemlog.access import OrgAccess
-from oktawatch.systemlog.answers import failure, refusal, unreadable
+from oktawatch.systemlog.answers import failure, refusal, unreadable, where
+from oktawatch.systemlog.errors import RequestRefusedError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LOGS_PATH
 from oktawatch.systemlog.ratelimit import pause_after
@@ -74,7 +75,9 @@ class LogClient:
 
     async def _ask(self, query: str) -> "tuple[aiohttp.ClientResponse, str]":
         if not query.startswith(f"{LOGS_PATH}?"):
-            raise ValueError(f"not a query of the System Log: {query[:80]!r}")
+            raise RequestRefusedError(
+                f"no query of the System Log ({where(self.org)}, {query[:80]!r}): nothing was sent"
+            )
         executor = self._connected()
         # An absolute URL: the SDK takes one that holds the org's as it is, and we made this one.
         request, _ = await executor.create_request("GET", f"{self.org.url}{query}")

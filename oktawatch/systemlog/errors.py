@@ -6,6 +6,7 @@ care: shortened, without control characters, and without the token, which a debu
 """
 
 import re
+from datetime import datetime
 from typing import ClassVar
 
 _LONGEST_QUOTE = 200
@@ -25,6 +26,7 @@ class SystemLogError(Exception):
         status: int | None = None,
         error_code: str | None = None,
         request_id: str | None = None,
+        date: datetime | None = None,
     ) -> None:
         """Keep the message for people and, where there was an answer, what Okta's support asks for."""
         super().__init__(message)
@@ -34,6 +36,8 @@ class SystemLogError(Exception):
         """Okta's ``errorCode``, such as ``E0000011``."""
         self.request_id = request_id
         """``X-Okta-Request-Id``."""
+        self.date = date
+        """The server's own clock (its ``Date`` header)."""
 
 
 class TokenRefusedError(SystemLogError):

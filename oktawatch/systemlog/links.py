@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from oktawatch.systemlog.queries import LOGS_PATH
 
 _PARAMETER = re.compile(
-    r"""\s*+;\s*+(?P<name>[\w!#$&+.^`|~*-]++)\s*+(?:=\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<bare>[^\s",;]*+)))?""",
+    r"""\s*+;\s*+(?P<name>[\w!#$&+.^`|~*-]++)\s*+(?:=\s*+(?:"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*)"|(?P<bare>[^\s",;]*+)))?""",
     re.ASCII,
 ).match
 _TARGET = re.compile(r"[\s,]*+<(?P<target>[^<>]*+)>").match

@@ -1,0 +1,260 @@
+"""Every element of a page becomes an event, is set aside whole, or is a duplicate."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.event import Event
+from oktawatch.model.lenient import cut_list, parse_json
+from oktawatch.systemlog import decode as decoding
+from oktawatch.systemlog.decode import Decoded, decode
+from tests.support.shared import shared_data
+
+PUBLISHED = "2026-11-24T08:00:00.000Z"
+
+
+def _event(uuid: str = "u1", **fields: Any) -> dict[str, Any]:
+    return {"uuid": uuid, "published": PUBLISHED, "eventType": "user.session.start", **fields}
+
+
+def _signin(uuid: str = "u1", odd: str = "null") -> bytes:
+    """Write a proxied sign-in with something odd in its debugData, as it stands."""
+    return (
+        f'{{"uuid":"{uuid}","published":"{PUBLISHED}","eventType":"user.session.start",'
+        f'"debugContext":{{"debugData":{{"odd":{odd},"dtHash":"d"}}}},"securityContext":{{"isProxy":true}}}}'
+    ).encode("utf-8", "surrogateescape")
+
+
+def _page(*elements: bytes) -> bytes:
+    return b"[" + b",".join(elements) + b"]"
+
+
+def _uuids(decoded: Decoded) -> list[str]:
+    return [event.uuid for event in decoded.events]
+
+
+def test_events_come_in_oktas_order() -> None:
+    """The order of arrival is part of the law of grouping."""
+    assert _uuids(decode(json.dumps([_event("b"), _event("a"), _event("c")]).encode())) == ["b", "a", "c"]
+
+
+def test_an_event_keeps_its_own_slice_of_the_page() -> None:
+    """The whole object comes back from it, unknown properties included."""
+    bodies = [_event("a", brandNew={"x": [1]}), _event("b")]
+    assert [event.body() for event in decode(json.dumps(bodies).encode()).events] == bodies
+
+
+@pytest.mark.parametrize("element", ["1", "null", "true", '"text"', "[]", '[{"uuid":"x"}]', "1.5"])
+@pytest.mark.parametrize("companion", ["", r',{"odd":"\ud800"}'])
+def test_what_is_no_object_is_set_aside(element: str, companion: str) -> None:
+    """On either way through, with its bytes, and the rest of the page stays."""
+    decoded = decode(f"[ {element} ,{json.dumps(_event())}{companion}]".encode())
+    assert decoded.rejected[0].reason == "not a JSON object"
+    assert decoded.rejected[0].raw == element.encode()
+    assert _uuids(decoded) == ["u1"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"uuid": None}, "no usable uuid"),
+        ({"uuid": ""}, "no usable uuid"),
+        ({"uuid": "x" * 256}, "no usable uuid"),
+        ({"published": "soon"}, "no usable published"),
+        ({"published": 7}, "no usable published"),
+    ],
+)
+@pytest.mark.parametrize("odd", ["", "\ud800"])
+def test_an_event_that_cannot_be_remembered_is_set_aside(
+    fields: dict[str, Any], reason: str, odd: str
+) -> None:
+    """On either way through, with its bytes as they came and the reason."""
+    raw = json.dumps(_event() | fields | {"odd": odd}).encode()
+    decoded = decode(_page(raw, _signin()))
+    assert [(one.reason, one.raw) for one in decoded.rejected] == [(reason, raw)]
+    assert _uuids(decoded) == ["u1"]
+
+
+def test_the_first_of_a_uuid_wins_within_a_page() -> None:
+    """The others count as elements of the page and are dropped."""
+    decoded = decode(json.dumps([_event("a", n=1), _event("b"), _event("a", n=2)]).encode())
+    assert _uuids(decoded) == ["a", "b"]
+    assert decoded.events[0].body()["n"] == 1
+    assert (decoded.count, decoded.rejected) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        r'"\ud800"',
+        r'"\udfff\u0000"',
+        "1e400",
+        "NaN",
+        "-Infinity",
+        "1" * 5_000,
+        "123456789012345678901234567890",
+        '"\udcff"',
+        '"a\x00\x1f"',
+        "[" * 600 + "]" * 600,
+        '{"a":' * 5_000 + "null" + "}" * 5_000,
+        "[" * 200_000 + "]" * 200_000,
+        '"' + "[{" * 2_000 + '"',
+    ],
+    ids=lambda odd: f"{odd[:12]!r}",
+)
+def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
+    """Nothing that a stranger typed hides an event or its neighbours, and all of it can be stored."""
+    decoded = decode(_page(_signin("before"), _signin("odd", odd), _signin("after")))
+    assert _uuids(decoded) == ["before", "odd", "after"]
+    assert decoded.rejected == []
+    for event in decoded.events:
+        assert event.is_proxy is True
+        assert event.dt_hash == "d"
+        json.dumps(event.body(), allow_nan=False, ensure_ascii=False).encode()
+        msgspec.json.encode(event.body())
+
+
+def test_odd_things_may_come_together() -> None:
+    """A big integer and a lone surrogate in one page, which no single parser reads and writes."""
+    decoded = decode(_page(_signin("a", "1" * 40), _signin("b", r'"\ud800"'), _signin("c", "1e999")))
+    odd = [event.body()["debugContext"]["debugData"]["odd"] for event in decoded.events]
+    assert odd == ["1" * 40, "\ufffd", "inf"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{}",
+        b'{"events":[]}',
+        b"null",
+        b"<html>[]</html>",
+        b"[",
+        b"[{}",
+        b'[{"a":1},',
+        b'[{"uuid":"',
+        b"[{},]",
+        b"[{}]]",
+        b"[{}] x",
+        b"[{} {}]",
+        b"[nope]",
+        b"\xff\xfe[]",
+        b"[" * 100_000,
+        b'[{"a":' + b"[" * 100_000,
+    ],
+    ids=lambda body: f"{body[:12]!r}",
+)
+def test_what_is_no_list_is_no_page(body: bytes) -> None:
+    """A body cut short must not pass for a shorter page."""
+    with pytest.raises(ValueError, match=r"."):
+        decode(body)
+
+
+def test_an_empty_list_is_an_empty_page() -> None:
+    """Nothing on it, nothing wrong with it."""
+    assert decode(b" [ ] ") == Decoded([], [], 0)
+
+
+HOSTILE_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=8)
+HOSTILE_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**80), 2**80) | st.floats() | HOSTILE_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+EVENTS = st.builds(
+    lambda uuid, fields, parts: fields | parts | _event(uuid),
+    st.sampled_from(["a", "b", "c", "d"]) | HOSTILE_TEXT,
+    st.dictionaries(HOSTILE_TEXT, HOSTILE_VALUE, max_size=3),
+    st.dictionaries(
+        st.sampled_from(
+            ["actor", "client", "outcome", "securityContext", "debugContext", "raw", "p_enrichment"]
+        ),
+        HOSTILE_VALUE,
+    ),
+)
+HOSTILE_LIST = st.lists(EVENTS | HOSTILE_VALUE, max_size=6)
+
+
+def _encode(values: list[Any], *, ascii_only: bool) -> bytes:
+    """Write JSON as a careless server does: surrogates as three bytes each, NaN as it is."""
+    return json.dumps(values, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+
+@given(HOSTILE_LIST, st.booleans())
+def test_no_element_is_lost(values: list[Any], ascii_only: bool) -> None:
+    """Each is an event, set aside with its bytes, or a further one of a uuid."""
+    decoded = decode(_encode(values, ascii_only=ascii_only))
+    assert decoded.count == len(values)
+    assert len(set(_uuids(decoded))) == len(decoded.events)
+    further = decoded.count - len(decoded.events) - len(decoded.rejected)
+    objects = sum(isinstance(value, dict) for value in values)
+    assert len(decoded.events) + further <= objects
+    for rejected in decoded.rejected:
+        assert rejected.raw in cut_list(_encode(values, ascii_only=ascii_only))
+
+
+@given(HOSTILE_LIST, st.booleans())
+def test_everything_of_an_event_can_be_stored(values: list[Any], ascii_only: bool) -> None:
+    """By every encoder, in both databases."""
+    names = [name for name, value in vars(Event).items() if isinstance(value, property)]
+    for event in decode(_encode(values, ascii_only=ascii_only)).events:
+        shown = [
+            event.uuid,
+            event.published,
+            event.body(),
+            [getattr(event, name) for name in names if name != "debug_data"],
+        ]
+        assert b"\\u0000" not in msgspec.json.encode(shown[:3])
+        json.dumps(shown[:3], ensure_ascii=False, allow_nan=False).encode()
+        msgspec.json.encode(shown)
+
+
+@given(HOSTILE_LIST)
+def test_both_ways_agree_where_both_work(values: list[Any]) -> None:
+    """The slow way is the fast one with more patience."""
+    body = _encode(values, ascii_only=True)
+    try:
+        decoding._decode_events(body)
+        decoding._decode_slices(body)
+    except (ValueError, RecursionError):
+        return
+    fast = decode(body)
+    elements = cut_list(body)
+    slow = decoding._collect(map(decoding._decode_leniently, elements), elements)
+    lenient = decoding._collect([parse_json(element) for element in elements], elements)
+    for other in (slow, lenient):
+        assert _uuids(other) == _uuids(fast)
+        assert other.rejected == fast.rejected
+        assert other.count == fast.count
+        assert [event.body() for event in other.events] == [event.body() for event in fast.events]
+        assert [event.client_ip for event in other.events] == [event.client_ip for event in fast.events]
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='[]{}",:\\ a1u', max_size=60).map(str.encode))
+def test_any_bytes_are_a_page_or_a_value_error(body: bytes) -> None:
+    """Nothing else comes out of nonsense."""
+    try:
+        decoded = decode(body)
+    except ValueError:
+        return
+    assert isinstance(json.loads(body.decode("utf-8", "surrogateescape"), strict=False), list)
+    assert decoded.count >= len(decoded.events) + len(decoded.rejected)
+
+
+def test_every_event_that_others_published_decodes() -> None:
+    """Okta's own examples among them, which its published schema refuses."""
+    lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
+    decoded = decode(_page(*lines))
+    assert len(decoded.events) == len(lines) > 50
+    assert decoded.rejected == []
+    proxied = {
+        e["uuid"] for e in map(json.loads, lines) if (e.get("securityContext") or {}).get("isProxy") is True
+    }
+    assert {event.uuid for event in decoded.events if event.is_proxy} == proxied
+    for event, line in zip(decoded.events, lines, strict=True):
+        assert event.body().keys() == json.loads(line).keys()

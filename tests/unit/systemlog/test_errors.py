@@ -1,0 +1,200 @@
+"""Every failure is one line for people: what happened, where, and how to mend it; never the token."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.systemlog import errors
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.answers import failure, refusal, unreadable
+from oktawatch.systemlog.errors import SystemLogError, quoted
+from tests.support.shared import shared_data
+
+TOKEN = "00invented-token-of-nobody"
+ORG = OrgAccess("acme", "https://acme.okta.com", TOKEN)
+HEADERS = {"X-Okta-Request-Id": "abc123", "Date": "Tue, 24 Nov 2026 08:01:00 GMT"}
+
+
+def _okta(code: str, summary: str, **more: Any) -> str:
+    return json.dumps(
+        {"errorCode": code, "errorSummary": summary, "errorLink": code, "errorId": "oae1", **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "mend"),
+    [
+        (400, _okta("E0000031", "Invalid search criteria."), errors.RequestRefusedError, "filter"),
+        (400, _okta("E0000029", "Invalid paging request."), errors.RequestRefusedError, "filter"),
+        (
+            401,
+            _okta("E0000011", "Invalid token provided"),
+            errors.TokenRefusedError,
+            "Security > API > Tokens",
+        ),
+        (403, _okta("E0000006", "You do not have permission"), errors.PermissionMissingError, "admin role"),
+        (404, _okta("E0000007", "Not found: Resource not found"), errors.WrongHostError, "url"),
+        (429, _okta("E0000047", "API call exceeded rate limit"), errors.RateLimitedError, "other tools"),
+        (500, _okta("E0000009", "Internal Server Error"), errors.UnavailableError, "tried again"),
+        (502, "<html>Bad Gateway</html>", errors.UnavailableError, "tried again"),
+        (503, _okta("E0000010", "Service is in read only mode"), errors.UnavailableError, "tried again"),
+        (408, "", errors.UnavailableError, "tried again"),
+        (301, "", errors.BrokenTransferError, "portal or proxy"),
+        (204, "", errors.BrokenTransferError, "portal or proxy"),
+        (418, "", errors.RequestRefusedError, "url"),
+        (999, "", errors.UnavailableError, "tried again"),
+    ],
+)
+def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], mend: str) -> None:
+    """Then Okta's code is told; the line says who, what and how to mend it."""
+    error = refusal(ORG, status, HEADERS, body)
+    assert type(error) is kind
+    text = str(error)
+    assert f"(acme, https://acme.okta.com, HTTP {status}" in text
+    assert mend in text.partition("): ")[2]
+    assert (error.status, error.request_id) == (status, "abc123")
+    assert error.date is not None
+    if body.startswith("{"):
+        assert error.error_code == json.loads(body)["errorCode"]
+        assert f", {error.error_code}, " in text
+        assert json.loads(body)["errorSummary"] in text
+
+
+def test_reasons_are_short_names_of_their_own() -> None:
+    """Metrics are labelled with them."""
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SystemLogError)
+    ]
+    reasons = [kind.reason for kind in kinds]
+    assert len(set(reasons)) == len(reasons) == 8
+    assert all(reason.replace("_", "").islower() for reason in reasons)
+
+
+def test_the_first_cause_is_told_too() -> None:
+    """Okta's summary alone often says only that validation failed."""
+    body = _okta(
+        "E0000001", "Api validation failed", errorCauses=[{"errorSummary": "since: bad date"}, {}, 1]
+    )
+    assert '"Api validation failed: since: bad date"' in str(refusal(ORG, 400, {}, body))
+
+
+def test_a_redirect_says_where_to() -> None:
+    """A portal gives itself away by its address."""
+    error = refusal(ORG, 302, {"Location": "https://portal.example.com/login"}, "")
+    assert "https://portal.example.com/login" in str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[]",
+        "7",
+        "{",
+        "[" * 100_000,
+        json.dumps({"errorCode": 7, "errorSummary": None, "errorCauses": 3}),
+        json.dumps({"errorCode": {}, "errorSummary": ["x"], "errorCauses": [None, {"errorSummary": {}}]}),
+    ],
+)
+def test_an_error_body_may_be_anything(body: str) -> None:
+    """Parts of it can be missing or of another type."""
+    error = refusal(ORG, 400, {}, body)
+    assert (error.error_code, error.request_id, error.date) == (None, None, None)
+    assert "(acme, https://acme.okta.com, HTTP 400): " in str(error)
+
+
+def test_the_token_never_shows() -> None:
+    """Not even where a server or a proxy echoes the request."""
+    echo = f"Authorization: SSWS {TOKEN}"
+    told = [
+        refusal(
+            ORG, 401, {"X-Okta-Request-Id": echo}, _okta(TOKEN, echo, errorCauses=[{"errorSummary": TOKEN}])
+        ),
+        refusal(ORG, 302, {"Location": f"https://portal.example.com/?t={TOKEN}"}, ""),
+        unreadable(ORG, {"Content-Type": TOKEN, "X-Okta-Request-Id": TOKEN}, ValueError(echo)),
+        failure(ORG, ValueError(echo), 45),
+        failure(ORG, aiohttp.ClientPayloadError(echo), 45),
+        failure(ORG, aiohttp.ClientConnectionError(echo), 45),
+    ]
+    for error in told:
+        assert TOKEN not in f"{error} {error!r} {vars(error)}"
+    assert TOKEN not in repr(ORG)
+
+
+def test_what_a_server_wrote_is_quoted_with_care() -> None:
+    """Terminals obey escape codes, logs lines, readers right-to-left marks."""
+    assert quoted("a\x1b[31mb\r\nc\u202ed\x00e\u2028f", hide="") == "a [31mb c d e f"
+    assert quoted("x" * 10_000, hide="") == "x" * 200 + "…"
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=300), st.text("ab", min_size=1, max_size=3))
+def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
+    """Whatever it holds, and without the secret."""
+    shown = quoted(text, hide=secret)
+    assert len(shown) <= 201
+    assert shown.isprintable() or not any(ord(c) < 32 or 0x7F <= ord(c) <= 0x9F for c in shown)
+    assert secret not in shown.replace("[token]", "") or secret in "[token]"
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (TimeoutError(), errors.UnavailableError, "no answer within 45 s"),
+        (aiohttp.ServerTimeoutError(), errors.UnavailableError, "no answer within 45 s"),
+        (aiohttp.ServerDisconnectedError(), errors.UnavailableError, "can't be reached"),
+        (ConnectionResetError("reset"), errors.UnavailableError, "can't be reached"),
+        (aiohttp.ClientPayloadError("cut"), errors.BrokenTransferError, "came broken"),
+        (aiohttp.InvalidURL("http://["), errors.BrokenTransferError, "came broken"),
+        (ValueError(), errors.BrokenTransferError, "ValueError"),
+        (MemoryError(), errors.BrokenTransferError, "MemoryError"),
+    ],
+)
+def test_a_request_without_an_answer_says_why(
+    error: Exception, kind: type[SystemLogError], said: str
+) -> None:
+    """An outage passes; a broken answer has something in between."""
+    told = failure(ORG, error, 45)
+    assert type(told) is kind
+    assert said in str(told)
+    assert "acme, https://acme.okta.com" in str(told)
+
+
+@pytest.mark.parametrize("token", ["", " ", "00abc def", "00abc\n", "00\u00e9", "00\x00"])
+def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
+    """At once, naming the org."""
+    with pytest.raises(ValueError, match="the token of org acme") as caught:
+        OrgAccess("acme", "https://acme.okta.com", token)
+    assert not token.strip() or token.strip() not in str(caught.value)
+
+
+def test_a_slash_after_the_url_makes_no_difference() -> None:
+    """Two of them in a row are another path to Okta."""
+    assert OrgAccess("acme", "https://acme.okta.com/", TOKEN).url == "https://acme.okta.com"
+
+
+def _recorded_refusals() -> Iterator[tuple[int, str]]:
+    for path in sorted(shared_data("okta-sdk-cassettes").glob("*.yaml")):
+        for interaction in yaml.safe_load(path.read_text())["interactions"]:
+            response = interaction["response"]
+            if response["status"]["code"] >= 400:
+                yield response["status"]["code"], response["body"]["string"]
+
+
+def test_refusals_of_real_orgs_are_understood() -> None:
+    """A real 429, a bad filter, a refused cursor."""
+    told = {
+        (error.status, error.error_code): error
+        for error in (refusal(ORG, *(s, {}, b)) for s, b in _recorded_refusals())
+    }
+    assert type(told[429, "E0000047"]) is errors.RateLimitedError
+    assert type(told[400, "E0000029"]) is errors.RequestRefusedError
+    assert "Invalid paging request." in str(told[400, "E0000029"])
+    assert "Api validation failed" in str(told[400, "E0000001"])

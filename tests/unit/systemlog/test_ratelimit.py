@@ -1,0 +1,71 @@
+"""A 429 is waited out by the server's own clock."""
+
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.systemlog.ratelimit import pause_after
+from tests.support.shared import shared_data
+
+DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
+EPOCH = int(parsedate_to_datetime(DATE).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected"),
+    [
+        (EPOCH + 30, 31),
+        (EPOCH, 1),
+        (EPOCH - 500, 1),
+        (EPOCH + 64, 65),
+        (EPOCH + 10_000, 65),
+        (999_999_999_999, 65),
+        (0, 1),
+    ],
+)
+def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: int) -> None:
+    """Never less than a second, never much more than a window."""
+    assert pause_after({"X-Rate-Limit-Reset": f" {reset} ", "Date": DATE}, 0) == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Date": DATE},
+        {"X-Rate-Limit-Reset": str(EPOCH + 30)},
+        {"X-Rate-Limit-Reset": str(EPOCH + 30), "Date": "now"},
+        {"X-Rate-Limit-Reset": "soon", "Date": DATE},
+        {"X-Rate-Limit-Reset": "-5", "Date": DATE},
+        {"X-Rate-Limit-Reset": "1.5", "Date": DATE},
+        {"X-Rate-Limit-Reset": "\u0665", "Date": DATE},
+        {"X-Rate-Limit-Reset": "9" * 5_000, "Date": DATE},
+    ],
+)
+def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> None:
+    """Each header may be absent; a few waits together outlast a window."""
+    waits = [pause_after(headers, attempt) for attempt in range(4)]
+    assert waits == sorted(set(waits))
+    assert sum(waits) > 60
+    assert pause_after(headers, 1_000) == waits[-1]
+
+
+@given(st.text(max_size=20), st.text(max_size=40), st.integers(0, 100))
+def test_any_headers_give_a_wait(reset: str, date: str, attempt: int) -> None:
+    """Within a window and a little."""
+    assert 1 <= pause_after({"X-Rate-Limit-Reset": reset, "Date": date}, attempt) <= 65
+
+
+def test_a_real_429_is_waited_out_to_its_reset() -> None:
+    """As Okta answered a real org; the next answer it recorded is a 200 after that reset."""
+    name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
+    interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
+    found = [one["response"] for one in interactions]
+    refused = next(response for response in found if response["status"]["code"] == 429)
+    headers = {key.title(): values[0] for key, values in refused["headers"].items()}
+    answered = parsedate_to_datetime(headers["Date"]).timestamp()
+    assert answered + pause_after(headers, 0) == int(headers["X-Rate-Limit-Reset"]) + 1
