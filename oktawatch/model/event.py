@@ -1,13 +1,14 @@
-"""One LogEvent, narrow: the fields that detections, history and the alerts' columns use.
+"""One LogEvent, as narrow as can be, and more of it for who asks.
 
 Everything in an event was typed by a stranger, and Okta adds and changes properties without notice.
-So each field may hold any JSON value: where an object is expected, anything else decodes too and
-then gives nothing. Fields are spelled as on the wire; rules never look at them but read the
-*accessors* (``client_ip``, ``actor_id``, ``is_proxy``, …), which give a value of the right type or
-None, never an exception, and text of bounded length that both databases accept.
+So rules never look at fields but read the *accessors* (``client_ip``, ``actor_id``, ``is_proxy``, …),
+which give a value of the right type or None, never an exception, and text of bounded length that
+both databases accept.
 
-The event's own slice of the page stays beside it and is parsed again, whole, only when somebody asks
-for ``body()``: for the context of the few events that match, and for a rule that a user wrote.
+A page is decoded in three depths, since 98 events of a hundred concern nobody. At once: what makes an
+event rememberable, and what the default rule decides by. When the first other accessor is read: the
+fields of ``wire.Fields``, out of the event's own slice of the page. When somebody asks for ``body()``:
+everything, for the context of the few events that match, and for a rule that a user wrote.
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -23,102 +24,38 @@ from oktawatch.model.lenient import DEEPEST, parse_json
 from oktawatch.model.privacy import REDACTED, means_nothing, must_hide, redact_body
 from oktawatch.model.text import clean_json, clean_text, shorten
 from oktawatch.model.timestamps import canonical, from_text
+from oktawatch.model.wire import (
+    Actor,
+    AuthenticationContext,
+    Client,
+    DebugContext,
+    DebugData,
+    Fields,
+    GeographicalContext,
+    IpDetails,
+    NotAnObject,
+    Outcome,
+    SecurityContext,
+    UserAgent,
+)
 
 LONGEST_UUID = 255
 _ODD = re.compile(
     rb"\\u0000|[0-9]{19}"
 ).search  # what JSON's strict parser lets through and clean_json changes
 
-NotAnObject = str | int | float | bool | list[Any] | None
-"""What may stand where an object is expected."""
-
 _INTEGERS = range(2**63)
+_decode_fields = msgspec.json.Decoder(Fields).decode
 
 
 class UnusableEventError(ValueError):
     """An event without a usable uuid or published: nothing can be remembered of it."""
 
 
-class Actor(Struct, gc=False):
-    """Who did it."""
+class ProxyMark(Struct, gc=False):
+    """The one part of securityContext that is read of every event."""
 
-    id: Any = None
-    alternateId: Any = None
-    displayName: Any = None
-
-
-class UserAgent(Struct, gc=False):
-    """The client's program."""
-
-    rawUserAgent: Any = None
-
-
-class GeographicalContext(Struct, gc=False):
-    """Where an address is said to be."""
-
-    city: Any = None
-    country: Any = None
-
-
-class Client(Struct, gc=False):
-    """Where the request came from."""
-
-    ipAddress: Any = None
-    userAgent: UserAgent | NotAnObject = None
-    geographicalContext: GeographicalContext | NotAnObject = None
-
-
-class Outcome(Struct, gc=False):
-    """How it ended."""
-
-    result: Any = None
-    reason: Any = None
-
-
-class IpDetails(Struct, gc=False):
-    """What Okta knows about the client's network."""
-
-    asNumber: Any = None
-    asOrg: Any = None
-    isp: Any = None
-    domain: Any = None
-    ipServiceCategories: Any = None
-
-
-class SecurityContext(Struct, gc=False):
-    """What Okta thinks of the client's network, risk and behaviour."""
-
-    asNumber: Any = None
-    asOrg: Any = None
-    isp: Any = None
-    domain: Any = None
     isProxy: Any = None
-    ipDetails: IpDetails | NotAnObject = None
-    risk: Any = None
-    userBehaviors: Any = None
-
-
-class AuthenticationContext(Struct, gc=False):
-    """Which session it belongs to."""
-
-    externalSessionId: Any = None
-    rootSessionId: Any = None
-
-
-class DebugData(Struct, gc=False):
-    """Keys that come and go (Okta: debugData is no contract)."""
-
-    dtHash: Any = None
-    tunnels: Any = None
-    risk: Any = None
-    behaviors: Any = None
-    logOnlySecurityData: Any = None
-
-
-class DebugContext(Struct, gc=False):
-    """The wrapper around debugData."""
-
-    debugData: DebugData | NotAnObject = None
 
 
 class Event(Struct, gc=False):
@@ -130,15 +67,10 @@ class Event(Struct, gc=False):
     uuid: Any = None
     published: Any = None
     eventType: Any = None
-    actor: Actor | NotAnObject = None
-    client: Client | NotAnObject = None
-    outcome: Outcome | NotAnObject = None
-    securityContext: SecurityContext | NotAnObject = None
-    authenticationContext: AuthenticationContext | NotAnObject = None
-    debugContext: DebugContext | NotAnObject = None
-    p_enrichment: Any = None
-    # The event's own JSON. The field exists on the wire too, if somebody types it; `accept` overwrites it.
+    securityContext: ProxyMark | NotAnObject = None
+    # These two exist on the wire too, if somebody types them; `accept` overwrites them.
     raw: Any = None
+    known: Fields | NotAnObject = None
 
     def __repr__(self) -> str:
         """Name the event; what it holds, a mistyped password perhaps, stays out of logs and tracebacks."""
@@ -170,11 +102,7 @@ class Event(Struct, gc=False):
         except (ValueError, TypeError):
             raise UnusableEventError("no usable published") from None
         self.raw = raw
-        actor = self.actor
-        if isinstance(actor, Actor) and means_nothing(actor.id) and must_hide(actor.alternateId):
-            if actor.displayName == actor.alternateId and not means_nothing(actor.displayName):
-                actor.displayName = REDACTED
-            actor.alternateId = REDACTED
+        self.known = None
 
     def body(self) -> dict[str, Any]:
         """Parse the whole event: a new dict, cleaned, with what must be hidden hidden."""
@@ -190,6 +118,19 @@ class Event(Struct, gc=False):
         return redacted
 
     @property
+    def fields(self) -> Fields:
+        """What accessors read, decoded when the first of them asks; what must be hidden is hidden."""
+        fields = self.known
+        if not isinstance(fields, Fields):
+            try:
+                fields = _decode_fields(bytes(self.raw))
+            except (ValueError, RecursionError):
+                fields = msgspec.convert(self.body(), Fields)
+            _hide(fields.actor)
+            self.known = fields
+        return fields
+
+    @property
     def published_at(self) -> datetime:
         """Event time."""
         return from_text(self.published)
@@ -203,33 +144,38 @@ class Event(Struct, gc=False):
     def is_proxy(self) -> bool | None:
         """Whether Okta calls the client's address an anonymizing proxy. Only JSON's true is True."""
         context = self.securityContext
-        found = context.isProxy if isinstance(context, SecurityContext) else None
+        found = context.isProxy if isinstance(context, ProxyMark) else None
         return found if isinstance(found, bool) else None
 
     @property
     def actor_id(self) -> str | None:
         """Okta's id of the actor; None when unknown."""
-        return _meaning(self.actor.id) if isinstance(self.actor, Actor) else None
+        actor = self.fields.actor
+        return _meaning(actor.id) if isinstance(actor, Actor) else None
 
     @property
     def actor_alternate_id(self) -> str | None:
         """The user name as typed, ``redacted`` where it may be a password."""
-        return _meaning(self.actor.alternateId) if isinstance(self.actor, Actor) else None
+        actor = self.fields.actor
+        return _meaning(actor.alternateId) if isinstance(actor, Actor) else None
 
     @property
     def actor_display_name(self) -> str | None:
         """The actor's name."""
-        return _text(self.actor.displayName) if isinstance(self.actor, Actor) else None
+        actor = self.fields.actor
+        return _text(actor.displayName) if isinstance(actor, Actor) else None
 
     @property
     def client_ip(self) -> str | None:
         """The client's address as Okta gives it (not checked to be one)."""
-        return _meaning(self.client.ipAddress) if isinstance(self.client, Client) else None
+        client = self.fields.client
+        return _meaning(client.ipAddress) if isinstance(client, Client) else None
 
     @property
     def user_agent(self) -> str | None:
         """The raw User-Agent header."""
-        agent = self.client.userAgent if isinstance(self.client, Client) else None
+        client = self.fields.client
+        agent = client.userAgent if isinstance(client, Client) else None
         return _text(agent.rawUserAgent) if isinstance(agent, UserAgent) else None
 
     @property
@@ -246,7 +192,8 @@ class Event(Struct, gc=False):
 
     @property
     def _place(self) -> GeographicalContext | None:
-        place = self.client.geographicalContext if isinstance(self.client, Client) else None
+        client = self.fields.client
+        place = client.geographicalContext if isinstance(client, Client) else None
         return place if isinstance(place, GeographicalContext) else None
 
     @property
@@ -276,7 +223,7 @@ class Event(Struct, gc=False):
         return next((found for value in self._networks(field) if (found := _meaning(value))), None)
 
     def _networks(self, field: str) -> list[Any]:
-        context = self.securityContext
+        context = self.fields.securityContext
         if not isinstance(context, SecurityContext):
             return []
         found = [getattr(context, field)]
@@ -287,29 +234,31 @@ class Event(Struct, gc=False):
     @property
     def outcome_result(self) -> str | None:
         """How it ended: ``SUCCESS``, ``FAILURE``, ``ALLOW`` and others."""
-        return _text(self.outcome.result) if isinstance(self.outcome, Outcome) else None
+        outcome = self.fields.outcome
+        return _text(outcome.result) if isinstance(outcome, Outcome) else None
 
     @property
     def outcome_reason(self) -> str | None:
         """Why, for example ``INVALID_CREDENTIALS``."""
-        return _text(self.outcome.reason) if isinstance(self.outcome, Outcome) else None
+        outcome = self.fields.outcome
+        return _text(outcome.reason) if isinstance(outcome, Outcome) else None
 
     @property
     def external_session_id(self) -> str | None:
         """The session; None when unknown."""
-        context = self.authenticationContext
+        context = self.fields.authenticationContext
         return _meaning(context.externalSessionId) if isinstance(context, AuthenticationContext) else None
 
     @property
     def root_session_id(self) -> str | None:
         """The session that this one came from; None when unknown."""
-        context = self.authenticationContext
+        context = self.fields.authenticationContext
         return _meaning(context.rootSessionId) if isinstance(context, AuthenticationContext) else None
 
     @property
     def debug_data(self) -> DebugData:
         """The keys of debugData that detections read; an empty one when there is none."""
-        context = self.debugContext
+        context = self.fields.debugContext
         data = context.debugData if isinstance(context, DebugContext) else None
         return data if isinstance(data, DebugData) else DebugData()
 
@@ -321,10 +270,22 @@ class Event(Struct, gc=False):
     @property
     def ip_service_categories(self) -> list[Any]:
         """What kind of service the address belongs to, as Okta lists it in ipDetails."""
-        context = self.securityContext
+        context = self.fields.securityContext
         details = context.ipDetails if isinstance(context, SecurityContext) else None
         found = details.ipServiceCategories if isinstance(details, IpDetails) else None
         return found if isinstance(found, list) else []
+
+    @property
+    def p_enrichment(self) -> Any:
+        """What an enrichment on the way wrote beside Okta's own fields."""
+        return self.fields.p_enrichment
+
+
+def _hide(actor: Any) -> None:
+    if isinstance(actor, Actor) and means_nothing(actor.id) and must_hide(actor.alternateId):
+        if actor.displayName == actor.alternateId and not means_nothing(actor.displayName):
+            actor.displayName = REDACTED
+        actor.alternateId = REDACTED
 
 
 def _text(value: Any) -> str | None:

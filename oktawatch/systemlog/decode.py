@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from oktawatch.model.event import Event, NotAnObject, UnusableEventError
+from oktawatch.model.event import Event, UnusableEventError
 from oktawatch.model.lenient import cut_list, parse_json
 from oktawatch.model.rejected import RejectedEvent
+from oktawatch.model.wire import NotAnObject
 
 NOT_AN_OBJECT = "not a JSON object"
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.model.event import Event, NotAnObject, UnusableEventError
+from oktawatch.model.event import Event, UnusableEventError
 from oktawatch.model.privacy import REDACTED
+from oktawatch.model.wire import NotAnObject
 
 BODY: dict[str, Any] = {
     "uuid": "5f0c1f4e-0000-4000-8000-000000000001",
