@@ -63,6 +63,7 @@ def load(
     if source:
         sources.add_orgs(below, folders.base, origins)
     above = sources.from_environment(environ, origins)
+    _drop_replaced(below, above)
     if not source and "orgs" not in above:
         below = sources.from_sdk_variables(environ, origins) or _nothing_found(here)
     _add_default_database(below)
@@ -74,6 +75,22 @@ def load(
         problem = explain(invalid, Settings, origins)
     # Raised here, so that pydantic's error with the values in it is not even the context of ours.
     raise problem
+
+
+def _drop_replaced(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Take out what variables replace: a list as a whole, a secret with its twin.
+
+    What does not count is not read either, and a file that it names may be missing.
+    """
+    for section, value in above.items():
+        table = below.get(section)
+        if isinstance(value, list):
+            below.pop(section, None)
+        elif isinstance(table, dict):
+            for key in value:
+                name = key.removesuffix("_file")
+                table.pop(name, None)
+                table.pop(f"{name}_file", None)
 
 
 def _add_default_database(data: dict[str, Any]) -> None:

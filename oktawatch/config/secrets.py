@@ -124,8 +124,6 @@ def _settle_secret(
             table[key] = read_secret(table[twin], many_lines=key in MANY_LINES)
         else:
             table[key] = _checked(table[key], many_lines=key in MANY_LINES)
-            # Laid over another layer, the secret takes the place of that one's file, too.
-            table[twin] = None
     except ValueError as wrong:
         raise ConfigError("no secret", origins.where((*place, used)), str(wrong)) from None
 

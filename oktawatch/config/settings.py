@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from oktawatch.config import pending
-from oktawatch.config.errors import ConfigError, Origins, Place, misfit
+from oktawatch.config.errors import ConfigError, Origins, misfit
 from oktawatch.config.values import (
     AnyCase,
     Duration,
@@ -31,6 +31,7 @@ from oktawatch.config.values import (
     Grade,
     Name,
     Names,
+    OptionalName,
     Patterns,
     PositiveDuration,
     Secret,
@@ -100,12 +101,12 @@ class OrgSettings(Section):
     """SSWS token, as it was when the configuration was read."""
     token_file: File = None
     """Where the token came from; a token that is renewed there can be read again."""
-    client_id: str = ""
+    client_id: OptionalName = ""
     """OAuth service app."""
     private_key: Secret = None
     """PEM or JWK."""
     private_key_file: File = None
-    kid: str = ""
+    kid: OptionalName = ""
     """Key id, which Okta needs when the app has several keys."""
     dpop: bool = False
     """Bind access tokens to a key; an app that requires it refuses plain requests."""
@@ -122,6 +123,9 @@ class OrgSettings(Section):
                 expected="expected token_file (SSWS), or client_id with private_key_file (OAuth)",
                 what="missing secret",
             )
+        if self.token is not None and not self.token.get_secret_value().isascii():
+            key = "token_file" if self.token_file else "token"
+            raise misfit(key, expected="expected an API token as Okta shows it, in ASCII")
         if self.token is not None and (self.private_key is not None or self.client_id):
             raise misfit(
                 "token", expected="expected a token or an OAuth app (client_id, private_key), not both"
@@ -232,7 +236,7 @@ class ServiceSettings(Section):
 
     listen: Annotated[str, AfterValidator(check_listen)] = "127.0.0.1:9464"
     """HOST:PORT of /metrics, /healthz and /readyz; empty turns it off."""
-    instance: str = Field(default="", max_length=100)
+    instance: OptionalName = ""
     """Replicas: this one's name; empty stands for the host's."""
     lease_ttl: PositiveDuration = timedelta(seconds=30)
     """Replicas: how long an org stays with one that is not heard of."""
@@ -310,19 +314,12 @@ class Settings(BaseSettings):
         """What relative paths are relative to: the file's folder, else the working directory."""
         return self._folder
 
-    def path(self, name: str) -> Path:
-        """Find a file that a rule's option names."""
-        return self.folder / name
+    def error(self, what: str, *place: str | int, expected: str) -> ConfigError:
+        """Make the error of a value that only another room can judge, with the file and key it came from.
 
-    def rule_error(self, rule_id: str, key: str | None, problem: str) -> ConfigError:
-        """Make the error of a rule's option, or with no key of its id, that detection refused.
-
-        An id that has no table of its own can only stand in ``detection.enable``.
+        ``settings.error("wrong value", "rules", rule_id, "threshold", expected="…")``
         """
-        place: Place = ("rules", rule_id) if rule_id in self.rules else ("detection", "enable")
-        if key is None:
-            return ConfigError("unknown rule", self._origins.where(place), problem)
-        return ConfigError("wrong value", self._origins.where((*place, key)), problem)
+        return ConfigError(what, self._origins.where(place), expected)
 
     def without_effect(self) -> list[str]:
         """List what was set but changes nothing yet, with where it was set; see `pending`."""

@@ -104,7 +104,9 @@ def _org_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
 
 
-def _note_names(data: dict[str, Any], key: str, origins: Origins, source: str, after: int = 0) -> None:
+def _note_names(
+    data: dict[str, Any], key: str, origins: Origins, source: str, *, after: int = 0, spelled: str = ""
+) -> None:
     """Let errors call a list's entries by their names, and where there is none by their number."""
     tables = data.get(key)
     if not isinstance(tables, list):
@@ -113,7 +115,7 @@ def _note_names(data: dict[str, Any], key: str, origins: Origins, source: str, a
     for index, name in enumerate(names):
         usable = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
         label = name if usable and names.count(name) == 1 else f"#{index + 1}"
-        origins.note((key, index + after), source, f"{key}[{label}]")
+        origins.note((key, index + after), source, f"{spelled or key}[{label}]")
 
 
 def from_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, Any]:
@@ -135,6 +137,7 @@ def from_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, 
         *sections, key = place
         table = data.setdefault(sections[0], {}) if sections else data
         table[key] = value
+        _note_names(data, key, origins, ENVIRONMENT, spelled=name)
     return data
 
 

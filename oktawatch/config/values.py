@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from oktawatch.model.durations import format_duration, parse_duration
 from oktawatch.model.severity import Severity
 
+LONGEST_DURATION = timedelta(days=3650)
+"""Far above any use, and far enough from the calendar's end to be subtracted from now."""
 LONGEST_NAME = 100  # characters: a name is part of keys, labels and every log line
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII).fullmatch
 _HIGHEST_PORT = 65_535
@@ -22,7 +24,10 @@ _HIGHEST_PORT = 65_535
 
 def _duration(value: Any) -> timedelta:
     if isinstance(value, str):
-        return parse_duration(value)
+        duration = parse_duration(value)
+        if duration > LONGEST_DURATION:
+            raise ValueError(f"expected at most {format_duration(LONGEST_DURATION)}")
+        return duration
     raise ValueError("expected a duration in quotes such as 30s, 5m, 6h or 7d")
 
 
@@ -55,6 +60,10 @@ def _plain_name(value: str) -> str:
     return _name(value)
 
 
+def _name_or_nothing(value: str) -> str:
+    return _name(value) if value else ""
+
+
 def _nothing(value: Any) -> Any:
     return None if value == "" else value
 
@@ -67,6 +76,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[Duration, at_least(timedelta(seconds=1))]
 Grade = Annotated[Severity, BeforeValidator(_severity)]
 Name = Annotated[str, AfterValidator(_plain_name)]
+OptionalName = Annotated[str, AfterValidator(_name_or_nothing)]
 Pattern = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]

@@ -32,7 +32,7 @@ def make_rules(settings: Settings) -> RuleSet:
     def read_file(name: str) -> str:
         return (settings.folder / name).read_text("utf-8")
 
-    said = {name: RuleSettings(rule.enabled, rule.overrides) for name, rule in settings.rules.items()}
+    said = {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()}
     try:
         return build_rules(said, enable=settings.detection.enable, read_file=read_file)
     except RuleOptionError as error:

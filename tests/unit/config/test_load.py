@@ -155,6 +155,27 @@ def test_a_variable_replaces_the_files_secret_and_its_twin(load: Load, tmp_path:
     assert set_by_text.database.url.get_secret_value() == "postgresql://from.file/a"
 
 
+def test_what_a_variable_replaces_is_not_even_read(load: Load) -> None:
+    """A token file that is not there matters as little as the org that named it."""
+    orgs = '[{"name": "b", "url": "https://b.okta.com", "token": "00b"}]'
+    missing = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "gone"\n'
+    settings = load(
+        '[database]\nurl_file = "gone"',
+        orgs=missing,
+        OKTAWATCH__ORGS=orgs,
+        OKTAWATCH__DATABASE__URL="sqlite:////srv/o.db",
+    )
+    assert [org.name for org in settings.orgs] == ["b"]
+    assert settings.database.url.get_secret_value() == "sqlite:////srv/o.db"
+
+
+def test_a_mistake_in_a_list_from_a_variable_names_the_variable(load: Load) -> None:
+    """Also when the file has such a list."""
+    orgs = '[{"name": "b", "url": "b.okta.com", "token": "00b"}]'
+    with pytest.raises(ConfigError, match=r"\(environment: OKTAWATCH__ORGS\[b\]\.url\): expected a URL"):
+        load(OKTAWATCH__ORGS=orgs)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -147,6 +147,10 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
             "wrong value (: orgs[#1].token): expected a token or",
         ),
         (
+            'url = "https://a.okta.com"\ntoken = "tökén"',
+            "wrong value (: orgs[#1].token): expected an API token",
+        ),
+        (
             'url = "https://a.okta.com"\nprivate_key = "{}"',
             "missing key (: orgs[#1].client_id): expected the OAuth",
         ),
@@ -202,21 +206,14 @@ def test_an_error_is_one_printable_line(tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_a_rules_option_that_detection_refuses_names_file_and_key(load: Load, tmp_path: Path) -> None:
-    """Only detection knows the rules, and only the settings know where a key stands."""
-    settings = load('[rules."A.B"]\nthreshold = 0\n[detection]\nenable = ["C.*"]')
-    file = tmp_path / "oktawatch.toml"
-    assert settings.rules["A.B"].options == {"threshold": 0}
+def test_a_rules_options_are_kept_for_the_rule(load: Load, tmp_path: Path) -> None:
+    """Only detection knows what is right, and only the settings know where a key stands."""
+    settings = load('[rules."A.B"]\nthreshold = 0\noptions = 1')
+    assert settings.rules["A.B"].options == {"threshold": 0, "options": 1}
     assert settings.rules["A.B"].enabled is None
-    assert str(settings.rule_error("A.B", "threshold", "expected more")) == (
-        f'wrong value ({file}: rules."A.B".threshold): expected more'
-    )
-    assert str(settings.rule_error("A.B", None, "there is no such rule")) == (
-        f'unknown rule ({file}: rules."A.B"): there is no such rule'
-    )
-    assert str(settings.rule_error("C.*", None, "no id matches")) == (
-        f"unknown rule ({file}: detection.enable): no id matches"
-    )
+    error = settings.error("wrong value", "rules", "A.B", "threshold", expected="expected at least 1")
+    file = tmp_path / "oktawatch.toml"
+    assert str(error) == f'wrong value ({file}: rules."A.B".threshold): expected at least 1'
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=8, max_size=40).filter(

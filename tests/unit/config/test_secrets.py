@@ -205,7 +205,6 @@ def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) ->
     )
     assert settings.poll.ca_file == tmp_path / "ca.pem"
     assert settings.detection.rules_dir == Path("/srv/rules")
-    assert settings.path("relays.csv") == tmp_path / "relays.csv"
     empty = load('[poll]\nca_file = ""\nproxy = ""\n[silence]\nheartbeat_url = ""')
     assert (empty.poll.ca_file, empty.poll.proxy, empty.silence.heartbeat_url) == (None, None, None)
 
