@@ -85,8 +85,8 @@ def commit_page(
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         grouping = _group(transaction, watch.rules, page.events, telling=telling)
-        transaction.open_alerts(grouping.opened)
         transaction.save_alerts(grouping.changed)
+        transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
         notifications = _notifications(watch, grouping.tellings)
         transaction.enqueue(notifications)

@@ -35,7 +35,34 @@ _GROUPED = (
     tables.alerts.c.closed_at,
     tables.alerts.c.told,
 )
+# Statements are made once: building one costs SQLAlchemy as much as running it.
+_ORG_ROW = select(tables.orgs.c.name).where(tables.orgs.c.name == bindparam("org")).with_for_update()
+_RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables.matches.c.alert_id).where(
+    tables.matches.c.org == bindparam("org"),
+    tables.matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
+    tables.matches.c.event_uuid.in_(bindparam("uuids", expanding=True)),
+)
+_NEAR = select(*_GROUPED).where(
+    tables.alerts.c.org == bindparam("org"),
+    tables.alerts.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
+    tables.alerts.c.dedup_key.in_(bindparam("keys", expanding=True)),
+    tables.alerts.c.anchor.between(bindparam("earliest"), bindparam("latest")),
+)
+_BY_ID = select(*_GROUPED).where(tables.alerts.c.id.in_(bindparam("ids", expanding=True)))
+_OPEN = tables.alerts.insert().returning(
+    tables.alerts.c.id, tables.alerts.c.rule_id, tables.alerts.c.dedup_key, tables.alerts.c.anchor
+)
 _REGROUP = update(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
+_RECORD = tables.matches.insert()
+_COUNT = (
+    update(tables.orgs)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .values(
+        events_seen=tables.orgs.c.events_seen + bindparam("new_events"),
+        events_rejected=tables.orgs.c.events_rejected + bindparam("rejected"),
+        matches=tables.orgs.c.matches + bindparam("new_matches"),
+    )
+)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
@@ -51,40 +78,33 @@ class PageTransaction:
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
         """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""
-        matches = tables.matches.c
-        rule_ids = sorted({key.rule_id for key in keys})
         found: dict[MatchKey, int | None] = {}
+        rule_ids = sorted({key.rule_id for key in keys})
         for uuids in _chunks(sorted({key.event_uuid for key in keys})):
-            query = select(matches.rule_id, matches.event_uuid, matches.alert_id).where(
-                matches.org == self.org, matches.rule_id.in_(rule_ids), matches.event_uuid.in_(uuids)
-            )
-            found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(query)}
+            values = {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
+            found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
         return found
 
     def alerts_near(self, matches: Sequence[Match], reach: timedelta) -> list[Alert]:
         """Give every alert that one of these matches could join: its key's, anchored within ``reach``."""
         if not matches:
             return []
-        alerts = tables.alerts.c
         found = []
+        rule_ids = sorted({match.rule_id for match in matches})
         earliest = _shifted(min(match.published for match in matches), -reach)
         latest = _shifted(max(match.published for match in matches), reach)
         for keys in _chunks(sorted({match.dedup_key for match in matches})):
-            query = select(*_GROUPED).where(
-                alerts.org == self.org,
-                alerts.rule_id.in_(sorted({match.rule_id for match in matches})),
-                alerts.dedup_key.in_(keys),
-                alerts.anchor.between(earliest, latest),
-            )
-            found += [_alert(row) for row in self.connection.execute(query).mappings()]
+            values = {
+                "org": self.org, "rule_ids": rule_ids, "keys": keys, "earliest": earliest, "latest": latest,
+            }  # fmt: skip
+            found += [_alert(row) for row in self.connection.execute(_NEAR, values).mappings()]
         return found
 
     def alerts(self, ids: Sequence[int]) -> list[Alert]:
         """Give the alerts with these ids."""
         found = []
         for some in _chunks(ids):
-            query = select(*_GROUPED).where(tables.alerts.c.id.in_(some))
-            found += [_alert(row) for row in self.connection.execute(query).mappings()]
+            found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": some}).mappings()]
         return found
 
     def add_events(self, events: Sequence[Event]) -> int:
@@ -103,11 +123,7 @@ class PageTransaction:
         """Store alerts for the first time and give them their ids."""
         if not alerts:
             return
-        stored = tables.alerts.c
-        statement = tables.alerts.insert().returning(
-            stored.id, stored.rule_id, stored.dedup_key, stored.anchor
-        )
-        rows = self.connection.execute(statement, [self._opened(alert) for alert in alerts])
+        rows = self.connection.execute(_OPEN, [self._opened(alert) for alert in alerts])
         ids = {tuple(row[1:]): row[0] for row in rows}
         for alert in alerts:
             alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
@@ -136,7 +152,7 @@ class PageTransaction:
         """Record new matches; their alerts have ids by now."""
         if matches:
             self.connection.execute(
-                tables.matches.insert(),
+                _RECORD,
                 [
                     {
                         "org": self.org,
@@ -164,15 +180,8 @@ class PageTransaction:
 
     def count(self, *, new_events: int, rejected: int, matches: int) -> None:
         """Add to the org's counters."""
-        orgs = tables.orgs.c
         self.connection.execute(
-            update(tables.orgs)
-            .where(orgs.name == self.org)
-            .values(
-                events_seen=orgs.events_seen + new_events,
-                events_rejected=orgs.events_rejected + rejected,
-                matches=orgs.matches + matches,
-            )
+            _COUNT, {"org": self.org, "new_events": new_events, "rejected": rejected, "new_matches": matches}
         )
 
     def _opened(self, alert: Alert) -> dict[str, Any]:
@@ -203,8 +212,7 @@ def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator
     Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
     """
     with database.write() as connection:
-        row = select(tables.orgs.c.name).where(tables.orgs.c.name == org).with_for_update()
-        if connection.execute(row).first() is None:
+        if connection.execute(_ORG_ROW, {"org": org}).first() is None:
             raise StoreError(f"org {org} has no row in this database: it was never registered")
         yield PageTransaction(connection, org, now)
 
