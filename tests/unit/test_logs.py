@@ -271,6 +271,13 @@ def test_a_secret_at_the_edge_of_a_cut_is_hidden() -> None:
     assert "00token" not in line
 
 
+def test_of_two_secrets_the_longer_one_is_hidden_whole() -> None:
+    """One that begins like another must not leave its end behind."""
+    logs.hide("00token")
+    logs.hide("00token-and-more")
+    assert "more" not in written("json", "tried", text="00token-and-more")
+
+
 def test_a_short_secret_leaves_words_alone() -> None:
     """Striking out every "a" would hide nothing and spoil everything."""
     logs.hide("a")

@@ -189,6 +189,14 @@ def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, 
     assert caught.value.__context__ is None
 
 
+def test_of_two_with_one_name_the_second_is_told_by_number(load: Load) -> None:
+    """The name would not say which of them is meant."""
+    org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00t"\n'
+    assert said(load, orgs=org + org) == (
+        "wrong value (: orgs[#2].name): expected a name of its own, and another has this one"
+    )
+
+
 def test_a_file_of_windows_is_read(tmp_path: Path) -> None:
     """A byte order mark and line ends of another system are no mistakes."""
     text = '\ufeff[[orgs]]\r\nurl = "https://acme.okta.com"\r\ntoken = "00t"\r\n'

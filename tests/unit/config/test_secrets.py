@@ -6,7 +6,7 @@ from types import UnionType
 from typing import get_args
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from oktawatch import config
@@ -50,6 +50,12 @@ def test_a_token_is_read_beside_the_configuration(load: Load, tmp_path: Path) ->
     settings = load(orgs=FROM_FILE)
     assert token(settings) == "00fromfile"
     assert settings.orgs[0].token_file == tmp_path / "acme.token"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_token(load: Load, tmp_path: Path) -> None:
+    """Editors of another system write one."""
+    (tmp_path / "acme.token").write_bytes(b"\xef\xbb\xbf00fromfile\r\n")
+    assert token(load(orgs=FROM_FILE)) == "00fromfile"
 
 
 def test_systemds_credentials_come_first(load: Load, tmp_path: Path) -> None:
@@ -181,6 +187,13 @@ def test_no_secret_is_in_any_view_of_the_settings(load: Load) -> None:
             assert secret not in view
 
 
+def test_not_even_pydantics_own_error_shows_a_value() -> None:
+    """Should one ever escape, it names the place alone."""
+    with pytest.raises(ValidationError) as caught:
+        OrgSettings.model_validate({"url": "https://acme.okta.com", "token": ["00s3cret"]})
+    assert "s3cret" not in str(caught.value)
+
+
 def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
     """Whole secrets, and of a database's or proxy's URL the passwords, as written and decoded."""
     assert set(load(ALL_SECRETS, orgs="").secrets()) == {
@@ -219,6 +232,12 @@ def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str,
     (base / "oktawatch.toml").write_text(text)
     settings = config.load(base / "oktawatch.toml", environ={}, cwd=tmp_path)
     assert make_url(settings.database.url.get_secret_value()).database == str(base / name)
+
+
+def test_an_sqlite_name_is_decoded_like_any_url(load: Load, tmp_path: Path) -> None:
+    """What is written as %20 is a space in the file's name, once."""
+    url = load('[database]\nurl = "sqlite:///a%20b.db"').database.url.get_secret_value()
+    assert make_url(url).database == str(tmp_path / "a b.db")
 
 
 def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
