@@ -1,0 +1,129 @@
+"""A backfill reads a bounded past once, and goes on where it was interrupted."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.backfill import Backfiller, Progress
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import PageResult, Watch
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import to_text
+from oktawatch.notify.routing import Route
+from oktawatch.store.cursors import read_cursor
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog.errors import UnavailableError
+from oktawatch.systemlog.page import Page
+from tests.integration.engine.test_poll import parameters
+from tests.support.databases import NOW, ORG, rows
+from tests.support.streams import Script, event, page
+
+SINCE, UNTIL = NOW - timedelta(days=7), NOW
+WATCH = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes=(Route(notifier="soc"),))
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+    """Give a fresh database, worked on in its own thread."""
+    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    await executor.run(upgrade)
+    await executor.run(register_orgs, [ORG], now=NOW)
+    yield executor
+    executor.close()
+
+
+def bounded(count: int) -> list[Page]:
+    """Give a bounded stream of one event a page; the last page has no next."""
+    links = [f"/api/v1/logs?until=x&after={number}" for number in range(count)]
+    return [
+        page(
+            [event(number, at=timedelta(days=number - count), client={"ipAddress": f"203.0.113.{number}"})],
+            query=links[number],
+            following=links[number + 1] if number + 1 < count else None,
+            caught_up=number + 1 == count,
+        )
+        for number in range(count)
+    ]
+
+
+async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageResult:
+    """Run the backfill that somebody typed."""
+    options = {"command": "--since 7d", "since": SINCE, "until": UNTIL, "telling": False}
+    progress = changes.pop("progress", lambda _progress: None)
+    backfiller = Backfiller(source, database, WATCH, page_size=1000, now=lambda: NOW, progress=progress)
+    return await backfiller.run(**{**options, **changes})
+
+
+async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -> None:
+    """Both bounds are asked for; links are followed to the end."""
+    pages = bounded(3)
+    source = Script({one.query: one for one in pages}, first=pages[0])
+    result = await run(source, database)
+    asked = parameters(source.asked[0])
+    assert (asked["since"], asked["until"]) == (to_text(SINCE), to_text(UNTIL))
+    assert source.asked[1:] == [pages[1].query, pages[2].query]
+    assert (result.pages, result.new_events, result.alerts) == (3, 3, {Severity.MEDIUM: 3})
+
+
+async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) -> None:
+    """With --notify alerts are told like any other."""
+    (only,) = bounded(1)
+    assert (await run(Script({}, first=only), database)).notifications == 0
+    assert (await run(Script({}, first=only), database, telling=True)).notifications == 1
+
+
+async def test_it_never_moves_the_polling_cursor(database: DatabaseExecutor) -> None:
+    """It runs ahead of the poll, or beside it."""
+    await run(Script({}, first=bounded(1)[0]), database)
+    assert await database.run(read_cursor, ORG) is None
+
+
+async def test_the_same_command_goes_on_where_it_was_interrupted(database: DatabaseExecutor) -> None:
+    """With the absolute times of its first start, and counting on."""
+    pages = bounded(3)
+    broken = UnavailableError("the org does not answer")
+    with pytest.raises(UnavailableError):
+        await run(Script({pages[1].query: pages[1], pages[2].query: broken}, first=pages[0]), database)
+    progress: list[Progress] = []
+    source = Script({pages[2].query: pages[2]})
+    result = await run(
+        source, database, since=SINCE + timedelta(minutes=1), until=UNTIL + timedelta(minutes=1),
+        progress=progress.append,
+    )  # fmt: skip
+    assert source.asked == [pages[2].query]
+    assert result.new_events == 1
+    assert [(one.since, one.until, one.reached, one.events) for one in progress] == [(SINCE, UNTIL, UNTIL, 3)]
+    (row,) = rows(database.database, "backfills")
+    assert (row["pages"], row["events"], row["finished_at"]) == (3, 3, NOW)
+
+
+@pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"telling": True}])
+async def test_another_command_starts_anew(database: DatabaseExecutor, change: dict[str, Any]) -> None:
+    """Only the same text, told or silent alike, takes up a backfill."""
+    pages = bounded(2)
+    with pytest.raises(UnavailableError):
+        await run(Script({pages[1].query: UnavailableError("no")}, first=pages[0]), database)
+    source = Script({pages[1].query: pages[1]}, first=pages[0])
+    await run(source, database, **change)
+    assert "since" in parameters(source.asked[0])
+
+
+async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor) -> None:
+    """Typed again, it reads again, and finds everything recorded."""
+    (only,) = bounded(1)
+    assert (await run(Script({}, first=only), database)).new_events == 1
+    again = await run(Script({}, first=only), database)
+    assert (again.events, again.new_events, again.matches) == (1, 0, 0)
+    assert len(rows(database.database, "backfills")) == 2
+
+
+async def test_what_okta_keeps_no_more_is_not_asked_for(database: DatabaseExecutor) -> None:
+    """Okta keeps 90 days, and refuses what is too old."""
+    source = Script({}, first=bounded(1)[0])
+    await run(source, database, since=NOW - timedelta(days=400))
+    assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(days=90))

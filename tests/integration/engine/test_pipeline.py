@@ -1,0 +1,242 @@
+"""One page in, one transaction out: nothing lost, nothing twice, whatever happens in between."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import text
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.model.cursor import Cursor
+from oktawatch.model.event import Event
+from oktawatch.model.rejected import RejectedEvent
+from oktawatch.model.severity import Severity
+from oktawatch.notify.routing import Route
+from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.systemlog.page import Page
+from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
+from tests.support.streams import cut, cut_streams, event, page, streams
+
+WATCH = Watch(
+    org=ORG,
+    rules=build_rules({}, read_file=lambda path: pytest.fail(f"nothing names {path}")),
+    routes=(Route(notifier="soc"), Route(notifier="all", min_severity=Severity.INFO)),
+)
+
+
+class DiedError(Exception):
+    """The process died: nothing after this line ran."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Give one database for all examples of a property; each empties it first."""
+    with open_database(tmp_path_factory.mktemp("pipeline")) as made:
+        yield made
+
+
+def commit(database: Database, one: Page, *, telling: bool = True) -> PageResult:
+    """Commit a page that moves no cursor."""
+    return commit_page(
+        database, WATCH, one, telling=telling, advance=lambda _transaction, _result: None, now=NOW
+    )
+
+
+def poll(database: Database, one: Page) -> PageResult:
+    """Commit a page as a poll does, which moves the cursor from the value it was read at."""
+    advance = partial(_advance, read_cursor(database, ORG), Cursor(filter="f", query=one.resume))
+    return commit_page(database, WATCH, one, telling=True, advance=advance, now=NOW)
+
+
+def _advance(read: Cursor | None, to: Cursor, transaction: Any, _result: PageResult) -> None:
+    move_cursor(transaction, read, to)
+
+
+def read_on(database: Database, pages: list[Page]) -> None:
+    """Read the stream from where the cursor stands to its end."""
+    by_query = {one.query: number for number, one in enumerate(pages)}
+    cursor = read_cursor(database, ORG)
+    start = by_query.get(cursor.query, len(pages)) if cursor else 0
+    for one in pages[start:]:
+        poll(database, one)
+
+
+properties = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@properties
+@given(pages=cut_streams())
+def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[Page]) -> None:
+    """Where pages end is Okta's business."""
+    empty(database)
+    commit(database, page([one for part in pages for one in part.events]))
+    whole = outcome(database)
+    empty(database)
+    for part in pages:
+        commit(database, part)
+    assert outcome(database) == whole
+
+
+@properties
+@given(pages=cut_streams(), data=st.data())
+def test_reading_any_page_again_changes_nothing(
+    database: Database, pages: list[Page], data: st.DataObject
+) -> None:
+    """By whatever reader, telling or not, and in whatever order."""
+    empty(database)
+    for part in pages:
+        commit(database, part)
+    once = outcome(database)
+    for part in data.draw(st.lists(st.sampled_from(pages), max_size=4)):
+        result = commit(database, part, telling=data.draw(st.booleans()))
+        assert (result.new_events, result.matches, result.alert_count, result.notifications) == (0, 0, 0, 0)
+    assert outcome(database) == once
+
+
+@properties
+@given(pages=cut_streams(), deaths=st.lists(st.integers(1, 12), max_size=4))
+def test_a_death_at_any_step_loses_and_doubles_nothing(
+    database: Database, pages: list[Page], deaths: list[int]
+) -> None:
+    """After each death the stream is read on from the cursor as it was committed."""
+    empty(database)
+    for part in pages:
+        poll(database, part)
+    unharmed = outcome(database)
+    empty(database)
+    for steps in deaths:
+        with dying_after(database, steps):
+            read_on(database, pages)
+    read_on(database, pages)
+    assert outcome(database) == unharmed
+
+
+class dying_after:  # noqa: N801 -- reads as the sentence it is used in
+    """Make the process "die" before its n-th statement or commit from now on: what was not committed is gone."""
+
+    def __init__(self, database: Database, steps: int) -> None:
+        """Count down ``steps``."""
+        self._engine = database._engine
+        self._left = steps
+
+    def _step(self, *_: object) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise DiedError
+
+    def __enter__(self) -> None:
+        """Start counting."""
+        sqlalchemy_event.listen(self._engine, "before_cursor_execute", self._step)
+        sqlalchemy_event.listen(self._engine, "commit", self._step)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        """Stop counting; a death is what was wanted."""
+        sqlalchemy_event.remove(self._engine, "before_cursor_execute", self._step)
+        sqlalchemy_event.remove(self._engine, "commit", self._step)
+        return kind is DiedError
+
+
+@properties
+@given(stream=streams(), quiet=st.integers(0, 20))
+def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Event], quiet: int) -> None:
+    """What a backfill recorded in silence is told when a poll reads it, and told once."""
+    empty(database)
+    commit(database, page(stream))
+    told = outcome(database)["notifications"]
+    empty(database)
+    commit(database, page(stream[:quiet]), telling=False)
+    assert rows(database, "notifications") == []
+    commit(database, page(stream))
+    after = outcome(database)
+    assert {one["alert"] for one in after["notifications"]} == {one["alert"] for one in told}
+    assert all(alert["told"] == alert["severity"] for alert in after["alerts"])
+
+
+def test_a_transaction_that_fails_in_its_middle_moves_nothing(tmp_path: Path) -> None:
+    """A trigger refuses the outbox's row; events, matches, alerts and cursor stay as they were."""
+    with open_database(tmp_path) as database:
+        first, second = cut([event(1), event(2, client={"ipAddress": "198.51.100.9"})], [1])
+        poll(database, first)
+        before, cursor = outcome(database), read_cursor(database, ORG)
+        with database.write() as connection:
+            connection.execute(
+                text(
+                    "CREATE TRIGGER refuse BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'no'); END"
+                )
+            )
+        with pytest.raises(StoreError, match="no"):
+            poll(database, second)
+        assert outcome(database) == before
+        assert read_cursor(database, ORG) == cursor
+        assert [row["events_seen"] for row in rows(database, "orgs")] == [1]
+        with database.write() as connection:
+            connection.execute(text("DROP TRIGGER refuse"))
+        poll(database, second)
+        assert len(outcome(database)["notifications"]) == 4
+
+
+def test_an_alert_shows_what_its_first_match_was(tmp_path: Path) -> None:
+    """Joining moves count, times and severity; title and columns stay."""
+    with open_database(tmp_path) as database:
+        commit(
+            database,
+            page([event(1), event(2, at=timedelta(hours=1), actor={"id": "00u1", "displayName": "Renamed"})]),
+        )
+        (alert,) = rows(database, "alerts")
+        assert alert["title"] == (
+            "Nora Vale <nora@example.com> attempted to sign in from an anonymizing proxy - IP=203.0.113.7"
+        )
+        assert (alert["event_count"], alert["status"], alert["severity"]) == (2, "open", Severity.MEDIUM)
+        assert (alert["first_event_at"], alert["last_event_at"]) == (NOW, NOW + timedelta(hours=1))
+        assert (alert["actor_id"], alert["client_ip"]) == ("00u1", "203.0.113.7")
+        assert alert["context"]["ips"] == ["203.0.113.7"]
+        with database.read() as connection:
+            view = connection.execute(text("SELECT alert_id, event_uuid FROM alert_events")).all()
+        assert [row[0] for row in view] == [alert["id"], alert["id"]]
+
+
+def test_a_notification_goes_to_each_route_that_wants_it(tmp_path: Path) -> None:
+    """A relay sign-in is told to who wants INFO; when it gets worse, to both."""
+    relay = {
+        "isProxy": True,
+        "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]},
+    }
+    with open_database(tmp_path) as database:
+        result = commit(database, page([event(1, securityContext=relay)]))
+        assert result.alerts == {Severity.INFO: 1}
+        assert [row["notifier"] for row in rows(database, "notifications")] == ["all"]
+        commit(database, page([event(2)]))
+        told = sorted((row["notifier"], row["kind"]) for row in rows(database, "notifications"))
+        assert told == [("all", "opened"), ("all", "raised"), ("soc", "raised")]
+
+
+def test_a_notification_has_the_same_id_after_the_database_was_lost(tmp_path: Path) -> None:
+    """So that a receiver sees a key that it has seen."""
+    ids = []
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        with open_database(tmp_path / name) as database:
+            commit(database, page([event(1)]))
+            ids.append([row["id"] for row in rows(database, "notifications")])
+    assert ids[0] == ids[1]
+
+
+def test_what_could_not_be_used_is_set_aside_once(tmp_path: Path) -> None:
+    """With its bytes, by fingerprint, and counted."""
+    broken = [RejectedEvent("no usable uuid", b'{"uuid": null}')]
+    with open_database(tmp_path) as database:
+        assert [commit(database, page([], rejected=broken)).rejected for _ in range(2)] == [1, 0]
+        (row,) = rows(database, "rejected_events")
+        assert (row["raw"], row["reason"]) == (b'{"uuid": null}', "no usable uuid")
+        assert [one["events_rejected"] for one in rows(database, "orgs")] == [1]

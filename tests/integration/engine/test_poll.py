@@ -1,0 +1,227 @@
+"""A polling round reads from the cursor until it has caught up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from oktawatch.detection.registry import RuleSet, build_rules
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import OVERLAP, Poller
+from oktawatch.model.cursor import Cursor
+from oktawatch.model.timestamps import to_text
+from oktawatch.store.cursors import read_cursor
+from oktawatch.store.errors import CursorMovedError, StoppedError
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog.errors import RequestRefusedError, UnavailableError
+from oktawatch.systemlog.page import Page
+from tests.support.databases import NOW, ORG, rows
+from tests.support.streams import Script, cut, event, page
+
+RULES = build_rules({}, read_file=lambda _path: "")
+FILTER = 'eventType eq "user.session.start"'
+STALE = "/api/v1/logs?after=stale"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+    """Give a fresh database, worked on in its own thread."""
+    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    await executor.run(upgrade)
+    await executor.run(register_orgs, [ORG], now=NOW)
+    yield executor
+    executor.close()
+
+
+def poller(source: Any, database: DatabaseExecutor, *, rules: RuleSet = RULES, now: datetime = NOW) -> Poller:
+    """Make a poller whose clock stands still."""
+    return Poller(
+        source,
+        database,
+        Watch(org=ORG, rules=rules),
+        page_size=1000,
+        initial_lookback=timedelta(hours=24),
+        now=lambda: now,
+    )
+
+
+def parameters(query: str) -> dict[str, str]:
+    """Read a query's parameters."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(query).query).items()}
+
+
+def script(pages: list[Page], **more: Any) -> Script:
+    """Serve pages one after the other."""
+    return Script({one.query: one for one in pages} | more, first=pages[0])
+
+
+async def test_the_first_round_starts_at_the_initial_lookback(database: DatabaseExecutor) -> None:
+    """An org that was never polled is asked for the last day, as an endless ascending stream."""
+    source = script(cut([event(1), event(2)], [1]))
+    result = await poller(source, database).round()
+    assert parameters(source.asked[0]) == {
+        "since": to_text(NOW - timedelta(hours=24)),
+        "filter": FILTER,
+        "limit": "1000",
+        "sortOrder": "ASCENDING",
+    }
+    assert (result.pages, result.new_events, result.matches) == (2, 2, 2)
+
+
+async def test_the_next_round_goes_on_at_okta_s_own_link(database: DatabaseExecutor) -> None:
+    """The cursor is the link as Okta wrote it, with the filter that it has frozen."""
+    await poller(script(cut([event(1)], [])), database).round()
+    assert await database.run(read_cursor, ORG) == Cursor(
+        filter=FILTER, query="/api/v1/logs?after=1&limit=1000", last_published=NOW, last_caught_up_at=NOW
+    )
+    again = Script({"/api/v1/logs?after=1&limit=1000": page(caught_up=True)})
+    await poller(again, database).round()
+    assert again.asked == ["/api/v1/logs?after=1&limit=1000"]
+
+
+async def test_nothing_is_asked_beyond_a_page_that_has_caught_up(database: DatabaseExecutor) -> None:
+    """Following at once would trickle and burn the rate limit."""
+    source = script(cut([event(1), event(2), event(3)], [1, 2]))
+    await poller(source, database).round()
+    assert source.asked[1:] == ["/api/v1/logs?after=1&limit=1000", "/api/v1/logs?after=2&limit=1000"]
+
+
+async def test_a_round_past_its_deadline_ends_with_the_page_at_hand(database: DatabaseExecutor) -> None:
+    """The next round goes on there, and the org has not caught up."""
+    source = script(cut([event(1), event(2)], [1]))
+    result = await poller(source, database).round(deadline=NOW)
+    cursor = await database.run(read_cursor, ORG)
+    assert result.pages == 1
+    assert cursor is not None
+    assert cursor.last_caught_up_at is None
+
+
+async def test_an_event_from_the_future_does_not_poison_last_published(database: DatabaseExecutor) -> None:
+    """It is moved to at most what Okta's own clock said."""
+    future = event(1, at=timedelta(days=30_000))
+    await poller(script(cut([event(2, at=-timedelta(hours=1)), future], [])), database).round()
+    cursor = await database.run(read_cursor, ORG)
+    assert cursor is not None
+    assert cursor.last_published == NOW
+
+
+async def test_other_rules_start_another_cursor_a_little_earlier(database: DatabaseExecutor) -> None:
+    """A link has its filter frozen: another filter needs another stream, and loses nothing of this one."""
+    await poller(script(cut([event(1, at=-timedelta(hours=3))], [])), database).round()
+    none = Script({}, first=page(caught_up=True, following="/api/v1/logs?after=new"))
+    await poller(none, database, rules=RuleSet([])).round()
+    assert parameters(none.asked[0])["since"] == to_text(NOW - timedelta(hours=3) - OVERLAP)
+    cursor = await database.run(read_cursor, ORG)
+    assert cursor is not None
+    assert (cursor.filter, cursor.query) == (RuleSet([]).filter, "/api/v1/logs?after=new")
+
+
+async def test_a_refused_cursor_is_dropped_after_one_more_try(database: DatabaseExecutor) -> None:
+    """Polling starts anew where it was; what comes twice finds itself recorded."""
+    events = [event(1, at=-timedelta(hours=3)), event(2, at=-timedelta(hours=2))]
+    await poller(script(cut(events[:1], [])), database).round()
+    fresh = page(events, caught_up=True, following="/api/v1/logs?after=fresh")
+    refused = RequestRefusedError("Invalid paging request.", status=400)
+    source = Script({"/api/v1/logs?after=1&limit=1000": refused}, first=fresh)
+    result = await poller(source, database).round()
+    assert source.asked[:2] == ["/api/v1/logs?after=1&limit=1000"] * 2
+    assert parameters(source.asked[2])["since"] == to_text(NOW - timedelta(hours=3) - OVERLAP)
+    assert (result.events, result.new_events) == (2, 1)
+
+
+async def test_a_cursor_that_is_refused_in_the_middle_of_a_round_loses_nothing(
+    database: DatabaseExecutor,
+) -> None:
+    """The page before it is committed, and the stream starts anew from there."""
+    first, _second = cut([event(1, at=-timedelta(hours=3)), event(2)], [1])
+    refused = RequestRefusedError("Invalid paging request.", status=400)
+    fresh = page([event(1, at=-timedelta(hours=3)), event(2)], caught_up=True, following=STALE)
+    answers: dict[str, Any] = {"/api/v1/logs?after=1&limit=1000": refused}
+
+    class Once(Script):
+        async def page(self, query: str) -> Page:
+            answer = await super().page(query)
+            self._first = fresh
+            return answer
+
+    result = await poller(Once(answers, first=first), database).round()
+    assert [row["uuid"] for row in rows(database.database, "events")] == [event(1).uuid, event(2).uuid]
+    assert result.new_events == 2
+
+
+async def test_a_stream_s_first_request_that_is_refused_is_a_wrong_configuration(
+    database: DatabaseExecutor,
+) -> None:
+    """There is no cursor to blame."""
+    with pytest.raises(RequestRefusedError):
+        await poller(Script({}), database).round()
+
+
+async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) -> None:
+    """The next round goes on after the last good page."""
+    first, second = cut([event(1), event(2)], [1])
+    broken = Script({second.query: UnavailableError("the org does not answer")}, first=first)
+    with pytest.raises(UnavailableError):
+        await poller(broken, database).round()
+    result = await poller(Script({second.query: second}), database).round()
+    assert result.new_events == 1
+    assert len(rows(database.database, "events")) == 2
+
+
+async def test_of_two_pollers_on_one_org_one_gives_way(database: DatabaseExecutor) -> None:
+    """Both read the same cursor; the slower page is rolled back whole."""
+    pages = cut([event(1), event(2)], [1])
+    meeting = asyncio.Barrier(2)
+
+    class Meets(Script):
+        async def page(self, query: str) -> Page:
+            await meeting.wait()
+            return await super().page(query)
+
+    both = [
+        poller(Meets({}, first=page(pages[0].events, caught_up=True, following=STALE)), database).round()
+        for _ in range(2)
+    ]
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert sum(isinstance(result, CursorMovedError) for result in results) == 1
+    assert len(rows(database.database, "alerts")) == 1
+
+
+async def test_a_cancelled_round_finishes_the_transaction_that_has_begun(database: DatabaseExecutor) -> None:
+    """Nothing is left half done, and the cancellation goes on after it."""
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slow(Script):
+        async def page(self, query: str) -> Page:
+            answer = await super().page(query)
+            loop.call_soon(started.set)
+            return answer
+
+    task = asyncio.create_task(poller(Slow({}, first=cut([event(1)], [])[0]), database).round())
+    await started.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    events, cursor = rows(database.database, "events"), await database.run(read_cursor, ORG)
+    assert (len(events), cursor is not None) in {(0, False), (1, True)}
+
+
+async def test_a_round_that_waits_for_the_lock_ends_when_the_program_stops(
+    database: DatabaseExecutor,
+) -> None:
+    """Somebody else holds the database; stopping does not wait for them."""
+    with database.database.write():
+        task = asyncio.create_task(poller(script(cut([event(1)], [])), database).round())
+        await asyncio.sleep(0.05)
+        database.stop()
+        with pytest.raises(StoppedError):
+            await task
+    assert rows(database.database, "events") == []

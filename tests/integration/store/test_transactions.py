@@ -1,0 +1,112 @@
+"""A write is one transaction: whole or not at all, and never begun twice."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from oktawatch.model.cursor import Cursor
+from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.database import Database
+from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.store.page import page_transaction
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.streams import event
+
+START = Cursor(filter="f", query="/api/v1/logs?after=1")
+NEXT = Cursor(filter="f", query="/api/v1/logs?after=2", last_published=NOW, last_caught_up_at=NOW)
+
+
+def move(database: Database, read: Cursor | None, to: Cursor) -> None:
+    """Move the cursor in a page's transaction."""
+    with page_transaction(database, ORG, now=NOW) as transaction:
+        transaction.add_events([event(1)])
+        move_cursor(transaction, read, to)
+
+
+def test_the_cursor_is_read_as_it_was_moved(tmp_path: Path) -> None:
+    """What a page leaves is what the next round starts from."""
+    with open_database(tmp_path) as database:
+        assert read_cursor(database, ORG) is None
+        move(database, None, START)
+        move(database, START, NEXT)
+        assert read_cursor(database, ORG) == NEXT
+
+
+@pytest.mark.parametrize("read", [None, START])
+def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
+    tmp_path: Path, read: Cursor | None
+) -> None:
+    """Two writers on one org can't both win."""
+    with open_database(tmp_path) as database:
+        with page_transaction(database, ORG, now=NOW) as transaction:
+            move_cursor(transaction, None, NEXT)
+        with pytest.raises(CursorMovedError, match="acme"):
+            move(database, read, START)
+        assert read_cursor(database, ORG) == NEXT
+        assert rows(database, "events") == []
+
+
+def test_an_org_without_a_row_gets_no_page(tmp_path: Path) -> None:
+    """There must be something to lock."""
+    with open_database(tmp_path) as database:  # noqa: SIM117 -- what must raise stands alone
+        with (
+            pytest.raises(StoreError, match="never registered"),
+            page_transaction(database, "other", now=NOW),
+        ):
+            pass
+
+
+def test_a_write_that_waits_for_the_lock_gives_up_when_the_program_stops(tmp_path: Path) -> None:
+    """It has not begun, so there is nothing to finish."""
+    stopping = threading.Event()
+    with open_database(tmp_path) as database, database.write():
+        waiting = Database(database.url.render_as_string(), stopping=stopping)
+        timer = threading.Timer(0.05, stopping.set)
+        timer.start()
+        with pytest.raises(StoppedError), waiting.write():
+            pytest.fail("two writers at once")
+        timer.join()
+        waiting.close()
+
+
+def test_a_write_that_waits_for_the_lock_goes_on_when_it_is_free(tmp_path: Path) -> None:
+    """No writer sees 'database is locked' because another one works."""
+    with open_database(tmp_path) as database:
+        other = Database(database.url.render_as_string())
+        begun, done = threading.Event(), threading.Event()
+
+        def write() -> None:
+            begun.set()
+            with other.write() as connection:
+                connection.execute(text("UPDATE orgs SET events_seen = events_seen + 1"))
+            done.set()
+
+        with database.write() as connection:
+            thread = threading.Thread(target=write)
+            thread.start()
+            begun.wait()
+            connection.execute(text("UPDATE orgs SET events_seen = events_seen + 1"))
+            assert not done.is_set()
+        thread.join()
+        other.close()
+        assert [row["events_seen"] for row in rows(database, "orgs")] == [2]
+
+
+def test_events_are_remembered_once(tmp_path: Path) -> None:
+    """Reading again adds nothing, and says so."""
+    with open_database(tmp_path) as database:
+        for expected in (1200, 0):
+            with page_transaction(database, ORG, now=NOW) as transaction:
+                events = [event(number, at=timedelta(seconds=number)) for number in range(1200)]
+                assert transaction.add_events(events) == expected
+        assert len(rows(database, "events")) == 1200
+
+
+def test_what_the_driver_says_becomes_a_sentence(tmp_path: Path) -> None:
+    """Callers know one family of errors."""
+    with open_database(tmp_path) as database, pytest.raises(StoreError, match="the database refused: "):  # noqa: SIM117 -- what must raise stands alone
+        with database.write() as connection:
+            connection.execute(text("SELECT * FROM nowhere"))

@@ -1,0 +1,68 @@
+"""Databases for tests: real ones, brought up by the real migrations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+ORG = "acme"
+
+
+@contextmanager
+def open_database(folder: Path, *orgs: str) -> Iterator[Database]:
+    """Give a fresh database with a schema, in which ``acme`` and others are registered."""
+    database = Database(f"sqlite:///{folder / 'oktawatch.db'}", create=True)
+    upgrade(database)
+    register_orgs(database, [ORG, *orgs], now=NOW)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def empty(database: Database) -> None:
+    """Delete every row but the orgs'."""
+    with database.write() as connection:
+        for table in reversed(tables.metadata.sorted_tables):
+            if table is not tables.orgs:
+                connection.execute(delete(table))
+
+
+def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Give a table's rows in the order of their keys, some columns left out."""
+    table = tables.metadata.tables[name]
+    with database.read() as connection:
+        found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
+        return [{key: value for key, value in row.items() if key not in without} for row in found]
+
+
+def outcome(database: Database) -> dict[str, Any]:
+    """Give what reading a stream left behind, ids and processing times apart: what must not depend on luck.
+
+    A match and a notification carry their alert's rule, key and anchor in place of its id.
+    """
+    alerts = rows(database, "alerts", without=("created_at", "updated_at"))
+    names: dict[int | None, Any] = {
+        alert.pop("id"): (alert["rule_id"], alert["dedup_key"], alert["anchor"]) for alert in alerts
+    }
+    names[None] = None
+    matches = rows(database, "matches")
+    told = rows(database, "notifications", without=("created_at", "next_attempt_at"))
+    for row in [*matches, *told]:
+        row["alert"] = names[row.pop("alert_id")]
+    return {
+        "events": rows(database, "events"),
+        "alerts": sorted(alerts, key=lambda alert: (alert["rule_id"], alert["dedup_key"], alert["anchor"])),
+        "matches": matches,
+        "notifications": told,
+        "rejected": rows(database, "rejected_events", without=("received_at",)),
+    }

@@ -1,0 +1,129 @@
+"""Streams of events for tests of the engine, cut into pages as Okta would serve them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from oktawatch.model.event import Event
+from oktawatch.model.rejected import RejectedEvent
+from oktawatch.model.timestamps import to_text
+from oktawatch.systemlog.errors import RequestRefusedError, SystemLogError
+from oktawatch.systemlog.page import Page
+from tests.support.databases import NOW
+
+
+def body(number: int, *, at: timedelta = timedelta(), **changes: Any) -> dict[str, Any]:
+    """Give a sign-in through a proxy, ``at`` before or after noon."""
+    return {
+        "uuid": f"00000000-0000-4000-8000-{number:012d}",
+        "published": to_text(NOW + at),
+        "eventType": "user.session.start",
+        "actor": {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora Vale"},
+        "client": {"ipAddress": "203.0.113.7"},
+        "securityContext": {"isProxy": True},
+    } | changes
+
+
+def event(number: int, *, at: timedelta = timedelta(), **changes: Any) -> Event:
+    """Give the sign-in as an event."""
+    return Event.from_body(body(number, at=at, **changes))
+
+
+def page(
+    events: Sequence[Event] = (),
+    *,
+    query: str = "/api/v1/logs?after=0",
+    following: str | None = None,
+    caught_up: bool = False,
+    date: datetime | None = NOW,
+    rejected: Sequence[RejectedEvent] = (),
+) -> Page:
+    """Give a page as the System Log's client does."""
+    return Page(
+        query=query,
+        next=following,
+        events=list(events),
+        rejected=list(rejected),
+        count=len(events) + len(rejected),
+        newest=max((one.published_at for one in events), default=None),
+        date=date,
+        caught_up=caught_up,
+    )
+
+
+class Script:
+    """A source of pages that a test wrote: each query has its answer."""
+
+    def __init__(self, answers: dict[str, Page | SystemLogError], *, first: Page | None = None) -> None:
+        """``first`` answers a stream's first request, whatever its times."""
+        self._answers = answers
+        self._first = first
+        self.asked: list[str] = []
+
+    async def page(self, query: str) -> Page:
+        """Answer."""
+        self.asked.append(query)
+        answer = self._answers.get(query, self._first)
+        if answer is None:
+            raise RequestRefusedError(f"nothing is scripted for {query}")
+        if isinstance(answer, SystemLogError):
+            raise answer
+        return answer
+
+
+def cut(events: Sequence[Event], borders: Sequence[int]) -> list[Page]:
+    """Cut a stream into pages that follow each other; the last one has caught up."""
+    places = [0, *borders, len(events)]
+    last = len(places) - 2
+    return [
+        page(
+            events[places[number] : places[number + 1]],
+            query=_link(number),
+            following=_link(number + 1),
+            caught_up=number == last,
+        )
+        for number in range(last + 1)
+    ]
+
+
+def _link(number: int) -> str:
+    return f"/api/v1/logs?after={number}&limit=1000"
+
+
+# A coarse grid of hours, few people and addresses: equal times, joins and borders come up all the time.
+sign_ins = st.tuples(
+    st.integers(0, 30),
+    st.sampled_from(["00u1", "00u2", "unknown"]),
+    st.sampled_from(["203.0.113.7", "198.51.100.9"]),
+    st.sampled_from([True, True, False]),
+    st.booleans(),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn, *, longest: int = 20) -> list[Event]:
+    """Draw a stream of sign-ins, some of them no proxies, some through Apple's relay."""
+    return [
+        event(
+            number,
+            at=timedelta(hours=hour),
+            actor={"id": actor, "alternateId": f"{actor}@example.com"},
+            client={"ipAddress": ip},
+            securityContext={
+                "isProxy": proxy,
+                "ipDetails": {
+                    "ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}] if relay else []
+                },
+            },
+        )
+        for number, (hour, actor, ip, proxy, relay) in enumerate(draw(st.lists(sign_ins, max_size=longest)))
+    ]
+
+
+@st.composite
+def cut_streams(draw: st.DrawFn) -> list[Page]:
+    """Draw a stream that is cut into pages anywhere, empty ones among them."""
+    events = draw(streams())
+    return cut(events, sorted(draw(st.lists(st.integers(0, len(events)), max_size=5))))
