@@ -29,6 +29,9 @@ check: $(READY)  ## ruff, its formatter, mypy --strict, the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+cassettes: $(READY) ## record tests/cassettes anew: a simulated org, or a real one (OKTA_CLIENT_ORGURL, OKTA_CLIENT_TOKEN)
+	@$(BIN)/pytest -q --record-mode=rewrite tests/integration/systemlog/test_cassettes.py
+
 format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

@@ -68,8 +68,8 @@ def cut_list(raw: bytes) -> list[bytes]:
             continue
         if mark in _CLOSING:
             depth -= 1
-        if depth == 0 and position != len(body):
-            raise ValueError("something follows the list")
+        if depth == 0 and (mark != b"]" or position != len(body)):
+            raise ValueError("the list ends before its end")
         if depth == 0 or mark == b",":
             elements.append(body[start : position - 1].strip(_SPACE))
             start = position

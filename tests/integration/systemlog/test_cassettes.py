@@ -1,0 +1,225 @@
+"""Recorded conversations with an org, played without a network.
+
+`make cassettes` records them anew: against a simulated org, or against the org that `OKTA_CLIENT_ORGURL` and
+`OKTA_CLIENT_TOKEN` name. What is kept of it is scrubbed (tests/support/scrub.py).
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vcr.cassette import Cassette
+
+from oktawatch.model.timestamps import utc_now
+from oktawatch.simulator import SimulatedOrg, generate, serve
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.client import LogClient
+from oktawatch.systemlog.errors import RequestRefusedError, TokenRefusedError
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.queries import bounded_query, polling_query
+from tests.support.scrub import ORG_URL, Scrubber, path_and_query
+
+TOKEN = "00invented-token-for-recordings"
+WRONG_TOKEN = "00invented-token-that-is-refused"
+CASSETTES = Path(__file__).parents[2] / "cassettes" / "systemlog"
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+SIGN_INS = 'eventType eq "user.session.start"'
+MOST_PAGES = 4
+
+
+def _recorded(test: Any) -> Any:
+    return pytest.mark.vcr(pytest.mark.block_network(test))
+
+
+class Clock:
+    """The simulated org's clock; sleeping moves it."""
+
+    def __init__(self) -> None:
+        """Start at a fixed time."""
+        self.now = NOW
+        self.slept: list[float] = []
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep no time."""
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that stands until somebody sleeps."""
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def vcr_cassette_dir() -> str:
+    """Say where recordings are."""
+    return str(CASSETTES)
+
+
+@pytest.fixture
+def vcr_config() -> dict[str, Any]:
+    """Scrub both ways, and tell requests apart by the whole of their URL."""
+    scrubber = Scrubber()
+    return {
+        "before_record_request": scrubber.request,
+        "before_record_response": scrubber.response,
+        "match_on": ["method", "scheme", "host", "port", "path", "query"],
+    }
+
+
+def _simulated(clock: Clock, rate_limit: int | None = None) -> SimulatedOrg:
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=rate_limit)
+    org.extend(generate(12, end=NOW, span=timedelta(minutes=50), proxy_share=0.3))
+    return org
+
+
+@pytest.fixture
+async def org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
+    """Give an org to record, or the one in the recordings."""
+    if record_mode == "none":
+        yield OrgAccess("acme", ORG_URL, TOKEN)
+    elif url := os.environ.get("OKTA_CLIENT_ORGURL"):
+        yield OrgAccess("acme", url, os.environ["OKTA_CLIENT_TOKEN"])
+    else:
+        async with serve(_simulated(clock)) as url:
+            yield OrgAccess("acme", url, TOKEN)
+
+
+@pytest.fixture
+async def tight_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
+    """Give an org with a rate limit to exhaust: a simulated one always, since a real one would mail its admins."""
+    if record_mode == "none":
+        yield OrgAccess("acme", ORG_URL, TOKEN)
+    else:
+        async with serve(_simulated(clock, rate_limit=1)) as url:
+            yield OrgAccess("acme", url, TOKEN)
+
+
+async def _ask(
+    org: OrgAccess, cassette: Cassette, query: str, *, most: int = 1, clock: Clock | None = None
+) -> list[Page]:
+    """Ask what was asked when it was recorded, or ``query`` when it is now; follow the links."""
+    client = LogClient(org, sleep=clock.sleep if clock else asyncio.sleep, jitter=lambda: 0.0)
+    following = path_and_query(cassette.requests[0].uri) if cassette.requests else query
+    pages: list[Page] = []
+    try:
+        while len(pages) < most and not (pages and pages[-1].caught_up):
+            pages.append(await client.page(following))
+            following = pages[-1].resume
+    finally:
+        await client.close()
+    return pages
+
+
+def _bodies(cassette: Cassette) -> list[Any]:
+    return [json.loads(response["body"]["string"]) for response in cassette.responses]
+
+
+def _since() -> datetime:
+    return (utc_now() if os.environ.get("OKTA_CLIENT_ORGURL") else NOW) - timedelta(hours=1)
+
+
+@_recorded
+async def test_polling(org: OrgAccess, vcr: Cassette) -> None:
+    """Each page goes on where the one before ended, every event on it is decoded, and there is always a next."""
+    pages = await _ask(org, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
+    bodies = _bodies(vcr)
+    assert len(pages) == len(bodies)
+    for page, body in zip(pages, bodies, strict=True):
+        assert [event.uuid for event in page.events] == [event["uuid"] for event in body]
+        assert {event.event_type for event in page.events} <= {"user.session.start"}
+        proxied = [event["uuid"] for event in body if event["securityContext"]["isProxy"] is True]
+        assert [event.uuid for event in page.events if event.is_proxy] == proxied
+        assert page.rejected == []
+        assert page.next is not None
+        assert page.date is not None
+    assert pages[-1].caught_up or len(pages) == MOST_PAGES
+
+
+@_recorded
+async def test_bounded_reading(org: OrgAccess, vcr: Cassette) -> None:
+    """It comes to an end, in the order of ``published``, and brings nothing twice."""
+    since = _since()
+    query = bounded_query(since=since, until=since + timedelta(hours=1), filter=SIGN_INS, limit=5)
+    pages = await _ask(org, vcr, query, most=50)
+    events = [event for page in pages for event in page.events]
+    assert [event.uuid for event in events] == [event["uuid"] for body in _bodies(vcr) for event in body]
+    assert len({event.uuid for event in events}) == len(events)
+    assert [event.published for event in events] == sorted(event.published for event in events)
+    assert pages[-1].next is None
+
+
+@_recorded
+async def test_a_refused_token(org: OrgAccess, vcr: Cassette) -> None:
+    """Okta's 401 is told as what it is."""
+    with pytest.raises(TokenRefusedError) as caught:
+        await _ask(
+            OrgAccess(org.name, org.url, WRONG_TOKEN), vcr, polling_query(since=_since(), filter="", limit=5)
+        )
+    assert caught.value.error_code == "E0000011"
+    assert caught.value.request_id
+
+
+@_recorded
+async def test_a_refused_filter(org: OrgAccess, vcr: Cassette) -> None:
+    """Okta's 400 says what it could not read."""
+    with pytest.raises(RequestRefusedError) as caught:
+        await _ask(org, vcr, polling_query(since=_since(), filter="eventType is odd", limit=5))
+    assert caught.value.status == 400
+    assert _bodies(vcr)[0]["errorSummary"][:40] in str(caught.value)
+
+
+@_recorded
+async def test_a_refused_cursor(org: OrgAccess, vcr: Cassette) -> None:
+    """A cursor that Okta never made is a request that it refuses."""
+    with pytest.raises(RequestRefusedError) as caught:
+        await _ask(org, vcr, "/api/v1/logs?after=damaged&limit=5&sortOrder=ASCENDING")
+    assert caught.value.status == 400
+
+
+@_recorded
+async def test_the_rate_limit(tight_org: OrgAccess, vcr: Cassette, clock: Clock) -> None:
+    """The request after the last one of a window is refused, waited out, and then answered."""
+    pages = await _ask(
+        tight_org,
+        vcr,
+        polling_query(since=NOW - timedelta(hours=1), filter=SIGN_INS, limit=5),
+        most=2,
+        clock=clock,
+    )
+    assert [response["status"]["code"] for response in vcr.responses] == [200, 429, 200]
+    assert [page.count for page in pages] == [5, 5]
+    assert len(clock.slept) == 1
+    assert 1 <= clock.slept[0] <= 65
+
+
+def test_no_recording_holds_a_secret() -> None:
+    """Token, host, cookies and people stay out of what is kept."""
+    secrets = [TOKEN, WRONG_TOKEN, "SSWS", "authorization", "cookie", "127.0.0.1", "localhost", "okta.com"]
+    secrets += [
+        os.environ[name] for name in ("OKTA_CLIENT_TOKEN", "OKTA_CLIENT_ORGURL") if os.environ.get(name)
+    ]
+    for event in _simulated(Clock()).events:
+        actor, client = event["actor"], event["client"]
+        secrets += [
+            actor["displayName"],
+            actor["alternateId"],
+            actor["id"],
+            client["geographicalContext"]["city"],
+        ]
+        secrets += [client["userAgent"]["rawUserAgent"]]
+    found = sorted(CASSETTES.glob("*.yaml"))
+    assert len(found) == 6
+    for path in found:
+        text = path.read_text().lower()
+        assert [secret for secret in secrets if secret.lower() in text] == []

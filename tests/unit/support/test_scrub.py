@@ -1,0 +1,107 @@
+"""A recording of a real org can be published."""
+
+import json
+from typing import Any
+
+from vcr.request import Request
+
+from tests.support.scrub import Scrubber
+
+SECRETS = [
+    "00secret", "globex", "Jane", "jane", "8.8.4.4", "2606:4700::1111", "Lisbon", "38.7", "1100", "sid=", "00u1abc",
+    "hunter2", "Mozilla", "s3ss10n", "Globex Office", "1627500044869", "okta.com",
+]  # fmt: skip
+EVENT: dict[str, Any] = {
+    "uuid": "e1",
+    "eventType": "user.session.start",
+    "published": "2026-11-24T08:00:00.000Z",
+    "actor": {"id": "00u1abc", "alternateId": "jane@globex.com", "displayName": "Jane Doe", "type": "User"},
+    "target": [{"alternateId": "jane@globex.com", "displayName": "hunter2"}],
+    "client": {
+        "ipAddress": "8.8.4.4",
+        "zone": "null",
+        "userAgent": {"rawUserAgent": "Mozilla/5.0", "os": "Linux"},
+        "geographicalContext": {
+            "city": "Lisbon",
+            "postalCode": "1100",
+            "geolocation": {"lat": 38.7, "lon": -9.1},
+        },
+    },
+    "request": {"ipChain": [{"ip": "8.8.4.4", "version": "V4"}, {"ip": "2606:4700::1111", "version": "V6"}]},
+    "authenticationContext": {"externalSessionId": "s3ss10n", "issuer": {"id": "x", "type": "Globex Office"}},
+    "securityContext": {"isProxy": True, "asNumber": 64496, "asOrg": "globex", "domain": None},
+    "debugContext": {
+        "debugData": {"requestUri": "https://globex.okta.com/login?user=jane", "changed": "Jane"}
+    },
+}
+
+
+def _recorded(scrubber: Scrubber) -> str:
+    link = '<https://globex.okta.com/api/v1/logs?after=1627500044869_1&limit=5>; rel="next"'
+    event = json.loads(json.dumps(EVENT).replace('"Globex Office"', '"SAML"'))
+    request = Request(
+        "GET",
+        "https://globex.okta.com/api/v1/logs?after=1627500044869_1&limit=5",
+        None,
+        {
+            "Authorization": "SSWS 00secret",
+            "User-Agent": "globex",
+            "Cookie": "sid=1",
+            "Accept": "application/json",
+        },
+    )
+    response = {
+        "status": {"code": 200, "message": "OK"},
+        "headers": {
+            "Set-Cookie": ["sid=1"],
+            "link": [link],
+            "X-Okta-Request-Id": ["globex1"],
+            "P3P": ["00secret"],
+        },
+        "body": {"string": json.dumps([event]).encode()},
+    }
+    scrubbed = scrubber.request(request)
+    return json.dumps(
+        [scrubbed.uri, dict(scrubbed.headers), scrubber.response(response)], default=bytes.decode
+    )
+
+
+def test_nothing_of_token_host_and_people_stays() -> None:
+    """Neither in headers nor in URLs nor anywhere in a body."""
+    recorded = _recorded(Scrubber())
+    assert [secret for secret in SECRETS if secret in recorded] == []
+
+
+def test_what_a_test_needs_stays() -> None:
+    """Types, times, results, and who is the same as whom."""
+    scrubber = Scrubber()
+    scrubbed = json.loads(scrubber.body(json.dumps([EVENT]).encode()))[0]
+    for key in ("uuid", "eventType", "published"):
+        assert scrubbed[key] == EVENT[key]
+    assert scrubbed["securityContext"]["isProxy"] is True
+    assert scrubbed["client"]["zone"] == "null"
+    assert scrubbed["client"]["ipAddress"] == scrubbed["request"]["ipChain"][0]["ip"] == "203.0.113.1"
+    assert scrubbed["request"]["ipChain"][1]["ip"] == "2001:db8::1"
+    assert scrubbed["actor"]["alternateId"] == scrubbed["target"][0]["alternateId"] == "person-1@example.com"
+
+
+def test_a_link_and_the_request_that_follows_it_stay_together() -> None:
+    """A recording is found by its URL when it is played."""
+    uri, _, response = json.loads(_recorded(Scrubber()))
+    assert uri == "https://acme.example.com/api/v1/logs?after=cursor-1&limit=5"
+    assert response["headers"]["link"] == [f'<{uri}>; rel="next"']
+
+
+def test_what_is_scrubbed_already_stays_as_it_is() -> None:
+    """Requests are scrubbed again when they are looked up."""
+    scrubber = Scrubber()
+    once = scrubber.request(
+        Request("GET", "https://globex.okta.com/api/v1/logs?limit=5&after=x%2C", None, {})
+    )
+    assert Scrubber().request(once).uri == scrubber.request(once).uri == once.uri
+
+
+def test_a_body_that_is_no_json_goes() -> None:
+    """A login page names the company."""
+    assert Scrubber().body(b"<html>globex</html>") == b"scrubbed"
+    assert Scrubber().body(b"") == b""
