@@ -98,6 +98,8 @@ class LogClient:
         headers = response.headers
         if not isinstance(body, PageBody):
             raise refusal(self.org, response.status, headers, body)
+        if "html" in headers.get("Content-Type", "").lower():
+            raise unreadable(self.org, headers, ValueError("a web page"))
         try:
             return Page.read(
                 body.content,

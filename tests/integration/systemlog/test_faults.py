@@ -110,6 +110,7 @@ async def _chunks_cut_short(writer: asyncio.StreamWriter) -> None:
     "given",
     [
         pytest.param(answer(b"<html>Sign in</html>", Content_Type="text/html"), id="login page"),
+        pytest.param(answer(b"[]", Content_Type="Text/HTML; charset=utf-8"), id="a page for people"),
         pytest.param(answer(b"{}"), id="an object"),
         pytest.param(answer(b"null"), id="null"),
         pytest.param(answer(b""), id="empty body"),

@@ -1,0 +1,178 @@
+"""Reading a whole org over HTTP: every event, in order, once a reading."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, generate, serve
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.client import LogClient
+from oktawatch.systemlog.errors import RateLimitedError, RequestRefusedError
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.queries import bounded_query, polling_query
+from oktawatch.systemlog.transport import open_session
+from tests.support.faults import Sleeps, client_of
+from tests.support.shared import shared_data
+
+TOKEN = "00invented-token-of-nobody"
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+SINCE = NOW - timedelta(days=1)
+SIGN_INS = 'eventType eq "user.session.start"'
+
+
+class Clock:
+    """The org's clock."""
+
+    def __init__(self) -> None:
+        """Start at a fixed time."""
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that stands until it is moved."""
+    return Clock()
+
+
+@pytest.fixture
+def org(clock: Clock) -> SimulatedOrg:
+    """Give an org with a day of sign-ins."""
+    org = SimulatedOrg(token=TOKEN, now=clock)
+    org.extend(generate(2_500, end=NOW, proxy_share=0.05))
+    return org
+
+
+async def _pages(client: LogClient, query: str) -> AsyncIterator[Page]:
+    """Read until caught up."""
+    while True:
+        page = await client.page(query)
+        yield page
+        if page.caught_up:
+            return
+        query = page.resume
+
+
+async def _all(client: LogClient, query: str) -> list[Page]:
+    return [page async for page in _pages(client, query)]
+
+
+def _uuids(pages: list[Page]) -> list[str]:
+    return [event.uuid for page in pages for event in page.events]
+
+
+@pytest.mark.parametrize("limit", [1000, 333])
+async def test_polling_brings_every_event_in_order_of_persistence(org: SimulatedOrg, limit: int) -> None:
+    """Whatever the size of a page."""
+    async with serve(org) as url, client_of(url) as client:
+        pages = await _all(client, polling_query(since=SINCE, filter="", limit=limit))
+    assert _uuids(pages) == [event["uuid"] for event in org.events]
+    assert [page.count for page in pages[:-2]] == [limit] * (len(pages) - 2)
+    assert pages[-1].date == NOW
+    assert all(page.rejected == [] for page in pages)
+
+
+async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: Clock) -> None:
+    """The cursor of a stream that had caught up brings what came since, and that alone."""
+    async with serve(org) as url, client_of(url) as client:
+        pages = await _all(client, polling_query(since=SINCE, filter=SIGN_INS, limit=1000))
+        clock.now += timedelta(minutes=1)
+        later = {"uuid": "later", "published": "2026-11-24T08:00:30.000Z", "eventType": "user.session.start"}
+        org.persist(later)
+        page = await client.page(pages[-1].resume)
+        assert [event.body() for event in page.events] == [later]
+        assert page.caught_up
+        again = await client.page(page.resume)
+    assert (again.count, again.caught_up, again.next) == (0, True, page.resume)
+
+
+async def test_bounded_reading_brings_every_event_in_order_of_published(org: SimulatedOrg) -> None:
+    """And ends by itself."""
+    async with serve(org) as url, client_of(url) as client:
+        pages = await _all(client, bounded_query(since=SINCE, until=NOW, filter=SIGN_INS, limit=1000))
+    expected = sorted((event["published"], event["uuid"]) for event in org.events)
+    assert sorted((event.published, event.uuid) for page in pages for event in page.events) == expected
+    published = [event.published for page in pages for event in page.events]
+    assert published == sorted(published)
+    assert [page.next is None for page in pages] == [False, False, True]
+
+
+async def test_what_others_published_comes_over_the_wire(clock: Clock) -> None:
+    """Bytes as they are, gzip in between."""
+    lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
+    org = SimulatedOrg(token=TOKEN, now=clock)
+    org.extend((NOW - timedelta(hours=1), line) for line in lines)
+    async with serve(org) as url, client_of(url) as client:
+        pages = await _all(client, polling_query(since=SINCE, filter="", limit=1000))
+    assert _uuids(pages) == [json.loads(line)["uuid"] for line in lines]
+    assert pages[0].events[0].body() == json.loads(lines[0])
+
+
+async def test_a_used_up_window_is_waited_out(clock: Clock) -> None:
+    """By the org's clock, however wrong ours may be."""
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
+    org.extend(generate(2_500, end=NOW))
+
+    async def sleep(seconds: float) -> None:
+        clock.now += timedelta(seconds=seconds)
+
+    async with serve(org) as url:
+        client = LogClient(OrgAccess("acme", url, TOKEN), sleep=sleep)
+        pages = await _all(client, polling_query(since=SINCE, filter="", limit=1000))
+        await client.close()
+    assert len(_uuids(pages)) == 2_500
+    assert [request.status for request in org.requests].count(429) == len(pages) - 1
+
+
+async def test_a_window_that_never_ends_is_given_up(clock: Clock) -> None:
+    """The clock stands still, so the limit stays used up."""
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
+    sleep = Sleeps()
+    async with serve(org) as url, client_of(url, sleep=sleep) as client:
+        query = polling_query(since=SINCE, filter="", limit=1000)
+        await client.page(query)
+        with pytest.raises(RateLimitedError, match="E0000047"):
+            await client.page(query)
+    assert len(sleep.taken) == 4
+    assert all(1 <= seconds <= 66 for seconds in sleep.taken)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        polling_query(since=NOW - timedelta(days=200), filter="", limit=10),
+        polling_query(since=SINCE, filter="eventType is odd", limit=10),
+        "/api/v1/logs?after=1627500044869_1&limit=10",
+        "/api/v1/logs?since=soon",
+    ],
+)
+async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, query: str) -> None:
+    """A cursor among it: who asked knows which it was."""
+    async with serve(org) as url, client_of(url) as client:
+        with pytest.raises(RequestRefusedError) as caught:
+            await client.page(query)
+    assert caught.value.status == 400
+    assert caught.value.error_code is not None
+    assert caught.value.date == NOW
+
+
+async def test_many_orgs_are_read_at_once(clock: Clock) -> None:
+    """Over one session, each with its own token and its own events."""
+    orgs = [SimulatedOrg(token=f"00invented-{number}", now=clock) for number in range(6)]
+    for number, org in enumerate(orgs):
+        org.extend(generate(5, seed=number, end=NOW))
+
+    async def read(org: SimulatedOrg) -> list[Page]:
+        async with serve(org) as url:
+            client = LogClient(OrgAccess("acme", url, org.token), session=session)
+            return await _all(client, polling_query(since=SINCE, filter="", limit=1000))
+
+    async with open_session() as session:
+        found = await asyncio.gather(*map(read, orgs))
+    assert [_uuids(pages) for pages in found] == [[event["uuid"] for event in org.events] for org in orgs]

@@ -1,0 +1,29 @@
+"""The Okta SDK is loaded where a request is made, and nowhere else."""
+
+import subprocess
+import sys
+
+import pytest
+
+LIGHT = ["queries", "errors", "links", "decode", "page", "access", "ratelimit"]
+
+
+def _loaded(module: str) -> set[str]:
+    code = f"import sys, {module}; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+
+
+def test_everything_but_the_client_works_without_the_sdk() -> None:
+    """It costs half a second and 65 MB, which no command should pay that asks Okta nothing."""
+    code = ", ".join(f"oktawatch.systemlog.{name}" for name in LIGHT)
+    assert {"okta", "aiohttp"} & _loaded(code) == set()
+
+
+@pytest.mark.parametrize("module", ["okta", "aiohttp"])
+def test_the_client_loads_it(module: str) -> None:
+    """So the test above can fail."""
+    assert module in _loaded("oktawatch.systemlog.client")
