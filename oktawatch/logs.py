@@ -81,6 +81,11 @@ def hide(secret: str) -> None:
     _secrets.add(secret)
 
 
+def printable(text: str) -> str:
+    r"""Make a text fit for a person's terminal: one line, secrets struck out, the rest as ``\uXXXX``."""
+    return _printable(_secrets.strike(text))
+
+
 def configure(
     log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
 ) -> None:

@@ -39,6 +39,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Event time up to which the past has been read."""
     events: int
     """In all, counting what an interrupted run of the same command had read."""
+    total: PageResult
+    """What this run has brought about so far; it goes on growing."""
 
 
 class Backfiller:
@@ -129,6 +131,7 @@ class Backfiller:
                 until=read.until,
                 reached=read.until if page.next is None else min(page.newest or read.since, read.until),
                 events=moved[0].events,
+                total=total,
             )
         )
         return moved[0]

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, func, select
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import NotificationState
@@ -23,27 +23,18 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     events_seen: int
     events_rejected: int
     open_alerts: int
+    pending_notifications: int
+    """What waits in the outbox to be sent."""
+    dead_notifications: int
+    """What was given up."""
     last_error: str | None
     """What the last poll failed of; None when it did not."""
     last_error_at: datetime | None
 
 
-class OutboxStatus(Struct, frozen=True, kw_only=True):
-    """How the outbox stands."""
-
-    pending: int
-    dead: int
-
-
 def org_statuses(database: Database) -> list[OrgStatus]:
     """Give every org that the database knows, by name."""
-    orgs, cursors, alerts = tables.orgs.c, tables.cursors.c, tables.alerts.c
-    open_alerts = (
-        select(func.count())
-        .where(alerts.org == orgs.name, alerts.status == AlertStatus.OPEN)
-        .correlate(tables.orgs)
-        .scalar_subquery()
-    )
+    orgs, cursors = tables.orgs.c, tables.cursors.c
     query = (
         select(
             orgs.name.label("org"),
@@ -52,7 +43,9 @@ def org_statuses(database: Database) -> list[OrgStatus]:
             cursors.last_published,
             orgs.events_seen,
             orgs.events_rejected,
-            open_alerts.label("open_alerts"),
+            _open_alerts().label("open_alerts"),
+            _notifications(NotificationState.PENDING).label("pending_notifications"),
+            _notifications(NotificationState.DEAD).label("dead_notifications"),
             orgs.last_error,
             orgs.last_error_at,
         )
@@ -63,12 +56,21 @@ def org_statuses(database: Database) -> list[OrgStatus]:
         return [OrgStatus(**row) for row in connection.execute(query).mappings()]
 
 
-def outbox_status(database: Database) -> OutboxStatus:
-    """Count what waits in the outbox and what died there."""
-    state = tables.notifications.c.state
-    query = select(state, func.count()).group_by(state)
-    with database.read() as connection:
-        counts = {row[0]: row[1] for row in connection.execute(query)}
-    return OutboxStatus(
-        pending=counts.get(NotificationState.PENDING, 0), dead=counts.get(NotificationState.DEAD, 0)
+def _open_alerts() -> ScalarSelect[int]:
+    alerts = tables.alerts.c
+    return (
+        select(func.count())
+        .where(alerts.org == tables.orgs.c.name, alerts.status == AlertStatus.OPEN)
+        .correlate(tables.orgs)
+        .scalar_subquery()
+    )
+
+
+def _notifications(state: NotificationState) -> ScalarSelect[int]:
+    return (
+        select(func.count())
+        .select_from(tables.notifications.join(tables.alerts))
+        .where(tables.alerts.c.org == tables.orgs.c.name, tables.notifications.c.state == state)
+        .correlate(tables.orgs)
+        .scalar_subquery()
     )

@@ -1,0 +1,47 @@
+"""``oktawatch db``: the database's schema."""
+
+import typer
+
+from oktawatch.cli.exits import DONE
+from oktawatch.cli.options import ConfigFile, Debug, Json
+from oktawatch.cli.output import print_json
+from oktawatch.cli.setup import load_settings, own_database
+
+app = typer.Typer(name="db", help="Look after the database.", no_args_is_help=True)
+
+
+@app.command(epilog="Example:  oktawatch db upgrade --config /etc/oktawatch/oktawatch.toml")
+def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
+    """Bring the schema up to what this program needs; make the SQLite file if there is none.
+
+    Safe beside running processes, and when there is nothing to do.
+    """
+    from oktawatch.store import schema
+
+    settings = load_settings(config, debug=debug)
+    with own_database(settings.database.url.get_secret_value()) as executor:
+        _print(schema.current(executor.database), as_json=as_json)
+    return DONE
+
+
+@app.command(epilog="Example:  oktawatch db current")
+def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
+    """Print the schema's revision. Exit 1 when it is not the one that this program needs."""
+    from oktawatch.store import schema
+    from oktawatch.store.database import Database
+
+    settings = load_settings(config, debug=debug)
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        _print(schema.current(database), as_json=as_json)
+        schema.require_current(database)
+    finally:
+        database.close()
+    return DONE
+
+
+def _print(revision: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        print(revision or "no schema")

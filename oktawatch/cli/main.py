@@ -1,0 +1,103 @@
+"""``oktawatch``: hands what was typed to a command's file, and tells its errors in one line.
+
+A command gives its exit code or raises. Whatever it raises is told here, as
+``error: WHAT (WHERE): HOW TO MEND IT`` on standard error, and decides the exit code:
+
+0    done
+1    it ran, and something failed: an org, the database, a test case
+2    wrong usage or configuration: nothing was touched
+130  interrupted (`run` as a daemon and `simulate` end with 0: that is how they are meant to end)
+
+Importing this module must stay cheap, since ``--help`` waits for it: commands import what they use.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from oktawatch.cli import alerts, backfill, db, rules, simulate, status
+from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, UsageError
+from oktawatch.cli.options import Invocation
+
+app = typer.Typer(
+    name="oktawatch",
+    help="Watches Okta's System Log for sign-ins from anonymizing proxies.",
+    epilog="Example:  oktawatch demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: quick, and the same in a pipe and in docs/cli.md
+    pretty_exceptions_enable=False,  # they print local variables, secrets among them
+)
+app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfill.backfill)
+app.command(epilog="Example:  oktawatch status --json")(status.status)
+app.add_typer(alerts.app)
+app.add_typer(rules.app)
+app.add_typer(db.app)
+app.command(epilog="Example:  oktawatch simulate --scenario anonymizing-vpn > oktawatch.toml")(
+    simulate.simulate
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, by default the process's own; give its exit code."""
+    invocation = Invocation()
+    try:
+        code = get_command(app).main(
+            args=arguments, prog_name="oktawatch", standalone_mode=False, obj=invocation
+        )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 -- the last place that can turn an error into one line
+        return _tell(error, debug=invocation.debug)
+    return int(code or 0)
+
+
+def _tell(error: Exception, *, debug: bool) -> int:
+    from oktawatch.logs import printable
+
+    message, code = _explained(error)
+    if debug:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line), file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return code
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Say an error for people, with the exit code it stands for."""
+    if isinstance(error, typer.TyperException):
+        return _usage(error), USAGE
+    if isinstance(error, (UsageError, *_unusable_input())):
+        return str(error), USAGE
+    if isinstance(error, _failures()):
+        return str(error), FAILED
+    return (
+        f"unexpected {type(error).__name__} ({error}): run it again with --debug and report what it shows",
+        FAILED,
+    )
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Say what typer found wrong with the command line."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "oktawatch"
+    what = error.format_message().removesuffix(".") or "a command is missing"
+    return f"{what[:1].lower()}{what[1:]} ({command}): see '{command} --help'"
+
+
+def _unusable_input() -> tuple[type[Exception], ...]:
+    from oktawatch.config.errors import ConfigError
+    from oktawatch.detection.cases import CasesError
+    from oktawatch.simulator.replay import EventsFileError
+
+    return ConfigError, CasesError, EventsFileError
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from oktawatch.store.errors import StoreError
+    from oktawatch.systemlog.errors import SystemLogError
+
+    return StoreError, SystemLogError, OSError

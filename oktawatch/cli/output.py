@@ -1,0 +1,89 @@
+"""How results are printed: one JSON document, or tables for people.
+
+What stands in an alert was typed by a stranger, so nothing of it reaches a terminal as it is: a cell
+is printable text and never markup.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_WIDE = 100_000  # columns where there is no terminal: a table in a file or a pipe is not cut
+_SEVERITY_STYLES = {"LOW": "cyan", "MEDIUM": "yellow", "HIGH": "red", "CRITICAL": "bold red"}
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document, in ASCII: whatever a string holds, it can't act on a terminal."""
+    # DEL is the one control character that JSON leaves as it is.
+    print(json.dumps(document, indent=2).replace("\x7f", "\\u007f"))
+
+
+def note(text: str) -> None:
+    """Say something beside the result, on standard error."""
+    from oktawatch.logs import printable
+
+    print(printable(text), file=sys.stderr)
+
+
+def console(stream: TextIO | None = None) -> "Console":
+    """Make a console on a stream, by default standard output."""
+    from rich.console import Console
+
+    made = Console(file=stream or sys.stdout, highlight=False, emoji=False, markup=False)
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
+
+
+def cell(value: object) -> "Text":
+    """Make a value fit for a table."""
+    from rich.text import Text
+
+    from oktawatch.logs import printable
+
+    shown = "" if value is None else printable(str(value))
+    return Text(shown, style=_SEVERITY_STYLES.get(shown, ""))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print a table; the columns named in ``numbers`` stand on the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column in numbers
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in rows:
+        table.add_row(*map(cell, row))
+    _print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one pair a line."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        table.add_row(name, cell(value))
+    _print(table)
+
+
+def _print(table: "Table") -> None:
+    screen = console()
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())

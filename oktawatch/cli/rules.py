@@ -1,0 +1,161 @@
+"""``oktawatch rules``: the detections, their metadata, their test cases."""
+
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oktawatch.cli.exits import DONE, FAILED, UsageError
+from oktawatch.cli.options import ConfigFile, Debug, Json, UnusedConfigFile
+from oktawatch.cli.output import note, print_fields, print_json, print_table
+from oktawatch.cli.setup import load_settings
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+    from oktawatch.detection.cases import CaseResult
+    from oktawatch.detection.rule import Rule
+
+app = typer.Typer(name="rules", help="Look at the detections, and test them.", no_args_is_help=True)
+
+
+@app.command(name="list", epilog="Example:  oktawatch rules list --json")
+def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
+    """List every rule, with the numbers that the configuration gives it."""
+    rules = _rules(load_settings(config, debug=debug))
+    if as_json:
+        print_json(rules)
+        return DONE
+    print_table(
+        ("ID", "ENABLED", "SEVERITY", "DEDUP PERIOD", "THRESHOLD", "NAME"),
+        [
+            (
+                rule["id"],
+                "yes" if rule["enabled"] else "no",
+                rule["severity"],
+                rule["dedup_period"],
+                rule["threshold"],
+                rule["name"],
+            )
+            for rule in rules
+        ],
+        numbers=("THRESHOLD",),
+    )
+    return DONE
+
+
+@app.command(epilog="Example:  oktawatch rules show Okta.Anonymizing.VPN.Login")
+def show(
+    rule_id: Annotated[str, typer.Argument(metavar="ID", help="The rule's id.")],
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Show what a rule looks for, what to do about its alerts, and its numbers."""
+    rules = _rules(load_settings(config, debug=debug))
+    found = next((rule for rule in rules if rule["id"] == rule_id), None)
+    if found is None:
+        known = ", ".join(rule["id"] for rule in rules)
+        raise UsageError(f"no such rule ({rule_id}): there are: {known}")
+    if as_json:
+        print_json(found)
+    else:
+        print_fields((name, _shown(value)) for name, value in found.items())
+    return DONE
+
+
+@app.command(name="test", epilog="Example:  oktawatch rules test my-cases.yaml")
+def cases(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="YAML files of cases, or folders of them. Default: the cases that come with the rules.",
+            show_default=False,
+        ),
+    ] = None,
+    _config: UnusedConfigFile = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> int:
+    """Run rules against their test cases. Exit 1 when one fails.
+
+    A file names its rule and lists cases, each an event and what is expected of it.
+    """
+    from oktawatch.detection.cases import run_cases
+
+    results = run_cases(paths or ())
+    failed = sum(not result.passed for result in results)
+    if as_json:
+        print_json([_result(result) for result in results])
+    else:
+        print_table(
+            ("RESULT", "RULE", "CASE"),
+            [("passed" if result.passed else "FAILED", result.rule_id, result.name) for result in results],
+        )
+        for result in results:
+            for problem in result.problems:
+                note(f"{result.path}: {result.name}: {problem}")
+    note(f"{len(results) - failed} passed, {failed} failed")
+    return FAILED if failed else DONE
+
+
+def _rules(settings: "Settings") -> list[dict[str, Any]]:
+    """Describe every rule as a JSON object."""
+    from oktawatch.detection.registry import BUILT_IN
+    from oktawatch.engine.assembly import make_rules
+
+    enabled = {rule.id for rule in make_rules(settings).rules}
+    return [
+        {
+            "id": rule.id,
+            "name": rule.name,
+            "enabled": rule.id in enabled,
+            **_numbers(rule, settings),
+            "signal": rule.signal,
+            "mitre": list(rule.mitre),
+            "event_types": list(rule.event_types),
+            "description": rule.description,
+            "runbook": rule.runbook,
+            "false_positives": rule.false_positives,
+            "references": list(rule.references),
+        }
+        for rule in BUILT_IN
+    ]
+
+
+def _numbers(rule: "type[Rule]", settings: "Settings") -> dict[str, Any]:
+    """Give what may be configured about a rule, as it is now; a file is given by its name."""
+    said = settings.rules[rule.id].options if rule.id in settings.rules else {}
+    return {one.name: _number(said.get(one.name, one.default)) for one in fields(rule)}
+
+
+def _number(value: Any) -> str | int:
+    from oktawatch.detection.networks import Networks
+    from oktawatch.model.durations import format_duration
+    from oktawatch.model.severity import Severity
+
+    match value:
+        case timedelta():
+            return format_duration(value)
+        case Severity():
+            return value.name
+        case Networks():
+            return ""
+        case _:
+            return value if isinstance(value, int) else str(value)
+
+
+def _result(result: "CaseResult") -> dict[str, Any]:
+    return {
+        "path": result.path,
+        "rule": result.rule_id,
+        "case": result.name,
+        "passed": result.passed,
+        "problems": list(result.problems),
+    }
+
+
+def _shown(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value

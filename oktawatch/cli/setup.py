@@ -1,0 +1,60 @@
+"""What most commands begin with: settings, logging, a database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+    from oktawatch.engine.database import DatabaseExecutor
+    from oktawatch.store.database import Database
+
+
+def load_settings(path: Path | None, *, debug: bool) -> "Settings":
+    """Read the settings and begin to log as they say; raise ConfigError."""
+    from oktawatch import config, logs
+
+    settings = config.load(path)
+    for secret in settings.secrets():
+        logs.hide(secret)
+    start_logging(settings, debug=debug)
+    return settings
+
+
+def start_logging(settings: "Settings", *, debug: bool) -> None:
+    """Log to what is standard error now: a progress bar stands in for it while it is drawn."""
+    from oktawatch import logs
+
+    logs.configure(settings.service.log_format, "debug" if debug else settings.service.log_level)
+
+
+@contextmanager
+def existing_database(settings: "Settings") -> "Iterator[Database]":
+    """Open the database to look into it: it is neither made nor migrated.
+
+    Raises StoreError that says what to run when it isn't there or has another schema.
+    """
+    from oktawatch.store.database import Database
+    from oktawatch.store.schema import require_current
+
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        require_current(database)
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def own_database(url: str) -> "Iterator[DatabaseExecutor]":
+    """Open the database to write into it, with its schema brought up; raise StoreError."""
+    from oktawatch.engine.database import DatabaseExecutor
+    from oktawatch.store import schema
+
+    executor = DatabaseExecutor(url, create=True)
+    try:
+        schema.upgrade(executor.database)
+        yield executor
+    finally:
+        executor.close()

@@ -1,0 +1,115 @@
+"""``oktawatch status``: how each org stands."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from oktawatch.cli.exits import DONE, FAILED
+from oktawatch.cli.options import ConfigFile, Debug, Json
+from oktawatch.cli.output import note, print_json, print_table
+from oktawatch.cli.setup import existing_database, load_settings
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+    from oktawatch.engine.health import Health
+    from oktawatch.store.database import Database
+    from oktawatch.store.status import OrgStatus
+
+
+def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
+    """Show how each org stands.
+
+    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing.
+    An org that is no longer configured is shown and counts for nothing.
+    """
+    settings = load_settings(config, debug=debug)
+    with existing_database(settings) as database:
+        orgs = _orgs(settings, database)
+    good = all(org["ok"] for org in orgs if org["configured"])
+    if as_json:
+        print_json({"ok": good, "orgs": orgs})
+    else:
+        _print(orgs)
+    return DONE if good else FAILED
+
+
+def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:
+    from oktawatch.engine.health import judge
+    from oktawatch.model.timestamps import utc_now
+    from oktawatch.store.status import org_statuses
+
+    now = utc_now()
+    known = {found.org: found for found in org_statuses(database)}
+    configured = [org.name for org in settings.orgs]
+    return [
+        _as_json(
+            name,
+            known.get(name),
+            judge(known.get(name), interval=settings.poll.interval, now=now),
+            configured=name in configured,
+        )
+        for name in dict.fromkeys((*configured, *known))
+    ]
+
+
+def _as_json(name: str, found: "OrgStatus | None", health: "Health", *, configured: bool) -> dict[str, Any]:
+    from oktawatch.model.timestamps import to_text
+
+    def moment(key: str) -> str | None:
+        value = getattr(found, key, None)
+        return to_text(value) if value else None
+
+    return {
+        "org": name,
+        "ok": health.good,
+        "configured": configured,
+        "behind": health.behind,
+        "failing": health.failing,
+        "problems": list(health.problems),
+        "lag_seconds": health.lag.total_seconds() if health.lag is not None else None,
+        "last_poll_at": moment("last_poll_at"),
+        "last_caught_up_at": moment("last_caught_up_at"),
+        "last_published": moment("last_published"),
+        "events_seen": found.events_seen if found else 0,
+        "events_rejected": found.events_rejected if found else 0,
+        "open_alerts": found.open_alerts if found else 0,
+        "pending_notifications": found.pending_notifications if found else 0,
+        "dead_notifications": found.dead_notifications if found else 0,
+        "last_error": found.last_error if found else None,
+        "last_error_at": moment("last_error_at"),
+    }
+
+
+def _print(orgs: list[dict[str, Any]]) -> None:
+    numbers = {
+        "EVENTS": "events_seen",
+        "REJECTED": "events_rejected",
+        "OPEN ALERTS": "open_alerts",
+        "PENDING": "pending_notifications",
+        "DEAD": "dead_notifications",
+    }
+    rows = [
+        (
+            org["org"],
+            _state(org),
+            org["last_poll_at"] or "never",
+            _lag(org["lag_seconds"]),
+            *(org[name] for name in numbers.values()),
+        )
+        for org in orgs
+    ]
+    print_table(("ORG", "STATE", "LAST POLL", "LAG", *numbers), rows, numbers=tuple(numbers))
+    for org in orgs:
+        if org["configured"]:
+            for problem in org["problems"]:
+                note(f"{org['org']}: {problem}")
+
+
+def _state(org: dict[str, Any]) -> str:
+    if not org["configured"]:
+        return "not configured"
+    found = [name for name in ("failing", "behind") if org[name]]
+    return ", ".join(found) or "ok"
+
+
+def _lag(seconds: float | None) -> str:
+    return "" if seconds is None else str(timedelta(seconds=int(seconds)))

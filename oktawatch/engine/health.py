@@ -1,0 +1,56 @@
+"""Whether an org is watched as it should be, judged by what the database knows of it.
+
+The lag of an org is the time since its last poll that caught up. It is *behind* when that is more than
+three intervals and a minute. A quiet night is not behind: a poll that brings nothing has caught up.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from oktawatch.model.durations import format_duration
+from oktawatch.store.status import OrgStatus
+
+_INTERVALS = 3
+_GRACE = timedelta(seconds=60)
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How an org stands at one moment."""
+
+    lag: timedelta | None
+    """Since a poll last caught up; None when none ever did."""
+    behind: bool
+    failing: bool
+    """Its last poll failed."""
+    problems: tuple[str, ...]
+    """Why it is not as it should be, one sentence each; none when it is."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it is neither behind nor failing."""
+        return not (self.behind or self.failing)
+
+
+def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Health:
+    """Judge an org; ``status`` is None for one that the database does not know.
+
+    ``interval``: from one poll to the next, as configured.
+    """
+    caught_up = status.last_caught_up_at if status else None
+    error = status.last_error if status else None
+    lag = max(now - caught_up, timedelta()) if caught_up else None
+    longest = _INTERVALS * interval + _GRACE
+    behind = lag is None or lag > longest
+    problems = []
+    if status is None or status.last_poll_at is None:
+        problems.append("it was never polled")
+    elif lag is None:
+        problems.append("no poll has caught up yet")
+    elif behind:
+        problems.append(
+            f"no poll has caught up for {format_duration(lag)}, more than {format_duration(longest)}"
+        )
+    if error:
+        problems.append(f"the last poll failed: {error}")
+    return Health(lag=lag, behind=behind, failing=error is not None, problems=tuple(problems))
