@@ -100,7 +100,7 @@ def test_exceptions_in_what_a_match_says_never_lose_it() -> None:
         {"context": ["no object"]},
         {"context": None},
     ],
-    ids=str,
+    ids=lambda gives: next(iter(gives)),
 )
 def test_parts_of_the_wrong_type_never_lose_a_match(gives: dict[str, Any]) -> None:
     """What no column takes and no encoder writes is replaced as if it had been raised."""
