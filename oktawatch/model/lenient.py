@@ -5,9 +5,9 @@ UTF-8, for a number of 5,000 digits or a nesting of a thousand brackets. What su
 is wanted all the same, so it is cut into its elements by a scanner that knows no more of JSON than
 strings and brackets, and each element is parsed alone with every leniency that Python's parser has.
 
-Nothing here recurses over its input but ``json.loads`` itself, and that sees no more than ``DEEPEST``
-levels: a container nested deeper is replaced by ``null`` before it is parsed, and the rest of its event
-stays. (Okta's own events have fewer than ten levels.) Everything is linear in the input's length.
+Nothing here recurses over its input but ``json.loads`` itself. What is nested too deeply for that is
+parsed without its depths: a container below ``DEEPEST`` levels is replaced by ``null``, and the rest of
+its event stays. (Okta's own events have fewer than ten levels.) The work is linear in the input's length.
 """
 
 import json

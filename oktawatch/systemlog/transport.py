@@ -2,7 +2,7 @@
 
 The SDK's part is authentication and the request; ours is what goes over the wire and what comes back.
 Its own HTTP client would follow redirects with the token, read the proxy from the environment, rewrite
-the cursor's URL and parse every page twice, so ``HttpClient`` replaces it (Okta documents that class as
+the cursor's URL and parse every page twice, so ``PageHttpClient`` replaces it (Okta documents that class as
 the place for it). A page's bytes pass the executor inside a ``PageBody``: a text that is trivial JSON to
 the SDK and carries the bytes as an attribute.
 
@@ -69,7 +69,7 @@ class TooLargeError(Exception):
     """A body that is larger than any page."""
 
 
-class HttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no types
+class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no types
     """Sends what the executor made, and reads the answer once."""
 
     def _setup_proxy(self, proxy: str | None) -> str | None:
@@ -127,7 +127,7 @@ def make_executor(org: OrgAccess, session: aiohttp.ClientSession, *, timeout: fl
             }
         },
         NoOpCache(),
-        HttpClient,
+        PageHttpClient,
     )
     executor.set_custom_headers({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
     executor.set_session(session)
