@@ -121,12 +121,10 @@ def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: Re
 def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
     match default:
         case Severity():
-            if isinstance(value, Severity):
-                return value
             return Severity.parse(_typed(value, str, "a severity such as MEDIUM"))
         case timedelta():
             expected = "a duration such as 6h, more than nothing and at most 400d"
-            duration = value if isinstance(value, timedelta) else parse_duration(_typed(value, str, expected))
+            duration = parse_duration(_typed(value, str, expected))
             if not timedelta() < duration <= LONGEST_PERIOD:
                 raise ValueError(f"expected {expected}")
             return duration

@@ -6,10 +6,10 @@ for a lock would stall every org's look-ups. SQLite gets one thread, since it ha
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from oktawatch.store.database import Database
 
@@ -42,6 +42,20 @@ class DatabaseExecutor:
             # Asked of the thread's own future: asyncio's would call work cancelled that goes on.
             if not begun.cancel():
                 await asyncio.wait([work])
+            raise
+
+    async def until_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that uses this database; cancelled, stop it for good, so that the work ends at once.
+
+        Without it a cancelled transaction that waits for another program's lock would go on waiting.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.stop()
+            task.cancel()
+            await asyncio.wait([task])
             raise
 
     def stop(self) -> None:

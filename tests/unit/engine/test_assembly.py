@@ -136,17 +136,23 @@ def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
         make_access(settings, settings.orgs[0], renewed=True)
 
 
-@pytest.mark.parametrize(
-    "credentials",
-    ['client_id = "0oaexample"\nprivate_key = "{}"\n', 'token = "00töken"\n'],
-    ids=["an OAuth app", "a token that no header can carry"],
-)
-def test_access_that_cannot_be_used(load: Load, credentials: str) -> None:
-    """Credentials that can't be sent are one line with file and key, without their value."""
-    settings = load(org=ORG + credentials)
+def test_access_that_cannot_be_used(load: Load) -> None:
+    """An org whose credentials are of a kind without effect yet is one line with file and key."""
+    settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key = "{}"\n')
 
-    with pytest.raises(ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.token\)") as caught:
+    with pytest.raises(ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.token\): expected an API token"):
         make_access(settings, settings.orgs[0])
+
+
+def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> None:
+    """A file that holds no token by now is said with its key, without what it holds."""
+    file = tmp_path / "acme.token"
+    file.write_text("00first\n", encoding="utf-8")
+    settings = load(org=ORG + 'token_file = "acme.token"\n')
+    file.write_text("00töken\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"orgs\[acme\]\.token_file\)") as caught:
+        make_access(settings, settings.orgs[0], renewed=True)
 
     assert "00t" not in str(caught.value)
 

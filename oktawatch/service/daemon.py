@@ -1,0 +1,208 @@
+"""The daemon: a poll job an org, a delivery job a notifier, and one that feeds systemd's watchdog.
+
+Starting checks everything that can be checked before it touches anything: rules, tokens, the database's
+URL, whether another daemon runs on it. READY comes after the schema is up and the jobs are scheduled.
+
+Stopping cancels requests in flight, which ends them at once, and makes transactions that wait for the
+database's lock give up: they have not begun. One that has begun is finished. What was read and not
+committed is read again, so nothing is lost by being quick.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from oktawatch import __version__
+from oktawatch.config import Settings
+from oktawatch.detection.registry import RuleSet
+from oktawatch.engine.assembly import (
+    make_access,
+    make_notifiers,
+    make_rules,
+    make_watch,
+    open_database,
+    prepare_database,
+)
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.poll import Poller
+from oktawatch.service.delivery import INTERVAL, Delivery
+from oktawatch.service.health import Health
+from oktawatch.service.lock import sole_user
+from oktawatch.service.polling import OrgPolling
+from oktawatch.service.schedule import Schedule
+from oktawatch.service.streak import Streak
+from oktawatch.service.systemd import Systemd
+from oktawatch.service.token import Connect, OrgSource
+from oktawatch.systemlog.access import OrgAccess
+
+_log: Any = structlog.get_logger(__name__)
+
+_APART = timedelta(milliseconds=150)
+"""From one org's first poll to the next one's, so that the pages of 200 don't all come at once."""
+_PATIENCE = timedelta(seconds=4)
+"""How long stopping waits for jobs; the whole of it is to end within 5 s."""
+_NAMED = 5  # orgs in a line of status
+
+
+async def run_daemon(settings: Settings) -> int:
+    """Watch every org until SIGTERM or SIGINT; give the exit code, which is 0 then.
+
+    Trouble with an org or, once started, with the database is logged and outlived. Raises ConfigError
+    when it can't start as configured, and StoreError when it can't start for the database's sake.
+    """
+    rules = make_rules(settings)
+    accesses = [make_access(settings, org) for org in settings.orgs]
+    database = open_database(settings)
+    try:
+        with sole_user(database), _stop_signals() as stopping:
+            for place in settings.without_effect():
+                _log.warning("setting_without_effect", setting=place)
+            if await _prepared(settings, database, stopping):
+                await _serve(settings, rules, accesses, database, stopping)
+    finally:
+        database.close()
+    _log.info("daemon_stopped")
+    return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """Turn SIGTERM and SIGINT into an event."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield stopping
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _prepared(settings: Settings, database: DatabaseExecutor, stopping: asyncio.Event) -> bool:
+    """Bring the database up; tell whether to go on, since stopping can't wait for somebody's lock."""
+    work = asyncio.create_task(database.until_cancelled(prepare_database(settings, database)))
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if stopping.is_set():
+        work.cancel()
+        await asyncio.wait([work])
+        return False
+    await work
+    return True
+
+
+async def _serve(
+    settings: Settings,
+    rules: RuleSet,
+    accesses: Sequence[OrgAccess],
+    database: DatabaseExecutor,
+    stopping: asyncio.Event,
+) -> None:
+    # Half a second and 65 MB, which a daemon that may not start doesn't pay.
+    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
+    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
+
+    systemd = Systemd.from_environment()
+    async with open_session() as session:
+        connect = partial(LogClient, session=session)
+        watchers = _Watchers(settings, rules, accesses, database, systemd, connect)
+        watchers.schedule.start()
+        systemd.ready()
+        _log.info(
+            "daemon_started",
+            version=__version__,
+            orgs=len(settings.orgs),
+            rules=[rule.id for rule in rules.rules],
+            interval=settings.poll.interval,
+        )
+        try:
+            await stopping.wait()
+        finally:
+            systemd.stopping()
+            _log.info("daemon_stopping")
+            database.stop()
+            await watchers.schedule.stop(_PATIENCE)
+
+
+class _Watchers:
+    """Everything that is scheduled."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: RuleSet,
+        accesses: Sequence[OrgAccess],
+        database: DatabaseExecutor,
+        systemd: Systemd,
+        connect: Connect,
+    ) -> None:
+        self.schedule = Schedule()
+        self._systemd = systemd
+        self._interval = settings.poll.interval
+        self._health = Health(org.name for org in settings.orgs)
+        trouble = Streak("database")
+        self._deliveries = {
+            f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble)
+            for notifier in make_notifiers(settings, database)
+        }
+        self._pollings = [
+            OrgPolling(
+                org.name,
+                Poller(
+                    OrgSource(settings, org, access, connect),
+                    database,
+                    make_watch(settings, org, rules),
+                    page_size=settings.poll.page_size,
+                    initial_lookback=settings.poll.initial_lookback,
+                ),
+                database,
+                interval=self._interval,
+                database_trouble=trouble,
+                enqueued=self._deliver_now,
+            )
+            for org, access in zip(settings.orgs, accesses, strict=True)
+        ]
+        self._add_jobs()
+
+    def _add_jobs(self) -> None:
+        apart = min(_APART, self._interval / len(self._pollings))
+        for number, polling in enumerate(self._pollings):
+            work = partial(self._poll, polling)
+            self.schedule.every(self._interval, f"poll:{polling.org}", work, after=apart * number)
+        for name, delivery in self._deliveries.items():
+            self.schedule.every(INTERVAL, name, delivery.round)
+        if self._systemd.watchdog is not None:
+            self.schedule.every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
+
+    async def _poll(self, polling: OrgPolling) -> timedelta | None:
+        again = await polling.round()
+        self._health.round_ended(polling.org, next_in=self._interval if again is None else again)
+        self._systemd.status(self._summary())
+        return again
+
+    async def _feed_watchdog(self) -> None:
+        if stuck := self._health.stuck():
+            _log.error("polls_stuck", orgs=stuck[:_NAMED], count=len(stuck))
+        else:
+            self._systemd.alive()
+
+    def _deliver_now(self) -> None:
+        for name in self._deliveries:
+            self.schedule.again(name)
+
+    def _summary(self) -> str:
+        failing = [polling.org for polling in self._pollings if polling.failing]
+        orgs = len(self._pollings)
+        watching = f"watching {orgs} org{'s' if orgs > 1 else ''}"
+        if not failing:
+            return watching
+        named = ", ".join(failing[:_NAMED]) + (", …" if len(failing) > _NAMED else "")
+        return f"{watching}, {len(failing)} failing: {named}"

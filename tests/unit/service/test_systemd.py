@@ -1,0 +1,75 @@
+"""What systemd hears, on both kinds of socket, and that nobody is no trouble."""
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.service.systemd import Systemd
+
+
+@pytest.fixture(params=["a path", "an abstract name"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """Listen as systemd does; give the address as NOTIFY_SOCKET has it, and the socket."""
+    name = f"@oktawatch-test-{os.getpid()}"
+    address = str(tmp_path / "notify") if request.param == "a path" else name
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        listening.settimeout(5)
+        yield address, listening
+
+
+def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
+    """Each message is one datagram in systemd's own words."""
+    address, listening = manager
+    systemd = Systemd.from_environment({"NOTIFY_SOCKET": address})
+
+    systemd.ready()
+    systemd.alive()
+    systemd.status("watching\n3 orgs")
+    systemd.stopping()
+
+    heard = [listening.recv(1000) for _ in range(4)]
+    assert heard == [b"READY=1", b"WATCHDOG=1", b"STATUS=watching 3 orgs", b"STOPPING=1"]
+
+
+def test_the_same_status_is_told_once(manager: tuple[str, socket.socket]) -> None:
+    """A status that stays is no news."""
+    address, listening = manager
+    systemd = Systemd(address)
+
+    for text in ("one", "one", "two"):
+        systemd.status(text)
+    systemd.alive()
+
+    assert [listening.recv(1000) for _ in range(3)] == [b"STATUS=one", b"STATUS=two", b"WATCHDOG=1"]
+
+
+@pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "/nowhere/at/all"])
+def test_nobody_listens(address: str | None) -> None:
+    """Without a manager, or with one that is gone, telling is no error."""
+    systemd = Systemd.from_environment({} if address is None else {"NOTIFY_SOCKET": address})
+
+    systemd.ready()
+    systemd.stopping()
+
+    assert systemd.watchdog is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"WATCHDOG_USEC": "120000000"}, timedelta(minutes=2)),
+        ({"WATCHDOG_USEC": "120000000", "WATCHDOG_PID": str(os.getpid())}, timedelta(minutes=2)),
+        ({"WATCHDOG_USEC": "120000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_watchdog_that_is_wanted(environ: dict[str, str], expected: timedelta | None) -> None:
+    """The watchdog is fed when it is ours and counts."""
+    assert Systemd.from_environment(environ).watchdog == expected
