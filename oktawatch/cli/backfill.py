@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,24 +13,17 @@ import typer
 from oktawatch.cli.alerts import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time
-from oktawatch.cli.output import console, note, print_json, print_table
-from oktawatch.cli.setup import load_settings, own_database, start_logging
+from oktawatch.cli.output import console, note, print_json
+from oktawatch.cli.setup import load_settings, start_logging
+from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import aiohttp
-
-    from oktawatch.cli.progress import Show
     from oktawatch.config import OrgSettings, Settings
-    from oktawatch.detection.registry import RuleSet
-    from oktawatch.engine.database import DatabaseExecutor
-    from oktawatch.engine.pipeline import PageResult, Watch
+    from oktawatch.service.past import Past, PastResult, Show
     from oktawatch.store.database import Database
-    from oktawatch.systemlog.access import OrgAccess
 
-_AT_ONCE = 8
-"""Orgs that are read at the same time: their rate limits are their own, the database is one."""
 _IN_MEMORY = "sqlite://"
 _LARGEST_LIST = 2**63 - 1
 
@@ -46,26 +38,6 @@ class _Request:
     """By which an interrupted run is found again: the same text, whatever the order of the options."""
     notify: bool
     dry_run: bool
-
-
-@dataclass(frozen=True)
-class _OrgOutcome:
-    """What became of one org."""
-
-    org: str
-    result: "PageResult"
-    error: str | None
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of all of it."""
-
-    orgs: list[_OrgOutcome]
-    seconds: float
-    """From before the first request to after the last commit."""
-    alerts: list[dict[str, Any]]
-    """What a dry run would have alerted."""
 
 
 def backfill(
@@ -95,35 +67,26 @@ def backfill(
     Reading again changes nothing. Interrupted, the same command within 24 hours goes on where it
     stopped. Safe beside a running daemon, which tells what was recorded here in silence.
     """
-    from oktawatch.engine.assembly import make_rules
+    from oktawatch.service.past import Past
 
     request = _request(since, until, notify=notify, dry_run=dry_run)
     settings = load_settings(config, debug=debug)
-    orgs = _chosen(settings, org or [])
-    # All that can be wrong with the configuration is found before anything is written.
-    rules = make_rules(settings)
-    url = _IN_MEMORY if dry_run else settings.database.url.get_secret_value()
-    with ExitStack() as stack:
-        reading = _Reading(settings, orgs, rules, request)
-        database = stack.enter_context(own_database(url))
-        show = stack.enter_context(_progress(settings, debug=debug))
-        try:
-            outcome = asyncio.run(reading.run(database, show))
-        except asyncio.CancelledError:
-            stack.close()
-            note(
-                "interrupted: what was read is kept, and the same command within 24 hours goes on from there"
-            )
-            return INTERRUPTED
-    document = _document(request, outcome)
+    past = Past(settings, _chosen(settings, org or []))
+    try:
+        result, alerts = _read(settings, past, request, debug=debug)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        goes_on = "nothing was written" if dry_run else "within 24 hours the same command goes on from here"
+        note(f"interrupted: {goes_on}")
+        return INTERRUPTED
+    summary = _document(request, result) | ({"would_alert": alerts} if dry_run else {})
     if as_json:
-        print_json(document)
+        print_json(summary)
     else:
-        _print(document)
-    for failed in outcome.orgs:
-        if failed.error is not None:
-            note(f"error: {failed.error}")
-    return FAILED if any(one.error is not None for one in outcome.orgs) else DONE
+        _print(summary)
+    errors = [one.error for one in result.orgs if one.error is not None]
+    for error in errors:
+        note(f"error: {error}")
+    return FAILED if errors else DONE
 
 
 def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _Request:
@@ -150,86 +113,29 @@ def _chosen(settings: "Settings", names: list[str]) -> "list[OrgSettings]":
     return [org for org in settings.orgs if not names or org.name in names]
 
 
-class _Reading:
-    """Reads several orgs at once. One that fails stops no other."""
+def _read(
+    settings: "Settings", past: "Past", request: _Request, *, debug: bool
+) -> "tuple[PastResult, list[dict[str, Any]]]":
+    """Read the past; give what it brought about and, of a dry run, what it would have alerted."""
+    from oktawatch.engine.assembly import open_database
+    from oktawatch.engine.database import DatabaseExecutor
 
-    def __init__(
-        self, settings: "Settings", orgs: "list[OrgSettings]", rules: "RuleSet", request: _Request
-    ) -> None:
-        """Take what it needs; raise ConfigError for credentials that no request can carry."""
-        from oktawatch.engine.assembly import make_access, make_watch
+    async def read() -> "PastResult":
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as SIGINT does
+        reading = past.read(
+            database, command=request.command, since=request.since, until=request.until,
+            telling=request.notify, progress=show,
+        )  # fmt: skip
+        return await database.until_cancelled(reading)
 
-        self._page_size = settings.poll.page_size
-        self._orgs = [(make_access(settings, org), make_watch(settings, org, rules)) for org in orgs]
-        self._request = request
-
-    async def run(self, database: "DatabaseExecutor", show: "Show") -> _Outcome:
-        """Read all of them. Raises StoreError when the database can't even be told of them."""
-        from oktawatch.model.timestamps import utc_now
-        from oktawatch.store.orgs import register_orgs
-        from oktawatch.systemlog.transport import open_session
-
-        _end_at_once(database)
-        await database.run(register_orgs, [access.name for access, _ in self._orgs], now=utc_now())
-        turns = asyncio.Semaphore(_AT_ONCE)
-        async with open_session() as session:
-            began = time.perf_counter()
-            outcomes = await asyncio.gather(
-                *(self._org(access, watch, database, session, show, turns) for access, watch in self._orgs)
-            )
-            seconds = time.perf_counter() - began
-        alerts = await database.run(_every_alert) if self._request.dry_run else []
-        return _Outcome(outcomes, seconds, alerts)
-
-    async def _org(
-        self,
-        access: "OrgAccess",
-        watch: "Watch",
-        database: "DatabaseExecutor",
-        session: "aiohttp.ClientSession",
-        show: "Show",
-        turns: asyncio.Semaphore,
-    ) -> _OrgOutcome:
-        from oktawatch.engine.backfill import Backfiller, Progress
-        from oktawatch.engine.pipeline import PageResult
-        from oktawatch.store.errors import StoreError
-        from oktawatch.systemlog.client import LogClient
-        from oktawatch.systemlog.errors import SystemLogError
-
-        total = PageResult()
-
-        def progress(reached: Progress) -> None:
-            nonlocal total
-            total = reached.total
-            show(reached)
-
-        request = self._request
-        source = LogClient(access, session=session)
-        backfiller = Backfiller(source, database, watch, page_size=self._page_size, progress=progress)
-        async with turns:
-            try:
-                await backfiller.run(
-                    command=request.command,
-                    since=request.since,
-                    until=request.until,
-                    telling=request.notify,
-                )
-            except (SystemLogError, StoreError) as error:
-                return _OrgOutcome(access.name, total, str(error))
-        return _OrgOutcome(access.name, total, None)
-
-
-def _end_at_once(database: "DatabaseExecutor") -> None:
-    """Let Ctrl-C and SIGTERM cancel the reading; a transaction that has begun is finished first."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def end() -> None:
-        database.stop()
-        if task is not None:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
+    database = DatabaseExecutor(_IN_MEMORY, create=True) if request.dry_run else open_database(settings)
+    try:
+        with _progress(settings, debug=debug) as show:
+            result = asyncio.run(read())
+        return result, _every_alert(database.database) if request.dry_run else []
+    finally:
+        database.close()
 
 
 def _every_alert(database: "Database") -> list[dict[str, Any]]:
@@ -254,64 +160,27 @@ def _progress(settings: "Settings", *, debug: bool) -> "Iterator[Show]":
         yield show
 
 
-def _document(request: _Request, outcome: _Outcome) -> dict[str, Any]:
-    """Say what became of it as one JSON object."""
-    from oktawatch.engine.pipeline import PageResult
+def _document(request: _Request, result: "PastResult") -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
-    total = PageResult()
-    for one in outcome.orgs:
-        total.add(one.result)
-    document = {
+    return {
         "since": to_text(request.since),
         "until": to_text(request.until),
         "notify": request.notify,
         "dry_run": request.dry_run,
-        **_counts(total),
-        "seconds": round(outcome.seconds, 6),
-        "orgs": [{"org": one.org, **_counts(one.result), "error": one.error} for one in outcome.orgs],
-    }
-    return document | ({"would_alert": outcome.alerts} if request.dry_run else {})
-
-
-def _counts(result: "PageResult") -> dict[str, Any]:
-    return {
-        "pages": result.pages,
-        "events": result.events,
-        "new_events": result.new_events,
-        "rejected": result.rejected,
-        "matches": result.matches,
-        "alerts": result.alert_count,
-        "severities": {
-            severity.name: count for severity, count in sorted(result.alerts.items(), reverse=True)
-        },
-        "notifications": result.notifications,
+        "seconds": round(result.seconds, 6),
+        **summed_up((one.org, one.result, one.error) for one in result.orgs),
     }
 
 
 def _print(document: dict[str, Any]) -> None:
-    rows = document["orgs"]
-    if len(rows) > 1:
-        rows = [*rows, {"org": "in all", **document}]
-    numbers = {
-        "PAGES": "pages", "EVENTS": "events", "NEW": "new_events", "REJECTED": "rejected",
-        "MATCHES": "matches", "ALERTS": "alerts", "NOTIFICATIONS": "notifications",
-    }  # fmt: skip
     if document["dry_run"]:
         print_alerts(document["would_alert"])
         print()
-    print_table(
-        ("ORG", *numbers, "BY SEVERITY"),
-        [(row["org"], *(row[name] for name in numbers.values()), _severities(row)) for row in rows],
-        numbers=tuple(numbers),
-    )
+    print_summary(document)
     rate = document["events"] / max(document["seconds"], 0.001)
     note(f"{document['seconds']:.1f} s, {rate:,.0f} events/s")
     if document["dry_run"]:
         note("a dry run: nothing was written")
     elif document["notifications"]:
         note(f"{document['notifications']} notifications wait in the outbox: 'oktawatch run' sends them")
-
-
-def _severities(row: dict[str, Any]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in row["severities"].items())

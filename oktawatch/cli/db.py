@@ -5,7 +5,7 @@ import typer
 from oktawatch.cli.exits import DONE
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import print_json
-from oktawatch.cli.setup import load_settings, own_database
+from oktawatch.cli.setup import load_settings
 
 app = typer.Typer(name="db", help="Look after the database.", no_args_is_help=True)
 
@@ -16,11 +16,15 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 
     Safe beside running processes, and when there is nothing to do.
     """
+    from oktawatch.engine.assembly import open_database
     from oktawatch.store import schema
 
-    settings = load_settings(config, debug=debug)
-    with own_database(settings.database.url.get_secret_value()) as executor:
+    executor = open_database(load_settings(config, debug=debug))
+    try:
+        schema.upgrade(executor.database)
         _print(schema.current(executor.database), as_json=as_json)
+    finally:
+        executor.close()
     return DONE
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from oktawatch.cli import alerts, backfill, db, rules, simulate, status
+from oktawatch.cli import alerts, backfill, db, demo, rules, run, simulate, status
 from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, UsageError
 from oktawatch.cli.options import Invocation
 
@@ -31,14 +31,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quick, and the same in a pipe and in docs/cli.md
     pretty_exceptions_enable=False,  # they print local variables, secrets among them
 )
+app.command(epilog="Example:  oktawatch run --config /etc/oktawatch/oktawatch.toml")(run.run)
 app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfill.backfill)
 app.command(epilog="Example:  oktawatch status --json")(status.status)
 app.add_typer(alerts.app)
 app.add_typer(rules.app)
 app.add_typer(db.app)
-app.command(epilog="Example:  oktawatch simulate --scenario anonymizing-vpn > oktawatch.toml")(
-    simulate.simulate
-)
+app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)
+app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

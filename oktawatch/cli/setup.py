@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.store.database import Database
 
 
@@ -44,17 +43,3 @@ def existing_database(settings: "Settings") -> "Iterator[Database]":
         yield database
     finally:
         database.close()
-
-
-@contextmanager
-def own_database(url: str) -> "Iterator[DatabaseExecutor]":
-    """Open the database to write into it, with its schema brought up; raise StoreError."""
-    from oktawatch.engine.database import DatabaseExecutor
-    from oktawatch.store import schema
-
-    executor = DatabaseExecutor(url, create=True)
-    try:
-        schema.upgrade(executor.database)
-        yield executor
-    finally:
-        executor.close()

@@ -1,0 +1,58 @@
+"""``oktawatch run``: the daemon, and one round of it."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oktawatch.cli.exits import UsageError
+from oktawatch.cli.options import ConfigFile, Debug, Json
+from oktawatch.cli.output import note, print_json
+from oktawatch.cli.setup import load_settings
+from oktawatch.cli.summary import print_summary, summed_up
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+
+
+def run(
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="Poll each org once until it has caught up, deliver what is due, and end."
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Watch every org on its schedule until SIGTERM or Ctrl-C.
+
+    The daemon stays up through refused tokens and unreachable hosts, and says so. With --once they
+    end it with 1.
+    """
+    if as_json and not once:
+        raise UsageError("--json makes no sense by itself (run): give it with --once")
+    settings = load_settings(config, debug=debug)
+    if once:
+        return _once(settings, as_json=as_json)
+    from oktawatch.service.daemon import run_daemon
+
+    return asyncio.run(run_daemon(settings))
+
+
+def _once(settings: "Settings", *, as_json: bool) -> int:
+    from oktawatch.engine.pipeline import PageResult
+    from oktawatch.service.once import run_once
+
+    done = asyncio.run(run_once(settings))
+    summary = summed_up((one.org, one.result or PageResult(), one.error) for one in done.orgs)
+    summary["delivered"] = done.delivered
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)
+        note(f"{done.delivered} notifications delivered")
+    for error in done.errors:
+        note(f"error: {error}")
+    return done.exit_code

@@ -1,0 +1,64 @@
+"""What a reading brought about, summed up: the same for `run --once` and `backfill`."""
+
+from typing import TYPE_CHECKING, Any
+
+from oktawatch.cli.output import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oktawatch.engine.pipeline import PageResult
+
+_COLUMNS = {
+    "PAGES": "pages",
+    "EVENTS": "events",
+    "NEW": "new_events",
+    "REJECTED": "rejected",
+    "MATCHES": "matches",
+    "ALERTS": "alerts",
+    "NOTIFICATIONS": "notifications",
+}
+
+
+def summed_up(orgs: "Iterable[tuple[str, PageResult, str | None]]") -> dict[str, Any]:
+    """Sum up orgs, each with what it brought about and its error, as one JSON object."""
+    from oktawatch.engine.pipeline import PageResult
+
+    total = PageResult()
+    parts = []
+    for org, result, error in orgs:
+        total.add(result)
+        parts.append({"org": org, **_counts(result), "error": error})
+    return {**_counts(total), "orgs": parts}
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print a table of what `summed_up` gave: a line an org, and one for all of them."""
+    rows = summary["orgs"]
+    if len(rows) > 1:
+        rows = [*rows, {"org": "in all", **summary}]
+    print_table(
+        ("ORG", *_COLUMNS, "BY SEVERITY"),
+        [(row["org"], *(row[name] for name in _COLUMNS.values()), by_severity(row)) for row in rows],
+        numbers=tuple(_COLUMNS),
+    )
+
+
+def by_severity(counts: dict[str, Any]) -> str:
+    """Say how many alerts of which severity: ``3 MEDIUM, 1 INFO``."""
+    return ", ".join(f"{count} {name}" for name, count in counts["severities"].items())
+
+
+def _counts(result: "PageResult") -> dict[str, Any]:
+    return {
+        "pages": result.pages,
+        "events": result.events,
+        "new_events": result.new_events,
+        "rejected": result.rejected,
+        "matches": result.matches,
+        "alerts": result.alert_count,
+        "severities": {
+            severity.name: count for severity, count in sorted(result.alerts.items(), reverse=True)
+        },
+        "notifications": result.notifications,
+    }

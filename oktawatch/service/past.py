@@ -1,0 +1,104 @@
+"""Backfills of several orgs at once: what `oktawatch backfill` does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from oktawatch.config import OrgSettings, Settings
+from oktawatch.engine.assembly import make_access, make_rules, make_watch, prepare_database
+from oktawatch.engine.backfill import Backfiller, Progress
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import PageResult, Watch
+from oktawatch.store.errors import StoreError
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.errors import SystemLogError
+
+_AT_ONCE = 8  # orgs: each has its own rate limit, and holds two pages in memory
+
+Show = Callable[[Progress], None]
+
+
+class OrgPast(Struct, frozen=True, kw_only=True):
+    """What became of one org's backfill."""
+
+    org: str
+    result: PageResult
+    """What was brought about; where it failed, until then."""
+    error: str | None = None
+    """One line for people; None when all was read."""
+
+
+class PastResult(Struct, frozen=True, kw_only=True):
+    """What became of all of them."""
+
+    orgs: list[OrgPast]
+    seconds: float
+    """From before the first request to after the last commit."""
+
+
+class Past:
+    """The past of some orgs, to be read once. One that fails stops no other."""
+
+    def __init__(self, settings: Settings, orgs: Sequence[OrgSettings]) -> None:
+        """Check all that can be wrong with the configuration; raise ConfigError before anything is touched."""
+        rules = make_rules(settings)
+        self._settings = settings
+        self._orgs = [(make_access(settings, org), make_watch(settings, org, rules)) for org in orgs]
+
+    async def read(
+        self,
+        database: DatabaseExecutor,
+        *,
+        command: str,
+        since: datetime,
+        until: datetime,
+        telling: bool,
+        progress: Show,
+    ) -> PastResult:
+        """Read what was published from ``since`` to ``until``.
+
+        ``command`` is what was typed: the same text within a day takes up where it was interrupted.
+        Raises StoreError when the database can't even be made ready.
+        """
+        # Half a second and 65 MB: counted as start-up, not as reading.
+        from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
+        from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
+
+        await prepare_database(self._settings, database)
+        turn = asyncio.Semaphore(_AT_ONCE)
+        async with open_session() as session:
+
+            async def backfill(access: OrgAccess, watch: Watch) -> OrgPast:
+                async with turn:
+                    reached = _Reached(progress)
+                    backfiller = Backfiller(
+                        LogClient(access, session=session),
+                        database,
+                        watch,
+                        page_size=self._settings.poll.page_size,
+                        progress=reached,
+                    )
+                    try:
+                        await backfiller.run(command=command, since=since, until=until, telling=telling)
+                    except (SystemLogError, StoreError) as error:
+                        return OrgPast(org=access.name, result=reached.total, error=str(error))
+                    return OrgPast(org=access.name, result=reached.total)
+
+            began = time.perf_counter()
+            orgs = await asyncio.gather(*(backfill(access, watch) for access, watch in self._orgs))
+            return PastResult(orgs=orgs, seconds=time.perf_counter() - began)
+
+
+class _Reached:
+    """Keeps what a backfill has brought about, for when it fails."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self.total = PageResult()
+
+    def __call__(self, progress: Progress) -> None:
+        self.total = progress.total
+        self._show(progress)
