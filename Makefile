@@ -23,6 +23,13 @@ test: $(READY)   ## every test but those that need Debian packages
 	@echo "oktawatch: running the tests"
 	@$(BIN)/pytest -n 2 --dist worksteal
 
+system: $(READY) ## the systemd units, checked by systemd's own tools
+	@command -v systemd-analyze >/dev/null || { echo "oktawatch: installing systemd for systemd-analyze"; \
+	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd >/dev/null; }
+	@echo "oktawatch: checking config/systemd"
+	@$(BIN)/pytest tests/system
+
 check: $(READY)  ## ruff, its formatter, mypy --strict, the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
