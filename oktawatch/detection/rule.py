@@ -22,7 +22,7 @@ import msgspec
 from oktawatch.model.event import Event
 from oktawatch.model.match import AlertDetails, Match
 from oktawatch.model.severity import Severity
-from oktawatch.model.text import clean_json, clean_text, shorten
+from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
 
 LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
 LONGEST_TITLE = 1_000
@@ -140,7 +140,10 @@ def _title(rule: Rule, event: Event) -> str:
 
 def _context(rule: Rule, event: Event) -> dict[str, Any]:
     try:
-        context = clean_json(msgspec.to_builtins(rule.context(event), str_keys=True))
+        # There and back: a plain copy of plain values, or an exception for what no encoder writes.
+        encoded = msgspec.json.encode(rule.context(event))
+        context = msgspec.json.decode(encoded)
+        context = context if is_clean(encoded) else clean_json(context)
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
         return {"_error": clean_text(f"{type(error).__name__}: {error}")}
     return context if isinstance(context, dict) else {"_error": "the rule's context is no JSON object"}

@@ -97,10 +97,10 @@ class Poller:
         with suppress(RequestRefusedError):
             return await self._source.page(cursor.query)
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
-        return await self._source.page(self._anew(cursor))
+        return await self._source.page(self._anew(cursor, error.date))
 
-    def _anew(self, cursor: Cursor) -> str:
-        now = self._now()
+    def _anew(self, cursor: Cursor, servers_now: datetime | None = None) -> str:
+        now = servers_now or self._now()
         return self._from(min(cursor.last_published or now - self._initial_lookback, now) - OVERLAP)
 
     def _from(self, since: datetime) -> str:

@@ -13,16 +13,15 @@ everything, for the context of the few events that match, and for a rule that a 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
 
-import re
 from datetime import datetime
 from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.lenient import DEEPEST, parse_json
+from oktawatch.model.lenient import parse_json
 from oktawatch.model.privacy import REDACTED, means_nothing, must_hide, redact_body
-from oktawatch.model.text import clean_json, clean_text, shorten
+from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
     Actor,
@@ -40,9 +39,6 @@ from oktawatch.model.wire import (
 )
 
 LONGEST_UUID = 255
-_ODD = re.compile(
-    rb"\\u0000|[0-9]{19}"
-).search  # what JSON's strict parser lets through and clean_json changes
 
 _INTEGERS = range(2**63)
 _decode_fields = msgspec.json.Decoder(Fields).decode
@@ -109,8 +105,7 @@ class Event(Struct, gc=False):
         raw = bytes(self.raw)
         try:
             body = msgspec.json.decode(raw)
-            # Cleaning costs ten times as much as all the rest, and hardly any event needs it.
-            clean = not _ODD(raw) and raw.count(b"{") + raw.count(b"[") <= DEEPEST
+            clean = is_clean(raw)
         except (ValueError, RecursionError):
             # A field that the narrow decoding skipped is odd: invalid UTF-8, 1e400, absurd nesting.
             body, clean = parse_json(raw), False

@@ -14,12 +14,21 @@ from oktawatch.model.lenient import DEEPEST
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+_ODD = re.compile(rb"\\u0000|[0-9]{19}").search
 _INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
 
 
 def clean_text(text: str) -> str:
     """Replace U+0000 and lone surrogates by U+FFFD."""
     return _UNFIT.sub(_REPLACEMENT, text)
+
+
+def is_clean(encoded: bytes) -> bool:
+    """Tell whether valid JSON needs no cleaning. Sometimes says no to what needs none.
+
+    Cleaning costs ten times as much as decoding, and hardly anything needs it.
+    """
+    return not _ODD(encoded) and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
 
 
 def clean_json(value: Any, levels: int = DEEPEST) -> Any:

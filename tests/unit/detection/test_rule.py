@@ -122,7 +122,7 @@ def test_a_context_is_made_fit_for_a_database() -> None:
         "n": "1" + "0" * 30,
         "1": "PT3600S",
         "s": ["x"],
-        "f": "nan",
+        "f": None,
     }
 
 
