@@ -6,9 +6,14 @@
 
 Instead of the scenarios' people: `org.extend(generate(1_000_000, end=…))` for a great many sign-ins,
 `org.extend(load_events(path, now=…))` for given ones, `org.persist(event)` for one.
+
+What can go wrong: `org.faults` (see `faults`), `org.cursors.forget()`, events that come late (`Late`, and `delay`
+for a stream of them), `broken` events, others who use up the rate limit (`others=`, `org.budget.spend`).
 """
 
+from . import broken, faults
 from .bulk import generate
+from .late import Late, delay
 from .org import Request, SimulatedOrg
 from .replay import EventsFileError, load_events
 from .scenarios import SCENARIOS, Scenario, build
@@ -17,10 +22,14 @@ from .server import running, serve
 __all__ = [
     "SCENARIOS",
     "EventsFileError",
+    "Late",
     "Request",
     "Scenario",
     "SimulatedOrg",
+    "broken",
     "build",
+    "delay",
+    "faults",
     "generate",
     "load_events",
     "running",

@@ -45,13 +45,18 @@ def too_old(cause: str) -> OktaError:
 
 
 def invalid_paging() -> OktaError:
-    """Return the refusal of an `after` that this API did not make."""
-    return OktaError(400, "E0000029", "Invalid paging request.")
+    """Return the refusal of an `after` that this API did not make, or has forgotten."""
+    return OktaError(400, "E0000029", "Invalid paging request.", ("Invalid cursor.",))
 
 
 def invalid_token() -> OktaError:
     """Return the refusal of credentials."""
     return OktaError(401, "E0000011", "Invalid token provided")
+
+
+def no_permission() -> OktaError:
+    """Return the refusal of somebody who is known but lacks the permission."""
+    return OktaError(403, "E0000006", "You do not have permission to perform the requested action")
 
 
 def not_found(path: str) -> OktaError:
@@ -72,3 +77,13 @@ def not_allowed() -> OktaError:
 def too_many_requests() -> OktaError:
     """Return the answer for a request over the rate limit."""
     return OktaError(429, "E0000047", "API call exceeded rate limit due to too many requests.")
+
+
+def internal() -> OktaError:
+    """Return the answer for a fault of Okta's own; a query that takes it over 30 seconds ends like this too."""
+    return OktaError(500, "E0000009", "Internal Server Error")
+
+
+def read_only() -> OktaError:
+    """Return the answer of an org that is being serviced."""
+    return OktaError(503, "E0000010", "Service is in read only mode")

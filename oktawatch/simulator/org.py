@@ -2,7 +2,7 @@
 
 An org can grow while it is served: by hand (`persist`, `extend`), or by a stream that it follows, from which it
 takes each event when its own clock reaches the event's persistence time. What is persisted in the future of the
-clock is there, but no request sees it yet.
+clock is there, but no request sees it yet. What is late appears behind every poll.
 """
 
 import itertools
@@ -14,23 +14,28 @@ from typing import Any
 
 from . import scim, times
 from .auth import new_token
+from .cursors import Cursors
+from .faults.script import Script
+from .late import Late
 from .query import Query
 from .ratelimit import Budget
 from .record import Drawn, Order, Place, Record
 
 RETENTION = 90 * times.DAY
 
-Event = dict[str, Any] | bytes | Drawn
-"""A JSON object; or its bytes, served as they are; or one that is made when it is asked for."""
+Event = dict[str, Any] | bytes | Drawn | Late
+"""A JSON object; or its bytes, served as they are; or one that is made when it is asked for; or a late one."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that the org was sent, and the status it answered with."""
+    """A request that the org was sent, and the status it answered with: None when nothing was answered."""
 
     method: str
     path_qs: str
-    status: int
+    status: int | None
+    fault: str | None = None
+    """The name of the fault that it got."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class SimulatedOrg:
     """An Okta org for tests and demonstrations. May be used from several threads.
 
     `now` is its clock; `token` the API token it accepts (default: a new one); `rate_limit` how many requests it
-    serves in 60 seconds (default: any number).
+    serves in 60 seconds (default: any number), of which `others` are taken by somebody else. What is to go wrong
+    is told to `faults`, and to `cursors` which of them are forgotten.
     """
 
     def __init__(
@@ -54,34 +60,44 @@ class SimulatedOrg:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         token: str | None = None,
         rate_limit: int | None = None,
+        others: int = 0,
     ) -> None:
         self.now = now
         self.token = new_token() if token is None else token
-        self.budget = Budget(rate_limit)
+        self.budget = Budget(rate_limit, others)
+        self.faults = Script(now)
+        self.cursors = Cursors()
         self.requests: list[Request] = []
         self._record = Record()
         self._streams: list[_Stream] = []
+        self._polled: int | None = None
+        """The persistence time that polls have reached, in milliseconds."""
         self._lock = threading.RLock()
 
     def persist(self, event: Event, *, persisted_at: datetime | None = None) -> None:
         """Take one event in, persisted now or at a given time.
 
-        A time before one that a poll has already passed makes an event that polling never returns, as Okta
-        itself has them at times: only a bounded request finds it.
+        A time before one that a poll has already passed makes an event that this poll never returns. A `Late`
+        one gets such a time of itself.
         """
         with self._lock:
-            self._record.add(times.to_ms(self.now() if persisted_at is None else persisted_at), event)
+            self._add(self.now() if persisted_at is None else persisted_at, event)
 
     def extend(self, events: Iterable[tuple[datetime, Event]]) -> None:
-        """Take in pairs of a persistence time and an event."""
+        """Take in pairs of a persistence time and an event. A `Late` one appears now (`follow`: at its time)."""
         with self._lock:
             for persisted_at, event in events:
-                self._record.add(times.to_ms(persisted_at), event)
+                self._add(persisted_at, event)
 
     def follow(self, stream: Iterable[tuple[datetime, Event]]) -> None:
         """Take in each event of an endless stream, ordered by persistence time, when its time has come."""
         with self._lock:
             self._streams.append(_Stream(iter(stream)))
+
+    @property
+    def violations(self) -> int:
+        """In how many windows of the rate limit the client took what was left: Okta would have mailed the admins."""
+        return self.budget.violations
 
     @property
     def events(self) -> list[Any]:
@@ -110,6 +126,7 @@ class SimulatedOrg:
             start = max(start, order.index_at(_behind(query.place)))
         found = self._select(query, order, range(start, self._visible(now)), query.limit)
         reached = order.place(found[-1]) if found else query.place or (since, -1)
+        self._polled = max(self._polled or 0, reached[0])
         return Page(self._bodies(order, found), query.at(reached))
 
     def _bounded(self, query: Query, until: int, now: int) -> Page:
@@ -125,6 +142,14 @@ class SimulatedOrg:
         found = self._select(query, order, seen, query.limit + 1)
         following = query.at(order.place(found[query.limit - 1])) if len(found) > query.limit > 0 else None
         return Page(self._bodies(order, found[: query.limit]), following)
+
+    def _add(self, moment: datetime, event: Event) -> None:
+        persisted = times.to_ms(moment)
+        if isinstance(event, Late):
+            event = event.event
+            if self._polled is not None:  # at this very time, polls that go on from there would still find it
+                persisted = min(persisted, self._polled - 1)
+        self._record.add(persisted, event)
 
     def _select(self, query: Query, order: Order, span: Iterable[int], count: int) -> list[int]:
         matches = self._record.selector(scim.parse(query.filter))

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from . import errors, scim, times
 from .record import Place
 
+LOGS = "/api/v1/logs"
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 DEFAULT_SPAN = 7 * times.DAY

@@ -51,7 +51,7 @@ class Answer:
 
 
 class Client:
-    """Asks one org, and follows its links as they are written."""
+    """Asks one org, and follows its links as they are written, but no redirect."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
         self.base = base
@@ -60,7 +60,8 @@ class Client:
     async def get(self, url: str, **headers: str) -> Answer:
         """Ask for a path, or for a URL exactly as it is written."""
         target = url if url.startswith("http") else self.base + url
-        async with self._session.get(URL(target, encoded=True), headers=headers) as response:
+        address = URL(target, encoded=True)
+        async with self._session.get(address, headers=headers, allow_redirects=False) as response:
             return Answer(response.status, target, response.headers, await response.read())
 
     async def logs(self, **params: str) -> Answer:

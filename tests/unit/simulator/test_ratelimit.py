@@ -35,3 +35,41 @@ def test_a_clock_turned_back_opens_a_new_window() -> None:
     budget = Budget(1)
     assert budget.take(9000.0)
     assert budget.take(1000.0)
+
+
+def test_others_take_their_part_of_each_window() -> None:
+    """Evenly over its time, and anew in the next one."""
+    budget = Budget(60, others=30)
+    told = []
+    for second in (0, 10, 20, 59, 61):
+        assert budget.take(1000.0 + second)
+        told.append(int(budget.headers()["X-Rate-Limit-Remaining"]))
+    assert told == [59, 53, 47, 27, 59]
+
+
+def test_others_can_take_a_lot_at_once() -> None:
+    """What is left is told with the next answer."""
+    budget = Budget(60)
+    budget.take(1000.0)
+    budget.spend(50, 1001.0)
+    budget.take(1002.0)
+    assert budget.headers()["X-Rate-Limit-Remaining"] == "8"
+
+
+def test_taking_the_last_is_a_violation() -> None:
+    """Once a window; the requests after it are refused, and are no violations of their own."""
+    budget = Budget(3)
+    assert [budget.take(1000.0) for _ in range(5)] == [True, True, True, False, False]
+    assert (budget.violations, budget.refused, budget.most) == (1, 2, 5)
+    assert [budget.take(1060.0) for _ in range(2)] == [True, True]
+    assert (budget.violations, budget.refused, budget.most) == (1, 2, 5)
+
+
+def test_it_is_no_violation_of_ours_when_others_took_the_last() -> None:
+    """The request is refused all the same."""
+    budget = Budget(10)
+    assert budget.take(1000.0)
+    budget.spend(9, 1000.0)
+    assert not budget.take(1001.0)
+    assert (budget.violations, budget.refused) == (0, 1)
+    assert budget.headers()["X-Rate-Limit-Remaining"] == "0"

@@ -1,0 +1,78 @@
+"""Events that a client must survive: each made of a good one, as the bytes of an element of a page.
+
+    org.persist(broken.ODD["nul"](event))
+
+`ODD` ones still say which event they are: a uuid and a time that can be read. `NAMELESS` ones do not. All but
+`null_element` and its like keep the good event's type, so that a filter on it finds them.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+NESTING = 2000
+HUGE = 1_000_000
+LONGEST_UUID = 255
+
+Maker = Callable[[dict[str, Any]], bytes]
+
+
+def _dump(event: dict[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def _with(**fields: Any) -> Maker:
+    return lambda event: _dump(event | fields)
+
+
+def _without(name: str) -> Maker:
+    return lambda event: _dump({key: value for key, value in event.items() if key != name})
+
+
+def _raw(name: str, value: bytes) -> Maker:
+    """Give a field that has no spelling in Python: the bytes of its value."""
+
+    def make(event: dict[str, Any]) -> bytes:
+        rest = {key: kept for key, kept in event.items() if key != name}
+        return _dump(rest)[:-1] + b',"' + name.encode() + b'":' + value + b"}"
+
+    return make
+
+
+ODD: dict[str, Maker] = {
+    "text_for_object": _with(actor="somebody", client="somewhere", securityContext="", outcome="SUCCESS"),
+    "number_for_object": _with(actor=1, client=2.5, request=True, debugContext=-1),
+    "list_for_object": _with(actor=[], client=[[]], securityContext=[{"isProxy": True}]),
+    "object_for_text": _with(displayMessage={"a": 1}, severity=["WARN"], version=3),
+    "null_everywhere": _with(actor=None, client=None, securityContext=None, outcome=None, target=None),
+    "text_for_boolean": _with(securityContext={"isProxy": "true"}),
+    "nul": _with(displayMessage="before\0after", actor={"id": "00u\0", "displayName": "\0"}),
+    "surrogate": _raw("displayMessage", b'"a lone \\ud800 half"'),
+    "control": _with(displayMessage="\x1b[31mred\x07\r\n<!channel>\u202e"),
+    "invalid_utf8": _raw("displayMessage", b'"\xff\xfe"'),
+    "huge": _with(displayMessage="x" * HUGE),
+    "nested": _raw("debugContext", b"[" * NESTING + b"]" * NESTING),
+    "big_integer": _raw("version", b"9" * 400),
+    "infinite": _raw("version", b"1e400"),
+    "not_a_number": _raw("version", b"NaN"),
+    "two_keys": _raw("displayMessage", b'"first","displayMessage":"second"'),
+}
+"""Odd, but with a uuid and a time."""
+
+NAMELESS: dict[str, Maker] = {
+    "no_uuid": _without("uuid"),
+    "null_uuid": _with(uuid=None),
+    "empty_uuid": _with(uuid=""),
+    "number_uuid": _with(uuid=7),
+    "long_uuid": _with(uuid="u" * (LONGEST_UUID + 1)),
+    "no_published": _without("published"),
+    "null_published": _with(published=None),
+    "bad_published": _with(published="yesterday"),
+    "number_published": _with(published=1_700_000_000),
+    "null_element": lambda _: b"null",
+    "number_element": lambda _: b"17",
+    "text_element": lambda _: b'"event"',
+    "list_element": lambda _: b"[]",
+    "empty_element": lambda _: b"{}",
+}
+"""Without a uuid or a time that could be used."""

@@ -1,0 +1,85 @@
+"""One request to the org and the answer it gets when nothing goes wrong."""
+
+import email.utils
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+
+from aiohttp import web
+from isal import igzip
+
+from . import errors, query
+from .auth import is_authorized
+from .org import Page, SimulatedOrg
+from .query import LOGS, Query
+from .ratelimit import Budget
+from .times import to_ms
+
+Reader = Callable[[SimulatedOrg, Query], Page]
+"""How a question is answered with a page."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request, the org it is sent to, and what the rate limit says of it."""
+
+    org: SimulatedOrg
+    request: web.Request
+    budget: Budget
+    within_limit: bool
+
+    async def answer(self, read: Reader = SimulatedOrg.page) -> web.Response:
+        """Return what Okta answers; `read` finds the page where a page is due."""
+        try:
+            return self.dress(await self._respond(read))
+        except errors.OktaError as error:
+            return self.refuse(error)
+
+    def refuse(self, error: errors.OktaError) -> web.Response:
+        """Return Okta's answer to a request that it refuses."""
+        response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+        response.headers.update(error.headers)
+        return self.dress(response)
+
+    def dress(self, response: web.Response) -> web.Response:
+        """Add the headers that each answer of Okta's has: its own time, a request id, the rate limit."""
+        response.headers.update(self.budget.headers())
+        response.headers["Date"] = email.utils.format_datetime(self.org.now().astimezone(UTC), usegmt=True)
+        response.headers["X-Okta-Request-Id"] = secrets.token_hex(16)
+        response.headers["Cache-Control"] = "no-cache, no-store"
+        return response
+
+    async def _respond(self, read: Reader) -> web.Response:
+        request = self.request
+        if request.path != LOGS:
+            raise errors.not_found(request.path)
+        if not is_authorized(request.headers.get("Authorization"), self.org.token):
+            raise errors.invalid_token()
+        if not self.within_limit:
+            raise errors.too_many_requests()
+        if request.method != "GET":
+            raise errors.not_allowed()
+        now = to_ms(self.org.now())
+        asked = query.read(request.query, now)
+        if asked.place is not None and not self.org.cursors.honours(asked, now):
+            raise errors.invalid_paging()
+        page = read(self.org, asked)
+        if page.next is not None:
+            self.org.cursors.give(page.next, now)
+        return _page(request, page)
+
+
+def _page(request: web.Request, page: Page) -> web.Response:
+    base = f"{request.scheme}://{request.host}"
+    response = web.Response(content_type="application/json")
+    response.headers.add("Link", f'<{base}{request.raw_path}>; rel="self"')
+    if page.next is not None:
+        response.headers.add("Link", f'<{base}{page.next.link(LOGS)}>; rel="next"')
+    body = b"[" + b",".join(page.bodies) + b"]"
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
+        body = igzip.compress(body, 1)
+    response.body = body
+    return response

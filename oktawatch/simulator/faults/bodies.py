@@ -1,0 +1,71 @@
+"""Bodies that are not what was meant: with status 200, and with the headers and links of the good answer."""
+
+import gzip
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import wire
+from .fault import Fault
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from oktawatch.simulator.exchange import Exchange
+
+
+def empty() -> Fault:
+    """Send no body at all."""
+    return _replaced("empty", b"")
+
+
+def not_a_list() -> Fault:
+    """Send a JSON object where a list is due."""
+    return _replaced("not_a_list", b'{"events":[]}')
+
+
+def cut_short() -> Fault:
+    """Send half of the JSON, well framed: something on the way lost the rest and said nothing."""
+
+    async def commit(exchange: "Exchange") -> "web.Response":
+        response = await exchange.answer()
+        body = wire.body_of(response)
+        if response.headers.pop("Content-Encoding", None) is not None:
+            body = gzip.decompress(body)
+        response.body = body[: len(body) // 2]
+        return response
+
+    return Fault("cut_short", commit)
+
+
+def cut_off() -> Fault:
+    """Close the connection in the middle of the body."""
+    return _misframed("cut_off", lambda body: (body[: len(body) // 2], len(body)))
+
+
+def longer_than_said() -> Fault:
+    """Promise a byte too few; the rest follows on the connection, which then closes."""
+    return _misframed("longer_than_said", lambda body: (body, len(body) - 1))
+
+
+def shorter_than_said() -> Fault:
+    """Promise a byte too many; then the connection closes."""
+    return _misframed("shorter_than_said", lambda body: (body, len(body) + 1))
+
+
+def _replaced(name: str, body: bytes) -> Fault:
+    async def commit(exchange: "Exchange") -> "web.Response":
+        response = await exchange.answer()
+        response.headers.pop("Content-Encoding", None)
+        response.body = body
+        return response
+
+    return Fault(name, commit)
+
+
+def _misframed(name: str, frame: Callable[[bytes], tuple[bytes, int]]) -> Fault:
+    async def commit(exchange: "Exchange") -> None:
+        response = await exchange.answer()
+        body, length = frame(wire.body_of(response))
+        wire.send(exchange, wire.head(response, length) + body)
+
+    return Fault(name, commit)

@@ -1,0 +1,330 @@
+"""What each fault looks like to a client, over real connections."""
+
+import asyncio
+import errno
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import aiohttp
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, faults, serve
+from oktawatch.simulator.faults import Fault
+from tests.support.logclient import NOW, TOKEN, Answer, Client, Clock, event
+
+HEADERS = {"Authorization": f"SSWS {TOKEN}"}
+RATE = ["X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"]
+
+
+@pytest.fixture
+async def client(org: SimulatedOrg) -> AsyncIterator[Client]:
+    """Return a client that asks once and no more, of an org with ten events."""
+    for number in range(10):
+        org.persist(event(number))
+    async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
+        session._retry_connection = False
+        yield Client(url, session)
+
+
+async def struck(org: SimulatedOrg, client: Client, fault: Fault) -> Answer:
+    """Return the answer to a request that gets a fault; the next one must be answered well."""
+    org.faults.next(1, fault)
+    answer = await client.logs(limit="5")
+    assert (await client.logs(limit="5")).numbers == [0, 1, 2, 3, 4]
+    assert org.requests[-2].fault == fault.name
+    assert org.requests[-2].status == answer.status
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.reset(), aiohttp.ClientOSError),
+        (faults.close(), aiohttp.ServerDisconnectedError),
+        (faults.cut_off(), aiohttp.ClientPayloadError),
+        (faults.shorter_than_said(), aiohttp.ClientPayloadError),
+        (faults.longer_than_said(), aiohttp.ClientResponseError),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_connections_break(
+    org: SimulatedOrg, client: Client, fault: Fault, error: type[Exception]
+) -> None:
+    """Before the answer, or in its middle; the next request is answered well."""
+    org.faults.next(1, fault)
+    with pytest.raises(error):
+        await client.logs()
+    assert len((await client.logs()).numbers) == 10
+    assert [(found.status, found.fault) for found in org.requests] == [(None, fault.name), (200, None)]
+
+
+async def test_a_reset_is_told_as_one(org: SimulatedOrg, client: Client) -> None:
+    """The client's system says that the peer reset the connection."""
+    org.faults.next(1, faults.reset())
+    with pytest.raises(aiohttp.ClientOSError) as told:
+        await client.logs()
+    assert told.value.errno == errno.ECONNRESET
+
+
+async def test_aiohttps_client_asks_once_more(org: SimulatedOrg) -> None:
+    """By itself, when a connection breaks before the answer: both are requests, and both can be struck."""
+    async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
+        client = Client(url, session)
+        org.faults.next(1, faults.reset())
+        assert (await client.logs()).status == 200
+        org.faults.next(2, faults.reset())
+        with pytest.raises(aiohttp.ClientOSError):
+            await client.logs()
+    assert [found.status for found in org.requests] == [None, 200, None, None]
+
+
+async def test_a_hanging_request_ends_when_the_client_gives_up(org: SimulatedOrg, client: Client) -> None:
+    """Nothing of it is left in the org."""
+    org.faults.next(1, faults.hang())
+    asking = asyncio.create_task(client.logs())
+    await org.faults.hangs.reached()
+    assert (len(org.faults.hangs), org.requests) == (1, [])
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert len((await client.logs()).numbers) == 10
+    assert len(org.faults.hangs) == 0
+    assert [(found.status, found.fault) for found in org.requests] == [(None, "hang"), (200, None)]
+
+
+async def test_hanging_requests_can_be_released(org: SimulatedOrg, client: Client) -> None:
+    """They are then answered, well or as the fault says."""
+    org.faults.next(1, faults.hang())
+    org.faults.next(1, faults.hang(faults.html(504)))
+    asking = [asyncio.create_task(client.logs()) for _ in range(2)]
+    await org.faults.hangs.reached(2)
+    org.faults.hangs.release()
+    assert sorted([(await task).status for task in asking]) == [200, 504]
+
+
+async def test_an_org_goes_down_while_requests_hang(org: SimulatedOrg) -> None:
+    """Quickly, without a warning."""
+    org.faults.next(2, faults.hang())
+    async with aiohttp.ClientSession(headers=HEADERS) as session:
+        async with serve(org) as url:
+            client = Client(url, session)
+            asking = [asyncio.create_task(client.logs()) for _ in range(2)]
+            await org.faults.hangs.reached(2)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        await asyncio.wait(asking)
+        for task in asking:
+            assert task.done()
+            task.exception()
+
+
+async def test_a_body_can_stall(org: SimulatedOrg, client: Client) -> None:
+    """The head and half of the body come, then nothing; released, the connection ends."""
+    org.faults.next(1, faults.stall())
+    headers = {**HEADERS, "Accept-Encoding": "identity"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{client.base}/api/v1/logs") as response,
+    ):
+        length = int(response.headers["Content-Length"])
+        assert (response.status, length) == (200, len(json.dumps(org.events, separators=(",", ":"))))
+        first = await response.content.readany()
+        await org.faults.hangs.reached()
+        assert len(first) <= length // 2
+        org.faults.hangs.release()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (faults.timed_out(), 500, "E0000009"),
+        (faults.read_only(), 503, "E0000010"),
+        (faults.refused_token(), 401, "E0000011"),
+        (faults.no_permission(), 403, "E0000006"),
+        (faults.too_many_requests(), 429, "E0000047"),
+        (faults.concurrent(), 429, "E0000047"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_refusals_look_like_oktas(
+    org: SimulatedOrg, client: Client, fault: Fault, status: int, code: str
+) -> None:
+    """With its error body, its own time and the rate limit."""
+    answer = await struck(org, client, fault)
+    assert (answer.status, answer.json["errorCode"]) == (status, code)
+    assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
+    assert all(name in answer.headers for name in RATE)
+
+
+async def test_rate_limits_that_are_not_ours(org: SimulatedOrg, client: Client) -> None:
+    """Nothing left until the window's end; or a limit of 0, which says that too much is asked at once."""
+    used_up = await struck(org, client, faults.too_many_requests())
+    assert [used_up.headers[name] for name in RATE] == ["100000", "0", str(int(NOW.timestamp()) + 60)]
+    concurrent = await struck(org, client, faults.concurrent())
+    assert [concurrent.headers[name] for name in RATE[:2]] == ["0", "0"]
+    assert org.violations == 0
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_gateways_answer_in_html(org: SimulatedOrg, client: Client, status: int) -> None:
+    """With a date, without anything of Okta's."""
+    answer = await struck(org, client, faults.html(status))
+    assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/html")
+    assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
+    assert not any(name.startswith(("X-Rate", "X-Okta")) for name in answer.headers)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_answer_can_be_bare(org: SimulatedOrg, client: Client, status: int) -> None:
+    """A status and no header that says anything, a date included."""
+    answer = await struck(org, client, faults.bare(status))
+    assert (answer.status, answer.body) == (status, b"")
+    assert set(answer.headers) <= {"Content-Type", "Content-Length", "Connection"}
+
+
+async def test_redirects_and_login_pages(org: SimulatedOrg, client: Client) -> None:
+    """Somebody else's, in the place of an answer."""
+    moved = await struck(org, client, faults.redirect("https://portal.example.org/", 307))
+    assert (moved.status, moved.headers["Location"]) == (307, "https://portal.example.org/")
+    page = await struck(org, client, faults.login_page())
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert b"<html>" in page.body
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+async def test_bodies_are_broken(org: SimulatedOrg, client: Client, compressed: bool) -> None:
+    """Empty, an object, half: with status 200 and the good answer's links."""
+    encoding = {"Accept-Encoding": "gzip" if compressed else "identity"}
+    good = (await client.get("/api/v1/logs", **encoding)).body
+    bodies = {}
+    for fault in (faults.empty(), faults.not_a_list(), faults.cut_short()):
+        org.faults.next(1, fault)
+        answer = await client.get("/api/v1/logs", **encoding)
+        assert (answer.status, set(answer.links)) == (200, {"self", "next"})
+        bodies[fault.name] = answer.body
+    assert bodies["empty"] == b""
+    assert bodies["not_a_list"] == b'{"events":[]}'
+    assert bodies["cut_short"] == good[: len(good) // 2]
+
+
+async def test_a_next_link_can_lead_elsewhere(org: SimulatedOrg, client: Client) -> None:
+    """Only its origin differs; the self link is right."""
+    answer = await struck(org, client, faults.elsewhere("https://elsewhere.example.net"))
+    good = await client.logs(limit="5")
+    assert answer.links["self"] == good.links["self"]
+    assert answer.links["next"] == good.links["next"].replace(client.base, "https://elsewhere.example.net")
+
+
+async def test_a_polls_next_link_can_be_missing(org: SimulatedOrg, client: Client) -> None:
+    """A bounded request keeps its: there a missing link would say that nothing follows."""
+    assert list((await struck(org, client, faults.unlinked())).links) == ["self"]
+    org.faults.next(1, faults.unlinked())
+    bounded = await client.logs(limit="5", until=(NOW + timedelta(days=1)).isoformat())
+    assert list(bounded.links) == ["self", "next"]
+
+
+@pytest.mark.parametrize("bounds", [{}, {"until": "2026-11-25T00:00:00Z"}])
+async def test_pages_can_be_short(org: SimulatedOrg, client: Client, bounds: dict[str, str]) -> None:
+    """In the middle of a stream; nothing is left out, and the limit stays what it was."""
+    org.faults.next(1, faults.short(2))
+    first = await client.logs(limit="5", **bounds)
+    second = await client.get(first.links["next"])
+    assert (first.numbers, second.numbers) == ([0, 1], [2, 3, 4, 5, 6])
+
+
+async def test_events_can_come_twice(org: SimulatedOrg, client: Client) -> None:
+    """On one page, or on two; paging still gets on."""
+    assert (await struck(org, client, faults.repeat())).numbers == [0, 1, 2, 3, 4, 0]
+    first = await struck(org, client, faults.overlap(2))
+    second = await client.get(first.links["next"])
+    assert (first.numbers, second.numbers) == ([0, 1, 2, 3, 4], [3, 4, 5, 6, 7])
+    org.faults.next(1, faults.overlap(99))
+    first = await client.logs(limit="3")
+    assert (await client.get(first.links["next"])).numbers == [1, 2, 3]
+
+
+async def test_an_overlap_always_gets_on(org: SimulatedOrg, client: Client) -> None:
+    """However often it strikes, a poll reaches its end."""
+    org.faults.some(1, [faults.overlap(5)], seed=1)
+    answer = await client.logs(limit="4")
+    read = answer.numbers
+    while answer.links["next"] != answer.url:
+        answer = await client.get(answer.links["next"])
+        read += answer.numbers
+    assert set(read) == set(range(10))
+    assert len(read) > 10
+
+
+async def test_a_uuid_can_come_with_two_bodies(org: SimulatedOrg, client: Client) -> None:
+    """The first is the true one; the other, right after it, tells of somebody else."""
+    first, second, *rest = (await struck(org, client, faults.contradict())).json
+    assert first == event(0)
+    assert (second["uuid"], second["published"], second["eventType"]) == (
+        first["uuid"],
+        first["published"],
+        first["eventType"],
+    )
+    assert second["actor"]["alternateId"] == "nobody@example.com"
+    assert [found["number"] for found in rest] == [1, 2, 3, 4]
+
+
+async def test_a_contradiction_needs_an_event_that_can_be_read(org: SimulatedOrg) -> None:
+    """A page of broken events stays as it is."""
+    org.persist(b"[" * 5000 + b"]" * 5000)
+    org.faults.next(1, faults.contradict())
+    async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
+        assert (await Client(url, session).logs()).body == b"[" + b"[" * 5000 + b"]" * 5000 + b"]"
+
+
+async def test_a_cursor_is_refused_once(org: SimulatedOrg, client: Client) -> None:
+    """A fault refuses it this time; a first request is not struck."""
+    org.faults.next(1, faults.refused_cursor())
+    link = (await client.logs(limit="5")).links["next"]
+    refused = await client.get(link)
+    assert (refused.status, refused.json["errorCode"]) == (400, "E0000029")
+    assert (await client.get(link)).numbers == [5, 6, 7, 8, 9]
+
+
+async def test_a_cursor_is_forgotten(org: SimulatedOrg, client: Client, clock: Clock) -> None:
+    """All of them, those of one time, or one; a new stream's are good."""
+    link = (await client.logs(limit="5")).links["next"]
+    org.cursors.forget()
+    assert [(await client.get(link)).status for _ in range(2)] == [400, 400]
+    clock.time += timedelta(hours=1)
+    fresh = (await client.logs(limit="4")).links["next"]
+    org.cursors.forget(before=clock.time)
+    assert (await client.get(fresh)).numbers == [4, 5, 6, 7]
+    org.cursors.forget_link(fresh)
+    assert (await client.get(fresh)).json["errorCode"] == "E0000029"
+
+
+async def test_every_fault_leaves_the_org_as_it_was(org: SimulatedOrg, client: Client) -> None:
+    """Whatever strikes one request, the next is answered well, and both took of the rate limit."""
+    link = (await client.logs(limit="5")).links["next"]
+    before = int((await client.get(link)).headers["X-Rate-Limit-Remaining"])
+    for count, fault in enumerate(faults.every(), start=1):
+        org.faults.next(1, fault)
+        try:
+            await client.get(link)
+        except (aiohttp.ClientError, OSError):
+            assert org.requests[-1].status is None
+        assert org.requests[-1].fault == fault.name
+        good = await client.get(link)
+        assert good.numbers == [5, 6, 7, 8, 9]
+        assert int(good.headers["X-Rate-Limit-Remaining"]) == before - 2 * count
+
+
+async def test_the_others_of_an_org_use_up_its_rate_limit(clock: Clock) -> None:
+    """What they take is gone for the client, whose violations alone are counted."""
+    org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=10, others=6)
+    async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
+        client = Client(url, session)
+        await client.logs()
+        clock.time += timedelta(seconds=59)
+        told = [(await client.logs()).headers["X-Rate-Limit-Remaining"] for _ in range(3)]
+        assert (told, org.violations) == (["3", "2", "1"], 0)
+        await client.logs()
+        assert ((await client.logs()).status, org.violations, org.budget.refused) == (429, 1, 1)

@@ -1,0 +1,134 @@
+"""Events that come late, and cursors that are forgotten."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from oktawatch.simulator import Late, SimulatedOrg, delay
+from oktawatch.simulator import query as queries
+from oktawatch.simulator.cursors import Cursors
+from oktawatch.simulator.org import Page
+from oktawatch.simulator.times import to_ms
+from tests.support.logclient import NOW, Clock, event
+
+SECOND = timedelta(seconds=1)
+
+
+def ask(org: SimulatedOrg, **params: str) -> Page:
+    """Ask the org as the first request of a stream would."""
+    return org.page(queries.read(params, to_ms(org.now())))
+
+
+def numbers(page: Page) -> list[int]:
+    """Return the numbers of a page's events."""
+    return [int(body.split(b'"number":')[1].split(b",")[0]) for body in page.bodies]
+
+
+def test_a_late_event_is_behind_each_poll() -> None:
+    """Polls that go on never return it, one that had come to the very same time included; bounded requests do."""
+    clock = Clock()
+    org = SimulatedOrg(now=clock)
+    org.persist(event(1))
+    page = ask(org)
+    org.persist(Late(event(2, NOW - SECOND)))
+    clock.time += SECOND
+    org.persist(event(3, clock.time))
+    assert page.next is not None
+    assert numbers(org.page(page.next)) == [3]
+    assert numbers(ask(org, until="2026-11-25T00:00:00Z")) == [2, 1, 3]
+    assert numbers(ask(org)) == [2, 1, 3]
+
+
+def test_a_late_event_before_any_poll_is_like_another() -> None:
+    """Where nobody has read yet, nothing is late."""
+    org = SimulatedOrg(now=Clock())
+    org.persist(event(1))
+    org.persist(Late(event(2)))
+    assert numbers(ask(org)) == [1, 2]
+
+
+def endless() -> Iterator[tuple[datetime, dict[str, Any]]]:
+    """Yield an event a second."""
+    for number in itertools.count():
+        moment = NOW + number * SECOND
+        yield moment, event(number, moment)
+
+
+def test_a_share_of_a_stream_comes_late() -> None:
+    """Each event once, in the order in which they appear; the late ones within the time that was asked for."""
+    stream = delay(endless(), share=0.1, by=600 * SECOND, seed=3)
+    taken = list(itertools.islice(stream, 5000))
+    assert [moment for moment, _ in taken] == sorted(moment for moment, _ in taken)
+    late = [(moment, found.event) for moment, found in taken if isinstance(found, Late)]
+    assert 350 < len(late) < 550
+    waits = [moment - NOW - made["number"] * SECOND for moment, made in late if isinstance(made, dict)]
+    assert timedelta(0) <= min(waits) < max(waits) < 600 * SECOND
+    bodies = [found.event if isinstance(found, Late) else found for _, found in taken]
+    seen = {body["number"] for body in bodies if isinstance(body, dict)}
+    assert len(seen) == 5000
+    assert seen >= set(range(4300))
+
+
+def test_late_events_of_a_stream_that_ends_come_too() -> None:
+    """None is kept back."""
+    stream = delay(itertools.islice(endless(), 20), share=1, by=3600 * SECOND, seed=1)
+    assert len(list(stream)) == 20
+
+
+def test_a_stream_with_late_events_can_be_followed() -> None:
+    """A poll that goes along misses just the late ones, and a bounded request finds them all."""
+    clock = Clock()
+    org = SimulatedOrg(now=clock)
+    stream = delay(itertools.islice(endless(), 500), share=0.2, by=100 * SECOND, seed=2)
+    org.follow(stream)
+    page = ask(org, limit="1000")
+    read = numbers(page)
+    while clock.time < NOW + 700 * SECOND:
+        clock.time += SECOND
+        assert page.next is not None
+        page = org.page(page.next)
+        read += numbers(page)
+    bounded = numbers(ask(org, until=(NOW + 700 * SECOND).isoformat(), limit="1000"))
+    assert read == sorted(set(read))
+    assert 350 < len(read) < 450
+    assert bounded == list(range(500))
+
+
+def cursor(org: SimulatedOrg) -> queries.Query:
+    """Return a cursor of the org."""
+    found = ask(org).next
+    assert found is not None
+    return found
+
+
+def test_cursors_are_honoured_until_forgotten() -> None:
+    """All that were given out, or those last given out before a time; not those that are given out afterwards."""
+    org = SimulatedOrg(now=Clock())
+    cursors, early, late = Cursors(), cursor(org), cursor(org).at((7, 7))
+    cursors.give(early, to_ms(NOW))
+    cursors.give(late, to_ms(NOW + SECOND))
+    cursors.forget(before=NOW + SECOND)
+    assert (cursors.honours(early, 0), cursors.honours(late, 0)) == (False, True)
+    cursors.forget()
+    assert not cursors.honours(late, 0)
+    cursors.give(late, to_ms(NOW))
+    assert cursors.honours(late, 0)
+
+
+def test_one_cursor_can_be_forgotten_by_its_link() -> None:
+    """The others stay good."""
+    org = SimulatedOrg(now=Clock())
+    cursors, one, other = Cursors(), cursor(org), cursor(org).at((7, 7))
+    cursors.forget_link("http://127.0.0.1:1" + one.link("/api/v1/logs"))
+    assert (cursors.honours(one, 0), cursors.honours(other, 0)) == (False, True)
+
+
+def test_a_lifetime_runs_from_when_a_cursor_was_last_given_out() -> None:
+    """At the tail of a poll each answer gives the same one out again."""
+    org = SimulatedOrg(now=Clock())
+    cursors, one = Cursors(lifetime=60 * SECOND), cursor(org)
+    now = to_ms(NOW)
+    cursors.give(one, now)
+    cursors.give(one, now + 30_000)
+    assert (cursors.honours(one, now + 90_000), cursors.honours(one, now + 90_001)) == (True, False)

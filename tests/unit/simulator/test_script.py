@@ -1,0 +1,109 @@
+"""Which requests get a fault."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from oktawatch.simulator import faults
+from oktawatch.simulator.faults import Script
+from tests.support.logclient import NOW, Clock
+
+LOGS = "/api/v1/logs"
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the script's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def script(clock: Clock) -> Script:
+    """Return an empty script."""
+    return Script(clock)
+
+
+def drawn(script: Script, count: int, *, path: str = LOGS, has_cursor: bool = True) -> list[str | None]:
+    """Return the names of the faults that the next requests get."""
+    found = [script.draw(path, has_cursor=has_cursor) for _ in range(count)]
+    return [None if fault is None else fault.name for fault in found]
+
+
+def test_an_empty_script_strikes_nobody(script: Script) -> None:
+    """All requests are answered well."""
+    assert drawn(script, 3) == [None] * 3
+
+
+def test_the_next_requests(script: Script) -> None:
+    """Line after line: the second begins when the first is used up."""
+    script.next(2, faults.reset())
+    script.next(1, faults.close())
+    assert drawn(script, 4) == ["reset", "reset", "close", None]
+
+
+def test_the_kth_request(script: Script) -> None:
+    """It counts from the time when the line was written."""
+    assert drawn(script, 1) == [None]
+    script.kth(3, faults.reset())
+    assert drawn(script, 4) == [None, None, "reset", None]
+
+
+def test_a_time_by_the_orgs_clock(script: Script, clock: Clock) -> None:
+    """From the start on, and no longer at the end."""
+    script.between(NOW + SECOND, NOW + 3 * SECOND, faults.refused_token())
+    seen = []
+    for _ in range(4):
+        seen += drawn(script, 1)
+        clock.time += SECOND
+    assert seen == [None, "refused_token", "refused_token", None]
+
+
+def test_a_share_is_drawn_from_its_seed(script: Script, clock: Clock) -> None:
+    """The same seed strikes the same requests with the same faults; the share is about what was asked for."""
+    choice = [faults.reset(), faults.close()]
+    script.some(0.25, choice, seed=5)
+    again, other = Script(clock), Script(clock)
+    again.some(0.25, choice, seed=5)
+    other.some(0.25, choice, seed=6)
+    seen = drawn(script, 1000)
+    assert seen == drawn(again, 1000) != drawn(other, 1000)
+    assert 200 < Counter(seen)["reset"] + Counter(seen)["close"] < 300
+    assert min(Counter(seen).values()) > 90
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_none_and_all_are_shares(script: Script, share: float) -> None:
+    """Nobody at 0, everybody at 1."""
+    script.some(share, [faults.reset()], seed=1)
+    assert drawn(script, 50) == ["reset" if share else None] * 50
+
+
+def test_a_fault_waits_for_a_request_that_it_suits(script: Script) -> None:
+    """One that needs a cursor lets a stream's first request pass, and is still there for the second."""
+    script.next(1, faults.refused_cursor())
+    script.kth(2, faults.refused_cursor())
+    assert drawn(script, 2, has_cursor=False) == [None, None]
+    assert drawn(script, 4) == ["refused_cursor", None, "refused_cursor", None]
+
+
+def test_other_paths_have_their_own_lines(script: Script) -> None:
+    """A fault of the token endpoint strikes no request to the System Log, which does not count for it either."""
+    script.kth(2, faults.reset(), path="/oauth2/v1/token")
+    assert drawn(script, 5) == [None] * 5
+    assert drawn(script, 3, path="/oauth2/v1/token") == [None, "reset", None]
+
+
+def test_a_script_can_be_cleared(script: Script) -> None:
+    """What is still to come is forgotten."""
+    script.next(5, faults.reset())
+    assert drawn(script, 1) == ["reset"]
+    script.clear()
+    assert drawn(script, 2) == [None, None]
+
+
+def test_every_fault_has_a_name_of_its_own() -> None:
+    """So that requests can be counted by it."""
+    names = [fault.name for fault in faults.every()]
+    assert len(set(names)) == len(names) > 20
