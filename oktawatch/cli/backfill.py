@@ -178,8 +178,9 @@ def _print(document: dict[str, Any]) -> None:
         print_alerts(document["would_alert"])
         print()
     print_summary(document)
-    rate = document["events"] / max(document["seconds"], 0.001)
-    note(f"{document['seconds']:.1f} s, {rate:,.0f} events/s")
+    if document["events"]:
+        rate = document["events"] / max(document["seconds"], 0.001)
+        note(f"{document['seconds']:.1f} s, {rate:,.0f} events/s")
     if document["dry_run"]:
         note("a dry run: nothing was written")
     elif document["notifications"]:

@@ -12,13 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oktawatch.cli.exits import DONE, FAILED, UsageError
+from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import Debug, UnusedConfigFile
 from oktawatch.cli.output import console, note, print_table
 
@@ -58,6 +59,7 @@ def demo(_config: UnusedConfigFile = None, _debug: Debug = False) -> int:
     """
     from oktawatch.simulator import SimulatedOrg, build, running
 
+    interrupted = _interrupts()
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn", "apple-relay"], start=org.now()))
     with _fresh_folder(), running(org) as url:
@@ -65,13 +67,23 @@ def demo(_config: UnusedConfigFile = None, _debug: Debug = False) -> int:
         print(f"A simulated Okta org with a day of sign-ins is up at {url}.")
         print(f"'oktawatch run' reads it as it would read yours (files in ./{FOLDER}) …", flush=True)
         with _daemon() as daemon:
-            status = _first_alerts(daemon)
+            status = _first_alerts(daemon, interrupted)
+    if interrupted.is_set():
+        return INTERRUPTED
     if status is None:
         note(f"error: no alerts came ({_LOG}): {_last_line(_LOG) or 'look into that file'}")
         return FAILED
     _show_alerts(status)
     _show_next_steps()
     return DONE
+
+
+def _interrupts() -> threading.Event:
+    """Turn Ctrl-C and its like into an event: raised in the wrong moment, they would leave a daemon behind."""
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: interrupted.set())
+    return interrupted
 
 
 @contextmanager
@@ -112,7 +124,7 @@ def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
     """Run the daemon while the block does; end it with SIGTERM, as systemd would."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     command = [sys.executable, "-m", "oktawatch", "run", "--config", str(_CONFIG)]
-    # A session of its own: Ctrl-C is for the demo, which then ends the daemon.
+    # A session of its own: a terminal's signals are for the demo, which then ends the daemon.
     with (
         _LOG.open("wb") as log,
         subprocess.Popen(command, stderr=log, env=environment, start_new_session=True) as daemon,  # noqa: S603 -- this program itself
@@ -123,15 +135,14 @@ def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
             daemon.send_signal(signal.SIGTERM)
 
 
-def _first_alerts(daemon: "subprocess.Popen[bytes]") -> "OrgStatus | None":
+def _first_alerts(daemon: "subprocess.Popen[bytes]", interrupted: threading.Event) -> "OrgStatus | None":
     """Wait until the daemon has caught up with the org and found something; None when it has not."""
     from oktawatch.store.database import Database
     from oktawatch.store.errors import StoreError
     from oktawatch.store.status import org_statuses
 
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and daemon.poll() is None:
-        time.sleep(_LOOK_EVERY)
+    while time.monotonic() < deadline and daemon.poll() is None and not interrupted.wait(_LOOK_EVERY):
         with suppress(StoreError):  # it is not there yet, or has no tables yet
             database = Database(f"sqlite:///{DATABASE}")
             try:

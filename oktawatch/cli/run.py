@@ -52,7 +52,8 @@ def _once(settings: "Settings", *, as_json: bool) -> int:
         print_json(summary)
     else:
         print_summary(summary)
-        note(f"{done.delivered} notifications delivered")
+        if done.delivered:
+            note(f"{done.delivered} notifications delivered")
     for error in done.errors:
         note(f"error: {error}")
     return done.exit_code

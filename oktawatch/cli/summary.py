@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from oktawatch.cli.output import print_table
+from oktawatch.cli.output import note, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,10 +13,8 @@ _COLUMNS = {
     "PAGES": "pages",
     "EVENTS": "events",
     "NEW": "new_events",
-    "REJECTED": "rejected",
     "MATCHES": "matches",
     "ALERTS": "alerts",
-    "NOTIFICATIONS": "notifications",
 }
 
 
@@ -39,13 +37,14 @@ def print_summary(summary: dict[str, Any]) -> None:
         rows = [*rows, {"org": "in all", **summary}]
     print_table(
         ("ORG", *_COLUMNS, "BY SEVERITY"),
-        [(row["org"], *(row[name] for name in _COLUMNS.values()), by_severity(row)) for row in rows],
+        [(row["org"], *(row[name] for name in _COLUMNS.values()), _by_severity(row)) for row in rows],
         numbers=tuple(_COLUMNS),
     )
+    if summary["rejected"]:
+        note(f"{summary['rejected']} events make no sense: they are kept in the table rejected_events")
 
 
-def by_severity(counts: dict[str, Any]) -> str:
-    """Say how many alerts of which severity: ``3 MEDIUM, 1 INFO``."""
+def _by_severity(counts: dict[str, Any]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts["severities"].items())
 
 

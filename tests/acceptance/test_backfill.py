@@ -1,0 +1,164 @@
+"""Backfills as people run them: interrupted, of several orgs, without a trace."""
+
+import os
+import pty
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, generate, running
+from tests.support.program import Program, errors, eventually
+
+NOW = datetime.now(UTC)
+EVENTS = 60
+
+
+def org_with_events(count: int = EVENTS, **options: int) -> SimulatedOrg:
+    """Make an org with sign-ins of the last day."""
+    org = SimulatedOrg(**options)
+    org.extend(generate(count, end=NOW))
+    return org
+
+
+def pages(program: Program) -> int:
+    """Tell how many pages of a backfill are committed."""
+    if not (program.folder / "oktawatch.db").exists():
+        return 0
+    tables = program.rows("SELECT count(*) FROM sqlite_master WHERE name = 'backfills'")
+    return sum(count for (count,) in program.rows("SELECT pages FROM backfills")) if tables == [(1,)] else 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) -> None:
+    """What was committed stays, the exit code is 130, and the same command reads only the rest."""
+    org = org_with_events(rate_limit=3)  # the fourth page has to wait, long enough to be interrupted
+    command = ("backfill", "--since", "1d")
+    with running(org) as url:
+        program.configure(("acme", url, org.token), more="[poll]\npage_size = 10\n")
+        with program.started(*command) as backfill:
+            eventually(lambda: pages(program) == 3)
+            backfill.send_signal(number)
+            _, stderr = backfill.communicate(timeout=30)
+        org.budget.limit = None
+        summary = program.json(*command)
+
+    assert backfill.returncode == 130
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    assert (summary["pages"], summary["new_events"]) == (3, EVENTS - 30)
+    assert program.rows("SELECT count(*) FROM events") == [(EVENTS,)]
+
+
+def test_a_failing_org_stops_no_other(program: Program) -> None:
+    """Every other org is read to its end; the exit code is 1 and the error names the org."""
+    org = org_with_events()
+    with running(org) as url:
+        program.configure(("one", url, org.token), ("two", url, "00wrong"), ("three", url, org.token))
+        done = program.run("backfill", "--since", "1d")
+
+    [line] = errors(done.stderr)
+    assert "two" in line
+    assert done.returncode == 1
+    assert program.rows("SELECT org, count(*) FROM events GROUP BY org") == [
+        ("one", EVENTS),
+        ("three", EVENTS),
+    ]
+
+
+def test_only_the_named_orgs(program: Program) -> None:
+    """--org leaves the others alone, and an org that doesn't exist is wrong usage."""
+    org = org_with_events()
+    with running(org) as url:
+        program.configure(("one", url, org.token), ("two", url, org.token))
+        summary = program.json("backfill", "--since", "1d", "--org", "two")
+        wrong = program.run("backfill", "--since", "1d", "--org", "three")
+
+    assert [one["org"] for one in summary["orgs"]] == ["two"]
+    assert wrong.returncode == 2
+    assert errors(wrong.stderr) == ["error: no such org (--org three): there are: one, two"]
+
+
+def test_dry_run_leaves_no_trace(program: Program) -> None:
+    """A dry run tells the alerts that a backfill would make, needs no database, and makes none."""
+    org = org_with_events(2_000)
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        before = sorted(program.folder.iterdir())
+        dry = program.json("backfill", "--since", "1d", "--dry-run")
+        assert sorted(program.folder.iterdir()) == before
+        wet = program.json("backfill", "--since", "1d")
+        alerts = program.json("alerts", "list", "--limit", "100000")
+
+    same = ("events", "new_events", "matches", "alerts", "severities")
+    assert {name: dry[name] for name in same} == {name: wet[name] for name in same}
+    assert wet["alerts"] == len(alerts) > 0
+    assert [one["title"] for one in dry["would_alert"]] == [one["title"] for one in alerts]
+
+
+def test_backfill_is_silent_unless_asked(program: Program) -> None:
+    """Notifications are put into the outbox with --notify alone, and `run` sends them."""
+    org = org_with_events(2_000)
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        silent = program.json("backfill", "--since", "1d")
+        told = program.json("backfill", "--since", "1d", "--notify")
+        assert program.rows("SELECT DISTINCT state FROM notifications") == [("pending",)]
+        once = program.json("run", "--once")
+
+    assert silent["alerts"] > 0
+    assert silent["notifications"] == 0
+    assert told["alerts"] == 0
+    assert told["notifications"] > 0
+    assert once["delivered"] == told["notifications"]
+
+
+def test_what_lies_beyond_90_days_is_said(program: Program) -> None:
+    """Okta keeps 90 days: a backfill from before reads those, and says so."""
+    org = org_with_events()
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        done = program.run("backfill", "--since", "120d")
+
+    assert done.returncode == 0
+    assert "backfill_clamped" in done.stderr
+    assert org.requests[0].status == 200
+
+
+def test_progress_on_a_terminal(program: Program) -> None:
+    """Where standard error is a terminal a bar is drawn there, with rate and time left; the result is not in it."""
+    org = org_with_events()
+    ours, theirs = pty.openpty()
+    with running(org) as url:
+        program.configure(("acme", url, org.token), more="[poll]\npage_size = 10\n")
+        done = subprocess.run(
+            program.command(("backfill", "--since", "1d", "--json")),
+            cwd=program.folder,
+            env=program.environment | {"TERM": "xterm", "COLUMNS": "120"},
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            check=False,
+        )
+    os.close(theirs)
+    drawn = os.read(ours, 1_000_000).decode()
+    os.close(ours)
+
+    assert done.returncode == 0
+    assert "acme" in drawn
+    assert "100%" in drawn
+    assert f"{EVENTS} events" in drawn
+    assert "/s, left:" in drawn
+    assert b"\x1b" not in done.stdout
+
+
+def test_since_must_come_before_until(program: Program, tmp_path: Path) -> None:
+    """A span that is none is wrong usage, found before the configuration is even looked for."""
+    later = (NOW + timedelta(days=1)).date().isoformat()
+    for command in (("--since", later), ("--since", "1d", "--until", "2d"), ("--since", "yesterday")):
+        done = program.run("backfill", *command)
+        assert done.returncode == 2
+        assert len(errors(done.stderr)) == 1
+        assert "--since" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,129 @@
+"""What is wrong is told in one line, with an exit code that says whose fault it is."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, running
+from tests.support.program import Program, errors
+
+LOOPBACK = "http://127.0.0.1:9"
+
+BAD = {
+    "unknown key": ('[poll]\ninterwal = "30s"\n', ("acme", LOOPBACK, "00token"), "poll.interwal"),
+    "http off loopback": ("", ("acme", "http://acme.okta.example.com", "00token"), "url"),
+    "missing token": ("", ("acme", LOOPBACK, ""), "token"),
+    "unknown rule": ('[rules."No.Such.Rule"]\nenabled = true\n', ("acme", LOOPBACK, "00token"), "No.Such.Rule"),
+    "nonsense for a rule": (
+        '[rules."Okta.Anonymizing.VPN.Login"]\nthreshold = 0\n', ("acme", LOOPBACK, "00token"), "threshold"
+    ),
+    "unusable database": ('[database]\nurl = "nonsense"\n', ("acme", LOOPBACK, "00token"), "database.url"),
+}  # fmt: skip
+READING = [("run",), ("run", "--once"), ("backfill", "--since", "7d")]
+
+
+@contextmanager
+def refused_port() -> Iterator[int]:
+    """Give a port on which nobody listens, and keep it from others."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Give everything that stands in a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+@pytest.mark.parametrize(("more", "org", "named"), BAD.values(), ids=BAD)
+def test_bad_configuration(
+    program: Program, command: tuple[str, ...], more: str, org: tuple[str, str, str], named: str
+) -> None:
+    """A configuration that can't be used is one line that names the key, exit 2, and nothing is written."""
+    path = program.configure(org, more=more)
+    before = files(program.folder)
+
+    done = program.run(*command)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == errors(done.stderr)
+    [line] = errors(done.stderr)
+    assert named in line
+    assert str(path) in line
+    assert files(program.folder) == before
+
+
+@pytest.mark.parametrize("command", READING[1:], ids=" ".join)
+def test_refused_token(program: Program, command: tuple[str, ...]) -> None:
+    """A token that Okta refuses is one line that says what to do, and exit 1; the token stays unsaid."""
+    with running(SimulatedOrg()) as url:
+        program.configure(("acme", url, "00wrong-token"))
+        done = program.run(*command)
+
+    [line] = errors(done.stderr)
+    assert "token" in line
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "00wrong-token" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("command", READING[1:], ids=" ".join)
+def test_unreachable_host(program: Program, command: tuple[str, ...]) -> None:
+    """A host where nobody answers is one line that names it, and exit 1."""
+    with refused_port() as port:
+        program.configure(("acme", f"http://127.0.0.1:{port}", "00token"))
+        done = program.run(*command)
+
+    [line] = errors(done.stderr)
+    assert f"127.0.0.1:{port}" in line
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_status_tells_a_failing_org(program: Program) -> None:
+    """`status` ends with 0 for an org that was polled well, and with 1 and the reason once a poll fails."""
+    org = SimulatedOrg()
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        program.run("run", "--once")
+        good = program.run("status")
+        org.token = "00renewed"
+        program.run("run", "--once")
+        bad = program.run("status")
+
+    assert (good.returncode, bad.returncode) == (0, 1)
+    assert "ok" in good.stdout
+    assert "failing" in bad.stdout
+    assert "acme: the last poll failed: Okta refuses the token" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("alerts", "list"), ("alerts", "show", "1"), ("db", "current")], ids=" ".join
+)
+def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -> None:
+    """A command that only looks says what to run when there is no database, and makes none."""
+    program.configure(("acme", LOOPBACK, "00token"))
+    before = files(program.folder)
+
+    done = program.run(*command)
+
+    [line] = errors(done.stderr)
+    assert "oktawatch db upgrade" in line
+    assert done.returncode == 1
+    assert files(program.folder) == before
+
+
+def test_debug_shows_where_an_error_came_from(program: Program) -> None:
+    """The traceback is for --debug alone, and the line is there all the same."""
+    program.configure(("acme", "http://acme.okta.example.com", "00secret-token"))
+
+    done = program.run("status", "--debug")
+
+    assert "Traceback" in done.stderr
+    assert len(errors(done.stderr)) == 1
+    assert "00secret-token" not in done.stderr

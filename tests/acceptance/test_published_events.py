@@ -1,0 +1,117 @@
+"""Events that Okta and others published come out the same, whichever way they are read."""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, load_events, running
+from tests.support.program import Program
+from tests.support.shared import shared_data
+
+EVENTS = "published_okta_events.ndjson"
+TABLES = ("alerts", "matches", "alert_events", "events", "notifications", "rejected_events")
+ALERTS = "SELECT org, rule_id, dedup_key, anchor, severity, status, title, event_count, context FROM alerts ORDER BY id"
+
+
+@pytest.fixture
+def published(program: Program) -> Iterator[Program]:
+    """Serve the published events and configure the program for them."""
+    org = SimulatedOrg()
+    org.extend(load_events(shared_data(EVENTS), now=datetime.now(UTC)))
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        yield program
+
+
+def proxied_sign_ins() -> set[str]:
+    """Pick from the file, by its plain words, the uuids that an alert must hold."""
+    events = map(json.loads, shared_data(EVENTS).read_text("utf-8").splitlines())
+    return {event["uuid"] for event in events if _is_proxied_sign_in(event)}
+
+
+def _is_proxied_sign_in(event: dict[str, Any]) -> bool:
+    context = event.get("securityContext") or {}
+    return event["eventType"] == "user.session.start" and context.get("isProxy") is True
+
+
+def contents(program: Program) -> dict[str, list[tuple[Any, ...]]]:
+    """Give everything that reading writes."""
+    return {table: program.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in TABLES}  # noqa: S608 -- names from above
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        (("run", "--once"), ("backfill", "--since", "24h")),
+        (("backfill", "--since", "24h"), ("run", "--once")),
+    ],
+    ids=["run, then backfill", "backfill, then run"],
+)
+def test_both_ways_give_the_same_alerts(
+    published: Program, commands: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    """A poll and a backfill of one span agree on every alert, and hold exactly the proxied sign-ins."""
+    first, second = commands
+    assert published.run(*first).returncode == 0
+    alerts, events = published.rows(ALERTS), published.rows("SELECT event_uuid FROM alert_events")
+
+    assert published.run(*second).returncode == 0
+
+    assert published.rows(ALERTS) == alerts
+    assert {uuid for (uuid,) in events} == proxied_sign_ins()
+    assert published.rows("SELECT event_uuid FROM alert_events") == events
+    told = published.rows("SELECT state, count(*) FROM notifications GROUP BY state")
+    assert told == [("sent", len(alerts))], "every alert was told once, whoever came first"
+
+
+def test_either_way_alone_gives_the_same_alerts(published: Program) -> None:
+    """Two databases, one polled and one backfilled, hold the same alerts."""
+    published.run("run", "--once")
+    polled = published.rows(ALERTS)
+    database = published.folder / "oktawatch.db"
+    database.rename(published.folder / "polled.db")
+
+    published.run("backfill", "--since", "24h")
+
+    assert published.rows(ALERTS) == polled
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "--once"), ("backfill", "--since", "24h")], ids=["run", "backfill"]
+)
+def test_a_second_run_changes_nothing(published: Program, command: tuple[str, ...]) -> None:
+    """Reading the same again leaves every row as it was."""
+    published.run(*command)
+    before = contents(published)
+
+    assert published.run(*command).returncode == 0
+
+    assert contents(published) == before
+    assert before["alerts"]
+
+
+def test_simulate_serves_a_file(program: Program) -> None:
+    """What `simulate --events` prints is a configuration with which the events can be read; Ctrl-C ends it."""
+    with program.started("simulate", "--events", str(shared_data(EVENTS))) as simulated:
+        assert simulated.stdout is not None
+        assert simulated.stderr is not None
+        simulated.stderr.readline()  # says that it serves, after the configuration
+        printed = ""
+        while 'token = "' not in printed:
+            printed += simulated.stdout.readline()
+        (program.folder / "oktawatch.toml").write_text(printed, "utf-8")
+
+        done = program.run("run", "--once")
+        simulated.send_signal(signal.SIGINT)
+        rest = simulated.communicate(timeout=30)
+
+    assert done.returncode == 0, done.stderr
+    assert simulated.returncode == 0
+    assert "Traceback" not in rest[1]
+    assert re.search(r"# +URL +http://127\.0\.0\.1:\d+\n# +token +\S+\n", printed)
+    assert {uuid for (uuid,) in program.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()

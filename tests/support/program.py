@@ -1,0 +1,96 @@
+"""The program itself, run as people run it, in a folder of its own and without this machine's variables."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds for anything to happen; what takes so long is stuck."""
+
+_OURS = ("OKTA", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
+
+
+class Program:
+    """Runs oktawatch in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        self.environment["PYTHONWARNINGS"] = "error"
+
+    def configure(self, *orgs: tuple[str, str, str], more: str = "") -> Path:
+        """Write oktawatch.toml with these orgs: name, URL, token. ``more`` comes before them."""
+        tables = [
+            f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{token}"\n' for name, url, token in orgs
+        ]
+        path = self.folder / "oktawatch.toml"
+        path.write_text("\n".join([more, *tables]), encoding="utf-8")
+        return path
+
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(arguments),
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed; give the JSON document that it prints."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def started(self, *arguments: str, stderr: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[str]]":
+        """Start a command; whatever happens, it has ended when the block has."""
+        with subprocess.Popen(
+            self.command(arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+
+    @staticmethod
+    def command(arguments: Sequence[str]) -> list[str]:
+        """Give the words that run oktawatch with these arguments."""
+        return [sys.executable, "-m", "oktawatch", *arguments]
+
+    def rows(self, query: str, database: str = "oktawatch.db") -> list[tuple[Any, ...]]:
+        """Ask the database, as a person with SQL would."""
+        with closing(sqlite3.connect(self.folder / database)) as connection:
+            return connection.execute(query).fetchall()
+
+
+def errors(stderr: str) -> list[str]:
+    """Give the lines of standard error that are errors for people."""
+    return [line for line in stderr.splitlines() if line.startswith("error: ")]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something outside of this process has happened."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened"
+        time.sleep(0.05)
