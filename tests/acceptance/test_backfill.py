@@ -16,9 +16,9 @@ NOW = datetime.now(UTC)
 EVENTS = 60
 
 
-def org_with_events(count: int = EVENTS, **options: int) -> SimulatedOrg:
+def org_with_events(count: int = EVENTS, *, rate_limit: int | None = None) -> SimulatedOrg:
     """Make an org with sign-ins of the last day."""
-    org = SimulatedOrg(**options)
+    org = SimulatedOrg(rate_limit=rate_limit)
     org.extend(generate(count, end=NOW))
     return org
 

@@ -1,0 +1,122 @@
+"""Every command documents itself, quickly."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from typer.main import get_command
+
+from oktawatch.cli.main import app, main
+
+HEAVY = {
+    "aiohttp", "alembic", "apscheduler", "okta", "rich", "sqlalchemy", "structlog",
+    "oktawatch.config",  # all that needs pydantic of ours; typer itself takes it to read options
+    "oktawatch.engine", "oktawatch.store", "oktawatch.simulator",
+}  # fmt: skip
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Give every command's words, the groups' and the program's own included."""
+
+    def below(command: object, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, (*words, name))
+
+    return below(get_command(app), ())
+
+
+ALL = list(commands())
+GROUPS = [(), ("alerts",), ("rules",), ("db",)]
+NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
+
+
+def test_the_commands_are_those_of_the_contract() -> None:
+    """What is documented exists, and nothing else does."""
+    assert {" ".join(words) for words in ALL if words not in GROUPS} == {
+        "run", "backfill", "status", "alerts list", "alerts show", "rules list", "rules show", "rules test",
+        "db upgrade", "db current", "simulate", "demo",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ALL, ids=NAMES)
+def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Each says what it does; each command has an example and takes --config and --debug."""
+    assert main([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: {' '.join(('oktawatch', *words))}")
+    if words not in GROUPS:
+        assert f"Example:  oktawatch {' '.join(words)}" in text
+        assert "--config FILE" in text
+        assert "--debug" in text
+
+
+@pytest.mark.parametrize("words", ALL, ids=NAMES)
+def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
+    """Help doesn't wait for what only a command's work needs."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "oktawatch", *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "oktawatch.cli.main" in imported
+    assert imported & HEAVY == set()
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=" ".join)
+def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a command is missing the commands that there are are shown, and it is wrong usage."""
+    assert main(list(words)) == 2
+
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["frobnicate"], "no such command 'frobnicate' (oktawatch): see 'oktawatch --help'"),
+        (["backfill"], "missing option '--since' (oktawatch backfill): see 'oktawatch backfill --help'"),
+        (["alerts", "show", "x"], "(oktawatch alerts show): see 'oktawatch alerts show --help'"),
+        (
+            ["status", "--colour"],
+            "no such option: --colour (oktawatch status): see 'oktawatch status --help'",
+        ),
+        (["alerts", "list", "--severity", "bad"], "wrong value (--severity): expected one of INFO, LOW,"),
+        (["alerts", "list", "--since", "bad"], "wrong value (--since): expected a time such as"),
+        (["alerts", "list", "--limit", "0"], "(oktawatch alerts list): see"),
+        (["run", "--json"], "--json makes no sense by itself (run): give it with --once"),
+        (["backfill", "--since", "1d", "--notify", "--dry-run"], "exclude each other"),
+        (["simulate", "--keep-times"], "--keep-times makes no sense by itself (simulate)"),
+        (["simulate", "--events", "x", "--scenario", "quiet"], "exclude each other (simulate)"),
+        (["simulate", "--scenario", "war"], "wrong value (--scenario): no scenario is named war"),
+        (["simulate", "--events", "/nowhere"], "cannot read the events (/nowhere)"),
+        (["rules", "test", "/nowhere"], "/nowhere: can't read it"),
+        (["backfill", "--since", "1d", "--org", "\x1b[31m\u202e"], "no configuration"),
+    ],
+)
+def test_wrong_usage(
+    words: list[str],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wrong usage is one line on standard error that says where to look, and exit 2."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    for name in ("OKTAWATCH_CONFIG", "OKTA_CLIENT_ORGURL"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert main(words) == 2
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    [line] = output.err.splitlines()
+    assert line.startswith("error: ")
+    assert what in line
+    assert line.isprintable()
