@@ -1,22 +1,20 @@
-"""`make bench`: every contender on the same pages, in turn, as often as `--rounds` says; the ratios are what counts.
+"""`make bench`: every contender on the same pages, in turn, round after round; the ratios are what counts.
 
-In each round all contenders run one after the other, so that a machine that is slower for a minute is slower for all of
-them, and ratios are taken within a round. What is printed is the median of the rounds. A contender that did not store
-each event, or found another number of matches than there are, fails the run: it would be fast for the wrong reason.
+In each round all contenders run one after the other, so that a machine that is slower for a minute is slower
+for all of them. Each one's best round counts: whatever else the machine does can only make a program slower.
+A contender that did not store each event, or found another number of matches than there are, fails the run:
+it would be fast for the wrong reason.
 """
 
 import argparse
 import contextlib
 import dataclasses
-import datetime as dt
 import json
 import pathlib
 import sqlite3
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
 from benchmarks import machine
 
@@ -31,8 +29,8 @@ class Entry:
 
     def command(self, ready: machine.Ready, database: pathlib.Path) -> list[str]:
         """Return the arguments that run it on all of a server's pages."""
-        window = ["--url", ready.url, "--since", ready.since, "--until", ready.until]
-        return [f"benchmarks.contenders.{self.module}", *window, "--database", str(database), *self.options]
+        said = json.dumps(dataclasses.asdict(ready))
+        return [f"benchmarks.contenders.{self.module}", said, str(database), *self.options]
 
 
 _ISAL = ("--inflate", "isal")
@@ -41,6 +39,7 @@ _PLAIN = (
     Entry("floor", "floor"),
     Entry("limit", "limit"),
     Entry("limit, ahead", "limit", ("--ahead",)),
+    Entry("oktawatch", "backfill"),
 )
 _GZIPPED = (
     Entry("wire, zlib", "wire"),
@@ -50,6 +49,7 @@ _GZIPPED = (
     Entry("limit, zlib", "limit"),
     Entry("limit", "limit", _ISAL),
     Entry("limit, ahead", "limit", (*_ISAL, "--ahead")),
+    Entry("oktawatch", "backfill"),
 )
 FLOOR, LIMIT = "floor", "limit"
 """The rows that the others are compared with; on gzipped pages these inflate with isal, as oktawatch does."""
@@ -57,7 +57,7 @@ FLOOR, LIMIT = "floor", "limit"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one contender: events a second, and the share of its core that the server was busy meanwhile."""
+    """One run of a contender: events a second, and the share of its core that the server was busy."""
 
     rate: float
     server_busy: float | None
@@ -65,13 +65,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: medians over the rounds."""
+    """One line of the table: the best round; the worst one says how quiet the machine was."""
 
     pages: str
     name: str
     rate: float
-    slowest: float
-    fastest: float
+    worst: float
     times_floor: float
     of_limit: float
     server_busy: float | None
@@ -96,42 +95,28 @@ def measure(entry: Entry, server: machine.RunningServer) -> Run:
 
 def table(pages: str, rounds: list[dict[str, Run]]) -> Iterator[Row]:
     """Turn the rounds on one kind of pages into rows."""
-    for name in rounds[0]:
-        rates = [runs[name].rate for runs in rounds]
-        busy = [runs[name].server_busy for runs in rounds]
+    best = {name: max((runs[name] for runs in rounds), key=lambda run: run.rate) for name in rounds[0]}
+    for name, run in best.items():
         yield Row(
             pages=pages,
             name=name,
-            rate=statistics.median(rates),
-            slowest=min(rates),
-            fastest=max(rates),
-            times_floor=statistics.median(runs[name].rate / runs[FLOOR].rate for runs in rounds),
-            of_limit=statistics.median(runs[name].rate / runs[LIMIT].rate for runs in rounds),
-            server_busy=statistics.median(share for share in busy if share is not None)
-            if None not in busy
-            else None,
+            rate=run.rate,
+            worst=min(runs[name].rate for runs in rounds),
+            times_floor=run.rate / best[FLOOR].rate,
+            of_limit=run.rate / best[LIMIT].rate,
+            server_busy=run.server_busy,
         )
 
 
 def show(rows: list[Row]) -> None:
     """Print the table."""
-    print(
-        f"{'pages':9}{'contender':14}{'events/s':>10}{'slowest':>10}{'fastest':>10}{'x floor':>9}{'of limit':>10}  server"
-    )
+    print(f"{'pages':9}{'contender':14}{'events/s':>10}{'worst':>10}{'x floor':>9}{'of limit':>10}  server")
     for row in rows:
         busy = "" if row.server_busy is None else f"{row.server_busy:8.0%}"
         print(
-            f"{row.pages:9}{row.name:14}{row.rate:10,.0f}{row.slowest:10,.0f}{row.fastest:10,.0f}"
+            f"{row.pages:9}{row.name:14}{row.rate:10,.0f}{row.worst:10,.0f}"
             f"{row.times_floor:9.2f}{row.of_limit:10.0%}{busy}"
         )
-
-
-def save(name: str, document: dict[str, Any]) -> pathlib.Path:
-    """Write a result, with the moment in its name; return where."""
-    machine.RESULTS.mkdir(parents=True, exist_ok=True)
-    path = machine.RESULTS / f"{name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(document, indent=2) + "\n")
-    return path
 
 
 def main() -> int:
@@ -161,7 +146,7 @@ def main() -> int:
         "machine": machine.facts(pinned=pinned),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    print(f"written to {save('bench', document).relative_to(machine.ROOT)}")
+    print(f"written to {machine.save('bench', document).relative_to(machine.ROOT)}")
     return 0
 
 

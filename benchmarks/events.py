@@ -1,8 +1,8 @@
 """Sign-in events in the shape of Okta's LogEvent, the same ones for the same seed, number and start.
 
-The benchmark has a generator of its own: were it the simulator's, every scenario added there would move the numbers
-measured here. It makes `user.session.start` alone, which is all that Okta sends for the filter of the default rule.
-One event in fifty comes through an anonymizing proxy, and those are the doing of forty people.
+The benchmark has a generator of its own: were it the simulator's, every scenario added there would move the
+numbers measured here. It makes `user.session.start` alone, which is all that Okta sends for the filter of the
+default rule. One event in fifty comes through an anonymizing proxy, and those are the doing of forty people.
 """
 
 import dataclasses
@@ -86,7 +86,7 @@ class _Person:
 
 
 def sign_ins(count: int, *, start: dt.datetime, seed: int = 0) -> Iterator[Json]:
-    """Yield `count` sign-ins in order of `published`, each at a millisecond of its own within SPAN from `start` on."""
+    """Yield `count` sign-ins in order, each at a millisecond of its own within SPAN from `start` on."""
     rng = random.Random(seed)
     people = [_person(rng, anonymous=number < ANONYMOUS_PEOPLE) for number in range(PEOPLE)]
     anonymous, ordinary = people[:ANONYMOUS_PEOPLE], people[ANONYMOUS_PEOPLE:]

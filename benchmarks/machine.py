@@ -1,10 +1,12 @@
 """The two cores: the server on one, the client under test on the other; and how each of them is started.
 
-The parent pins itself to the client's core before it starts a client, which inherits that, and then only waits.
+The parent pins itself to the client's core before it starts a client, which inherits that, and
+then only waits.
 """
 
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import os
 import pathlib
@@ -38,8 +40,6 @@ class Ready:
     matches: int
     page_bytes: int
     """The mean size of a page on the wire."""
-    first_page_until: str
-    """The end of the window, from `since` on, that holds exactly the first page."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def environment() -> dict[str, str]:
 
 
 def measured(arguments: list[str]) -> dict[str, Any]:
-    """Run a contender (`python -m …`) and return the JSON document on its last line; ClientError with what it wrote."""
+    """Run a contender (`python -m …`); return the JSON on its last line. ClientError when it failed."""
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
@@ -116,9 +116,18 @@ def facts(*, pinned: bool) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "pinned": pinned,
+        "load": os.getloadavg()[0],
         "folder": tempfile.gettempdir(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "packages": {name: metadata.version(name) for name in packages},
     }
+
+
+def save(name: str, document: dict[str, Any]) -> pathlib.Path:
+    """Write a result, with the moment in its name; return where."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    return path

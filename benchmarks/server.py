@@ -1,11 +1,13 @@
 """An org that has every page of its answer ready: Okta's bounded request, served from memory.
 
-The pages are serialized (and gzipped, when asked for) once, before the first request, so that the server spends its
-core on copying bytes to the socket and is never what a client waits for. What it serves is what Okta serves for
-`since`, `until` and the default rule's filter: pages in order of `published`, a `next` link on all but the last, `Date`
-and rate-limit headers, Okta's error bodies. A window that begins or ends inside a page is cut there, on request.
+The pages are serialized (and gzipped, when asked for) once, before the first request, so that the server
+spends its core on copying bytes to the socket and is never what a client waits for. What it serves is what
+Okta serves for `since`, `until` and the default rule's filter: pages in order of `published`, a `next` link
+on all but the last, `Date` and rate-limit headers, Okta's error bodies. A window that begins or ends inside a
+page is cut there, on request.
 
-`python -m benchmarks.server` prints one line of JSON, `machine.Ready`, and serves until its standard input ends.
+`python -m benchmarks.server` prints one line of JSON, `machine.Ready`, and serves until its standard input
+ends.
 """
 
 import argparse
@@ -245,7 +247,6 @@ def main() -> None:
         events=given.events,
         matches=matches[0],
         page_bytes=sum(len(page.body) for page in archive.pages) // len(archive.pages),
-        first_page_until=_text(archive.pages[0].last + dt.timedelta(milliseconds=1)),
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps(dataclasses.asdict(ready)), flush=True)

@@ -1,7 +1,8 @@
 """The floor: what a good engineer writes in an afternoon.
 
-orjson parses a page into dicts, the rule's predicate is asked of each, and one transaction a page inserts every event
-under the key that comes to mind, (org, uuid), and moves the cursor. No alert is made and nobody is told.
+orjson parses a page into dicts, the rule's predicate is asked of each, and one transaction a page inserts
+every event under the key that comes to mind, (org, uuid), and moves the cursor. No alert is made and nobody
+is told.
 """
 
 import sqlite3

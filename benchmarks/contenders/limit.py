@@ -1,8 +1,8 @@
 """The limit: the fastest program known that does the floor's work.
 
-msgspec decodes a page into structs of just the fields that the rule and the key need, and the bytes of an event are
-cut out of the page only for the matches; the key is in time order, (org, published, uuid), and is the table itself, so
-that inserts land at its end.
+msgspec decodes a page into structs of just the fields that the rule and the key need, and the bytes of an
+event are cut out of the page only for the matches; the key is in time order, (org, published, uuid), and is
+the table itself, so that inserts land at its end.
 """
 
 import sqlite3

@@ -1,8 +1,8 @@
 """What the contenders share: their command line, following the `next` links, and the line that they print.
 
-aiohttp is left as it comes, but for two things that a contender may want and that are worth a number of their own:
-`--inflate` names the library that inflates gzipped pages, and with `--ahead` the next page is asked for before this one
-is processed, so that it arrives in the socket's buffer meanwhile.
+aiohttp is left as it comes, but for two things that a contender may want and that are worth a number of their
+own: `--inflate` names the library that inflates gzipped pages, and with `--ahead` the next page is asked for
+before this one is processed, so that it arrives in the socket's buffer meanwhile.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import aiohttp
 import yarl
 from isal import isal_zlib
 
+from benchmarks import machine
 from benchmarks.server import FILTER, PAGE_SIZE, PATH
 
 ORG = "bench"
@@ -39,37 +40,47 @@ class Contender(Protocol):
         """Process one page and the cursor after it, and count what was in it."""
 
 
-def main(make: Callable[[str], Contender]) -> None:
-    """Run a contender over the window that the command line names; print what was measured."""
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line that every contender has."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--since", required=True)
-    parser.add_argument("--until", required=True)
-    parser.add_argument("--database", required=True, help="a SQLite file that does not exist yet")
+    parser.add_argument("ready", help="what the server said when it was ready, as JSON")
+    parser.add_argument("database", help="a SQLite file that does not exist yet")
+    return parser
+
+
+def report(measured: Measured) -> None:
+    """Print what was measured, as the line of JSON that is expected of a contender."""
+    print(json.dumps(dataclasses.asdict(measured)))
+
+
+def main(make: Callable[[str], Contender]) -> None:
+    """Run a contender over the whole window; print what was measured."""
+    parser = arguments()
     parser.add_argument("--inflate", choices=("zlib", "isal"), default="zlib")
     parser.add_argument("--ahead", action="store_true")
     given = parser.parse_args()
     if given.inflate == "isal":
         aiohttp.set_zlib_backend(isal_zlib)
-    print(json.dumps(dataclasses.asdict(asyncio.run(_run(make(given.database), given)))))
+    ready = machine.Ready(**json.loads(given.ready))
+    report(asyncio.run(_run(make(given.database), ready, ahead=given.ahead)))
 
 
-async def _run(contender: Contender, given: argparse.Namespace) -> Measured:
+async def _run(contender: Contender, ready: machine.Ready, *, ahead: bool) -> Measured:
     """Hand the contender every page, one after the other."""
     measured = Measured()
     query = {
-        "since": given.since,
-        "until": given.until,
+        "since": ready.since,
+        "until": ready.until,
         "filter": FILTER,
         "limit": f"{PAGE_SIZE}",
         "sortOrder": "ASCENDING",
     }
-    first = f"{given.url}{PATH}?{urllib.parse.urlencode(query)}"
+    first = f"{ready.url}{PATH}?{urllib.parse.urlencode(query)}"
     async with aiohttp.ClientSession(headers={"Authorization": "SSWS bench"}) as session:
         began = time.perf_counter()
         body, following = await _page(session, first)
         while following:
-            fetching = asyncio.create_task(_page(session, following)) if given.ahead else None
+            fetching = asyncio.create_task(_page(session, following)) if ahead else None
             await asyncio.sleep(0)  # the request goes out before this page takes the loop for itself
             contender.page(body, following, measured)
             body, following = await (fetching or _page(session, following))

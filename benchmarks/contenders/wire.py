@@ -1,4 +1,4 @@
-"""No program at all: the pages are read and thrown away. What is left is aiohttp, the socket and the server."""
+"""No program at all: the pages are read and thrown away, which leaves aiohttp, the socket and the server."""
 
 from benchmarks.contenders import reading
 from benchmarks.server import PAGE_SIZE
