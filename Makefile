@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo test check format system bench cassettes lock clean
+.PHONY: help demo docs test check format system bench cassettes lock clean
 help:            ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
 
@@ -42,6 +42,9 @@ cassettes: $(READY) ## record tests/cassettes anew: a simulated org, or a real o
 format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(READY)   ## write docs/cli.md from what every command says of itself
+	@$(BIN)/python -m docs.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 bench: $(READY)  ## events a second, as ratios to programs that do nothing else (benchmarks/README.md)
 	@$(BIN)/python -m benchmarks

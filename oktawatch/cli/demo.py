@@ -53,9 +53,10 @@ token_file = "{token_file}"
 
 
 def demo(_config: UnusedConfigFile = None, _debug: Debug = False) -> int:
-    """See oktawatch work, with nothing to set up: a simulated org, the daemon, the first alerts.
+    """See oktawatch work, with nothing to set up.
 
-    Its files are in a fresh ./oktawatch-demo each time, its configuration is its own.
+    The daemon reads a simulated org until the first alerts are there, which are then shown. Its files
+    are in a fresh ./oktawatch-demo each time, its configuration is its own.
     """
     from oktawatch.simulator import SimulatedOrg, build, running
 

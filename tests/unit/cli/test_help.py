@@ -3,12 +3,13 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from typer.main import get_command
 
 from oktawatch.cli.main import app, main
+from tests.unit.cli.conftest import Done
 
 HEAVY = {
     "aiohttp", "alembic", "apscheduler", "okta", "rich", "sqlalchemy", "structlog",
@@ -97,26 +98,15 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
         (["simulate", "--scenario", "war"], "wrong value (--scenario): no scenario is named war"),
         (["simulate", "--events", "/nowhere"], "cannot read the events (/nowhere)"),
         (["rules", "test", "/nowhere"], "/nowhere: can't read it"),
-        (["backfill", "--since", "1d", "--org", "\x1b[31m\u202e"], "no configuration"),
+        (["backfill", "--since", "1d", "--org", "\x1b[31m\u202e"], "no such org (--org "),
     ],
 )
-def test_wrong_usage(
-    words: list[str],
-    what: str,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> None:
     """Wrong usage is one line on standard error that says where to look, and exit 2."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
-    for name in ("OKTAWATCH_CONFIG", "OKTA_CLIENT_ORGURL"):
-        monkeypatch.delenv(name, raising=False)
+    done = call(*words)
 
-    assert main(words) == 2
-
-    output = capsys.readouterr()
-    assert output.out == ""
-    [line] = output.err.splitlines()
+    assert (done.code, done.out) == (2, "")
+    [line] = done.err.splitlines()
     assert line.startswith("error: ")
     assert what in line
     assert line.isprintable()

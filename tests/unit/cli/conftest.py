@@ -1,0 +1,57 @@
+"""A folder with a configuration and a database in it, and the command line called in this process."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import structlog
+
+from oktawatch.cli.main import main
+from oktawatch.config import sources
+
+CONFIGURATION = """\
+[rules."Okta.Anonymizing.VPN.Login"]
+dedup_period = "90m"
+
+[[orgs]]
+name = "acme"
+url = "http://127.0.0.1:9"
+token = "00secret-token"
+"""
+
+
+class Done(NamedTuple):
+    """What a command line ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in a folder with oktawatch.toml, without this machine's own; what was set up for logging ends."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "SYSTEM_FILE", tmp_path / "etc" / "oktawatch.toml")
+    monkeypatch.delenv("OKTAWATCH_CONFIG", raising=False)
+    (tmp_path / "oktawatch.toml").write_text(CONFIGURATION, "utf-8")
+    yield tmp_path
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Call a command line in that folder."""
+
+    def called(*words: str) -> Done:
+        code = main(words)
+        return Done(code, *capsys.readouterr())
+
+    return called

@@ -1,0 +1,135 @@
+"""Looking at alerts, in which everything was typed by strangers."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.timestamps import to_text
+from tests.support.databases import NOW, open_database
+from tests.support.streams import event, page
+from tests.unit.cli.conftest import Done
+
+Call = Callable[..., Done]
+
+HOSTILE = "[bold]Eve[/bold] \x1b[2J\u202e\x9b31m\x7f\r\n :skull:"
+APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}}
+
+
+@pytest.fixture
+def alerts(folder: Path) -> None:
+    """Fill the database: Nora an hour ago, Eve now, in another org somebody from Apple's relay a day ago."""
+    rules = build_rules({}, read_file=lambda name: name)
+    events = {
+        "acme": [
+            event(1, at=timedelta(hours=-1)),
+            event(2, at=timedelta(minutes=-50)),
+            event(3, actor={"id": "00u2", "alternateId": "eve@example.com", "displayName": HOSTILE}),
+        ],
+        "other": [
+            event(
+                4,
+                at=timedelta(days=-1),
+                actor={"id": "00u3", "alternateId": "abel@example.com"},
+                client={"ipAddress": "198.51.100.9"},
+                securityContext=APPLE,
+            )
+        ],
+    }
+    with open_database(folder, *events) as database:
+        for org, sent in events.items():
+            watch = Watch(org=org, rules=rules)
+            commit_page(database, watch, page(sent), telling=False, advance=lambda *_: None, now=NOW)
+
+
+@pytest.mark.usefixtures("alerts")
+def test_list(call: Call) -> None:
+    """The alert with the latest match comes first, with what a person needs to see."""
+    done = call("alerts", "list")
+
+    heading, first, second, third = done.out.splitlines()
+    assert done.code == 0
+    assert heading.split() == [
+        "ID",
+        "LAST",
+        "EVENT",
+        "SEVERITY",
+        "STATUS",
+        "ORG",
+        "EVENTS",
+        "COUNTRY",
+        "TITLE",
+    ]
+    assert "eve@example.com" in first
+    assert second.split()[:6] == ["1", to_text(NOW - timedelta(minutes=50)), "MEDIUM", "open", "acme", "2"]
+    assert "INFO" in third
+
+
+@pytest.mark.usefixtures("alerts")
+@pytest.mark.parametrize("words", [("list",), ("show", "2"), ("list", "--json"), ("show", "2", "--json")])
+def test_nothing_that_a_stranger_typed_acts_on_the_terminal(call: Call, words: tuple[str, ...]) -> None:
+    """Escape sequences, marks of direction and line breaks are shown as escapes, and markup as it is."""
+    done = call("alerts", *words)
+
+    assert done.code == 0
+    assert all(letter.isprintable() for line in done.out.split("\n") for letter in line)
+    assert "[bold]Eve[/bold]" in done.out
+    assert ":skull:" in done.out
+
+
+@pytest.mark.usefixtures("alerts")
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ((), [2, 1, 3]),
+        (("--org", "other"), [3]),
+        (("--severity", "low"), [2, 1]),
+        (("--since", to_text(NOW - timedelta(minutes=50))), [2, 1]),
+        (("--since", to_text(NOW - timedelta(minutes=49))), [2]),
+        (("--rule", "Okta.Anonymizing.VPN.Login"), [2, 1, 3]),
+        (("--rule", "Another.Rule"), []),
+        (("--actor", "nora@example.com"), [1]),
+        (("--actor", "00u3"), [3]),
+        (("--ip", "198.51.100.9"), [3]),
+        (("--status", "closed"), []),
+        (("--status", "open", "--org", "acme", "--limit", "1"), [2]),
+    ],
+)
+def test_filters(call: Call, words: tuple[str, ...], ids: list[int]) -> None:
+    """Each filter leaves what it says, and they go together."""
+    assert [alert["id"] for alert in call("alerts", "list", *words, "--json").json] == ids
+
+
+@pytest.mark.usefixtures("alerts")
+def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
+    """Who sees fewer alerts than there are is told so, beside the result."""
+    assert call("alerts", "list", "--limit", "2").err == "2 of 3 alerts are shown: --limit shows more\n"
+    assert call("alerts", "list", "--limit", "3").err == ""
+    assert call("alerts", "list", "--org", "nobody").err == "no alerts\n"
+
+
+@pytest.mark.usefixtures("alerts")
+def test_show(call: Call) -> None:
+    """One alert is shown whole: its columns, its events, its context."""
+    done = call("alerts", "show", "1")
+    shown = call("alerts", "show", "1", "--json").json
+
+    assert "Nora Vale <nora@example.com> attempted to sign in" in done.out
+    assert [found["published"] for found in shown["events"]] == [
+        to_text(NOW - timedelta(hours=1)),
+        to_text(NOW - timedelta(minutes=50)),
+    ]
+    assert all(found["event_uuid"] in done.out for found in shown["events"])
+    assert '"event_type": "user.session.start"' in done.out
+    assert shown["context"]["displayName"] == "Nora Vale"
+
+
+@pytest.mark.usefixtures("alerts")
+def test_no_such_alert(call: Call) -> None:
+    """An id that no alert has is one line, and exit 1."""
+    done = call("alerts", "show", "99")
+
+    assert done == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")

@@ -1,0 +1,12 @@
+"""The command line's reference says what the commands say."""
+
+from pathlib import Path
+
+from docs.reference import reference
+
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
+
+
+def test_the_reference_is_current() -> None:
+    """docs/cli.md is what `make docs` would write."""
+    assert REFERENCE.read_text("utf-8") == reference(), "run 'make docs'"

@@ -1,0 +1,61 @@
+"""When an org is behind, and when it is failing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.engine.health import Health, judge
+from oktawatch.store.status import OrgStatus
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+INTERVAL = timedelta(seconds=30)
+LONGEST = 3 * INTERVAL + timedelta(seconds=60)
+
+
+def health(**known: Any) -> Health:
+    """Judge an org of which this is known."""
+    nothing: dict[str, Any] = dict.fromkeys(OrgStatus.__struct_fields__)
+    return judge(OrgStatus(**nothing | {"org": "acme"} | known), interval=INTERVAL, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("lag", "behind"),
+    [
+        (timedelta(), False),
+        (LONGEST, False),
+        (LONGEST + timedelta(milliseconds=1), True),
+        (timedelta(days=9), True),
+    ],
+)
+def test_behind(lag: timedelta, behind: bool) -> None:
+    """Behind is a lag above three intervals and a minute, and nothing less."""
+    found = health(last_poll_at=NOW, last_caught_up_at=NOW - lag)
+
+    assert (found.lag, found.behind, found.good) == (lag, behind, not behind)
+    assert bool(found.problems) is behind
+
+
+def test_never_polled() -> None:
+    """An org that is configured and was never polled is behind, and it says why."""
+    for found in (health(), judge(None, interval=INTERVAL, now=NOW)):
+        assert (found.lag, found.behind, found.failing) == (None, True, False)
+        assert found.problems == ("it was never polled",)
+
+
+def test_never_caught_up() -> None:
+    """An org whose first polls have not reached the end yet is behind."""
+    assert health(last_poll_at=NOW).problems == ("no poll has caught up yet",)
+
+
+def test_failing() -> None:
+    """An org whose last poll failed is failing at once, before it is behind."""
+    found = health(last_poll_at=NOW, last_caught_up_at=NOW - INTERVAL, last_error="Okta refuses the token")
+
+    assert (found.behind, found.failing, found.good) == (False, True, False)
+    assert found.problems == ("the last poll failed: Okta refuses the token",)
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """A poll in the future of the clock has no lag, rather than one below nothing."""
+    assert health(last_poll_at=NOW, last_caught_up_at=NOW + INTERVAL).lag == timedelta()
