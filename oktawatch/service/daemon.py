@@ -61,6 +61,7 @@ async def run_daemon(settings: Settings) -> int:
     database = open_database(settings)
     try:
         with sole_user(database), _stop_signals() as stopping:
+            _log.info("daemon_starting", version=__version__, orgs=len(settings.orgs))
             for place in settings.without_effect():
                 _log.warning("setting_without_effect", setting=place)
             if await _prepared(settings, database, stopping):
@@ -118,8 +119,6 @@ async def _serve(
         systemd.ready()
         _log.info(
             "daemon_started",
-            version=__version__,
-            orgs=len(settings.orgs),
             rules=[rule.id for rule in rules.rules],
             interval=settings.poll.interval,
         )

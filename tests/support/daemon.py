@@ -1,0 +1,122 @@
+"""The daemon as a process of its own, started as systemd starts it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+PATIENCE = 30.0
+"""Seconds after which what a test waits for won't come any more."""
+STOPS_WITHIN = 5.0
+"""Seconds: the daemon's own promise."""
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for another process to bring something about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.02)
+
+
+class Daemon:
+    """``python -m oktawatch run`` with a configuration, an invented systemd around it, its log in JSON."""
+
+    def __init__(self, folder: Path, text: str, *, watchdog: float | None = None) -> None:
+        """Write the configuration; ``watchdog`` is systemd's time-out in seconds."""
+        self.database = folder / "oktawatch.db"
+        self._config = folder / "oktawatch.toml"
+        self._config.write_text(text, "utf-8")
+        self._log = folder / "daemon.log"
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._manager.settimeout(PATIENCE)
+        address = folder / "notify"
+        address.unlink(missing_ok=True)
+        self._manager.bind(str(address))
+        self._environ = _clean_environ() | {"NOTIFY_SOCKET": str(address)}
+        if watchdog is not None:
+            self._environ["WATCHDOG_USEC"] = str(int(watchdog * 1_000_000))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self.command, env=self._environ, stderr=log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See to it that nothing is left behind."""
+        self.process.kill()
+        self.process.wait()
+        self._manager.close()
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-m", "oktawatch", "run", "--config", str(self._config)]
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process."""
+        assert self._process is not None
+        return self._process
+
+    def run_another(self) -> "subprocess.CompletedProcess[str]":
+        """Start a second one on the same configuration, and let it end."""
+        environ = {key: value for key, value in self._environ.items() if key != "NOTIFY_SOCKET"}
+        return subprocess.run(
+            self.command, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+
+    def heard(self, message: str) -> None:
+        """Wait until systemd hears a message, whatever it hears before."""
+        while self.message() != message:
+            pass
+
+    def message(self) -> str:
+        """Give the next message that systemd hears."""
+        return self._manager.recv(4096).decode()
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Send a signal; give the exit code and the seconds it took."""
+        begun = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        return code, time.monotonic() - begun
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """What it has logged up to now."""
+        return [json.loads(line) for line in self._lines if line.startswith("{")]
+
+    @property
+    def errors(self) -> list[str]:
+        """What it has said for people up to now."""
+        return [line for line in self._lines if not line.startswith("{")]
+
+    @property
+    def _lines(self) -> list[str]:
+        return self._log.read_text("utf-8").rpartition("\n")[0].splitlines()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Give the log's lines of one name."""
+        return [line for line in self.log if line["event"] == name]
+
+    def logged(self, name: str) -> dict[str, Any]:
+        """Wait for a line of the log."""
+        until(lambda: bool(self.events(name)), f"{name} in the log")
+        return self.events(name)[0]
+
+
+def _clean_environ() -> dict[str, str]:
+    ours = ("OKTA", "NOTIFY", "WATCHDOG", "CREDENTIALS")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}

@@ -1,0 +1,89 @@
+"""One notifier's rounds end, whatever goes wrong in them."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from oktawatch.service import delivery
+from oktawatch.service.delivery import Delivery
+from oktawatch.service.streak import Streak
+from oktawatch.store.errors import StoppedError, StoreError
+
+
+class Rounds:
+    """A notifier whose rounds end as they are told to; None is one that never ends."""
+
+    name = "soc"
+
+    def __init__(self, *ends: int | Exception | None) -> None:
+        self.ends = list(ends)
+
+    async def round(self) -> int:
+        """End."""
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        if end is None:
+            await asyncio.Event().wait()
+        return end or 0
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """Collect what is logged."""
+    with capture_logs() as lines:
+        yield lines
+
+
+async def _rounds(notifier: Rounds) -> list[timedelta | None]:
+    one = Delivery(notifier, database_trouble=Streak("database"))
+    return [await one.round() for _ in range(len(notifier.ends))]
+
+
+async def test_good_rounds(logs: list[EventDict]) -> None:
+    """A round that delivers, or has nothing to, is followed by the usual one."""
+    assert await _rounds(Rounds(0, 3)) == [None, None]
+
+    assert logs == []
+
+
+async def test_a_bug_in_a_channel_is_told_once(logs: list[EventDict]) -> None:
+    """What a channel raises beside its own error is contained, and tried again ever more slowly."""
+    waits = await _rounds(Rounds(KeyError("a bug"), KeyError("a bug"), 1))
+
+    assert [(line["event"], line["notifier"]) for line in logs] == [
+        ("delivery_round_failed", "soc"),
+        ("delivery_round_recovered", "soc"),
+    ]
+    assert waits[0] is not None
+    assert waits[2] is None
+
+
+async def test_the_databases_trouble(logs: list[EventDict]) -> None:
+    """It is over when something was written, not when an empty outbox was read."""
+    await _rounds(Rounds(StoreError("disk full"), StoreError("disk full"), 0, 1))
+
+    assert [line["event"] for line in logs] == ["database_failed", "database_recovered"]
+
+
+async def test_a_channel_that_hangs_is_cut_off(
+    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver that never answers holds its notifier up for a bounded time."""
+    monkeypatch.setattr(delivery, "DEADLINE", timedelta())
+
+    (wait,) = await _rounds(Rounds(None))
+
+    assert wait is not None
+    assert [(line["event"], line["reason"]) for line in logs] == [("delivery_round_failed", "timed_out")]
+
+
+async def test_stopping_is_no_failure(logs: list[EventDict]) -> None:
+    """A transaction that gave up its wait because the daemon stops is not told."""
+    assert await _rounds(Rounds(StoppedError("stopping"))) == [None]
+
+    assert logs == []

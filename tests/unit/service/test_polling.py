@@ -1,0 +1,284 @@
+"""One org's rounds end, are told, recorded and tried again, whatever goes wrong in them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import PageResult
+from oktawatch.service import polling
+from oktawatch.service.polling import DEADLINE, OrgPolling
+from oktawatch.service.streak import Streak
+from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from oktawatch.store.status import OrgStatus, org_statuses
+from oktawatch.systemlog.errors import (
+    PermissionMissingError,
+    RequestRefusedError,
+    SystemLogError,
+    TokenRefusedError,
+    UnavailableError,
+    WrongHostError,
+)
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+INTERVAL = timedelta(seconds=30)
+MINUTE = timedelta(minutes=1)
+
+
+class Rounds:
+    """A poller whose rounds end as they are told to."""
+
+    def __init__(self, *ends: PageResult | Exception) -> None:
+        self.ends = list(ends)
+        self.deadlines: list[datetime | None] = []
+
+    async def round(self, *, deadline: datetime | None = None) -> PageResult:
+        """End."""
+        self.deadlines.append(deadline)
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+class Hanging:
+    """A poller whose rounds end only when they are cancelled."""
+
+    cancelled = False
+
+    async def round(self, *, deadline: datetime | None = None) -> PageResult:
+        """Hang."""
+        assert deadline is not None
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        raise AssertionError
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+    """Open a database that knows the orgs."""
+    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    await executor.run(upgrade)
+    await executor.run(register_orgs, ["acme", "globex"], now=NOW)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """Collect what is logged."""
+    with capture_logs() as lines:
+        yield lines
+
+
+class Org:
+    """An org's polling with everything around it watched."""
+
+    def __init__(
+        self,
+        database: DatabaseExecutor,
+        poller: Rounds | Hanging,
+        *,
+        trouble: Streak | None = None,
+        name: str = "acme",
+    ) -> None:
+        self.time = NOW
+        self.enqueued = 0
+        self._database = database
+        self._name = name
+        self.polling = OrgPolling(
+            name,
+            poller,
+            database,
+            interval=INTERVAL,
+            database_trouble=trouble or Streak("database"),
+            enqueued=self._count,
+            now=lambda: self.time,
+        )
+
+    def _count(self) -> None:
+        self.enqueued += 1
+
+    async def rounds(self, count: int) -> list[timedelta | None]:
+        """Do some rounds; give what each says of the next."""
+        return [await self.polling.round() for _ in range(count)]
+
+    async def status(self) -> OrgStatus:
+        """Look where `status` looks."""
+        (found,) = [one for one in await self._database.run(org_statuses) if one.org == self._name]
+        return found
+
+
+def _events(logs: list[EventDict]) -> list[str]:
+    return [line["event"] for line in logs]
+
+
+async def test_a_good_round(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """A round that caught up is followed by one at the usual time, with a deadline of five minutes."""
+    poller = Rounds(PageResult())
+    org = Org(database, poller)
+
+    assert await org.rounds(1) == [None]
+
+    assert poller.deadlines == [NOW + timedelta(minutes=5)]
+    assert (org.enqueued, org.polling.failing, logs) == (0, False, [])
+
+
+async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor) -> None:
+    """A round that has something to tell says so."""
+    org = Org(database, Rounds(PageResult(notifications=2)))
+
+    await org.rounds(1)
+
+    assert org.enqueued == 1
+
+
+async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: DatabaseExecutor) -> None:
+    """What is still to be read doesn't wait for the interval."""
+    org = Org(database, Rounds(PageResult(), PageResult()))
+    moments = iter([NOW, NOW + DEADLINE])
+    org.polling._now = lambda: next(moments)
+
+    assert await org.rounds(1) == [timedelta()]
+
+
+async def test_a_streak_is_told_and_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """Failures in a row are one line, stay visible to `status`, and end with another line."""
+    down = [UnavailableError(f"the org can't be reached, try {n}") for n in range(3)]
+    org = Org(database, Rounds(*down, PageResult()))
+
+    waits = await org.rounds(3)
+    status = await org.status()
+    await org.rounds(1)
+
+    assert waits == sorted(wait for wait in waits if wait is not None)
+    assert (status.last_error, status.last_error_at) == ("the org can't be reached, try 2", NOW)
+    assert _events(logs) == ["poll_failed", "poll_recovered"]
+    assert (logs[0]["org"], logs[0]["reason"]) == ("acme", "unavailable")
+    assert org.polling.failing is False
+
+
+@pytest.mark.parametrize(
+    "kind", [TokenRefusedError, PermissionMissingError, WrongHostError, RequestRefusedError]
+)
+async def test_what_people_must_mend_is_tried_slowly(
+    database: DatabaseExecutor, kind: type[SystemLogError]
+) -> None:
+    """Refused credentials are not sent again every half a minute."""
+    org = Org(database, Rounds(kind("refused"), kind("refused")))
+
+    first, second = await org.rounds(2)
+
+    assert first is not None
+    assert second is not None
+    assert 1.5 * MINUTE <= first <= 2.5 * MINUTE
+    assert 3 * MINUTE <= second <= 5 * MINUTE
+
+
+async def test_the_databases_trouble_is_told_once_for_all(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
+    """A database that refuses is one line, however many orgs it stops, and one when it works again."""
+    trouble = Streak("database")
+    orgs = [
+        Org(database, Rounds(StoreError("disk full"), PageResult()), trouble=trouble, name=name)
+        for name in ("acme", "globex")
+    ]
+
+    for org in (*orgs, *orgs):
+        await org.rounds(1)
+
+    assert _events(logs) == ["database_failed", "database_recovered"]
+    assert (await orgs[0].status()).last_error is None
+
+
+async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """An org's failure is told even where the database can't keep it; the database's trouble is told as well."""
+    database.close()
+    broken = DatabaseExecutor("sqlite:////proc/nowhere.db", create=True)
+    org = Org(broken, Rounds(UnavailableError("no route")))
+
+    (wait,) = await org.rounds(1)
+    broken.close()
+
+    assert wait is not None
+    assert _events(logs) == ["poll_failed", "database_failed"]
+
+
+async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """A cursor that somebody else moved is no trouble with the database."""
+    org = Org(database, Rounds(CursorMovedError("the cursor of acme was moved by another writer")))
+
+    await org.rounds(1)
+
+    assert [(line["event"], line["reason"]) for line in logs] == [("poll_failed", "cursor_moved")]
+    assert (await org.status()).last_error == "the cursor of acme was moved by another writer"
+
+
+async def test_a_bug_is_contained(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """What nobody foresaw is told like any failure; its text, which may hold anything, is not kept."""
+    org = Org(database, Rounds(KeyError("somebody@example.com"), PageResult()))
+
+    first, second = await org.rounds(2)
+
+    assert first is not None
+    assert second is None
+    assert _events(logs) == ["poll_failed", "poll_recovered"]
+    assert (logs[0]["reason"], type(logs[0]["exc_info"])) == ("unexpected", KeyError)
+
+
+async def test_a_bug_is_recorded_by_its_kind(database: DatabaseExecutor) -> None:
+    """`status` names the kind of exception and where to look."""
+    org = Org(database, Rounds(KeyError("somebody@example.com")))
+
+    await org.rounds(1)
+
+    assert (await org.status()).last_error == "KeyError, see the log"
+
+
+async def test_a_round_without_an_end_is_cancelled(
+    database: DatabaseExecutor, logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that passes its hard deadline is ended and told like any failure."""
+    monkeypatch.setattr(polling, "HARD_DEADLINE", timedelta())
+    poller = Hanging()
+    org = Org(database, poller)
+
+    (wait,) = await org.rounds(1)
+
+    assert poller.cancelled
+    assert wait is not None
+    assert [(line["event"], line["reason"]) for line in logs] == [("poll_failed", "timed_out")]
+    assert "without an end (acme)" in str((await org.status()).last_error)
+
+
+async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+    """A transaction that gave up its wait because the daemon stops is not told."""
+    org = Org(database, Rounds(StoppedError("stopping")))
+
+    assert await org.rounds(1) == [None]
+
+    assert logs == []
+
+
+async def test_a_cancelled_round_ends(database: DatabaseExecutor) -> None:
+    """Stopping goes through to the request in flight."""
+    poller = Hanging()
+    task = asyncio.create_task(Org(database, poller).polling.round())
+    await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert poller.cancelled

@@ -1,0 +1,193 @@
+"""Jobs run one instance at a time, say when they are due again, and end in order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.model.timestamps import utc_now
+from oktawatch.service.schedule import Schedule
+
+HOUR = timedelta(hours=1)
+PATIENCE = timedelta(seconds=4)
+
+
+class Job:
+    """Work that can be waited for."""
+
+    def __init__(self, again: timedelta | None = None) -> None:
+        self.runs = 0
+        self.begun = asyncio.Event()
+        self._again = again
+
+    async def __call__(self) -> timedelta | None:
+        """Run."""
+        self.runs += 1
+        self.begun.set()
+        return self._again
+
+
+class Hanging(Job):
+    """Work that only ends when it is cancelled, and then not at once."""
+
+    ended = False
+
+    async def __call__(self) -> timedelta | None:
+        """Hang."""
+        self.runs += 1
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            self.ended = True
+        return None
+
+
+@pytest.fixture
+async def schedule() -> AsyncIterator[Schedule]:
+    """Give a schedule, and stop it unless the test did."""
+    made = Schedule()
+    yield made
+    if made._scheduler.running:
+        await made.stop(PATIENCE)
+
+
+def _due(schedule: Schedule, name: str) -> datetime:
+    due: datetime = schedule._scheduler.get_job(name).next_run_time
+    return due
+
+
+async def _begun(*jobs: Job) -> None:
+    async with asyncio.timeout(5):
+        for job in jobs:
+            await job.begun.wait()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+async def test_the_first_run_is_at_once(schedule: Schedule) -> None:
+    """A job does not wait for its interval to pass; then it does, a tenth of it at most beyond."""
+    job = Job()
+    schedule.every(HOUR, "job", job)
+
+    schedule.start()
+    await _begun(job)
+
+    assert job.runs == 1
+    assert timedelta(minutes=59) < _due(schedule, "job") - utc_now() < 1.1 * HOUR
+
+
+async def test_a_first_run_can_be_put_off(schedule: Schedule) -> None:
+    """Jobs can be spread when they start."""
+    now, later = Job(), Job()
+    schedule.every(HOUR, "later", later, after=timedelta(minutes=5))
+    schedule.every(HOUR, "now", now, exact=True)
+
+    schedule.start()
+    await _begun(now)
+
+    assert later.runs == 0
+    assert _due(schedule, "now") - utc_now() <= HOUR
+
+
+async def test_a_job_says_when_it_is_due_again(schedule: Schedule) -> None:
+    """What a run gives moves the next one."""
+    job = Job(again=timedelta(minutes=4))
+    schedule.every(HOUR, "job", job)
+
+    schedule.start()
+    await _begun(job)
+
+    assert timedelta(minutes=3) < _due(schedule, "job") - utc_now() <= timedelta(minutes=4)
+
+
+async def test_a_job_can_be_run_now(schedule: Schedule) -> None:
+    """What another one has brought about need not wait."""
+    job = Job()
+    schedule.every(HOUR, "job", job, after=HOUR)
+    schedule.start()
+
+    schedule.again("job")
+    await _begun(job)
+
+    assert job.runs == 1
+
+
+async def test_a_job_that_runs_is_not_begun_again(schedule: Schedule) -> None:
+    """One instance of a job is enough."""
+    job, other = Hanging(), Job()
+    schedule.every(HOUR, "job", job)
+    schedule.every(HOUR, "other", other, after=HOUR)
+    schedule.start()
+    await _begun(job)
+
+    schedule.again("job")
+    schedule.again("other")
+    await _begun(other)
+
+    assert job.runs == 1
+
+
+async def test_a_bug_in_a_job_is_logged(schedule: Schedule) -> None:
+    """A job that raises is told by its name, and runs again at its time."""
+
+    async def broken() -> None:
+        raise KeyError("a bug")
+
+    done = Job()
+    schedule.every(HOUR, "broken", broken)
+    schedule.every(HOUR, "done", done)
+    with capture_logs() as logs:
+        schedule.start()
+        await _begun(done)
+
+    assert [(line["event"], line["job"], type(line["exc_info"])) for line in logs] == [
+        ("job_failed", "broken", KeyError)
+    ]
+    assert _due(schedule, "broken") > utc_now()
+
+
+async def test_stopping_waits_until_jobs_have_ended(
+    schedule: Schedule, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cancelled job comes to its own end, and APScheduler takes it for no failure."""
+    job = Hanging()
+    schedule.every(HOUR, "job", job)
+    schedule.start()
+    await _begun(job)
+
+    with caplog.at_level(logging.WARNING):
+        await schedule.stop(PATIENCE)
+
+    assert job.ended
+    assert not schedule._scheduler.running
+    assert caplog.records == []
+
+
+async def test_stopping_does_not_wait_for_ever(schedule: Schedule) -> None:
+    """What does not end in spite of being cancelled is named and left behind."""
+    release = asyncio.Event()
+    begun = Job()
+
+    async def deaf() -> None:
+        await begun()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    schedule.every(HOUR, "deaf", deaf)
+    schedule.start()
+    await _begun(begun)
+
+    with capture_logs() as logs:
+        await schedule.stop(timedelta(milliseconds=10))
+    release.set()
+    await asyncio.sleep(0)
+
+    assert [(line["event"], line["jobs"]) for line in logs] == [("jobs_left_running", ["deaf"])]
