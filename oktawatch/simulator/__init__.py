@@ -7,6 +7,8 @@
 Instead of the scenarios' people: `org.extend(generate(1_000_000, end=…))` for a great many sign-ins,
 `org.extend(load_events(path, now=…))` for given ones, `org.persist(event)` for one.
 
+An OAuth service app is let in by `org.oauth.register(ServiceApp(…))`; `org.oauth.revoke()` takes its tokens back.
+
 What can go wrong: `org.faults` (see `faults`), `org.cursors.forget()`, events that come late (`Late`, and `delay`
 for a stream of them), `broken` events, others who use up the rate limit (`others=`, `org.budget.spend`).
 """
@@ -14,6 +16,7 @@ for a stream of them), `broken` events, others who use up the rate limit (`other
 from . import broken, faults
 from .bulk import generate
 from .late import Late, delay
+from .oauth import ServiceApp
 from .org import Request, SimulatedOrg
 from .replay import EventsFileError, load_events
 from .scenarios import SCENARIOS, Scenario, build
@@ -25,6 +28,7 @@ __all__ = [
     "Late",
     "Request",
     "Scenario",
+    "ServiceApp",
     "SimulatedOrg",
     "broken",
     "build",

@@ -29,6 +29,22 @@ class OktaError(Exception):
         ).encode()
 
 
+class OAuthError(OktaError):
+    """A token request that is refused, in OAuth's own shape."""
+
+    def body(self) -> bytes:
+        """Return the JSON body (RFC 6749: error, error_description)."""
+        return json.dumps({"error": self.code, "error_description": self.summary}).encode()
+
+
+class ChallengeError(OktaError):
+    """A request whose sender proves nothing: all that is said stands in `WWW-Authenticate`."""
+
+    def body(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+
 def invalid(name: str, cause: str) -> OktaError:
     """Return the refusal of a parameter's value."""
     return OktaError(400, "E0000001", f"Api validation failed: {name}", (f"{name}: {cause}",))
@@ -54,6 +70,11 @@ def invalid_token() -> OktaError:
     return OktaError(401, "E0000011", "Invalid token provided")
 
 
+def no_feature() -> OktaError:
+    """Return the refusal of a token without the scope."""
+    return OktaError(403, "E0000015", "You do not have permission to access the feature you are requesting")
+
+
 def no_permission() -> OktaError:
     """Return the refusal of somebody who is known but lacks the permission."""
     return OktaError(403, "E0000006", "You do not have permission to perform the requested action")
@@ -64,13 +85,13 @@ def not_found(path: str) -> OktaError:
     return OktaError(404, "E0000007", f"Not found: Resource not found: {path} (Endpoint)")
 
 
-def not_allowed() -> OktaError:
-    """Return the answer for a method that the endpoint does not have."""
+def not_allowed(allowed: str) -> OktaError:
+    """Return the answer for a method that is not the endpoint's."""
     return OktaError(
         405,
         "E0000022",
         "The endpoint does not support the provided HTTP method",
-        headers={"Allow": "GET"},
+        headers={"Allow": allowed},
     )
 
 

@@ -10,7 +10,9 @@ from aiohttp import web
 from isal import igzip
 
 from . import errors, query
-from .auth import is_authorized
+from .auth import authorize
+from .dpop import Proof
+from .oauth import TOKEN
 from .org import Page, SimulatedOrg
 from .query import LOGS, Query
 from .ratelimit import Budget
@@ -51,15 +53,38 @@ class Exchange:
         return response
 
     async def _respond(self, read: Reader) -> web.Response:
+        if self.request.path == TOKEN:
+            return await self._token()
+        if self.request.path == LOGS:
+            return self._logs(read)
+        raise errors.not_found(self.request.path)
+
+    async def _token(self) -> web.Response:
+        if not self.within_limit:
+            raise errors.too_many_requests()
+        if self.request.method != "POST":
+            raise errors.not_allowed("POST")
+        form = {name: value for name, value in (await self.request.post()).items() if isinstance(value, str)}
+        issued = self.org.oauth.issue(form, self.proof)
+        response = web.json_response(issued)
+        if issued["token_type"] == "DPoP":  # noqa: S105 - a type
+            response.headers["dpop-nonce"] = self.org.oauth.proofs.nonce
+        return response
+
+    @property
+    def proof(self) -> Proof:
+        """What the request brings to prove that its sender has a key."""
         request = self.request
-        if request.path != LOGS:
-            raise errors.not_found(request.path)
-        if not is_authorized(request.headers.get("Authorization"), self.org.token):
-            raise errors.invalid_token()
+        url = f"{request.scheme}://{request.host}{request.path}"
+        return Proof(request.headers.get("DPoP"), request.method, url)
+
+    def _logs(self, read: Reader) -> web.Response:
+        request = self.request
+        authorize(self.org, request.headers.get("Authorization"), self.proof)
         if not self.within_limit:
             raise errors.too_many_requests()
         if request.method != "GET":
-            raise errors.not_allowed()
+            raise errors.not_allowed("GET")
         now = to_ms(self.org.now())
         asked = query.read(request.query, now)
         if asked.place is not None and not self.org.cursors.honours(asked, now):

@@ -17,6 +17,7 @@ from .auth import new_token
 from .cursors import Cursors
 from .faults.script import Script
 from .late import Late
+from .oauth import AuthorizationServer
 from .query import Query
 from .ratelimit import Budget
 from .record import Drawn, Order, Place, Record
@@ -51,7 +52,7 @@ class SimulatedOrg:
 
     `now` is its clock; `token` the API token it accepts (default: a new one); `rate_limit` how many requests it
     serves in 60 seconds (default: any number), of which `others` are taken by somebody else. What is to go wrong
-    is told to `faults`, and to `cursors` which of them are forgotten.
+    is told to `faults`, and to `cursors` which of them are forgotten. `oauth` lets service apps in.
     """
 
     def __init__(
@@ -65,6 +66,11 @@ class SimulatedOrg:
         self.now = now
         self.token = new_token() if token is None else token
         self.budget = Budget(rate_limit, others)
+        self.token_budget = Budget()
+        """The token endpoint's own: Okta counts it apart."""
+        self.may_read = True
+        """The owner of the API token has a role that may read the System Log."""
+        self.oauth = AuthorizationServer(lambda: now().timestamp())
         self.faults = Script(now)
         self.cursors = Cursors()
         self.requests: list[Request] = []

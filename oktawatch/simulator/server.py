@@ -9,6 +9,7 @@ from aiohttp import web
 
 from .exchange import Exchange
 from .faults.wire import BARE
+from .oauth import TOKEN
 from .org import Request, SimulatedOrg
 
 HOST = "127.0.0.1"
@@ -59,8 +60,8 @@ def running(org: SimulatedOrg, port: int = 0) -> Iterator[str]:
 
 
 async def _answer(org: SimulatedOrg, request: web.Request) -> web.StreamResponse:
-    within_limit = org.budget.take(org.now().timestamp())
-    exchange = Exchange(org, request, org.budget, within_limit)
+    budget = org.token_budget if request.path == TOKEN else org.budget
+    exchange = Exchange(org, request, budget, budget.take(org.now().timestamp()))
     fault = org.faults.draw(request.path, has_cursor="after" in request.query)
     name = None if fault is None else fault.name
     status = None
