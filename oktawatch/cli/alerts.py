@@ -9,7 +9,12 @@ from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time, 
 from oktawatch.cli.output import note, print_fields, print_json, print_table
 from oktawatch.cli.setup import existing_database, load_settings
 
-app = typer.Typer(name="alerts", help="Look at alerts.", no_args_is_help=True)
+app = typer.Typer(
+    name="alerts",
+    help="Look at alerts.",
+    epilog="Example:  oktawatch alerts list --since 24h",
+    no_args_is_help=True,
+)
 
 _LARGEST_ID = 2**63 - 1
 

@@ -7,7 +7,9 @@ from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import print_json
 from oktawatch.cli.setup import load_settings
 
-app = typer.Typer(name="db", help="Look after the database.", no_args_is_help=True)
+app = typer.Typer(
+    name="db", help="Look after the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
+)
 
 
 @app.command(epilog="Example:  oktawatch db upgrade --config /etc/oktawatch/oktawatch.toml")

@@ -50,9 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         return INTERRUPTED
+    except typer.TyperException as error:
+        return _show_usage(error)
     except Exception as error:  # noqa: BLE001 -- the last place that can turn an error into one line
         return _tell(error, debug=invocation.debug)
     return int(code or 0)
+
+
+def _show_usage(error: typer.TyperException) -> int:
+    """Say what typer found wrong with the command line; show the help where a command is missing."""
+    from oktawatch.logs import printable
+
+    context: typer.Context | None = getattr(error, "ctx", None)
+    what = error.format_message()
+    if context is not None and what == context.get_help():
+        print(what, file=sys.stderr)
+        return USAGE
+    command = context.command_path if context else "oktawatch"
+    line = f"{what[:1].lower()}{what[1:].removesuffix('.')} ({command}): see '{command} --help'"
+    print(f"error: {printable(line)}", file=sys.stderr)
+    return USAGE
 
 
 def _tell(error: Exception, *, debug: bool) -> int:
@@ -68,24 +85,17 @@ def _tell(error: Exception, *, debug: bool) -> int:
 
 def _explained(error: Exception) -> tuple[str, int]:
     """Say an error for people, with the exit code it stands for."""
-    if isinstance(error, typer.TyperException):
-        return _usage(error), USAGE
     if isinstance(error, (UsageError, *_unusable_input())):
         return str(error), USAGE
     if isinstance(error, _failures()):
         return str(error), FAILED
+    if isinstance(error, OSError) and error.filename is not None:
+        what = (error.strerror or type(error).__name__).lower()
+        return f"{what} ({error.filename}): check that it is there and that this user may use it", FAILED
     return (
         f"unexpected {type(error).__name__} ({error}): run it again with --debug and report what it shows",
         FAILED,
     )
-
-
-def _usage(error: typer.TyperException) -> str:
-    """Say what typer found wrong with the command line."""
-    context: typer.Context | None = getattr(error, "ctx", None)
-    command = context.command_path if context else "oktawatch"
-    what = error.format_message().removesuffix(".") or "a command is missing"
-    return f"{what[:1].lower()}{what[1:]} ({command}): see '{command} --help'"
 
 
 def _unusable_input() -> tuple[type[Exception], ...]:
@@ -100,4 +110,4 @@ def _failures() -> tuple[type[Exception], ...]:
     from oktawatch.store.errors import StoreError
     from oktawatch.systemlog.errors import SystemLogError
 
-    return StoreError, SystemLogError, OSError
+    return StoreError, SystemLogError

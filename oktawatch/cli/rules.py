@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from oktawatch.detection.cases import CaseResult
     from oktawatch.detection.rule import Rule
 
-app = typer.Typer(name="rules", help="Look at the detections, and test them.", no_args_is_help=True)
+app = typer.Typer(
+    name="rules",
+    help="Look at the detections, and test them.",
+    epilog="Example:  oktawatch rules list",
+    no_args_is_help=True,
+)
 
 
 @app.command(name="list", epilog="Example:  oktawatch rules list --json")

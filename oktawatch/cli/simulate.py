@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oktawatch.cli.exits import DONE, UsageError
+from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import Debug, UnusedConfigFile
 from oktawatch.cli.output import note
 
@@ -70,7 +70,11 @@ def simulate(
         _follow(org, scenario or list(_DEFAULT_SCENARIOS), seed)
     else:
         _load(org, events, keep_times=keep_times)
-    asyncio.run(_serve(org, port))
+    try:
+        asyncio.run(_serve(org, port))
+    except OSError as error:
+        note(f"error: can't listen (127.0.0.1:{port}): {error.strerror}: give another --port, or none")
+        return FAILED
     return DONE
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, load_events, running
-from tests.support.program import Program
+from tests.support.program import Program, eventually
 from tests.support.shared import shared_data
 
 EVENTS = "published_okta_events.ndjson"
@@ -115,3 +116,21 @@ def test_simulate_serves_a_file(program: Program) -> None:
     assert "Traceback" not in rest[1]
     assert re.search(r"# +URL +http://127\.0\.0\.1:\d+\n# +token +\S+\n", printed)
     assert {uuid for (uuid,) in program.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()
+
+
+def test_a_backfill_beside_the_daemon_takes_no_alert_from_its_notifier(published: Program) -> None:
+    """Whoever reads an event first, the daemon tells every alert, once; SIGTERM ends it with 0."""
+    path = published.folder / "oktawatch.toml"
+    path.write_text(f'[poll]\ninterval = "1s"\npage_size = 1\n{path.read_text("utf-8")}', "utf-8")
+    with published.started("run", stderr=subprocess.DEVNULL) as daemon:
+        backfilled = published.run("backfill", "--since", "24h")
+        eventually(lambda: published.run("status").returncode == 0)
+        unsent = "SELECT count(*) FROM notifications WHERE state <> 'sent'"
+        eventually(lambda: published.rows(unsent) == [(0,)])
+        daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=5)
+
+    assert (backfilled.returncode, daemon.returncode) == (0, 0)
+    alerts = published.rows("SELECT id FROM alerts ORDER BY id")
+    assert published.rows("SELECT alert_id FROM notifications ORDER BY alert_id") == alerts
+    assert {uuid for (uuid,) in published.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()

@@ -49,8 +49,8 @@ def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> Non
 
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: {' '.join(('oktawatch', *words))}")
+    assert f"Example:  oktawatch {' '.join(words)}" in text
     if words not in GROUPS:
-        assert f"Example:  oktawatch {' '.join(words)}" in text
         assert "--config FILE" in text
         assert "--debug" in text
 
@@ -75,12 +75,13 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
     """Where a command is missing the commands that there are are shown, and it is wrong usage."""
     assert main(list(words)) == 2
 
-    assert "Commands:" in capsys.readouterr().err
+    assert "\nCommands:\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
+        (["frob\nnicate"], "no such command 'frob"),
         (["frobnicate"], "no such command 'frobnicate' (oktawatch): see 'oktawatch --help'"),
         (["backfill"], "missing option '--since' (oktawatch backfill): see 'oktawatch backfill --help'"),
         (["alerts", "show", "x"], "(oktawatch alerts show): see 'oktawatch alerts show --help'"),
@@ -110,3 +111,45 @@ def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> 
     assert line.startswith("error: ")
     assert what in line
     assert line.isprintable()
+
+
+def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no command expects is one line and exit 1 too, with a traceback for --debug alone."""
+
+    def load(_path: object) -> None:
+        raise RuntimeError("out of \x1b[31mcheese\ntoday")
+
+    monkeypatch.setattr("oktawatch.config.load", load)
+
+    short, long = call("status"), call("status", "--debug")
+
+    assert short.code == long.code == 1
+    assert short.err.count("\n") == 1
+    assert r"error: unexpected RuntimeError (out of \u001b[31mcheese\u000atoday)" in short.err
+    assert "Traceback" in long.err
+    assert "\x1b" not in long.err
+
+
+def test_a_file_that_cannot_be_used(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operating system refuses is said with the file's name."""
+
+    def load(_path: object) -> None:
+        raise PermissionError(13, "Permission denied", "/etc/shadow")
+
+    monkeypatch.setattr("oktawatch.config.load", load)
+
+    done = call("status")
+
+    assert done.code == 1
+    assert done.err.startswith("error: permission denied (/etc/shadow): check that")
+
+
+def test_interrupted(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends with 130 and without a word."""
+
+    def load(_path: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oktawatch.config.load", load)
+
+    assert call("status") == (130, "", "")
