@@ -176,8 +176,9 @@ def _show_alerts(status: "OrgStatus") -> None:
         numbers=("EVENTS",),
     )
     print(
-        "\nMEDIUM: a sign-in from an anonymizing proxy. INFO: from Apple's iCloud Private Relay, which is"
-        "\nkept and told to nobody. Sign-ins of one user from one address within 6 hours share an alert."
+        "\nMEDIUM is a sign-in from an anonymizing proxy; INFO is Apple's iCloud Private"
+        "\nRelay, which is kept and told to nobody. One user at one address within 6 hours"
+        "\nis one alert."
     )
 
 
@@ -202,7 +203,8 @@ def _show_next_steps() -> None:
     say(f"\n  {program} alerts list --config {_CONFIG}", soft_wrap=True)
     say("\nNext, your own org:", style="bold")
     say(
-        "\n  As a read-only administrator, make an API token in Okta's admin console (Security > API > Tokens):"
+        "\n  As a read-only administrator, make an API token in Okta's Admin Console"
+        "\n  (Security > API > Tokens), then:"
         "\n\n  export OKTA_CLIENT_ORGURL=https://YOUR-ORG.okta.com OKTA_CLIENT_TOKEN=YOUR-TOKEN"
         f"\n  {program} backfill --since 7d --dry-run    # what last week would have alerted; writes nothing"
         f"\n  {program} run                              # from now on",
