@@ -91,7 +91,9 @@ class Daemon:
         begun = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        return code, time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        assert self.events("jobs_left_running") == [], "it ended by running out of patience"
+        return code, seconds
 
     @property
     def log(self) -> list[dict[str, Any]]:

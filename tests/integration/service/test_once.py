@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.status import org_statuses
 from tests.support.logclient import NOW, TOKEN, Clock, event
+from tests.support.waiting import eventually
 
 Load = Callable[..., Settings]
 
@@ -109,14 +111,14 @@ async def test_interrupted_while_another_program_holds_the_database(
         with closing(sqlite3.connect(tmp_path / "oktawatch.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             run = asyncio.create_task(run_once(settings))
-            await asyncio.sleep(0)
-            async with asyncio.timeout(5):
-                run.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await run
+            await eventually(lambda: "oktawatch-database_0" in {one.name for one in threading.enumerate()})
+            run.cancel()
+            done, _ = await asyncio.wait([run], timeout=5)
             other.execute("ROLLBACK")
             count = other.execute("SELECT count(*) FROM events").fetchone()[0]
 
+    assert done == {run}
+    assert run.cancelled()
     assert count == 25
 
 

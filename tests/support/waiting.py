@@ -1,0 +1,11 @@
+"""Waiting for what other tasks and threads bring about."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; raise TimeoutError when it does not within 10 s."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,120 @@
+"""What is scheduled, in which order, and what the watchdog's job looks at."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch import config
+from oktawatch.engine.assembly import make_access, make_rules, open_database, prepare_database
+from oktawatch.model.timestamps import utc_now
+from oktawatch.service.daemon import _Watchers
+from oktawatch.service.systemd import Systemd
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.page import Page
+from tests.support.waiting import eventually
+
+PATIENCE = timedelta(seconds=4)
+
+
+class Silent:
+    """An org that never answers."""
+
+    def __init__(self, access: OrgAccess) -> None:
+        self.access = access
+
+    async def page(self, query: str) -> Page:
+        """Hang."""
+        await asyncio.Event().wait()
+        raise AssertionError(query)
+
+
+class Manager(Systemd):
+    """A systemd that counts how often its watchdog was fed."""
+
+    def __init__(self) -> None:
+        super().__init__(watchdog=timedelta(milliseconds=20))
+        self.fed = 0
+
+    def alive(self) -> None:
+        """Count."""
+        self.fed += 1
+
+
+Make = Callable[[int], Awaitable[tuple[_Watchers, Manager]]]
+
+
+@pytest.fixture
+async def watch(tmp_path: Path) -> AsyncIterator[Make]:
+    """Make everything that watches a number of orgs, none of which answers."""
+    async with AsyncExitStack() as left:
+
+        async def make(count: int) -> tuple[_Watchers, Manager]:
+            orgs = "".join(
+                f'[[orgs]]\nname = "org{n}"\nurl = "https://org{n}.okta.com"\ntoken = "00invented"\n'
+                for n in range(count)
+            )
+            file = tmp_path / "oktawatch.toml"
+            file.write_text(orgs, "utf-8")
+            settings = config.load(file, environ={})
+            database = open_database(settings)
+            left.callback(database.close)
+            await prepare_database(settings, database)
+            accesses = [make_access(settings, org) for org in settings.orgs]
+            manager = Manager()
+            watchers = _Watchers(settings, make_rules(settings), accesses, database, manager, Silent)
+            watchers.schedule.start()
+            left.push_async_callback(watchers.schedule.stop, PATIENCE)
+            return watchers, manager
+
+        yield make
+
+
+async def test_many_orgs_begin_one_after_the_other(watch: Make) -> None:
+    """The first polls of 200 orgs are spread over half a minute, in the order of the configuration."""
+    watchers, _ = await watch(200)
+    now = utc_now()
+
+    due = [watchers.schedule._scheduler.get_job(f"poll:org{n}").next_run_time for n in range(1, 200)]
+
+    assert due[10:] == sorted(due[10:])
+    assert timedelta(seconds=25) < due[-1] - now < timedelta(seconds=31)
+
+
+async def test_the_watchdog_is_fed_while_an_org_hangs(watch: Make) -> None:
+    """An org that does not answer yet is no reason to start anew."""
+    _, manager = await watch(2)
+
+    await eventually(lambda: manager.fed >= 3)
+
+
+async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
+    """Once a round should have ended long ago, the watchdog goes hungry, and the log says of which org."""
+    watchers, manager = await watch(2)
+    await eventually(lambda: manager.fed >= 1)
+
+    watchers._health._clock = lambda: time.monotonic() + 11 * 60
+    with capture_logs() as logs:
+        fed = manager.fed
+        await eventually(lambda: any(line["event"] == "polls_stuck" for line in logs))
+
+    assert manager.fed == fed
+    assert logs[0]["orgs"] == ["org0", "org1"]
+
+
+async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
+    """What feeds the watchdog is a job like the polls, so it dies with them."""
+    watchers, manager = await watch(1)
+    await eventually(lambda: manager.fed >= 1)
+
+    watchers.schedule._scheduler.pause()
+    await asyncio.sleep(0)
+    fed = manager.fed
+    await asyncio.sleep(0.1)
+
+    assert manager.fed == fed
