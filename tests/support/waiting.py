@@ -7,5 +7,5 @@ from collections.abc import Callable
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; raise TimeoutError when it does not within 10 s."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- what is watched sets no event
             await asyncio.sleep(0.005)
