@@ -12,6 +12,9 @@ from oktawatch.model.durations import parse_duration
 
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
 
+FIRST = "0001-01-01T00:00:00.000Z"
+LAST = "9999-12-31T23:59:59.999Z"
+
 
 def utc_now() -> datetime:
     """Give the local clock's time. Nothing that Okta's own clock decides may rest on it."""
@@ -51,6 +54,14 @@ def canonical(text: str) -> str:
         datetime.fromisoformat(text)
         return text
     return to_text(from_text(text))
+
+
+def shifted(text: str, by: timedelta) -> str:
+    """Shift a canonical text, stopping at the ends of the calendar: event time can be anything."""
+    try:
+        return to_text(datetime.fromisoformat(text) + by)
+    except OverflowError:
+        return LAST if by > timedelta() else FIRST
 
 
 def parse_when(text: str, *, now: datetime) -> datetime:

@@ -1,0 +1,147 @@
+"""What is remembered of an event for detections that look at more than one.
+
+A row of ``history`` has just the columns that windowed detections decide by and show. They decide by
+these columns alone, for an event that just came as for one that lies back, so that it makes no
+difference when an event came or what page it was on.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from oktawatch.model.event import Event
+from oktawatch.model.risk import POSITIVE, assess
+
+Column = Literal[
+    "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
+]
+"""A column that history can be searched by."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class HistoryRow(Struct, gc=False):
+    """One event, slim. The first fields are the columns of ``history``, in their order."""
+
+    published: str
+    """Canonical text."""
+    uuid: str
+    event_type: str
+    actor_id: str | None = None
+    actor_alternate_id: str | None = None
+    actor_display_name: str | None = None
+    client_ip: str | None = None
+    user_agent: str | None = None
+    external_session_id: str | None = None
+    root_session_id: str | None = None
+    """The session that this one came from; the session itself where the event names no other."""
+    dt_hash: str | None = None
+    outcome: str | None = None
+    outcome_reason: str | None = None
+    is_proxy: bool | None = None
+    risk: str | None = None
+    """The level in capitals."""
+    behaviours: str | None = None
+    """The observed ones, a JSON array of texts; None when there is none."""
+    # No columns:
+    event: Event | None = None
+    """The whole event, when it came with the page that is being looked at."""
+    at: int = 0
+    """``published`` in milliseconds since 1970."""
+
+    def __post_init__(self) -> None:
+        self.at = (datetime.fromisoformat(self.published) - _EPOCH) // _MILLISECOND
+
+    @classmethod
+    def of(cls, event: Event) -> "HistoryRow":
+        """Take from an event what is remembered of it."""
+        assessment = assess(event)
+        session = event.external_session_id
+        return cls(
+            event.published,
+            event.uuid,
+            event.event_type,
+            event.actor_id,
+            event.actor_alternate_id,
+            event.actor_display_name,
+            event.client_ip,
+            event.user_agent,
+            session,
+            event.root_session_id or session,
+            event.dt_hash,
+            event.outcome_result,
+            event.outcome_reason,
+            event.is_proxy,
+            assessment.risk,
+            msgspec.json.encode(assessment.behaviours).decode() if assessment.behaviours else None,
+            event,
+        )
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """Give the values of the columns of ``history``, in their order."""
+        return msgspec.structs.astuple(self)[:COLUMNS]
+
+    def observed(self) -> frozenset[str]:
+        """Name the behaviours that were observed."""
+        return frozenset(msgspec.json.decode(self.behaviours)) if self.behaviours else frozenset()
+
+    def whole(self) -> Event:
+        """Give the event itself, or as much of it as was remembered."""
+        return self.event or Event.from_body(self._body())
+
+    def _body(self) -> dict[str, Any]:
+        agent = {"rawUserAgent": self.user_agent}
+        behaviours = [{"name": name, "result": POSITIVE} for name in sorted(self.observed())]
+        return {
+            "uuid": self.uuid,
+            "published": self.published,
+            "eventType": self.event_type,
+            "actor": {
+                "id": self.actor_id,
+                "alternateId": self.actor_alternate_id,
+                "displayName": self.actor_display_name,
+            },
+            "client": {"ipAddress": self.client_ip} | ({"userAgent": agent} if self.user_agent else {}),
+            "outcome": {"result": self.outcome, "reason": self.outcome_reason},
+            "authenticationContext": {
+                "externalSessionId": self.external_session_id,
+                "rootSessionId": self.root_session_id,
+            },
+            "securityContext": {
+                "isProxy": self.is_proxy,
+                "risk": {"level": self.risk} if self.risk else None,
+                "userBehaviors": behaviours,
+            },
+            "debugContext": {"debugData": {"dtHash": self.dt_hash} if self.dt_hash else {}},
+        }
+
+
+COLUMNS = HistoryRow.__struct_fields__.index("event")
+"""How many of a row's fields are columns."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of time, and the values of a column whose rows in it are wanted."""
+
+    since: str
+    """Canonical text, itself included."""
+    until: str
+    """Canonical text, itself included."""
+    values: frozenset[str]
+
+
+class Earlier(NamedTuple):
+    """One event, and the stretch of time before it in which another one of its key would be earlier."""
+
+    value: str
+    """Of the column that the question is about."""
+    since: str
+    """Canonical text, itself included."""
+    published: str
+    """The event's own: rows up to and including this time are earlier, but for the event itself."""
+    uuid: str
+    """The event's own."""

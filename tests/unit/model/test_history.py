@@ -1,0 +1,69 @@
+"""What is remembered of an event."""
+
+from datetime import UTC, datetime
+
+from oktawatch.model.event import Event
+from oktawatch.model.history import COLUMNS, HistoryRow
+
+BODY = {
+    "uuid": "e-1",
+    "published": "2026-11-02T12:00:00.123Z",
+    "eventType": "user.session.start",
+    "actor": {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora Vale"},
+    "client": {"ipAddress": "203.0.113.7", "userAgent": {"rawUserAgent": "ExampleBrowser/1.0"}},
+    "outcome": {"result": "FAILURE", "reason": "INVALID_CREDENTIALS"},
+    "authenticationContext": {"externalSessionId": "s1", "rootSessionId": "r1"},
+    "securityContext": {"isProxy": True, "risk": {"level": "high"}, "asNumber": 64500},
+    "debugContext": {
+        "debugData": {"dtHash": "h1", "behaviors": "{New IP=POSITIVE, New City=POSITIVE, A=NEGATIVE}"}
+    },
+}
+COLUMNS_OF_BODY = (
+    "2026-11-02T12:00:00.123Z", "e-1", "user.session.start", "00u1", "nora@example.com", "Nora Vale", "203.0.113.7",
+    "ExampleBrowser/1.0", "s1", "r1", "h1", "FAILURE", "INVALID_CREDENTIALS", True, "HIGH", '["New City","New IP"]',
+)  # fmt: skip
+BARE = {"uuid": "e-1", "published": "0001-01-01T00:00:00.000Z"}
+
+
+def test_a_row_holds_what_detections_decide_by() -> None:
+    """In the columns' order, with the event beside it."""
+    event = Event.from_body(BODY)
+    row = HistoryRow.of(event)
+    assert row.columns == COLUMNS_OF_BODY
+    assert row.whole() is event
+    assert row.at == int(datetime(2026, 11, 2, 12, tzinfo=UTC).timestamp() * 1000) + 123
+
+
+def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
+    """What the columns lack is lost, what they hold is not."""
+    for body in (BODY, BARE):
+        row = HistoryRow(*HistoryRow.of(Event.from_body(body)).columns)
+        assert row.event is None
+        again = row.whole()
+        assert HistoryRow.of(again).columns == row.columns
+        assert again.as_number is None
+
+
+def test_a_row_of_a_bare_event_is_empty() -> None:
+    """Nothing is None; a time before 1970 is negative."""
+    row = HistoryRow.of(Event.from_body(BARE))
+    assert row.columns == ("0001-01-01T00:00:00.000Z", "e-1", "", *[None] * (COLUMNS - 3))
+    assert row.at < 0
+    assert row.observed() == frozenset()
+
+
+def test_a_session_stands_for_its_root_where_there_is_none() -> None:
+    """Sessions are followed by their root."""
+    for unknown in ("unknown", None, ""):
+        context = {"externalSessionId": "s1", "rootSessionId": unknown}
+        assert (
+            HistoryRow.of(Event.from_body(BODY | {"authenticationContext": context})).root_session_id == "s1"
+        )
+
+
+def test_a_login_that_may_be_a_password_is_remembered_redacted() -> None:
+    """History is no way round the redaction."""
+    actor = {"id": "unknown", "alternateId": "hunter2!", "displayName": "hunter2!"}
+    row = HistoryRow.of(Event.from_body(BODY | {"actor": actor}))
+    assert "hunter2!" not in row.columns
+    assert row.actor_alternate_id == "redacted"
