@@ -19,14 +19,16 @@ A file names its rule, may have a ``base`` event that each case changes, and lis
             event: {outcome: {result: SUCCESS}}
         expect: {match: [1, 2], alerts: [1, 1]}
 
-``event`` is merged into the base, object by object; ``without`` then takes keys away. Events come in
+``event`` is merged into the base, object by object; ``without`` then takes keys away; a case's own
+``base`` changes the file's for all its events. Events come in
 the order in which they are written, ``after`` is their time (a later one with a smaller ``after``
-came late). ``options`` are the rule's, as in the configuration; a file that they name is looked up in
+came late); ``times: 21`` with ``every: 20s`` stands for 21 of them, with ``{n}`` for the number in their
+texts. ``options`` are the rule's, as in the configuration; a file that they name is looked up in
 the text of ``files``. What ``expect`` does not name may be anything.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,12 +38,14 @@ import yaml
 from msgspec import Meta, Struct, field
 
 from oktawatch.detection.grouping import Grouping
-from oktawatch.detection.registry import BUILT_IN, RuleOptionError, RuleSet, configured
+from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.options import RuleOptionError, configured
+from oktawatch.detection.registry import BUILT_IN, RuleSet
 from oktawatch.detection.rule import Rule
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.durations import parse_duration
 from oktawatch.model.event import Event, UnusableEventError
-from oktawatch.model.match import Match
+from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -74,6 +78,8 @@ class _Step(Struct, forbid_unknown_fields=True):
     event: dict[str, Any] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
     after: str = "0s"
+    times: Annotated[int, Meta(ge=1, le=1000)] = 1
+    every: str = "0s"
 
 
 class _Expect(Struct, forbid_unknown_fields=True):
@@ -91,6 +97,7 @@ class _Case(Struct, forbid_unknown_fields=True):
     event: dict[str, Any] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
     events: list[_Step] = field(default_factory=list)
+    base: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -190,16 +197,49 @@ def _run(case: _Case, found: _CaseFile, rule_class: type[Rule]) -> list[str]:
         raise ValueError("expect: it names nothing")
     if case.events and (case.event or case.without):
         raise ValueError("give either event or events")
-    steps = case.events or [_Step(case.event, case.without)]
-    events = [_event(found.base, step, number) for number, step in enumerate(steps, start=1)]
-    rule = _rule(rule_class, case.options, found.files)
+    steps = [one for step in case.events or [_Step(case.event, case.without)] for one in _repeated(step)]
+    base = _merged(found.base, case.base)
+    events = [_event(base, step, number) for number, step in enumerate(steps, start=1)]
+    rules = RuleSet([_rule(rule_class, case.options, found.files)])
     failures: list[str] = []
-    matches = list(
-        rule.evaluate(
-            events, lambda _, event, error: failures.append(f"the rule raised {error!r} at {event.uuid}")
+    matches = _matches(rules, events, failures)
+    return failures + _differences(case.expect, events, matches, _alerts(rules, matches))
+
+
+def _repeated(step: _Step) -> Iterator[_Step]:
+    if step.times == 1:
+        yield step
+        return
+    for number in range(step.times):
+        after = _offset(step.after) + number * _offset(step.every)
+        event = _numbered(step.event, str(number + 1))
+        yield _Step(event, step.without, f"{int(after.total_seconds())}s")
+
+
+def _numbered(value: Any, number: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbered(item, number) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbered(item, number) for item in value]
+    return value.replace("{n}", number) if isinstance(value, str) else value
+
+
+def _matches(rules: RuleSet, events: Sequence[Event], failures: list[str]) -> list[Match]:
+    """Let the events come one at a time, as they do in life; give each match once."""
+    history = MemoryHistory()
+    matches: dict[MatchKey, Match] = {}
+    for event in events:
+        rows = rules.history_rows([event])
+        found = rules.evaluate(
+            [event],
+            rows,
+            history,
+            lambda _, uuid, error: failures.append(f"the rule raised {error!r} at {uuid}"),
         )
-    )
-    return failures + _differences(case.expect, events, matches, _alerts(rule, matches))
+        for match in found:
+            matches.setdefault(match.key, match)
+        history.add(rows)
+    return list(matches.values())
 
 
 def _rule(rule_class: type[Rule], options: Mapping[str, Any], files: Mapping[str, str]) -> Rule:
@@ -215,7 +255,7 @@ def _rule(rule_class: type[Rule], options: Mapping[str, Any], files: Mapping[str
 
 
 def _event(base: Mapping[str, Any], step: _Step, number: int) -> Event:
-    body = {"uuid": f"event-{number}", "published": to_text(START + _offset(step.after))}
+    body = {"uuid": f"event-{number:04d}", "published": to_text(START + _offset(step.after))}
     body = _merged(_merged(body, base), step.event)
     for dotted in step.without:
         _remove(body, dotted)
@@ -255,8 +295,8 @@ def _remove(body: dict[str, Any], dotted: str) -> None:
     del place[last]
 
 
-def _alerts(rule: Rule, matches: Sequence[Match]) -> list[Alert]:
-    grouping = Grouping(RuleSet([rule]).policies, recorded={}, alerts=[], telling=False)
+def _alerts(rules: RuleSet, matches: Sequence[Match]) -> list[Alert]:
+    grouping = Grouping(rules.policies, recorded={}, alerts=[], telling=False)
     for match in matches:
         grouping.take(match)
     visible = (alert for alert in grouping.opened if alert.status is not AlertStatus.PENDING)

@@ -1,37 +1,41 @@
 """Which rules there are, which are on, with which numbers, and what they need of Okta."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any
 
+from oktawatch.detection.event_types import scim_filter, type_test
 from oktawatch.detection.grouping import GroupingPolicy
-from oktawatch.detection.networks import Networks
-from oktawatch.detection.rule import Rule
+from oktawatch.detection.history import History
+from oktawatch.detection.options import ReadFile, RuleOptionError, configured
+from oktawatch.detection.rule import EventRule, OnError, Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
-from oktawatch.model.durations import parse_duration
-from oktawatch.model.severity import Severity
+from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
+from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
+from oktawatch.detection.rules.login_success import LoginSuccess
+from oktawatch.detection.rules.multiple_sessions import MultipleSessions
+from oktawatch.detection.rules.new_device_critical_operation import NewDeviceCriticalOperation
+from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
+from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
+from oktawatch.detection.windows import HistoryRule
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.match import Match
 
-T = TypeVar("T")
-
-BUILT_IN: tuple[type[Rule], ...] = (AnonymizingVpnLogin,)
-
-LONGEST_PERIOD = timedelta(days=400)
-"""Okta keeps events for 90 days; what is longer is a slip, and near the calendar's end an overflow."""
-
-ReadFile = Callable[[str], str]
-"""Gives the text of a file that the configuration names; raises OSError."""
-
-
-class RuleOptionError(ValueError):
-    """The configuration says something about a rule that makes no sense."""
-
-    def __init__(self, rule_id: str, key: str | None, problem: str) -> None:
-        super().__init__(problem)
-        self.rule_id = rule_id
-        self.key = key
-        """Which option is wrong; None when it is the rule's id."""
+BUILT_IN: tuple[type[Rule], ...] = (
+    AnonymizingVpnLogin,
+    LoginSuccess,
+    FirstProxiedSession,
+    MultipleSessions,
+    SharedDeviceToken,
+    SessionCookieReplay,
+    FailedLoginsUnknownUser,
+    HighRiskAdminActivity,
+    NewDeviceCriticalOperation,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,19 @@ class RuleSet:
         self.policies = {
             rule.id: GroupingPolicy(rule.dedup_period, rule.threshold, rule.signal) for rule in self.rules
         }
+        self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
+        self._remembered = [
+            type_test(
+                {
+                    kind
+                    for rule in self._looking_back
+                    if rule.any_case is any_case
+                    for kind in rule.needed_types()
+                },
+                any_case=any_case,
+            )
+            for any_case in (False, True)
+        ]
 
     @property
     def longest_dedup_period(self) -> timedelta:
@@ -63,17 +80,37 @@ class RuleSet:
 
         With no rule at all it is one that brings nothing.
         """
-        patterns = {pattern for rule in self.rules for pattern in rule.event_types}
-        terms = []
-        covered: tuple[str, ...] = ()
-        # A prefix comes before whatever it covers.
-        for name, whole in sorted(
-            (pattern.removesuffix("*"), not pattern.endswith("*")) for pattern in patterns
-        ):
-            if not name.startswith(covered):
-                covered += () if whole else (name,)
-                terms.append(f'eventType {"eq" if whole else "sw"} "{name}"')
-        return " or ".join(terms) or 'eventType eq ""'
+        return scim_filter(kind for rule in self.rules for kind in rule.needed_types())
+
+    @property
+    def longest_window(self) -> timedelta:
+        """How far back the rules look: history is needed that long. Nothing when none looks back."""
+        return max((rule.window for rule in self._looking_back), default=timedelta())
+
+    def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
+        """Give what must be remembered of a page: a row for each event that a rule may look back at."""
+        if not self._looking_back:
+            return []
+        wanted, wanted_in_any_case = self._remembered
+        return [
+            HistoryRow.of(event)
+            for event in events
+            if wanted(event.eventType) or wanted_in_any_case(event.eventType)
+        ]
+
+    def evaluate(
+        self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+    ) -> Iterator[Match]:
+        """Give the matches of a page; those of each rule in the order in which they come about.
+
+        ``rows``: the page's ``history_rows``. ``history``: the past without this page; read at most once
+        or twice a rule, and only by rules that have something to ask.
+        """
+        for rule in self.rules:
+            if isinstance(rule, EventRule):
+                yield from rule.evaluate(events, on_error)
+        for rule in self._looking_back:
+            yield from rule.evaluate(rows, history, on_error)
 
 
 def build_rules(
@@ -100,57 +137,3 @@ def build_rules(
         if wanted if said.enabled is None else said.enabled:
             enabled.append(rule)
     return RuleSet(enabled)
-
-
-def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: ReadFile) -> Rule:
-    """Make a rule with some of its numbers changed; raise RuleOptionError for one that makes no sense."""
-    defaults = {one.name: one.default for one in fields(rule_class)}
-    values = {}
-    for key, value in options.items():
-        if key not in defaults:
-            raise RuleOptionError(
-                rule_class.id, key, f"no such option; there are: enabled, {', '.join(defaults)}"
-            )
-        try:
-            values[key] = _converted(value, defaults[key], read_file)
-        except (ValueError, TypeError) as error:
-            raise RuleOptionError(rule_class.id, key, str(error)) from None
-    return rule_class(**values)
-
-
-def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
-    match default:
-        case Severity():
-            return Severity.parse(_typed(value, str, "a severity such as MEDIUM"))
-        case timedelta():
-            expected = "a duration such as 6h, more than nothing and at most 400d"
-            duration = parse_duration(_typed(value, str, expected))
-            if not timedelta() < duration <= LONGEST_PERIOD:
-                raise ValueError(f"expected {expected}")
-            return duration
-        case Networks():
-            return _networks(_typed(value, str, "the path of a file of address ranges"), read_file)
-        case int():
-            expected = "a whole number of at least 1"
-            if _typed(value, int, expected) < 1:
-                raise ValueError(f"expected {expected}")
-            return value
-    raise TypeError("this option can't be changed")
-
-
-def _typed(value: Any, kind: type[T], expected: str) -> T:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"expected {expected}")
-    return value
-
-
-def _networks(path: str, read_file: ReadFile) -> Networks:
-    if not path:
-        return Networks()
-    try:
-        return Networks.parse(read_file(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror or "it fails" if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ValueError(f"can't read {path}: {reason}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from None

@@ -5,8 +5,11 @@ in a YAML file of the same name. Class variables say what it *is*; dataclass fie
 that the configuration may change, with their defaults. The vocabulary is the one that detection
 engineers know: match, title, severity, context, dedup key, dedup period, threshold.
 
+This module has what every rule has, and the simplest kind, the rule that looks at one event; kinds
+that look at several are in ``windows`` and ``first_seen``.
+
 A rule is pure: it sees events through their safe accessors and does no I/O. What it gets wrong is
-contained here: an exception in ``matches`` is reported and stops neither the page nor other rules;
+contained here: an exception while it decides is reported and stops neither the page nor other rules;
 one in title, severity or context never loses the match.
 """
 
@@ -19,6 +22,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from oktawatch.detection.context import event_context
+from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
 from oktawatch.model.match import AlertDetails, Match
 from oktawatch.model.severity import Severity
@@ -27,13 +32,16 @@ from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
 LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
 LONGEST_TITLE = 1_000
 
-OnError = Callable[["Rule", Event, Exception], None]
-"""Told of an exception that a rule raised while it looked at an event."""
+Key = tuple[str | None, ...]
+"""Values that together say which events or matches belong together."""
+
+OnError = Callable[["Rule", str, Exception], None]
+"""Told of an exception that a rule raised while it looked at the event with this uuid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
-    """One detection. Subclass it, give it its metadata, say what matches."""
+    """One detection, of whatever kind."""
 
     id: ClassVar[str]
     name: ClassVar[str]
@@ -56,9 +64,9 @@ class Rule(ABC):
     threshold: int = 1
     """How many matches make the alert visible."""
 
-    @abstractmethod
-    def matches(self, event: Event) -> bool:
-        """Tell whether an event of one of ``event_types`` is what the rule looks for."""
+    def needed_types(self) -> tuple[str, ...]:
+        """Give the event types that it needs with its present numbers."""
+        return self.event_types
 
     def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default looks at no event
         """Say how bad this match is."""
@@ -70,43 +78,48 @@ class Rule(ABC):
 
     def context(self, event: Event) -> dict[str, Any]:
         """Gather what somebody needs who looks into the alert."""
-        return {"event": event.body()}
+        return event_context(event)
 
-    def dedup(self, event: Event) -> tuple[str | None, ...]:
+    def dedup(self, event: Event) -> Key:
         """Name whose alert it is: matches that agree in all parts share one."""
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
-    def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
-        """Give the matches among a page's events, in the page's order."""
-        wanted = type_test(self.event_types)
-        for event in events:
-            try:
-                found = wanted(event.eventType) and self.matches(event)
-            except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
-                on_error(self, event, error)
-                continue
-            if found:
-                yield self.match(event)
+    def match(
+        self, event: Event, *, key: Key | None = None, more: Callable[[], dict[str, Any]] | None = None
+    ) -> Match:
+        """Make the match of an event that the rule recognised.
 
-    def match(self, event: Event) -> Match:
-        """Make the match of an event that the rule recognised."""
+        ``key`` stands for what ``dedup`` gives; ``more`` adds to the context.
+        """
         return Match(
             rule_id=self.id,
             event_uuid=event.uuid,
             published=event.published_at,
-            dedup_key=_dedup_key(self, event),
+            dedup_key=_dedup_key(self, event) if key is None else _written(key),
             severity=_severity(self, event),
-            details=partial(_details, self, event),
+            details=partial(_details, self, event, more),
         )
 
 
-def type_test(patterns: tuple[str, ...]) -> Callable[[Any], bool]:
-    """Give a test for event types: whole names, and beginnings for patterns with a trailing ``*``."""
-    names = frozenset(name for name in patterns if not name.endswith("*"))
-    prefixes = tuple(name[:-1] for name in patterns if name.endswith("*"))
-    if not prefixes:
-        return lambda kind: isinstance(kind, str) and kind in names
-    return lambda kind: isinstance(kind, str) and (kind in names or kind.startswith(prefixes))
+@dataclass(frozen=True, kw_only=True)
+class EventRule(Rule):
+    """A rule that decides by one event alone. Subclass it, give it its metadata, say what matches."""
+
+    @abstractmethod
+    def matches(self, event: Event) -> bool:
+        """Tell whether an event of one of ``event_types`` is what the rule looks for."""
+
+    def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
+        """Give the matches among a page's events, in the page's order."""
+        wanted = type_test(self.needed_types())
+        for event in events:
+            try:
+                found = wanted(event.eventType) and self.matches(event)
+            except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
+                on_error(self, event.uuid, error)
+                continue
+            if found:
+                yield self.match(event)
 
 
 # A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.
@@ -121,14 +134,14 @@ def _severity(rule: Rule, event: Event) -> Severity:
 
 def _dedup_key(rule: Rule, event: Event) -> str:
     try:
-        parts = [_key_part(part) for part in rule.dedup(event)]
+        return _written(rule.dedup(event))
     except Exception:  # noqa: BLE001 -- a rule may raise anything
-        parts = [_key_part(part) for part in Rule.dedup(rule, event)]
+        return _written(Rule.dedup(rule, event))
+
+
+def _written(key: Key) -> str:
+    parts = [clean_text(shorten(part or "", LONGEST_KEY_PART)) for part in key]
     return msgspec.json.encode(parts).decode()
-
-
-def _key_part(part: str | None) -> str:
-    return clean_text(shorten(part or "", LONGEST_KEY_PART))
 
 
 def _title(rule: Rule, event: Event) -> str:
@@ -138,10 +151,10 @@ def _title(rule: Rule, event: Event) -> str:
         return rule.name
 
 
-def _context(rule: Rule, event: Event) -> dict[str, Any]:
+def _context(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
     try:
         # There and back: a plain copy of plain values, or an exception for what no encoder writes.
-        encoded = msgspec.json.encode(rule.context(event))
+        encoded = msgspec.json.encode(rule.context(event) | (more() if more else {}))
         context = msgspec.json.decode(encoded)
         context = context if is_clean(encoded) else clean_json(context)
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
@@ -149,10 +162,10 @@ def _context(rule: Rule, event: Event) -> dict[str, Any]:
     return context if isinstance(context, dict) else {"_error": "the rule's context is no JSON object"}
 
 
-def _details(rule: Rule, event: Event) -> AlertDetails:
+def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> AlertDetails:
     return AlertDetails(
         title=_title(rule, event),
-        context=_context(rule, event),
+        context=_context(rule, event, more),
         actor_id=event.actor_id,
         actor_alternate_id=event.actor_alternate_id,
         actor_display_name=event.actor_display_name,

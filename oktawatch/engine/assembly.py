@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from oktawatch.config import NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import read_secret
-from oktawatch.detection.registry import RuleOptionError, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
 from oktawatch.notify.log import LogChannel

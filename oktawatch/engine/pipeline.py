@@ -107,7 +107,8 @@ def commit_page(
 def _group(
     transaction: PageTransaction, rules: RuleSet, events: Sequence[Event], *, telling: bool
 ) -> Grouping:
-    matches = [match for rule in rules.rules for match in rule.evaluate(events, _report)]
+    rows = rules.history_rows(events)
+    matches = list(rules.evaluate(events, rows, transaction.history, _report))
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
     alerts = transaction.alerts_near(new, rules.longest_dedup_period)
@@ -116,6 +117,7 @@ def _group(
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
     for match in matches:
         grouping.take(match)
+    transaction.history.add(rows)
     return grouping
 
 
@@ -136,5 +138,5 @@ def _notifications(watch: Watch, tellings: Sequence[Telling]) -> list[Notificati
     ]
 
 
-def _report(rule: Rule, event: Event, error: Exception) -> None:
-    _log.error("rule_failed", rule=rule.id, event_uuid=event.uuid, error=f"{type(error).__name__}: {error}")
+def _report(rule: Rule, event_uuid: str, error: Exception) -> None:
+    _log.error("rule_failed", rule=rule.id, event_uuid=event_uuid, error=f"{type(error).__name__}: {error}")

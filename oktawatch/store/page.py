@@ -21,6 +21,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
+from oktawatch.store.history import StoredHistory
 
 _GROUPED = (
     tables.alerts.c.id,
@@ -75,6 +76,8 @@ class PageTransaction:
         self.connection = connection
         self.org = org
         self.now = now
+        self.history = StoredHistory(connection, org)
+        """The org's past, without this page until ``history.add``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
         """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0001"
+REVISION = "0002"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -67,6 +67,40 @@ events = Table(
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("uuid", String, primary_key=True),
+    Column("event_type", String, nullable=False),
+    Column("actor_id", String),
+    Column("actor_alternate_id", String),
+    Column("actor_display_name", String),
+    Column("client_ip", String),
+    Column("user_agent", String),
+    Column("external_session_id", String),
+    Column("root_session_id", String),
+    Column("dt_hash", String),
+    Column("outcome", String),
+    Column("outcome_reason", String),
+    Column("is_proxy", Boolean),
+    Column("risk", String),
+    Column("behaviours", String),
+    # Without a row id an index ends in the primary key: each of these is in order of time, too.
+    *(
+        Index(
+            None,
+            "org",
+            name,
+            sqlite_where=text(f"{name} IS NOT NULL"),
+            postgresql_where=text(f"{name} IS NOT NULL"),
+        )
+        for name in ("actor_id", "client_ip", "root_session_id", "dt_hash")
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.relay import enriched_service, relay_service
-from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule import EventRule
 from oktawatch.model.event import Event
-from oktawatch.model.privacy import means_nothing
 from oktawatch.model.severity import Severity
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnonymizingVpnLogin(Rule):
+class AnonymizingVpnLogin(EventRule):
     """A sign-in whose client address Okta calls an anonymizing proxy."""
 
     id: ClassVar[str] = "Okta.Anonymizing.VPN.Login"
@@ -64,48 +63,3 @@ class AnonymizingVpnLogin(Rule):
         known = ", ".join(f"{label}={value}" for label, value in parts.items() if value)
         title = f"{name} <{login}> attempted to sign in from an anonymizing proxy"
         return f"{title} - {known}" if known else title
-
-    def context(self, event: Event) -> dict[str, Any]:
-        """Everything about the sign-in, each part there even where the event has none."""
-        body = event.body()
-        actor = _object(body, "actor")
-        return {
-            "event_type": _string(body, "eventType"),
-            "severity": _string(body, "severity"),
-            "actor": actor,
-            "client": _object(body, "client"),
-            "request": _object(body, "request"),
-            "outcome": _object(body, "outcome"),
-            "target": _list(body, "target"),
-            "debug_context": _object(body, "debugContext"),
-            "authentication_context": _object(body, "authenticationContext"),
-            "security_context": _object(body, "securityContext"),
-            "ips": addresses(body),
-            "displayName": _string(actor, "displayName"),
-            "alternateId": _string(actor, "alternateId"),
-        }
-
-
-def addresses(body: dict[str, Any]) -> list[str]:
-    """List every address in an event: the client's, then the request's chain, each once."""
-    chain = _list(_object(body, "request"), "ipChain")
-    found = [
-        _string(_object(body, "client"), "ipAddress"),
-        *(_string(hop, "ip") for hop in chain if isinstance(hop, dict)),
-    ]
-    return list(dict.fromkeys(address for address in found if not means_nothing(address)))
-
-
-def _object(body: dict[str, Any], key: str) -> dict[str, Any]:
-    value = body.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(body: dict[str, Any], key: str) -> list[Any]:
-    value = body.get(key)
-    return value if isinstance(value, list) else []
-
-
-def _string(body: dict[str, Any], key: str) -> str:
-    value = body.get(key)
-    return value if isinstance(value, str) else ""

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from oktawatch import config
 from oktawatch.config import NotifierSettings, OrgSettings, Settings
-from oktawatch.detection.registry import configured
+from oktawatch.detection.options import configured
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "oktawatch.example.toml"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.detection.networks import Networks
-from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.model.event import Event
 from oktawatch.model.match import AlertDetails, Match
@@ -38,17 +38,17 @@ CONTEXT = {
 RELAY = {"ipinfo_privacy": {"client.ipAddress": {"service": "Apple Private Relay"}}}
 
 
-def no_error(rule: Rule, where: Event, error: Exception) -> None:
+def no_error(rule: Rule, uuid: str, error: Exception) -> None:
     """Fail: the rule must not raise here."""
-    raise AssertionError(f"{rule.id} raised at {where.uuid}") from error
+    raise AssertionError(f"{rule.id} raised at {uuid}") from error
 
 
-def matches(*events: Event, rule: Rule = RULE) -> list[Match]:
+def matches(*events: Event, rule: EventRule = RULE) -> list[Match]:
     """Evaluate a page."""
     return list(rule.evaluate(events, no_error))
 
 
-def details(one: Event, rule: Rule = RULE) -> AlertDetails:
+def details(one: Event, rule: EventRule = RULE) -> AlertDetails:
     """Give what the alert of an event shows."""
     (match,) = matches(one, rule=rule)
     return match.details()

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from oktawatch.detection.registry import RuleOptionError, RuleSet, RuleSettings, build_rules
-from oktawatch.detection.rule import Rule
+from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
@@ -39,7 +40,7 @@ def with_types(*types: str) -> Rule:
     """Make a rule that needs these event types."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Example(Rule):
+    class Example(EventRule):
         id: ClassVar[str] = " ".join(types)
         event_types: ClassVar[tuple[str, ...]] = types
         severity: Severity = Severity.LOW
@@ -81,6 +82,55 @@ def test_the_filter_is_the_union_of_what_the_rules_need(types: list[list[str]], 
     assert RuleSet(with_types(*some) for some in types).filter == wanted
 
 
+def test_a_filter_that_a_url_can_not_hold_is_widened() -> None:
+    """To the types' first words, and at last to everything: rules see more than they need, never less."""
+    many = [f"{word}.number.{n}" for word in ("user", "zone") for n in range(100)]
+    assert RuleSet([with_types("single", *many)]).filter == (
+        'eventType eq "single" or eventType sw "user." or eventType sw "zone."'
+    )
+    assert RuleSet([with_types(*(f"word{n}.x" for n in range(500)))]).filter == "eventType pr"
+
+
+def test_all_rules_together_need_a_filter_that_a_url_can_hold() -> None:
+    """Each type that any of them needs is in it."""
+    rules = build(enable=["*"])
+    assert len(rules.rules) == len(BUILT_IN)
+    assert len(rules.filter) < 3_500
+    for kind in ("user.session.start", "policy.evaluate_sign_on", "zone.update", "iam.role.create"):
+        assert f'eventType eq "{kind}"' in rules.filter
+    assert 'eventType sw "user.authentication."' in rules.filter
+    assert 'eventType eq "user.authentication.sso"' not in rules.filter
+
+
+def test_lists_can_be_changed_and_with_them_the_filter() -> None:
+    """An operation that is added is asked of Okta."""
+    rule_id = "Okta.High.Risk.Admin.Activity"
+    settings = {rule_id: RuleSettings(enabled=True, options={"operations": ["app.oauth2.client.create"]})}
+    rules = build_rules(settings, read_file=read_file)
+    assert 'eventType eq "app.oauth2.client.create"' in rules.filter
+    assert "iam.role.create" not in rules.filter
+
+
+@pytest.mark.parametrize("value", ["x", [], [7], [""], ['a" or eventType pr'], ["a b"], [["a"]], {"a": 1}])
+def test_a_list_of_event_types_that_are_none_is_refused(value: Any) -> None:
+    """They stand in a filter: no quote may come through."""
+    options = {"operations": value}
+    settings = {"Okta.High.Risk.Admin.Activity": RuleSettings(options=options)}
+    with pytest.raises(RuleOptionError, match=r'expected a list such as \["iam\.role\.create", "iam'):
+        build_rules(settings, read_file=read_file)
+
+
+@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.id)
+def test_every_built_in_rule_says_what_it_is(rule: type[Rule]) -> None:
+    """Metadata that somebody reads at three in the morning."""
+    for text in (rule.id, rule.name, rule.description, rule.runbook, rule.false_positives):
+        assert text
+        assert text == " ".join(text.split())
+    assert rule.references
+    assert rule.signal or rule.mitre
+    assert rule.on_by_default is (rule.id == R1)
+
+
 def test_options_change_a_rules_numbers() -> None:
     """Every number is a default."""
     options = {"severity": "high", "dedup_period": "1h", "threshold": 3, "relay_networks": "relays.csv"}
@@ -106,7 +156,7 @@ def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
     enabled: bool | None, enable: list[str], on: bool
 ) -> None:
     """One rule can be kept off beside ["*"]."""
-    assert bool(build(enabled=enabled, enable=enable).rules) is on
+    assert (R1 in build(enabled=enabled, enable=enable).policies) is on
 
 
 @pytest.mark.parametrize(

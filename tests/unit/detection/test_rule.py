@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from oktawatch.detection.rule import LONGEST_TITLE, Rule, type_test
+from oktawatch.detection.event_types import type_test
+from oktawatch.detection.rule import LONGEST_TITLE, EventRule
 from oktawatch.model.event import Event
 from oktawatch.model.match import Match
 from oktawatch.model.severity import Severity
@@ -20,7 +21,7 @@ def fails() -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example(Rule):
+class Example(EventRule):
     """Does whatever a test tells each part to do."""
 
     id: ClassVar[str] = "Example.Rule"
@@ -72,7 +73,7 @@ def test_an_exception_in_matches_stops_neither_the_page_nor_the_rule() -> None:
     told: list[tuple[str, str, str]] = []
     found = Example().evaluate(
         [event("one"), event("broken"), event("two")],
-        lambda rule, where, error: told.append((rule.id, where.uuid, repr(error))),
+        lambda rule, uuid, error: told.append((rule.id, uuid, repr(error))),
     )
     assert [match.event_uuid for match in found] == ["one", "two"]
     assert told == [("Example.Rule", "broken", "KeyError('surprise')")]

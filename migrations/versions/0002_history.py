@@ -1,0 +1,52 @@
+"""The history that detections look back at."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def moment() -> sa.types.TypeEngine[Any]:
+    """Give the type of a point in time."""
+    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
+
+
+def upgrade() -> None:
+    """Bring the schema up."""
+    op.create_table(
+        "history",
+        sa.Column("org", sa.String(), nullable=False),
+        sa.Column("published", moment(), nullable=False),
+        sa.Column("uuid", sa.String(), nullable=False),
+        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("actor_id", sa.String()),
+        sa.Column("actor_alternate_id", sa.String()),
+        sa.Column("actor_display_name", sa.String()),
+        sa.Column("client_ip", sa.String()),
+        sa.Column("user_agent", sa.String()),
+        sa.Column("external_session_id", sa.String()),
+        sa.Column("root_session_id", sa.String()),
+        sa.Column("dt_hash", sa.String()),
+        sa.Column("outcome", sa.String()),
+        sa.Column("outcome_reason", sa.String()),
+        sa.Column("is_proxy", sa.Boolean()),
+        sa.Column("risk", sa.String()),
+        sa.Column("behaviours", sa.String()),
+        sa.PrimaryKeyConstraint("org", "published", "uuid", name="pk_history"),
+        sqlite_with_rowid=False,
+    )
+    for name in ("actor_id", "client_ip", "root_session_id", "dt_hash"):
+        there = sa.text(f"{name} IS NOT NULL")
+        op.create_index(
+            f"ix_history_org_{name}", "history", ["org", name], sqlite_where=there, postgresql_where=there
+        )
+
+
+def downgrade() -> None:
+    """Take it back."""
+    op.drop_table("history")

@@ -1,0 +1,52 @@
+"""What an alert shows of its event."""
+
+from typing import Any
+
+from oktawatch.model.event import Event
+from oktawatch.model.privacy import means_nothing
+
+
+def event_context(event: Event) -> dict[str, Any]:
+    """Everything about who did what from where, each part there even where the event has none."""
+    body = event.body()
+    actor = _object(body, "actor")
+    return {
+        "event_type": _string(body, "eventType"),
+        "severity": _string(body, "severity"),
+        "actor": actor,
+        "client": _object(body, "client"),
+        "request": _object(body, "request"),
+        "outcome": _object(body, "outcome"),
+        "target": _list(body, "target"),
+        "debug_context": _object(body, "debugContext"),
+        "authentication_context": _object(body, "authenticationContext"),
+        "security_context": _object(body, "securityContext"),
+        "ips": addresses(body),
+        "displayName": _string(actor, "displayName"),
+        "alternateId": _string(actor, "alternateId"),
+    }
+
+
+def addresses(body: dict[str, Any]) -> list[str]:
+    """List every address in an event: the client's, then the request's chain, each once."""
+    chain = _list(_object(body, "request"), "ipChain")
+    found = [
+        _string(_object(body, "client"), "ipAddress"),
+        *(_string(hop, "ip") for hop in chain if isinstance(hop, dict)),
+    ]
+    return list(dict.fromkeys(address for address in found if not means_nothing(address)))
+
+
+def _object(body: dict[str, Any], key: str) -> dict[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(body: dict[str, Any], key: str) -> list[Any]:
+    value = body.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _string(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    return value if isinstance(value, str) else ""

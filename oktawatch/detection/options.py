@@ -1,0 +1,96 @@
+"""A rule's numbers as the configuration gives them: checked, and made into what the rule works with."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from oktawatch.detection.event_types import EventTypes, is_pattern
+from oktawatch.detection.networks import Networks
+from oktawatch.detection.rule import Rule
+from oktawatch.model.durations import parse_duration
+from oktawatch.model.severity import Severity
+
+T = TypeVar("T")
+
+LONGEST_PERIOD = timedelta(days=400)
+"""Okta keeps events for 90 days; what is longer is a slip, and near the calendar's end an overflow."""
+
+ReadFile = Callable[[str], str]
+"""Gives the text of a file that the configuration names; raises OSError."""
+
+
+class RuleOptionError(ValueError):
+    """The configuration says something about a rule that makes no sense."""
+
+    def __init__(self, rule_id: str, key: str | None, problem: str) -> None:
+        super().__init__(problem)
+        self.rule_id = rule_id
+        self.key = key
+        """Which option is wrong; None when it is the rule's id."""
+
+
+def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: ReadFile) -> Rule:
+    """Make a rule with some of its numbers changed; raise RuleOptionError for one that makes no sense."""
+    defaults = {one.name: one.default for one in fields(rule_class)}
+    values = {}
+    for key, value in options.items():
+        if key not in defaults:
+            raise RuleOptionError(
+                rule_class.id, key, f"no such option; there are: enabled, {', '.join(defaults)}"
+            )
+        try:
+            values[key] = _converted(value, defaults[key], read_file)
+        except (ValueError, TypeError) as error:
+            raise RuleOptionError(rule_class.id, key, str(error)) from None
+    return rule_class(**values)
+
+
+def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
+    match default:
+        case Severity():
+            return Severity.parse(_typed(value, str, "a severity such as MEDIUM"))
+        case timedelta():
+            expected = "a duration such as 6h, more than nothing and at most 400d"
+            duration = parse_duration(_typed(value, str, expected))
+            if not timedelta() < duration <= LONGEST_PERIOD:
+                raise ValueError(f"expected {expected}")
+            return duration
+        case Networks():
+            return _networks(_typed(value, str, "the path of a file of address ranges"), read_file)
+        case tuple():
+            return _texts(value, default)
+        case int():
+            expected = "a whole number of at least 1"
+            if _typed(value, int, expected) < 1:
+                raise ValueError(f"expected {expected}")
+            return value
+    raise TypeError("this option can't be changed")
+
+
+def _texts(value: Any, default: tuple[str, ...]) -> tuple[str, ...]:
+    fits = is_pattern if isinstance(default, EventTypes) else bool
+    expected = f"a list such as {json.dumps(default[:2])}"
+    listed = _typed(value, list, expected)
+    if not listed or not all(isinstance(one, str) and one and fits(one) for one in listed):
+        raise ValueError(f"expected {expected}")
+    return type(default)(listed)
+
+
+def _typed(value: Any, kind: type[T], expected: str) -> T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"expected {expected}")
+    return value
+
+
+def _networks(path: str, read_file: ReadFile) -> Networks:
+    if not path:
+        return Networks()
+    try:
+        return Networks.parse(read_file(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror or "it fails" if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ValueError(f"can't read {path}: {reason}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from None

@@ -1,0 +1,51 @@
+"""Many failed sign-ins of one login from one address."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from oktawatch.detection.rule import Key
+from oktawatch.detection.windows import CountInWindow
+from oktawatch.model.event import Event
+from oktawatch.model.history import Column, HistoryRow
+from oktawatch.model.severity import Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedLoginsUnknownUser(CountInWindow):
+    """Many sign-ins from one address as a user whom Okta can't verify."""
+
+    id: ClassVar[str] = "Okta.Failed.Logins.Unknown.User"
+    name: ClassVar[str] = "Failed Logins from Unknown or Invalid User"
+    description: ClassVar[str] = (
+        "More than 15 sign-ins as one login from one address failed verification within a few minutes: guessing. "
+        "Logins that may be passwords are redacted, so failures of unknown users are counted by address."
+    )
+    runbook: ClassVar[str] = (
+        "Block the address. Look whether the same address signed in successfully, and whether the login belongs "
+        "to somebody."
+    )
+    false_positives: ClassVar[str] = "A script or phone with an old password; many people behind one address."
+    mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1110",)
+    references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1110/",)
+    event_types: ClassVar[tuple[str, ...]] = ("user.session.start",)
+    any_case: ClassVar[bool] = True
+    column: ClassVar[Column] = "client_ip"
+
+    severity: Severity = Severity.MEDIUM
+    dedup_period: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(minutes=5)
+    at_least: int = 16
+
+    def takes(self, row: HistoryRow) -> bool:
+        """Failed verifications, in whatever case Okta writes it."""
+        return (row.outcome_reason or "").upper() == "VERIFICATION_ERROR"
+
+    def key(self, row: HistoryRow) -> Key:
+        """As whom, from where."""
+        login = row.actor_alternate_id
+        return (login.lower() if login else None, row.client_ip)
+
+    def title(self, event: Event) -> str:
+        """As whom, from where."""
+        return f"{self.at_least} or more failed logins as {event.actor_alternate_id} from {event.client_ip}"

@@ -1,0 +1,55 @@
+"""Users who come through a proxy for the first time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.model.event import Event
+from oktawatch.model.history import Column
+from oktawatch.model.severity import Severity
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstProxiedSession(FirstSeen):
+    """A user's first sign-in or authentication through a proxy in a week."""
+
+    id: ClassVar[str] = "Okta.First.Proxied.Session"
+    name: ClassVar[str] = "First Occurrence of Okta User Session Started via Proxy"
+    description: ClassVar[str] = (
+        "A user who never came through a VPN, Tor or another proxy in the days before does so now. Whoever always "
+        "works through a VPN stays quiet; a stolen session that surfaces behind one does not. While an org's "
+        "history is shorter than the memory, everybody is new: such alerts carry warmup in their context."
+    )
+    runbook: ClassVar[str] = (
+        "Compare device, browser and country with the user's usual ones. Ask the user over another channel. If it "
+        "was not them: end the sessions and look for what they did."
+    )
+    false_positives: ClassVar[str] = "A new VPN client, travel, iCloud Private Relay just switched on."
+    mitre: ClassVar[tuple[str, ...]] = ("TA0001:T1078.004", "TA0001:T1133")
+    references: ClassVar[tuple[str, ...]] = (
+        "https://attack.mitre.org/techniques/T1133/",
+        "https://developer.okta.com/docs/reference/api/event-types/",
+    )
+    event_types: ClassVar[tuple[str, ...]] = (
+        "user.session.start",
+        "user.authentication.verify",
+        "user.authentication.sso",
+        "user.authentication.auth_via_mfa",
+    )
+    column: ClassVar[Column] = "actor_id"
+    conditions: ClassVar[Mapping[str, str | bool]] = {"is_proxy": True}
+
+    severity: Severity = Severity.MEDIUM
+    dedup_period: timedelta = timedelta(days=7)
+    window: timedelta = timedelta(days=7)
+
+    def counts(self, key: str) -> bool:
+        """Okta's own actors are no users."""
+        return not key.startswith("okta")
+
+    def title(self, event: Event) -> str:
+        """Who, from where."""
+        who = event.actor_alternate_id or event.actor_id
+        return f"{who} came through a proxy for the first time in a while (IP={event.client_ip or 'unknown'})"

@@ -1,0 +1,76 @@
+"""Administration in a session that Okta thinks risky."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from oktawatch.detection.event_types import EventTypes
+from oktawatch.detection.rule import Key
+from oktawatch.detection.windows import PairInWindow
+from oktawatch.model.event import Event
+from oktawatch.model.history import Column, HistoryRow
+from oktawatch.model.severity import Severity
+
+_SIGN_INS = {"user.session.start": "SUCCESS", "policy.evaluate_sign_on": "ALLOW"}
+"""Events that carry a risk, and how they end when somebody gets in."""
+
+_OPERATIONS = EventTypes(
+    (
+        "iam.role.create",
+        "iam.role.permissions.add",
+        "user.session.access_admin_app",
+        "user.mfa.factor.suspend",
+        "user.account.privilege.grant",
+        "group.privilege.grant",
+        "system.api_token.create",
+        "user.session.impersonation.grant",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighRiskAdminActivity(PairInWindow):
+    """An administrator's operation and a high-risk sign-in in one session."""
+
+    id: ClassVar[str] = "Okta.High.Risk.Admin.Activity"
+    name: ClassVar[str] = "High-Risk Admin Activity"
+    description: ClassVar[str] = (
+        "Within an hour a session was let in although Okta put its risk at HIGH, and did what only administrators "
+        "can: granted rights, made an API token, opened the admin console, impersonated a user."
+    )
+    runbook: ClassVar[str] = (
+        "Ask the administrator over another channel. If it was not them: end the session, undo the operation, and "
+        "revoke tokens and grants of that hour first, since they outlive the session."
+    )
+    false_positives: ClassVar[str] = "Administrators at work while travelling, or on a new device."
+    mitre: ClassVar[tuple[str, ...]] = ("TA0003:T1098",)
+    references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1098/",)
+    event_types: ClassVar[tuple[str, ...]] = tuple(_SIGN_INS)
+    column: ClassVar[Column] = "actor_id"
+
+    severity: Severity = Severity.MEDIUM
+    dedup_period: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(hours=1)
+    operations: EventTypes = _OPERATIONS
+    """What counts as an administrator's operation, when it succeeds."""
+
+    def needed_types(self) -> tuple[str, ...]:
+        """Name the operations and the sign-ins."""
+        return (*self.event_types, *self.operations)
+
+    def key(self, row: HistoryRow) -> Key:
+        """One session of one actor at one address."""
+        return (row.actor_id, row.client_ip, row.external_session_id)
+
+    def first(self, row: HistoryRow) -> bool:
+        """Recognise an operation that succeeded."""
+        return row.outcome == "SUCCESS" and row.event_type in self.operations
+
+    def second(self, row: HistoryRow) -> bool:
+        """Recognise a risky sign-in that was let in."""
+        return row.risk == "HIGH" and row.outcome is not None and _SIGN_INS.get(row.event_type) == row.outcome
+
+    def title(self, event: Event) -> str:
+        """Who, from where."""
+        who = event.actor_alternate_id or event.actor_id
+        return f"{who} administered Okta in a session with high risk (IP={event.client_ip})"

@@ -1,0 +1,261 @@
+"""Windowed rules through the whole pipeline: what a plain reference finds, whatever happens on the way."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oktawatch.detection.history import History, MemoryHistory
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.model.event import Event
+from oktawatch.model.history import COLUMNS, Earlier, HistoryRow, Stretch
+from oktawatch.model.timestamps import to_text
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+from oktawatch.store.history import StoredHistory
+from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
+from tests.support.streams import page
+from tests.unit.detection.events import NOON
+from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
+from tests.unit.detection.reference import LAWS, Body, first_seen
+
+OTHER = "other"
+properties = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+class DiedError(Exception):
+    """The process died before the page was committed."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Give one database for all examples of a property; each empties it first."""
+    with open_database(tmp_path_factory.mktemp("history"), OTHER) as made:
+        yield made
+
+
+def commit(
+    database: Database, rules: RuleSet, bodies: list[Body], *, org: str = ORG, dies: bool = False
+) -> PageResult:
+    """Commit a page, or die at its very end."""
+
+    def advance(_transaction: Any, _result: PageResult) -> None:
+        if dies:
+            raise DiedError
+
+    return commit_page(
+        database,
+        Watch(org=org, rules=rules),
+        page([Event.from_body(body) for body in bodies]),
+        telling=True,
+        advance=advance,
+        now=NOW,
+    )
+
+
+def matched(database: Database) -> set[str]:
+    """Name the events of the recorded matches."""
+    return {match["event_uuid"] for match in rows(database, "matches")}
+
+
+@pytest.mark.parametrize("rule_id", LAWS)
+@properties
+@given(data=st.data())
+def test_the_pipeline_records_what_a_plain_reference_finds(
+    database: Database, rule_id: str, data: st.DataObject
+) -> None:
+    """Any order, any cut into pages, any repetition, any death before a commit."""
+    empty(database)
+    rules = RuleSet([rule_of(rule_id)])
+    stream = data.draw(streams(rule_id))
+    pages = [list(part) for part in pages_of(data, stream)]
+    for part in pages:
+        if data.draw(st.booleans(), label="dies first"):
+            with suppress(DiedError):
+                commit(database, rules, part, dies=True)
+        commit(database, rules, part)
+        if data.draw(st.booleans(), label="reads some page again"):
+            commit(database, rules, data.draw(st.sampled_from(pages)))
+    assert matched(database) == LAWS[rule_id].matches(stream)
+
+
+@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@properties
+@given(data=st.data())
+def test_any_cut_into_pages_leaves_the_same_rows(
+    database: Database, rule_id: str, data: st.DataObject
+) -> None:
+    """Alerts, matches and their contexts, between one page and many."""
+    rules = RuleSet([rule_of(rule_id)])
+    stream = data.draw(streams(rule_id))
+    empty(database)
+    commit(database, rules, stream)
+    whole = outcome(database)
+    empty(database)
+    for part in pages_of(data, stream):
+        commit(database, rules, list(part))
+    cut = outcome(database)
+    for kept in (whole, cut):
+        for alert in kept["alerts"]:
+            # Where the pages end decides whether an older event is still at hand whole.
+            alert["context"] = {
+                key: alert["context"].get(key) for key in ("evidence", "warmup", "event_type")
+            }
+    assert cut == whole
+
+
+@properties
+@given(stream=streams(FirstProxiedSession.id), data=st.data())
+def test_a_first_occurrence_is_the_first_of_the_stream(
+    database: Database, stream: list[Body], data: st.DataObject
+) -> None:
+    """Read page by page, from a database."""
+    empty(database)
+    for part in pages_of(data, stream):
+        commit(database, RuleSet([FirstProxiedSession()]), list(part))
+    assert matched(database) == set(first_seen(stream))
+
+
+def test_orgs_have_their_own_past(database: Database) -> None:
+    """What an actor did in one org is nothing in another."""
+    empty(database)
+    body = body_of(
+        1,
+        timedelta(),
+        {"eventType": "user.session.start", "actor.id": "00u1", "securityContext.isProxy": True},
+    )
+    rules = RuleSet([FirstProxiedSession()])
+    assert [commit(database, rules, [body], org=org).matches for org in (ORG, OTHER, ORG)] == [1, 1, 0]
+
+
+def test_the_main_detection_alone_remembers_nothing(database: Database) -> None:
+    """Who does not look back does not pay for it."""
+    empty(database)
+    body = body_of(1, timedelta(), {"eventType": "user.session.start", "securityContext.isProxy": True})
+    commit(database, build_rules({}, read_file=str), [body])
+    assert rows(database, "history") == []
+
+
+def test_every_rule_can_be_on_at_once(database: Database) -> None:
+    """A page that concerns them all; a signal makes no alert."""
+    empty(database)
+    rules = build_rules({}, enable=["*"], read_file=str)
+    assert len(rules.rules) == len(BUILT_IN)
+    body = body_of(
+        1,
+        timedelta(),
+        {
+            "eventType": "user.session.start",
+            "actor.id": "00u1",
+            "actor.alternateId": "nora@example.com",
+            "client.ipAddress": "203.0.113.7",
+            "outcome.result": "SUCCESS",
+            "securityContext.isProxy": True,
+        },
+    )
+    result = commit(database, rules, [body])
+    assert (result.matches, result.alert_count) == (3, 2)
+    signal = RuleSettings(enabled=False)
+    again = build_rules({"Okta.Login.Success": signal}, enable=["*"], read_file=str)
+    assert commit(database, again, [body]).matches == 0
+
+
+def test_the_table_has_the_columns_of_a_row_in_their_order() -> None:
+    """Rows go in and come out as they are."""
+    names = [column.name for column in tables.history.columns]
+    assert names == ["org", *HistoryRow.__struct_fields__[:COLUMNS]]
+
+
+row_values = st.builds(
+    HistoryRow,
+    published=st.integers(0, 6).map(lambda n: to_text(NOON + n * timedelta(minutes=1))),
+    uuid=st.sampled_from("abcdef"),
+    event_type=st.sampled_from(["user.session.start", "user.authentication.sso", "user%", "zone.update"]),
+    actor_id=st.sampled_from(["00u1", "00u2", None]),
+    client_ip=st.sampled_from(["203.0.113.7", None]),
+    is_proxy=st.sampled_from([True, False, None]),
+    behaviours=st.sampled_from(['["New Device"]', None]),
+)
+moments = st.integers(-1, 7).map(lambda n: to_text(NOON + n * timedelta(minutes=1)))
+
+
+def plain(found: Any) -> list[tuple[Any, ...]]:
+    """Give rows' columns in an order."""
+    return sorted({row.columns for row in found}, key=str)
+
+
+@properties
+@given(
+    remembered=st.lists(row_values, max_size=12),
+    stretches=st.lists(
+        st.builds(Stretch, moments, moments, st.frozensets(st.sampled_from(["00u1", "00u2", "203.0.113.7"]))),
+        max_size=3,
+    ),
+    asked=st.lists(
+        st.builds(Earlier, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
+        max_size=4,
+    ),
+    types=st.lists(
+        st.sampled_from(["user.session.start", "user.*", "zone.update", "user%*", "*"]), max_size=3
+    ),
+    conditions=st.sampled_from([{}, {"is_proxy": True}, {"is_proxy": False, "client_ip": "203.0.113.7"}]),
+)
+def test_the_database_answers_as_memory_does(
+    database: Database,
+    remembered: list[HistoryRow],
+    stretches: list[Stretch],
+    asked: list[Earlier],
+    types: list[str],
+    conditions: dict[str, str | bool],
+) -> None:
+    """Two histories that hold the same rows give the same answers to every question."""
+    empty(database)
+    memory = MemoryHistory()
+    memory.add(remembered)
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        stored.add(remembered)
+        StoredHistory(connection, OTHER).add(
+            [HistoryRow(to_text(NOON), "other", "zone.update", actor_id="00u1")]
+        )
+        both: list[History] = [memory, stored]
+        for column in ("actor_id", "client_ip"):
+            first, second = (plain(one.rows(column, stretches)) for one in both)
+            assert first == second
+        seen = [one.seen("actor_id", asked, event_types=types, conditions=conditions) for one in both]
+        assert seen[0] == seen[1]
+        assert memory.began(types) == stored.began(types)
+
+
+@pytest.mark.parametrize("column", ["actor_id", "client_ip", "root_session_id", "dt_hash"])
+def test_looking_back_goes_by_an_index(database: Database, column: Any) -> None:
+    """Never through the table: it holds a week of an org."""
+    plans: list[str] = []
+
+    class Explaining(StoredHistory):
+        def _run(self, statement: str, *values: Any) -> Any:
+            plan = self._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            plans.append(" / ".join(str(step[-1]) for step in plan))
+            return []
+
+    with database.read() as connection:
+        history = Explaining(connection, ORG)
+        stretch = Stretch(to_text(NOON), to_text(NOON), frozenset({"a"}))
+        list(history.rows(column, [stretch]))
+        history.seen(
+            column,
+            [Earlier("a", to_text(NOON), to_text(NOON), "u")],
+            event_types=["user.session.start"],
+            conditions={"is_proxy": True},
+        )
+    index = f"INDEX ix_history_org_{column} (org=? AND {column}=? AND published>? AND published<?)"
+    assert all(index in plan for plan in plans), plans
+    assert len(plans) == 2

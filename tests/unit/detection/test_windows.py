@@ -1,0 +1,350 @@
+"""Windowed rules against a plain reference that sees the whole set at once."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.detection.grouping import Grouping
+from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.options import configured
+from oktawatch.detection.registry import BUILT_IN, RuleSet
+from oktawatch.detection.rule import Rule
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
+from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.detection.windows import MOST_EVIDENCE, WindowRule, stretches
+from oktawatch.model.event import Event
+from oktawatch.model.history import Earlier, HistoryRow, Stretch
+from oktawatch.model.match import Match, MatchKey
+from oktawatch.model.timestamps import to_text
+from tests.unit.detection.events import NOON, event
+from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
+from tests.unit.detection.reference import LAWS, Body, first_seen
+
+EVERYTHING = RuleSet(configured(rule, {}, str) for rule in BUILT_IN)
+
+
+class Memory:
+    """An org's history and recorded matches, kept in memory from page to page."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rules = RuleSet([rule])
+        self.history = MemoryHistory()
+        self.recorded: dict[MatchKey, Match] = {}
+
+    def page(self, bodies: Sequence[Body], *, committed: bool = True) -> None:
+        """Read a page; one that is not committed leaves nothing behind."""
+        events = [Event.from_body(body) for body in bodies]
+        rows = self.rules.history_rows(events)
+        found = list(self.rules.evaluate(events, rows, self.history, no_error))
+        if committed:
+            self.history.add(rows)
+            for match in found:
+                self.recorded.setdefault(match.key, match)
+
+    def uuids(self) -> list[str]:
+        """Give the recorded matches in the order in which they came about."""
+        return [match.event_uuid for match in self.recorded.values()]
+
+    def alerts(self) -> list[tuple[str, Any, int]]:
+        """Group what was recorded."""
+        grouping = Grouping(self.rules.policies, recorded={}, alerts=[], telling=False)
+        for match in self.recorded.values():
+            grouping.take(match)
+        return [(alert.dedup_key, alert.anchor, alert.event_count) for alert in grouping.opened]
+
+
+def no_error(rule: Rule, uuid: str, error: Exception) -> None:
+    """Fail: no rule must raise here."""
+    raise AssertionError(f"{rule.id} raised at {uuid}") from error
+
+
+@pytest.mark.parametrize("rule_id", LAWS)
+@given(data=st.data())
+@settings(max_examples=60)
+def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: st.DataObject) -> None:
+    """Any order, any cut into pages, any repetition, any crash before a commit."""
+    stream = data.draw(streams(rule_id))
+    pages = pages_of(data, stream)
+    memory = Memory(rule_of(rule_id))
+    for page in pages:
+        if data.draw(st.booleans(), label="crash before the commit"):
+            memory.page(page, committed=False)
+        memory.page(page)
+        if data.draw(st.booleans(), label="read some page again"):
+            memory.page(data.draw(st.sampled_from(pages)))
+    # A page that was read again before its turn is no more than another order.
+    assert set(memory.uuids()) == LAWS[rule_id].matches(stream)
+
+
+@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@given(data=st.data())
+@settings(max_examples=40)
+def test_where_pages_end_changes_neither_the_matches_nor_their_order_nor_the_alerts(
+    rule_id: str, data: st.DataObject
+) -> None:
+    """A page at once, cut anywhere, or event by event."""
+    stream = data.draw(streams(rule_id))
+    whole, cut, single = Memory(rule_of(rule_id)), Memory(rule_of(rule_id)), Memory(rule_of(rule_id))
+    whole.page(stream)
+    for page in pages_of(data, stream):
+        cut.page(page)
+    for body in stream:
+        single.page([body])
+    assert whole.uuids() == cut.uuids() == single.uuids()
+    assert whole.alerts() == cut.alerts() == single.alerts()
+    contexts = [[match.details().context for match in one.recorded.values()] for one in (whole, cut, single)]
+    for some_contexts in zip(*contexts, strict=True):
+        assert len({str(context["evidence"]) + str(context.get("warmup")) for context in some_contexts}) == 1
+
+
+@given(streams(FirstProxiedSession.id))
+def test_a_first_occurrence_is_the_first_of_the_stream(stream: list[Body]) -> None:
+    """First seen depends on the order of arrival, and on nothing else."""
+    memory = Memory(FirstProxiedSession())
+    memory.page(stream)
+    assert memory.uuids() == first_seen(stream)
+
+
+@given(streams(FirstProxiedSession.id), st.data())
+def test_reading_a_first_occurrence_again_changes_nothing(stream: list[Body], data: st.DataObject) -> None:
+    """An event is not earlier than itself."""
+    memory = Memory(FirstProxiedSession())
+    pages = pages_of(data, stream)
+    for page in pages:
+        memory.page(page, committed=False)
+        memory.page(page)
+    before = memory.uuids()
+    memory.page(data.draw(st.sampled_from(pages)))
+    assert memory.uuids() == before
+
+
+def test_each_org_has_its_own_memory() -> None:
+    """The same actor's first event in another org is a first event."""
+    body = body_of(
+        1,
+        timedelta(),
+        {"eventType": "user.session.start", "actor.id": "00u1", "securityContext.isProxy": True},
+    )
+    orgs = Memory(FirstProxiedSession()), Memory(FirstProxiedSession())
+    for org in orgs:
+        org.page([body])
+    assert [org.uuids() for org in orgs] == [["e-001"], ["e-001"]]
+
+
+def failures(count: int, *, every: timedelta) -> list[Body]:
+    """Give failed sign-ins of one login from one address."""
+    values = {
+        "eventType": "user.session.start",
+        "actor.alternateId": "a@example.com",
+        "client.ipAddress": "203.0.113.7",
+        "outcome.reason": "VERIFICATION_ERROR",
+    }
+    return [body_of(number, number * every, values) for number in range(count)]
+
+
+def test_the_context_lists_the_newest_events_of_the_window() -> None:
+    """At most fifty, the matching event last."""
+    memory = Memory(FailedLoginsUnknownUser(at_least=60))
+    memory.page(failures(60, every=timedelta(seconds=1)))
+    (match,) = memory.recorded.values()
+    evidence = match.details().context["evidence"]
+    assert [one["uuid"] for one in evidence] == [
+        f"e-{number:03d}" for number in range(60 - MOST_EVIDENCE, 60)
+    ]
+    assert evidence[-1] == {
+        "uuid": "e-059",
+        "published": "2026-11-02T12:00:59.000Z",
+        "event_type": "user.session.start",
+        "actor": "a@example.com",
+        "ip": "203.0.113.7",
+    }
+
+
+def test_a_match_on_a_remembered_event_is_marked_partial() -> None:
+    """It has the columns of history, and the rest is empty; a match on the page's own event is whole."""
+    stream = failures(3, every=timedelta(seconds=1))
+    memory = Memory(FailedLoginsUnknownUser(at_least=3))
+    memory.page([stream[0] | {"request": {"ipChain": []}}, stream[2]])
+    memory.page([stream[1]])
+    (match,) = memory.recorded.values()
+    context = match.details().context
+    assert (match.event_uuid, context["partial"]) == ("e-002", True)
+    assert (context["alternateId"], context["ips"], context["request"]) == (
+        "a@example.com",
+        ["203.0.113.7"],
+        {},
+    )
+    whole = Memory(FailedLoginsUnknownUser(at_least=3))
+    whole.page(stream)
+    (match,) = whole.recorded.values()
+    assert "partial" not in match.details().context
+
+
+class Counting(MemoryHistory):
+    """A history that counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions = 0
+        self.given = 0
+
+    def rows(self, *arguments: Any) -> list[HistoryRow]:
+        """Count one question and its rows."""
+        self.questions += 1
+        found = list(super().rows(*arguments))
+        self.given += len(found)
+        return found
+
+    def seen(self, *arguments: Any, **more: Any) -> list[bool]:
+        """Count one question."""
+        self.questions += 1
+        return super().seen(*arguments, **more)
+
+    def began(self, *arguments: Any) -> str | None:
+        """Count one question."""
+        self.questions += 1
+        return super().began(*arguments)
+
+
+def test_questions_depend_on_the_number_of_rules_not_of_events() -> None:
+    """A page of hundreds of users, each of whom concerns every rule, is asked about once a rule."""
+    history = Counting()
+    for size in (1, 300):
+        bodies = [
+            body_of(
+                number,
+                timedelta(seconds=number),
+                {
+                    "eventType": "user.session.start",
+                    "actor.id": f"00u{number}",
+                    "actor.alternateId": f"user{number}@example.com",
+                    "client.ipAddress": "203.0.113.7",
+                    "outcome.result": "SUCCESS",
+                    "outcome.reason": reason,
+                    "authenticationContext.externalSessionId": f"s{number}",
+                    "debugContext.debugData.dtHash": f"h{number}",
+                    "debugContext.debugData.behaviors": "{New Country=POSITIVE, New Geo-Location=POSITIVE, New Device=POSITIVE}",
+                    "securityContext.isProxy": True,
+                    "securityContext.risk": {"level": "HIGH"},
+                },
+            )
+            for number in range(size)
+            for reason in ("INVALID_CREDENTIALS", "VERIFICATION_ERROR")
+        ]
+        events = [Event.from_body(body) for body in bodies]
+        history.questions = 0
+        list(EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error))
+        assert history.questions == 8  # six windows; first seen asks twice
+
+
+def test_a_page_without_interesting_events_asks_nothing() -> None:
+    """Most pages, for most rules."""
+    history = Counting()
+    events = [event(f"e-{n}", securityContext={"isProxy": False}, actor=None) for n in range(9)]
+    assert list(EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)) == []
+    assert history.questions == 0
+
+
+def row(at: timedelta, actor: str) -> HistoryRow:
+    """Make a row of an actor."""
+    return HistoryRow(to_text(NOON + at), actor, "x", actor_id=actor)
+
+
+def test_neighbouring_rows_share_a_stretch_and_an_absurd_time_has_its_own() -> None:
+    """One event dated 9999 can't make a page read years of everybody's history."""
+    hour = timedelta(hours=1)
+    rows = [row(hour, "b"), row(timedelta(), "a"), row(timedelta(days=9), "c")]
+    rows.append(HistoryRow("9999-12-31T23:59:59.000Z", "x", "x", actor_id="d"))
+    rows.append(HistoryRow("0001-01-01T00:00:00.000Z", "x", "x", actor_id="e"))
+    assert stretches(rows, "actor_id", hour) == [
+        Stretch("0001-01-01T00:00:00.000Z", "0001-01-01T01:00:00.000Z", frozenset("e")),
+        Stretch("2026-11-02T11:00:00.000Z", "2026-11-02T14:00:00.000Z", frozenset("ab")),
+        Stretch("2026-11-11T11:00:00.000Z", "2026-11-11T13:00:00.000Z", frozenset("c")),
+        Stretch("9999-12-31T22:59:59.000Z", "9999-12-31T23:59:59.999Z", frozenset("d")),
+    ]
+
+
+def test_reading_an_attack_again_costs_no_more_than_reading_it_once() -> None:
+    """Each event of a page is looked at once, however many of its neighbours come again."""
+    looked_at = []
+
+    class Watched(FailedLoginsUnknownUser):
+        def holds(self, window: Sequence[HistoryRow]) -> bool:
+            looked_at.append(window[-1].uuid)
+            return super().holds(window)
+
+    memory = Memory(Watched(at_least=300))
+    page = failures(300, every=timedelta(milliseconds=1))
+    memory.page(page)
+    memory.page(page)
+    assert len(looked_at) == 600
+
+
+def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
+    """Whether it takes an event, whose it is, whether it holds."""
+    told: list[tuple[str, str]] = []
+
+    class Broken(FailedLoginsUnknownUser):
+        def takes(self, row: HistoryRow) -> bool:
+            if row.uuid == "e-000":
+                raise KeyError("surprise")
+            return super().takes(row)
+
+        def holds(self, window: Sequence[HistoryRow]) -> bool:
+            if window[-1].uuid == "e-004":
+                raise ValueError("surprise")
+            return super().holds(window)
+
+    rules = RuleSet([Broken(at_least=3)])
+    events = [Event.from_body(body) for body in failures(6, every=timedelta(seconds=1))]
+    found = rules.evaluate(
+        events,
+        rules.history_rows(events),
+        MemoryHistory(),
+        lambda _, uuid, error: told.append((uuid, repr(error))),
+    )
+    assert [match.event_uuid for match in found] == ["e-003", "e-005"]
+    assert told == [("e-000", "KeyError('surprise')"), ("e-004", "ValueError('surprise')")]
+
+
+def test_history_is_needed_as_long_as_the_longest_window() -> None:
+    """The main detection alone needs none, and remembers nothing."""
+    events = [event()]
+    alone = RuleSet([AnonymizingVpnLogin()])
+    assert (EVERYTHING.longest_window, alone.longest_window) == (timedelta(days=7), timedelta())
+    assert (len(EVERYTHING.history_rows(events)), alone.history_rows(events)) == (1, [])
+
+
+def test_every_windowed_rule_has_its_law_in_the_reference() -> None:
+    """No rule is left out of the comparison."""
+    assert {rule.id for rule in BUILT_IN if issubclass(rule, WindowRule)} == set(LAWS)
+    assert [rule.id for rule in BUILT_IN if issubclass(rule, FirstSeen)] == [FirstProxiedSession.id]
+
+
+def test_memory_history_answers_like_the_protocol_says() -> None:
+    """Ends are included, an event is not earlier than itself, types and conditions count."""
+    history = MemoryHistory()
+    times_of = [timedelta(), timedelta(minutes=1), timedelta(minutes=2)]
+    rows = [row(at, "a") for at in times_of]
+    history.add([*rows, *rows])
+    texts = [one.published for one in rows]
+    assert [
+        one.published for one in history.rows("actor_id", [Stretch(texts[0], texts[1], frozenset("ab"))])
+    ] == texts[:2]
+    assert list(history.rows("client_ip", [Stretch(texts[0], texts[1], frozenset("a"))])) == []
+    asked = [
+        Earlier("a", texts[1], texts[1], "a"),
+        Earlier("a", texts[1], texts[1], "other"),
+        Earlier("a", texts[0], texts[1], "a"),
+        Earlier("b", texts[0], texts[1], "b"),
+    ]
+    assert history.seen("actor_id", asked, event_types=["x"], conditions={}) == [False, True, True, False]
+    assert not any(history.seen("actor_id", asked, event_types=["y.*"], conditions={}))
+    assert not any(history.seen("actor_id", asked, event_types=["x"], conditions={"is_proxy": True}))
+    assert (history.began(["x"]), history.began(["y"])) == (texts[0], None)
