@@ -1,0 +1,123 @@
+"""A careful reader loses nothing: whatever the org does wrong can be survived.
+
+The reader here is the simplest that is right: it asks again after anything that is no page, begins anew further
+back when its cursor is refused, keeps one event a uuid, the first, and looks back with bounded requests.
+"""
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
+from tests.support.logclient import NOW, TOKEN, Answer, Client, Clock, event
+
+MINUTE = timedelta(minutes=1)
+OVERLAP = 30 * MINUTE
+LATEST = 20 * MINUTE
+
+
+class Reader:
+    """Reads an org page by page, in virtual time."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self.seen: dict[str, Any] = {}
+        self.late = 0
+        self._client = client
+        self._clock = clock
+        self._cursor: str | None = None
+
+    async def poll(self) -> None:
+        """Read to the tail, as far as the org lets it."""
+        while True:
+            since = (self._clock.time - OVERLAP).isoformat()
+            asked = self._cursor or str(URL("/api/v1/logs").with_query(since=since, limit="20"))
+            answer = await self._page(asked)
+            self._clock.time += timedelta(seconds=5)
+            if answer is None:
+                return
+            if answer.status == 400:
+                self._cursor = None
+                continue
+            found = self._take(answer)
+            following = answer.links.get("next", "")
+            if not found or not following.startswith(f"{self._client.base}/") or following == asked:
+                return
+            self._cursor = following
+
+    async def sweep(self) -> None:
+        """Look back at the last hours for what came late."""
+        until = self._clock.time - LATEST
+        asked = {"since": (until - 4 * OVERLAP).isoformat(), "until": until.isoformat(), "limit": "1000"}
+        while True:
+            answer = await self._page(str(URL("/api/v1/logs").with_query(asked)))
+            self._clock.time += timedelta(seconds=5)
+            if answer is not None and answer.status == 200 and "next" not in answer.links:
+                before = len(self.seen)
+                self._take(answer)
+                self.late += len(self.seen) - before
+                return
+
+    async def _page(self, asked: str) -> Answer | None:
+        """Return a page or a 400; None for anything else."""
+        try:
+            answer = await self._client.get(asked)
+        except (aiohttp.ClientError, OSError):
+            return None
+        if answer.status == 400:
+            return answer
+        try:
+            return answer if answer.status == 200 and isinstance(answer.json, list) else None
+        except ValueError:
+            return None
+
+    def _take(self, answer: Answer) -> int:
+        for found in answer.json:
+            self.seen.setdefault(found["uuid"], found)
+        return len(answer.json)
+
+
+def traffic(start: datetime) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
+    """Yield an event each half minute, some of them odd."""
+    odd = itertools.cycle([broken.ODD["nul"], broken.ODD["surrogate"], broken.ODD["text_for_object"]])
+    for number in itertools.count():
+        moment = start + number * MINUTE / 2
+        made = event(number, moment - timedelta(seconds=number % 7))
+        yield moment, next(odd)(made) if number % 50 == 49 else made
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_careful_reader_loses_nothing(seed: int) -> None:
+    """Two virtual days of every fault at once, late events, and cursors that are forgotten."""
+    clock = Clock()
+    org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=60, others=20)
+    org.follow(delay(traffic(NOW), share=0.02, by=LATEST, seed=seed))
+    org.faults.between(NOW + 600 * MINUTE, NOW + 620 * MINUTE, faults.refused_token())
+    org.faults.some(0.3, faults.every(), seed=seed)
+    headers = {"Authorization": f"SSWS {TOKEN}"}
+    async with serve(org) as url, aiohttp.ClientSession(headers=headers) as session:
+        reader = Reader(Client(url, session), clock)
+        for minute in range(0, 2880, 10):
+            clock.time = max(clock.time, NOW + minute * MINUTE)
+            await reader.poll()
+            if minute % 60 == 50:
+                await reader.sweep()
+            if minute % 700 == 350:
+                org.cursors.forget()
+        org.faults.clear()
+        clock.time += LATEST
+        await reader.poll()
+        await reader.sweep()
+    settled = (clock.time - LATEST - MINUTE).isoformat()
+    there = [found for found in org.events if found["published"] < settled]
+    assert {found["uuid"] for found in there} <= reader.seen.keys()
+    assert all(reader.seen[found["uuid"]] == found for found in there)
+    assert len(there) > 5000
+    assert reader.late > 10
+    assert org.violations == 0
+    struck = {found.fault for found in org.requests}
+    assert struck >= {fault.name for fault in faults.every()}
