@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from oktawatch.config.settings import Settings
 
 KEYS: dict[str, frozenset[str]] = {
-    "database": frozenset({"auto_upgrade"}),
     "poll": frozenset(
         {"rate_limit_share", "sweep_interval", "sweep_window", "proxy", "proxy_file", "ca_file"}
     ),

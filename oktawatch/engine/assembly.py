@@ -78,12 +78,23 @@ def open_database(settings: Settings, *, create: bool = True) -> "DatabaseExecut
 
 
 async def prepare_database(settings: Settings, database: "DatabaseExecutor") -> None:
-    """Bring the schema up and give each org its row. Raises StoreError."""
-    from oktawatch.store.orgs import register_orgs  # noqa: PLC0415 -- as above
-    from oktawatch.store.schema import upgrade  # noqa: PLC0415 -- as above
+    """Bring the schema up, unless others use the database too, and give each org its row.
 
-    await database.run(upgrade)
-    await database.run(register_orgs, [org.name for org in settings.orgs], now=utc_now())
+    Raises ConfigError when the schema is not the one this program works with, else StoreError.
+    """
+    from oktawatch.store.errors import SchemaError  # noqa: PLC0415 -- as above
+    from oktawatch.store.orgs import register_orgs  # noqa: PLC0415 -- as above
+    from oktawatch.store.schema import require_current, upgrade  # noqa: PLC0415 -- as above
+
+    by_itself = settings.database.auto_upgrade or not database.database.shared
+    try:
+        await database.run(upgrade if by_itself else require_current)
+        await database.run(register_orgs, [org.name for org in settings.orgs], now=utc_now())
+    except SchemaError as error:
+        problem = str(error)
+    else:
+        return
+    raise settings.error("wrong schema", "database", "url", expected=problem)
 
 
 def make_watch(settings: Settings, org: OrgSettings, rules: RuleSet) -> "Watch":

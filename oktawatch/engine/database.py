@@ -1,7 +1,8 @@
 """Database work off the event loop, in threads of its own.
 
 `asyncio.to_thread` shares its few threads with the resolver that HTTP clients use: writers that wait
-for a lock would stall every org's look-ups. SQLite gets one thread, since it has one writer anyway.
+for a lock would stall every org's look-ups. There are as many threads as connections are worth having:
+one on SQLite, since it has one writer anyway.
 """
 
 import asyncio
@@ -18,17 +19,19 @@ T = TypeVar("T")
 
 
 class DatabaseExecutor:
-    """Runs functions of the store against one database, one at a time, in order."""
+    """Runs functions of the store against one database."""
 
     def __init__(self, url: str, *, create: bool = False) -> None:
         self._stopping = threading.Event()
         self.database = Database(url, create=create, stopping=self._stopping)
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oktawatch-database")
+        self._threads = ThreadPoolExecutor(
+            max_workers=self.database.connections, thread_name_prefix="oktawatch-database"
+        )
 
     async def run(
         self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call ``function(database, …)`` in the database's thread.
+        """Call ``function(database, …)`` in one of the database's threads.
 
         When the caller is cancelled meanwhile, work that has begun is finished before the
         cancellation goes on: a transaction is never left behind.

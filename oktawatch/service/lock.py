@@ -17,7 +17,12 @@ def sole_user(database: DatabaseExecutor) -> Iterator[None]:
     Two would poll the same orgs twice and roll each other's pages back. The lock is on a file beside
     the database: closing any handle of the database itself would drop SQLite's own locks on it. The
     file stays, since removing it would let two processes lock two files of one name.
+
+    A server's database has any number of users: leases share the orgs out among them.
     """
+    if database.database.shared:
+        yield
+        return
     file = database.database.url.database or ""
     path = Path(f"{Path(file).resolve()}.lock")
     try:

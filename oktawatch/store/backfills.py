@@ -8,6 +8,7 @@ from oktawatch.model.cursor import Backfill
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
+from oktawatch.store.orgs import take_org
 from oktawatch.store.page import PageTransaction
 
 _columns = tables.backfills.c
@@ -30,6 +31,7 @@ def begin_backfill(
     The absolute times of the first start stay. Two that begin at once take up the same one.
     """
     with database.write() as connection:
+        take_org(database, connection, org)
         unfinished = (
             select(tables.backfills)
             .where(

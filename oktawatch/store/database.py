@@ -1,130 +1,120 @@
 """One database: connections, and the two kinds of transaction.
 
-A *write* is one transaction that holds the database's write lock from its first statement
-(``BEGIN IMMEDIATE`` on SQLite), so that nothing it read can have changed when it writes. Waiting for
-that lock ends at once when the program stops: a transaction that waits has not begun. One that has
-begun is finished.
+A *write* is one transaction, whole or not at all. What it must not miss of other writers it reads after
+it has taken its first lock: the whole database on SQLite, the org's row on Postgres. Waiting for that
+lock ends at once when the program stops: a transaction that waits has not begun. One that has begun is
+finished.
 """
 
-import sqlite3
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, Row, Select, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from oktawatch.store.errors import StoppedError, StoreError
-
-_WRITE = {"oktawatch_write": True}
-_OLDEST_SQLITE = (3, 35)  # RETURNING
-_BUSY_SLICE = 0.25  # seconds that SQLite itself waits for a lock; between two slices we look whether to stop
-_BUSY_DEADLINE = 30.0  # seconds after which a lock that never comes is an error
+from oktawatch.store.backend import Backend
+from oktawatch.store.errors import StoreError
+from oktawatch.store.postgres import Postgres
+from oktawatch.store.sqlite import Sqlite
 
 
 class Database:
-    """A SQLite file, or a database in memory (``sqlite://``) for what must leave no trace.
+    """A SQLite file, a database in memory (``sqlite://``) for what must leave no trace, or a Postgres server.
 
     ``stopping``: once set, a write that waits for its lock gives up with StoppedError.
     Raises StoreError when the URL can't be used or, unless ``create``, when there is no such file.
     """
 
     def __init__(self, url: str, *, create: bool = False, stopping: threading.Event | None = None) -> None:
-        self.url = _checked(url, create=create)
+        try:
+            self.url = make_url(url)
+        except ArgumentError:
+            raise StoreError(
+                "database.url is no database URL: expected one such as sqlite:///oktawatch.db"
+            ) from None
         self._stopping = stopping or threading.Event()
-        in_memory = self.url.database in {None, "", ":memory:"}
-        arguments: dict[str, Any] = {"timeout": _BUSY_SLICE}
-        if in_memory:
-            arguments["check_same_thread"] = False
-        self._engine = create_engine(
-            self.url,
-            connect_args=arguments,
-            json_serializer=lambda value: msgspec.json.encode(value).decode(),
-            json_deserializer=msgspec.json.decode,
-            **({"poolclass": StaticPool} if in_memory else {}),
-        )
-        event.listen(self._engine, "connect", _prepare)
+        self._backend: Backend
+        match self.url.get_backend_name():
+            case "sqlite":
+                self._backend = Sqlite(self.url, create=create)
+            case "postgresql":
+                self._backend = Postgres(self.url)
+            case other:
+                raise StoreError(
+                    f"database.url: {other} is not supported: use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+                )
+        self._engine = self._backend.engine().execution_options(oktawatch_backend=self._backend)
         event.listen(self._engine, "begin", self._begin)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may use it too."""
+        return self.url.get_backend_name() != "sqlite"
+
+    @property
+    def connections(self) -> int:
+        """How many transactions are worth having at once."""
+        return self._backend.connections
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open one write transaction: committed at the end, rolled back whole on any error."""
-        with (
-            _explained(),
-            self._engine.connect().execution_options(**_WRITE) as connection,
-            connection.begin(),
-        ):
+        with self._transaction(write=True) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open one transaction that only reads, and sees one state of the database."""
-        with _explained(), self._engine.connect() as connection, connection.begin():
+        with self._transaction(write=False) as connection:
             yield connection
+
+    def take(self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
+        """Take a write's first lock by a ``SELECT … FOR UPDATE``; give its row.
+
+        Nothing may have been read or written before it. Raises StoppedError when the program stops first.
+        """
+        return self._backend.take(connection, lock, values, stopping=self._stopping)
+
+    def hold_schema(self, connection: Connection) -> None:
+        """Let no other process change the schema until this write ends; it must not have begun to work."""
+        self._backend.hold_schema(connection, stopping=self._stopping)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
-    def _begin(self, connection: Connection) -> None:
-        if not connection.get_execution_options().get("oktawatch_write"):
-            connection.exec_driver_sql("BEGIN")
-            return
-        deadline = time.monotonic() + _BUSY_DEADLINE
-        while True:
-            if self._stopping.is_set():
-                raise StoppedError("stopping: the transaction had not begun")
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        try:
+            with self._begun(write=write) as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(f"the database refused: {self._backend.explain(error)}") from error
+        except PoolTimeoutError as error:
+            raise StoreError("the database refused: every connection is in use") from error
+
+    @contextmanager
+    def _begun(self, *, write: bool) -> Iterator[Connection]:
+        with ExitStack() as stack:
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
+                connection = self._open(stack, write=write)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
                     raise
-            else:
-                return
+                # The server ended connections while they lay in the pool. Nothing has begun: once more, anew.
+                stack.close()
+                connection = self._open(stack, write=write)
+            yield connection
 
+    def _open(self, stack: ExitStack, *, write: bool) -> Connection:
+        connection = stack.enter_context(self._engine.connect()).execution_options(oktawatch_write=write)
+        stack.enter_context(connection.begin())
+        return connection
 
-def _checked(url: str, *, create: bool) -> URL:
-    try:
-        made = make_url(url)
-    except ArgumentError:
-        raise StoreError(
-            "database.url is no database URL: expected one such as sqlite:///oktawatch.db"
-        ) from None
-    if made.get_backend_name() != "sqlite":
-        raise StoreError(f"database.url: {made.get_backend_name()} is not supported yet: use sqlite:///FILE")
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise StoreError(
-            f"this Python's SQLite is {sqlite3.sqlite_version}: oktawatch needs 3.35 or newer, "
-            "use a newer Python or distribution"
-        )
-    if made.database and not create and not Path(made.database).exists():
-        raise StoreError(
-            f"there is no database at {made.database}: run 'oktawatch run' or 'oktawatch db upgrade'"
-        )
-    return made
-
-
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself: _begin does
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _is_busy(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the driver says into what a person can do."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise StoreError(f"the database refused: {error.orig}") from error
+    def _begin(self, connection: Connection) -> None:
+        write = connection.get_execution_options()["oktawatch_write"]
+        self._backend.begin(connection, write=write, stopping=self._stopping)

@@ -3,19 +3,31 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import Connection, bindparam, select, update
 
 from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
 
+_ROW = (
+    select(tables.orgs.c.name)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .with_for_update(key_share=True)  # rows that refer to the org's may be inserted meanwhile
+)
 _LONGEST_ERROR = 1_000  # characters
 
 
 def register_orgs(database: Database, names: Sequence[str], *, now: datetime) -> None:
     """Give each org its row, unless it has one."""
     with database.write() as connection:
-        insert_new(connection, tables.orgs, [(name, now) for name in names], ("name", "created_at"))
+        insert_new(connection, tables.orgs, [(name, now) for name in sorted(names)], ("name", "created_at"))
+
+
+def take_org(database: Database, connection: Connection, org: str) -> None:
+    """Take an org's row, the first thing that a write on an org does; raise StoreError when there is none."""
+    if database.take(connection, _ROW, {"org": org}) is None:
+        raise StoreError(f"org {org} has no row in this database: it was never registered")
 
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:

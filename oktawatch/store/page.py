@@ -22,6 +22,7 @@ from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.history import StoredHistory
+from oktawatch.store.orgs import take_org
 
 _GROUPED = (
     tables.alerts.c.id,
@@ -37,7 +38,6 @@ _GROUPED = (
     tables.alerts.c.told,
 )
 # Statements are made once: building one costs SQLAlchemy as much as running it.
-_ORG_ROW = select(tables.orgs.c.name).where(tables.orgs.c.name == bindparam("org")).with_for_update()
 _RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables.matches.c.alert_id).where(
     tables.matches.c.org == bindparam("org"),
     tables.matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
@@ -54,7 +54,6 @@ _OPEN = tables.alerts.insert().returning(
     tables.alerts.c.id, tables.alerts.c.rule_id, tables.alerts.c.dedup_key, tables.alerts.c.anchor
 )
 _REGROUP = update(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
-_RECORD = tables.matches.insert()
 _COUNT = (
     update(tables.orgs)
     .where(tables.orgs.c.name == bindparam("org"))
@@ -112,7 +111,7 @@ class PageTransaction:
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Remember events as seen; give how many were new."""
-        # Already what the driver takes: `published` is canonical text.
+        # `published` is canonical text, which both databases take as it is.
         rows = [(self.org, event.published, event.uuid) for event in events]
         return insert_new(self.connection, tables.events, rows)
 
@@ -153,21 +152,15 @@ class PageTransaction:
 
     def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
         """Record new matches; their alerts have ids by now."""
-        if matches:
-            self.connection.execute(
-                _RECORD,
-                [
-                    {
-                        "org": self.org,
-                        "rule_id": match.rule_id,
-                        "event_uuid": match.event_uuid,
-                        "published": match.published,
-                        "dedup_key": match.dedup_key,
-                        "severity": match.severity,
-                        "alert_id": alert.id if alert else None,
-                    }
-                    for match, alert in matches
-                ],
+        columns = ("org", "rule_id", "event_uuid", "published", "dedup_key", "severity", "alert_id")
+        rows = [
+            (self.org, match.rule_id, match.event_uuid, match.published, match.dedup_key, match.severity, alert.id if alert else None)
+            for match, alert in matches
+        ]  # fmt: skip
+        if insert_new(self.connection, tables.matches, rows, columns) != len(rows):
+            # Whoever holds the org's row has looked which are recorded; nobody else may record any.
+            raise StoreError(
+                f"matches of {self.org} were recorded by somebody who did not take the org's row"
             )
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
@@ -215,8 +208,7 @@ def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator
     Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
     """
     with database.write() as connection:
-        if connection.execute(_ORG_ROW, {"org": org}).first() is None:
-            raise StoreError(f"org {org} has no row in this database: it was never registered")
+        take_org(database, connection, org)
         yield PageTransaction(connection, org, now)
 
 

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema up, in one transaction under the write lock: safe to run twice at once.
+    """Bring the schema up, in one transaction: safe to run from several hosts at once.
 
     Raises SchemaError when the schema is newer than this program.
     """
     from alembic import command  # noqa: PLC0415 -- 0.2 s that only those pay who migrate
 
     with database.write() as connection:
+        database.hold_schema(connection)
         _refuse_newer(_current(connection))
         command.upgrade(_config(connection), revision)
 
@@ -31,6 +32,7 @@ def downgrade(database: Database, revision: str) -> None:
     from alembic import command  # noqa: PLC0415 -- as above
 
     with database.write() as connection:
+        database.hold_schema(connection)
         command.downgrade(_config(connection), revision)
 
 

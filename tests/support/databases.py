@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -12,15 +11,16 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
+from tests.support.places import Place
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 ORG = "acme"
 
 
 @contextmanager
-def open_database(folder: Path, *orgs: str) -> Iterator[Database]:
+def open_database(place: Place, *orgs: str) -> Iterator[Database]:
     """Give a fresh database with a schema, in which ``acme`` and others are registered."""
-    database = Database(f"sqlite:///{folder / 'oktawatch.db'}", create=True)
+    database = Database(place.url, create=True)
     upgrade(database)
     register_orgs(database, [ORG, *orgs], now=NOW)
     try:

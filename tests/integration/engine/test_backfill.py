@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.integration.engine.test_poll import parameters
 from tests.support.databases import NOW, ORG, rows
+from tests.support.places import Place
 from tests.support.streams import Script, event, page
 
 SINCE, UNTIL = NOW - timedelta(days=7), NOW
@@ -28,9 +28,9 @@ WATCH = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Give a fresh database, worked on in its own thread."""
-    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    executor = DatabaseExecutor(place.url, create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, [ORG], now=NOW)
     yield executor

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
+from tests.support.places import Kind, Place, place_of
 from tests.support.streams import cut, cut_streams, event, page, streams
 
 WATCH = Watch(
@@ -38,9 +38,9 @@ class DiedError(Exception):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """Give one database for all examples of a property; each empties it first."""
-    with open_database(tmp_path_factory.mktemp("pipeline")) as made:
+    with place_of(kind, tmp_path_factory.mktemp("pipeline")) as place, open_database(place) as made:
         yield made
 
 
@@ -163,32 +163,28 @@ def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Ev
     assert all(alert["told"] == alert["severity"] for alert in after["alerts"])
 
 
-def test_a_transaction_that_fails_in_its_middle_moves_nothing(tmp_path: Path) -> None:
-    """A trigger refuses the outbox's row; events, matches, alerts and cursor stay as they were."""
-    with open_database(tmp_path) as database:
+def test_a_transaction_that_fails_in_its_middle_moves_nothing(place: Place) -> None:
+    """The outbox can't be written; events, matches, alerts and cursor stay as they were."""
+    with open_database(place) as database:
         first, second = cut([event(1), event(2, client={"ipAddress": "198.51.100.9"})], [1])
         poll(database, first)
         before, cursor = outcome(database), read_cursor(database, ORG)
         with database.write() as connection:
-            connection.execute(
-                text(
-                    "CREATE TRIGGER refuse BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'no'); END"
-                )
-            )
-        with pytest.raises(StoreError, match="no"):
+            connection.execute(text("ALTER TABLE notifications RENAME TO elsewhere"))
+        with pytest.raises(StoreError, match="notifications"):
             poll(database, second)
+        with database.write() as connection:
+            connection.execute(text("ALTER TABLE elsewhere RENAME TO notifications"))
         assert outcome(database) == before
         assert read_cursor(database, ORG) == cursor
         assert [row["events_seen"] for row in rows(database, "orgs")] == [1]
-        with database.write() as connection:
-            connection.execute(text("DROP TRIGGER refuse"))
         poll(database, second)
         assert len(outcome(database)["notifications"]) == 4
 
 
-def test_an_alert_shows_what_its_first_match_was(tmp_path: Path) -> None:
+def test_an_alert_shows_what_its_first_match_was(place: Place) -> None:
     """Joining moves count, times and severity; title and columns stay."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         commit(
             database,
             page([event(1), event(2, at=timedelta(hours=1), actor={"id": "00u1", "displayName": "Renamed"})]),
@@ -206,13 +202,13 @@ def test_an_alert_shows_what_its_first_match_was(tmp_path: Path) -> None:
         assert [row[0] for row in view] == [alert["id"], alert["id"]]
 
 
-def test_a_notification_goes_to_each_route_that_wants_it(tmp_path: Path) -> None:
+def test_a_notification_goes_to_each_route_that_wants_it(place: Place) -> None:
     """A relay sign-in is told to who wants INFO; when it gets worse, to both."""
     relay = {
         "isProxy": True,
         "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]},
     }
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         result = commit(database, page([event(1, securityContext=relay)]))
         assert result.alerts == {Severity.INFO: 1}
         assert [row["notifier"] for row in rows(database, "notifications")] == ["all"]
@@ -221,21 +217,21 @@ def test_a_notification_goes_to_each_route_that_wants_it(tmp_path: Path) -> None
         assert told == [("all", "opened"), ("all", "raised"), ("soc", "raised")]
 
 
-def test_a_notification_has_the_same_id_after_the_database_was_lost(tmp_path: Path) -> None:
+def test_a_notification_has_the_same_id_after_the_database_was_lost(place: Place) -> None:
     """So that a receiver sees a key that it has seen."""
     ids = []
-    for name in ("before", "after"):
-        (tmp_path / name).mkdir()
-        with open_database(tmp_path / name) as database:
+    with open_database(place) as database:
+        for _ in range(2):
+            empty(database)
             commit(database, page([event(1)]))
             ids.append([row["id"] for row in rows(database, "notifications")])
     assert ids[0] == ids[1]
 
 
-def test_what_could_not_be_used_is_set_aside_once(tmp_path: Path) -> None:
+def test_what_could_not_be_used_is_set_aside_once(place: Place) -> None:
     """With its bytes, by fingerprint, and counted."""
     broken = [RejectedEvent("no usable uuid", b'{"uuid": null}')]
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         assert [commit(database, page([], rejected=broken)).rejected for _ in range(2)] == [1, 0]
         (row,) = rows(database, "rejected_events")
         assert (row["raw"], row["reason"]) == (b'{"uuid": null}', "no usable uuid")

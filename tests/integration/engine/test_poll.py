@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,10 +17,12 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.store.errors import CursorMovedError, StoppedError
 from oktawatch.store.orgs import register_orgs
+from oktawatch.store.page import page_transaction
 from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.errors import RequestRefusedError, UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows
+from tests.support.places import Place
 from tests.support.streams import Script, cut, event, page
 
 RULES = build_rules({}, read_file=lambda _path: "")
@@ -30,9 +31,9 @@ STALE = "/api/v1/logs?after=stale"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Give a fresh database, worked on in its own thread."""
-    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    executor = DatabaseExecutor(place.url, create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, [ORG], now=NOW)
     yield executor
@@ -217,8 +218,8 @@ async def test_a_cancelled_round_finishes_the_transaction_that_has_begun(databas
 async def test_a_round_that_waits_for_the_lock_ends_when_the_program_stops(
     database: DatabaseExecutor,
 ) -> None:
-    """Somebody else holds the database; stopping does not wait for them."""
-    with database.database.write():
+    """Somebody else holds the org; stopping does not wait for them."""
+    with page_transaction(database.database, ORG, now=NOW):
         task = asyncio.create_task(poller(script(cut([event(1)], [])), database).round())
         await asyncio.sleep(0.05)
         database.stop()

@@ -1,6 +1,7 @@
 """The migrations make the tables that the program works with, and take them back."""
 
-import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,19 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import SchemaError, StoreError
 from oktawatch.store.schema import current, downgrade, migrations, require_current, upgrade
 from tests.support.databases import open_database
+from tests.support.places import Kind, Place, place_of
 
 
-def test_the_migrations_make_what_the_metadata_says(tmp_path: Path) -> None:
+@pytest.fixture
+def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
+    """Give a place where no schema is."""
+    with place_of(kind, tmp_path, schema=False) as made:
+        yield made
+
+
+def test_the_migrations_make_what_the_metadata_says(place: Place) -> None:
     """No column, type or index differs between the two."""
-    with open_database(tmp_path) as database, database.read() as connection:
+    with open_database(place) as database, database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
 
@@ -28,9 +37,9 @@ def test_the_newest_revision_is_the_one_the_program_works_with() -> None:
     assert ScriptDirectory(str(migrations())).get_current_head() == tables.REVISION
 
 
-def test_a_downgrade_leaves_nothing(tmp_path: Path) -> None:
+def test_a_downgrade_leaves_nothing(place: Place) -> None:
     """Down to base, only Alembic's own table is left."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         downgrade(database, "base")
         with database.read() as connection:
             assert inspect(connection).get_table_names() == ["alembic_version"]
@@ -38,32 +47,29 @@ def test_a_downgrade_leaves_nothing(tmp_path: Path) -> None:
         assert current(database) == tables.REVISION
 
 
-def test_upgrading_twice_at_once_is_safe(tmp_path: Path) -> None:
-    """Several processes may start on one new file."""
-    url = f"sqlite:///{tmp_path / 'new.db'}"
-    databases = [Database(url, create=True) for _ in range(4)]
-    threads = [threading.Thread(target=upgrade, args=(database,)) for database in databases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_upgrading_at_once_is_safe(nothing: Place) -> None:
+    """Several processes, or hosts, may start on one new database."""
+    databases = [Database(nothing.url, create=True) for _ in range(4)]
+    with ThreadPoolExecutor(len(databases)) as threads:
+        list(threads.map(upgrade, databases))
     assert {current(database) for database in databases} == {tables.REVISION}
     for database in databases:
         database.close()
 
 
-def test_a_database_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
+def test_a_database_without_a_schema_says_what_to_run(nothing: Place) -> None:
     """Commands that only read never migrate."""
-    (tmp_path / "empty.db").touch()
-    database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
+    if nothing.kind is Kind.SQLITE:
+        (nothing.folder / "oktawatch.db").touch()
+    database = Database(nothing.url)
     with pytest.raises(SchemaError, match="oktawatch db upgrade"):
         require_current(database)
     database.close()
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused(place: Place) -> None:
     """An old program does not touch what a newer one made."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         with database.write() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         for refuse in (upgrade, require_current):
@@ -88,9 +94,13 @@ def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
         Database(url, create=True)
 
 
-def test_connections_are_prepared(tmp_path: Path) -> None:
+def test_connections_to_a_file_are_prepared(tmp_path: Path) -> None:
     """WAL, foreign keys on, commits that need no fsync each."""
-    with open_database(tmp_path) as database, database.read() as connection:
+    with (
+        place_of(Kind.SQLITE, tmp_path) as place,
+        open_database(place) as database,
+        database.read() as connection,
+    ):
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")

@@ -2,7 +2,6 @@
 
 import threading
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +12,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.page import page_transaction
 from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Kind, Place
 from tests.support.streams import event
 
 START = Cursor(filter="f", query="/api/v1/logs?after=1")
@@ -26,9 +26,9 @@ def move(database: Database, read: Cursor | None, to: Cursor) -> None:
         move_cursor(transaction, read, to)
 
 
-def test_the_cursor_is_read_as_it_was_moved(tmp_path: Path) -> None:
+def test_the_cursor_is_read_as_it_was_moved(place: Place) -> None:
     """What a page leaves is what the next round starts from."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         assert read_cursor(database, ORG) is None
         move(database, None, START)
         move(database, START, NEXT)
@@ -37,10 +37,10 @@ def test_the_cursor_is_read_as_it_was_moved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [None, START])
 def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
-    tmp_path: Path, read: Cursor | None
+    place: Place, read: Cursor | None
 ) -> None:
     """Two writers on one org can't both win."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         with page_transaction(database, ORG, now=NOW) as transaction:
             move_cursor(transaction, None, NEXT)
         with pytest.raises(CursorMovedError, match="acme"):
@@ -49,9 +49,9 @@ def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
         assert rows(database, "events") == []
 
 
-def test_an_org_without_a_row_gets_no_page(tmp_path: Path) -> None:
+def test_an_org_without_a_row_gets_no_page(place: Place) -> None:
     """There must be something to lock."""
-    with open_database(tmp_path) as database:  # noqa: SIM117 -- what must raise stands alone
+    with open_database(place) as database:  # noqa: SIM117 -- what must raise stands alone
         with (
             pytest.raises(StoreError, match="never registered"),
             page_transaction(database, "other", now=NOW),
@@ -59,45 +59,58 @@ def test_an_org_without_a_row_gets_no_page(tmp_path: Path) -> None:
             pass
 
 
-def test_a_write_that_waits_for_the_lock_gives_up_when_the_program_stops(tmp_path: Path) -> None:
+def test_a_page_that_waits_for_its_org_gives_up_when_the_program_stops(place: Place) -> None:
     """It has not begun, so there is nothing to finish."""
     stopping = threading.Event()
-    with open_database(tmp_path) as database, database.write():
-        waiting = Database(database.url.render_as_string(), stopping=stopping)
+    with open_database(place) as database, page_transaction(database, ORG, now=NOW):
+        waiting = Database(place.url, stopping=stopping)
         timer = threading.Timer(0.05, stopping.set)
         timer.start()
-        with pytest.raises(StoppedError), waiting.write():
+        with pytest.raises(StoppedError), page_transaction(waiting, ORG, now=NOW):
             pytest.fail("two writers at once")
         timer.join()
         waiting.close()
 
 
-def test_a_write_that_waits_for_the_lock_goes_on_when_it_is_free(tmp_path: Path) -> None:
-    """No writer sees 'database is locked' because another one works."""
-    with open_database(tmp_path) as database:
-        other = Database(database.url.render_as_string())
+@pytest.mark.parametrize("held", [0.05, 1.0])
+def test_a_page_that_waits_for_its_org_goes_on_when_it_is_free(place: Place, held: float) -> None:
+    """No writer hears of a lock because another one works, for a moment or for longer than one look."""
+    with open_database(place) as database:
+        other = Database(place.url)
         begun, done = threading.Event(), threading.Event()
 
-        def write() -> None:
+        def count(writer: Database) -> None:
             begun.set()
-            with other.write() as connection:
-                connection.execute(text("UPDATE orgs SET events_seen = events_seen + 1"))
+            with page_transaction(writer, ORG, now=NOW) as transaction:
+                transaction.count(new_events=1, rejected=0, matches=0)
             done.set()
 
-        with database.write() as connection:
-            thread = threading.Thread(target=write)
+        with page_transaction(database, ORG, now=NOW) as transaction:
+            thread = threading.Thread(target=count, args=(other,))
             thread.start()
             begun.wait()
-            connection.execute(text("UPDATE orgs SET events_seen = events_seen + 1"))
-            assert not done.is_set()
+            transaction.count(new_events=1, rejected=0, matches=0)
+            assert not done.wait(held)
         thread.join()
         other.close()
         assert [row["events_seen"] for row in rows(database, "orgs")] == [2]
 
 
-def test_events_are_remembered_once(tmp_path: Path) -> None:
+def test_orgs_do_not_wait_for_each_other_on_a_server(place: Place) -> None:
+    """Only SQLite has one writer; on Postgres a page holds no more than its org's row."""
+    if place.kind is Kind.SQLITE:
+        return
+    with (
+        open_database(place, "other") as database,
+        page_transaction(database, ORG, now=NOW) as one,
+        page_transaction(database, "other", now=NOW) as two,
+    ):
+        assert [one.add_events([event(1)]), two.add_events([event(1)])] == [1, 1]
+
+
+def test_events_are_remembered_once(place: Place) -> None:
     """Reading again adds nothing, and says so."""
-    with open_database(tmp_path) as database:
+    with open_database(place) as database:
         for expected in (1200, 0):
             with page_transaction(database, ORG, now=NOW) as transaction:
                 events = [event(number, at=timedelta(seconds=number)) for number in range(1200)]
@@ -105,8 +118,8 @@ def test_events_are_remembered_once(tmp_path: Path) -> None:
         assert len(rows(database, "events")) == 1200
 
 
-def test_what_the_driver_says_becomes_a_sentence(tmp_path: Path) -> None:
+def test_what_the_driver_says_becomes_a_sentence(place: Place) -> None:
     """Callers know one family of errors."""
-    with open_database(tmp_path) as database, pytest.raises(StoreError, match="the database refused: "):  # noqa: SIM117 -- what must raise stands alone
+    with open_database(place) as database, pytest.raises(StoreError, match="the database refused: "):  # noqa: SIM117 -- what must raise stands alone
         with database.write() as connection:
             connection.execute(text("SELECT * FROM nowhere"))

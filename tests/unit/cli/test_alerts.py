@@ -10,6 +10,7 @@ from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.timestamps import to_text
 from tests.support.databases import NOW, open_database
+from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
 from tests.unit.cli.conftest import Done
 
@@ -39,7 +40,7 @@ def alerts(folder: Path) -> None:
             )
         ],
     }
-    with open_database(folder, *events) as database:
+    with place_of(Kind.SQLITE, folder) as place, open_database(place, *events) as database:
         for org, sent in events.items():
             watch = Watch(org=org, rules=rules)
             commit_page(database, watch, page(sent), telling=False, advance=lambda *_: None, now=NOW)

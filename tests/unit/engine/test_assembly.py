@@ -194,9 +194,9 @@ async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> No
     assert [status.org for status in statuses] == ["acme"]
 
 
-def test_database_that_is_not_supported(load: Load) -> None:
+def test_database_that_is_not_there(load: Load) -> None:
     """A database this program can't use is one line with file and key."""
-    settings = load('[database]\nurl = "postgresql+psycopg://oktawatch@db.example.com/oktawatch"\n')
+    settings = load('[database]\nurl = "sqlite:///nowhere.db"\n')
 
-    with pytest.raises(ConfigError, match=r"oktawatch\.toml: database\.url\): .*not supported yet"):
-        open_database(settings)
+    with pytest.raises(ConfigError, match=r"oktawatch\.toml: database\.url\): .*there is no database at"):
+        open_database(settings, create=False)

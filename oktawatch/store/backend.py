@@ -1,0 +1,84 @@
+"""What SQLite and Postgres really do differently; everything else is SQLAlchemy's business.
+
+`sqlite` and `postgres` are the two back ends. What they share:
+
+A *write* takes its locks in one order, the org's row first, and waits for them in slices: between two
+of them it looks whether the program is stopping. A transaction that still waits has not begun, so
+giving it up loses nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Engine, Row, Select, Table
+from sqlalchemy.exc import DBAPIError
+
+from oktawatch.store.errors import StoppedError
+
+T = TypeVar("T")
+
+SLICE = 0.25
+"""Seconds that the database itself waits for a lock before we look whether to stop."""
+DEADLINE = 30.0
+"""Seconds after which a lock that never comes is an error."""
+
+
+class Backend(Protocol):
+    """One kind of database."""
+
+    connections: int
+    """How many are worth having at once."""
+
+    def engine(self) -> Engine:
+        """Make the engine; nothing is connected yet."""
+
+    def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
+        """Begin a transaction. A write may be given up with StoppedError while it waits."""
+
+    def take(
+        self,
+        connection: Connection,
+        lock: Select[Any],
+        values: Mapping[str, Any],
+        *,
+        stopping: threading.Event,
+    ) -> Row[Any] | None:
+        """Run the statement that takes a write's first lock; give its row."""
+
+    def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
+        """Let no other process change the schema until this transaction ends."""
+
+    def insert_new(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[tuple[Any, ...]],
+        columns: tuple[str, ...],
+    ) -> int:
+        """Insert rows, leaving out those whose key is there; give how many went in."""
+
+    def explain(self, error: DBAPIError) -> str:
+        """Say in one line what the database said, without what a stranger wrote into a row."""
+
+
+def patiently(
+    attempt: Callable[[], T], *, busy: Callable[[DBAPIError], bool], stopping: threading.Event
+) -> T:
+    """Try for a lock, slice after slice, until it is had, the program stops or hope is gone."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        if stopping.is_set():
+            raise StoppedError("stopping: the transaction had not begun")
+        try:
+            return attempt()
+        except DBAPIError as error:
+            if not busy(error) or time.monotonic() > deadline:
+                raise
+
+
+def to_json(value: Any) -> str:
+    """Write a JSON value."""
+    return msgspec.json.encode(value).decode()

