@@ -43,7 +43,11 @@ def upgrade() -> None:
     for name in ("actor_id", "client_ip", "root_session_id", "dt_hash"):
         there = sa.text(f"{name} IS NOT NULL")
         op.create_index(
-            f"ix_history_org_{name}", "history", ["org", name], sqlite_where=there, postgresql_where=there
+            f"ix_history_org_{name}",
+            "history",
+            ["org", name, "published"],
+            sqlite_where=there,
+            postgresql_where=there,
         )
 
 

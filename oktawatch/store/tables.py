@@ -90,12 +90,12 @@ history = Table(
     Column("is_proxy", Boolean),
     Column("risk", String),
     Column("behaviours", String),
-    # Without a row id an index ends in the primary key: each of these is in order of time, too.
     *(
         Index(
-            None,
+            f"ix_history_org_{name}",
             "org",
             name,
+            "published",
             sqlite_where=text(f"{name} IS NOT NULL"),
             postgresql_where=text(f"{name} IS NOT NULL"),
         )
