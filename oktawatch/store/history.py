@@ -56,6 +56,7 @@ _SQL = {
             FROM json_each(?) AS asked ORDER BY asked.key
         """,
     ),
+    # OFFSET 0 does the same: one value after the other, each by the index.
     "postgresql": _Sql(
         value="%s",
         published="""to_char(published AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
@@ -67,6 +68,7 @@ _SQL = {
                 SELECT * FROM history
                 WHERE org = %s AND {column} = wanted
                   AND published BETWEEN (stretch ->> 0)::timestamptz AND (stretch ->> 1)::timestamptz
+                OFFSET 0
             ) AS found
         """,
         seen="""

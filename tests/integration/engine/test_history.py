@@ -270,5 +270,5 @@ def test_looking_back_goes_by_an_index(database: Database, column: Any) -> None:
         )
     index = f"INDEX ix_history_org_{column} (org=? AND {column}=? AND published>? AND published<?)"
     used = f" ix_history_org_{column} " if database.shared else index
-    assert all(used in plan and "Seq Scan" not in plan for plan in plans), plans
+    assert all(used in plan and "Seq Scan" not in plan for plan in plans), "\n".join(plans)
     assert len(plans) == 2
