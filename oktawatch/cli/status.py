@@ -71,6 +71,7 @@ def _as_json(name: str, found: "OrgStatus | None", health: "Health", *, configur
         "last_published": moment("last_published"),
         "events_seen": found.events_seen if found else 0,
         "events_rejected": found.events_rejected if found else 0,
+        "events_late": found.events_late if found else 0,
         "open_alerts": found.open_alerts if found else 0,
         "pending_notifications": found.pending_notifications if found else 0,
         "dead_notifications": found.dead_notifications if found else 0,
@@ -82,6 +83,7 @@ def _as_json(name: str, found: "OrgStatus | None", health: "Health", *, configur
 def _print(orgs: list[dict[str, Any]]) -> None:
     numbers = {
         "EVENTS": "events_seen",
+        "LATE": "events_late",
         "REJECTED": "events_rejected",
         "OPEN ALERTS": "open_alerts",
         "PENDING": "pending_notifications",

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from oktawatch.config.settings import Settings
 
 KEYS: dict[str, frozenset[str]] = {
-    "poll": frozenset(
-        {"rate_limit_share", "sweep_interval", "sweep_window", "proxy", "proxy_file", "ca_file"}
-    ),
+    "poll": frozenset({"rate_limit_share", "proxy", "proxy_file", "ca_file"}),
     "orgs": frozenset({"client_id", "private_key", "private_key_file", "kid", "dpop", "scopes"}),
     "detection": frozenset({"rules_dir"}),
     "notifiers": frozenset({"max_per_minute"}),

@@ -7,7 +7,7 @@ when a telling reader comes by.
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.retention import kept_by_okta
 from oktawatch.engine.source import PageSource
 from oktawatch.model.cursor import Backfill
 from oktawatch.model.timestamps import to_text, utc_now
@@ -24,9 +25,6 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import bounded_query
 
 _log: Any = structlog.get_logger(__name__)
-
-RETENTION = timedelta(days=90)
-"""Okta: how long the System Log is kept."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class Backfiller:
         Raises SystemLogError or StoreError; what was committed until then stays.
         """
         now = self._now()
-        kept = now - RETENTION
+        kept = kept_by_okta(since, now)
         if since < kept:
             _log.warning(
                 "backfill_clamped", org=self._watch.org, since=to_text(since), kept_since=to_text(kept)
@@ -80,7 +78,8 @@ class Backfiller:
             since=since, until=max(since, until), filter=self._watch.rules.filter, limit=self._page_size
         )
         backfill = await self._database.run(
-            begin_backfill, self._watch.org, command=command, since=since, until=until, notify=telling,
+            begin_backfill, self._watch.org, command=command,
+            filter=self._watch.rules.filter, since=since, until=until, notify=telling,
             query=query, now=now,
         )  # fmt: skip
         if backfill.query != query:

@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from oktawatch.engine.retention import OKTA_KEEPS
 from oktawatch.model.durations import format_duration
+from oktawatch.model.timestamps import to_text
 from oktawatch.store.status import OrgStatus
 
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
+_WARNING = timedelta(days=15)
+"""How long before Okta forgets what was not read yet this is said loudly."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -50,6 +54,11 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> He
     elif behind:
         problems.append(
             f"no poll has caught up for {format_duration(lag)}, more than {format_duration(longest)}"
+        )
+    if lag is not None and lag > OKTA_KEEPS - _WARNING:
+        problems.append(
+            f"Okta keeps {OKTA_KEEPS.days} days: what it has since {to_text(now - lag)} is lost from "
+            f"{to_text(now - lag + OKTA_KEEPS)} on"
         )
     if error:
         problems.append(f"the last poll failed: {error}")

@@ -15,22 +15,37 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.retention import kept_by_okta
 from oktawatch.engine.source import PageSource
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.page import PageTransaction
-from oktawatch.systemlog.errors import RequestRefusedError
+from oktawatch.systemlog.errors import RequestRefusedError, TimedOutError, UnavailableError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.queries import polling_query
+from oktawatch.systemlog.queries import named_limit, polling_query
 
 _log: Any = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=5)
 """How far before the newest event polling starts anew. Events are persisted a little out of order."""
+_STRUGGLES = 5
+"""After so many failures of Okta's in a row smaller pages are asked for: a query may be too much for it."""
+_SMALLER = 4  # times
+_SMALLEST_PAGE = 10
+
+
+class CaughtUp(Struct, frozen=True, kw_only=True):
+    """How far polling has come, as a sweep needs to know."""
+
+    date: datetime
+    """Okta's own clock when a poll caught up."""
+    began_at: datetime
+    """From when on the org has been polled with this filter."""
 
 
 class Poller:
@@ -53,22 +68,36 @@ class Poller:
         self._page_size = page_size
         self._initial_lookback = initial_lookback
         self._now = now
+        self._struggles = 0
+        self.caught_up: CaughtUp | None = None
+        """Where the last round ended; None unless it caught up."""
 
     async def round(self, *, deadline: datetime | None = None) -> PageResult:
         """Read from the cursor until caught up, or until ``deadline``; the next round goes on there.
 
         Raises SystemLogError or StoreError; what was committed until then stays.
         """
+        self.caught_up = None
         total = PageResult()
         cursor = await self._database.run(read_cursor, self._watch.org)
-        page = await self._first_page(cursor)
+        try:
+            await self._read(cursor, total, deadline)
+        except UnavailableError as error:
+            if isinstance(error, TimedOutError) or error.status is not None:
+                self._struggles += 1
+            raise
+        self._struggles = 0
+        return total
+
+    async def _read(self, cursor: Cursor | None, total: PageResult, deadline: datetime | None) -> None:
+        page, began_at = await self._first_page(cursor)
         while True:
             last = page.caught_up or (deadline is not None and self._now() >= deadline)
             ahead = None if last else asyncio.create_task(self._source.page(page.resume))
             try:
-                cursor = await self._commit(page, cursor, total)
+                cursor = await self._commit(page, cursor, total, began_at=began_at)
                 if ahead is None:
-                    return total
+                    return
                 page = await ahead
             except RequestRefusedError as error:
                 page = await self._restart(cursor, error)
@@ -76,19 +105,34 @@ class Poller:
                 if ahead is not None:
                     await _abandon(ahead)
 
-    async def _first_page(self, cursor: Cursor | None) -> Page:
-        wanted = self._watch.rules.filter
+    async def _first_page(self, cursor: Cursor | None) -> tuple[Page, datetime]:
+        """Fetch where reading goes on; give with it from when on this filter has been read."""
         if cursor is None:
-            return await self._source.page(self._from(self._now() - self._initial_lookback))
-        if cursor.filter != wanted:
-            _log.warning(
-                "cursor_restarted", org=self._watch.org, reason="the enabled rules need another filter"
-            )
-            return await self._source.page(self._anew(cursor))
+            since = kept_by_okta(self._now() - self._initial_lookback, self._now())
+            return await self._source.page(self._from(since)), since
+        if reason := self._outdated(cursor):
+            _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
+            since = self._anew(cursor)
+            same = cursor.filter == self._watch.rules.filter
+            return await self._source.page(self._from(since)), cursor.began_at if same else since
         try:
-            return await self._source.page(cursor.query)
+            return await self._source.page(cursor.query), cursor.began_at
         except RequestRefusedError as error:
-            return await self._restart(cursor, error)
+            return await self._restart(cursor, error), cursor.began_at
+
+    def _outdated(self, cursor: Cursor) -> str | None:
+        """Say why a cursor can't be used as it is: what its link has frozen is not what is wanted."""
+        if cursor.filter != self._watch.rules.filter:
+            return "the rules that are on need another filter"
+        if named_limit(cursor.query) not in {None, self._limit}:
+            return f"pages of {self._limit} events are wanted"
+        return None
+
+    @property
+    def _limit(self) -> int:
+        if self._struggles < _STRUGGLES:
+            return self._page_size
+        return min(self._page_size, max(self._page_size // _SMALLER, _SMALLEST_PAGE))
 
     async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> Page:
         """Go on without a cursor that Okta refuses, after one more try."""
@@ -97,20 +141,28 @@ class Poller:
         with suppress(RequestRefusedError):
             return await self._source.page(cursor.query)
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
-        return await self._source.page(self._anew(cursor, error.date))
+        return await self._source.page(self._from(self._anew(cursor, error.date)))
 
-    def _anew(self, cursor: Cursor, servers_now: datetime | None = None) -> str:
+    def _anew(self, cursor: Cursor, servers_now: datetime | None = None) -> datetime:
+        """Say from when on to read again, so that nothing is lost that the cursor stood for."""
         now = servers_now or self._now()
-        return self._from(min(cursor.last_published or now - self._initial_lookback, now) - OVERLAP)
+        wanted = min(cursor.last_published or cursor.began_at, now) - OVERLAP
+        since = kept_by_okta(wanted, now)
+        if since > wanted:
+            _log.error("events_out_of_reach", org=self._watch.org, since=wanted, kept_since=since)
+        return since
 
     def _from(self, since: datetime) -> str:
-        return polling_query(since=since, filter=self._watch.rules.filter, limit=self._page_size)
+        return polling_query(since=since, filter=self._watch.rules.filter, limit=self._limit)
 
-    async def _commit(self, page: Page, cursor: Cursor | None, total: PageResult) -> Cursor:
+    async def _commit(
+        self, page: Page, cursor: Cursor | None, total: PageResult, *, began_at: datetime
+    ) -> Cursor:
         now = self._now()
         to = Cursor(
             filter=self._watch.rules.filter,
             query=page.resume,
+            began_at=began_at,
             last_published=_newest(cursor, page),
             last_caught_up_at=now if page.caught_up else (cursor.last_caught_up_at if cursor else None),
         )
@@ -118,6 +170,8 @@ class Poller:
             commit_page, self._watch, page, telling=True, advance=partial(_advance, cursor, to), now=now
         )
         total.add(result)
+        if page.caught_up and page.date is not None:
+            self.caught_up = CaughtUp(date=page.date, began_at=began_at)
         log = _log.info if result.new_events or result.rejected else _log.debug
         log(
             "page_committed",

@@ -12,6 +12,8 @@ class Cursor(Struct, frozen=True, kw_only=True):
     """The SCIM filter that the link has frozen into it."""
     query: str
     """Path and query of the next request, as Okta wrote them."""
+    began_at: datetime
+    """From when on events with this filter have been read: where the first stream with it began."""
     last_published: datetime | None = None
     """The newest event that polling has brought, never later than Okta's own clock said."""
     last_caught_up_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""The daemon: a poll job an org, a delivery job a notifier, and one that feeds systemd's watchdog.
+"""The daemon: a poll and a sweep job an org, a delivery job a notifier, and one that feeds systemd's watchdog.
 
 Starting checks everything that can be checked before it touches anything: rules, tokens, the database's
 URL, whether another daemon runs on it. READY comes after the schema is up and the jobs are scheduled.
@@ -30,13 +30,17 @@ from oktawatch.engine.assembly import (
     prepare_database,
 )
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
+from oktawatch.engine.source import PageSource
+from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.delivery import INTERVAL, Delivery
 from oktawatch.service.health import Health
 from oktawatch.service.lock import sole_user
 from oktawatch.service.polling import OrgPolling
 from oktawatch.service.schedule import Schedule
 from oktawatch.service.streak import Streak
+from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.token import Connect, OrgSource
 from oktawatch.systemlog.access import OrgAccess
@@ -152,30 +156,57 @@ class _Watchers:
             f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble)
             for notifier in make_notifiers(settings, database)
         }
-        self._pollings = [
+        self._sweep_interval = settings.poll.sweep_interval
+        self._pollings: list[OrgPolling] = []
+        self._sweepings: list[OrgSweeping] = []
+        for org, access in zip(settings.orgs, accesses, strict=True):
+            source = OrgSource(settings, org, access, connect)
+            self._watch(settings, source, database, make_watch(settings, org, rules), trouble)
+        self._add_jobs()
+
+    def _watch(
+        self,
+        settings: Settings,
+        source: PageSource,
+        database: DatabaseExecutor,
+        watch: Watch,
+        trouble: Streak,
+    ) -> None:
+        poll = settings.poll
+        poller = Poller(
+            source, database, watch, page_size=poll.page_size, initial_lookback=poll.initial_lookback
+        )
+        sweeper = Sweeper(source, database, watch, page_size=poll.page_size, window=poll.sweep_window)
+        self._pollings.append(
             OrgPolling(
-                org.name,
-                Poller(
-                    OrgSource(settings, org, access, connect),
-                    database,
-                    make_watch(settings, org, rules),
-                    page_size=settings.poll.page_size,
-                    initial_lookback=settings.poll.initial_lookback,
-                ),
+                watch.org,
+                poller,
                 database,
                 interval=self._interval,
                 database_trouble=trouble,
                 enqueued=self._deliver_now,
             )
-            for org, access in zip(settings.orgs, accesses, strict=True)
-        ]
-        self._add_jobs()
+        )
+        self._sweepings.append(
+            OrgSweeping(
+                watch.org,
+                sweeper,
+                interval=self._sweep_interval,
+                caught_up=lambda: poller.caught_up,
+                database_trouble=trouble,
+                enqueued=self._deliver_now,
+            )
+        )
 
     def _add_jobs(self) -> None:
         apart = min(_APART, self._interval / len(self._pollings))
         for number, polling in enumerate(self._pollings):
             work = partial(self._poll, polling)
             self.schedule.every(self._interval, f"poll:{polling.org}", work, after=apart * number)
+        for number, sweeping in enumerate(self._sweepings):
+            # Spread over the interval, so that the sweeps of 200 orgs don't all come at once.
+            after = self._sweep_interval * number / len(self._sweepings)
+            self.schedule.every(self._sweep_interval, f"sweep:{sweeping.org}", sweeping.round, after=after)
         for name, delivery in self._deliveries.items():
             self.schedule.every(INTERVAL, name, delivery.round)
         if self._systemd.watchdog is not None:

@@ -20,6 +20,7 @@ def begin_backfill(
     org: str,
     *,
     command: str,
+    filter: str,  # noqa: A002 -- Okta's own name for it
     since: datetime,
     until: datetime,
     notify: bool,
@@ -28,7 +29,7 @@ def begin_backfill(
 ) -> Backfill:
     """Begin a backfill, or take up the one that the same command began within a day and did not end.
 
-    The absolute times of the first start stay. Two that begin at once take up the same one.
+    One with another filter is another one: rules were turned on or off, and its link has the old filter. The absolute times of the first start stay. Two that begin at once take up the same one.
     """
     with database.write() as connection:
         take_org(database, connection, org)
@@ -37,6 +38,7 @@ def begin_backfill(
             .where(
                 _columns.org == org,
                 _columns.command == command,
+                _columns.filter == filter,
                 _columns.notify == notify,
                 _columns.finished_at.is_(None),
                 _columns.started_at > now - _TAKEN_UP_WITHIN,
@@ -47,7 +49,7 @@ def begin_backfill(
         row = connection.execute(unfinished).mappings().first()
         if row is None:
             begun = tables.backfills.insert().values(
-                org=org, command=command, since=since, until=until, notify=notify, cursor=query,
+                org=org, command=command, filter=filter, since=since, until=until, notify=notify, cursor=query,
                 started_at=now, updated_at=now, pages=0, events=0, new_events=0, matches=0, alerts=0,
             ).returning(tables.backfills)  # fmt: skip
             row = connection.execute(begun).mappings().one()

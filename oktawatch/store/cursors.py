@@ -29,6 +29,7 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
     values = {
         "filter": to.filter,
         "cursor": to.query,
+        "began_at": to.began_at,
         "last_published": to.last_published,
         "updated_at": transaction.now,
         "last_caught_up_at": to.last_caught_up_at,
@@ -53,9 +54,11 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
 
 def _read(connection: Connection, org: str) -> Cursor | None:
     query = select(
-        _columns.filter, _columns.cursor, _columns.last_published, _columns.last_caught_up_at
+        _columns.filter,
+        _columns.cursor.label("query"),
+        _columns.began_at,
+        _columns.last_published,
+        _columns.last_caught_up_at,
     ).where(_columns.org == org)
-    row = connection.execute(query).first()
-    if row is None:
-        return None
-    return Cursor(filter=row[0], query=row[1], last_published=row[2], last_caught_up_at=row[3])
+    row = connection.execute(query).mappings().first()
+    return None if row is None else Cursor(**row)

@@ -63,6 +63,11 @@ _COUNT = (
         matches=tables.orgs.c.matches + bindparam("new_matches"),
     )
 )
+_COUNT_LATE = (
+    update(tables.orgs)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .values(events_late=tables.orgs.c.events_late + bindparam("late"))
+)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
@@ -179,6 +184,10 @@ class PageTransaction:
         self.connection.execute(
             _COUNT, {"org": self.org, "new_events": new_events, "rejected": rejected, "new_matches": matches}
         )
+
+    def count_late(self, events: int) -> None:
+        """Count events that polling had missed among the org's."""
+        self.connection.execute(_COUNT_LATE, {"org": self.org, "late": events})
 
     def _opened(self, alert: Alert) -> dict[str, Any]:
         details = alert.details

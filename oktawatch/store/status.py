@@ -22,6 +22,8 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     last_published: datetime | None
     events_seen: int
     events_rejected: int
+    events_late: int
+    """Events that polling had missed and a sweep found."""
     open_alerts: int
     pending_notifications: int
     """What waits in the outbox to be sent."""
@@ -43,6 +45,7 @@ def org_statuses(database: Database) -> list[OrgStatus]:
             cursors.last_published,
             orgs.events_seen,
             orgs.events_rejected,
+            orgs.events_late,
             _open_alerts().label("open_alerts"),
             _notifications(NotificationState.PENDING).label("pending_notifications"),
             _notifications(NotificationState.DEAD).label("dead_notifications"),

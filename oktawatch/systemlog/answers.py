@@ -18,6 +18,7 @@ from oktawatch.systemlog.errors import (
     RateLimitedError,
     RequestRefusedError,
     SystemLogError,
+    TimedOutError,
     TokenRefusedError,
     UnavailableError,
     WrongHostError,
@@ -127,7 +128,7 @@ def unreadable(org: OrgAccess, headers: Mapping[str, str], reason: Exception) ->
 def failure(org: OrgAccess, error: Exception, timeout: float) -> SystemLogError:
     """Make the error for a request without a whole answer."""
     if isinstance(error, TimeoutError):
-        return UnavailableError(
+        return TimedOutError(
             f"no answer within {timeout:g} s ({where(org)}): "
             "reading is tried again; check the network if it lasts, or set a smaller page_size"
         )

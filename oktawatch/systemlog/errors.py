@@ -79,6 +79,12 @@ class UnavailableError(SystemLogError):
     reason = "unavailable"
 
 
+class TimedOutError(UnavailableError):
+    """No answer in time: the network, or a query that is too much for the org."""
+
+    reason = "timed_out"
+
+
 class BrokenTransferError(SystemLogError):
     """An answer that is no page of events: a login page, a redirect, a body cut short."""
 

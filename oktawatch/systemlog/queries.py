@@ -40,10 +40,15 @@ def _query(**parameters: str | int) -> str:
     return f"{LOGS_PATH}?{urlencode({**given, 'sortOrder': 'ASCENDING'}, quote_via=quote, safe='')}"
 
 
+def named_limit(query: str) -> int | None:
+    """Tell which limit a query names; None when it names none that can be used."""
+    named = parse_qs(query.partition("?")[2]).get("limit")
+    if named and named[0].isdecimal() and len(named[0]) <= _LONGEST_LIMIT:
+        return min(int(named[0]), LARGEST_LIMIT)
+    return None
+
+
 def limit_of(*queries: str | None) -> int:
     """Tell how many events a full page holds: the first limit that one of these queries names."""
-    for query in queries:
-        named = parse_qs((query or "").partition("?")[2]).get("limit")
-        if named and named[0].isdecimal() and len(named[0]) <= _LONGEST_LIMIT:
-            return min(int(named[0]), LARGEST_LIMIT)
-    return _DEFAULT_LIMIT
+    limits = (named_limit(query or "") for query in queries)
+    return next((limit for limit in limits if limit is not None), _DEFAULT_LIMIT)

@@ -1,12 +1,11 @@
 """A backfill reads a bounded past once, and goes on where it was interrupted."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from oktawatch.detection.registry import build_rules
+from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
@@ -14,27 +13,14 @@ from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import read_cursor
-from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.integration.engine.test_poll import parameters
 from tests.support.databases import NOW, ORG, rows
-from tests.support.places import Place
 from tests.support.streams import Script, event, page
 
 SINCE, UNTIL = NOW - timedelta(days=7), NOW
 WATCH = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes=(Route(notifier="soc"),))
-
-
-@pytest.fixture
-async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
-    """Give a fresh database, worked on in its own thread."""
-    executor = DatabaseExecutor(place.url, create=True)
-    await executor.run(upgrade)
-    await executor.run(register_orgs, [ORG], now=NOW)
-    yield executor
-    executor.close()
 
 
 def bounded(count: int) -> list[Page]:
@@ -111,6 +97,18 @@ async def test_another_command_starts_anew(database: DatabaseExecutor, change: d
     source = Script({pages[1].query: pages[1]}, first=pages[0])
     await run(source, database, **change)
     assert "since" in parameters(source.asked[0])
+
+
+async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
+    """The link of an interrupted backfill has its filter frozen: it would miss what the new rules need."""
+    pages = bounded(2)
+    with pytest.raises(UnavailableError):
+        await run(Script({pages[1].query: UnavailableError("no")}, first=pages[0]), database)
+    other = Watch(org=ORG, rules=RuleSet([]))
+    source = Script({pages[1].query: pages[1]}, first=pages[0])
+    backfiller = Backfiller(source, database, other, page_size=1000, now=lambda: NOW)
+    await backfiller.run(command="--since 7d", since=SINCE, until=UNTIL, telling=False)
+    assert parameters(source.asked[0])["filter"] == RuleSet([]).filter
 
 
 async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor) -> None:

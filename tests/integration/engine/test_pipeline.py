@@ -53,7 +53,9 @@ def commit(database: Database, one: Page, *, telling: bool = True) -> PageResult
 
 def poll(database: Database, one: Page) -> PageResult:
     """Commit a page as a poll does, which moves the cursor from the value it was read at."""
-    advance = partial(_advance, read_cursor(database, ORG), Cursor(filter="f", query=one.resume))
+    advance = partial(
+        _advance, read_cursor(database, ORG), Cursor(filter="f", began_at=NOW, query=one.resume)
+    )
     return commit_page(database, WATCH, one, telling=True, advance=advance, now=NOW)
 
 

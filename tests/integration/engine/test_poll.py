@@ -1,12 +1,12 @@
 """A polling round reads from the cursor until it has caught up."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import structlog
 
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.database import DatabaseExecutor
@@ -16,28 +16,15 @@ from oktawatch.model.cursor import Cursor
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.store.errors import CursorMovedError, StoppedError
-from oktawatch.store.orgs import register_orgs
 from oktawatch.store.page import page_transaction
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.errors import RequestRefusedError, UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows
-from tests.support.places import Place
 from tests.support.streams import Script, cut, event, page
 
 RULES = build_rules({}, read_file=lambda _path: "")
 FILTER = 'eventType eq "user.session.start"'
 STALE = "/api/v1/logs?after=stale"
-
-
-@pytest.fixture
-async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
-    """Give a fresh database, worked on in its own thread."""
-    executor = DatabaseExecutor(place.url, create=True)
-    await executor.run(upgrade)
-    await executor.run(register_orgs, [ORG], now=NOW)
-    yield executor
-    executor.close()
 
 
 def poller(source: Any, database: DatabaseExecutor, *, rules: RuleSet = RULES, now: datetime = NOW) -> Poller:
@@ -79,7 +66,11 @@ async def test_the_next_round_goes_on_at_okta_s_own_link(database: DatabaseExecu
     """The cursor is the link as Okta wrote it, with the filter that it has frozen."""
     await poller(script(cut([event(1)], [])), database).round()
     assert await database.run(read_cursor, ORG) == Cursor(
-        filter=FILTER, query="/api/v1/logs?after=1&limit=1000", last_published=NOW, last_caught_up_at=NOW
+        filter=FILTER,
+        query="/api/v1/logs?after=1&limit=1000",
+        began_at=NOW - timedelta(hours=24),
+        last_published=NOW,
+        last_caught_up_at=NOW,
     )
     again = Script({"/api/v1/logs?after=1&limit=1000": page(caught_up=True)})
     await poller(again, database).round()
@@ -226,3 +217,51 @@ async def test_a_round_that_waits_for_the_lock_ends_when_the_program_stops(
         with pytest.raises(StoppedError):
             await task
     assert rows(database.database, "events") == []
+
+
+async def test_what_okta_keeps_no_more_is_not_asked_for_and_said(
+    database: DatabaseExecutor,
+) -> None:
+    """A daemon that was down too long starts where Okta's memory begins."""
+    await poller(script(cut([event(1)], [])), database).round()
+    later = NOW + timedelta(days=120)
+    none = Script({}, first=page(caught_up=True, following=STALE))
+    with structlog.testing.capture_logs() as logs:
+        await poller(none, database, rules=RuleSet([]), now=later).round()
+    assert parameters(none.asked[0])["since"] == to_text(later - timedelta(days=90))
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["events_out_of_reach"]
+
+
+async def test_pages_get_smaller_when_okta_struggles_and_grow_again_when_it_does_not(
+    database: DatabaseExecutor,
+) -> None:
+    """A query that takes Okta over 30 s never ends by being asked again as it is."""
+    await poller(script(cut([event(1)], [])), database).round()
+    tail = "/api/v1/logs?after=1&limit=1000"
+    slow = Script({tail: UnavailableError("timed out", status=500)})
+    one = poller(slow, database)
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            await one.round()
+    assert slow.asked == [tail] * 5
+    small = "/api/v1/logs?after=small&limit=250"
+    slow._first = page([event(2)], caught_up=True, following=small)
+    await one.round()
+    assert parameters(slow.asked[-1])["limit"] == "250"
+    await one.round()
+    assert parameters(slow.asked[-1])["limit"] == "1000"
+    assert len(rows(database.database, "events")) == 2
+
+
+async def test_an_org_that_can_t_be_reached_is_no_reason_for_smaller_pages(
+    database: DatabaseExecutor,
+) -> None:
+    """The link is kept, however long the outage."""
+    await poller(script(cut([event(1)], [])), database).round()
+    tail = "/api/v1/logs?after=1&limit=1000"
+    away = Script({tail: UnavailableError("connection refused")})
+    one = poller(away, database)
+    for _ in range(8):
+        with pytest.raises(UnavailableError):
+            await one.round()
+    assert away.asked == [tail] * 8

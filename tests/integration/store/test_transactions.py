@@ -15,8 +15,10 @@ from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place
 from tests.support.streams import event
 
-START = Cursor(filter="f", query="/api/v1/logs?after=1")
-NEXT = Cursor(filter="f", query="/api/v1/logs?after=2", last_published=NOW, last_caught_up_at=NOW)
+START = Cursor(filter="f", began_at=NOW, query="/api/v1/logs?after=1")
+NEXT = Cursor(
+    filter="f", began_at=NOW, query="/api/v1/logs?after=2", last_published=NOW, last_caught_up_at=NOW
+)
 
 
 def move(database: Database, read: Cursor | None, to: Cursor) -> None:

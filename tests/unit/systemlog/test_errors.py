@@ -72,7 +72,7 @@ def test_reasons_are_short_names_of_their_own() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SystemLogError)
     ]
     reasons = [kind.reason for kind in kinds]
-    assert len(set(reasons)) == len(reasons) == 8
+    assert len(set(reasons)) == len(reasons) == 9
     assert all(reason.replace("_", "").islower() for reason in reasons)
 
 
@@ -147,8 +147,8 @@ def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        (TimeoutError(), errors.UnavailableError, "no answer within 45 s"),
-        (aiohttp.ServerTimeoutError(), errors.UnavailableError, "no answer within 45 s"),
+        (TimeoutError(), errors.TimedOutError, "no answer within 45 s"),
+        (aiohttp.ServerTimeoutError(), errors.TimedOutError, "no answer within 45 s"),
         (aiohttp.ServerDisconnectedError(), errors.UnavailableError, "can't be reached"),
         (ConnectionResetError("reset"), errors.UnavailableError, "can't be reached"),
         (aiohttp.ClientPayloadError("cut"), errors.BrokenTransferError, "came broken"),

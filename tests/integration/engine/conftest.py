@@ -1,0 +1,21 @@
+"""What the engine's tests share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from tests.support.databases import NOW, ORG
+from tests.support.places import Place
+
+
+@pytest.fixture
+async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
+    """Give a fresh database, worked on in its own thread."""
+    executor = DatabaseExecutor(place.url, create=True)
+    await executor.run(upgrade)
+    await executor.run(register_orgs, [ORG], now=NOW)
+    yield executor
+    executor.close()

@@ -1,0 +1,88 @@
+"""A sweep finds what polling missed, and nothing else."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import CaughtUp
+from oktawatch.engine.sweep import SETTLED, Sweeper
+from oktawatch.model.timestamps import to_text
+from oktawatch.notify.routing import Route
+from oktawatch.store.cursors import read_cursor
+from oktawatch.systemlog.errors import UnavailableError
+from tests.integration.engine.test_poll import parameters, poller, script
+from tests.support.databases import NOW, ORG, rows
+from tests.support.streams import Script, cut, event, page
+
+EARLY = NOW - timedelta(days=1)
+
+
+def sweeper(source: Script, database: DatabaseExecutor) -> Sweeper:
+    """Make a sweeper of the last two hours that tells."""
+    watch = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes=(Route(notifier="soc"),))
+    return Sweeper(source, database, watch, page_size=1000, window=timedelta(hours=2), now=lambda: NOW)
+
+
+def caught_up(began_at: datetime = EARLY) -> CaughtUp:
+    """Say that a poll caught up at noon."""
+    return CaughtUp(date=NOW, began_at=began_at)
+
+
+async def test_it_reads_the_window_up_to_where_polling_has_settled(database: DatabaseExecutor) -> None:
+    """By the server's own clock, bounded at both ends."""
+    source = Script({}, first=page())
+    await sweeper(source, database).round(caught_up())
+    asked = parameters(source.asked[0])
+    assert asked["until"] == to_text(NOW - SETTLED)
+    assert asked["since"] == to_text(NOW - SETTLED - timedelta(hours=2))
+
+
+async def test_what_polling_missed_is_counted_as_late_and_told(database: DatabaseExecutor) -> None:
+    """What it had brought is found again, and changes nothing."""
+    known = event(1, at=-timedelta(hours=1))
+    late = event(2, at=-timedelta(minutes=30), client={"ipAddress": "198.51.100.9"})
+    await poller(script(cut([known], [])), database).round()
+    cursor = await database.run(read_cursor, ORG)
+    first = page([known], following="/api/v1/logs?after=s1")
+    source = Script({"/api/v1/logs?after=s1": page([late])}, first=first)
+    result = await sweeper(source, database).round(caught_up())
+    assert (result.events, result.new_events, result.notifications) == (2, 1, 1)
+    (org,) = rows(database.database, "orgs")
+    assert (org["events_seen"], org["events_late"]) == (2, 1)
+    assert await database.run(read_cursor, ORG) == cursor
+    again = await sweeper(source, database).round(caught_up())
+    assert (again.new_events, again.notifications) == (0, 0)
+    assert [org["events_late"] for org in rows(database.database, "orgs")] == [1]
+
+
+async def test_it_does_not_look_where_polling_has_not_been(database: DatabaseExecutor) -> None:
+    """What lies before the stream's beginning was never polled, so nothing there is late."""
+    source = Script({}, first=page())
+    await sweeper(source, database).round(caught_up(NOW - timedelta(minutes=30)))
+    assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(minutes=30))
+    await sweeper(source, database).round(caught_up(NOW - SETTLED))
+    assert len(source.asked) == 1
+
+
+async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) -> None:
+    """The next sweep reads the same stretch again."""
+    first = page([event(1, at=-timedelta(hours=1))], following="/api/v1/logs?after=s1")
+    broken = Script({"/api/v1/logs?after=s1": UnavailableError("no")}, first=first)
+    with pytest.raises(UnavailableError):
+        await sweeper(broken, database).round(caught_up())
+    assert [org["events_late"] for org in rows(database.database, "orgs")] == [1]
+
+
+async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> None:
+    """With the server's clock, and only when it has caught up."""
+    one = poller(script(cut([event(1), event(2)], [1])), database)
+    assert one.caught_up is None
+    await one.round(deadline=NOW)
+    assert one.caught_up is None
+    behind = "/api/v1/logs?after=1&limit=1000"
+    one = poller(Script({behind: page(caught_up=True, following=behind)}), database)
+    await one.round()
+    assert one.caught_up == CaughtUp(date=NOW, began_at=EARLY)
