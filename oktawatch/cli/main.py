@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from oktawatch.cli import alerts, backfill, db, demo, rules, run, simulate, status
+from oktawatch.cli import alerts, backfill, check, db, demo, rules, run, simulate, status
 from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, UsageError
 from oktawatch.cli.options import Invocation
 
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command(epilog="Example:  oktawatch run --config /etc/oktawatch/oktawatch.toml")(run.run)
 app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfill.backfill)
 app.command(epilog="Example:  oktawatch status --json")(status.status)
+app.command(epilog="Example:  oktawatch check --config /etc/oktawatch/oktawatch.toml")(check.check)
 app.add_typer(alerts.app)
 app.add_typer(rules.app)
 app.add_typer(db.app)

@@ -5,8 +5,16 @@ class StoreError(Exception):
     """The database can't do what was asked. The message says what, where and how to mend it."""
 
 
+class MissingDatabaseError(StoreError):
+    """There is no SQLite file where one is looked for, and this command makes none."""
+
+
 class SchemaError(StoreError):
     """The database's schema is not the one this program works with."""
+
+
+class NewerSchemaError(SchemaError):
+    """A newer program made the schema: this one must not touch it."""
 
 
 class StoppedError(StoreError):

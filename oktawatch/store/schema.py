@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 import oktawatch
 from oktawatch.store.database import Database
-from oktawatch.store.errors import SchemaError
+from oktawatch.store.errors import NewerSchemaError, SchemaError
 from oktawatch.store.tables import REVISION
 
 if TYPE_CHECKING:
@@ -76,6 +76,6 @@ def _current(connection: Connection) -> str | None:
 def _refuse_newer(found: str | None) -> None:
     # Revisions are numbered: 0001, 0002, …
     if found is not None and found > REVISION:
-        raise SchemaError(
+        raise NewerSchemaError(
             f"the database is at schema {found}, newer than this program's {REVISION}: install a newer oktawatch"
         )

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from oktawatch.store.backend import SLICE, patiently, to_json
-from oktawatch.store.errors import StoreError
+from oktawatch.store.errors import MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
 _AT_ONCE = 200  # rows a step; SQLite takes 32,766 values, and the widest table has some thirty columns
@@ -38,7 +38,7 @@ class Sqlite:
                 "use a newer Python or distribution"
             )
         if url.database and not create and not Path(url.database).exists():
-            raise StoreError(
+            raise MissingDatabaseError(
                 f"there is no database at {url.database}: run 'oktawatch run' or 'oktawatch db upgrade'"
             )
         self._url = url

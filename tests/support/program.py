@@ -82,6 +82,11 @@ class Program:
         with closing(sqlite3.connect(self.folder / database)) as connection:
             return connection.execute(query).fetchall()
 
+    def change(self, statement: str, *values: Any) -> None:
+        """Change the database behind the program's back."""
+        with closing(sqlite3.connect(self.folder / "oktawatch.db")) as connection, connection:
+            connection.execute(statement, values)
+
 
 def errors(stderr: str) -> list[str]:
     """Give the lines of standard error that are errors for people."""

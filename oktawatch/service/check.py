@@ -1,0 +1,152 @@
+"""What `oktawatch check` looks at: everything that can be looked at without changing anything.
+
+Each org is asked for one event, with the filter that polling uses, so that a token, a permission and a
+rule's filter are seen to work and not only to be there. Nothing is written: a SQLite file that does not
+exist yet is left for `oktawatch run` to make.
+"""
+
+import asyncio
+from datetime import timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+
+from oktawatch.config import ConfigError, OrgSettings, Settings
+from oktawatch.detection.registry import RuleSet
+from oktawatch.engine.assembly import make_access, make_rules
+from oktawatch.model.timestamps import utc_now
+from oktawatch.store.database import Database
+from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
+from oktawatch.store.schema import require_current
+from oktawatch.systemlog.errors import SystemLogError
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.queries import polling_query
+
+LARGE_SHARE = 0.6
+"""Okta mails an org's admins when so much of a rate limit is used, by default."""
+_RECENT = timedelta(minutes=5)
+_SKEW = timedelta(seconds=60)
+_AT_ONCE = 16  # orgs
+
+
+class Verdict(StrEnum):
+    """How a finding counts."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """Works, and may not be what was meant."""
+    FAILED = "failed"
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What was found about one thing."""
+
+    about: str
+    """For example ``org acme``."""
+    verdict: Verdict
+    message: str
+    """One line for people."""
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Look at everything; the configuration itself has been read by now, or there were no settings."""
+    findings = [
+        _ok("configuration", f"{settings.source or 'the environment'}: {_count(len(settings.orgs), 'org')}")
+    ]
+    findings += [
+        _warning("configuration", f"{place} has no effect yet") for place in settings.without_effect()
+    ]
+    if settings.poll.rate_limit_share > LARGE_SHARE:
+        findings.append(
+            _warning(
+                "configuration",
+                f"poll.rate_limit_share is above {LARGE_SHARE}: Okta mails the org's admins when that much is used",
+            )
+        )
+    rules: RuleSet | None = None
+    try:
+        rules = make_rules(settings)
+    except ConfigError as error:
+        findings.append(_failed("rules", str(error)))
+    else:
+        findings.append(_rules(rules))
+    findings.append(await asyncio.to_thread(_database, settings))
+    return [*findings, *await _orgs(settings, rules or RuleSet([]))]
+
+
+def _rules(rules: RuleSet) -> Finding:
+    names = ", ".join(rule.id for rule in rules.rules)
+    return (
+        _ok("rules", f"on: {names}") if names else _warning("rules", "none is on: nothing will be detected")
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        database = Database(settings.database.url.get_secret_value())
+    except MissingDatabaseError:
+        return _ok("database", "there is no file yet: 'oktawatch run' makes it")
+    except StoreError as error:
+        return _failed("database", str(error))
+    try:
+        require_current(database)
+    except SchemaError as error:
+        mends_itself = not database.shared or settings.database.auto_upgrade
+        if mends_itself and not isinstance(error, NewerSchemaError):
+            return _warning("database", "its schema is older: 'oktawatch run' brings it up")
+        return _failed("database", str(error))
+    except StoreError as error:
+        return _failed("database", str(error))
+    finally:
+        database.close()
+    return _ok("database", "reachable, with the schema that this program needs")
+
+
+async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:
+    # Half a second and 65 MB, which a broken configuration doesn't pay.
+    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
+    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
+
+    turn = asyncio.Semaphore(_AT_ONCE)
+    async with open_session() as session:
+
+        async def ask(org: OrgSettings) -> list[Finding]:
+            about = f"org {org.name}"
+            try:
+                client = LogClient(make_access(settings, org), session=session)
+            except ConfigError as error:
+                return [_failed(about, str(error))]
+            query = polling_query(since=utc_now() - _RECENT, filter=rules.filter, limit=1)
+            async with turn:
+                try:
+                    page = await client.page(query)
+                except SystemLogError as error:
+                    return [_failed(about, str(error))]
+            return [_ok(about, f"its System Log can be read ({org.url})"), *_clock(about, page)]
+
+        found = await asyncio.gather(*(ask(org) for org in settings.orgs))
+    return [finding for findings in found for finding in findings]
+
+
+def _clock(about: str, page: Page) -> list[Finding]:
+    skew = abs(page.date - utc_now()) if page.date else timedelta()
+    if skew <= _SKEW:
+        return []
+    seconds = int(skew.total_seconds())
+    return [_warning(about, f"its clock and this machine's differ by {seconds} s: set this one by NTP")]
+
+
+def _ok(about: str, message: str) -> Finding:
+    return Finding(about=about, verdict=Verdict.OK, message=message)
+
+
+def _warning(about: str, message: str) -> Finding:
+    return Finding(about=about, verdict=Verdict.WARNING, message=message)
+
+
+def _failed(about: str, message: str) -> Finding:
+    return Finding(about=about, verdict=Verdict.FAILED, message=message)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

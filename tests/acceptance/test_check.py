@@ -1,0 +1,115 @@
+"""`oktawatch check` tells what is wrong before it matters, and changes nothing."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, running
+from tests.support.program import Program
+
+TOKEN = "00checktoken"
+
+
+@contextmanager
+def another_server() -> Iterator[str]:
+    """Serve something that is no Okta org."""
+
+    class NotOkta(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotOkta) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def findings(program: Program) -> tuple[int, dict[str, list[tuple[str, str]]]]:
+    """Run the check; give its exit code and what it found about each thing."""
+    done = program.run("check", "--json")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for one in json.loads(done.stdout)["findings"]:
+        found.setdefault(one["about"], []).append((one["verdict"], one["message"]))
+    return done.returncode, found
+
+
+def test_all_is_well(program: Program) -> None:
+    """One real request an org; nothing is written, not even a database."""
+    org = SimulatedOrg(token=TOKEN)
+    with running(org) as url:
+        path = program.configure(("acme", url, TOKEN))
+        code, found = findings(program)
+        table = program.run("check")
+    assert code == 0
+    assert found["org acme"] == [("ok", f"its System Log can be read ({url})")]
+    assert found["database"][0][0] == found["rules"][0][0] == "ok"
+    assert [request.status for request in org.requests] == [200, 200]
+    assert [one.name for one in program.folder.iterdir()] == [path.name]
+    assert table.stdout.splitlines()[0].split() == ["VERDICT", "ABOUT", "MESSAGE"]
+
+
+def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: Program) -> None:
+    """Each says what to do, and a good org beside them is good."""
+    good, barred = SimulatedOrg(token=TOKEN), SimulatedOrg(token=TOKEN)
+    barred.may_read = False
+    with running(good) as url, running(barred) as barred_url, another_server() as other_url:
+        program.configure(
+            ("good", url, TOKEN),
+            ("expired", url, "00other"),
+            ("barred", barred_url, TOKEN),
+            ("elsewhere", other_url, TOKEN),
+        )
+        code, found = findings(program)
+    assert code == 1
+    verdicts = {about: rows[0] for about, rows in found.items() if about.startswith("org ")}
+    assert verdicts["org good"][0] == "ok"
+    for org, advice in (
+        ("expired", "new one"),
+        ("barred", "read-only"),
+        ("elsewhere", "check the org's url"),
+    ):
+        verdict, message = verdicts[f"org {org}"]
+        assert verdict == "failed"
+        assert advice in message.lower()
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.6, False), (0.61, True)])
+def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: float, warned: bool) -> None:
+    """Okta mails the org's admins at 60 %."""
+    with running(SimulatedOrg(token=TOKEN)) as url:
+        program.configure(("acme", url, TOKEN), more=f"[poll]\nrate_limit_share = {share}\n")
+        code, found = findings(program)
+    said = [message for verdict, message in found["configuration"] if verdict == "warning"]
+    assert any("rate_limit_share is above" in message for message in said) is warned
+    assert code == 0
+
+
+def test_a_database_of_another_schema_is_told(program: Program) -> None:
+    """An older one is brought up by `run`; a newer one is none of this program's business."""
+    with running(SimulatedOrg(token=TOKEN)) as url:
+        program.configure(("acme", url, TOKEN))
+        program.run("db", "upgrade")
+        assert findings(program)[1]["database"][0][0] == "ok"
+        for revision, verdict in (("0000", "warning"), ("9999", "failed")):
+            program.change("UPDATE alembic_version SET version_num = ?", revision)
+            assert findings(program)[1]["database"][0][0] == verdict
+
+
+def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> None:
+    """The rest is checked all the same."""
+    with running(SimulatedOrg(token=TOKEN)) as url:
+        program.configure(("acme", url, TOKEN), more='[rules."Okta.Anonymizing.VPN.Login"]\nthreshold = 0\n')
+        code, found = findings(program)
+    assert code == 1
+    assert found["rules"][0][0] == "failed"
+    assert found["org acme"][0][0] == "ok"
