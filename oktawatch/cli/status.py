@@ -23,12 +23,12 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     """
     settings = load_settings(config, debug=debug)
     with existing_database(settings) as database:
-        orgs = _orgs(settings, database)
+        orgs, shared = _orgs(settings, database), database.shared
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
         print_json({"ok": good, "orgs": orgs})
     else:
-        _print(orgs)
+        _print(orgs, shared=shared)
     return DONE if good else FAILED
 
 
@@ -77,10 +77,11 @@ def _as_json(name: str, found: "OrgStatus | None", health: "Health", *, configur
         "dead_notifications": found.dead_notifications if found else 0,
         "last_error": found.last_error if found else None,
         "last_error_at": moment("last_error_at"),
+        "holder": found.holder if found else None,
     }
 
 
-def _print(orgs: list[dict[str, Any]]) -> None:
+def _print(orgs: list[dict[str, Any]], *, shared: bool) -> None:
     numbers = {
         "EVENTS": "events_seen",
         "LATE": "events_late",
@@ -95,11 +96,13 @@ def _print(orgs: list[dict[str, Any]]) -> None:
             _state(org),
             org["last_poll_at"] or "never",
             _lag(org["lag_seconds"]),
+            *([org["holder"] or "nobody"] if shared else []),
             *(org[name] for name in numbers.values()),
         )
         for org in orgs
     ]
-    print_table(("ORG", "STATE", "LAST POLL", "LAG", *numbers), rows, numbers=tuple(numbers))
+    holder = ["HOLDER"] if shared else []
+    print_table(("ORG", "STATE", "LAST POLL", "LAG", *holder, *numbers), rows, numbers=tuple(numbers))
     for org in orgs:
         if org["configured"]:
             for problem in org["problems"]:

@@ -20,7 +20,7 @@ KEYS: dict[str, frozenset[str]] = {
     "notifiers": frozenset({"max_per_minute"}),
     "silence": frozenset({"after", "heartbeat_url", "heartbeat_url_file"}),
     "retention": frozenset({"events", "alerts"}),
-    "service": frozenset({"listen", "instance", "lease_ttl"}),
+    "service": frozenset({"listen"}),
 }
 NOTIFIER_TYPES = frozenset({"webhook", "apprise"})
 

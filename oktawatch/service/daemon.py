@@ -10,6 +10,7 @@ committed is read again, so nothing is lost by being quick.
 
 import asyncio
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -42,6 +43,7 @@ from oktawatch.service.schedule import Schedule
 from oktawatch.service.streak import Streak
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
+from oktawatch.service.tenancy import Tenancy
 from oktawatch.service.token import Connect, OrgSource
 from oktawatch.systemlog.access import OrgAccess
 
@@ -132,7 +134,7 @@ async def _serve(
             systemd.stopping()
             _log.info("daemon_stopping")
             database.stop()
-            await watchers.schedule.stop(_PATIENCE)
+            await watchers.stop()
 
 
 class _Watchers:
@@ -150,8 +152,21 @@ class _Watchers:
         self.schedule = Schedule()
         self._systemd = systemd
         self._interval = settings.poll.interval
-        self._health = Health(org.name for org in settings.orgs)
+        orgs = [org.name for org in settings.orgs]
+        self._health = Health(orgs)
         trouble = Streak("database")
+        self._tenancy = (
+            Tenancy(
+                settings.service.instance or socket.gethostname(),
+                orgs,
+                database,
+                lease_ttl=settings.service.lease_ttl,
+                database_trouble=trouble,
+                gained=lambda org: self.schedule.again(f"poll:{org}"),
+            )
+            if database.database.shared
+            else None
+        )
         self._deliveries = {
             f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble)
             for notifier in make_notifiers(settings, database)
@@ -198,7 +213,15 @@ class _Watchers:
             )
         )
 
+    async def stop(self) -> None:
+        """Bring every job to its end, and let other replicas go on."""
+        await self.schedule.stop(_PATIENCE)
+        if self._tenancy is not None:
+            await self._tenancy.release()
+
     def _add_jobs(self) -> None:
+        if self._tenancy is not None:
+            self.schedule.every(self._tenancy.interval, "leases", self._tenancy.round, exact=True)
         apart = min(_APART, self._interval / len(self._pollings))
         for number, polling in enumerate(self._pollings):
             work = partial(self._poll, polling)
@@ -206,14 +229,23 @@ class _Watchers:
         for number, sweeping in enumerate(self._sweepings):
             # Spread over the interval, so that the sweeps of 200 orgs don't all come at once.
             after = self._sweep_interval * number / len(self._sweepings)
-            self.schedule.every(self._sweep_interval, f"sweep:{sweeping.org}", sweeping.round, after=after)
+            self.schedule.every(
+                self._sweep_interval, f"sweep:{sweeping.org}", partial(self._sweep, sweeping), after=after
+            )
         for name, delivery in self._deliveries.items():
             self.schedule.every(INTERVAL, name, delivery.round)
         if self._systemd.watchdog is not None:
             self.schedule.every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
 
+    def _holds(self, org: str) -> bool:
+        """Whether an org is this process's to poll: alone on its database, each of them is."""
+        return self._tenancy is None or self._tenancy.holds(org)
+
+    async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
+        return await sweeping.round() if self._holds(sweeping.org) else None
+
     async def _poll(self, polling: OrgPolling) -> timedelta | None:
-        again = await polling.round()
+        again = await polling.round() if self._holds(polling.org) else None
         self._health.round_ended(polling.org, next_in=self._interval if again is None else again)
         self._systemd.status(self._summary())
         return again
@@ -229,9 +261,10 @@ class _Watchers:
             self.schedule.again(name)
 
     def _summary(self) -> str:
-        failing = [polling.org for polling in self._pollings if polling.failing]
-        orgs = len(self._pollings)
-        watching = f"watching {orgs} org{'s' if orgs > 1 else ''}"
+        held = [polling for polling in self._pollings if self._holds(polling.org)]
+        failing = [polling.org for polling in held if polling.failing]
+        orgs = len(held)
+        watching = f"watching {orgs} org{'' if orgs == 1 else 's'}"
         if not failing:
             return watching
         named = ", ".join(failing[:_NAMED]) + (", …" if len(failing) > _NAMED else "")

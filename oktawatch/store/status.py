@@ -9,6 +9,7 @@ from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
 from oktawatch.store.database import Database
+from oktawatch.store.leases import holders
 
 
 class OrgStatus(Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     last_error: str | None
     """What the last poll failed of; None when it did not."""
     last_error_at: datetime | None
+    holder: str | None
+    """The replica that polls it; None where there are no replicas, or none holds it."""
 
 
 def org_statuses(database: Database) -> list[OrgStatus]:
@@ -56,7 +59,8 @@ def org_statuses(database: Database) -> list[OrgStatus]:
         .order_by(orgs.name)
     )
     with database.read() as connection:
-        return [OrgStatus(**row) for row in connection.execute(query).mappings()]
+        held = holders(connection) if database.shared else {}
+        return [OrgStatus(**row, holder=held.get(row["org"])) for row in connection.execute(query).mappings()]
 
 
 def _open_alerts() -> ScalarSelect[int]:

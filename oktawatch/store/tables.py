@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0002"
+REVISION = "0003"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -207,4 +207,21 @@ backfills = Table(
     Column("alerts", _Count, nullable=False),
     Index(None, "org", "command", "started_at"),
     sqlite_autoincrement=True,
+)
+
+# Who asks Okta about which org, where several processes share a database: on Postgres alone.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("run", String(36), nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("holder", String),
+    Column("expires_at", Moment, nullable=False),
 )

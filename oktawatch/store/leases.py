@@ -1,0 +1,146 @@
+"""Leases: which of several replicas asks Okta about which org.
+
+They decide nothing but that. Two replicas that both believe to hold an org do no harm: matches are
+unique, and of two pages that move one cursor the later one is rolled back whole. So a lease is a row
+with a time, by the database's clock, and needs no more.
+
+Every replica sees to its own leases at short intervals (`keep`). It renews what it holds, gives up what
+is above its share, which is the orgs divided by the replicas that are alive, and takes free ones up to
+it. A replica that is not heard of loses all of it when its leases run out; one that stops gives them
+back; one that starts again under its name finds them still its own.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from oktawatch.store import tables
+from oktawatch.store.bulk import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+
+_leases, _replicas = tables.leases.c, tables.replicas.c
+_now: Any = func.now()
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_FORGOTTEN = timedelta(days=1)
+
+
+class NameTakenError(StoreError):
+    """Another process runs under this replica's name."""
+
+
+class Leases:
+    """One replica's share of the orgs, on Postgres. Not for several threads at once."""
+
+    def __init__(self, name: str, orgs: Sequence[str], *, lasts: timedelta) -> None:
+        """``lasts``: how long a lease is good after it was taken or renewed."""
+        self._name = name
+        self._orgs = sorted(orgs)
+        self._lasts = lasts
+        self._run = str(uuid.uuid4())
+        self._begun = False
+        self._share_before = 0
+        self._given_up: set[str] = set()
+        self._unwanted: set[str] = set()
+        """Orgs that were given up and taken by nobody: the other replicas don't watch them."""
+
+    def keep(self, database: Database) -> frozenset[str]:
+        """Renew, give up, take; give the orgs held from now on.
+
+        Raises NameTakenError when a process that started later runs under the same name.
+        """
+        with database.write() as connection:
+            self._appear(connection)
+            if not self._begun:
+                self._prepare(connection)
+            held = set(self._renewed(connection))
+            share = self._share(connection)
+            excess = len(held - self._unwanted) - share
+            if excess > 0:
+                held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
+            elif excess < 0:
+                held |= self._taken(connection, _leases.expires_at <= _now, -excess)
+            # Whatever its share, no replica looks on while an org has nobody.
+            held |= self._taken(connection, _leases.expires_at <= _now - self._lasts, len(self._orgs))
+        self._begun = True
+        self._unwanted |= held & self._given_up
+        self._given_up -= held
+        return frozenset(held)
+
+    def release(self, database: Database) -> None:
+        """Give everything back, so that others take it at once."""
+        with database.write() as connection:
+            gone = delete(tables.replicas).where(_replicas.name == self._name, _replicas.run == self._run)
+            if connection.execute(gone).rowcount:
+                free = update(tables.leases).where(_leases.holder == self._name)
+                connection.execute(free.values(holder=None, expires_at=_now))
+
+    def _appear(self, connection: Connection) -> None:
+        """Be seen to be alive, under a name that the process that started last has."""
+        row = insert(tables.replicas).values(name=self._name, run=self._run, expires_at=_now + self._lasts)
+        mine = (_replicas.run == self._run) | (_replicas.expires_at <= _now)
+        seen = row.on_conflict_do_update(
+            index_elements=[_replicas.name],
+            set_={"run": row.excluded.run, "expires_at": row.excluded.expires_at},
+            where=mine if self._begun else None,
+        )
+        if connection.execute(seen.returning(_replicas.name)).first() is None:
+            raise NameTakenError(
+                f"another process runs as {self._name}: give each replica its own service.instance"
+            )
+
+    def _prepare(self, connection: Connection) -> None:
+        """Give each org its lease, free at first, and forget replicas that are long gone."""
+        rows = [(org, None, _LONG_AGO) for org in self._orgs]
+        insert_new(connection, tables.leases, rows, ("org", "holder", "expires_at"))
+        connection.execute(delete(tables.replicas).where(_replicas.expires_at <= _now - _FORGOTTEN))
+
+    def _renewed(self, connection: Connection) -> Iterable[str]:
+        renewed = (
+            update(tables.leases)
+            .where(_leases.holder == self._name, _leases.org.in_(self._orgs))
+            .values(expires_at=_now + self._lasts)
+            .returning(_leases.org)
+        )
+        return connection.execute(renewed).scalars()
+
+    def _share(self, connection: Connection) -> int:
+        alive = select(func.count()).select_from(tables.replicas).where(_replicas.expires_at > _now)
+        share = -(-len(self._orgs) // connection.execute(alive).scalar_one())
+        if share != self._share_before:
+            self._share_before = share
+            self._given_up, self._unwanted = set(), set()
+        return share
+
+    def _give_up(self, connection: Connection, orgs: Sequence[str]) -> set[str]:
+        free = update(tables.leases).where(_leases.org.in_(orgs), _leases.holder == self._name)
+        connection.execute(free.values(holder=None, expires_at=_now))
+        self._given_up.update(orgs)
+        return set(orgs)
+
+    def _taken(self, connection: Connection, free: Any, most: int) -> set[str]:
+        found = (
+            select(_leases.org)
+            .where(_leases.org.in_(self._orgs), free)
+            .order_by(_leases.org)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+            .cte("found")
+        )
+        taken = (
+            update(tables.leases)
+            .where(_leases.org.in_(select(found.c.org)))
+            .values(holder=self._name, expires_at=_now + self._lasts)
+            .returning(_leases.org)
+        )
+        return set(connection.execute(taken).scalars())
+
+
+def holders(connection: Connection) -> dict[str, str]:
+    """Tell which replica holds which org."""
+    found = select(_leases.org, _leases.holder).where(_leases.holder.is_not(None), _leases.expires_at > _now)
+    return {row[0]: row[1] for row in connection.execute(found)}

@@ -1,0 +1,149 @@
+"""Replicas share the orgs out among them, by the database's clock."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from oktawatch.store.database import Database
+from oktawatch.store.leases import Leases, NameTakenError
+from oktawatch.store.status import org_statuses
+from tests.support.databases import open_database
+from tests.support.places import Kind, place_of
+
+ORGS = [f"org-{number:02}" for number in range(20)]
+LASTS = timedelta(seconds=20)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Give a Postgres database with twenty orgs: SQLite has one daemon, and no leases."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place, *ORGS) as made:
+        yield made
+
+
+def replica(name: str, orgs: list[str] = ORGS) -> Leases:
+    """Give a replica that has just started."""
+    return Leases(name, orgs, lasts=LASTS)
+
+
+def time_passes(database: Database, seconds: float, *heard: str) -> None:
+    """Let time pass without waiting for it; replicas that are ``heard`` of renew as it goes."""
+    with database.write() as connection:
+        for table, owner in (("leases", "holder"), ("replicas", "name")):
+            connection.execute(
+                text(
+                    f"UPDATE {table} SET expires_at = expires_at - make_interval(secs => :seconds) "  # noqa: S608 -- two tables' names
+                    f"WHERE {owner} IS NULL OR {owner} <> ALL (:heard)"
+                ),
+                {"seconds": seconds, "heard": list(heard)},
+            )
+
+
+def settle(database: Database, *replicas: Leases) -> list[frozenset[str]]:
+    """Let every replica see to its leases, until everyone has had what others gave up."""
+    for _ in range(2):
+        held = [one.keep(database) for one in replicas]
+    assert sum(len(orgs) for orgs in held) == len(frozenset().union(*held)), "an org is held twice"
+    return held
+
+
+def test_one_replica_holds_every_org(database: Database) -> None:
+    """And goes on to."""
+    alone = replica("a")
+    assert alone.keep(database) == alone.keep(database) == set(ORGS)
+
+
+def test_orgs_spread_evenly(database: Database) -> None:
+    """A replica that joins gets its share as soon as the others have seen it."""
+    replicas = [replica("a")]
+    assert [len(orgs) for orgs in settle(database, *replicas)] == [20]
+    replicas.append(replica("b"))
+    assert sorted(len(orgs) for orgs in settle(database, *reversed(replicas))) == [10, 10]
+    replicas.append(replica("c"))
+    settle(database, *replicas)
+    assert sorted(len(orgs) for orgs in settle(database, *replicas)) == [6, 7, 7]
+
+
+def test_a_replica_that_is_not_heard_of_is_replaced(database: Database) -> None:
+    """After its leases have run out, and not before."""
+    lost, other = replica("a"), replica("b")
+    settle(database, lost, other)
+    time_passes(database, LASTS.total_seconds() - 1, "b")
+    assert len(other.keep(database)) == 10
+    time_passes(database, 1, "b")
+    assert other.keep(database) == set(ORGS)
+
+
+def test_one_that_was_away_finds_its_share_again(database: Database) -> None:
+    """It was stopped past its leases; what others took meanwhile is theirs until they give it up."""
+    away, other = replica("a"), replica("b")
+    settle(database, away, other)
+    time_passes(database, LASTS.total_seconds(), "b")
+    other.keep(database)
+    assert away.keep(database) == set()
+    assert sorted(len(orgs) for orgs in settle(database, other, away)) == [10, 10]
+
+
+def test_one_that_stops_is_replaced_at_once(database: Database) -> None:
+    """It gives its leases back."""
+    stopping, other = replica("a"), replica("b")
+    settle(database, stopping, other)
+    stopping.release(database)
+    assert other.keep(database) == set(ORGS)
+
+
+def test_one_that_starts_again_under_its_name_takes_its_leases_back(database: Database) -> None:
+    """Killed and restarted within the time, it waits for nothing."""
+    killed, other = replica("a"), replica("b")
+    before = settle(database, killed, other)[0]
+    assert replica("a").keep(database) == before
+
+
+def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None:
+    """The other is told, and takes over again when the later one is gone."""
+    first = replica("a")
+    first.keep(database)
+    second = replica("a")
+    assert second.keep(database) == set(ORGS)
+    with pytest.raises(NameTakenError, match=r"another process runs as a: .*service\.instance"):
+        first.keep(database)
+    first.release(database)
+    assert second.keep(database) == set(ORGS)
+    time_passes(database, LASTS.total_seconds())
+    assert first.keep(database) == set(ORGS)
+
+
+def test_no_org_is_left_to_nobody(database: Database) -> None:
+    """Replicas with different orgs: what is above one's share and nobody else's stays with it, for good."""
+    some, every = replica("a", ORGS[:4]), replica("b")
+    settle(database, some, every)
+    for _ in range(2):
+        time_passes(database, LASTS.total_seconds(), "a", "b")
+        held = settle(database, some, every)
+    assert frozenset().union(*held) == set(ORGS)
+    time_passes(database, LASTS.total_seconds(), "a", "b")
+    assert settle(database, some, every) == held
+
+
+def test_replicas_that_start_at_once_share_at_once(database: Database) -> None:
+    """Nobody waits for anybody, nothing is held twice, nobody fails."""
+    replicas = [replica(f"replica-{number}") for number in range(5)]
+    with ThreadPoolExecutor(len(replicas)) as threads:
+        for _ in range(3):
+            held = list(threads.map(lambda one: one.keep(database), replicas))
+    held = settle(database, *replicas)
+    assert sorted(len(orgs) for orgs in held) == [4] * 5
+
+
+def test_status_shows_who_holds_what(database: Database) -> None:
+    """Whoever asks, from whatever machine."""
+    assert {status.holder for status in org_statuses(database)} == {None}
+    replica("a").keep(database)
+    assert {status.org: status.holder for status in org_statuses(database)} == {
+        "acme": None,
+        **dict.fromkeys(ORGS, "a"),
+    }
