@@ -164,11 +164,27 @@ def upgrade() -> None:
         sa.Column("last_error", sa.String()),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("sent_at", moment()),
+        sa.Column("late", sa.Boolean(), nullable=False),
+        sa.Column("digest_id", sa.String(36)),
+        sa.Column("content", document()),
         sa.ForeignKeyConstraint(["alert_id"], ["alerts.id"], name="fk_notifications_alert_id_alerts"),
         sa.PrimaryKeyConstraint("id", name="pk_notifications"),
     )
     op.create_index("ix_notifications_alert_id", "notifications", ["alert_id"])
-    op.create_index("ix_notifications_state_next_attempt_at", "notifications", ["state", "next_attempt_at"])
+    op.create_index(
+        "ix_notifications_state_notifier_next_attempt_at_alert_id",
+        "notifications",
+        ["state", "notifier", "next_attempt_at", "alert_id"],
+    )
+    for columns in (["digest_id"], ["notifier", "sent_at"]):
+        there = sa.text(f"{columns[-1]} IS NOT NULL")
+        op.create_index(
+            f"ix_notifications_{'_'.join(columns)}",
+            "notifications",
+            columns,
+            sqlite_where=there,
+            postgresql_where=there,
+        )
     op.execute(
         "CREATE VIEW alert_events AS "
         "SELECT alert_id, org, event_uuid, published FROM matches WHERE alert_id IS NOT NULL"

@@ -19,7 +19,7 @@ whose severity is above the one last told, that is told once.
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -45,6 +45,8 @@ class Telling(NamedTuple):
     alert: Alert
     kind: TellingKind
     severity: Severity
+    published: datetime
+    """When the event was published whose match told it."""
 
 
 class GroupingPolicy(Struct, frozen=True):
@@ -106,7 +108,7 @@ class Grouping:
             self._alert_of[key] = alert
             self.new.append((match, alert))
         if alert is not None and self._telling:
-            self._tell(alert)
+            self._tell(alert, match)
 
     def _group(self, match: Match, policy: GroupingPolicy) -> Alert:
         key = DedupKey(match.rule_id, match.dedup_key)
@@ -126,13 +128,13 @@ class Grouping:
         self._note_change(alert)
         return alert
 
-    def _tell(self, alert: Alert) -> None:
+    def _tell(self, alert: Alert, match: Match) -> None:
         if alert.status not in _TELLABLE or (alert.told is not None and alert.severity <= alert.told):
             return
         kind = TellingKind.OPENED if alert.told is None else TellingKind.RAISED
         alert.told = alert.severity
         self._note_change(alert)
-        self.tellings.append(Telling(alert, kind, alert.severity))
+        self.tellings.append(Telling(alert, kind, alert.severity, match.published))
 
     def _note_change(self, alert: Alert) -> None:
         if alert.id is not None:

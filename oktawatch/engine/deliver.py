@@ -1,11 +1,15 @@
 """Delivery: what is due in the outbox goes to its notifier.
 
-A row is claimed by nobody: it is sent outside any transaction and marked after the receiver took it.
-When the process dies in between, it is sent again under the same id. A notifier that fails delays
-no other.
+One message at a time is claimed, sent outside any transaction and marked after the receiver took it.
+When the process dies in between, its lease ends and it is sent again under the same id.
+
+A receiver in trouble gets one message after ever longer pauses, not the whole outbox: what waits is
+neither counted as tried nor given up for it. A message that alone makes its receiver fail stands back
+behind the others. A notifier that fails delays no other.
 """
 
 import random
+from asyncio import timeout
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,13 +20,21 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import DueNotification
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
-from oktawatch.store.outbox import due, mark_failed, mark_sent
+from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
 
 _log: Any = structlog.get_logger(__name__)
 
-_BATCH = 100
-_FIRST_DELAY = timedelta(seconds=5)
-_LONGEST_DELAY = timedelta(hours=1)
+SEND_WITHIN = timedelta(seconds=30)
+"""What a receiver has not confirmed by then has failed, whatever its channel waits for."""
+LEASE = timedelta(minutes=2)
+"""How long nobody else sends what one process is sending; longer than sending and marking can take."""
+ROUND = timedelta(minutes=1)
+"""After it a round ends with the message it is at."""
+FIRST_DELAY = timedelta(seconds=5)
+LONGEST_DELAY = timedelta(hours=1)
+_LONGEST_PAUSE = timedelta(minutes=5)
+_FEWEST_ATTEMPTS = 6
+"""Before a message is given up for its age: one that waited in a daemon that was down is tried, too."""
 
 
 class Notifier:
@@ -45,35 +57,79 @@ class Notifier:
         self._max_age = max_age
         self._now = now
         self._jitter = jitter
+        self._failures = 0
+        self._paused_until: datetime | None = None
 
     async def round(self) -> int:
         """Send what is due; give how many were taken. Raises StoreError."""
         taken = 0
-        while batch := await self._database.run(due, self.name, now=self._now(), limit=_BATCH):
-            for notification in batch:
-                taken += await self._send(notification)
+        begun = self._now()
+        while not self._paused and self._now() - begun < ROUND:
+            if not await self._database.run(anything_due, self.name, now=self._now()):
+                break
+            claimed = await self._database.run(claim, self.name, now=self._now(), lease=LEASE)
+            if claimed is None:  # what was due was overtaken, or another process has it
+                break
+            taken += await self._send(claimed)
         return taken
+
+    @property
+    def _paused(self) -> bool:
+        return self._paused_until is not None and self._now() < self._paused_until
 
     async def _send(self, notification: DueNotification) -> bool:
         try:
-            await self._channel.send(notification)
+            async with timeout(SEND_WITHIN.total_seconds()):
+                await self._channel.send(notification)
         except DeliveryError as error:
             await self._failed(notification, error)
             return False
+        except TimeoutError:
+            await self._failed(notification, DeliveryError(f"no answer within {SEND_WITHIN.seconds} s"))
+            return False
+        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and its message must not wait for ever
+            _log.error("channel_failed", notifier=self.name, notification=notification.id, exc_info=error)
+            # Its text is not ours, so it can hold a secret.
+            await self._failed(notification, DeliveryError(f"unexpected {type(error).__name__}, see the log"))
+            return False
+        self._failures = 0
         await self._database.run(mark_sent, notification.id, now=self._now())
         return True
 
     async def _failed(self, notification: DueNotification, error: DeliveryError) -> None:
-        again = self._now() + self._delay(notification.attempts)
-        dead = again > notification.created_at + self._max_age
+        again = None if error.final else self._next_attempt(notification, error)
+        if not error.final:
+            self._pause(error)
         _log.warning(
-            "delivery_failed", notifier=self.name, notification=notification.id, error=str(error), dead=dead
+            "delivery_failed",
+            notifier=self.name,
+            notification=notification.id,
+            attempt=notification.attempts + 1,
+            error=str(error),
+            dead=again is None,
         )
-        await self._database.run(
-            mark_failed, notification.id, error=str(error), next_attempt_at=None if dead else again
-        )
+        await self._database.run(mark_failed, notification.id, error=str(error), next_attempt_at=again)
 
-    def _delay(self, attempts: int) -> timedelta:
-        """Doubling from 5 s to an hour, spread over half of it so that retries don't march in step."""
-        delay: timedelta = min(_FIRST_DELAY * (1 << min(attempts, 16)), _LONGEST_DELAY)
+    def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
+        """Say when to try again: the last time when it reaches its greatest age. None: never."""
+        now = self._now()
+        delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
+        again = now + max(delay, self._asked_for(error))
+        last = notification.created_at + self._max_age
+        if now < last:
+            return min(again, last)
+        return again if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
+
+    def _pause(self, error: DeliveryError) -> None:
+        pause = self._spread(FIRST_DELAY, _LONGEST_PAUSE, self._failures)
+        self._failures += 1
+        self._paused_until = self._now() + max(pause, self._asked_for(error))
+
+    def _asked_for(self, error: DeliveryError) -> timedelta:
+        """Give how long the receiver wants to be left alone; past the greatest age that is forever."""
+        return min(error.retry_after or timedelta(), self._max_age)
+
+    def _spread(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
+        """Double the delay with each failure; spread it over half of it so that retries don't march in step."""
+        delay: timedelta = min(first * (1 << min(failures, 16)), longest)
         return delay * (0.75 + self._jitter() / 2)

@@ -11,7 +11,7 @@ again finds its matches recorded.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -29,6 +29,9 @@ from oktawatch.store.page import PageTransaction, page_transaction
 from oktawatch.systemlog.page import Page
 
 _log: Any = structlog.get_logger(__name__)
+
+LATE = timedelta(hours=1)
+"""What is told so long after it happened is no news: it goes into one digest with others like it."""
 
 
 class Watch(Struct, frozen=True, kw_only=True):
@@ -88,7 +91,7 @@ def commit_page(
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
-        notifications = _notifications(watch, grouping.tellings)
+        notifications = _notifications(watch, grouping.tellings, now)
         transaction.enqueue(notifications)
         result = PageResult(
             pages=1,
@@ -121,7 +124,7 @@ def _group(
     return grouping
 
 
-def _notifications(watch: Watch, tellings: Sequence[Telling]) -> list[Notification]:
+def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> list[Notification]:
     return [
         Notification.of(
             watch.org,
@@ -129,6 +132,7 @@ def _notifications(watch: Watch, tellings: Sequence[Telling]) -> list[Notificati
             notifier=route.notifier,
             kind=NotificationKind(telling.kind),
             severity=telling.severity,
+            late=now - telling.published > LATE,
         )
         for telling in tellings
         for route in watch.routes

@@ -4,6 +4,7 @@ import enum
 import json
 import uuid
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,6 +22,11 @@ class NotificationKind(enum.StrEnum):
     """An alert is told for the first time."""
     RAISED = "raised"
     """An alert that was told before became worse."""
+    DIGEST = "digest"
+    """Many alerts at once."""
+    SILENCE = "silence"
+    """Something that should be heard is not, or is heard again."""
+    TEST = "test"
 
 
 class NotificationState(enum.StrEnum):
@@ -28,6 +34,10 @@ class NotificationState(enum.StrEnum):
 
     PENDING = "pending"
     SENT = "sent"
+    DIGESTED = "digested"
+    """Told by the digest it names."""
+    DROPPED = "dropped"
+    """Not sent and not missed: a worse one of the same alert overtook it, or a person said so."""
     DEAD = "dead"
     """Given up: a dead letter."""
 
@@ -41,10 +51,19 @@ class Notification(Struct, frozen=True, kw_only=True):
     notifier: str
     kind: NotificationKind
     severity: Severity
+    late: bool
+    """The event that it tells was published long ago."""
 
     @classmethod
     def of(
-        cls, org: str, alert: Alert, *, notifier: str, kind: NotificationKind, severity: Severity
+        cls,
+        org: str,
+        alert: Alert,
+        *,
+        notifier: str,
+        kind: NotificationKind,
+        severity: Severity,
+        late: bool = False,
     ) -> "Notification":
         """Make the notification of an alert.
 
@@ -54,18 +73,36 @@ class Notification(Struct, frozen=True, kw_only=True):
         named = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
         name = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
         return cls(
-            id=str(uuid.uuid5(_NAMESPACE, name)), alert=alert, notifier=notifier, kind=kind, severity=severity
+            id=str(uuid.uuid5(_NAMESPACE, name)),
+            alert=alert,
+            notifier=notifier,
+            kind=kind,
+            severity=severity,
+            late=late,
         )
 
 
+class EventName(Struct, frozen=True):
+    """What it takes to find an event in Okta."""
+
+    uuid: str
+    published: datetime
+
+
 class DueNotification(Struct, frozen=True, kw_only=True):
-    """One attempt that is due: the outbox's row with the alert as it stands now."""
+    """One attempt: the outbox's row with what it tells as that stands now."""
 
     id: str
     notifier: str
-    kind: str
+    kind: NotificationKind
+    severity: Severity | None
+    """Of the alert, when it was told; None where no alert is told."""
     attempts: int
     """How often it was tried before."""
     created_at: datetime
-    alert: dict[str, object]
+    alert: dict[str, Any] | None = None
     """The row of ``alerts``, its columns as JSON values."""
+    event: EventName | None = None
+    """The alert's first one."""
+    content: dict[str, Any] | None = None
+    """What it says beside alerts."""

@@ -20,6 +20,6 @@ class LogChannel:
 
     async def send(self, notification: DueNotification) -> None:
         """Write the line."""
-        alert = notification.alert
-        shown = {name: alert[name] for name in _SHOWN if alert[name] is not None}
-        self._log.warning(f"alert_{notification.kind}", alert_id=alert["id"], **shown)
+        alert = notification.alert or {}
+        shown = {name: alert[name] for name in _SHOWN if alert.get(name) is not None}
+        self._log.warning(f"alert_{notification.kind}", alert_id=alert.get("id"), **shown)

@@ -1,90 +1,128 @@
 """The outbox: notifications that were committed with their page and wait to be sent.
 
-A row is sent *outside* any transaction and marked afterwards: when the process dies in between, the
-receiver gets it again under the same id. At least once, with an idempotency key.
+A row is *claimed* in a short transaction, sent outside any, and marked afterwards. To claim it is to
+move its next attempt to where the lease ends, so that no other process takes it meanwhile; when the
+process dies, that attempt comes, and the receiver gets it again under the same id. At least once, with
+an idempotency key.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, bindparam, exists, select, update
 
-from oktawatch.model.notification import DueNotification, NotificationState
+from oktawatch.model.notification import DueNotification, EventName, NotificationKind, NotificationState
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 
 _columns = tables.notifications.c
 _LONGEST_ERROR = 1_000  # characters
+_TOLD = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
+_DUE = (
+    _columns.state == NotificationState.PENDING,
+    _columns.notifier == bindparam("notifier"),
+    _columns.next_attempt_at <= bindparam("now", type_=_columns.next_attempt_at.type),
+)
+_ANY_DUE = select(exists().where(*_DUE))
+_NEXT = (
+    select(tables.notifications)
+    .where(*_DUE)
+    .order_by(_columns.next_attempt_at, _columns.alert_id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_OF_THE_SAME_ALERT = select(_columns.severity).where(
+    _columns.alert_id == bindparam("alert_id"),
+    _columns.notifier == bindparam("notifier"),
+    _columns.state.in_(_TOLD),
+)
+_ALERT = select(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
+_FIRST_EVENT = (
+    select(tables.matches.c.event_uuid, tables.matches.c.published)
+    .where(tables.matches.c.alert_id == bindparam("alert_id"))
+    .order_by(tables.matches.c.published, tables.matches.c.event_uuid)
+    .limit(1)
+)
 
 
-def due(database: Database, notifier: str, *, now: datetime, limit: int) -> list[DueNotification]:
-    """Give what is due for one notifier, the oldest due first."""
-    query = (
-        select(
-            _columns.id.label("notification_id"),
-            _columns.kind,
-            _columns.attempts,
-            _columns.created_at.label("enqueued_at"),
-            tables.alerts,
-        )
-        .join(tables.alerts, tables.alerts.c.id == _columns.alert_id)
-        .where(
-            _columns.state == NotificationState.PENDING,
-            _columns.notifier == notifier,
-            _columns.next_attempt_at <= now,
-        )
-        .order_by(_columns.next_attempt_at, _columns.created_at)
-        .limit(limit)
-    )
+def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
+    """Tell whether there is something to claim. Only reads: an empty outbox disturbs no writer."""
     with database.read() as connection:
-        return [_due(notifier, row) for row in connection.execute(query).mappings()]
+        return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
+
+
+def claim(database: Database, notifier: str, *, now: datetime, lease: timedelta) -> DueNotification | None:
+    """Take what is due for a notifier the longest, for as long as ``lease``; None when nothing is.
+
+    What a worse one of the same alert has overtaken is dropped on the way: it says nothing any more.
+    """
+    with database.write() as connection:
+        while row := connection.execute(_NEXT, {"notifier": notifier, "now": now}).mappings().first():
+            if _overtaken(connection, row):
+                _set(connection, row["id"], state=NotificationState.DROPPED, next_attempt_at=None)
+                continue
+            _set(connection, row["id"], next_attempt_at=now + lease)
+            return _due(connection, row)
+    return None
 
 
 def mark_sent(database: Database, notification_id: str, *, now: datetime) -> None:
-    """Remember that a receiver took it."""
-    _mark(
-        database,
-        notification_id,
-        state=NotificationState.SENT,
-        sent_at=now,
-        attempts=_columns.attempts + 1,
-        next_attempt_at=None,
-        last_error=None,
-    )
+    """Remember that a receiver took it, whatever was said of it while it was on its way."""
+    with database.write() as connection:
+        _set(
+            connection,
+            notification_id,
+            state=NotificationState.SENT,
+            sent_at=now,
+            attempts=_columns.attempts + 1,
+            next_attempt_at=None,
+            last_error=None,
+        )
 
 
 def mark_failed(
     database: Database, notification_id: str, *, error: str, next_attempt_at: datetime | None
 ) -> None:
     """Remember a failed attempt and when to try again; None makes it a dead letter."""
-    _mark(
-        database,
-        notification_id,
-        state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
-        attempts=_columns.attempts + 1,
-        next_attempt_at=next_attempt_at,
-        last_error=error[:_LONGEST_ERROR],
-    )
-
-
-def _mark(database: Database, notification_id: str, **values: Any) -> None:
     statement = (
         update(tables.notifications)
         .where(_columns.id == notification_id, _columns.state == NotificationState.PENDING)
-        .values(values)
+        .values(
+            state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
+            attempts=_columns.attempts + 1,
+            next_attempt_at=next_attempt_at,
+            last_error=error[:_LONGEST_ERROR],
+        )
     )
     with database.write() as connection:
         connection.execute(statement)
 
 
-def _due(notifier: str, row: Mapping[Any, Any]) -> DueNotification:
+def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:
+    if row["alert_id"] is None:
+        return False
+    values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
+    return any(other > row["severity"] for other in connection.execute(_OF_THE_SAME_ALERT, values).scalars())
+
+
+def _set(connection: Connection, notification_id: str, **values: Any) -> None:
+    connection.execute(update(tables.notifications).where(_columns.id == notification_id).values(values))
+
+
+def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
+    about = {"alert_id": row["alert_id"]}
+    alert = connection.execute(_ALERT, about).mappings().first() if row["alert_id"] is not None else None
+    event = connection.execute(_FIRST_EVENT, about).first() if alert is not None else None
     return DueNotification(
-        id=row["notification_id"],
-        notifier=notifier,
-        kind=row["kind"],
+        id=row["id"],
+        notifier=row["notifier"],
+        kind=NotificationKind(row["kind"]),
+        severity=row["severity"],
         attempts=row["attempts"],
-        created_at=row["enqueued_at"],
-        alert=as_json({column.name: row[column.name] for column in tables.alerts.columns}),
+        created_at=row["created_at"],
+        alert=as_json(alert) if alert is not None else None,
+        event=EventName(*event) if event is not None else None,
+        content=row["content"],
     )

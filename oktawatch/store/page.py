@@ -172,9 +172,10 @@ class PageTransaction:
         """Put notifications into the outbox; one that is there already stays as it is."""
         columns = (
             "id", "alert_id", "notifier", "kind", "severity", "state", "attempts", "next_attempt_at", "created_at",
+            "late",
         )  # fmt: skip
         rows = [
-            (one.id, one.alert.id, one.notifier, one.kind, one.severity, NotificationState.PENDING, 0, self.now, self.now)
+            (one.id, one.alert.id, one.notifier, one.kind, one.severity, NotificationState.PENDING, 0, self.now, self.now, one.late)
             for one in notifications
         ]  # fmt: skip
         insert_new(self.connection, tables.notifications, rows, columns)

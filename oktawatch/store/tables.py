@@ -173,7 +173,25 @@ notifications = Table(
     Column("last_error", String),
     Column("created_at", Moment, nullable=False),
     Column("sent_at", Moment),
-    Index(None, "state", "next_attempt_at"),
+    Column("late", Boolean, nullable=False),
+    Column("digest_id", String(36)),
+    Column("content", Document),
+    # In the order in which one notifier's share is sent; the alert's id orders what came with one page.
+    Index(None, "state", "notifier", "next_attempt_at", "alert_id"),
+    Index(
+        None,
+        "digest_id",
+        sqlite_where=text("digest_id IS NOT NULL"),
+        postgresql_where=text("digest_id IS NOT NULL"),
+    ),
+    # How much was sent lately. Partial: what is put into the outbox pays nothing for it.
+    Index(
+        None,
+        "notifier",
+        "sent_at",
+        sqlite_where=text("sent_at IS NOT NULL"),
+        postgresql_where=text("sent_at IS NOT NULL"),
+    ),
 )
 
 rejected_events = Table(

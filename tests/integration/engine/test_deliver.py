@@ -1,0 +1,252 @@
+"""Delivery: at least once, ever more slowly, and nobody's trouble is anybody else's."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.engine import deliver
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import LEASE, Notifier
+from oktawatch.notify.channel import Channel, DeliveryError
+from tests.support.databases import open_database, rows
+from tests.support.outbox import Clock, Hanging, Receiver, put, sign_in
+from tests.support.places import Place
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[DatabaseExecutor]:
+    """Give a database with its threads."""
+    with open_database(place):
+        made = DatabaseExecutor(place.url)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
+
+
+def notifier(
+    channel: Channel, database: DatabaseExecutor, clock: Clock, *, name: str = "soc", max_age: timedelta = DAY
+) -> Notifier:
+    """Make a notifier whose delays are exact."""
+    return Notifier(name, channel, database, max_age=max_age, now=clock, jitter=lambda: 0.5)
+
+
+def row(database: DatabaseExecutor) -> dict[str, Any]:
+    """Give the one notification."""
+    (only,) = rows(database.database, "notifications")
+    return only
+
+
+async def test_everything_due_is_sent(database: DatabaseExecutor, clock: Clock) -> None:
+    """One round empties the outbox, in order, and a second one finds nothing."""
+    put(database.database, *(sign_in(number) for number in range(5)))
+    receiver = Receiver()
+    soc = notifier(receiver, database, clock)
+
+    assert [await soc.round(), await soc.round()] == [5, 0]
+
+    assert [one.alert["actor_id"] for one in receiver.taken if one.alert] == [f"00u{n}" for n in range(5)]
+    assert {one["state"] for one in rows(database.database, "notifications")} == {"sent"}
+
+
+async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, clock: Clock) -> None:
+    """Each failure doubles the wait, up to an hour; the key stays the same."""
+    put(database.database, sign_in(1))
+    receiver = Receiver(*[DeliveryError("status 500")] * 14)
+    soc = notifier(receiver, database, clock)
+    waits = []
+    for _ in range(14):
+        await soc.round()
+        due = row(database)["next_attempt_at"]
+        waits.append((due - clock()).total_seconds())
+        clock.at = due
+
+    assert await soc.round() == 1
+
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600, 3600]
+    assert len({one.id for one in receiver.asked}) == 1
+    assert (row(database)["state"], row(database)["attempts"], row(database)["last_error"]) == (
+        "sent",
+        15,
+        None,
+    )
+
+
+async def test_delays_are_spread(database: DatabaseExecutor, clock: Clock) -> None:
+    """What failed together does not come again together."""
+    put(database.database, sign_in(1))
+    soc = Notifier("soc", Receiver(DeliveryError("no")), database, max_age=DAY, now=clock, jitter=lambda: 0.0)
+
+    await soc.round()
+
+    assert row(database)["next_attempt_at"] == clock() + timedelta(seconds=3.75)
+
+
+async def test_a_receiver_says_when(database: DatabaseExecutor, clock: Clock) -> None:
+    """Retry-After holds for the message and for everything else that waits for the same receiver."""
+    put(database.database, sign_in(1), sign_in(2))
+    receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=10)))
+    soc = notifier(receiver, database, clock)
+
+    await soc.round()
+    clock.advance(minutes=9, seconds=59)
+    assert await soc.round() == 0
+    clock.advance(seconds=1)
+
+    assert await soc.round() == 2
+    assert len(receiver.asked) == 3
+
+
+async def test_refused_for_good(database: DatabaseExecutor, clock: Clock) -> None:
+    """A dead letter at once, and no reason to leave the others waiting."""
+    put(database.database, sign_in(1), sign_in(2))
+    receiver = Receiver(DeliveryError("status 410", final=True))
+
+    assert await notifier(receiver, database, clock).round() == 1
+
+    states = {one["state"]: one["last_error"] for one in rows(database.database, "notifications")}
+    assert states == {"dead": "status 410", "sent": None}
+
+
+async def test_given_up_at_its_greatest_age(database: DatabaseExecutor, clock: Clock) -> None:
+    """The last attempt is made once max_age is reached, and its failure makes a dead letter."""
+    put(database.database, sign_in(1))
+    soc = notifier(
+        Receiver(*[DeliveryError("status 500")] * 20), database, clock, max_age=timedelta(minutes=10)
+    )
+    minutes = 0
+    while row(database)["state"] == "pending" and minutes < 60:
+        await soc.round()
+        clock.advance(minutes=1)
+        minutes += 1
+
+    assert row(database)["state"] == "dead"
+    assert 10 < minutes <= 16  # the pause that its receiver has at that time comes on top
+
+
+async def test_what_waited_in_a_daemon_that_was_down_is_tried(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """Its age alone is no reason to give it up."""
+    put(database.database, sign_in(1))
+    clock.advance(days=3)
+    receiver = Receiver(*[DeliveryError("status 500")] * 5)
+    soc = notifier(receiver, database, clock)
+    for _ in range(5):
+        await soc.round()
+        clock.advance(minutes=5)
+
+    assert await soc.round() == 1
+
+
+async def test_a_receiver_that_is_down_gets_one_message_at_a_time(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """The outbox is not tried from end to end, and nothing that waits is blamed for it."""
+    put(database.database, *(sign_in(number) for number in range(10)))
+    receiver = Receiver(*[DeliveryError("status 500")] * 3)
+    soc = notifier(receiver, database, clock)
+    for _ in range(3):
+        await soc.round()
+        await soc.round()  # at once: paused
+        clock.advance(minutes=1)
+    assert len(receiver.asked) == 3
+
+    assert await soc.round() == 10
+    assert sorted(one["attempts"] for one in rows(database.database, "notifications")) == [*[1] * 7, *[2] * 3]
+
+
+async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """It stands back behind the others."""
+    put(database.database, *(sign_in(number) for number in range(4)))
+
+    class Picky(Receiver):
+        async def send(self, notification: Any) -> None:
+            await super().send(notification)
+            if notification.alert["actor_id"] == "00u0":
+                self.taken.pop()
+                raise DeliveryError("status 500")
+
+    picky = Picky()
+    soc = notifier(picky, database, clock)
+    await soc.round()
+    clock.advance(seconds=6)
+    await soc.round()
+
+    assert sorted(one.alert["actor_id"] for one in picky.taken if one.alert) == ["00u1", "00u2", "00u3"]
+
+
+async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> None:
+    """It counts as a failed attempt; its text, which may hold a secret, is not kept."""
+    put(database.database, sign_in(1))
+    with capture_logs() as logs:
+        await notifier(Receiver(ValueError("https://user:hunter2@example.com")), database, clock).round()
+
+    assert [line["event"] for line in logs] == ["channel_failed", "delivery_failed"]
+    assert row(database)["last_error"] == "unexpected ValueError, see the log"
+
+
+async def test_a_channel_that_hangs(
+    database: DatabaseExecutor, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut off, and that is a failed attempt like any other."""
+    monkeypatch.setattr(deliver, "SEND_WITHIN", timedelta())
+    put(database.database, sign_in(1))
+
+    assert await notifier(Hanging(), database, clock).round() == 0
+
+    assert (row(database)["state"], row(database)["attempts"]) == ("pending", 1)
+    assert row(database)["last_error"].startswith("no answer within")
+
+
+async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock: Clock) -> None:
+    """Nothing is marked; when the lease has ended it is sent under the same id."""
+    put(database.database, sign_in(1))
+    hanging = Hanging()
+    stopped = asyncio.create_task(notifier(hanging, database, clock).round())
+    await hanging.begun.wait()
+    stopped.cancel()
+    await asyncio.wait([stopped])
+    assert stopped.cancelled()
+    assert row(database)["state"] == "pending"
+    receiver = Receiver()
+    soc = notifier(receiver, database, clock)
+
+    assert await soc.round() == 0
+    clock.at += LEASE
+
+    assert await soc.round() == 1
+    assert [one.id for one in receiver.taken] == [row(database)["id"]]
+
+
+async def test_one_that_fails_delays_no_other(database: DatabaseExecutor, clock: Clock) -> None:
+    """Each notifier has its own rows and its own pauses."""
+    put(database.database, sign_in(1), sign_in(2), notifiers=("soc", "pager"))
+    broken = notifier(Receiver(DeliveryError("status 500")), database, clock)
+    good = notifier(Receiver(), database, clock, name="pager")
+
+    assert [await broken.round(), await good.round()] == [0, 2]
+
+
+async def test_a_slow_receiver_ends_a_round(database: DatabaseExecutor, clock: Clock) -> None:
+    """A round ends with the message it is at, before it would be cut off in the middle of one."""
+    put(database.database, *(sign_in(number) for number in range(10)))
+
+    class Slow(Receiver):
+        async def send(self, notification: Any) -> None:
+            clock.advance(seconds=25)
+            await super().send(notification)
+
+    assert await notifier(Slow(), database, clock).round() == 3

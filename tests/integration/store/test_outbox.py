@@ -1,0 +1,178 @@
+"""The outbox: one process at a time has a message, the oldest due first, and none is lost."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.notification import DueNotification, EventName
+from oktawatch.model.severity import Severity
+from oktawatch.notify.routing import Route
+from oktawatch.store.database import Database
+from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.outbox import APPLE, RULES, put, sign_in
+from tests.support.places import Place
+from tests.support.streams import event, page
+
+LEASE = timedelta(minutes=2)
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Give a database."""
+    with open_database(place) as made:
+        yield made
+
+
+def take(database: Database, notifier: str = "soc", *, now: datetime = NOW) -> DueNotification | None:
+    """Claim the next one."""
+    return claim(database, notifier, now=now, lease=LEASE)
+
+
+def states(database: Database) -> list[str]:
+    """Give the state of each notification, in the order of their alerts."""
+    return [row["state"] for row in sorted(rows(database, "notifications"), key=lambda row: (row["alert_id"], row["kind"]))]  # fmt: skip
+
+
+def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
+    """What is sent is the alert as it stands, and where in Okta its first event is."""
+    put(database, sign_in(1), sign_in(2, who=1, at=NOW - timedelta(minutes=3)))
+
+    due = take(database)
+
+    assert due is not None
+    assert due.alert is not None
+    assert (due.alert["org"], due.alert["event_count"], due.severity) == (ORG, 2, Severity.MEDIUM)
+    assert due.event == EventName(sign_in(2).uuid, NOW - timedelta(minutes=3))
+
+
+def test_the_oldest_due_first(database: Database) -> None:
+    """In the order in which they became due; what came with one page in the order of its alerts."""
+    put(database, sign_in(3), sign_in(1))
+    put(database, sign_in(2), now=NOW - timedelta(minutes=1))
+
+    order = [take(database) for _ in range(4)]
+
+    assert [one.alert["actor_id"] if one and one.alert else None for one in order] == [
+        "00u2",
+        "00u3",
+        "00u1",
+        None,
+    ]
+
+
+def test_nobody_else_has_what_is_claimed_until_its_lease_ends(database: Database) -> None:
+    """A process that died holds a message for as long as its lease."""
+    put(database, sign_in(1))
+
+    first = take(database)
+
+    assert first is not None
+    assert not anything_due(database, "soc", now=NOW + LEASE - timedelta(milliseconds=1))
+    assert take(database) is None
+    assert anything_due(database, "soc", now=NOW + LEASE)
+    assert take(database, now=NOW + LEASE) == first
+
+
+def test_claiming_at_once(database: Database) -> None:
+    """Several processes share an outbox out among them: each message goes to one of them."""
+    put(database, *(sign_in(number) for number in range(40)))
+
+    def work(_worker: int) -> list[str]:
+        had = []
+        while one := take(database):
+            had.append(one.id)
+            mark_sent(database, one.id, now=NOW)
+        return had
+
+    with ThreadPoolExecutor(4) as workers:
+        had = Counter(one for share in workers.map(work, range(4)) for one in share)
+
+    assert sorted(had) == sorted(row["id"] for row in rows(database, "notifications"))
+    assert set(had.values()) == {1}
+    assert set(states(database)) == {"sent"}
+
+
+def test_notifiers_are_independent(database: Database) -> None:
+    """Each has its own row: what one took, the other has yet to."""
+    put(database, sign_in(1), notifiers=("soc", "pager"))
+
+    assert take(database) is not None
+    assert take(database, "pager") is not None
+
+
+def raised(database: Database, *, apart: bool) -> None:
+    """Tell an alert at INFO, then at MEDIUM: on one page, or on two."""
+    watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
+    events = (event(1, securityContext=APPLE), event(2))
+    for some in [events[:1], events[1:]] if apart else [events]:
+        commit_page(database, watch, page(some), telling=True, advance=lambda *_: None, now=NOW)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_overtaken_is_not_sent_twice(database: Database, *, apart: bool) -> None:
+    """An alert that became worse before it was told is told once, as it is now."""
+    raised(database, apart=apart)
+
+    (first, second) = take(database), take(database)
+
+    assert first is not None
+    assert (first.kind, first.severity, second) == ("raised", Severity.MEDIUM, None)
+    assert states(database) == ["dropped", "pending"]
+
+
+def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> None:
+    """An `opened` that waits for its next attempt is not sent after the `raised`."""
+    watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
+    commit_page(database, watch, page([event(1, securityContext=APPLE)]), telling=True, advance=lambda *_: None, now=NOW)  # fmt: skip
+    opened = take(database)
+    assert opened is not None
+    mark_failed(database, opened.id, error="no", next_attempt_at=NOW + timedelta(minutes=1))
+    commit_page(database, watch, page([event(2)]), telling=True, advance=lambda *_: None, now=NOW)
+
+    worse = take(database)
+
+    assert worse is not None
+    assert worse.kind == "raised"
+    mark_sent(database, worse.id, now=NOW)
+    assert take(database, now=NOW + timedelta(hours=1)) is None
+    assert states(database) == ["dropped", "sent"]
+
+
+def test_both_are_sent_when_there_is_time(database: Database) -> None:
+    """A receiver that heard of an alert hears that it became worse."""
+    watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
+    for one in (event(1, securityContext=APPLE), event(2)):
+        commit_page(database, watch, page([one]), telling=True, advance=lambda *_: None, now=NOW)
+        due = take(database)
+        assert due is not None
+        mark_sent(database, due.id, now=NOW)
+
+    assert states(database) == ["sent", "sent"]
+
+
+def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -> None:
+    """One that was given up while it was on its way, and arrived, has arrived."""
+    put(database, sign_in(1))
+    due = take(database)
+    assert due is not None
+    mark_failed(database, due.id, error="no answer", next_attempt_at=None)
+
+    mark_sent(database, due.id, now=NOW)
+    mark_failed(database, due.id, error="too late", next_attempt_at=NOW)
+
+    (row,) = rows(database, "notifications")
+    assert (row["state"], row["sent_at"], row["last_error"]) == ("sent", NOW, None)
+
+
+def test_late_is_what_was_published_over_an_hour_ago(database: Database) -> None:
+    """It says so of itself, since it may go out together with others."""
+    put(database, sign_in(1, at=NOW - timedelta(hours=1)), sign_in(2, at=NOW - timedelta(minutes=61)))
+
+    late = {row["alert_id"]: row["late"] for row in rows(database, "notifications")}
+
+    assert [late[key] for key in sorted(late)] == [False, True]

@@ -1,0 +1,79 @@
+"""Filling an outbox, as pages do, and a channel that a test can watch."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.event import Event
+from oktawatch.model.notification import DueNotification
+from oktawatch.notify.routing import Route
+from oktawatch.store.database import Database
+from tests.support.databases import NOW, ORG
+from tests.support.streams import event, page
+
+RULES = build_rules({}, read_file=lambda name: name)
+APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}}
+
+
+class Clock:
+    """A clock that moves when a test says so."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.at
+
+    def advance(self, **by: float) -> None:
+        """Let time pass."""
+        self.at += timedelta(**by)
+
+
+class Receiver:
+    """A channel that keeps what it was sent, or fails as its script says: an exception a call, None for good."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        self.script = list(script)
+        self.asked: list[DueNotification] = []
+        self.taken: list[DueNotification] = []
+
+    async def send(self, notification: DueNotification) -> None:
+        """Take it, or fail."""
+        self.asked.append(notification)
+        if self.script and (error := self.script.pop(0)) is not None:
+            raise error
+        self.taken.append(notification)
+
+
+class Hanging:
+    """A channel whose receiver never answers."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def send(self, notification: DueNotification) -> None:
+        """Wait for ever."""
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
+def sign_in(number: int, *, at: datetime = NOW, who: int | None = None, ip: str = "203.0.113.7") -> Event:
+    """Give a proxied sign-in of a person of its own, which opens an alert of its own."""
+    person = number if who is None else who
+    return event(
+        number,
+        at=at - NOW,
+        actor={"id": f"00u{person}", "alternateId": f"user{person}@example.com", "displayName": f"User {person}"},
+        client={"ipAddress": ip},
+    )  # fmt: skip
+
+
+def put(
+    database: Database, *events: Event, now: datetime = NOW, notifiers: tuple[str, ...] = ("soc",)
+) -> None:
+    """Commit a page with these events; what it tells waits in the outbox for these notifiers."""
+    routes = tuple(Route(notifier=name) for name in notifiers)
+    watch = Watch(org=ORG, rules=RULES, routes=routes)
+    commit_page(database, watch, page(events), telling=True, advance=lambda *_: None, now=now)
