@@ -40,17 +40,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org", "published", "uuid", name="pk_history"),
         sqlite_with_rowid=False,
     )
-    for name in ("actor_id", "client_ip", "root_session_id", "dt_hash"):
-        there = sa.text(f"{name} IS NOT NULL")
-        op.create_index(
-            f"ix_history_org_{name}",
-            "history",
-            ["org", name, "published"],
-            sqlite_where=there,
-            postgresql_where=there,
-        )
+    proxied = sa.text("is_proxy")
+    op.create_index(
+        "ix_history_proxied",
+        "history",
+        ["org", "actor_id", "published"],
+        sqlite_where=proxied,
+        postgresql_where=proxied,
+    )
+    op.add_column("orgs", sa.Column("history_version", sa.String(32)))
 
 
 def downgrade() -> None:
     """Take it back."""
+    op.drop_column("orgs", "history_version")
     op.drop_table("history")

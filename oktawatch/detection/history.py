@@ -7,7 +7,7 @@ happens in memory. The past is read within the page's transaction, under the org
 would else each miss the other's half.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, get_args
 
@@ -45,23 +45,37 @@ class History(Protocol):
 
 
 class MemoryHistory:
-    """A history in memory: for test cases, and for trying a rule on events that are stored nowhere."""
+    """A history in memory: what is recent, test cases, and events that are stored nowhere."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], HistoryRow] = {}
         self._by_value: dict[tuple[str, str], list[HistoryRow]] = {}
 
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._rows)
+
+    def since(self, moment: str) -> "MemoryHistory":
+        """Give a history of the rows from a point in time on."""
+        kept = MemoryHistory()
+        kept.add(row for row in self._rows.values() if row.published >= moment)
+        return kept
+
     def add(self, rows: Iterable[HistoryRow]) -> None:
         """Remember rows; what is remembered already stays as it is."""
         for row in rows:
-            remembered = HistoryRow(*row.columns)
-            if self._rows.setdefault((row.published, row.uuid), remembered) is not remembered:
+            key = (row.published, row.uuid)
+            if key in self._rows:
                 continue
-            for column in get_args(Column):
+            remembered = self._rows[key] = HistoryRow(*row.columns) if row.event else row
+            for column in _SEARCHED:
                 value = getattr(row, column)
                 if value is not None:
                     found = self._by_value.setdefault((column, value), [])
-                    found.insert(bisect_right(found, row.published, key=_published), remembered)
+                    if not found or found[-1].published <= row.published:
+                        found.append(remembered)  # nearly always: pages come in order of time
+                    else:
+                        insort_right(found, remembered, key=_published)
 
     def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterable[HistoryRow]:
         """See ``History``."""
@@ -97,6 +111,9 @@ class MemoryHistory:
     def _between(self, column: str, value: str, since: str, until: str) -> list[HistoryRow]:
         found = self._by_value.get((column, value), [])
         return found[bisect_left(found, since, key=_published) : bisect_right(found, until, key=_published)]
+
+
+_SEARCHED: tuple[Column, ...] = get_args(Column)
 
 
 def _published(row: HistoryRow) -> str:

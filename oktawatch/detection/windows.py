@@ -16,6 +16,7 @@ window is that of the page's first event; the latest event to look at again lies
 
 from abc import abstractmethod
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,10 +84,15 @@ class WindowRule(HistoryRule):
         arrivals = list(self._parts(rows, on_error))
         if not arrivals:
             return
-        timelines = self._remembered(arrivals, history, on_error)
+        timelines = self._timelines(arrivals, history, on_error)
+        holds = partial(self._holds, on_error)
         for key, row in arrivals:
-            for found, window in timelines[key].arrived(row, partial(self._holds, on_error)):
-                yield self.match_of(found, key, window)
+            timeline = timelines.get(key)
+            if timeline is not None:
+                for found, window in timeline.arrived(row, holds):
+                    yield self.match_of(found, key, window)
+            elif holds([row]):
+                yield self.match_of(row, key, [row])
 
     def _parts(self, rows: Iterable[HistoryRow], on_error: OnError) -> Iterator[tuple[Key, HistoryRow]]:
         wanted = self.wants()
@@ -101,14 +107,19 @@ class WindowRule(HistoryRule):
             if None not in key:
                 yield key, row
 
-    def _remembered(
+    def _timelines(
         self, arrivals: Sequence[tuple[Key, HistoryRow]], history: History, on_error: OnError
     ) -> dict[Key, "Timeline"]:
-        timelines = {key: Timeline(self.window) for key, _ in arrivals}
+        """Give the timelines of those keys, as they were, that have more than the page's one event."""
+        counts = Counter(key for key, _ in arrivals)
+        timelines = {key: Timeline(self.window) for key, count in counts.items() if count > 1}
         rows = history.rows(self.column, stretches([row for _, row in arrivals], self.column, self.window))
         for key, row in self._parts(rows, on_error):
-            if key in timelines:
-                timelines[key].remember(row)
+            if key in counts:
+                timeline = timelines.get(key)
+                if timeline is None:
+                    timeline = timelines[key] = Timeline(self.window)
+                timeline.remember(row)
         return timelines
 
     def _holds(self, on_error: OnError, window: Sequence[HistoryRow]) -> bool:

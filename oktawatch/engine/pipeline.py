@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from oktawatch.detection.grouping import Grouping, Telling
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
+from oktawatch.engine.recent import RecentHistory
 from oktawatch.model.event import Event
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
@@ -41,6 +42,8 @@ class Watch(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     rules: RuleSet
     routes: tuple[Route, ...] = ()
+    recent: RecentHistory = field(default_factory=RecentHistory)
+    """What is kept of the org's past from page to page."""
 
 
 class PageResult(Struct, kw_only=True):
@@ -87,7 +90,7 @@ def commit_page(
     ``telling``: whether alerts are told to the notifiers. Raises StoreError, and then nothing happened.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
-        grouping = _group(transaction, watch.rules, page.events, telling=telling)
+        grouping = _group(transaction, watch, page.events, telling=telling)
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
@@ -107,11 +110,11 @@ def commit_page(
     return result
 
 
-def _group(
-    transaction: PageTransaction, rules: RuleSet, events: Sequence[Event], *, telling: bool
-) -> Grouping:
+def _group(transaction: PageTransaction, watch: Watch, events: Sequence[Event], *, telling: bool) -> Grouping:
+    rules = watch.rules
     rows = rules.history_rows(events)
-    matches = list(rules.evaluate(events, rows, transaction.history, _report))
+    history = watch.recent.within(transaction.history)
+    matches = list(rules.evaluate(events, rows, history, _report))
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
     alerts = transaction.alerts_near(new, rules.longest_dedup_period)
@@ -120,7 +123,7 @@ def _group(
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
     for match in matches:
         grouping.take(match)
-    transaction.history.add(rows)
+    history.add(rows)
     return grouping
 
 
