@@ -14,10 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import Debug, UnusedConfigFile
@@ -43,6 +46,10 @@ _SHOWN = 10  # alerts
 _FOREIGN = ("OKTA_CLIENT_", "OKTAWATCH_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_")
 """Variables that would make the daemon another one than the demo's."""
 
+_ALL_RULES = """
+[detection]
+enable = ["*"]
+"""
 _CONFIGURATION = """\
 # The demo's configuration. Its org is gone when the demo has ended: 'oktawatch simulate' makes one that stays.
 [[orgs]]
@@ -52,19 +59,26 @@ token_file = "{token_file}"
 """
 
 
-def demo(_config: UnusedConfigFile = None, _debug: Debug = False) -> int:
+def demo(
+    all_rules: Annotated[
+        bool,
+        typer.Option("--all-rules", help="With every rule on, in an org where each has something to find."),
+    ] = False,
+    _config: UnusedConfigFile = None,
+    _debug: Debug = False,
+) -> int:
     """See oktawatch work, with nothing to set up.
 
     The daemon reads a simulated org until the first alerts are there, which are then shown. Its files
     are in a fresh ./oktawatch-demo each time, its configuration is its own.
     """
-    from oktawatch.simulator import SimulatedOrg, build, running
+    from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, running
 
     interrupted = _interrupts()
     org = SimulatedOrg()
-    org.follow(build(["anonymizing-vpn", "apple-relay"], start=org.now()))
+    org.follow(build(SCENARIOS if all_rules else ["anonymizing-vpn", "apple-relay"], start=org.now()))
     with _fresh_folder(), running(org) as url:
-        _write_files(url, org.token)
+        _write_files(url, org.token, all_rules=all_rules)
         print(f"A simulated Okta org with a day of sign-ins is up at {url}.")
         print(f"'oktawatch run' reads it as it would read yours (files in ./{FOLDER}) …", flush=True)
         with _daemon() as daemon:
@@ -74,7 +88,7 @@ def demo(_config: UnusedConfigFile = None, _debug: Debug = False) -> int:
     if status is None:
         note(f"error: no alerts came ({_LOG}): {_last_line(_LOG) or 'look into that file'}")
         return FAILED
-    _show_alerts(status)
+    _show_alerts(status, all_rules=all_rules)
     _show_next_steps()
     return DONE
 
@@ -114,10 +128,11 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _write_files(url: str, token: str) -> None:
+def _write_files(url: str, token: str, *, all_rules: bool) -> None:
     _TOKEN.touch(mode=0o600)
     _TOKEN.write_text(f"{token}\n", "utf-8")
-    _CONFIG.write_text(_CONFIGURATION.format(url=url, token_file=_TOKEN.name), "utf-8")
+    text = _CONFIGURATION.format(url=url, token_file=_TOKEN.name)
+    _CONFIG.write_text(text + (_ALL_RULES if all_rules else ""), "utf-8")
 
 
 @contextmanager
@@ -160,7 +175,7 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _show_alerts(status: "OrgStatus") -> None:
+def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
     from oktawatch.store.alerts import AlertFilter, list_alerts
     from oktawatch.store.database import Database
 
@@ -169,7 +184,11 @@ def _show_alerts(status: "OrgStatus") -> None:
         alerts = list_alerts(database, AlertFilter(), limit=status.open_alerts)
     finally:
         database.close()
-    print(f"\n{status.events_seen} sign-ins read, {len(alerts)} alerts. The latest:\n")
+    what = "events" if all_rules else "sign-ins"
+    print(f"\n{status.events_seen} {what} read, {len(alerts)} alerts. The latest:\n")
+    if all_rules:
+        _show_by_rule(alerts)
+        return
     print_table(
         ("UTC", "SEVERITY", "WHO", "ADDRESS", "COUNTRY", "EVENTS"),
         [_row(alert) for alert in alerts[:_SHOWN]],
@@ -180,6 +199,21 @@ def _show_alerts(status: "OrgStatus") -> None:
         "\nRelay, which is kept and told to nobody. One user at one address within 6 hours"
         "\nis one alert."
     )
+
+
+def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
+    """Show each rule's latest alert, and how many it has."""
+    counts = Counter(alert["rule_id"] for alert in alerts)
+    latest = {alert["rule_id"]: alert for alert in reversed(alerts)}  # the newest comes first in the list
+    print_table(
+        ("UTC", "SEVERITY", "RULE", "ALERTS", "LATEST"),
+        [
+            (alert["last_event_at"][11:16], alert["severity"], rule_id, counts[rule_id], alert["title"])
+            for rule_id, alert in latest.items()
+        ],
+        numbers=("ALERTS",),
+    )
+    print("\n'oktawatch rules show RULE' says what a rule looks for.")
 
 
 def _row(alert: dict[str, Any]) -> tuple[Any, ...]:

@@ -25,8 +25,9 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="What goes on beside ordinary sign-ins: anonymizing-vpn, apple-relay, or quiet for nothing. "
-            "May be given again. Default: the first two.",
+            help="What goes on beside ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
+            "invalid-users, session-replay, many-sessions, first-proxy, admin-after-risky-sign-in, "
+            "new-device-critical-operation, or quiet for nothing. May be given again. Default: the first two.",
             show_default=False,
         ),
     ] = None,

@@ -115,6 +115,8 @@ ACCESS_NETWORKS = (
 CORPORATE_VPN = Network(
     64500, "example corp", "example corp", "example.com", "198.51.100.0", Exit("VPN", "EXAMPLE_CORP_VPN", anonymous=False)
 )  # fmt: skip
+ATTACKER = Network(64508, "nightjar hosting", "nightjar hosting", "nightjar.example.org", "192.0.2.192")
+"""An ordinary hoster, which Okta takes for no proxy."""
 ANONYMIZERS = (
     Network(64501, "burrow networks", "burrow vpn", "burrow.example.org", "198.51.100.64", Exit("VPN", "BURROW_VPN", anonymous=True)),
     Network(64502, "lagoon hosting", "lagoon hosting", "lagoon.example.org", "198.51.100.128", Exit("VPN", "HOTSPOT_VPN", anonymous=True)),
@@ -137,6 +139,8 @@ _APPLE_DEVICES = (
     ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1", "iOS 18.6 (iPhone)", "SAFARI", "Mobile"),
     ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15", "Mac OS X", "SAFARI", "Computer"),
 )  # fmt: skip
+SCRIPT = Device("python-requests/2.32.3", "Unknown", "UNKNOWN", "Unknown", "")
+"""A program that signs in as a browser would. Each has a token of its own."""
 
 
 def population(rng: random.Random, count: int) -> list[Person]:

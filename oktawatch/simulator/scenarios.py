@@ -1,6 +1,6 @@
 """Scenarios: what goes on in an org, as an endless stream of events from some time ago into the future.
 
-Ordinary traffic is always there, and each scenario adds its own to it. Every part draws from a source of its
+Ordinary traffic is always there, which alerts nobody, and each scenario adds its own to it. Every part draws from a source of its
 own, seeded with its name, so that a scenario's events stay the same whatever it is combined with.
 """
 
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import signin, stories, times
+from . import attacks, signin, stories, times
 from .people import Person, population
 
 HOUR = 3_600_000
+_SELDOM = 0.02
+_CAST = 30
+"""How many people of its own a scenario has."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Scenario:
     begin: Callable[[random.Random, list[Person]], stories.Teller] | None
     share: float
     """How many visits it adds, as a part of the ordinary ones."""
+    own_people: bool = False
+    """Whether it is about people who appear nowhere else: then what it adds can be told from the rest."""
 
 
 SCENARIOS = {
@@ -44,9 +49,60 @@ SCENARIOS = {
             stories.relayed,
             0.05,
         ),
+        Scenario(
+            "password-spray",
+            "one device tries a password on many people; a kiosk where a shift signs in",
+            attacks.sprayed_passwords,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "invalid-users",
+            "somebody guesses at logins that nobody has; phones with an old password",
+            attacks.invalid_users,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "session-replay",
+            "scripts go on with stolen sessions; laptops change networks",
+            attacks.replayed_sessions,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "many-sessions",
+            "shared passwords, with a session each for three; two devices that sign in again and again",
+            attacks.many_sessions,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "first-proxy",
+            "stolen sessions surface behind a proxy; people use the company's own VPN for the first time",
+            attacks.first_proxies,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "admin-after-risky-sign-in",
+            "an administrator's account grants rights in a session of high risk; others in one of medium risk",
+            attacks.administered_at_risk,
+            _SELDOM,
+            own_people=True,
+        ),
+        Scenario(
+            "new-device-critical-operation",
+            "factors are reset right after a sign-in from a new country, place and device; and from a new laptop at home",
+            attacks.changed_from_somewhere_new,
+            _SELDOM,
+            own_people=True,
+        ),
         Scenario("quiet", "ordinary sign-ins only, some of them mistyped", None, 0.0),
     )
 }
+
+_CASTS = [scenario.name for scenario in SCENARIOS.values() if scenario.own_people]
 
 
 def build(
@@ -67,15 +123,20 @@ def build(
     """
     if unknown := sorted(set(names := list(names)) - SCENARIOS.keys()):
         raise ValueError(f"no scenario is named {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    somebody = population(_source(seed, "people"), people)
+    everybody = population(_source(seed, "people"), people + _CAST * len(_CASTS))
     pace = _Pace(times.to_ms(start - span), times.to_ms(start), rate / HOUR, (live_rate or rate) / HOUR)
     ordinary = _source(seed, "ordinary")
-    streams = [_traffic(ordinary, stories.ordinary(ordinary, somebody), pace)]
+    streams = [_traffic(ordinary, stories.ordinary(ordinary, everybody[:people]), pace)]
     for name in sorted(set(names)):
         scenario = SCENARIOS[name]
         if scenario.begin is not None:
             source = _source(seed, name)
-            streams.append(_traffic(source, scenario.begin(source, somebody), pace.slowed(scenario.share)))
+            if scenario.own_people:
+                first = people + _CAST * _CASTS.index(name)
+                cast = everybody[first : first + _CAST]
+            else:
+                cast = everybody[:people]
+            streams.append(_traffic(source, scenario.begin(source, cast), pace.slowed(scenario.share)))
     merged = heapq.merge(*streams, key=lambda pair: pair[0])
     return ((times.from_ms(persisted), event) for persisted, event in merged)
 

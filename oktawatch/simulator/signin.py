@@ -23,6 +23,8 @@ _MESSAGES = {
     ),
     "user.authentication.sso": ("User single sign on to app", "app.auth.sso"),
     "policy.evaluate_sign_on": ("Evaluation of sign-on policy", None),
+    "user.account.privilege.grant": ("Grant user privilege", "core.user.admin_privilege.granted"),
+    "user.mfa.factor.reset_all": ("Reset all factors for user", "core.user.factor.reset_all"),
 }
 _URIS = {
     "user.session.start": "/idp/idx/identify",
@@ -30,6 +32,8 @@ _URIS = {
     "user.authentication.auth_via_mfa": "/idp/idx/challenge/answer",
     "user.authentication.sso": "/app/example_app/sso/saml",
     "policy.evaluate_sign_on": "/idp/idx/identify",
+    "user.account.privilege.grant": "/api/internal/administrators",
+    "user.mfa.factor.reset_all": "/api/internal/users/factors/reset",
 }
 
 
@@ -121,6 +125,11 @@ def app(rng: random.Random, name: str) -> dict[str, Any]:
 def factor(person: Person) -> dict[str, Any]:
     """Return a person's authenticator as the target of a verification."""
     return _target(person.factor_id, "AuthenticatorEnrollment", "unknown", "Okta Verify")
+
+
+def user(person: Person) -> dict[str, Any]:
+    """Return a person as the target of what an administrator does."""
+    return _target(person.id, "User", person.login, person.name)
 
 
 def policy(rng: random.Random) -> dict[str, Any]:

@@ -8,15 +8,17 @@ from . import ids, signin
 from .people import ANONYMIZERS, CITIES, CORPORATE_VPN, RELAYS, Network, Person, apple_device, device
 from .signin import Deed, Visit
 
-_SECOND = 1000
-_MINUTE = 60 * _SECOND
+SECOND = 1000
+"""In milliseconds, like every time here."""
+MINUTE = 60 * SECOND
 _APPS = ("Example Wiki", "Ledger", "Helpdesk", "Payslips", "Source Code", "Travel")
 _MISPLACED_PASSWORDS = ("Winter-is-2-long", "kept!under!the!mat", "7tulips&aHorse")
 """Typed into the field for the user name: an event of nobody's then shows them as its `alternateId`."""
 
-_START = "user.session.start"
-_WRONG_PASSWORD = Deed(_START, "FAILURE", "INVALID_CREDENTIALS")
-_NOBODY = Deed(_START, "FAILURE", "VERIFICATION_ERROR")
+START = "user.session.start"
+EVALUATED = Deed("policy.evaluate_sign_on", "ALLOW", "Sign-on policy evaluation resulted in ALLOW")
+WRONG_PASSWORD = Deed(START, "FAILURE", "INVALID_CREDENTIALS")
+UNVERIFIED = Deed(START, "FAILURE", "VERIFICATION_ERROR")
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,22 @@ Teller = Callable[[], Story]
 
 
 def ordinary(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of people at home and in the office, a few of whom mistype what they type."""
+    """Tell of people at home and in the office, a few of whom mistype what they type.
+
+    Nobody comes again before most of the others have come: who signs in every few minutes is no ordinary sight.
+    """
+    waiting = rng.sample(people, len(people))
 
     def tell() -> Story:
-        person = rng.choice(people)
+        person = waiting.pop(rng.randrange(len(waiting) // 4 + 1))
+        waiting.append(person)
         office = rng.random() < 0.1  # noqa: PLR2004 - shares of a made-up world
-        visit = _visit(rng, person, CORPORATE_VPN if office else person.network, person.host)
+        visit = visit_of(rng, person, CORPORATE_VPN if office else person.network, person.host)
         luck = rng.random()
         if luck < 0.02:  # noqa: PLR2004 - as above
-            return [Step(0, _nobody(rng, visit), _NOBODY)]
+            return [Step(0, _nobody(rng, visit), UNVERIFIED)]
         failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 - as above
-        return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * _SECOND)
+        return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * SECOND)
 
     return tell
 
@@ -62,7 +69,7 @@ def anonymized(rng: random.Random, people: list[Person]) -> Teller:
             (("MEDIUM", ("Anomalous Location",)), ("HIGH", ("Anomalous Location", "Anomalous Device")))
         )
         visit = replace(
-            _visit(rng, person, network, host),
+            visit_of(rng, person, network, host),
             city=city,
             device=device(rng),
             risk=risk,
@@ -71,11 +78,11 @@ def anonymized(rng: random.Random, people: list[Person]) -> Teller:
         )
         luck = rng.random()
         if luck < 0.1:  # noqa: PLR2004 - shares of a made-up world
-            return [Step(0, _nobody(rng, visit), _NOBODY)]
+            return [Step(0, _nobody(rng, visit), UNVERIFIED)]
         failures = rng.choice((0, 0, 1, 2, 3))
         story = _attempts(rng, visit, failures)
         gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 - as above
-        return story if gave_up else story + _session(rng, visit, after=failures * 8 * _SECOND)
+        return story if gave_up else story + _session(rng, visit, after=failures * 8 * SECOND)
 
     return tell
 
@@ -89,14 +96,15 @@ def relayed(rng: random.Random, people: list[Person]) -> Teller:
     def tell() -> Story:
         person, network, apple = rng.choice(habits)
         visit = replace(
-            _visit(rng, person, network, rng.randint(1, 3)), device=apple, new=frozenset({"New IP"})
+            visit_of(rng, person, network, rng.randint(1, 3)), device=apple, new=frozenset({"New IP"})
         )
         return _session(rng, visit, after=0)
 
     return tell
 
 
-def _visit(rng: random.Random, person: Person, network: Network, host: int) -> Visit:
+def visit_of(rng: random.Random, person: Person, network: Network, host: int) -> Visit:
+    """Return a visit of somebody's from a network, with a device and a session of their own."""
     return Visit(
         login=person.login,
         person=person,
@@ -117,28 +125,22 @@ def _nobody(rng: random.Random, visit: Visit) -> Visit:
 
 def _attempts(rng: random.Random, visit: Visit, failures: int) -> Story:
     return [
-        Step(turn * 8 * _SECOND + rng.randrange(3 * _SECOND), visit, _WRONG_PASSWORD)
-        for turn in range(failures)
+        Step(turn * 8 * SECOND + rng.randrange(3 * SECOND), visit, WRONG_PASSWORD) for turn in range(failures)
     ]
 
 
 def _session(rng: random.Random, visit: Visit, *, after: int) -> Story:
     """Return a sign-in that works, some apps, and sometimes the end of the session."""
-    evaluated = Deed(
-        "policy.evaluate_sign_on",
-        "ALLOW",
-        "Sign-on policy evaluation resulted in ALLOW",
-        (signin.policy(rng),),
-    )
-    at = after + 4 * _SECOND
-    story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Deed(_START))]
+    evaluated = replace(EVALUATED, target=(signin.policy(rng),))
+    at = after + 4 * SECOND
+    story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Deed(START))]
     if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 - shares of a made-up world
         verified = Deed("user.authentication.auth_via_mfa", target=(signin.factor(visit.person),))
-        story.append(Step(at + rng.randrange(4, 30) * _SECOND, visit, verified))
-    at += _MINUTE
+        story.append(Step(at + rng.randrange(4, 30) * SECOND, visit, verified))
+    at += MINUTE
     for name in rng.sample(_APPS, rng.randint(1, 4)):
         story.append(Step(at, visit, Deed("user.authentication.sso", target=(signin.app(rng, name),))))
-        at += rng.randrange(30 * _MINUTE)
+        at += rng.randrange(30 * MINUTE)
     if rng.random() < 0.4:  # noqa: PLR2004 - as above
         story.append(Step(at, visit, Deed("user.session.end")))
     return story

@@ -1,5 +1,6 @@
 """The demo: the first thing that a newcomer sees."""
 
+import json
 import re
 import shutil
 import signal
@@ -53,6 +54,20 @@ def test_demo_shows_alerts_and_how_to_look_at_them(program: Program) -> None:
     if shutil.which("sqlite3"):
         assert len(pasted(sqlite[1], program)) == alerts + 2  # a heading of two lines
     assert (program.folder / "oktawatch-demo" / "demo.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_demo_with_all_rules_finds_something_by_each(program: Program) -> None:
+    """One line a rule, but for the one whose matches are no alerts."""
+    done = program.run("demo", "--all-rules")
+
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(
+        program.run("rules", "list", "--json", "--config", "oktawatch-demo/oktawatch.toml").stdout
+    )
+    assert all(rule["enabled"] for rule in listed)
+    assert set(re.findall(r"Okta\.[A-Z]\S+", done.stdout)) == {
+        rule["id"] for rule in listed if not rule["signal"]
+    }
 
 
 def test_demo_makes_its_folder_anew(program: Program) -> None:

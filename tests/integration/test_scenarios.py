@@ -1,0 +1,104 @@
+"""Every rule on every scenario: of what goes on in an org, exactly the attacks are alerts."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from oktawatch.detection.registry import RuleSet, build_rules
+from oktawatch.engine.backfill import Backfiller
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import Poller
+from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, running
+from oktawatch.simulator.people import ANONYMIZERS, ATTACKER
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.client import LogClient
+from oktawatch.systemlog.transport import open_session
+from tests.support.databases import ORG, rows
+from tests.support.logclient import NOW, TOKEN, Clock
+from tests.support.places import Place
+
+ATTACKS = {
+    "password-spray": "Okta.Shared.Device.Token",
+    "invalid-users": "Okta.Failed.Logins.Unknown.User",
+    "session-replay": "Okta.Session.Cookie.Replay",
+    "many-sessions": "Okta.Multiple.Sessions",
+    "first-proxy": "Okta.First.Proxied.Session",
+    "admin-after-risky-sign-in": "Okta.High.Risk.Admin.Activity",
+    "new-device-critical-operation": "Okta.New.Device.Critical.Operation",
+}
+"""Scenarios, and the rule that finds what each is about."""
+
+HOUR = timedelta(hours=1)
+SPAN = 16 * HOUR
+PAGE = 100
+
+
+def attackers(org: SimulatedOrg) -> set[str]:
+    """Give the addresses that attacks came from: each its own, which nobody else has."""
+    nets = [ipaddress.ip_network(f"{network.prefix}/26") for network in (ATTACKER, ANONYMIZERS[0])]
+    seen = {event["client"]["ipAddress"] for event in org.events}
+    return {one for one in seen if any(ipaddress.ip_address(one) in net for net in nets)}
+
+
+@pytest.fixture
+def rules() -> RuleSet:
+    """Turn every rule on."""
+    return build_rules({}, enable=["*"], read_file=str)
+
+
+@pytest.fixture
+def org(scenario: str) -> Iterator[SimulatedOrg]:
+    """Let a scenario come to its end, and two hours pass: no attack is cut in its middle."""
+    made = SimulatedOrg(now=Clock(), token=TOKEN)
+    # After its span hardly anybody comes any more.
+    made.follow(build([scenario], start=NOW - 2 * HOUR, span=SPAN, rate=30, live_rate=0.001))
+    yield made
+    assert made.violations == 0
+
+
+@pytest.mark.parametrize("scenario", [*ATTACKS, "quiet"])
+@pytest.mark.parametrize("way", ["live", "backfill"])
+async def test_of_a_scenario_exactly_the_attacks_are_alerts(
+    place: Place, org: SimulatedOrg, rules: RuleSet, scenario: str, way: str
+) -> None:
+    """All nine rules on: one alert an attack, from where it came; none for what only looks like one."""
+    database = DatabaseExecutor(place.url, create=True)
+    with running(org) as url:
+        async with open_session() as session:
+            await database.run(upgrade)
+            await database.run(register_orgs, [ORG], now=NOW)
+            source = LogClient(OrgAccess(ORG, url, TOKEN), session=session)
+            watch = Watch(org=ORG, rules=rules)
+            if way == "live":
+                poller = Poller(
+                    source,
+                    database,
+                    watch,
+                    page_size=PAGE,
+                    initial_lookback=SPAN + 3 * HOUR,
+                    now=lambda: NOW,
+                )
+                result = await poller.round()
+            else:
+                backfiller = Backfiller(source, database, watch, page_size=PAGE, now=lambda: NOW)
+                result = await backfiller.run(
+                    command="backfill", since=NOW - SPAN - 3 * HOUR, until=NOW, telling=False
+                )
+    found = rows(database.database, "alerts")
+    database.close()
+    assert result.pages > 5
+    attacked = attackers(org)
+    assert len(attacked) > 1 or scenario == "quiet"
+    expected = Counter({(ATTACKS[scenario], address): 1 for address in attacked} if attacked else {})
+    assert Counter((alert["rule_id"], alert["client_ip"]) for alert in found) == expected
+
+
+def test_every_scenario_with_an_attack_is_tested() -> None:
+    """A new one can't be left out."""
+    assert {name for name, scenario in SCENARIOS.items() if scenario.own_people} == ATTACKS.keys()
