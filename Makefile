@@ -23,6 +23,11 @@ test: $(READY)   ## every test but those that need Debian packages
 	@echo "oktawatch: running the tests"
 	@$(BIN)/pytest -n 2 --dist worksteal
 
+KILLS ?= 100
+soak: $(READY)   ## kill the daemon again and again, on both databases: KILLS=100 times each
+	@echo "oktawatch: killing the daemon $(KILLS) times a database"
+	@OKTAWATCH_TEST_KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist worksteal -rP tests/acceptance/crash/test_crashes.py
+
 system: $(READY) ## the systemd units, checked by systemd's own tools
 	@command -v systemd-analyze >/dev/null || { echo "oktawatch: installing systemd for systemd-analyze"; \
 	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from oktawatch.store import crashpoints
 from oktawatch.store.backend import Backend
 from oktawatch.store.errors import StoreError
 from oktawatch.store.postgres import Postgres
@@ -49,6 +50,7 @@ class Database:
                 )
         self._engine = self._backend.engine().execution_options(oktawatch_backend=self._backend)
         event.listen(self._engine, "begin", self._begin)
+        crashpoints.arm(self._engine)
 
     @property
     def shared(self) -> bool:

@@ -1,0 +1,71 @@
+"""What must be in the database, worked out from a simulated org's own record and nothing of the program's."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+PERIOD = timedelta(hours=6)
+LEVELS = ("INFO", "MEDIUM")
+
+
+@dataclass
+class Expected:
+    """What an org's events come to."""
+
+    events: set[str] = field(default_factory=set)
+    matches: set[str] = field(default_factory=set)
+    rejected: int = 0
+    alerts: list["ExpectedAlert"] = field(default_factory=list)
+
+
+@dataclass
+class ExpectedAlert:
+    """One alert."""
+
+    key: str
+    anchor: datetime
+    severity: str
+    times: list[datetime]
+    told: list[str]
+    """Kinds of notifications that somebody wants."""
+
+    def joined(self, at: datetime, severity: str) -> None:
+        """Take one match more."""
+        self.times.append(at)
+        if LEVELS.index(severity) > LEVELS.index(self.severity):
+            self.severity = severity
+            self.told.append("raised")
+
+
+def expected(events: Iterable[Any]) -> Expected:
+    """Follow an org's events in the order in which they were persisted."""
+    result = Expected()
+    seen_broken = set()
+    for event in events:
+        if not (isinstance(event.get("uuid"), str) and isinstance(event.get("published"), str)):
+            seen_broken.add(json.dumps(event, sort_keys=True))
+            continue
+        result.events.add(event["uuid"])
+        if event["securityContext"]["isProxy"] is True:
+            result.matches.add(event["uuid"])
+            _take(result.alerts, event)
+    result.rejected = len(seen_broken)
+    return result
+
+
+def _take(alerts: list[ExpectedAlert], event: Any) -> None:
+    key = json.dumps([event["actor"]["id"], event["client"]["ipAddress"]], separators=(",", ":"))
+    at = datetime.fromisoformat(event["published"])
+    severity = "INFO" if "ipDetails" in event["securityContext"] else "MEDIUM"
+    mine = sorted((alert for alert in alerts if alert.key == key), key=lambda alert: alert.anchor)
+    holding = [alert for alert in mine if alert.anchor <= at < alert.anchor + PERIOD]
+    ahead = [alert for alert in mine if at < alert.anchor < at + PERIOD]
+    if holding:
+        holding[-1].joined(at, severity)
+    elif ahead:
+        ahead[0].joined(at, severity)
+    else:
+        told = ["opened"] if severity == "MEDIUM" else []
+        alerts.append(ExpectedAlert(key, at, severity, [at], told))

@@ -1,0 +1,114 @@
+"""The daemon is killed again and again; nothing is lost, nothing twice.
+
+``OKTAWATCH_TEST_KILLS`` says how often (``make soak KILLS=5000``), ``OKTAWATCH_TEST_SEED`` where and when.
+"""
+
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from tests.acceptance.crash.world import Life, World, world
+from tests.support.places import Kind, Place, place_of
+
+KILLS = int(os.environ.get("OKTAWATCH_TEST_KILLS", "20"))
+SEED = int(os.environ.get("OKTAWATCH_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
+
+
+@pytest.fixture
+def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
+    """Give a place where not even the schema is: bringing it up is killed too."""
+    with place_of(kind, tmp_path, schema=False) as made:
+        yield made
+
+
+def report(name: str, made: World) -> None:
+    """Say what was done, and fail on any difference."""
+    found = made.differences()
+    kills, points = made.kills.total(), sum(point != "anywhere" for point in made.kills)
+    seen = {org: len(made.expected(org).events) for org in made.orgs}
+    print(  # noqa: T201 -- this is the report
+        f"{name}: {kills} kills, {kills - made.kills['anywhere']} of them at {points} named points, "
+        f"events {seen}, {len(found)} differences (seed {SEED})"
+    )
+    assert found == []
+
+
+def test_a_daemon_that_dies_at_any_moment(nothing: Place) -> None:
+    """Killed anywhere and at named points, started again each time, it has read and told everything."""
+    with world(nothing, SEED) as made:
+        folder = made.folder("only")
+        while made.kills.total() < KILLS:
+            made.die(folder)
+        last = Life(folder)
+        try:
+            made.settle(last)
+            assert last.stop() == 0
+        finally:
+            last.kill()
+        report(f"{nothing.kind}", made)
+
+
+def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
+    """While the other one goes on, takes over, and hands back."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, world(place, SEED) as made:
+        folders = [made.folder("first"), made.folder("second")]
+        lives = [Life(folder) for folder in folders]
+        try:
+            for turn in range(max(KILLS // 2, 1)):
+                made.live(made.random.uniform(0.5, 3.0))
+                made.note_end(lives[turn % 2], None)
+                lives[turn % 2] = Life(folders[turn % 2])
+            made.settle(*lives)
+            assert [life.stop() for life in lives] == [0, 0]
+        finally:
+            for life in lives:
+                life.kill()
+        report("two replicas", made)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM events WHERE uuid = (SELECT min(uuid) FROM events)",
+        "INSERT INTO events SELECT org, published, 'another' FROM events LIMIT 1",
+        "UPDATE matches SET alert_id = (SELECT max(id) FROM alerts) WHERE alert_id = (SELECT min(id) FROM alerts)",
+        "UPDATE alerts SET event_count = event_count + 1 WHERE id = 1",
+        "UPDATE alerts SET severity = 'LOW' WHERE id = 1",
+        "DELETE FROM notifications WHERE alert_id = (SELECT min(alert_id) FROM notifications)",
+        "UPDATE notifications SET kind = 'digest'",
+        "UPDATE orgs SET events_seen = events_seen - 1",
+    ],
+)
+def test_damage_is_seen(whole: World, damage: str) -> None:
+    """The comparison is no formality: each kind of loss and doubling is a difference."""
+    assert whole.differences() == []
+    file = str(make_url(whole.place.url).database)
+    with closing(sqlite3.connect(file)) as connection:
+        before = connection.iterdump()
+        kept = "\n".join(before)
+        connection.execute(damage)
+        connection.commit()
+        assert whole.differences() != []
+    Path(file).unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(kept)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Give a world in which nobody was killed."""
+    with place_of(Kind.SQLITE, tmp_path_factory.mktemp("whole")) as place, world(place, SEED) as made:
+        life = Life(made.folder("only"))
+        try:
+            made.live(3.0, life)
+            made.settle(life)
+            assert life.stop() == 0
+        finally:
+            life.kill()
+        yield made
