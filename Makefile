@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo docs test check format system bench cassettes lock clean
+.PHONY: help demo docs test soak check format system bench cassettes lock clean
 help:            ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
 
