@@ -123,6 +123,7 @@ def upgrade() -> None:
         sa.Column("last_published", moment()),
         sa.Column("updated_at", moment(), nullable=False),
         sa.Column("last_caught_up_at", moment()),
+        sa.Column("swept_until", moment()),
         sa.ForeignKeyConstraint(["org"], ["orgs.name"], name="fk_cursors_org_orgs"),
         sa.PrimaryKeyConstraint("org", name="pk_cursors"),
     )

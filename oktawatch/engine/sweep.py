@@ -5,7 +5,8 @@ by ``published`` and feeds it to the same pipeline. What is new there came late,
 alerts like any other. Expect it to find nothing.
 
 It looks only where polling has been: not before polling with this filter began, and not at the last
-minutes, which polling may still bring.
+minutes, which polling may still bring. After sweeps that failed, or an org that could not catch up for
+hours, the next one makes up for it.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.poll import CaughtUp
 from oktawatch.engine.source import PageSource
 from oktawatch.model.timestamps import utc_now
+from oktawatch.store.cursors import mark_swept, read_swept_until
 from oktawatch.store.page import PageTransaction
 from oktawatch.systemlog.queries import bounded_query
 
@@ -57,7 +59,8 @@ class Sweeper:
         """
         total = PageResult()
         until = polled.date - SETTLED
-        since = max(until - self._window, polled.began_at)
+        swept_until = await self._database.run(read_swept_until, self._watch.org)
+        since = max(min(until, swept_until or until) - self._window, polled.began_at)
         if since >= until:
             return total
         query: str | None = bounded_query(
@@ -71,6 +74,7 @@ class Sweeper:
                 )
             )
             query = page.next
+        await self._database.run(mark_swept, self._watch.org, until)
         log = _log.warning if total.new_events else _log.info
         log("sweep_finished", org=self._watch.org, events=total.events, late=total.new_events)
         return total

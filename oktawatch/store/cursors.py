@@ -1,5 +1,7 @@
 """The polling cursors: read before a poll, moved within a page's transaction."""
 
+from datetime import datetime
+
 from sqlalchemy import Connection, select, update
 
 from oktawatch.model.cursor import Cursor
@@ -7,6 +9,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
+from oktawatch.store.orgs import take_org
 from oktawatch.store.page import PageTransaction
 
 _columns = tables.cursors.c
@@ -50,6 +53,19 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
     transaction.connection.execute(
         update(tables.orgs).where(tables.orgs.c.name == transaction.org).values(polled)
     )
+
+
+def read_swept_until(database: Database, org: str) -> datetime | None:
+    """Give the event time up to which an org has been swept; None when it never was."""
+    with database.read() as connection:
+        return connection.execute(select(_columns.swept_until).where(_columns.org == org)).scalar()
+
+
+def mark_swept(database: Database, org: str, until: datetime) -> None:
+    """Remember up to which event time an org has been swept."""
+    with database.write() as connection:
+        take_org(database, connection, org)
+        connection.execute(update(tables.cursors).where(_columns.org == org).values(swept_until=until))
 
 
 def _read(connection: Connection, org: str) -> Cursor | None:

@@ -62,6 +62,7 @@ cursors = Table(
     Column("last_published", Moment),
     Column("updated_at", Moment, nullable=False),
     Column("last_caught_up_at", Moment),
+    Column("swept_until", Moment),
 )
 
 events = Table(

@@ -86,3 +86,14 @@ async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> 
     one = poller(Script({behind: page(caught_up=True, following=behind)}), database)
     await one.round()
     assert one.caught_up == CaughtUp(date=NOW, began_at=EARLY)
+
+
+async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExecutor) -> None:
+    """Each moment is looked at again for as long as the window is, whatever was restarted meanwhile."""
+    await poller(script(cut([event(1)], [])), database).round()
+    source = Script({}, first=page())
+    await sweeper(source, database).round(caught_up())
+    await sweeper(source, database).round(CaughtUp(date=NOW + timedelta(hours=9), began_at=EARLY))
+    asked = parameters(source.asked[1])
+    assert asked["since"] == to_text(NOW - SETTLED - timedelta(hours=2))
+    assert asked["until"] == to_text(NOW + timedelta(hours=9) - SETTLED)
