@@ -9,14 +9,16 @@ What reads the database is imported where it is made: listing rules needs none o
 from typing import TYPE_CHECKING
 
 from oktawatch.config import NotifierSettings, OrgSettings, Settings
-from oktawatch.config.secrets import read_secret
+from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
+from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
 from oktawatch.notify.log import LogChannel
 from oktawatch.notify.routing import Route
-from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
+from oktawatch.systemlog.keys import read_private_key
 
 if TYPE_CHECKING:
     from oktawatch.engine.database import DatabaseExecutor
@@ -46,20 +48,34 @@ def make_rules(settings: Settings) -> RuleSet:
 
 
 def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) -> OrgAccess:
-    """Make what it takes to read an org; ``renewed`` looks whether its token's file holds another by now.
+    """Make what it takes to read an org; ``renewed`` looks whether its secret's file holds another by now.
 
-    Raises ConfigError when there is no token that a request can carry.
+    Raises ConfigError when there are no credentials that a request can carry.
     """
-    index = settings.orgs.index(org)
-    key = "token" if org.token_file is None else "token_file"
+    key = "token" if org.private_key is None else "private_key"
+    given, file = (org.token, org.token_file) if key == "token" else (org.private_key, org.private_key_file)
     try:
-        token = read_secret(org.token_file) if renewed and org.token_file is not None else org.token
-        if token is not None:
-            return OrgAccess(org.name, org.url, token.get_secret_value())
-        problem = "expected an API token: OAuth apps are not supported yet"
+        secret = given
+        if renewed and file is not None:
+            secret = read_secret(file, many_lines=key in MANY_LINES)
+        text = "" if secret is None else secret.get_secret_value()
+        app = None if key == "token" else _service_app(org, text)
+        access = OrgAccess(org.name, org.url, text if app is None else "", app)
     except ValueError as error:
         problem = str(error)
-    raise settings.error("no token", "orgs", index, key, expected=problem)
+    else:
+        for one in access.secrets():
+            hide(one)
+        return access
+    place = key if file is None else f"{key}_file"
+    raise settings.error("no credentials", "orgs", settings.orgs.index(org), place, expected=problem)
+
+
+def _service_app(org: OrgSettings, private_key: str) -> ServiceApp:
+    key, kid = read_private_key(private_key)
+    return ServiceApp(
+        client_id=org.client_id, private_key=key, kid=org.kid or kid, dpop=org.dpop, scopes=org.scopes
+    )
 
 
 def open_database(settings: Settings, *, create: bool = True) -> "DatabaseExecutor":

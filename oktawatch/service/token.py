@@ -1,4 +1,4 @@
-"""A token that is renewed in its file is taken up without a restart."""
+"""A token, or a service app's key, that is renewed in its file is taken up without a restart."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,8 @@ import structlog
 from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.engine.assembly import make_access
 from oktawatch.engine.source import PageSource
-from oktawatch.logs import hide
 from oktawatch.systemlog.access import OrgAccess
-from oktawatch.systemlog.errors import TokenRefusedError
+from oktawatch.systemlog.errors import PermissionMissingError, TokenRefusedError
 from oktawatch.systemlog.page import Page
 
 _log: Any = structlog.get_logger(__name__)
@@ -19,7 +18,7 @@ Connect = Callable[[OrgAccess], PageSource]
 
 
 class OrgSource:
-    """An org's pages, with the token of the start, or what its file holds once Okta refuses that one."""
+    """An org's pages, with the secret of the start, or what its file holds once Okta refuses that one."""
 
     def __init__(self, settings: Settings, org: OrgSettings, access: OrgAccess, connect: Connect) -> None:
         self._settings = settings
@@ -32,20 +31,19 @@ class OrgSource:
         """Fetch the page at a path and query; raise SystemLogError."""
         try:
             return await self._source.page(query)
-        except TokenRefusedError:
+        except (TokenRefusedError, PermissionMissingError):
             if not self._renewed():
                 raise
         return await self._source.page(query)
 
     def _renewed(self) -> bool:
-        """Take up the token that the file holds by now; tell whether it is another one."""
+        """Take up the secret that the file holds by now; tell whether it is another one."""
         try:
             access = make_access(self._settings, self._org, renewed=True)
         except ConfigError:
             return False  # what Okta said of the old one is the better error
         if access == self._access:
             return False
-        hide(access.token)
         _log.info("token_renewed", org=self._org.name)
         self._access = access
         self._source = self._connect(access)

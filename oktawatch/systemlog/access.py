@@ -1,24 +1,47 @@
 """What it takes to read one org."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _HEADER_TEXT = re.compile(r"[!-~]+").fullmatch
 
 
 @dataclass(frozen=True)
+class ServiceApp:
+    """An OAuth app without people that may read the System Log (Okta: an API service integration)."""
+
+    client_id: str
+    private_key: str = field(repr=False)
+    """PEM of an RSA key, as ``keys.read_private_key`` makes it."""
+    kid: str = ""
+    """The key's id; an app with several keys needs it."""
+    dpop: bool = False
+    """Bind access tokens to a key of this process; an app that requires it refuses plain requests."""
+    scopes: tuple[str, ...] = ("okta.logs.read",)
+
+
+@dataclass(frozen=True)
 class OrgAccess:
-    """An Okta org and the credentials that read its System Log."""
+    """An Okta org and the credentials that read its System Log: a token or a service app."""
 
     name: str
     """What oktawatch calls it."""
     url: str
     """Scheme and host, such as ``https://acme.okta.com``; settings have checked it."""
-    token: str = field(repr=False)
+    token: str = field(default="", repr=False)
     """An API token (Okta: the SSWS scheme)."""
+    app: ServiceApp | None = None
 
     def __post_init__(self) -> None:
         """Refuse a token that no header can carry; its text stays unsaid."""
-        if not _HEADER_TEXT(self.token):
+        if self.app is None and not _HEADER_TEXT(self.token):
             raise ValueError(f"the token of org {self.name} is empty or holds spaces or control characters")
         object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    def secrets(self) -> Iterator[str]:
+        """Give every text that must never be shown."""
+        if self.token:
+            yield self.token
+        if self.app is not None:
+            yield self.app.private_key

@@ -5,7 +5,7 @@ Okta: https://developer.okta.com/docs/reference/error-codes/
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -55,6 +55,18 @@ _ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
         "see which other tools share it; reading goes on by itself",
     ),
 }
+_APP_ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
+    HTTPStatus.UNAUTHORIZED: (
+        TokenRefusedError,
+        "Okta refuses the service app's access token",
+        "check that the app is active, and set dpop = true if it requires DPoP",
+    ),
+    HTTPStatus.FORBIDDEN: (
+        PermissionMissingError,
+        "the service app may not read the System Log",
+        "grant it okta.logs.read under Okta API Scopes, and under Admin roles a read-only one such as Report Administrator",
+    ),
+}
 _OUTAGE = (
     UnavailableError,
     "Okta has a fault or is being serviced",
@@ -72,20 +84,33 @@ _ODD_REQUEST = (
 )
 
 
-def refusal(org: OrgAccess, status: int, headers: Mapping[str, str], body: str) -> SystemLogError:
+def refusal(
+    org: OrgAccess, status: int, headers: Mapping[str, str], body: str, *, access_token: str = ""
+) -> SystemLogError:
     """Make the error for an answer whose status is not 200."""
-    kind, what, mend = _ADVICE.get(status) or _by_class(status)
+    hide = hidden(org, access_token)
+    kind, what, mend = _advice(org, status, headers)
     given, summary = _okta_error(body)
-    code = quoted(given, hide=org.token, limit=_LONGEST_NAME) or None
-    said = quoted(summary or headers.get("Location", ""), hide=org.token)
+    code = quoted(given, hide=hide, limit=_LONGEST_NAME) or None
+    said = quoted(summary or headers.get("Location") or headers.get("WWW-Authenticate", ""), hide=hide)
     facts = [where(org), f"HTTP {status}", *([code] if code else []), *([f'"{said}"'] if said else [])]
     return kind(
         f"{what} ({', '.join(facts)}): {mend}",
         status=status,
         error_code=code,
-        request_id=_request_id(org, headers),
+        request_id=request_id(headers, hide),
         date=parse_date(headers.get("Date")),
     )
+
+
+def _advice(org: OrgAccess, status: int, headers: Mapping[str, str]) -> tuple[type[SystemLogError], str, str]:
+    if org.app is not None:
+        # A DPoP proof that proves nothing comes back as 400 (RFC 9449): no query is to blame.
+        challenged = status == HTTPStatus.BAD_REQUEST and "WWW-Authenticate" in headers
+        advice = _APP_ADVICE.get(HTTPStatus.UNAUTHORIZED if challenged else status)
+        if advice is not None:
+            return advice
+    return _ADVICE.get(status) or _by_class(status)
 
 
 def _by_class(status: int) -> tuple[type[SystemLogError], str, str]:
@@ -112,27 +137,30 @@ def _okta_error(body: str) -> tuple[str, str]:
     return code if isinstance(code, str) else "", ": ".join(summaries)
 
 
-def unreadable(org: OrgAccess, headers: Mapping[str, str], reason: Exception) -> SystemLogError:
+def unreadable(
+    org: OrgAccess, headers: Mapping[str, str], reason: Exception, *, access_token: str = ""
+) -> SystemLogError:
     """Make the error for an answer with status 200 that is no page."""
-    kind = quoted(headers.get("Content-Type", "no content type"), hide=org.token, limit=_LONGEST_NAME)
-    said = quoted(str(reason), hide=org.token)
+    hide = hidden(org, access_token)
+    kind = quoted(headers.get("Content-Type", "no content type"), hide=hide, limit=_LONGEST_NAME)
+    said = quoted(str(reason), hide=hide)
     return BrokenTransferError(
         f"the answer is no page of the System Log ({where(org)}, {kind}, {said}): "
         "check the org's url, and that no portal or proxy stands in between",
         status=HTTPStatus.OK,
-        request_id=_request_id(org, headers),
+        request_id=request_id(headers, hide),
         date=parse_date(headers.get("Date")),
     )
 
 
-def failure(org: OrgAccess, error: Exception, timeout: float) -> SystemLogError:
+def failure(org: OrgAccess, error: Exception | None, timeout: float) -> SystemLogError:
     """Make the error for a request without a whole answer."""
     if isinstance(error, TimeoutError):
         return TimedOutError(
             f"no answer within {timeout:g} s ({where(org)}): "
             "reading is tried again; check the network if it lasts, or set a smaller page_size"
         )
-    said = quoted(str(error) or type(error).__name__, hide=org.token)
+    said = quoted(str(error) or type(error).__name__, hide=hidden(org))
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UnavailableError(
             f"the connection is not trusted ({where(org)}, {said}): "
@@ -153,5 +181,11 @@ def where(org: OrgAccess) -> str:
     return f"{org.name}, {org.url}"
 
 
-def _request_id(org: OrgAccess, headers: Mapping[str, str]) -> str | None:
-    return quoted(headers.get("X-Okta-Request-Id", ""), hide=org.token, limit=_LONGEST_NAME) or None
+def hidden(org: OrgAccess, access_token: str = "") -> tuple[str, ...]:
+    """Give what a server may echo of what it was sent."""
+    return tuple(secret for secret in (org.token, access_token) if secret)
+
+
+def request_id(headers: Mapping[str, str], hide: Iterable[str]) -> str | None:
+    """Give what Okta's support asks for; None where there is none."""
+    return quoted(headers.get("X-Okta-Request-Id", ""), hide=hide, limit=_LONGEST_NAME) or None

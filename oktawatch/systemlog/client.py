@@ -1,34 +1,41 @@
 """Reads one org's System Log, a page at a time.
 
 The caller decides what to ask and when; this asks it once, waits out the rate limit when Okta says so,
-and gives a ``Page`` or raises a ``SystemLogError``, never anything else. A cancelled ``page`` ends at
-once, in the middle of a request or of a wait.
+renews a service app's access token, and gives a ``Page`` or raises a ``SystemLogError``, never anything
+else. A cancelled ``page`` ends at once, in the middle of a request or of a wait.
 
 Importing this module loads the Okta SDK (half a second, 65 MB): import it where a request will be made.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+import aiohttp
 
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.answers import failure, refusal, unreadable, where
 from oktawatch.systemlog.errors import RequestRefusedError
+from oktawatch.systemlog.grants import token_refusal
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LOGS_PATH
 from oktawatch.systemlog.ratelimit import pause_after
+from oktawatch.systemlog.signing import in_thread
 from oktawatch.systemlog.transport import PageBody, make_executor, open_session
 
 if TYPE_CHECKING:
-    import aiohttp
     from okta.request_executor import RequestExecutor
 
 PATIENCE = 5
 """How many answers 429 in a row end a call: the caller has a deadline of its own."""
 TIMEOUT = 45.0
 """Seconds for one request. Okta gives up on a query after 30."""
+
+_KEY_LIFETIME = 24 * 3600.0  # seconds: the SDK means DPoP keys to be changed each day, and never does
 
 
 class LogClient:
@@ -42,29 +49,45 @@ class LogClient:
         self,
         org: OrgAccess,
         *,
-        session: "aiohttp.ClientSession | None" = None,
+        session: aiohttp.ClientSession | None = None,
         timeout: float = TIMEOUT,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Remember what to use; nothing is opened yet."""
+        """``clock`` gives seconds and only goes on. Nothing is opened yet."""
         self.org = org
         self._shared = session
         self._own: aiohttp.ClientSession | None = None
         self._timeout = timeout
         self._sleep = sleep
+        self._clock = clock
         self._jitter = jitter
         self._executor: RequestExecutor | None = None
+        self._made_at = 0.0
 
     async def page(self, query: str) -> Page:
         """Fetch the page at a path and query, such as ``Page.resume`` gives it."""
-        attempt = 0
+        if not query.startswith(f"{LOGS_PATH}?"):
+            raise RequestRefusedError(
+                f"no query of the System Log ({where(self.org)}, {query[:80]!r}): nothing was sent"
+            )
+        limited = 0
+        renewed = reconnected = False
         while True:
-            response, body = await self._ask(query)
-            if response.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == PATIENCE:
+            response, body, error = await self._ask(query)
+            if response is None:
+                if reconnected or not _hung_up(error):
+                    raise failure(self.org, error, self._timeout)
+                reconnected = True
+            elif response.status == HTTPStatus.TOO_MANY_REQUESTS and limited + 1 < PATIENCE:
+                await self._sleep(pause_after(response.headers, limited) + self._jitter())
+                limited += 1
+            elif self.org.app is not None and _refuses_the_token(response) and not renewed:
+                await self._forget_the_token()
+                renewed = True
+            else:
                 return self._read(query, response, body)
-            await self._sleep(pause_after(response.headers, attempt) + self._jitter())
-            attempt += 1
 
     async def close(self) -> None:
         """Close the client's own connections; shared ones stay open."""
@@ -73,33 +96,56 @@ class LogClient:
             await self._own.close()
             self._own = None
 
-    async def _ask(self, query: str) -> "tuple[aiohttp.ClientResponse, str]":
-        if not query.startswith(f"{LOGS_PATH}?"):
-            raise RequestRefusedError(
-                f"no query of the System Log ({where(self.org)}, {query[:80]!r}): nothing was sent"
-            )
-        executor = self._connected()
-        # An absolute URL: the SDK takes one that holds the org's as it is, and we made this one.
-        request, _ = await executor.create_request("GET", f"{self.org.url}{query}")
+    async def _ask(self, query: str) -> tuple[aiohttp.ClientResponse | None, str, Exception | None]:
+        """Send one request; give the answer, or the error instead."""
+        executor = await self._connected()
+        request = await self._request(executor, query)
         _, response, body, error = await executor.fire_request(request)
-        if response is None:
-            raise failure(self.org, error, self._timeout)
-        return response, body
+        return response, body, error
 
-    def _connected(self) -> "RequestExecutor":
-        if self._executor is None:
+    async def _forget_the_token(self) -> None:
+        """Have the next request ask for an access token: this one may just have ended, or was taken back."""
+        executor = await self._connected()
+        executor._oauth.clear_access_token()  # noqa: SLF001 -- the SDK has no other way
+
+    async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object]:
+        """Have the SDK make the request, with an access token where one is due."""
+        client = executor._http_client  # noqa: SLF001 -- ours, which the SDK keeps
+        client.token_answer = None
+        for attempt in range(PATIENCE):
+            try:
+                # An absolute URL: the SDK takes one that holds the org's as it is, and we made this one.
+                made, _ = await executor.create_request("GET", f"{self.org.url}{query}")
+            except Exception:  # noqa: BLE001 -- it trips over odd answers, and its frames hold the token
+                made = None
+            if made is not None:
+                request: dict[str, object] = made
+                return request
+            answer = client.token_answer
+            if answer is None or answer.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == PATIENCE:
+                break
+            await self._sleep(pause_after(answer.response.headers, attempt) + self._jitter())
+        raise token_refusal(self.org, client.token_answer, self._timeout)
+
+    async def _connected(self) -> "RequestExecutor":
+        app = self.org.app
+        old = app is not None and app.dpop and self._clock() - self._made_at > _KEY_LIFETIME
+        if self._executor is None or old:
             session = self._shared
             if session is None:
-                session = self._own = open_session()
-            self._executor = make_executor(self.org, session, timeout=self._timeout)
+                session = self._own = self._own or open_session()
+            make = partial(make_executor, self.org, session, timeout=self._timeout)
+            self._executor = make() if app is None else await in_thread(make)
+            self._made_at = self._clock()
         return self._executor
 
-    def _read(self, query: str, response: "aiohttp.ClientResponse", body: str) -> Page:
+    def _read(self, query: str, response: aiohttp.ClientResponse, body: str) -> Page:
         headers = response.headers
+        token = self._access_token
         if not isinstance(body, PageBody):
-            raise refusal(self.org, response.status, headers, body)
+            raise refusal(self.org, response.status, headers, body, access_token=token)
         if "html" in headers.get("Content-Type", "").lower():
-            raise unreadable(self.org, headers, ValueError("a web page"))
+            raise unreadable(self.org, headers, ValueError("a web page"), access_token=token)
         try:
             return Page.read(
                 body.content,
@@ -110,4 +156,24 @@ class LogClient:
             )
         except ValueError as error:
             reason = error
-        raise unreadable(self.org, headers, reason)
+        raise unreadable(self.org, headers, reason, access_token=token)
+
+    @property
+    def _access_token(self) -> str:
+        """The service app's, which a server may echo."""
+        if self.org.app is None or self._executor is None:
+            return ""
+        return self._executor._oauth.get_current_token()[0] or ""  # noqa: SLF001 -- as above
+
+
+def _hung_up(error: Exception | None) -> bool:
+    """Tell a connection that broke without an answer: it may have been kept open for longer than the server did."""
+    broken = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return broken and not isinstance(error, aiohttp.ClientConnectorError)
+
+
+def _refuses_the_token(response: aiohttp.ClientResponse) -> bool:
+    """Tell 401, and the 400 of a DPoP proof that proves nothing (RFC 9449)."""
+    return response.status == HTTPStatus.UNAUTHORIZED or (
+        response.status == HTTPStatus.BAD_REQUEST and "WWW-Authenticate" in response.headers
+    )

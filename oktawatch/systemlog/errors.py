@@ -6,12 +6,15 @@ care: shortened, without control characters, and without the token, which a debu
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
 _LONGEST_QUOTE = 200
 # Control characters (C0, C1), line separators, and marks that turn text around on a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+# A JSON web token: an access token, a client assertion or a proof.
+_SIGNED = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*").sub
 
 
 class SystemLogError(Exception):
@@ -41,13 +44,13 @@ class SystemLogError(Exception):
 
 
 class TokenRefusedError(SystemLogError):
-    """401: the token is wrong, revoked or expired (Okta: after 30 days without use)."""
+    """401: the token is wrong, revoked or expired (Okta: after 30 days without use); or the service app is."""
 
     reason = "token_refused"
 
 
 class PermissionMissingError(SystemLogError):
-    """403: the token's owner may not read the System Log."""
+    """403: the token's owner, or the service app, may not read the System Log."""
 
     reason = "permission_missing"
 
@@ -91,7 +94,9 @@ class BrokenTransferError(SystemLogError):
     reason = "broken_transfer"
 
 
-def quoted(text: str, *, hide: str, limit: int = _LONGEST_QUOTE) -> str:
-    """Make what a server wrote fit for a line of our own; ``hide`` is the secret that it may echo."""
-    shown = _UNPRINTABLE.sub(" ", text.replace(hide, "[token]") if hide else text).strip()
+def quoted(text: str, *, hide: Iterable[str], limit: int = _LONGEST_QUOTE) -> str:
+    """Make what a server wrote fit for a line of our own; ``hide`` are the secrets that it may echo."""
+    for secret in hide:
+        text = text.replace(secret, "[token]")
+    shown = _UNPRINTABLE.sub(" ", _SIGNED("[token]", text)).strip()
     return shown if len(shown) <= limit else f"{shown[:limit]}…"

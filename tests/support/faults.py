@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.client import LogClient
 
 TOKEN = "00invented-token-of-nobody"
@@ -94,11 +95,21 @@ class Sleeps:
 
 @contextlib.asynccontextmanager
 async def client_of(
-    url: str, *, token: str = TOKEN, seconds: float = 5.0, sleep: Sleeps | None = None
+    url: str,
+    *,
+    token: str = TOKEN,
+    app: ServiceApp | None = None,
+    seconds: float = 5.0,
+    sleep: Sleeps | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[LogClient]:
     """Give a client of one org that doesn't sleep, and close it."""
     client = LogClient(
-        OrgAccess("acme", url, token), timeout=seconds, sleep=sleep or Sleeps(), jitter=lambda: 0.25
+        OrgAccess("acme", url, "" if app else token, app),
+        timeout=seconds,
+        sleep=sleep or Sleeps(),
+        clock=clock,
+        jitter=lambda: 0.25,
     )
     try:
         yield client

@@ -1,5 +1,6 @@
 """Settings become rules, watches, routes and notifiers, or one line that says what is wrong."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from oktawatch.engine.assembly import (
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.severity import Severity
 from oktawatch.store.status import org_statuses
+from oktawatch.systemlog.access import ServiceApp
+from tests.support.signing import rsa_pem, rsa_private_jwk
 
 ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntags = ["prod"]\n'
 R1 = '[rules."Okta.Anonymizing.VPN.Login"]\n'
@@ -136,11 +139,39 @@ def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
         make_access(settings, settings.orgs[0], renewed=True)
 
 
+@pytest.mark.parametrize("kind", ["pem", "jwk"])
+def test_access_of_a_service_app(load: Load, kind: str) -> None:
+    """A key in either form becomes PEM; the name in a JWK counts unless another is given."""
+    key = rsa_pem() if kind == "pem" else json.dumps(rsa_private_jwk("k1"))
+    settings = load(org=ORG + f"client_id = \"0oaexample\"\ndpop = true\nprivate_key = '''{key}'''\n")
+
+    access = make_access(settings, settings.orgs[0])
+
+    assert access.app == ServiceApp("0oaexample", rsa_pem(), kid="k1" if kind == "jwk" else "", dpop=True)
+    assert access.token == ""
+    assert "PRIVATE" not in repr(access)
+
+
+def test_a_service_app_s_key_is_renewed_from_its_file(load: Load, tmp_path: Path) -> None:
+    """As a token is."""
+    file = tmp_path / "acme.pem"
+    file.write_text(rsa_pem(), encoding="utf-8")
+    settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key_file = "acme.pem"\n')
+    file.write_text(json.dumps(rsa_private_jwk("k2")), encoding="utf-8")
+
+    app = make_access(settings, settings.orgs[0], renewed=True).app
+
+    assert app is not None
+    assert app.kid == "k2"
+
+
 def test_access_that_cannot_be_used(load: Load) -> None:
-    """An org whose credentials are of a kind without effect yet is one line with file and key."""
+    """A key that is none is one line with file and key."""
     settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key = "{}"\n')
 
-    with pytest.raises(ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.token\): expected an API token"):
+    with pytest.raises(
+        ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.private_key\): expected a private key"
+    ):
         make_access(settings, settings.orgs[0])
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.systemlog import errors
-from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.answers import failure, refusal, unreadable
 from oktawatch.systemlog.errors import SystemLogError, quoted
 from tests.support.shared import shared_data
@@ -130,14 +130,14 @@ def test_the_token_never_shows() -> None:
 
 def test_what_a_server_wrote_is_quoted_with_care() -> None:
     """Terminals obey escape codes, logs lines, readers right-to-left marks."""
-    assert quoted("a\x1b[31mb\r\nc\u202ed\x00e\u2028f", hide="") == "a [31mb c d e f"
-    assert quoted("x" * 10_000, hide="") == "x" * 200 + "…"
+    assert quoted("a\x1b[31mb\r\nc\u202ed\x00e\u2028f", hide=()) == "a [31mb c d e f"
+    assert quoted("x" * 10_000, hide=()) == "x" * 200 + "…"
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300), st.text("ab", min_size=1, max_size=3))
 def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
     """Whatever it holds, and without the secret."""
-    shown = quoted(text, hide=secret)
+    shown = quoted(text, hide=[secret])
     assert len(shown) <= 201
     assert shown.isprintable() or not any(ord(c) < 32 or 0x7F <= ord(c) <= 0x9F for c in shown)
     assert secret not in shown.replace("[token]", "") or secret in "[token]"
@@ -178,6 +178,32 @@ def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
 def test_a_slash_after_the_url_makes_no_difference() -> None:
     """Two of them in a row are another path to Okta."""
     assert OrgAccess("acme", "https://acme.okta.com/", TOKEN).url == "https://acme.okta.com"
+
+
+def test_what_was_signed_never_shows() -> None:
+    """Assertions, proofs and access tokens look alike, and a server may echo any of them."""
+    signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwb2EifQ.c2lnbmF0dXJl"
+    assert quoted(f"Authorization: DPoP {signed}, again", hide=()) == "Authorization: DPoP [token], again"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "mend"),
+    [
+        (401, {}, errors.TokenRefusedError, "dpop = true"),
+        (403, {}, errors.PermissionMissingError, "okta.logs.read"),
+        (400, {"WWW-Authenticate": 'DPoP error="invalid_dpop_proof"'}, errors.TokenRefusedError, "dpop"),
+        (400, {}, errors.RequestRefusedError, "filter"),
+        (404, {}, errors.WrongHostError, "url"),
+    ],
+)
+def test_a_service_app_gets_its_own_advice(
+    status: int, headers: dict[str, str], kind: type[SystemLogError], mend: str
+) -> None:
+    """It has scopes, roles and proofs, where a token has an owner; a refused proof is no refused cursor."""
+    org = OrgAccess("acme", "https://acme.okta.com", app=ServiceApp("0oa", "pem"))
+    error = refusal(org, status, headers, "")
+    assert type(error) is kind
+    assert mend in str(error).partition("): ")[2]
 
 
 def _recorded_refusals() -> Iterator[tuple[int, str]]:

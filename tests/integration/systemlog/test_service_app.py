@@ -1,0 +1,275 @@
+"""A service app reads an org: what is signed, what is renewed, and what to do when Okta refuses it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from okta.dpop import DPoPProofGenerator
+from okta.jwt import JWT
+
+from oktawatch.model.timestamps import utc_now
+from oktawatch.simulator import ServiceApp as App
+from oktawatch.simulator import SimulatedOrg, faults, serve
+from oktawatch.simulator.oauth import TOKEN as TOKEN_PATH
+from oktawatch.systemlog.access import ServiceApp
+from oktawatch.systemlog.errors import (
+    BrokenTransferError,
+    PermissionMissingError,
+    RateLimitedError,
+    SystemLogError,
+    TimedOutError,
+    TokenRefusedError,
+    UnavailableError,
+    WrongHostError,
+)
+from oktawatch.systemlog.queries import LOGS_PATH, polling_query
+from tests.support.faults import Sleeps, answer, client_of, faulty
+from tests.support.signing import CLIENT, Signer, rsa_pem, rsa_public_jwk
+
+APP = ServiceApp(CLIENT, rsa_pem(), kid="k1")
+BOUND = replace(APP, dpop=True)
+
+
+def _query() -> str:
+    return polling_query(since=utc_now() - timedelta(hours=1), filter="", limit=10)
+
+
+@pytest.fixture
+def app() -> App:
+    """Give the app as the org's admins made it."""
+    return App(CLIENT, keys=[rsa_public_jwk("k1")])
+
+
+@pytest.fixture
+def org(app: App) -> SimulatedOrg:
+    """Give an org that knows the app. Its clock is this machine's, by which the SDK signs."""
+    org = SimulatedOrg()
+    org.oauth.register(app)
+    return org
+
+
+@pytest.fixture
+async def url(org: SimulatedOrg) -> AsyncIterator[str]:
+    """Serve the org."""
+    async with serve(org) as url:
+        yield url
+
+
+def _asked(org: SimulatedOrg) -> list[tuple[str, int | None]]:
+    return [(one.path_qs.partition("?")[0], one.status) for one in org.requests]
+
+
+async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -> None:
+    """It is asked for with the first."""
+    async with client_of(url, app=APP) as client:
+        for _ in range(3):
+            await client.page(_query())
+    assert _asked(org) == [(TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * 3
+
+
+async def test_each_page_is_proven(org: SimulatedOrg, app: App, url: str) -> None:
+    """With DPoP: a challenge, a token that is bound to a key, and a proof of that key a request."""
+    app.dpop = True
+    async with client_of(url, app=BOUND) as client:
+        for _ in range(3):
+            await client.page(_query())
+    assert _asked(org) == [(TOKEN_PATH, 400), (TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * 3
+
+
+@pytest.mark.parametrize("access", [APP, BOUND], ids=["bearer", "bound"])
+async def test_a_token_that_was_taken_back_is_replaced(
+    org: SimulatedOrg, url: str, access: ServiceApp
+) -> None:
+    """A 401 asks for another one and tries once more, and nobody hears of it."""
+    async with client_of(url, app=access) as client:
+        await client.page(_query())
+        org.oauth.revoke()
+        org.requests.clear()
+        await client.page(_query())
+    assert _asked(org) == [(LOGS_PATH, 401), (TOKEN_PATH, 200), (LOGS_PATH, 200)]
+
+
+async def test_a_token_is_tried_once_more_and_no_oftener(org: SimulatedOrg, url: str) -> None:
+    """What a new one does not mend is for people."""
+    org.faults.next(10, faults.refused_token())
+    async with client_of(url, app=APP) as client:
+        with pytest.raises(TokenRefusedError, match="refuses the service app's access token"):
+            await client.page(_query())
+    assert _asked(org) == [(TOKEN_PATH, 200), (LOGS_PATH, 401)] * 2
+
+
+async def test_a_short_lived_token_is_used_more_than_once(org: SimulatedOrg, app: App, url: str) -> None:
+    """The SDK's own margin of five minutes would ask for a token of five minutes with every page."""
+    app.lifetime = timedelta(minutes=5)
+    async with client_of(url, app=APP) as client:
+        for _ in range(3):
+            await client.page(_query())
+    assert [path for path, _ in _asked(org)].count(TOKEN_PATH) == 1
+
+
+async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) -> None:
+    """And with the key of its proofs, the access token that is bound to it."""
+    app.dpop = True
+    keys = []
+    clock = [0.0]
+    async with client_of(url, app=BOUND, clock=lambda: clock[0]) as client:
+        for clock[0] in (0.0, 24 * 3600.0 + 1, 36 * 3600.0):
+            await client.page(_query())
+            keys.append([grant.key for grant in org.oauth._grants.values()][-1])
+    assert keys[0] != keys[1]
+    assert keys[1] == keys[2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "code", "mend"),
+    [
+        ({"dpop": True}, TokenRefusedError, "invalid_dpop_proof", "set dpop = true for this org"),
+        ({"scopes": frozenset()}, PermissionMissingError, "invalid_scope", "grant the app okta.logs.read"),
+        ({"may_read": False}, PermissionMissingError, "E0000006", "under Admin roles a read-only one"),
+        ({"keys": [Signer().public]}, TokenRefusedError, "invalid_client", "kid is its id"),
+        ({"client_id": "0oa-of-nobody"}, TokenRefusedError, "invalid_client", "check client_id"),
+    ],
+)
+async def test_a_refusal_says_what_to_do(
+    org: SimulatedOrg,
+    app: App,
+    url: str,
+    wrong: dict[str, Any],
+    kind: type[SystemLogError],
+    code: str,
+    mend: str,
+) -> None:
+    """Each mistake in the app's set-up has its own advice, and none of them shows a secret."""
+    org.oauth.apps.clear()
+    org.oauth.register(replace(app, **wrong))
+    async with client_of(url, app=APP) as client:
+        with pytest.raises(kind, match=mend) as caught:
+            await client.page(_query())
+    assert code in str(caught.value)
+    assert f"(acme, {url}, HTTP " in str(caught.value)
+    assert caught.value.error_code == code
+    assert caught.value.__context__ is caught.value.__cause__ is None, "its frames would hold the key"
+
+
+async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> None:
+    """An assertion of the past is refused like a wrong key."""
+    org.oauth._now = lambda: time.time() + 7200
+    async with client_of(url, app=APP) as client:
+        with pytest.raises(TokenRefusedError, match=r"expired.*this machine's clock"):
+            await client.page(_query())
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.html(502), UnavailableError),
+        (faults.timed_out(), UnavailableError),
+        (faults.bare(503), UnavailableError),
+        (faults.close(), UnavailableError),
+        (faults.reset(), UnavailableError),
+        (faults.login_page(), BrokenTransferError),
+        (faults.redirect(), BrokenTransferError),
+        (faults.empty(), BrokenTransferError),
+        (faults.not_a_list(), BrokenTransferError),
+        (faults.cut_short(), BrokenTransferError),
+        (faults.cut_off(), BrokenTransferError),
+        (faults.too_many_requests(), RateLimitedError),
+        (faults.bare(429), RateLimitedError),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_the_token_endpoint_fails_like_any_other(
+    org: SimulatedOrg, url: str, fault: faults.Fault, kind: type[SystemLogError]
+) -> None:
+    """Whatever it answers is a SystemLogError, and the next try goes well."""
+    org.faults.next(5, fault, path=TOKEN_PATH)
+    async with client_of(url, app=APP) as client:
+        with pytest.raises(kind) as caught:
+            await client.page(_query())
+        assert type(caught.value) is kind
+        assert caught.value.__context__ is caught.value.__cause__ is None
+        org.faults.clear()
+        assert (await client.page(_query())).count == 0
+
+
+async def test_a_token_endpoint_that_is_busy_is_waited_for(org: SimulatedOrg, url: str) -> None:
+    """By its own headers, since Okta counts its requests apart."""
+    org.faults.next(1, faults.bare(429), path=TOKEN_PATH)
+    sleep = Sleeps()
+    async with client_of(url, app=APP, sleep=sleep) as client:
+        await client.page(_query())
+    assert sleep.taken == [5.25]
+
+
+async def test_a_token_endpoint_that_hangs_is_given_up(org: SimulatedOrg, url: str) -> None:
+    """After the same time as any request."""
+    org.faults.next(1, faults.hang(), path=TOKEN_PATH)
+    async with client_of(url, app=APP, seconds=0.2) as client:
+        with pytest.raises(TimedOutError):
+            await client.page(_query())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"null",
+        b'{"access_token":""}',
+        b'{"access_token":"a","expires_in":"soon"}',
+        b'{"token_type":1}',
+        b"\xff",
+    ],
+)
+async def test_an_odd_token_is_no_token(body: bytes) -> None:
+    """The SDK trips over some of these."""
+    async with faulty(answer(body)) as server, client_of(server.url, app=APP) as client:
+        with pytest.raises(BrokenTransferError, match="holds no access token"):
+            await client.page(_query())
+    assert all("POST" in head for head in server.requests), "no page is asked for without one"
+
+
+async def test_a_host_that_is_no_org_is_named() -> None:
+    """A wrong url is found out at the token endpoint already."""
+    missing = answer(b"", status="404 Not Found")
+    async with faulty(missing) as server, client_of(server.url, app=APP) as client:
+        with pytest.raises(WrongHostError, match="check the org's url"):
+            await client.page(_query())
+
+
+async def test_the_loop_goes_on_while_something_is_signed(
+    app: App, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys, assertions and proofs are made in a thread of their own: 200 orgs would stall the loop."""
+    app.dpop = True
+    threads = set()
+
+    def noting(original: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            threads.add(threading.current_thread().name.rpartition("_")[0])
+            return original(*args, **kwargs)
+
+        return noted
+
+    monkeypatch.setattr(JWT, "create_token", staticmethod(noting(JWT.create_token)))
+    for name in ("generate_proof_jwt", "_rotate_keys_internal"):
+        monkeypatch.setattr(DPoPProofGenerator, name, noting(getattr(DPoPProofGenerator, name)))
+    async with client_of(url, app=BOUND) as client:
+        await client.page(_query())
+    assert threads == {"oktawatch-signing"}
+
+
+async def test_a_wait_for_a_token_ends_at_once_when_it_is_cancelled(org: SimulatedOrg, url: str) -> None:
+    """The daemon stops within seconds."""
+    org.faults.next(1, faults.hang(), path=TOKEN_PATH)
+    async with client_of(url, app=APP) as client:
+        task = asyncio.create_task(client.page(_query()))
+        await org.faults.hangs.reached()
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1)
+    assert done == {task}
+    assert task.cancelled()
