@@ -76,7 +76,8 @@ def cases(
         list[Path] | None,
         typer.Argument(
             metavar="PATH...",
-            help="YAML files of cases, or folders of them. Default: the cases that come with the rules.",
+            help="YAML files of cases, rules' Python files, or folders of them. "
+            "Default: the cases that come with the rules.",
             show_default=False,
         ),
     ] = None,
@@ -86,11 +87,20 @@ def cases(
 ) -> int:
     """Run rules against their test cases. Exit 1 when one fails.
 
-    A file names its rule and lists cases, each an event and what is expected of it.
+    A file names its rule and lists cases, each an event and what is expected of it. A rule of one's own
+    is found in the Python file of the same name beside it.
     """
     from oktawatch.detection.cases import run_cases
+    from oktawatch.detection.registry import BUILT_IN
+    from oktawatch.engine.loading import cases_and_rules, load_files
 
-    results = run_cases(paths or ())
+    cases_, files = cases_and_rules(paths or ())
+    found = load_files(BUILT_IN, files)
+    if found.problems:
+        for unusable in found.problems:
+            note(f"error: {unusable}")
+        return FAILED
+    results = run_cases(cases_, rules=found.rules.values())
     failed = sum(not result.passed for result in results)
     if as_json:
         print_json([_result(result) for result in results])
@@ -108,10 +118,12 @@ def cases(
 
 def _rules(settings: "Settings") -> list[dict[str, Any]]:
     """Describe every rule as a JSON object."""
-    from oktawatch.detection.registry import BUILT_IN
-    from oktawatch.engine.assembly import make_rules
+    from oktawatch.engine.assembly import read_rulebook
 
-    enabled = {rule.id for rule in make_rules(settings).rules}
+    rulebook = read_rulebook(settings)
+    for problem in rulebook.found.problems:
+        note(f"error: {problem}")
+    enabled = {rule.id for rule in rulebook.rules.rules}
     return [
         {
             "id": rule.id,
@@ -125,8 +137,9 @@ def _rules(settings: "Settings") -> list[dict[str, Any]]:
             "runbook": rule.runbook,
             "false_positives": rule.false_positives,
             "references": list(rule.references),
+            "source": rulebook.found.places[rule.id],
         }
-        for rule in BUILT_IN
+        for rule in rulebook.found.rules.values()
     ]
 
 
@@ -136,7 +149,7 @@ def _numbers(rule: "type[Rule]", settings: "Settings") -> dict[str, Any]:
     return {one.name: _number(said.get(one.name, one.default)) for one in fields(rule)}
 
 
-def _number(value: Any) -> str | int:
+def _number(value: Any) -> str | int | list[Any]:
     from oktawatch.detection.networks import Networks
     from oktawatch.model.durations import format_duration
     from oktawatch.model.severity import Severity
@@ -148,6 +161,8 @@ def _number(value: Any) -> str | int:
             return value.name
         case Networks():
             return ""
+        case list() | tuple():
+            return list(value)
         case _:
             return value if isinstance(value, int) else str(value)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 KEYS: dict[str, frozenset[str]] = {
     "poll": frozenset({"rate_limit_share", "proxy", "proxy_file", "ca_file"}),
-    "detection": frozenset({"rules_dir"}),
     "notifiers": frozenset({"max_per_minute"}),
     "silence": frozenset({"after", "heartbeat_url", "heartbeat_url_file"}),
     "retention": frozenset({"events", "alerts"}),

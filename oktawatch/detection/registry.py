@@ -114,14 +114,18 @@ class RuleSet:
 
 
 def build_rules(
-    settings: Mapping[str, RuleSettings], *, enable: Iterable[str] = (), read_file: ReadFile
+    settings: Mapping[str, RuleSettings],
+    *,
+    enable: Iterable[str] = (),
+    read_file: ReadFile,
+    classes: Iterable[type[Rule]] = BUILT_IN,
 ) -> RuleSet:
     """Make the rules that are on, with the numbers that the configuration gives them.
 
-    ``enable``: ids, or globs of ids, to turn on beside those that are on by default; a rule's own
+    ``classes``: every rule that there is. ``enable``: ids, or globs of ids, to turn on beside those that are on by default; a rule's own
     ``enabled`` goes before it. Raises RuleOptionError; options of rules that are off are checked too.
     """
-    known = {rule.id: rule for rule in BUILT_IN}
+    known = {rule.id: rule for rule in classes}
     for rule_id in settings:
         if rule_id not in known:
             raise RuleOptionError(rule_id, None, f"no such rule; there are: {', '.join(known)}")
@@ -130,7 +134,7 @@ def build_rules(
         if not any(fnmatchcase(rule_id, glob) for rule_id in known):
             raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(known)}")
     enabled = []
-    for rule_class in BUILT_IN:
+    for rule_class in known.values():
         said = settings.get(rule_class.id, RuleSettings())
         rule = configured(rule_class, said.options, read_file)
         wanted = rule_class.on_by_default or any(fnmatchcase(rule_class.id, glob) for glob in globs)

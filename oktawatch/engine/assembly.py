@@ -6,12 +6,17 @@ doesn't is a ConfigError here, with the file and key that it came from.
 What reads the database is imported where it is made: listing rules needs none of it.
 """
 
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from msgspec import Struct
 
 from oktawatch.config import NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import RuleOptionError
-from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
+from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
@@ -26,25 +31,64 @@ if TYPE_CHECKING:
     from oktawatch.engine.pipeline import Watch
 
 
+_log: Any = structlog.get_logger(__name__)
+
+
+class Rulebook(Struct, frozen=True):
+    """Every rule that there is, and those that are on."""
+
+    found: LoadedRules
+    """Built-in rules and the operator's own, with what of the latter can't be used."""
+    rules: RuleSet
+
+
 def make_rules(settings: Settings) -> RuleSet:
-    """Make the rules that are on, with the numbers that the operator gave them.
+    """Make the rules that are on, with the numbers that the operator gave them; say which can't be used.
 
     Raises ConfigError for a rule or an option that does not exist, or a value that makes no sense to it.
     """
+    rulebook = read_rulebook(settings)
+    for problem in rulebook.found.problems:
+        _log.error("rule_unusable", problem=str(problem))
+    return rulebook.rules
+
+
+def read_rulebook(settings: Settings) -> Rulebook:
+    """Read every rule, and make those that are on. Raises ConfigError as `make_rules` does.
+
+    An operator's rule that can't be used is a problem and no error. While there is one, the
+    configuration may name rules that don't exist: they may be those.
+    """
+    found = _load(settings)
+    said = {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()}
+    enable = settings.detection.enable
+    if found.problems:
+        said = {name: rule for name, rule in said.items() if name in found.rules}
+        enable = tuple(glob for glob in enable if any(fnmatchcase(name, glob) for name in found.rules))
 
     def read_file(name: str) -> str:
         return (settings.folder / name).read_text("utf-8")
 
-    said = {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()}
     try:
-        return build_rules(said, enable=settings.detection.enable, read_file=read_file)
+        rules = build_rules(said, enable=enable, read_file=read_file, classes=found.rules.values())
     except RuleOptionError as error:
         problem = error
+    else:
+        return Rulebook(found, rules)
     if problem.key is not None:
         place: tuple[str, ...] = ("rules", problem.rule_id, problem.key)
         raise settings.error("wrong value", *place, expected=str(problem))
     place = ("rules", problem.rule_id) if problem.rule_id in settings.rules else ("detection", "enable")
     raise settings.error("unknown rule", *place, expected=str(problem))
+
+
+def _load(settings: Settings) -> LoadedRules:
+    try:
+        return load_rules(BUILT_IN, settings.detection.rules_dir)
+    except OSError as error:
+        reason = error.strerror or "it fails"
+    expected = f"expected a folder that can be read: {reason}"
+    raise settings.error("no rules", "detection", "rules_dir", expected=expected)
 
 
 def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) -> OrgAccess:

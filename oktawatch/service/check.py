@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_rules
+from oktawatch.engine.assembly import make_access, read_rulebook
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
@@ -65,11 +65,13 @@ async def check(settings: Settings) -> list[Finding]:
         )
     rules: RuleSet | None = None
     try:
-        rules = make_rules(settings)
+        rulebook = read_rulebook(settings)
     except ConfigError as error:
         findings.append(_failed("rules", str(error)))
     else:
+        rules = rulebook.rules
         findings.append(_rules(rules))
+        findings += [_failed("rules", str(problem)) for problem in rulebook.found.problems]
     findings.append(await asyncio.to_thread(_database, settings))
     return [*findings, *await _orgs(settings, rules or RuleSet([]))]
 

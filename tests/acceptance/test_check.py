@@ -113,3 +113,18 @@ def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> 
     assert code == 1
     assert found["rules"][0][0] == "failed"
     assert found["org acme"][0][0] == "ok"
+
+
+def test_a_broken_rule_of_ones_own_fails(program: Program) -> None:
+    """It is named with its line; the other rules are looked at all the same."""
+    rules = program.folder / "rules"
+    rules.mkdir()
+    (rules / "mine.py").write_text("\nnonsense\n", "utf-8")
+    org = SimulatedOrg(token=TOKEN)
+    with running(org) as url:
+        program.configure(("acme", url, TOKEN), more='[detection]\nrules_dir = "rules"\n')
+        code, found = findings(program)
+    assert code == 1
+    good, broken = found["rules"]
+    assert good[0] == "ok"
+    assert broken == ("failed", f"{rules / 'mine.py'}, line 2: NameError: name 'nonsense' is not defined")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.documented import RULE_ID, write_example
 from tests.unit.cli.conftest import Done
 
 Call = Callable[..., Done]
@@ -81,3 +82,56 @@ def test_the_schema(call: Call) -> None:
 
     assert call("db", "current", "--json").json == upgraded
     assert call("db", "current").out.strip() == upgraded["revision"]
+
+
+def own_rules(folder: Path) -> Path:
+    """Configure a folder of rules of one's own; give the documented one in it."""
+    with (folder / "oktawatch.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n')
+    return write_example(folder / "rules")
+
+
+def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
+    """What docs/rules.md says to write works as it stands there."""
+    file = own_rules(folder)
+    *_, rule = call("rules", "list", "--json").json
+    assert (rule["id"], rule["enabled"], rule["severity"]) == (RULE_ID, True, "HIGH")
+    assert (rule["at_least"], rule["window"], rule["source"]) == (5, "10m", str(file))
+
+
+def test_the_documented_cases_pass(folder: Path, call: Call) -> None:
+    """However the files are named on the command line; no configuration is needed."""
+    file = write_example(folder / "rules")
+    for path in (file, file.with_suffix(".yaml"), file.parent):
+        done = call("rules", "test", str(path), "--json")
+        assert done.code == 0, done.err
+        assert [(one["rule"], one["passed"]) for one in done.json] == [(RULE_ID, True)] * 3
+
+
+def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:
+    """They test the rule beside them."""
+    file = write_example(folder / "rules")
+    file.write_text(file.read_text("utf-8").replace("at_least: int = 5", "at_least: int = 4"), "utf-8")
+    done = call("rules", "test", str(file))
+    assert done.code == 1
+    assert done.err.endswith("0 passed, 3 failed\n")
+
+
+def test_a_broken_rule_of_ones_own_is_named(folder: Path, call: Call) -> None:
+    """By every command that looks at rules; listing goes on without it."""
+    file = own_rules(folder)
+    text = file.read_text("utf-8")
+    file.write_text(text + "\nnonsense\n", "utf-8")
+    said = f"{file}, line {text.count(chr(10)) + 2}: NameError: name 'nonsense' is not defined"
+    listed = call("rules", "list")
+    assert (listed.code, listed.err) == (0, f"error: {said}\n")
+    assert R1 in listed.out
+    tested = call("rules", "test", str(file.parent))
+    assert (tested.code, tested.out, tested.err) == (1, "", f"error: {said}\n")
+
+
+def test_python_files_without_cases_are_not_run(folder: Path, call: Call) -> None:
+    """Testing what lies about in a folder must not run it."""
+    write_example(folder / "rules")
+    (folder / "rules" / "setup.py").write_text("raise SystemExit('run')", "utf-8")
+    assert call("rules", "test", str(folder / "rules")).code == 0

@@ -1,0 +1,108 @@
+"""Whether a class is a rule: what the registry takes for granted of the built-in ones, checked of others'.
+
+The type checker sees to the rules that come with the program. One that an operator wrote meets no type
+checker on its way, so a slip in it has to be said in words, before it looks at any event.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, get_args
+
+from oktawatch.detection.event_types import is_pattern
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.detection.options import LONGEST_PERIOD
+from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.detection.windows import HistoryRule
+from oktawatch.model.history import COLUMNS, Column, HistoryRow
+from oktawatch.model.severity import Severity
+
+_is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
+
+
+def fault_of(rule_class: type[Rule]) -> str | None:
+    """Say what a class lacks to be a rule, in one sentence; None when it is one."""
+    return next(_faults(rule_class), None)
+
+
+def _faults(rule_class: type[Rule]) -> Iterator[str]:
+    if not issubclass(rule_class, (EventRule, HistoryRule)):
+        yield "expected a subclass of a kind of rule, such as EventRule or CountInWindow"
+    if "__dataclass_params__" not in vars(rule_class):
+        yield "expected @dataclass(frozen=True, kw_only=True) above the class"
+    if missing := sorted(getattr(rule_class, "__abstractmethods__", ())):
+        yield f"expected the method {missing[0]}, which its kind needs"
+    yield from _metadata_faults(rule_class)
+    make: Any = rule_class  # that it can be made of its defaults, with the right types, is the question
+    try:
+        rule = make()
+    except TypeError:
+        yield f"expected a default for each of {', '.join(one.name for one in fields(rule_class))}"
+        return
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+        yield f"it can't be made: {type(error).__name__}: {error}"
+        return
+    yield from _number_faults(rule)
+
+
+def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
+    def given(name: str) -> Any:
+        return inspect.getattr_static(rule_class, name, None)
+
+    if not isinstance(given("id"), str) or not _is_id(given("id")):
+        yield "id: expected letters, digits, dots, hyphens and underscores, such as Acme.Odd.Hours"
+    for name, expected, fits in _METADATA:
+        if not fits(given(name)):
+            yield f"{name}: expected {expected}"
+    if not given("event_types") or not _are_texts(given("event_types"), _names_something):
+        yield 'event_types: expected a tuple such as ("user.session.start", "zone.*")'
+    if issubclass(rule_class, HistoryRule) and given("column") not in get_args(Column):
+        yield f"column: expected one of {', '.join(get_args(Column))}"
+    columns = HistoryRow.__struct_fields__[:COLUMNS]
+    if issubclass(rule_class, FirstSeen) and not set(rule_class.conditions) <= set(columns):
+        yield f"conditions: expected some of {', '.join(columns)}"
+
+
+def _number_faults(rule: Any) -> Iterator[str]:
+    if not isinstance(rule.severity, Severity):
+        yield "severity: expected one such as Severity.MEDIUM"
+    if type(rule.threshold) is not int or rule.threshold < 1:
+        yield "threshold: expected a whole number of at least 1"
+    periods = {"dedup_period": rule.dedup_period}
+    if isinstance(rule, HistoryRule):
+        periods["window"] = rule.window
+    for name, period in periods.items():
+        if not isinstance(period, timedelta) or not timedelta() < period <= LONGEST_PERIOD:
+            yield f"{name}: expected a timedelta, more than nothing and at most 400 days"
+    try:
+        needed = rule.needed_types()
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+        yield f"needed_types: it raised {type(error).__name__}: {error}"
+    else:
+        if not needed or not _are_texts(needed, _names_something):
+            yield "needed_types: expected a tuple of event types"
+
+
+def _are_texts(value: Any, fits: Callable[[str], Any]) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, str) and fits(one) for one in value)
+
+
+def _names_something(event_type: str) -> bool:
+    return event_type not in {"", "*"} and is_pattern(event_type) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_METADATA: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    *((name, "a text", _is_text) for name in ("name", "description", "runbook", "false_positives")),
+    *((name, "True or False", _is_flag) for name in ("on_by_default", "signal")),
+    *((name, "a tuple of texts", lambda value: _are_texts(value, bool)) for name in ("mitre", "references")),
+)

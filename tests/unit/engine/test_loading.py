@@ -1,0 +1,243 @@
+"""Rules that operators write: found, checked, and named with their line when they are broken."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oktawatch import config
+from oktawatch.config import ConfigError, Settings
+from oktawatch.detection.registry import BUILT_IN
+from oktawatch.detection.rules.login_success import LoginSuccess
+from oktawatch.engine import loading
+from oktawatch.engine.assembly import make_rules, read_rulebook
+from oktawatch.engine.loading import LoadedRules, load_rules
+from tests.support.documented import RULE_ID, write_example
+
+METADATA = """\
+    name = "n"
+    description = "d"
+    runbook = "r"
+    false_positives = "f"
+    event_types = ("zone.update",)
+"""
+HEAD = """\
+from dataclasses import dataclass
+from datetime import timedelta
+
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.detection.windows import CountInWindow
+from oktawatch.model.severity import Severity
+
+
+"""
+RULE = (
+    HEAD
+    + f"""\
+@dataclass(frozen=True, kw_only=True)
+class Mine(EventRule):
+    id = "Acme.Mine"
+{METADATA}
+    severity: Severity = Severity.LOW
+    dedup_period: timedelta = timedelta(hours=1)
+
+    def matches(self, event):
+        return True
+"""
+)
+LINE = RULE[: RULE.index("class Mine")].count("\n") + 1
+
+
+ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00inline"\n'
+
+Load = Callable[[str], Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load a text as ./oktawatch.toml, an org before it."""
+
+    def from_text(text: str) -> Settings:
+        (tmp_path / "oktawatch.toml").write_text(ORG + text, "utf-8")
+        return config.load(environ={}, cwd=tmp_path)
+
+    return from_text
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder for rules."""
+    made = tmp_path / "rules"
+    made.mkdir()
+    return made
+
+
+def found(folder: Path) -> LoadedRules:
+    """Load a folder."""
+    return load_rules(BUILT_IN, folder)
+
+
+def problems(folder: Path) -> list[str]:
+    """Give what is wrong in a folder, without its path."""
+    return [str(problem).replace(f"{folder}/", "") for problem in found(folder).problems]
+
+
+def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -> None:
+    """It can be turned on and tuned by its id, and takes its place behind the built-in ones."""
+    file = write_example(folder)
+    said = f'[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."{RULE_ID}"]\nat_least = 7\n'
+    rulebook = read_rulebook(load(said))
+    _, rule = rulebook.rules.rules
+    assert (rule.id, getattr(rule, "at_least", None)) == (RULE_ID, 7)
+    assert 'eventType eq "user.mfa.factor.reset_all"' in rulebook.rules.filter
+    assert rulebook.found.places[RULE_ID] == str(file)
+    assert list(rulebook.found.rules) == [*(one.id for one in BUILT_IN), RULE_ID]
+
+
+def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
+    """Whatever a file said before, in the same second and with as many bytes."""
+    file = folder / "mine.py"
+    for severity in ("LOW ", "HIGH"):
+        file.write_text(RULE.replace("Severity.LOW", f"Severity.{severity}"), "utf-8")
+        rule: Any = found(folder).rules["Acme.Mine"]
+        assert rule().severity.name == severity.strip()
+    assert not list(folder.rglob("*.pyc"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\ndef f(:\n", "line 2: SyntaxError: "),
+        ("x = 1\n\nimport nosuchmodule_at_all\n", "line 3: ModuleNotFoundError: No module named"),
+        ("def f():\n    1 / 0\n\nf()\n", "line 2: ZeroDivisionError: division by zero"),
+        ("x = 1\nraise SystemExit\n", "line 2: SystemExit"),
+        ("x = '\0'\n", "SyntaxError: source code string cannot contain null bytes"),
+        ("x = 1\n", "no rule in it: expected a class of a kind such as EventRule, with an id"),
+        (
+            RULE.replace("@dataclass(frozen=True, kw_only=True)\n", ""),
+            f"line {LINE - 1}: expected @dataclass(",
+        ),
+        (RULE.replace("frozen=True, ", ""), f"line {LINE - 1}: TypeError: cannot inherit non-frozen"),
+        (
+            RULE.replace("Mine(EventRule)", "Mine(Rule)"),
+            f"line {LINE}: expected a subclass of a kind of rule",
+        ),
+        (RULE.replace("def matches", "def match_"), f"line {LINE}: expected the method matches, which"),
+        (RULE.replace('"Acme.Mine"', '"Acme Mine"'), f"line {LINE}: id: expected letters, digits, dots"),
+        (RULE.replace('runbook = "r"', 'runbook = ""'), f"line {LINE}: runbook: expected a text"),
+        (RULE.replace('("zone.update",)', '"zone.update"'), f"line {LINE}: event_types: expected a tuple"),
+        (RULE.replace('("zone.update",)', '("*",)'), f"line {LINE}: event_types: expected a tuple"),
+        (RULE.replace('("zone.update",)', "('a\" or',)"), f"line {LINE}: event_types: expected a tuple"),
+        (RULE.replace(" = Severity.LOW", ""), f"line {LINE}: expected a default for each of severity, "),
+        (RULE.replace("= Severity.LOW", "= 'LOW'"), f"line {LINE}: severity: expected one such as"),
+        (RULE.replace("hours=1", "hours=0"), f"line {LINE}: dedup_period: expected a timedelta, more than"),
+        (
+            RULE + "\n    def needed_types(self):\n        return 1 / 0\n",
+            f"line {LINE}: needed_types: it raised",
+        ),
+        (
+            RULE.replace("EventRule)", "CountInWindow)").replace(
+                "def matches(self, event", "def key(self, row"
+            ),
+            f"line {LINE}: column: expected one of actor_id, ",
+        ),
+        (
+            RULE.replace("Mine(EventRule)", "Mine(FirstSeen)").replace(
+                "    name =", "    conditions = {'ip': 1}\n    column = 'actor_id'\n    name ="
+            ),
+            f"line {LINE}: conditions: expected some of published, ",
+        ),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
+    """One line says what to mend, and the other rules are there all the same."""
+    (folder / "broken.py").write_text(text, "utf-8")
+    write_example(folder)
+    (problem,) = problems(folder)
+    assert problem.startswith((f"broken.py, {said}", f"broken.py: {said}"))
+    assert problem.isprintable()
+    assert RULE_ID in found(folder).rules
+
+
+def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
+    """Whatever bytes stand in it."""
+    (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
+    (problem,) = problems(folder)
+    assert problem.startswith("broken.py")
+
+
+def test_an_id_is_its_rules_own(folder: Path) -> None:
+    """The second rule of an id is none, whether the first is built-in or stands in another file."""
+    (folder / "a.py").write_text(RULE, "utf-8")
+    (folder / "b.py").write_text(RULE, "utf-8")
+    (folder / "c.py").write_text(RULE.replace("Acme.Mine", LoginSuccess.id), "utf-8")
+    assert problems(folder) == [
+        "b.py: expected an id of its own: Acme.Mine is another rule's (a.py)",
+        f"c.py: expected an id of its own: {LoginSuccess.id} is another rule's (built-in)",
+    ]
+    assert found(folder).rules[LoginSuccess.id] is LoginSuccess
+
+
+def test_only_rule_files_are_run(folder: Path) -> None:
+    """Neither what begins with an underscore or a dot nor what is no Python."""
+    for name in ("_common.py", ".hidden.py", "notes.txt", "cases.yaml"):
+        (folder / name).write_text("raise SystemExit", "utf-8")
+    assert found(folder).problems == ()
+
+
+def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
+    """Neither a file nor a folder: its code would have every right of the daemon."""
+    file = folder / "mine.py"
+    file.write_text(RULE, "utf-8")
+    file.chmod(0o666)
+    assert problems(folder) == [
+        f"mine.py: anybody may write to it, and its code runs here: chmod o-w {file}".replace(
+            f"{folder}/mine.py", "mine.py"
+        )
+    ]
+    file.chmod(0o644)
+    folder.chmod(0o777)
+    assert "Acme.Mine" not in found(folder).rules
+    folder.chmod(0o755)
+    assert "Acme.Mine" in found(folder).rules
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None:
+    """A daemon without its operator's rules would look as if all were well."""
+    with pytest.raises(
+        ConfigError, match=r"detection.rules_dir\): expected a folder that can be read: No such"
+    ):
+        make_rules(load('[detection]\nrules_dir = "rules"\n'))
+
+
+def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
+    """The configuration of a rule that can't be loaded stops nothing; with all in order a slip is an error."""
+    said = '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
+    (folder / "mine.py").write_text(RULE + "(\n", "utf-8")
+    assert len(make_rules(load(said)).rules) == 1
+    (folder / "mine.py").write_text(RULE, "utf-8")
+    assert len(make_rules(load(said)).rules) == 2
+    (folder / "mine.py").unlink()
+    with pytest.raises(ConfigError, match="no such rule"):
+        make_rules(load(said))
+
+
+def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point names a rule's class; what else it names, or fails to, is a problem of its own."""
+    monkeypatch.setattr(LoginSuccess, "id", "Acme.From.Package")
+    here = "oktawatch.detection.rules.login_success"
+    points = {"good": f"{here}:LoginSuccess", "lost": f"{here}:Nothing", "odd": f"{here}:dataclass"}
+
+    def installed(*, group: str) -> EntryPoints:
+        return EntryPoints(EntryPoint(name, value, group) for name, value in points.items())
+
+    monkeypatch.setattr(loading, "entry_points", installed)
+    loaded = load_rules([], None)
+    assert loaded.rules == {"Acme.From.Package": LoginSuccess}
+    assert [str(problem).partition(": ")[0] for problem in loaded.problems] == [
+        "entry point lost",
+        "entry point odd",
+    ]
