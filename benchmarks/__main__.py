@@ -40,6 +40,7 @@ _PLAIN = (
     Entry("limit", "limit"),
     Entry("limit, ahead", "limit", ("--ahead",)),
     Entry("oktawatch", "backfill"),
+    Entry("oktawatch, all rules", "backfill", ("--all-rules",)),
 )
 _GZIPPED = (
     Entry("wire, zlib", "wire"),
@@ -50,6 +51,7 @@ _GZIPPED = (
     Entry("limit", "limit", _ISAL),
     Entry("limit, ahead", "limit", (*_ISAL, "--ahead")),
     Entry("oktawatch", "backfill"),
+    Entry("oktawatch, all rules", "backfill", ("--all-rules",)),
 )
 FLOOR, LIMIT = "floor", "limit"
 """The rows that the others are compared with; on gzipped pages these inflate with isal, as oktawatch does."""
@@ -110,11 +112,11 @@ def table(pages: str, rounds: list[dict[str, Run]]) -> Iterator[Row]:
 
 def show(rows: list[Row]) -> None:
     """Print the table."""
-    print(f"{'pages':9}{'contender':14}{'events/s':>10}{'worst':>10}{'x floor':>9}{'of limit':>10}  server")
+    print(f"{'pages':9}{'contender':22}{'events/s':>10}{'worst':>10}{'x floor':>9}{'of limit':>10}  server")
     for row in rows:
         busy = "" if row.server_busy is None else f"{row.server_busy:8.0%}"
         print(
-            f"{row.pages:9}{row.name:14}{row.rate:10,.0f}{row.worst:10,.0f}"
+            f"{row.pages:9}{row.name:22}{row.rate:10,.0f}{row.worst:10,.0f}"
             f"{row.times_floor:9.2f}{row.of_limit:10.0%}{busy}"
         )
 

@@ -14,7 +14,8 @@ from typing import Any
 
 MATCH_EVERY = 50
 """One event in that many matches the anonymizing-proxy rule: exactly 2 %."""
-PEOPLE = 1_200
+PEOPLE = 12_000
+"""So that somebody signs in five times a day, and who does it three times in half an hour is an exception."""
 ANONYMOUS_PEOPLE = 40
 SPAN = dt.timedelta(days=7)
 """The time that the events are spread over."""

@@ -2,7 +2,7 @@
 
 The pages are serialized (and gzipped, when asked for) once, before the first request, so that the server
 spends its core on copying bytes to the socket and is never what a client waits for. What it serves is what
-Okta serves for `since`, `until` and the default rule's filter: pages in order of `published`, a `next` link
+Okta serves for `since`, `until` and a filter that lets sign-ins through: pages in order of `published`, a `next` link
 on all but the last, `Date` and rate-limit headers, Okta's error bodies. A window that begins or ends inside a
 page is cut there, on request.
 
@@ -31,6 +31,7 @@ from benchmarks import events, machine
 
 PAGE_SIZE = 1_000
 FILTER = 'eventType eq "user.session.start"'
+"""What the pages hold; a filter that asks for more types brings the same, since the org has no others."""
 PATH = "/api/v1/logs"
 _DAYS_BACK = 14
 """The events begin that many days before today: well within what Okta keeps, and over before now."""
@@ -98,7 +99,7 @@ class Archive:
     def answer(self, query: str) -> Answer:
         """Return the page that a request's query asks for; RefusedError, where Okta would refuse it."""
         given = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
-        if given.get("filter") != FILTER or given.get("limit") != str(PAGE_SIZE):
+        if FILTER not in given.get("filter", "").split(" or ") or given.get("limit") != str(PAGE_SIZE):
             raise RefusedError(
                 HTTPStatus.BAD_REQUEST, "E0000031", f"These pages are for limit {PAGE_SIZE} and {FILTER}"
             )
