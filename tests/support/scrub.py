@@ -8,6 +8,7 @@ can be recorded with it and published.
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ _REQUEST_HEADERS = {"accept", "accept-encoding"}
 _RESPONSE_HEADERS = {
     "content-type",
     "date",
+    "dpop-nonce",
     "link",
     "x-okta-request-id",
     "x-rate-limit-limit",
@@ -28,8 +30,9 @@ _RESPONSE_HEADERS = {
 _KEPT = {
     "uuid", "published", "eventType", "legacyEventType", "displayMessage", "severity", "version", "result", "type",
     "level", "operator", "os", "browser", "device", "country", "threatSuspected", "risk",
-    "errorCode", "errorSummary", "errorLink",
+    "errorCode", "errorSummary", "errorLink", "error", "error_description", "token_type", "scope",
 }  # fmt: skip
+_FORM = {"grant_type", "scope", "client_assertion_type"}
 _NAMES = {"displayName", "alternateId", "name"}
 _NOTHING = {"", "-", "null", "unknown"}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+").fullmatch
@@ -48,7 +51,7 @@ class Scrubber:
     def request(self, request: Request) -> Request:
         """Scrub a request: before it is recorded, and before it is looked up in a recording."""
         headers = {name: value for name, value in request.headers.items() if name.lower() in _REQUEST_HEADERS}
-        return Request(request.method, self._url(request.uri), request.body, headers)
+        return Request(request.method, self._url(request.uri), self._form(request.body), headers)
 
     def response(self, response: dict[str, Any]) -> dict[str, Any]:
         """Scrub a response before it is recorded."""
@@ -72,10 +75,17 @@ class Scrubber:
     def _url(self, url: str) -> str:
         return _CURSOR.sub(lambda found: self._invent("cursor", found[0]), _HOST.sub(ORG_URL, url, count=1))
 
+    def _form(self, body: Any) -> Any:
+        """Scrub the form of a token request; any other body goes altogether."""
+        if not isinstance(body, Mapping):
+            return None
+        return {name: value if name in _FORM else self._invent(name, value) for name, value in body.items()}
+
     def _header(self, name: str, value: str) -> str:
         if name == "link":
             return self._url(value)
-        return self._invent("request", value) if name == "x-okta-request-id" else value
+        kind = {"x-okta-request-id": "request", "dpop-nonce": "nonce"}.get(name)
+        return self._invent(kind, value) if kind else value
 
     def _value(self, key: str, value: Any) -> Any:
         if isinstance(value, dict):

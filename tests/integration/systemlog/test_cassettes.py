@@ -1,28 +1,33 @@
 """Recorded conversations with an org, played without a network.
 
 `make cassettes` records them anew: against a simulated org, or against the org that `OKTA_CLIENT_ORGURL` and
-`OKTA_CLIENT_TOKEN` name. What is kept of it is scrubbed (tests/support/scrub.py).
+`OKTA_CLIENT_TOKEN` name (service apps always against a simulated one). What is kept of it is scrubbed (tests/support/scrub.py).
 """
 
 import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from vcr.cassette import Cassette
 
 from oktawatch.model.timestamps import utc_now
+from oktawatch.simulator import ServiceApp as App
 from oktawatch.simulator import SimulatedOrg, generate, serve
-from oktawatch.systemlog.access import OrgAccess
+from oktawatch.simulator.oauth import TOKEN as TOKEN_PATH
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import RequestRefusedError, TokenRefusedError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.queries import bounded_query, polling_query
+from oktawatch.systemlog.queries import LOGS_PATH, bounded_query, polling_query
 from tests.support.scrub import ORG_URL, Scrubber, path_and_query
+from tests.support.signing import CLIENT, rsa_pem, rsa_public_jwk
 
 TOKEN = "00invented-token-for-recordings"
 WRONG_TOKEN = "00invented-token-that-is-refused"
@@ -105,12 +110,28 @@ async def tight_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
             yield OrgAccess("acme", url, TOKEN)
 
 
+@pytest.fixture
+async def app_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
+    """Give an org that is read by a service app."""
+    access = OrgAccess("acme", ORG_URL, app=ServiceApp(CLIENT, rsa_pem(), kid="k1"))
+    if record_mode == "none":
+        yield access
+        return
+    org = _simulated(clock)
+    org.oauth.register(App(CLIENT, keys=[rsa_public_jwk("k1")]))
+    # The SDK signs by this machine's clock.
+    with time_machine.travel(NOW, tick=False):
+        async with serve(org) as url:
+            yield replace(access, url=url)
+
+
 async def _ask(
     org: OrgAccess, cassette: Cassette, query: str, *, most: int = 1, clock: Clock | None = None
 ) -> list[Page]:
     """Ask what was asked when it was recorded, or ``query`` when it is now; follow the links."""
     client = LogClient(org, sleep=clock.sleep if clock else asyncio.sleep, jitter=lambda: 0.0)
-    following = path_and_query(cassette.requests[0].uri) if cassette.requests else query
+    asked = [request.uri for request in cassette.requests if request.path == LOGS_PATH]
+    following = path_and_query(asked[0]) if asked else query
     pages: list[Page] = []
     try:
         while len(pages) < most and not (pages and pages[-1].caught_up):
@@ -203,9 +224,44 @@ async def test_the_rate_limit(tight_org: OrgAccess, vcr: Cassette, clock: Clock)
     assert 1 <= clock.slept[0] <= 65
 
 
+def _statuses(cassette: Cassette) -> list[tuple[str, int]]:
+    return [
+        (request.path, response["status"]["code"])
+        for request, response in zip(cassette.requests, cassette.responses, strict=True)
+    ]
+
+
+@_recorded
+async def test_a_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
+    """One access token, then pages as with any other credentials."""
+    pages = await _ask(app_org, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
+    assert _statuses(vcr) == [(TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * len(pages)
+    assert [page.count for page in pages][:2] == [5, 5]
+
+
+@_recorded
+async def test_a_service_app_with_dpop(app_org: OrgAccess, vcr: Cassette) -> None:
+    """Okta asks for a nonce first."""
+    assert app_org.app is not None
+    bound = replace(app_org, app=replace(app_org.app, dpop=True))
+    pages = await _ask(bound, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
+    assert _statuses(vcr) == [(TOKEN_PATH, 400), (TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * len(pages)
+    assert [page.count for page in pages][:2] == [5, 5]
+
+
+@_recorded
+async def test_a_refused_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
+    """A stranger gets no access token."""
+    stranger = replace(app_org, app=ServiceApp("0oa-of-a-stranger", rsa_pem()))
+    with pytest.raises(TokenRefusedError, match="invalid_client"):
+        await _ask(stranger, vcr, polling_query(since=_since(), filter="", limit=5))
+    assert _statuses(vcr) == [(TOKEN_PATH, 401)]
+
+
 def test_no_recording_holds_a_secret() -> None:
     """Token, host, cookies and people stay out of what is kept."""
-    secrets = [TOKEN, WRONG_TOKEN, "SSWS", "authorization", "cookie", "127.0.0.1", "localhost", "okta.com"]
+    secrets = [TOKEN, WRONG_TOKEN, "SSWS", "Bearer ", "authorization:", "cookie", "127.0.0.1", "localhost"]
+    secrets += ["okta.com", "dpop:", "eyJ", CLIENT, "0oa-of-a-stranger"]
     secrets += [
         os.environ[name] for name in ("OKTA_CLIENT_TOKEN", "OKTA_CLIENT_ORGURL") if os.environ.get(name)
     ]
@@ -219,7 +275,7 @@ def test_no_recording_holds_a_secret() -> None:
         ]
         secrets += [client["userAgent"]["rawUserAgent"]]
     found = sorted(CASSETTES.glob("*.yaml"))
-    assert len(found) == 6
+    assert len(found) == 9
     for path in found:
         text = path.read_text().lower()
         assert [secret for secret in secrets if secret.lower() in text] == []

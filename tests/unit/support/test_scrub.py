@@ -105,3 +105,29 @@ def test_a_body_that_is_no_json_goes() -> None:
     """A login page names the company."""
     assert Scrubber().body(b"<html>globex</html>") == b"scrubbed"
     assert Scrubber().body(b"") == b""
+
+
+def test_a_token_request_keeps_its_shape_and_no_secret() -> None:
+    """What is signed, what comes of it and the nonce are invented; what Okta says of them stays."""
+    form = {"grant_type": "client_credentials", "scope": "okta.logs.read", "client_assertion": "eyJ.00secret"}
+    uri = "https://globex.okta.com/oauth2/v1/token"
+    scrubber = Scrubber()
+    request = scrubber.request(Request("POST", uri, form, {"DPoP": "00secret", "Accept": "application/json"}))
+    assert request.body == form | {"client_assertion": "client_assertion-1"}
+    assert request.headers == {"Accept": "application/json"}
+    granted = {
+        "token_type": "DPoP",
+        "expires_in": 3600,
+        "access_token": "00secret",
+        "scope": "okta.logs.read",
+    }
+    response = scrubber.response(
+        {"headers": {"dpop-nonce": ["00secret"]}, "body": {"string": json.dumps(granted).encode()}}
+    )
+    assert response["headers"] == {"dpop-nonce": ["nonce-1"]}
+    assert json.loads(response["body"]["string"]) == granted | {"access_token": "text-1"}
+
+
+def test_a_body_that_is_no_form_is_not_kept() -> None:
+    """Nothing else is ever sent."""
+    assert Scrubber().request(Request("POST", "https://globex.okta.com/", b"00secret", {})).body is None
