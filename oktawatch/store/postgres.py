@@ -41,7 +41,8 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.backend import DEADLINE, SLICE, patiently, to_json
 
 _CONNECTIONS = 5
-_SCHEMA_LOCK = 0x6F6B7461  # "okta": any number will do that nobody else uses in this database
+SCHEMA_LOCK = 0x6F6B7461  # "okta"
+"""The advisory lock of whoever changes the schema: any number that nobody else uses in this database."""
 _ABANDONED = 15  # seconds after which the server ends a transaction that says nothing: its host may be gone
 _SETTINGS = (
     # Points in time come back in UTC whatever the server's own zone: year 1 would have no other.
@@ -49,7 +50,7 @@ _SETTINGS = (
 )
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}"
 _WRITE = (
-    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}; "
+    f"BEGIN ISOLATION LEVEL READ COMMITTED; {_SETTINGS}; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{_ABANDONED}s'; "
     f"SET LOCAL lock_timeout = '{DEADLINE:.0f}s'"
 )
@@ -120,7 +121,7 @@ class Postgres:
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Take a lock that ends with the transaction."""
-        self.take(connection, select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)), {}, stopping=stopping)
+        self.take(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
 
     def insert_new(
         self,

@@ -2,9 +2,8 @@
 
 import signal
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.logclient import event
+from tests.support.places import Place
 
 SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
 
@@ -37,19 +37,9 @@ def _hanging() -> Iterator[tuple[str, socket.socket]]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}", server
 
 
-@contextmanager
-def _locked(database: Path) -> Iterator[None]:
-    """Hold SQLite's write lock, as another program may."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
-def _count(database: Path, table: str) -> int:
-    with closing(sqlite3.connect(database)) as connection:
-        count: int = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 -- a test's own names
-        return count
+def _count(place: Place, table: str) -> int:
+    count: int = place.ask(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 -- a test's own names
+    return count
 
 
 def _poll_brings(org: SimulatedOrg, number: int) -> None:
@@ -60,25 +50,25 @@ def _poll_brings(org: SimulatedOrg, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_watches_tells_and_stops(org: SimulatedOrg, tmp_path: Path, number: signal.Signals) -> None:
+def test_it_watches_tells_and_stops(org: SimulatedOrg, place: Place, number: signal.Signals) -> None:
     """Alerts are stored and told at once; both signals end it with 0."""
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token)) as daemon:
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
         told = daemon.logged("alert_opened")
         code, seconds = daemon.stop(number)
 
     assert told["rule_id"] == "Okta.Anonymizing.VPN.Login"
-    assert _count(daemon.database, "alerts") > 0
+    assert _count(place, "alerts") > 0
     assert (code, seconds < STOPS_WITHIN) == (0, True)
     assert daemon.log[-1]["event"] == "daemon_stopped"
     assert org.token not in str(daemon.log)
 
 
-def test_systemd_hears_of_it(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_systemd_hears_of_it(org: SimulatedOrg, place: Place) -> None:
     """READY comes first and when the schema is up, then the watchdog is fed; STOPPING comes at the end."""
     heard: list[str] = []
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token), watchdog=0.5) as daemon:
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.5) as daemon:
         heard.append(daemon.message())
-        schemas = _count(daemon.database, "alembic_version")
+        schemas = _count(place, "alembic_version")
         while heard.count("WATCHDOG=1") < 3 or "STATUS=watching 1 org" not in heard:
             heard.append(daemon.message())
         daemon.process.send_signal(signal.SIGTERM)
@@ -88,9 +78,9 @@ def test_systemd_hears_of_it(org: SimulatedOrg, tmp_path: Path) -> None:
     assert (heard[0], schemas, code) == ("READY=1", 1, 0)
 
 
-def test_a_hanging_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_a_hanging_request_does_not_hold_up_the_end(place: Place) -> None:
     """SIGTERM while an org does not answer ends the daemon within 5 s."""
-    with _hanging() as (url, server), Daemon(tmp_path, SETTINGS + _org(url, "00invented")) as daemon:
+    with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         connection, _ = server.accept()
         with connection:
             assert connection.recv(100).startswith(b"GET /api/v1/logs?")
@@ -99,26 +89,26 @@ def test_a_hanging_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
     assert (code, seconds < STOPS_WITHIN) == (0, True)
 
 
-def test_a_hanging_org_disturbs_no_other(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_a_hanging_org_disturbs_no_other(org: SimulatedOrg, place: Place) -> None:
     """While one org does not answer, the other one's alerts are told."""
     with running(org) as url, _hanging() as (nowhere, _):
         text = SETTINGS + _org(nowhere, "00invented", name="globex") + _org(url, org.token)
-        with Daemon(tmp_path, text) as daemon:
+        with Daemon(place, text) as daemon:
             assert daemon.logged("alert_opened")["org"] == "acme"
             assert daemon.stop()[0] == 0
 
 
-def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, place: Place) -> None:
     """SIGTERM while another program keeps the schema from being brought up ends the daemon within 5 s."""
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token)) as first:
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as first:
         first.logged("alert_opened")
         assert first.stop()[0] == 0
     asked = len(org.requests)
 
     with (
         running(org) as url,
-        _locked(first.database),
-        Daemon(tmp_path, SETTINGS + _org(url, org.token)) as daemon,
+        place.locked(),
+        Daemon(place, SETTINGS + _org(url, org.token)) as daemon,
     ):
         daemon.logged("daemon_starting")
         code, seconds = daemon.stop()
@@ -127,36 +117,36 @@ def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, tmp_pat
     assert len(org.requests) == asked
 
 
-def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, tmp_path: Path) -> None:
-    """SIGTERM while a page waits for SQLite's write lock ends the daemon within 5 s, and nothing moved."""
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token)) as daemon:
+def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place: Place) -> None:
+    """SIGTERM while a page waits for its lock ends the daemon within 5 s, and nothing moved."""
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
         daemon.logged("alert_opened")
-        with _locked(daemon.database):
-            seen = _count(daemon.database, "events")
+        with place.locked():
+            seen = _count(place, "events")
             _poll_brings(org, 1)
             code, seconds = daemon.stop()
 
     assert (code, seconds < STOPS_WITHIN) == (0, True)
-    assert _count(daemon.database, "events") == seen
+    assert _count(place, "events") == seen
 
 
-def test_a_locked_database_is_outlived(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
     """While another program holds the database, systemd's watchdog is fed; afterwards reading goes on."""
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token), watchdog=0.2) as daemon:
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.2) as daemon:
         daemon.logged("alert_opened")
-        with _locked(daemon.database):
-            seen = _count(daemon.database, "events")
+        with place.locked():
+            seen = _count(place, "events")
             _poll_brings(org, 1)
             for _ in range(5):
                 daemon.heard("WATCHDOG=1")
-            assert _count(daemon.database, "events") == seen
-        until(lambda: _count(daemon.database, "events") == seen + 1, "the event")
+            assert _count(place, "events") == seen
+        until(lambda: _count(place, "events") == seen + 1, "the event")
 
 
-def test_a_refused_token_is_outlived(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_a_refused_token_is_outlived(org: SimulatedOrg, place: Place) -> None:
     """The daemon stays up with a refused token, and catches up by itself when it works again."""
     works, org.token = org.token, "00another"
-    with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, works)) as daemon:
+    with running(org) as url, Daemon(place, SETTINGS + _org(url, works)) as daemon:
         failed = daemon.logged("poll_failed")
         org.token = works
         daemon.logged("alert_opened")
@@ -169,13 +159,13 @@ def test_a_refused_token_is_outlived(org: SimulatedOrg, tmp_path: Path) -> None:
     assert works not in str(daemon.log)
 
 
-def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, place: Place) -> None:
     """A token that was revoked and replaced in its file needs no restart."""
-    file = tmp_path / "acme.token"
+    file = place.folder / "acme.token"
     file.write_text("00revoked", "utf-8")
     with running(org) as url:
         text = SETTINGS + f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken_file = "acme.token"\n'
-        with Daemon(tmp_path, text) as daemon:
+        with Daemon(place, text) as daemon:
             daemon.logged("poll_failed")
             file.write_text(org.token, "utf-8")
             daemon.logged("token_renewed")
@@ -184,9 +174,9 @@ def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, tmp_path: Path) -> 
     assert org.token not in str(daemon.log)
 
 
-def test_an_org_that_hangs_up_is_outlived(tmp_path: Path) -> None:
+def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
     """What fails again and again is said once, shown to systemd, and tried on."""
-    with _hanging() as (url, server), Daemon(tmp_path, SETTINGS + _org(url, "00invented")) as daemon:
+    with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         for _ in range(3):
             server.accept()[0].close()
         daemon.heard("STATUS=watching 1 org, 1 failing: acme")
@@ -212,11 +202,11 @@ def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
     assert str(daemon.database) in second.stderr
 
 
-def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, tmp_path: Path) -> None:
+def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, place: Place) -> None:
     """A key that is accepted and changes nothing is named when the daemon starts."""
     with running(org) as url:
         text = SETTINGS + '[silence]\nafter = "20m"\n' + _org(url, org.token)
-        with Daemon(tmp_path, text) as daemon:
+        with Daemon(place, text) as daemon:
             daemon.logged("alert_opened")
 
     (said,) = daemon.events("setting_without_effect")

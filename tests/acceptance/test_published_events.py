@@ -11,12 +11,20 @@ from typing import Any
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, load_events, running
+from tests.support.places import Place
 from tests.support.program import Program, eventually
 from tests.support.shared import shared_data
 
 EVENTS = "published_okta_events.ndjson"
 TABLES = ("alerts", "matches", "alert_events", "events", "notifications", "rejected_events")
 ALERTS = "SELECT org, rule_id, dedup_key, anchor, severity, status, title, event_count, context FROM alerts ORDER BY id"
+
+
+@pytest.fixture
+def program(place: Place) -> Program:
+    """Run oktawatch in a folder that is empty, on either database."""
+    place.wipe()
+    return Program(place.folder, place)
 
 
 @pytest.fixture
@@ -74,8 +82,8 @@ def test_either_way_alone_gives_the_same_alerts(published: Program) -> None:
     """Two databases, one polled and one backfilled, hold the same alerts."""
     published.run("run", "--once")
     polled = published.rows(ALERTS)
-    database = published.folder / "oktawatch.db"
-    database.rename(published.folder / "polled.db")
+    assert published.place
+    published.place.wipe()
 
     published.run("backfill", "--since", "24h")
 

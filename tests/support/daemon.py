@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.places import Place
+
 PATIENCE = 30.0
 """Seconds after which what a test waits for won't come any more."""
 STOPS_WITHIN = 5.0
@@ -29,8 +31,10 @@ def until(condition: Callable[[], bool], what: str) -> None:
 class Daemon:
     """``python -m oktawatch run`` with a configuration, an invented systemd around it, its log in JSON."""
 
-    def __init__(self, folder: Path, text: str, *, watchdog: float | None = None) -> None:
+    def __init__(self, where: Path | Place, text: str, *, watchdog: float | None = None) -> None:
         """Write the configuration; ``watchdog`` is systemd's time-out in seconds."""
+        place = where if isinstance(where, Place) else None
+        folder = where.folder if isinstance(where, Place) else where
         self.database = folder / "oktawatch.db"
         self._config = folder / "oktawatch.toml"
         self._config.write_text(text, "utf-8")
@@ -41,6 +45,7 @@ class Daemon:
         address.unlink(missing_ok=True)
         self._manager.bind(str(address))
         self._environ = _clean_environ() | {"NOTIFY_SOCKET": str(address)}
+        self._environ |= place.environment if place else {}
         if watchdog is not None:
             self._environ["WATCHDOG_USEC"] = str(int(watchdog * 1_000_000))
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,11 +1,16 @@
 """Where a test's database lies: a file, or a database on a server. Tests that use one run on both."""
 
 import enum
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
+
+from oktawatch.store.postgres import SCHEMA_LOCK
 from tests.support import postgres
 
 
@@ -24,6 +29,63 @@ class Place:
     folder: Path
     """For whatever else the test needs."""
     url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Give the variables that lead the program here, whatever its configuration says."""
+        if self.kind is Kind.SQLITE:
+            return {}
+        return {"OKTAWATCH__DATABASE__URL": self.url, "OKTAWATCH__DATABASE__AUTO_UPGRADE": "true"}
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the database, as a person with SQL would."""
+        with self._connected() as connection:
+            return list(connection.execute(query).fetchall())
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table, and a database at all."""
+        if self.kind is Kind.SQLITE:
+            found = "SELECT count(*) FROM sqlite_master WHERE name = "
+            return self.file.exists() and self.ask(f"{found}'{table}'") == [(1,)]
+        return self.ask(f"SELECT to_regclass('{table}') IS NOT NULL") == [(True,)]
+
+    @property
+    def file(self) -> Path:
+        """Where SQLite has it."""
+        return self.folder / "oktawatch.db"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold what every page waits for, and bringing the schema up too, as another program may."""
+        with self._connected() as connection:
+            if self.kind is Kind.SQLITE:
+                connection.execute("BEGIN IMMEDIATE")
+            else:
+                connection.execute("BEGIN")
+                connection.execute(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+                connection.execute("SELECT FROM orgs FOR UPDATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def wipe(self) -> None:
+        """Leave nothing of the database."""
+        if self.kind is Kind.SQLITE:
+            for file in self.folder.glob("oktawatch.db*"):
+                file.unlink()
+            return
+        with self._connected() as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        if self.kind is Kind.SQLITE:
+            with closing(sqlite3.connect(self.file, isolation_level=None)) as connection:
+                yield connection
+        else:
+            url = self.url.replace("+psycopg", "")
+            with closing(psycopg.connect(url, autocommit=True)) as connection:
+                yield connection
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.places import Place
+
 PATIENCE = 60.0
 """Seconds for anything to happen; what takes so long is stuck."""
 
@@ -21,10 +23,13 @@ _OURS = ("OKTA", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", "COLUMNS"
 class Program:
     """Runs oktawatch in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place | None = None) -> None:
+        """``place``: where its database is; else it is the file that it makes by itself in its folder."""
         self.folder = folder
+        self.place = place
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self.environment["PYTHONWARNINGS"] = "error"
+        self.environment |= place.environment if place else {}
 
     def configure(self, *orgs: tuple[str, str, str], more: str = "") -> Path:
         """Write oktawatch.toml with these orgs: name, URL, token. ``more`` comes before them."""
@@ -79,6 +84,8 @@ class Program:
 
     def rows(self, query: str, database: str = "oktawatch.db") -> list[tuple[Any, ...]]:
         """Ask the database, as a person with SQL would."""
+        if self.place:
+            return self.place.ask(query)
         with closing(sqlite3.connect(self.folder / database)) as connection:
             return connection.execute(query).fetchall()
 
