@@ -33,7 +33,6 @@ from oktawatch.engine.assembly import (
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
-from oktawatch.engine.source import PageSource
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.delivery import INTERVAL, Delivery
 from oktawatch.service.health import Health
@@ -46,6 +45,7 @@ from oktawatch.service.systemd import Systemd
 from oktawatch.service.tenancy import Tenancy
 from oktawatch.service.token import Connect, OrgSource
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.priority import Priority
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -182,7 +182,7 @@ class _Watchers:
     def _watch(
         self,
         settings: Settings,
-        source: PageSource,
+        source: OrgSource,
         database: DatabaseExecutor,
         watch: Watch,
         trouble: Streak,
@@ -191,7 +191,9 @@ class _Watchers:
         poller = Poller(
             source, database, watch, page_size=poll.page_size, initial_lookback=poll.initial_lookback
         )
-        sweeper = Sweeper(source, database, watch, page_size=poll.page_size, window=poll.sweep_window)
+        sweeper = Sweeper(
+            source.at(Priority.SWEEP), database, watch, page_size=poll.page_size, window=poll.sweep_window
+        )
         self._pollings.append(
             OrgPolling(
                 watch.org,

@@ -24,6 +24,7 @@ from oktawatch.service.lock import sole_user
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
 
 _AT_ONCE = 16  # orgs: each holds two pages in memory
@@ -86,7 +87,7 @@ async def _once(
 
         async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
             poller = Poller(
-                LogClient(access, session=session),
+                LogClient(access, session=session, budget=RateBudget(settings.poll.rate_limit_share)),
                 database,
                 make_watch(settings, org, rules),
                 page_size=settings.poll.page_size,

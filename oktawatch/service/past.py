@@ -14,7 +14,9 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
+from oktawatch.systemlog.priority import Priority
 
 _AT_ONCE = 8  # orgs: each has its own rate limit, and holds two pages in memory
 
@@ -74,8 +76,9 @@ class Past:
             async def backfill(access: OrgAccess, watch: Watch) -> OrgPast:
                 async with turn:
                     reached = _Reached(progress)
+                    budget = RateBudget(self._settings.poll.rate_limit_share)
                     backfiller = Backfiller(
-                        LogClient(access, session=session),
+                        LogClient(access, session=session, budget=budget).at(Priority.BACKFILL),
                         database,
                         watch,
                         page_size=self._settings.poll.page_size,

@@ -1,20 +1,25 @@
 """A token, or a service app's key, that is renewed in its file is taken up without a restart."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.engine.assembly import make_access
-from oktawatch.engine.source import PageSource
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import PermissionMissingError, TokenRefusedError
 from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import OrgPages, PagesAt, Priority
 
 _log: Any = structlog.get_logger(__name__)
 
-Connect = Callable[[OrgAccess], PageSource]
+
+class Connect(Protocol):
+    """Makes what reads an org: `systemlog.client.LogClient`, with connections to share."""
+
+    def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
+        """Make it with these credentials, under the org's budget."""
 
 
 class OrgSource:
@@ -25,16 +30,22 @@ class OrgSource:
         self._org = org
         self._access = access
         self._connect = connect
-        self._source = connect(access)
+        self.budget = RateBudget(settings.poll.rate_limit_share)
+        """Outlasts any token."""
+        self._source = connect(access, budget=self.budget)
 
-    async def page(self, query: str) -> Page:
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Fetch the page at a path and query; raise SystemLogError."""
         try:
-            return await self._source.page(query)
+            return await self._source.page(query, priority)
         except (TokenRefusedError, PermissionMissingError):
             if not self._renewed():
                 raise
-        return await self._source.page(query)
+        return await self._source.page(query, priority)
+
+    def at(self, priority: Priority) -> PagesAt:
+        """Give the same pages for who has another priority."""
+        return PagesAt(self, priority)
 
     def _renewed(self) -> bool:
         """Take up the secret that the file holds by now; tell whether it is another one."""
@@ -46,5 +57,5 @@ class OrgSource:
             return False
         _log.info("token_renewed", org=self._org.name)
         self._access = access
-        self._source = self._connect(access)
+        self._source = self._connect(access, budget=self.budget)
         return True

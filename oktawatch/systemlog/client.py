@@ -1,16 +1,14 @@
 """Reads one org's System Log, a page at a time.
 
-The caller decides what to ask and when; this asks it once, waits out the rate limit when Okta says so,
-renews a service app's access token, and gives a ``Page`` or raises a ``SystemLogError``, never anything
+The caller decides what to ask; this waits for its turn under the org's rate limit, asks, asks again when
+Okta says 429, renews a service app's access token, and gives a ``Page`` or raises a ``SystemLogError``, never anything
 else. A cancelled ``page`` ends at once, in the middle of a request or of a wait.
 
 Importing this module loads the Okta SDK (half a second, 65 MB): import it where a request will be made.
 """
 
-import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,11 +17,12 @@ import aiohttp
 
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.answers import failure, refusal, unreadable, where
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import RequestRefusedError
 from oktawatch.systemlog.grants import token_refusal
 from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import PagesAt, Priority
 from oktawatch.systemlog.queries import LOGS_PATH
-from oktawatch.systemlog.ratelimit import pause_after
 from oktawatch.systemlog.signing import in_thread
 from oktawatch.systemlog.transport import PageBody, make_executor, open_session
 
@@ -39,10 +38,11 @@ _KEY_LIFETIME = 24 * 3600.0  # seconds: the SDK means DPoP keys to be changed ea
 
 
 class LogClient:
-    """Reads the System Log of one org. One request at a time: the caller awaits each page.
+    """Reads the System Log of one org.
 
     ``session`` are connections shared with other clients (``open_session``); without it the client
-    opens its own with the first request.
+    opens its own with the first request. ``budget`` is the org's, shared by everything in the process that
+    reads it.
     """
 
     def __init__(
@@ -50,23 +50,21 @@ class LogClient:
         org: OrgAccess,
         *,
         session: aiohttp.ClientSession | None = None,
+        budget: RateBudget | None = None,
         timeout: float = TIMEOUT,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         """``clock`` gives seconds and only goes on. Nothing is opened yet."""
         self.org = org
+        self.budget = budget or RateBudget()
         self._shared = session
         self._own: aiohttp.ClientSession | None = None
         self._timeout = timeout
-        self._sleep = sleep
         self._clock = clock
-        self._jitter = jitter
         self._executor: RequestExecutor | None = None
         self._made_at = 0.0
 
-    async def page(self, query: str) -> Page:
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Fetch the page at a path and query, such as ``Page.resume`` gives it."""
         if not query.startswith(f"{LOGS_PATH}?"):
             raise RequestRefusedError(
@@ -75,19 +73,23 @@ class LogClient:
         limited = 0
         renewed = reconnected = False
         while True:
-            response, body, error = await self._ask(query)
+            async with self.budget.turn(priority):
+                response, body, error = await self._ask(query)
             if response is None:
                 if reconnected or not _hung_up(error):
                     raise failure(self.org, error, self._timeout)
                 reconnected = True
             elif response.status == HTTPStatus.TOO_MANY_REQUESTS and limited + 1 < PATIENCE:
-                await self._sleep(pause_after(response.headers, limited) + self._jitter())
                 limited += 1
             elif self.org.app is not None and _refuses_the_token(response) and not renewed:
                 await self._forget_the_token()
                 renewed = True
             else:
                 return self._read(query, response, body)
+
+    def at(self, priority: Priority) -> PagesAt:
+        """Give the same client for who has another priority."""
+        return PagesAt(self, priority)
 
     async def close(self) -> None:
         """Close the client's own connections; shared ones stay open."""
@@ -101,6 +103,8 @@ class LogClient:
         executor = await self._connected()
         request = await self._request(executor, query)
         _, response, body, error = await executor.fire_request(request)
+        if response is not None:
+            self.budget.answered(response.status, response.headers)
         return response, body, error
 
     async def _forget_the_token(self) -> None:
@@ -124,7 +128,7 @@ class LogClient:
             answer = client.token_answer
             if answer is None or answer.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == PATIENCE:
                 break
-            await self._sleep(pause_after(answer.response.headers, attempt) + self._jitter())
+            await self.budget.wait_out(answer.response.headers, attempt)
         raise token_refusal(self.org, client.token_answer, self._timeout)
 
     async def _connected(self) -> "RequestExecutor":

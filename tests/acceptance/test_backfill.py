@@ -41,7 +41,9 @@ def pages(program: Program) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) -> None:
     """What was committed stays, the exit code is 130, and the same command reads only the rest."""
-    org = org_with_events(rate_limit=3)  # the fourth page has to wait, long enough to be interrupted
+    org = org_with_events(
+        rate_limit=8
+    )  # three requests are ours; the fourth page has to wait, long enough to be interrupted
     command = ("backfill", "--since", "1d")
     with running(org) as url:
         program.configure(("acme", url, org.token), more="[poll]\npage_size = 10\n")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.client import LogClient
 
 TOKEN = "00invented-token-of-nobody"
@@ -81,7 +82,7 @@ async def faulty(*answers: bytes | Writer, tls: ssl.SSLContext | None = None) ->
 
 
 class Sleeps:
-    """Sleeps no time and remembers how long it should have."""
+    """Sleeps no time, remembers how long it should have, and has a clock that believes it."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -91,6 +92,14 @@ class Sleeps:
         """Let others run."""
         self.taken.append(seconds)
         await asyncio.sleep(0)
+
+    def clock(self) -> float:
+        """Give the seconds slept."""
+        return sum(self.taken)
+
+    def budget(self, share: float = 1.0) -> RateBudget:
+        """Make an org's budget that goes by this time."""
+        return RateBudget(share, clock=self.clock, sleep=self, jitter=lambda: 0.25)
 
 
 @contextlib.asynccontextmanager
@@ -104,13 +113,9 @@ async def client_of(
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[LogClient]:
     """Give a client of one org that doesn't sleep, and close it."""
-    client = LogClient(
-        OrgAccess("acme", url, "" if app else token, app),
-        timeout=seconds,
-        sleep=sleep or Sleeps(),
-        clock=clock,
-        jitter=lambda: 0.25,
-    )
+    budget = (sleep or Sleeps()).budget()
+    access = OrgAccess("acme", url, "" if app else token, app)
+    client = LogClient(access, budget=budget, timeout=seconds, clock=clock)
     try:
         yield client
     finally:

@@ -4,12 +4,11 @@
 `OKTA_CLIENT_TOKEN` name (service apps always against a simulated one). What is kept of it is scrubbed (tests/support/scrub.py).
 """
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from vcr.cassette import Cassette
 
 from oktawatch.model.timestamps import utc_now
 from oktawatch.simulator import ServiceApp as App
-from oktawatch.simulator import SimulatedOrg, generate, serve
+from oktawatch.simulator import SimulatedOrg, faults, generate, serve
 from oktawatch.simulator.oauth import TOKEN as TOKEN_PATH
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.client import LogClient
@@ -28,11 +27,12 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LOGS_PATH, bounded_query, polling_query
 from tests.support.scrub import ORG_URL, Scrubber, path_and_query
 from tests.support.signing import CLIENT, rsa_pem, rsa_public_jwk
+from tests.support.virtual import START as NOW
+from tests.support.virtual import VirtualTime
 
 TOKEN = "00invented-token-for-recordings"
 WRONG_TOKEN = "00invented-token-that-is-refused"
 CASSETTES = Path(__file__).parents[2] / "cassettes" / "systemlog"
-NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 SIGN_INS = 'eventType eq "user.session.start"'
 MOST_PAGES = 4
 
@@ -41,28 +41,10 @@ def _recorded(test: Any) -> Any:
     return pytest.mark.vcr(pytest.mark.block_network(test))
 
 
-class Clock:
-    """The simulated org's clock; sleeping moves it."""
-
-    def __init__(self) -> None:
-        """Start at a fixed time."""
-        self.now = NOW
-        self.slept: list[float] = []
-
-    def __call__(self) -> datetime:
-        """Tell the time."""
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep no time."""
-        self.slept.append(seconds)
-        self.now += timedelta(seconds=seconds)
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> VirtualTime:
     """Give a clock that stands until somebody sleeps."""
-    return Clock()
+    return VirtualTime()
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +64,14 @@ def vcr_config() -> dict[str, Any]:
     }
 
 
-def _simulated(clock: Clock, rate_limit: int | None = None) -> SimulatedOrg:
-    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=rate_limit)
+def _simulated(clock: VirtualTime) -> SimulatedOrg:
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=600)
     org.extend(generate(12, end=NOW, span=timedelta(minutes=50), proxy_share=0.3))
     return org
 
 
 @pytest.fixture
-async def org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
+async def org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
     """Give an org to record, or the one in the recordings."""
     if record_mode == "none":
         yield OrgAccess("acme", ORG_URL, TOKEN)
@@ -101,17 +83,19 @@ async def org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
 
 
 @pytest.fixture
-async def tight_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
-    """Give an org with a rate limit to exhaust: a simulated one always, since a real one would mail its admins."""
+async def tight_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
+    """Give an org whose other tools use its rate limit up: a simulated one, since a real one would mail its admins."""
     if record_mode == "none":
         yield OrgAccess("acme", ORG_URL, TOKEN)
     else:
-        async with serve(_simulated(clock, rate_limit=1)) as url:
+        simulated = _simulated(clock)
+        simulated.faults.kth(2, faults.too_many_requests())
+        async with serve(simulated) as url:
             yield OrgAccess("acme", url, TOKEN)
 
 
 @pytest.fixture
-async def app_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
+async def app_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
     """Give an org that is read by a service app."""
     access = OrgAccess("acme", ORG_URL, app=ServiceApp(CLIENT, rsa_pem(), kid="k1"))
     if record_mode == "none":
@@ -126,10 +110,10 @@ async def app_org(record_mode: str, clock: Clock) -> AsyncIterator[OrgAccess]:
 
 
 async def _ask(
-    org: OrgAccess, cassette: Cassette, query: str, *, most: int = 1, clock: Clock | None = None
+    org: OrgAccess, cassette: Cassette, query: str, *, most: int = 1, clock: VirtualTime | None = None
 ) -> list[Page]:
     """Ask what was asked when it was recorded, or ``query`` when it is now; follow the links."""
-    client = LogClient(org, sleep=clock.sleep if clock else asyncio.sleep, jitter=lambda: 0.0)
+    client = LogClient(org, budget=clock.budget() if clock else None)
     asked = [request.uri for request in cassette.requests if request.path == LOGS_PATH]
     following = path_and_query(asked[0]) if asked else query
     pages: list[Page] = []
@@ -209,8 +193,8 @@ async def test_a_refused_cursor(org: OrgAccess, vcr: Cassette) -> None:
 
 
 @_recorded
-async def test_the_rate_limit(tight_org: OrgAccess, vcr: Cassette, clock: Clock) -> None:
-    """The request after the last one of a window is refused, waited out, and then answered."""
+async def test_the_rate_limit(tight_org: OrgAccess, vcr: Cassette, clock: VirtualTime) -> None:
+    """A request that is refused, because others used the window up, is waited out and then answered."""
     pages = await _ask(
         tight_org,
         vcr,
@@ -265,7 +249,7 @@ def test_no_recording_holds_a_secret() -> None:
     secrets += [
         os.environ[name] for name in ("OKTA_CLIENT_TOKEN", "OKTA_CLIENT_ORGURL") if os.environ.get(name)
     ]
-    for event in _simulated(Clock()).events:
+    for event in _simulated(VirtualTime()).events:
         actor, client = event["actor"], event["client"]
         secrets += [
             actor["displayName"],

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from oktawatch import __version__
 from oktawatch.systemlog import transport
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import (
     BrokenTransferError,
@@ -279,7 +280,7 @@ async def test_a_wait_ends_at_once_when_it_is_cancelled() -> None:
         await asyncio.sleep(seconds)
 
     async with faulty(_limited()) as server:
-        client = LogClient(OrgAccess("acme", server.url, TOKEN), sleep=sleep)
+        client = LogClient(OrgAccess("acme", server.url, TOKEN), budget=RateBudget(sleep=sleep))
         await _cancel(client, waiting)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -16,33 +16,22 @@ from oktawatch.systemlog.queries import bounded_query, polling_query
 from oktawatch.systemlog.transport import open_session
 from tests.support.faults import Sleeps, client_of
 from tests.support.shared import shared_data
+from tests.support.virtual import START as NOW
+from tests.support.virtual import VirtualTime
 
 TOKEN = "00invented-token-of-nobody"
-NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(days=1)
 SIGN_INS = 'eventType eq "user.session.start"'
 
 
-class Clock:
-    """The org's clock."""
-
-    def __init__(self) -> None:
-        """Start at a fixed time."""
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        """Tell the time."""
-        return self.now
+@pytest.fixture
+def clock() -> VirtualTime:
+    """Give a clock that stands until it is moved, or somebody sleeps."""
+    return VirtualTime()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """Give a clock that stands until it is moved."""
-    return Clock()
-
-
-@pytest.fixture
-def org(clock: Clock) -> SimulatedOrg:
+def org(clock: VirtualTime) -> SimulatedOrg:
     """Give an org with a day of sign-ins."""
     org = SimulatedOrg(token=TOKEN, now=clock)
     org.extend(generate(2_500, end=NOW, proxy_share=0.05))
@@ -78,7 +67,7 @@ async def test_polling_brings_every_event_in_order_of_persistence(org: Simulated
     assert all(page.rejected == [] for page in pages)
 
 
-async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: Clock) -> None:
+async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: VirtualTime) -> None:
     """The cursor of a stream that had caught up brings what came since, and that alone."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, polling_query(since=SINCE, filter=SIGN_INS, limit=1000))
@@ -103,7 +92,7 @@ async def test_bounded_reading_brings_every_event_in_order_of_published(org: Sim
     assert [page.next is None for page in pages] == [False, False, True]
 
 
-async def test_what_others_published_comes_over_the_wire(clock: Clock) -> None:
+async def test_what_others_published_comes_over_the_wire(clock: VirtualTime) -> None:
     """Bytes as they are, gzip in between."""
     lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
     org = SimulatedOrg(token=TOKEN, now=clock)
@@ -114,24 +103,37 @@ async def test_what_others_published_comes_over_the_wire(clock: Clock) -> None:
     assert pages[0].events[0].body() == json.loads(lines[0])
 
 
-async def test_a_used_up_window_is_waited_out(clock: Clock) -> None:
-    """By the org's clock, however wrong ours may be."""
-    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
+async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
+    """Whoever reads three pages with three requests a window waits for another window instead."""
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=3)
     org.extend(generate(2_500, end=NOW))
-
-    async def sleep(seconds: float) -> None:
-        clock.now += timedelta(seconds=seconds)
-
     async with serve(org) as url:
-        client = LogClient(OrgAccess("acme", url, TOKEN), sleep=sleep)
+        client = LogClient(OrgAccess("acme", url, TOKEN), budget=clock.budget())
         pages = await _all(client, polling_query(since=SINCE, filter="", limit=1000))
         await client.close()
     assert len(_uuids(pages)) == 2_500
-    assert [request.status for request in org.requests].count(429) == len(pages) - 1
+    assert {request.status for request in org.requests} == {200}
+    assert (org.violations, org.budget.most, len(clock.slept)) == (0, 2, 1)
+    assert client.budget.remaining == 1
 
 
-async def test_a_window_that_never_ends_is_given_up(clock: Clock) -> None:
-    """The clock stands still, so the limit stays used up."""
+async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) -> None:
+    """By the org's clock, however wrong ours may be."""
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=10)
+    org.extend(generate(2_500, end=NOW))
+    async with serve(org) as url:
+        client = LogClient(OrgAccess("acme", url, TOKEN), budget=clock.budget())
+        first = await client.page(polling_query(since=SINCE, filter="", limit=1000))
+        org.budget.spend(9, clock().timestamp())
+        second = await client.page(first.resume)
+        await client.close()
+    assert (first.count, second.count) == (1000, 1000)
+    assert [request.status for request in org.requests] == [200, 429, 200]
+    assert clock.slept == [61]
+
+
+async def test_a_window_that_never_ends_is_given_up(clock: VirtualTime) -> None:
+    """The org's clock stands still, so the limit stays used up."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
     sleep = Sleeps()
     async with serve(org) as url, client_of(url, sleep=sleep) as client:
@@ -139,7 +141,7 @@ async def test_a_window_that_never_ends_is_given_up(clock: Clock) -> None:
         await client.page(query)
         with pytest.raises(RateLimitedError, match="E0000047"):
             await client.page(query)
-    assert len(sleep.taken) == 4
+    assert len(sleep.taken) == 5
     assert all(1 <= seconds <= 66 for seconds in sleep.taken)
 
 
@@ -162,7 +164,7 @@ async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, q
     assert caught.value.date == NOW
 
 
-async def test_many_orgs_are_read_at_once(clock: Clock) -> None:
+async def test_many_orgs_are_read_at_once(clock: VirtualTime) -> None:
     """Over one session, each with its own token and its own events."""
     orgs = [SimulatedOrg(token=f"00invented-{number}", now=clock) for number in range(6)]
     for number, org in enumerate(orgs):

@@ -16,7 +16,9 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.service.daemon import _Watchers
 from oktawatch.service.systemd import Systemd
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import Priority
 from tests.support.waiting import eventually
 
 PATIENCE = timedelta(seconds=4)
@@ -25,10 +27,10 @@ PATIENCE = timedelta(seconds=4)
 class Silent:
     """An org that never answers."""
 
-    def __init__(self, access: OrgAccess) -> None:
+    def __init__(self, access: OrgAccess, *, budget: RateBudget) -> None:
         self.access = access
 
-    async def page(self, query: str) -> Page:
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Hang."""
         await asyncio.Event().wait()
         raise AssertionError(query)

@@ -10,8 +10,10 @@ from oktawatch import config
 from oktawatch.engine.assembly import make_access
 from oktawatch.service.token import OrgSource
 from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import TokenRefusedError
 from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import Priority
 
 QUERY = "/api/v1/logs?limit=1000"
 PAGE = Page.read(b"[]", query=QUERY, url="https://acme.okta.com", links=[], date=None)
@@ -23,9 +25,12 @@ class Okta:
     def __init__(self, token: str) -> None:
         self.token = token
         self.asked: list[str] = []
+        self.priorities: list[Priority] = []
+        self.budgets: list[RateBudget] = []
 
-    def connect(self, access: OrgAccess) -> "Client":
+    def connect(self, access: OrgAccess, *, budget: RateBudget) -> "Client":
         """Give a client with these credentials."""
+        self.budgets.append(budget)
         return Client(self, access.token)
 
 
@@ -36,9 +41,10 @@ class Client:
         self._okta = okta
         self._token = token
 
-    async def page(self, query: str) -> Page:
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Ask."""
         assert query == QUERY
+        self._okta.priorities.append(priority)
         self._okta.asked.append(self._token)
         if self._token != self._okta.token:
             raise TokenRefusedError("Okta refuses the token")
@@ -106,3 +112,18 @@ async def test_a_file_that_is_gone(source: Callable[[Okta], OrgSource], tmp_path
 
     with pytest.raises(TokenRefusedError):
         await pages.page(QUERY)
+
+
+async def test_a_renewed_token_has_the_same_budget(
+    source: Callable[[Okta], OrgSource], tmp_path: Path
+) -> None:
+    """The rate limit is the org's, whoever asks, and whatever comes first."""
+    okta = Okta("00second")
+    pages = source(okta)
+    (tmp_path / "acme.token").write_text("00second", "utf-8")
+
+    await pages.at(Priority.SWEEP).page(QUERY)
+    await pages.page(QUERY)
+
+    assert okta.budgets == [pages.budget, pages.budget]
+    assert okta.priorities == [Priority.SWEEP, Priority.SWEEP, Priority.POLL]

@@ -8,11 +8,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.systemlog.ratelimit import pause_after
+from oktawatch.systemlog.ratelimit import Limits, pause_after
 from tests.support.shared import shared_data
 
 DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
 EPOCH = int(parsedate_to_datetime(DATE).timestamp())
+
+
+def _pause(headers: dict[str, str], attempt: int = 0) -> float:
+    return pause_after(Limits.read(headers), attempt)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,7 @@ EPOCH = int(parsedate_to_datetime(DATE).timestamp())
 )
 def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: int) -> None:
     """Never less than a second, never much more than a window."""
-    assert pause_after({"X-Rate-Limit-Reset": f" {reset} ", "Date": DATE}, 0) == expected
+    assert _pause({"X-Rate-Limit-Reset": f" {reset} ", "Date": DATE}) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,16 +52,16 @@ def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: in
 )
 def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> None:
     """Each header may be absent; a few waits together outlast a window."""
-    waits = [pause_after(headers, attempt) for attempt in range(4)]
+    waits = [_pause(headers, attempt) for attempt in range(4)]
     assert waits == sorted(set(waits))
     assert sum(waits) > 60
-    assert pause_after(headers, 1_000) == waits[-1]
+    assert _pause(headers, 1_000) == waits[-1]
 
 
 @given(st.text(max_size=20), st.text(max_size=40), st.integers(0, 100))
 def test_any_headers_give_a_wait(reset: str, date: str, attempt: int) -> None:
     """Within a window and a little."""
-    assert 1 <= pause_after({"X-Rate-Limit-Reset": reset, "Date": date}, attempt) <= 65
+    assert 1 <= _pause({"X-Rate-Limit-Reset": reset, "Date": date}, attempt) <= 65
 
 
 def test_a_real_429_is_waited_out_to_its_reset() -> None:
@@ -68,4 +72,24 @@ def test_a_real_429_is_waited_out_to_its_reset() -> None:
     refused = next(response for response in found if response["status"]["code"] == 429)
     headers = {key.title(): values[0] for key, values in refused["headers"].items()}
     answered = parsedate_to_datetime(headers["Date"]).timestamp()
-    assert answered + pause_after(headers, 0) == int(headers["X-Rate-Limit-Reset"]) + 1
+    assert answered + _pause(headers) == int(headers["X-Rate-Limit-Reset"]) + 1
+
+
+def test_too_many_at_once_say_nothing_of_the_window() -> None:
+    """Okta: a 429 with a limit of 0 is about requests at the same time."""
+    headers = {
+        "X-Rate-Limit-Limit": "0",
+        "X-Rate-Limit-Remaining": "0",
+        "X-Rate-Limit-Reset": str(EPOCH + 60),
+        "Date": DATE,
+    }
+    assert Limits.read(headers) == (None, None, None, None)
+    assert _pause(headers) == 5
+
+
+def test_each_number_may_be_absent() -> None:
+    """What is there counts."""
+    assert Limits.read({"X-Rate-Limit-Limit": "120"}) == (120, None, None, None)
+    assert Limits.read({"X-Rate-Limit-Remaining": "0"}) == (None, 0, None, None)
+    told = {"X-Rate-Limit-Limit": "120", "X-Rate-Limit-Reset": str(EPOCH + 9), "Date": DATE}
+    assert Limits.read(told) == (120, None, EPOCH + 9, 10)

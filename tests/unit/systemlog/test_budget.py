@@ -1,0 +1,297 @@
+"""Who may ask an org now, and who has to wait."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oktawatch.simulator.ratelimit import Budget as OrgBudget
+from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.priority import Priority
+from tests.support.shared import shared_data
+from tests.support.virtual import VirtualTime
+
+POLL, SWEEP, BACKFILL = Priority
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    """Give time that passes when somebody sleeps."""
+    return VirtualTime()
+
+
+def _told(
+    time: VirtualTime, limit: int | None = None, remaining: int | None = None, reset: int | None = None
+) -> dict[str, str]:
+    """Write an answer's headers; ``reset`` is in so many seconds."""
+    numbers = {
+        "X-Rate-Limit-Limit": limit,
+        "X-Rate-Limit-Remaining": remaining,
+        "X-Rate-Limit-Reset": None if reset is None else int(time().timestamp()) + reset,
+    }
+    headers = {name: str(number) for name, number in numbers.items() if number is not None}
+    return headers | {"Date": format_datetime(time(), usegmt=True)}
+
+
+async def _ask(
+    budget: RateBudget, headers: dict[str, str], status: int = 200, priority: Priority = POLL
+) -> None:
+    async with budget.turn(priority):
+        budget.answered(status, headers)
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "expected"),
+    [(0.5, 120, 60), (0.5, 20, 10), (0.1, 5, 1), (0.01, 20, 1), (0.29, 100, 28)],
+)
+async def test_our_share_is_never_exceeded(
+    time: VirtualTime, share: float, limit: int, expected: int
+) -> None:
+    """So many requests, at once if need be; the next one waits until the window is over."""
+    budget = time.budget(share)
+    for left in range(expected):
+        await _ask(budget, _told(time, limit, limit - left - 1, 60))
+    assert time.slept == []
+    await _ask(budget, _told(time, limit, limit - 1, 60))
+    assert time.slept == [61]
+
+
+async def test_the_last_request_is_never_taken(time: VirtualTime) -> None:
+    """Okta mails the admins when nothing is left."""
+    budget = time.budget()
+    await _ask(budget, _told(time, 10, 2, 30))
+    await _ask(budget, _told(time, 10, 1, 30))
+    assert (time.slept, budget.remaining) == ([], 1)
+    await _ask(budget, _told(time, 10, 9, 60))
+    assert (time.slept, budget.remaining) == ([31], 9)
+
+
+async def test_what_others_take_meanwhile_is_reckoned_in(time: VirtualTime) -> None:
+    """Two requests a second since half a minute: of fifty that were left, none may be left in half a minute."""
+    budget = time.budget(share=0.5)
+    await _ask(budget, _told(time, 600, 599, 60))
+    time.now += timedelta(seconds=30)
+    await _ask(budget, _told(time, 600, 50, 30))
+    time.now += timedelta(seconds=25)
+    await _ask(budget, _told(time, 600, 599, 60))
+    assert time.slept == [6]
+
+
+async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None:
+    """A tenth of our share is for polling alone, so that no poll waits for another window."""
+    window_over = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        await window_over.wait()
+
+    budget = RateBudget(0.5, clock=time.monotonic, sleep=sleep)
+    for taken in range(1, 10):
+        await _ask(budget, _told(time, 20, 20 - taken, 60), priority=BACKFILL)
+    backfill = asyncio.create_task(_ask(budget, {}, priority=BACKFILL))
+    await asyncio.sleep(0)
+    await _ask(budget, _told(time, 20, 10, 60))
+    assert not backfill.done()
+    time.now += timedelta(seconds=61)
+    window_over.set()
+    await backfill
+
+
+async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: VirtualTime) -> None:
+    """Whoever came first; among equals that counts."""
+    budget, order = time.budget(), list[str]()
+
+    async def ask(name: str, priority: Priority) -> None:
+        async with budget.turn(priority):
+            order.append(name)
+
+    async with asyncio.TaskGroup() as asking, budget.turn(BACKFILL):
+        for name, priority in [("b1", BACKFILL), ("s1", SWEEP), ("b2", BACKFILL), ("p1", POLL), ("p2", POLL)]:
+            asking.create_task(ask(name, priority))
+        await asyncio.sleep(0)
+    assert order == ["p1", "p2", "s1", "b1", "b2"]
+
+
+async def test_one_request_is_in_flight(time: VirtualTime) -> None:
+    """Okta counts more than one at once as a violation of its own."""
+    budget, flying, most = time.budget(), 0, 0
+
+    async def ask() -> None:
+        nonlocal flying, most
+        async with budget.turn(POLL):
+            flying += 1
+            most = max(most, flying)
+            await asyncio.sleep(0)
+            flying -= 1
+
+    await asyncio.gather(*(ask() for _ in range(5)))
+    assert most == 1
+
+
+async def test_without_any_header_nobody_waits(time: VirtualTime) -> None:
+    """What is not known holds nobody up."""
+    budget = time.budget(share=0.01)
+    for _ in range(500):
+        await _ask(budget, {})
+    assert (time.slept, budget.remaining) == ([], None)
+
+
+async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime) -> None:
+    """Until something else is answered."""
+    budget = time.budget()
+    for status in (429, 429, 429, 429, 429, 503, 429, 200):
+        await _ask(budget, {}, status)
+    assert time.slept == [5, 10, 20, 40, 40, 5]
+
+
+async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None:
+    """A limit of 0 says nothing of the window, whose rest is used."""
+    budget = time.budget()
+    await _ask(budget, _told(time, 100, 50, 60))
+    await _ask(budget, _told(time, 0, 0, 60), 429)
+    await _ask(budget, _told(time, 100, 48, 55))
+    await _ask(budget, _told(time, 100, 47, 55))
+    assert (time.slept, budget.remaining) == ([5], 47)
+
+
+async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
+    """A server whose clock is years off says by itself how long its window lasts."""
+    budget = time.budget()
+    server = "Thu, 11 Sep 2025 16:21:50 GMT"
+    reset = int(parsedate_to_datetime(server).timestamp()) + 7
+    headers = {"X-Rate-Limit-Limit": "10", "X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(reset)}
+    await _ask(budget, headers | {"Date": server})
+    await _ask(budget, {})
+    assert time.slept == [8]
+
+
+async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
+    """They may have arrived; once, in the window after the one that they were sent in."""
+    budget = time.budget(share=0.5)
+    await _ask(budget, _told(time, 8, 7, 60))
+    for _ in range(3):
+        await _ask(budget, {}, 503)
+    await _ask(budget, {}, 503)
+    assert time.slept == [61]
+    await _ask(budget, _told(time, 8, 7, 60))
+    assert time.slept == [61, 65]
+
+
+async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualTime) -> None:
+    """What came before belongs to the old one."""
+    budget = time.budget(share=0.5)
+    for left in (7, 6, 5):
+        await _ask(budget, _told(time, 8, left, 1))
+    for left in (7, 6, 5, 4):
+        await _ask(budget, _told(time, 8, left, 61))
+    assert time.slept == []
+    await _ask(budget, _told(time, 8, 7, 60))
+    assert time.slept == [62]
+
+
+@pytest.mark.parametrize("waiting_for", ["another", "the window"])
+async def test_a_cancelled_wait_leaves_no_trace(waiting_for: str) -> None:
+    """The daemon stops within seconds, and whoever comes next gets the turn."""
+    budget = RateBudget(1.0)
+    if waiting_for == "the window":
+        async with budget.turn(POLL):
+            budget.answered(429, {})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0), budget.turn(POLL):
+                raise AssertionError
+        return
+    async with budget.turn(POLL):
+        first = asyncio.create_task(_ask(budget, {}))
+        second = asyncio.create_task(_ask(budget, {}))
+        await asyncio.sleep(0)
+        first.cancel()
+    await second
+    assert first.cancelled()
+
+
+async def test_a_request_that_fails_gives_the_turn_back(time: VirtualTime) -> None:
+    """Whatever it fails of."""
+    budget = time.budget()
+    with pytest.raises(ConnectionError):
+        async with budget.turn(POLL):
+            raise ConnectionError
+    await _ask(budget, {})
+
+
+async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
+    """As Okta answered a real org: the reset is waited for where the one who was recorded ran into a 429."""
+    name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
+    interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
+    answers = [
+        (
+            one["response"]["status"]["code"],
+            {key.title(): values[0] for key, values in one["response"]["headers"].items()},
+        )
+        for one in interactions
+    ]
+    budget, waits = time.budget(), []
+    for status, headers in answers:
+        del time.slept[:]
+        await _ask(budget, headers, status)
+        waits.append((status, int(headers["X-Rate-Limit-Remaining"]), sum(time.slept)))
+    # Nothing is left after the first answer, 49 s before the reset; nor after the 429, 48 s before.
+    assert waits == [(200, 0, 0), (429, 0, 50), (200, 9, 49)]
+
+
+async def _hours(
+    *, limit: int, others: int, share: float, interval: int, bursts: Sequence[int], backfill: bool
+) -> OrgBudget:
+    """Poll for two hours, a burst of pages an interval, and read the past in between."""
+    time = VirtualTime()
+    org, budget = OrgBudget(limit, others), time.budget(share)
+
+    async def ask(priority: Priority) -> None:
+        async with budget.turn(priority):
+            status = 200 if org.take(time().timestamp()) else 429
+            headers = org.headers() | {"Date": format_datetime(time(), usegmt=True)}
+            time.now += timedelta(seconds=0.2)
+            budget.answered(status, headers)
+
+    due, polls = 0.0, 0
+    while time.monotonic() < 2 * 3600:
+        if time.monotonic() >= due:
+            for _ in range(bursts[polls % len(bursts)]):
+                await ask(POLL)
+            polls += 1
+            due = time.monotonic() + interval
+        elif backfill:
+            await ask(BACKFILL)
+        else:
+            await time.sleep(due - time.monotonic() + 0.001)
+    return org
+
+
+@settings(max_examples=15)
+@given(
+    limit=st.sampled_from([3, 4, 10, 20, 60, 120]),
+    others=st.floats(0, 1),
+    share=st.sampled_from([0.1, 0.25, 0.5, 0.6]),
+    interval=st.sampled_from([17, 30, 45, 60, 90]),
+    bursts=st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    backfill=st.booleans(),
+)
+async def test_no_window_is_ever_used_up(
+    *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
+) -> None:
+    """Whatever the org's other tools leave, and never more than our share is taken."""
+    org = await _hours(
+        limit=limit,
+        others=math.floor(others * limit),
+        share=share,
+        interval=interval,
+        bursts=bursts,
+        backfill=backfill,
+    )
+    assert org.violations == 0
+    assert 1 <= org.most <= max(1, math.floor(share * limit))
