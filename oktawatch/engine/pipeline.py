@@ -107,6 +107,9 @@ def commit_page(
         )
         transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)
         advance(transaction, result)
+    if result.rejected:
+        reasons = sorted({one.reason for one in page.rejected})
+        _log.warning("events_rejected", org=watch.org, count=result.rejected, reasons=reasons)
     return result
 
 

@@ -36,6 +36,8 @@ OVERLAP = timedelta(minutes=5)
 _STRUGGLES = 5
 """After so many failures of Okta's in a row smaller pages are asked for: a query may be too much for it."""
 _SMALLER = 4  # times
+_AHEAD = timedelta(minutes=1)
+"""From then on this machine's clock is too far ahead of Okta's to say where to begin."""
 _SMALLEST_PAGE = 10
 
 
@@ -108,8 +110,7 @@ class Poller:
     async def _first_page(self, cursor: Cursor | None) -> tuple[Page, datetime]:
         """Fetch where reading goes on; give with it from when on this filter has been read."""
         if cursor is None:
-            since = kept_by_okta(self._now() - self._initial_lookback, self._now())
-            return await self._source.page(self._from(since)), since
+            return await self._very_first_page()
         if reason := self._outdated(cursor):
             _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
             since = self._anew(cursor)
@@ -119,6 +120,17 @@ class Poller:
             return await self._source.page(cursor.query), cursor.began_at
         except RequestRefusedError as error:
             return await self._restart(cursor, error), cursor.began_at
+
+    async def _very_first_page(self) -> tuple[Page, datetime]:
+        """Begin to watch an org: a lookback before now, which is Okta's now when this machine's clock is ahead."""
+        now = self._now()
+        while True:
+            since = kept_by_okta(now - self._initial_lookback, now)
+            page = await self._source.page(self._from(since))
+            if page.date is None or now - page.date < _AHEAD:
+                return page, since
+            _log.warning("clock_ahead", org=self._watch.org, now=now, okta=page.date)
+            now = page.date
 
     def _outdated(self, cursor: Cursor) -> str | None:
         """Say why a cursor can't be used as it is: what its link has frozen is not what is wanted."""

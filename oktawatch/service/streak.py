@@ -5,6 +5,7 @@ happens in between would only bury the rest of the log.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -22,7 +23,8 @@ _LONGEST_SLOW = timedelta(minutes=15)
 class Streak:
     """Failures in a row of one thing.
 
-    Logs ``{name}_failed`` when a streak begins or its reason changes, ``{name}_recovered`` when it ends.
+    Logs ``{name}_failed`` when a streak begins or its reason changes, ``{name}_recovered`` when it ends, with
+    how often it failed for each reason.
     """
 
     def __init__(self, name: str, **about: str) -> None:
@@ -31,10 +33,12 @@ class Streak:
         self.failures = 0
         """How many, up to now."""
         self._reason: str | None = None
+        self._reasons: Counter[str] = Counter()
 
     def failed(self, reason: str, error: Exception) -> None:
         """Count a failure. ``reason`` is short and stable; the error's text is for people."""
         self.failures += 1
+        self._reasons[reason] += 1
         if reason != self._reason:
             self._reason = reason
             unexpected = {"exc_info": error} if reason == UNEXPECTED else {"error": str(error)}
@@ -43,9 +47,15 @@ class Streak:
     def ended(self) -> None:
         """End the streak, if there is one."""
         if self.failures:
-            _log.info(f"{self._name}_recovered", **self._about, failures=self.failures)
+            _log.info(
+                f"{self._name}_recovered",
+                **self._about,
+                failures=self.failures,
+                reasons=dict(self._reasons.most_common()),
+            )
         self.failures = 0
         self._reason = None
+        self._reasons.clear()
 
 
 UNEXPECTED = "unexpected"

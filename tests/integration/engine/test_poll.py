@@ -62,6 +62,26 @@ async def test_the_first_round_starts_at_the_initial_lookback(database: Database
     assert (result.pages, result.new_events, result.matches) == (2, 2, 2)
 
 
+async def test_a_clock_that_is_ahead_leaves_nothing_out(database: DatabaseExecutor) -> None:
+    """An org is watched from a day before its own now; days later by ours, nothing of today would be read."""
+    source = script(cut([event(1)], []))
+    with structlog.testing.capture_logs() as logs:
+        await poller(source, database, now=NOW + timedelta(days=3)).round()
+    assert [parameters(query)["since"] for query in source.asked] == [
+        to_text(NOW + timedelta(days=2)),
+        to_text(NOW - timedelta(days=1)),
+    ]
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["clock_ahead"]
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-3), timedelta(seconds=59)])
+async def test_another_clock_is_no_reason_to_ask_twice(database: DatabaseExecutor, off: timedelta) -> None:
+    """One that is behind only reads more; seconds are nothing beside a lookback."""
+    source = script(cut([event(1)], []))
+    await poller(source, database, now=NOW + off).round()
+    assert len(source.asked) == 1
+
+
 async def test_the_next_round_goes_on_at_okta_s_own_link(database: DatabaseExecutor) -> None:
     """The cursor is the link as Okta wrote it, with the filter that it has frozen."""
     await poller(script(cut([event(1)], [])), database).round()

@@ -41,6 +41,22 @@ def test_another_reason_is_told() -> None:
     reasons = [line.get("reason") for line in logs]
     assert reasons == ["unavailable", "token_refused", "unavailable", None]
     assert logs[-1]["failures"] == 4
+    assert logs[-1]["reasons"] == {"unavailable": 3, "token_refused": 1}
+
+
+def test_each_streak_counts_for_itself() -> None:
+    """What ended is not told again."""
+    streak = Streak("poll")
+
+    with capture_logs() as logs:
+        for reason in ("unavailable", "rate_limited"):
+            streak.failed(reason, OSError(reason))
+            streak.ended()
+
+    assert [line["reasons"] for line in logs if "reasons" in line] == [
+        {"unavailable": 1},
+        {"rate_limited": 1},
+    ]
 
 
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:

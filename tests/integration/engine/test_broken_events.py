@@ -1,0 +1,115 @@
+"""One bad event never stops its page: what can be used is used, what can't is set aside whole, once."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.detection.registry import RuleSet, build_rules
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import Poller
+from oktawatch.simulator import SimulatedOrg, broken, faults, serve
+from oktawatch.store.status import org_statuses
+from tests.support.databases import NOW, ORG, rows
+from tests.support.faults import TOKEN, client_of
+
+
+class EveryEvent(RuleSet):
+    """The rules that are on by default, fed with all that an org has: what is no object has no type to ask for."""
+
+    filter = ""
+
+
+RULES = EveryEvent(build_rules({}, read_file=lambda _path: "").rules)
+
+
+def _sign_in(number: int) -> dict[str, Any]:
+    return {
+        "uuid": f"u-{number:03d}",
+        "published": f"2026-11-02T11:00:00.{number:03d}Z",
+        "eventType": "user.session.start",
+        "actor": {"id": f"00u{number}", "alternateId": "nora@example.com", "displayName": "Nora Vale"},
+        "client": {"ipAddress": "203.0.113.7"},
+        "securityContext": {"isProxy": True},
+    }
+
+
+ELEMENTS = [
+    *(make(_sign_in(number)) for number, make in enumerate(broken.ODD.values())),
+    *(make(_sign_in(100 + number)) for number, make in enumerate(broken.NAMELESS.values())),
+    json.dumps(_sign_in(200)).encode(),
+]
+NO_MATCH = {"text_for_object", "list_for_object", "null_everywhere", "text_for_boolean"}
+"""Odd where a sign-in says whether it came through a proxy."""
+UNUSABLE = ELEMENTS[len(broken.ODD) : -1]
+USED = {f"u-{number:03d}" for number in range(len(broken.ODD))} | {"u-200"}
+
+
+@pytest.fixture
+def org() -> SimulatedOrg:
+    """Give an org whose pages hold everything odd beside a good event."""
+    org = SimulatedOrg(token=TOKEN, now=lambda: NOW)
+    for number, element in enumerate(ELEMENTS):
+        org.persist(element, persisted_at=NOW - timedelta(minutes=30) + timedelta(seconds=number))
+    return org
+
+
+@pytest.fixture
+async def poller(org: SimulatedOrg, database: DatabaseExecutor) -> AsyncIterator[Poller]:
+    """Poll that org, whatever its events' types."""
+    watch = Watch(org=ORG, rules=RULES)
+    async with serve(org) as url, client_of(url) as client:
+        yield Poller(
+            client, database, watch, page_size=1000, initial_lookback=timedelta(hours=2), now=lambda: NOW
+        )
+
+
+async def test_what_can_be_used_is_used_and_the_rest_set_aside(
+    poller: Poller, database: DatabaseExecutor
+) -> None:
+    """Each odd event is remembered, and detected where it says enough; the others are kept as they came."""
+    with capture_logs() as logs:
+        result = await poller.round()
+    found = {row["uuid"] for row in rows(database.database, "events")}
+    assert found == USED
+    matched = {row["event_uuid"] for row in rows(database.database, "matches")}
+    assert matched == USED - {f"u-{number:03d}" for number, name in enumerate(broken.ODD) if name in NO_MATCH}
+    aside = rows(database.database, "rejected_events")
+    assert sorted(row["raw"] for row in aside) == sorted(UNUSABLE)
+    assert all(row["fingerprint"] == hashlib.sha256(row["raw"]).hexdigest() for row in aside)
+    assert result.rejected == len(aside)
+    (line,) = [line for line in logs if line["event"] == "events_rejected"]
+    assert (line["org"], line["count"], line["log_level"]) == (ORG, len(aside), "warning")
+    assert line["reasons"] == ["no usable published", "no usable uuid", "not a JSON object"]
+    (status,) = org_statuses(database.database)
+    assert (status.events_seen, status.events_rejected) == (len(USED), len(aside))
+
+
+async def test_reading_again_sets_nothing_aside_again(
+    org: SimulatedOrg, poller: Poller, database: DatabaseExecutor
+) -> None:
+    """Neither rows nor counters nor lines of the log."""
+    await poller.round()
+    before = [rows(database.database, name) for name in ("events", "matches", "rejected_events", "alerts")]
+    org.cursors.forget()
+    with capture_logs() as logs:
+        result = await poller.round()
+    assert (result.events, result.new_events, result.rejected, result.matches) == (len(USED), 0, 0, 0)
+    after = [rows(database.database, name) for name in ("events", "matches", "rejected_events", "alerts")]
+    assert after == before
+    assert "events_rejected" not in {line["event"] for line in logs}
+
+
+async def test_of_two_bodies_with_one_uuid_the_first_counts(
+    org: SimulatedOrg, poller: Poller, database: DatabaseExecutor
+) -> None:
+    """The second one says that somebody else failed, without a proxy."""
+    org.faults.next(1, faults.contradict())
+    await poller.round()
+    assert {row["event_uuid"] for row in rows(database.database, "matches")} >= {"u-001"}
+    assert "00u00000000000000000" not in {row["actor_id"] for row in rows(database.database, "alerts")}
