@@ -23,7 +23,8 @@ from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
 from oktawatch.detection.windows import HistoryRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import Match
+from oktawatch.model.match import Match, Signal
+from oktawatch.model.timestamps import to_text
 
 BUILT_IN: tuple[type[Rule], ...] = (
     AnonymizingVpnLogin,
@@ -99,18 +100,39 @@ class RuleSet:
         ]
 
     def evaluate(
-        self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+        self,
+        events: Sequence[Event],
+        rows: Sequence[HistoryRow],
+        history: History,
+        on_error: OnError,
+        *,
+        signals: bool = True,
     ) -> Iterator[Match]:
         """Give the matches of a page; those of each rule in the order in which they come about.
 
         ``rows``: the page's ``history_rows``. ``history``: the past without this page; read at most once
-        or twice a rule, and only by rules that have something to ask.
+        or twice a rule, and only by rules that have something to ask. ``signals``: whether to give those
+        of signals too.
         """
         for rule in self.rules:
+            if rule.signal and not signals:
+                continue
             if isinstance(rule, EventRule):
                 yield from rule.evaluate(events, on_error)
-        for rule in self._looking_back:
-            yield from rule.evaluate(rows, history, on_error)
+            elif isinstance(rule, HistoryRule):
+                yield from rule.evaluate(rows, history, on_error)
+
+    def signals(
+        self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+    ) -> Iterator[Signal]:
+        """Give a page's signals: nothing but the names of what was recognised, for a fraction of a match."""
+        for rule in self.rules:
+            if rule.signal and isinstance(rule, EventRule):
+                for event in rule.recognised(events, on_error):
+                    yield Signal(event.published, event.uuid, rule.id)
+            elif rule.signal and isinstance(rule, HistoryRule):
+                for match in rule.evaluate(rows, history, on_error):
+                    yield Signal(to_text(match.published), match.event_uuid, rule.id)
 
 
 def build_rules(

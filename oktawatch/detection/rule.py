@@ -111,6 +111,10 @@ class EventRule(Rule):
 
     def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
         """Give the matches among a page's events, in the page's order."""
+        return map(self.match, self.recognised(events, on_error))
+
+    def recognised(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
+        """Give the events of a page that match."""
         wanted = type_test(self.needed_types())
         for event in events:
             try:
@@ -119,7 +123,7 @@ class EventRule(Rule):
                 on_error(self, event.uuid, error)
                 continue
             if found:
-                yield self.match(event)
+                yield event
 
 
 # A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.

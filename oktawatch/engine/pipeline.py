@@ -22,6 +22,7 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.recent import RecentHistory
 from oktawatch.model.event import Event
+from oktawatch.model.match import Signal
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.routing import Route
@@ -56,7 +57,7 @@ class PageResult(Struct, kw_only=True):
     """Events that were never seen before."""
     rejected: int = 0
     matches: int = 0
-    """Matches that were recorded."""
+    """Matches that were recorded, signals among them."""
     alerts: dict[Severity, int] = field(default_factory=dict)
     """Alerts that became visible, by the severity they have at the page's end."""
     notifications: int = 0
@@ -90,7 +91,7 @@ def commit_page(
     ``telling``: whether alerts are told to the notifiers. Raises StoreError, and then nothing happened.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
-        grouping = _group(transaction, watch, page.events, telling=telling)
+        grouping, signals = _group(transaction, watch, page.events, telling=telling)
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
@@ -101,7 +102,7 @@ def commit_page(
             events=len(page.events),
             new_events=transaction.add_events(page.events),
             rejected=transaction.add_rejected(page.rejected),
-            matches=len(grouping.new),
+            matches=len(grouping.new) + transaction.add_signals(signals),
             alerts=dict(Counter(alert.severity for alert in grouping.visible)),
             notifications=len(notifications),
         )
@@ -113,11 +114,14 @@ def commit_page(
     return result
 
 
-def _group(transaction: PageTransaction, watch: Watch, events: Sequence[Event], *, telling: bool) -> Grouping:
+def _group(
+    transaction: PageTransaction, watch: Watch, events: Sequence[Event], *, telling: bool
+) -> tuple[Grouping, list[Signal]]:
     rules = watch.rules
     rows = rules.history_rows(events)
     history = watch.recent.within(transaction.history)
-    matches = list(rules.evaluate(events, rows, history, _report))
+    signals = list(rules.signals(events, rows, history, _report))
+    matches = list(rules.evaluate(events, rows, history, _report, signals=False))
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
     alerts = transaction.alerts_near(new, rules.longest_dedup_period)
@@ -127,7 +131,7 @@ def _group(transaction: PageTransaction, watch: Watch, events: Sequence[Event], 
     for match in matches:
         grouping.take(match)
     history.add(rows)
-    return grouping
+    return grouping, signals
 
 
 def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> list[Notification]:

@@ -35,6 +35,15 @@ class AlertDetails(Struct, frozen=True, kw_only=True):
     outcome_reason: str | None = None
 
 
+class Signal(NamedTuple):
+    """One signal recognised one event: recorded, and never an alert. Fields are the columns of ``signals``."""
+
+    published: str
+    """Canonical text."""
+    event_uuid: str
+    rule_id: str
+
+
 class Match(Struct, frozen=True, kw_only=True):
     """One rule recognised one event of one org."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.event import Event
-from oktawatch.model.match import Match, MatchKey
+from oktawatch.model.match import Match, MatchKey, Signal
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
@@ -167,6 +167,10 @@ class PageTransaction:
             raise StoreError(
                 f"matches of {self.org} were recorded by somebody who did not take the org's row"
             )
+
+    def add_signals(self, signals: Sequence[Signal]) -> int:
+        """Record signals, each once; give how many were new."""
+        return insert_new(self.connection, tables.signals, [(self.org, *signal) for signal in signals])
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
         """Put notifications into the outbox; one that is there already stays as it is."""

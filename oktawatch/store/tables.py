@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0003"
+REVISION = "0004"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -157,6 +157,17 @@ matches = Table(
     Column("dedup_key", String, nullable=False),
     Column("severity", SeverityName, nullable=False),
     Column("alert_id", ForeignKey("alerts.id"), index=True),
+    sqlite_with_rowid=False,
+)
+
+# Most events can be signals: so they lie in order of time, as `events` do, and hold nothing but a name.
+signals = Table(
+    "signals",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("event_uuid", String, primary_key=True),
+    Column("rule_id", String, primary_key=True),
     sqlite_with_rowid=False,
 )
 

@@ -165,9 +165,16 @@ def test_every_rule_can_be_on_at_once(database: Database) -> None:
     )
     result = commit(database, rules, [body])
     assert (result.matches, result.alert_count) == (3, 2)
+    recorded = {"org": ORG, "published": NOON, "event_uuid": "e-001", "rule_id": "Okta.Login.Success"}
+    assert rows(database, "signals") == [recorded]
+    assert {match["rule_id"] for match in rows(database, "matches")} == {
+        "Okta.Anonymizing.VPN.Login",
+        "Okta.First.Proxied.Session",
+    }
     signal = RuleSettings(enabled=False)
     again = build_rules({"Okta.Login.Success": signal}, enable=["*"], read_file=str)
     assert commit(database, again, [body]).matches == 0
+    assert commit(database, rules, [body]).matches == 0
 
 
 def test_the_table_has_the_columns_of_a_row_in_their_order() -> None:
