@@ -1,6 +1,7 @@
 """``oktawatch run``: the daemon, and one round of it."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +30,7 @@ def run(
     """Watch every org on its schedule until SIGTERM or Ctrl-C.
 
     The daemon stays up through refused tokens and unreachable hosts, and says so. With --once they
-    end it with 1.
+    end it with 1. SIGHUP makes it read configuration and rules anew.
     """
     if as_json and not once:
         raise UsageError("--json makes no sense by itself (run): give it with --once")
@@ -38,7 +39,7 @@ def run(
         return _once(settings, as_json=as_json)
     from oktawatch.service.daemon import run_daemon
 
-    return asyncio.run(run_daemon(settings))
+    return asyncio.run(run_daemon(settings, partial(load_settings, config, debug=debug)))
 
 
 def _once(settings: "Settings", *, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from msgspec import Struct
 
-from oktawatch.config import NotifierSettings, OrgSettings, Settings
+from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
@@ -42,13 +42,16 @@ class Rulebook(Struct, frozen=True):
     rules: RuleSet
 
 
-def make_rules(settings: Settings) -> RuleSet:
-    """Make the rules that are on, with the numbers that the operator gave them; say which can't be used.
+def make_rules(settings: Settings, *, strict: bool = False) -> RuleSet:
+    """Make the rules that are on, with the numbers that the operator gave them.
 
     Raises ConfigError for a rule or an option that does not exist, or a value that makes no sense to it.
+    A rule of the operator's own that can't be used is logged and left out; ``strict`` raises for it too.
     """
     rulebook = read_rulebook(settings)
     for problem in rulebook.found.problems:
+        if strict:
+            raise ConfigError("unusable rule", problem.where, problem.problem)
         _log.error("rule_unusable", problem=str(problem))
     return rulebook.rules
 

@@ -36,9 +36,13 @@ class RuleProblem(Struct, frozen=True):
     line: int | None
     problem: str
 
+    @property
+    def where(self) -> str:
+        """The place, with the line where one is known."""
+        return self.place if self.line is None else f"{self.place}, line {self.line}"
+
     def __str__(self) -> str:
-        where = self.place if self.line is None else f"{self.place}, line {self.line}"
-        text = f"{where}: {self.problem}"
+        text = f"{self.where}: {self.problem}"
         return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

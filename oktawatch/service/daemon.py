@@ -3,6 +3,9 @@
 Starting checks everything that can be checked before it touches anything: rules, tokens, the database's
 URL, whether another daemon runs on it. READY comes after the schema is up and the jobs are scheduled.
 
+SIGHUP reads configuration and rules anew. If they are good everything is scheduled anew, by the same steps as
+at a stop and a start but in one process, so that no systemd unit sees it fail; if not, all goes on as it was.
+
 Stopping cancels requests in flight, which ends them at once, and makes transactions that wait for the
 database's lock give up: they have not begun. One that has begun is finished. What was read and not
 committed is read again, so nothing is lost by being quick.
@@ -22,14 +25,7 @@ import structlog
 from oktawatch import __version__
 from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import (
-    make_access,
-    make_notifiers,
-    make_rules,
-    make_watch,
-    open_database,
-    prepare_database,
-)
+from oktawatch.engine.assembly import make_notifiers, make_watch, open_database
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
@@ -37,6 +33,7 @@ from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.delivery import INTERVAL, Delivery
 from oktawatch.service.health import Health
 from oktawatch.service.lock import sole_user
+from oktawatch.service.plan import Load, Plan, reload_plan
 from oktawatch.service.polling import OrgPolling
 from oktawatch.service.schedule import Schedule
 from oktawatch.service.streak import Streak
@@ -56,22 +53,38 @@ _PATIENCE = timedelta(seconds=4)
 _NAMED = 5  # orgs in a line of status
 
 
-async def run_daemon(settings: Settings) -> int:
+class _Signals:
+    """What a person or the service manager asks of the daemon."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.reload = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for any of them."""
+        waiting = [asyncio.create_task(event.wait()) for event in (self.stop, self.reload)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+async def run_daemon(settings: Settings, load: Load) -> int:
     """Watch every org until SIGTERM or SIGINT; give the exit code, which is 0 then.
 
-    Trouble with an org or, once started, with the database is logged and outlived. Raises ConfigError
-    when it can't start as configured, and StoreError when it can't start for the database's sake.
+    ``load`` reads the configuration anew on SIGHUP. Trouble with an org or, once started, with the
+    database is logged and outlived. Raises ConfigError when it can't start as configured, and
+    StoreError when it can't start for the database's sake.
     """
-    rules = make_rules(settings)
-    accesses = [make_access(settings, org) for org in settings.orgs]
+    plan = Plan.of(settings)
     database = open_database(settings)
     try:
-        with sole_user(database), _stop_signals() as stopping:
+        with sole_user(database), _listening() as signals:
             _log.info("daemon_starting", version=__version__, orgs=len(settings.orgs))
-            for place in settings.without_effect():
-                _log.warning("setting_without_effect", setting=place)
-            if await _prepared(settings, database, stopping):
-                await _serve(settings, rules, accesses, database, stopping)
+            preparing = asyncio.create_task(database.until_cancelled(plan.prepare(database)))
+            if await _unless_stopped(preparing, signals):
+                await _serve(plan, load, database, signals)
     finally:
         database.close()
     _log.info("daemon_stopped")
@@ -79,62 +92,80 @@ async def run_daemon(settings: Settings) -> int:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
-    """Turn SIGTERM and SIGINT into an event."""
-    stopping = asyncio.Event()
+def _listening() -> Iterator[_Signals]:
+    """Turn signals into events."""
+    signals = _Signals()
+    numbers = {
+        signal.SIGTERM: signals.stop,
+        signal.SIGINT: signals.stop,
+        signal.SIGHUP: signals.reload,
+    }
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    for number, event in numbers.items():
+        loop.add_signal_handler(number, event.set)
     try:
-        yield stopping
+        yield signals
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
-async def _prepared(settings: Settings, database: DatabaseExecutor, stopping: asyncio.Event) -> bool:
-    """Bring the database up; tell whether to go on, since stopping can't wait for somebody's lock."""
-    work = asyncio.create_task(database.until_cancelled(prepare_database(settings, database)))
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+async def _unless_stopped(task: "asyncio.Task[Any]", signals: _Signals) -> bool:
+    """Wait for some work; tell whether to go on, since stopping can't wait for somebody's lock."""
+    stop = asyncio.create_task(signals.stop.wait())
+    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
-    if stopping.is_set():
-        work.cancel()
-        await asyncio.wait([work])
+    if signals.stop.is_set():
+        task.cancel()
+        await asyncio.wait([task])
         return False
-    await work
+    await task
     return True
 
 
-async def _serve(
-    settings: Settings,
-    rules: RuleSet,
-    accesses: Sequence[OrgAccess],
-    database: DatabaseExecutor,
-    stopping: asyncio.Event,
-) -> None:
+async def _serve(plan: Plan, load: Load, database: DatabaseExecutor, signals: _Signals) -> None:
+    systemd = Systemd.from_environment()
+    following = await _watch(plan, load, database, systemd, signals, event="daemon_started")
+    while following is not None:
+        following = await _watch(following, load, database, systemd, signals, event="daemon_reloaded")
+
+
+async def _watch(
+    plan: Plan, load: Load, database: DatabaseExecutor, systemd: Systemd, signals: _Signals, *, event: str
+) -> Plan | None:
+    """Watch as planned, which ``event`` tells, until there is another plan; give that, or None at the end."""
     # Half a second and 65 MB, which a daemon that may not start doesn't pay.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
-    systemd = Systemd.from_environment()
     async with open_session() as session:
         connect = partial(LogClient, session=session)
-        watchers = _Watchers(settings, rules, accesses, database, systemd, connect)
+        watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect)
         watchers.schedule.start()
         systemd.ready()
-        _log.info(
-            "daemon_started",
-            rules=[rule.id for rule in rules.rules],
-            interval=settings.poll.interval,
-        )
+        _log.info(event, rules=[rule.id for rule in plan.rules.rules], interval=plan.settings.poll.interval)
         try:
-            await stopping.wait()
+            return await _next(plan, load, database, signals)
         finally:
-            systemd.stopping()
-            _log.info("daemon_stopping")
-            database.stop()
+            if signals.stop.is_set():
+                systemd.stopping()
+                _log.info("daemon_stopping")
+                database.stop()
             await watchers.stop()
+
+
+async def _next(plan: Plan, load: Load, database: DatabaseExecutor, signals: _Signals) -> Plan | None:
+    """Wait for another plan, which is given, or for the end. Meanwhile the present one is followed."""
+    while True:
+        await signals.wait()
+        if signals.stop.is_set():
+            return None
+        signals.reload.clear()
+        reloading = asyncio.create_task(database.until_cancelled(reload_plan(plan, load, database)))
+        if not await _unless_stopped(reloading, signals):
+            return None
+        if (new := reloading.result()) is not plan:
+            return new
 
 
 class _Watchers:

@@ -17,6 +17,7 @@ from oktawatch.engine.assembly import (
     prepare_database,
 )
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.enabling import say_what_was_enabled
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
@@ -82,6 +83,12 @@ async def _once(
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
     await prepare_database(settings, database)
+    await say_what_was_enabled(
+        database,
+        [org.name for org in settings.orgs],
+        rules,
+        initial_lookback=settings.poll.initial_lookback,
+    )
     turn = asyncio.Semaphore(_AT_ONCE)
     async with open_session() as session:
 

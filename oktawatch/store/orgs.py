@@ -1,6 +1,7 @@
 """The orgs' own rows: what every page transaction locks, and what `status` shows."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -35,3 +36,21 @@ def record_failure(database: Database, org: str, error: str, *, now: datetime) -
     values = {"last_poll_at": now, "last_error": error[:_LONGEST_ERROR], "last_error_at": now}
     with database.write() as connection:
         connection.execute(update(tables.orgs).where(tables.orgs.c.name == org).values(values))
+
+
+def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
+    """Give for each of these orgs the rules that it was last watched with; None where it never was."""
+    with database.read() as connection:
+        rows = connection.execute(select(tables.orgs.c.name, tables.orgs.c.rules)).all()
+    known = {name: set(json.loads(rules)) for name, rules in rows if rules is not None}
+    return {org: known.get(org) for org in orgs}
+
+
+def remember_rules(database: Database, orgs: Sequence[str], rules: Iterable[str]) -> None:
+    """Remember which rules these orgs are watched with from now on."""
+    written = json.dumps(sorted(rules))
+    with database.write() as connection:
+        connection.execute(
+            update(tables.orgs).where(tables.orgs.c.name == bindparam("org")).values(rules=written),
+            [{"org": org} for org in sorted(orgs)],
+        )

@@ -50,6 +50,7 @@ orgs = Table(
     Column("last_error", String),
     Column("last_error_at", Moment),
     Column("history_version", String(32)),  # another one whenever rows are added to the org's history
+    Column("rules", String),  # a JSON array: those that were on when it was last watched
 )
 
 cursors = Table(

@@ -47,9 +47,11 @@ def root(tmp_path: Path) -> Path:
     installed.mkdir(parents=True)
     for unit in UNITS:
         shutil.copy(unit, installed)
-        program = tmp_path / _service(unit)["ExecStart"][0].split()[0].lstrip("/")
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.touch(mode=0o755)
+        service = _service(unit)
+        for command in service["ExecStart"] + service.get("ExecReload", []):
+            program = tmp_path / command.split()[0].lstrip("/")
+            program.parent.mkdir(parents=True, exist_ok=True)
+            program.touch(mode=0o755)
     return tmp_path
 
 

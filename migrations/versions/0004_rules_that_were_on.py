@@ -1,0 +1,19 @@
+"""Which rules an org was last watched with."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema up."""
+    op.add_column("orgs", sa.Column("rules", sa.String()))
+
+
+def downgrade() -> None:
+    """Take it back."""
+    op.drop_column("orgs", "rules")

@@ -1,0 +1,134 @@
+"""SIGHUP: configuration and rules are read anew, and what is broken changes nothing."""
+
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, build, running
+from tests.support.daemon import Daemon, until
+from tests.support.documented import RULE_ID, write_example
+from tests.support.logclient import event
+
+SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlisten = ""\nlog_format = "json"\n'
+DETECTION = '[detection]\nrules_dir = "rules"\n'
+
+
+@pytest.fixture
+def org() -> SimulatedOrg:
+    """Give an org with a day of sign-ins, some of them by anonymizing proxies."""
+    made = SimulatedOrg()
+    made.follow(build(["anonymizing-vpn"], start=made.now(), rate=10))
+    return made
+
+
+@pytest.fixture
+def daemon(org: SimulatedOrg, tmp_path: Path) -> Iterator[Daemon]:
+    """Run the daemon on it, with a folder for rules, until it has found something."""
+    (tmp_path / "rules").mkdir()
+    with running(org) as url, Daemon(tmp_path, SETTINGS + DETECTION + table("acme", url, org)) as made:
+        made.logged("alert_opened")
+        yield made
+        assert made.stop()[0] == 0
+        assert made.events("daemon_started") == [made.logged("daemon_started")]
+
+
+def table(name: str, url: str, org: SimulatedOrg) -> str:
+    """Write an org's table."""
+    return f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{org.token}"\n'
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    """Change the configuration."""
+    file = folder / "oktawatch.toml"
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), "utf-8")
+
+
+def refused(daemon: Daemon, org: SimulatedOrg) -> str:
+    """Let the daemon reload in vain; give what it says, once it has polled again."""
+    daemon.process.send_signal(signal.SIGHUP)
+    (line,) = [daemon.logged("reload_refused")]
+    asked = len(org.requests)
+    until(lambda: len(org.requests) > asked, "a poll")
+    assert daemon.events("daemon_reloaded") == []
+    assert len(daemon.events("reload_refused")) == 1
+    error: str = line["error"]
+    return error
+
+
+def test_a_rule_that_was_turned_on_watches_from_now_on(
+    daemon: Daemon, org: SimulatedOrg, tmp_path: Path
+) -> None:
+    """One's own and a built-in one; the log says the backfill that fills the longest window."""
+    write_example(tmp_path / "rules")
+    change(tmp_path, DETECTION, DETECTION + f'enable = ["{RULE_ID}", "Okta.First.*"]\n')
+    daemon.process.send_signal(signal.SIGHUP)
+
+    reloaded = daemon.logged("daemon_reloaded")
+    assert reloaded["rules"] == ["Okta.Anonymizing.VPN.Login", "Okta.First.Proxied.Session", RULE_ID]
+    enabled = daemon.logged("rules_enabled")
+    assert enabled["rules"] == reloaded["rules"][1:]
+    assert enabled["backfill"] == "oktawatch backfill --since 7d"
+    daemon.logged("cursor_restarted")
+    admin = {"id": "00uadmin", "alternateId": "desk@example.com"}
+    for number in range(5):
+        made = event(number, datetime.now(UTC), actor=admin, outcome={"result": "SUCCESS"})
+        org.persist(made | {"eventType": "user.mfa.factor.reset_all"})
+    until(
+        lambda: RULE_ID in {line["rule_id"] for line in daemon.events("alert_opened")}, "the rule's own alert"
+    )
+
+
+def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> None:
+    """Beside the others, which go on where they were."""
+    other = SimulatedOrg()
+    with running(other) as url:
+        change(tmp_path, "[[orgs]]", f"{table('other', url, other)}[[orgs]]")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.logged("daemon_reloaded")
+        until(lambda: bool(other.requests), "a poll of the other org")
+        # Stopped while its org can still answer.
+    assert daemon.events("cursor_restarted") == []
+    assert daemon.events("rules_enabled") == []
+
+
+def test_a_broken_configuration_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
+    """One line names file and key; polling goes on."""
+    change(tmp_path, '"1s"', '"soon"')
+    error = refused(daemon, org)
+    assert error.startswith(f"wrong value ({tmp_path / 'oktawatch.toml'}: poll.interval): ")
+
+
+def test_a_broken_rule_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
+    """One line names the file and its line; all rules that were on still are."""
+    file = write_example(tmp_path / "rules")
+    file.write_text("import nothing_of_this_name\n", "utf-8")
+    error = refused(daemon, org)
+    assert (
+        error
+        == f"unusable rule ({file}, line 1): ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    )
+
+
+def test_another_database_takes_a_restart(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
+    """Two at once would each have half of it."""
+    change(tmp_path, "[service]", '[database]\nurl = "sqlite:///other.db"\n[service]')
+    assert "takes a restart" in refused(daemon, org)
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_broken_rule_stops_neither_the_daemon_nor_the_other_rules(
+    org: SimulatedOrg, tmp_path: Path
+) -> None:
+    """At a start it is named, and left out."""
+    file = write_example(tmp_path / "rules")
+    file.write_text("(\n", "utf-8")
+    with running(org) as url, Daemon(tmp_path, SETTINGS + DETECTION + table("acme", url, org)) as daemon:
+        daemon.logged("alert_opened")
+        assert daemon.stop()[0] == 0
+    (unusable,) = daemon.events("rule_unusable")
+    assert unusable["problem"] == f"{file}, line 1: SyntaxError: '(' was never closed"
