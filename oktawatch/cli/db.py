@@ -1,10 +1,12 @@
 """``oktawatch db``: the database's schema."""
 
+from typing import Annotated
+
 import typer
 
-from oktawatch.cli.exits import DONE
+from oktawatch.cli.exits import DONE, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import print_json
+from oktawatch.cli.output import note, print_json, print_table
 from oktawatch.cli.setup import load_settings
 
 app = typer.Typer(
@@ -43,6 +45,55 @@ def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
         schema.require_current(database)
     finally:
         database.close()
+    return DONE
+
+
+@app.command(
+    epilog="Example:  oktawatch db copy --to postgresql+psycopg://oktawatch@db.example.com/oktawatch"
+)
+def copy(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="URL",
+            help="The Postgres database; a password is better in PGPASSWORD or ~/.pgpass.",
+        ),
+    ],
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Copy everything from the configured SQLite file to a Postgres database.
+
+    Stop `run` first. Interrupted, the same command goes on where it stopped; at the end the rows of both
+    are counted. Afterwards set database.url.
+    """
+    from oktawatch.engine.assembly import open_database
+    from oktawatch.service.lock import sole_user
+    from oktawatch.store.copy import copy as copy_database
+    from oktawatch.store.database import Database
+
+    executor = open_database(load_settings(config, debug=debug), create=False)
+    try:
+        server = Database(to)
+        if executor.database.shared or not server.shared:
+            raise UsageError(
+                "wrong direction (db copy): from an SQLite file, database.url, to Postgres, --to"
+            )
+        try:
+            with sole_user(executor):
+                counts = copy_database(
+                    executor.database, server, progress=lambda table, rows: note(f"{table}: {rows:,} rows")
+                )
+        finally:
+            server.close()
+    finally:
+        executor.close()
+    if as_json:
+        print_json(counts)
+    else:
+        print_table(("TABLE", "ROWS"), list(counts.items()), numbers=("ROWS",))
     return DONE
 
 

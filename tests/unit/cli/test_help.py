@@ -38,7 +38,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     """What is documented exists, and nothing else does."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "rules list", "rules show", "rules test",
-        "db upgrade", "db current", "check", "simulate", "demo",
+        "db upgrade", "db current", "db copy", "check", "simulate", "demo",
     }  # fmt: skip
 
 

@@ -1,0 +1,110 @@
+"""Moving from a file to a server.
+
+What only ever grows, `events` and `history`, is by far the most. It goes first, in the order of its key
+and some thousand rows a transaction, so that a copy that was interrupted goes on after the last row that
+arrived. Everything else follows in one transaction, at whose end the rows of both databases are counted:
+a server's database that has orgs is complete, and one that has none is not.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, literal, select, text, tuple_
+
+from oktawatch.store import tables
+from oktawatch.store.bulk import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.schema import current, require_current, upgrade
+
+_GROWING = (tables.events, tables.history)
+_OF_REPLICAS = (tables.replicas, tables.leases)  # who holds what on the server is the server's
+_REST = tuple(table for table in tables.metadata.sorted_tables if table not in (*_GROWING, *_OF_REPLICAS))
+_AT_ONCE = 5_000  # rows
+
+Progress = Callable[[str, int], None]
+"""Told how many rows of a table have arrived."""
+
+
+def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, int]:
+    """Copy every row of an SQLite file to Postgres; give how many there are, by table.
+
+    Nobody may write to the file meanwhile. Called again, goes on where it stopped, and does nothing when
+    all is there. Raises StoreError, also when the server's database holds anything else.
+    """
+    require_current(file)
+    if current(server) is None:
+        upgrade(server)
+    require_current(server)
+    with file.read() as reading:
+        expected = _counts(reading)
+        with server.read() as connection:
+            found = _counts(connection)
+        if found["orgs"] == 0:
+            for table in _GROWING:
+                _copy_growing(reading, server, table, found[table.name], progress)
+            found = _copy_rest(reading, server, expected)
+    _verify(expected, found)
+    return expected
+
+
+def _copy_growing(
+    reading: Connection, server: Database, table: Table, arrived: int, progress: Progress
+) -> None:
+    key = [table.c.org, table.c.published, table.c.uuid]
+    # Byte by byte, as SQLite compares: a server's own order is that of some language.
+    latest = [column.collate("C").desc() if column.name != "published" else column.desc() for column in key]
+    with server.read() as connection:
+        last = connection.execute(select(*key).order_by(*latest).limit(1)).first()
+    rows = select(table).order_by(*key)
+    if last is not None:
+        there = (literal(value, column.type) for value, column in zip(last, key, strict=True))
+        rows = rows.where(tuple_(*key) > tuple_(*there))
+    for part in _parts(reading, rows):
+        with server.write() as writing:
+            arrived += insert_new(writing, table, part, _names(table.columns))
+        progress(table.name, arrived)
+
+
+def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
+    with server.write() as writing:
+        server.hold_schema(writing)
+        for table in _REST:
+            for part in _parts(reading, select(table)):
+                insert_new(writing, table, part, _names(table.columns))
+        for name, last in reading.execute(text("SELECT name, seq FROM sqlite_sequence")):
+            # An id is never given again, not even that of a row which has been pruned.
+            writing.execute(select(func.setval(func.pg_get_serial_sequence(name, "id"), last)))
+        found = _counts(writing)
+        _verify(expected, found)
+    return found
+
+
+def _parts(reading: Connection, rows: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
+    found = reading.execution_options(yield_per=_AT_ONCE).execute(rows)
+    for part in found.partitions():
+        yield [tuple(row) for row in part]
+
+
+def _names(columns: Any) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    def count(table: Table) -> int:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+    return {table.name: count(table) for table in (*_GROWING, *_REST)}
+
+
+def _verify(expected: dict[str, int], found: dict[str, int]) -> None:
+    wrong = [
+        f"{name} has {found[name]} rows of {count}"
+        for name, count in expected.items()
+        if found[name] != count
+    ]
+    if wrong:
+        raise StoreError(
+            f"the copy is not the same ({', '.join(wrong)}): copy to a database that nothing else has written "
+            "to, from a file that nothing writes to"
+        )

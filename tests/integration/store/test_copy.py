@@ -1,0 +1,130 @@
+"""Moving from a file to a server: everything arrives, once, whatever happens on the way."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.rejected import RejectedEvent
+from oktawatch.notify.routing import Route
+from oktawatch.store import copy as copying
+from oktawatch.store.copy import copy
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.tables import metadata
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Kind, Place, place_of
+from tests.support.streams import event, page
+
+ODD = {
+    "displayName": 'Ann "the\\" O\'Neil\t{1,2} NULL \u00e9\U0001f600\x01',
+    "id": "00u,{}",
+    "alternateId": "\\x41",
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Database]:
+    """Give a file with rows in every table that a page fills."""
+    rules = build_rules({}, enable=["*"], read_file=str)
+    events = [event(number, at=timedelta(seconds=number)) for number in range(300)]
+    events += [
+        event(1_000 + number, actor=ODD, client={"ipAddress": f"2001:db8::{number}"}) for number in range(9)
+    ]
+    with place_of(Kind.SQLITE, tmp_path) as place, open_database(place, "Zed", "alpha") as made:
+        for org in (ORG, "Zed", "alpha"):
+            commit_page(
+                made,
+                Watch(org=org, rules=rules, routes=(Route(notifier="soc"),)),
+                page(events, rejected=[RejectedEvent("no usable uuid", bytes(range(256)))]),
+                telling=True,
+                advance=lambda *_: None,
+                now=NOW,
+            )
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Give a Postgres database with nothing in it."""
+    with place_of(Kind.POSTGRES, tmp_path, schema=False) as made:
+        yield made
+
+
+@pytest.fixture
+def server(place: Place) -> Iterator[Database]:
+    """Connect to it."""
+    database = Database(place.url)
+    yield database
+    database.close()
+
+
+def quietly(_table: str, _rows: int) -> None:
+    """Show no progress."""
+
+
+def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
+    """Times, JSON, bytes, and texts with everything that an array's text gives a meaning to."""
+    counts = copy(file, server, progress=quietly)
+    assert counts["events"] == 3 * 309
+    assert (
+        min(counts[name] for name in ("history", "alerts", "matches", "notifications", "rejected_events")) > 0
+    )
+    for table in metadata.tables:
+        if table not in {"replicas", "leases"}:
+
+            def order(row: dict[str, object]) -> str:
+                return repr(row)
+
+            assert sorted(rows(server, table), key=order) == sorted(rows(file, table), key=order), table
+
+
+def test_an_interrupted_copy_goes_on(
+    file: Database, server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has arrived is not sent again, and orgs are there only when all is."""
+    monkeypatch.setattr(copying, "_AT_ONCE", 100)
+    sent: list[tuple[str, int]] = []
+
+    def dies(table: str, arrived: int) -> None:
+        sent.append((table, arrived))
+        if len(sent) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy(file, server, progress=dies)
+    assert rows(server, "orgs") == []
+    copy(file, server, progress=lambda table, arrived: sent.append((table, arrived)))
+    assert [arrived for table, arrived in sent if table == "events"] == [
+        100, 200, 300, 400, 500, 600, 700, 800, 900, 927,
+    ]  # fmt: skip
+    assert {tuple(row.values()) for row in rows(server, "events")} == {
+        tuple(row.values()) for row in rows(file, "events")
+    }
+
+
+def test_a_finished_copy_is_not_made_again(file: Database, server: Database) -> None:
+    """The counts agree: there is nothing to do."""
+    copy(file, server, progress=quietly)
+    assert copy(file, server, progress=lambda *_: pytest.fail("something was copied"))["orgs"] == 3
+
+
+def test_a_database_in_use_is_not_touched(file: Database, place: Place) -> None:
+    """It has orgs, and other rows than the file: that is said, and nothing is written."""
+    with open_database(place) as server:
+        with pytest.raises(StoreError, match=r"events has 0 rows of 927.*nothing else has written to"):
+            copy(file, server, progress=quietly)
+        assert rows(server, "events") == []
+
+
+def test_reading_goes_on_with_new_ids(file: Database, server: Database) -> None:
+    """An alert that is opened afterwards gets an id that none had before."""
+    copy(file, server, progress=quietly)
+    before = max(row["id"] for row in rows(file, "alerts"))
+    late = event(5_000, at=timedelta(days=3))
+    watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+    commit_page(server, watch, page([late]), telling=False, advance=lambda *_: None, now=NOW)
+    assert max(row["id"] for row in rows(server, "alerts")) == before + 1
