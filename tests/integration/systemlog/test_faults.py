@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -167,6 +168,28 @@ async def test_nobody_listening_is_unavailable() -> None:
     async with client_of(url) as client:
         with pytest.raises(UnavailableError, match=rf"the org can't be reached \(acme, {url}, "):
             await client.page(QUERY)
+
+
+async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name service may be down as well as the name wrong."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    async with client_of("https://acme.example.com") as client:
+        with pytest.raises(UnavailableError, match=r"can't be reached .*the name service"):
+            await client.page(QUERY)
+
+
+async def test_a_connection_that_breaks_is_made_anew_once() -> None:
+    """Okta may close a kept one in the moment in which it is used again: that is no failure, twice is one."""
+    async with faulty(b"", answer(), b"", b"", answer()) as server, client_of(server.url) as client:
+        assert (await client.page(QUERY)).count == 0
+        await client.close()
+        with pytest.raises(UnavailableError):
+            await client.page(QUERY)
+    assert len(server.requests) == 4
 
 
 def _self_signed(folder: Path) -> ssl.SSLContext:
