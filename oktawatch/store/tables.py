@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0004"
+REVISION = "0005"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(

@@ -62,7 +62,10 @@ class OwnServer(Server):
             self._server = get_server(self.folder, cleanup_mode="delete")
         self._pgexec = pgexec
         super().__init__(make_url(self._server.get_uri()))
-        for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+        for setting in (
+            "fsync = off",
+            "full_page_writes = off",
+        ):  # it outlives its processes, not the machine
             self.execute(f"ALTER SYSTEM SET {setting}")
         self.execute("SELECT pg_reload_conf()")
 

@@ -1,0 +1,175 @@
+"""Whatever happens to the database: the page is not committed, it is said in one line, and it goes on."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import text
+
+from oktawatch.store import postgres as backend
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.page import page_transaction
+from tests.support import postgres
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Kind, Place, place_of
+from tests.support.postgres import OwnServer
+from tests.support.streams import event
+
+
+def nothing() -> None:
+    """Let nothing happen."""
+
+
+def write_page(database: Database, number: int, meanwhile: Callable[[], None] = nothing) -> None:
+    """Commit a page of one event; something happens in its middle."""
+    with page_transaction(database, ORG, now=NOW) as transaction:
+        transaction.add_events([event(number)])
+        meanwhile()
+        transaction.count(new_events=1, rejected=0, matches=0)
+
+
+def uuids(database: Database) -> list[str]:
+    """Name the events that are remembered."""
+    return [row["uuid"] for row in rows(database, "events")]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[OwnServer, Database]]:
+    """Give a server that may be stopped, and a database on it that is in use."""
+    own = OwnServer()
+    name = own.create()
+    with open_database(Place(Kind.POSTGRES, tmp_path, own.url_of(name))) as database:
+        write_page(database, 1)
+        yield own, database
+    own.close()
+
+
+def test_a_server_that_was_restarted_is_not_noticed(server: tuple[OwnServer, Database]) -> None:
+    """Connections that died in the pool are replaced before anything has begun."""
+    own, database = server
+    for mode in ("fast", "immediate"):
+        own.control("restart", "-m", mode)
+        write_page(database, 2)
+    assert uuids(database) == [event(1).uuid, event(2).uuid]
+
+
+def test_a_server_that_is_down_is_said_in_one_line(server: tuple[OwnServer, Database]) -> None:
+    """And found again when it is up."""
+    own, database = server
+    own.control("stop", "-m", "immediate")
+    with pytest.raises(StoreError) as said:
+        write_page(database, 2)
+    assert str(said.value).startswith("the database refused: connection ")
+    assert "\n" not in str(said.value)
+    own.control("start", "-o", f'-h "" -k {own.folder}')
+    write_page(database, 2)
+    assert len(uuids(database)) == 2
+
+
+def test_a_server_that_restarts_within_a_page_has_none_of_it(server: tuple[OwnServer, Database]) -> None:
+    """The page is read again."""
+    own, database = server
+    with pytest.raises(StoreError):
+        write_page(database, 2, lambda: own.control("restart", "-m", "immediate"))
+    assert uuids(database) == [event(1).uuid]
+    write_page(database, 2)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Give a Postgres database in use."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as made:
+        write_page(made, 1)
+        yield made
+
+
+def end_connections(database: Database) -> None:
+    """Have the server end every connection to the database."""
+    postgres.server().execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 -- a test's own name
+        f"WHERE datname = '{database.url.database}' AND pid <> pg_backend_pid()"
+    )
+
+
+def test_a_connection_that_is_lost_within_a_page(database: Database) -> None:
+    """Nothing of the page stays, and the next one has a connection again."""
+    with pytest.raises(StoreError):
+        write_page(database, 2, lambda: end_connections(database))
+    write_page(database, 3)
+    assert uuids(database) == [event(1).uuid, event(3).uuid]
+
+
+def test_connections_that_were_lost_between_pages(database: Database) -> None:
+    """Nobody notices."""
+    end_connections(database)
+    write_page(database, 2)
+    assert len(uuids(database)) == 2
+
+
+def test_a_server_that_only_reads(database: Database) -> None:
+    """After a failover the old primary refuses; the next page connects anew, to whichever is the primary."""
+    change = f"ALTER DATABASE {database.url.database} SET default_transaction_read_only"
+    postgres.server().execute(f"{change} = on")
+    end_connections(database)
+    with pytest.raises(
+        StoreError, match=r"the database refused: cannot execute .* in a read-only transaction$"
+    ):
+        write_page(database, 2)
+    postgres.server().execute(f"{change} = off")
+    write_page(database, 3)
+    assert uuids(database) == [event(1).uuid, event(3).uuid]
+
+
+def test_a_page_that_falls_silent_frees_its_org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends a transaction whose process was stopped or whose host is gone."""
+    monkeypatch.setattr(backend, "_WRITE", backend._WRITE.replace(f"'{backend._ABANDONED}s'", "'1s'"))
+    with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as database:
+        other = Database(place.url)
+        with pytest.raises(StoreError):
+            write_page(database, 1, lambda: write_page(other, 2))
+        other.close()
+        assert uuids(database) == [event(2).uuid]
+
+
+def test_what_the_server_says_quotes_no_rows(database: Database) -> None:
+    """A stranger's text reaches no log by way of an error."""
+    with pytest.raises(StoreError) as said, database.write() as connection:
+        connection.execute(text("INSERT INTO orgs (name) VALUES ('typed by somebody')"))
+    assert "typed by somebody" not in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Database]:
+    """Give an SQLite database in use."""
+    with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as made:
+        write_page(made, 1)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("trouble", "mended", "said"),
+    [
+        ("max_page_count = 1", "max_page_count = 1000000", "database or disk is full"),
+        ("query_only = ON", "query_only = OFF", "attempt to write a readonly database"),
+    ],
+    ids=["a full disk", "a read-only file"],
+)
+def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str, said: str) -> None:
+    """The page is not committed; when there is room again, the next one is."""
+    pragma = [trouble]
+
+    def set_pragma(connection: sqlite3.Connection, *_: Any) -> None:
+        connection.execute(f"PRAGMA {pragma[0]}")
+
+    sqlalchemy_event.listen(file._engine, "checkout", set_pragma)
+    with pytest.raises(StoreError, match=said), page_transaction(file, ORG, now=NOW) as transaction:
+        transaction.add_events([event(number) for number in range(2, 2_000)])
+    pragma[0] = mended
+    assert uuids(file) == [event(1).uuid]
+    write_page(file, 2)
+    assert len(uuids(file)) == 2
