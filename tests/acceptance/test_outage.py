@@ -1,0 +1,175 @@
+"""An org that fails for hours is said to fail, and is caught up with by the daemon alone; a quiet night is no failure."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+
+from oktawatch import config
+from oktawatch.cli.main import main
+from oktawatch.engine.assembly import make_access, make_rules, make_watch, open_database
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.poll import Poller
+from oktawatch.service.polling import OrgPolling
+from oktawatch.service.streak import Streak
+from oktawatch.simulator import SimulatedOrg, faults, serve
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog.client import LogClient
+from tests.support.databases import rows
+from tests.support.faults import TOKEN
+from tests.support.logclient import event
+from tests.support.virtual import VirtualTime
+
+INTERVAL = timedelta(seconds=30)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+
+class Alone:
+    """A daemon's polling of one org, with nobody looking after it but `oktawatch status`."""
+
+    def __init__(self, folder: Path, url: str, org: SimulatedOrg, time: VirtualTime) -> None:
+        self._file = folder / "oktawatch.toml"
+        self._file.write_text(f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{TOKEN}"\n')
+        self._org = org
+        self._time = time
+        self.happened = 0
+        settings = config.load(self._file, environ={})
+        self.database: DatabaseExecutor = open_database(settings)
+        self.client = LogClient(make_access(settings, settings.orgs[0]), budget=time.budget())
+        poller = Poller(
+            self.client,
+            self.database,
+            make_watch(settings, settings.orgs[0], make_rules(settings)),
+            page_size=1000,
+            initial_lookback=HOUR,
+            now=time,
+        )
+        self._polling = OrgPolling(
+            "acme",
+            poller,
+            self.database,
+            interval=INTERVAL,
+            database_trouble=Streak("database"),
+            enqueued=lambda: None,
+            now=time,
+        )
+
+    async def prepare(self) -> None:
+        """Make the database ready."""
+        await self.database.run(upgrade)
+        await self.database.run(register_orgs, ["acme"], now=self._time())
+
+    async def live(self, until: datetime, *, busy: bool = True) -> None:
+        """Poll at the daemon's own times; in a busy org somebody signs in before each."""
+        while self._time.now < until:
+            if busy:
+                self.happened += 1
+                sign_in = event(self.happened, self._time.now, securityContext={"isProxy": True})
+                self._org.persist(sign_in)
+            self._time.now += await self._polling.round() or INTERVAL
+
+    @property
+    def events(self) -> list[str]:
+        """What is remembered."""
+        return sorted(row["uuid"] for row in rows(self.database.database, "events"))
+
+    def status(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+        """Run `oktawatch status` at this time; give its exit code and what it says of the org."""
+        capsys.readouterr()
+        with time_machine.travel(self._time.now, tick=False):
+            code = main(["status", "--json", "--config", str(self._file)])
+        (org,) = json.loads(capsys.readouterr().out)["orgs"]
+        return code, org
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    """Give a clock that only the test moves."""
+    return VirtualTime()
+
+
+@pytest.fixture
+def org(time: VirtualTime) -> SimulatedOrg:
+    """Give an org."""
+    return SimulatedOrg(token=TOKEN, now=time)
+
+
+@pytest.fixture
+async def alone(tmp_path: Path, org: SimulatedOrg, time: VirtualTime) -> AsyncIterator[Alone]:
+    """Leave a daemon alone with it."""
+    async with serve(org) as url:
+        alone = Alone(tmp_path, url, org, time)
+        await alone.prepare()
+        yield alone
+        await alone.client.close()
+        alone.database.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (faults.refused_token(), "Okta refuses the token"),
+        (faults.no_permission(), "the token may not read the System Log"),
+        (faults.html(502), "Okta has a fault or is being serviced"),
+        (faults.login_page(), "no page of the System Log"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_an_hour_of_failures_is_said_and_then_made_up_for(
+    alone: Alone,
+    org: SimulatedOrg,
+    time: VirtualTime,
+    capsys: pytest.CaptureFixture[str],
+    fault: faults.Fault,
+    said: str,
+) -> None:
+    """`status` ends with 1 and names why while it lasts, with 0 once everything was read."""
+    await alone.live(time.now + 10 * MINUTE)
+    assert alone.status(capsys)[0] == 0
+
+    ends = time.now + HOUR
+    org.faults.between(time.now, ends, fault)
+    await alone.live(time.now + 10 * MINUTE)
+    code, told = alone.status(capsys)
+    assert (code, told["failing"], told["behind"]) == (1, True, True)
+    assert any(said in problem for problem in told["problems"])
+    assert any("no poll has caught up for" in problem for problem in told["problems"])
+
+    await alone.live(ends + 20 * MINUTE)
+    code, told = alone.status(capsys)
+    assert (code, told["failing"], told["behind"], told["problems"]) == (0, False, False, [])
+    assert alone.events == sorted(f"u-{number}" for number in range(1, alone.happened + 1))
+    asked = [one for one in org.requests if one.fault == fault.name]
+    assert len(asked) < 25, "it is tried again ever more slowly"
+
+
+async def test_a_quiet_night_is_no_failure(
+    alone: Alone, time: VirtualTime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody signs in, polls bring nothing, and all is well."""
+    await alone.live(time.now + MINUTE)
+    for _ in range(8):
+        await alone.live(time.now + HOUR, busy=False)
+        code, told = alone.status(capsys)
+        assert (code, told["ok"], told["problems"]) == (0, True, [])
+
+
+async def test_a_daemon_that_is_gone_is_behind(
+    alone: Alone, time: VirtualTime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After three intervals and a minute, and loudly when Okta is about to forget what was not read."""
+    await alone.live(time.now + MINUTE)
+    time.now += 3 * INTERVAL + MINUTE - INTERVAL
+    assert alone.status(capsys)[0] == 0
+    time.now += 2 * INTERVAL
+    code, told = alone.status(capsys)
+    assert (code, told["failing"], told["behind"]) == (1, False, True)
+    assert not any("Okta keeps 90 days" in problem for problem in told["problems"])
+    time.now += timedelta(days=80)
+    assert any("Okta keeps 90 days" in problem for problem in alone.status(capsys)[1]["problems"])
