@@ -40,6 +40,7 @@ QUIET = {
     "sqlalchemy": logging.WARNING,
     "alembic": logging.WARNING,
     "aiohttp": logging.WARNING,
+    "apprise": logging.WARNING,  # writes the addresses it asks, tokens in them, at DEBUG
     "asyncio": logging.WARNING,
 }
 """From which level on each library is heard, whatever ours is."""

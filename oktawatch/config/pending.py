@@ -20,7 +20,6 @@ KEYS: dict[str, frozenset[str]] = {
     "retention": frozenset({"events", "alerts"}),
     "service": frozenset({"listen"}),
 }
-NOTIFIER_TYPES = frozenset({"webhook", "apprise"})
 
 
 def places(settings: "Settings") -> "Iterator[Place]":
@@ -32,9 +31,6 @@ def places(settings: "Settings") -> "Iterator[Place]":
         else:
             for index, table in enumerate(tables):
                 yield from ((section, index, key) for key in _set_in(table, keys))
-    for index, notifier in enumerate(settings.notifiers):
-        if notifier.type in NOTIFIER_TYPES:
-            yield ("notifiers", index, "type")
 
 
 def _set_in(table: BaseModel, keys: frozenset[str]) -> list[str]:

@@ -7,6 +7,7 @@ type, not a number. Secrets are SecretStr, which shows itself as asterisks every
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, unquote_plus, urlsplit
@@ -45,6 +46,7 @@ from oktawatch.config.values import (
 )
 from oktawatch.model.severity import Severity
 
+_SHORTEST_TOKEN = 8  # characters
 _USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
@@ -165,6 +167,20 @@ class DetectionSettings(Section):
     """A folder with rules of one's own."""
 
 
+CHANNELS = "oktawatch.channels"
+"""The entry points' group in which channels are found."""
+_OUR_CHANNELS = ("log", "webhook", "apprise")
+
+
+def _known_type(name: str) -> str:
+    if name in _OUR_CHANNELS:  # looking through all that is installed takes 60 ms
+        return name
+    known = dict.fromkeys((*_OUR_CHANNELS, *(found.name for found in entry_points(group=CHANNELS))))
+    if name not in known:
+        raise ValueError(f"expected {' or '.join(known)}")
+    return name
+
+
 def _type_as_name(data: dict[str, Any]) -> str:
     return str(data["type"])
 
@@ -172,7 +188,8 @@ def _type_as_name(data: dict[str, Any]) -> str:
 class NotifierSettings(Section):
     """Whom to tell, and of what."""
 
-    type: Literal["log", "webhook", "apprise"]
+    type: Annotated[str, AfterValidator(_known_type)]
+    """The name of a channel that is installed."""
     name: Name = Field(default_factory=_type_as_name)
     """What the outbox calls it; renaming it makes a new one."""
     url: Secret = None
@@ -331,6 +348,8 @@ class Settings(BaseSettings):
             yield from _shown(org.token, org.private_key)
         for notifier in self.notifiers:
             yield from _shown(notifier.url, notifier.secret)
+            if notifier.type == "apprise":
+                yield from _tokens(notifier.url)
         yield from _shown(self.silence.heartbeat_url)
         for url in _shown(self.database.url, self.poll.proxy):
             yield from _passwords(url)
@@ -346,6 +365,12 @@ def _passwords(url: str) -> Iterator[str]:
             written.append(value)
     for password in written:
         yield from dict.fromkeys((password, unquote(password), unquote_plus(password)))
+
+
+def _tokens(url: SecretStr | None) -> list[str]:
+    """Give the parts of an Apprise URL that look like tokens: they are sent to other addresses by themselves."""
+    parts = re.split(r"[/:@?&=#,]+", url.get_secret_value() if url else "")
+    return [part for part in parts if len(part) >= _SHORTEST_TOKEN and any(map(str.isdigit, part))]
 
 
 def _shown(*secrets: SecretStr | None) -> Iterator[str]:

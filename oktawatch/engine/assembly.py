@@ -6,26 +6,30 @@ doesn't is a ConfigError here, with the file and key that it came from.
 What reads the database is imported where it is made: listing rules needs none of it.
 """
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import Struct
 
-from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
+from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.channel import Channel
-from oktawatch.notify.log import LogChannel
+from oktawatch.notify.channel import Channel, make_channel
+from oktawatch.notify.message import Composer, RuleText
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.deliver import Notifier
     from oktawatch.engine.pipeline import Watch
@@ -176,29 +180,47 @@ def make_routes(settings: Settings) -> tuple[Route, ...]:
             rules=notifier.rules,
             orgs=notifier.orgs,
         )
-        for notifier in _notifiers(settings)
+        for notifier in settings.notifiers
     )
 
 
-def make_notifiers(settings: Settings, database: "DatabaseExecutor") -> "list[Notifier]":
-    """Make everything that delivers."""
+@asynccontextmanager
+async def open_notifiers(
+    settings: Settings, rules: RuleSet, database: "DatabaseExecutor", channels: Sequence[Channel]
+) -> "AsyncIterator[list[Notifier]]":
+    """Make everything that delivers; the channels are closed at the end."""
     from oktawatch.engine.deliver import Notifier  # noqa: PLC0415 -- as above
 
-    return [
-        Notifier(notifier.name, _channel(notifier), database, max_age=notifier.max_age)
-        for notifier in _notifiers(settings)
-    ]
+    composer = make_composer(settings, rules)
+    async with AsyncExitStack() as stack:
+        for channel in channels:
+            stack.push_async_callback(channel.close)
+        yield [
+            Notifier(notifier.name, channel, composer, database, max_age=notifier.max_age)
+            for notifier, channel in zip(settings.notifiers, channels, strict=True)
+        ]
 
 
-def _channel(notifier: NotifierSettings) -> Channel:
-    return LogChannel(notifier.name)
+def make_composer(settings: Settings, rules: RuleSet) -> Composer:
+    """Make what writes messages."""
+    return Composer(
+        orgs={org.name: org.url for org in settings.orgs},
+        rules={rule.id: RuleText(rule.name, rule.runbook) for rule in rules.rules},
+    )
 
 
-def _notifiers(settings: Settings) -> tuple[NotifierSettings, ...]:
-    """Give those that can deliver; when there are none, the log, so that no alert passes in silence.
+def make_channels(settings: Settings) -> list[Channel]:
+    """Make the channel of each notifier, in their order; nothing is connected yet.
 
-    The others are among the settings without effect. They get no share of the outbox: what waited
-    there for months would go out all at once on the day their type is supported.
+    Raises ConfigError for one that can't be made as it is configured.
     """
-    able = tuple(notifier for notifier in settings.notifiers if notifier.type == "log")
-    return able or (NotifierSettings(type="log"),)
+    return [_channel(settings, index) for index in range(len(settings.notifiers))]
+
+
+def _channel(settings: Settings, index: int) -> Channel:
+    try:
+        return make_channel(settings.notifiers[index])
+    except ValueError as error:
+        problem = str(error)
+    key = "url" if settings.notifiers[index].url_file is None else "url_file"
+    raise settings.error("wrong value", "notifiers", index, key, expected=problem)

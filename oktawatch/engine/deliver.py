@@ -20,6 +20,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import DueNotification
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
+from oktawatch.notify.message import Composer
 from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
 
 _log: Any = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class Notifier:
         self,
         name: str,
         channel: Channel,
+        composer: Composer,
         database: DatabaseExecutor,
         *,
         max_age: timedelta,
@@ -53,6 +55,7 @@ class Notifier:
         """``max_age``: what could not be delivered for so long becomes a dead letter."""
         self.name = name
         self._channel = channel
+        self._composer = composer
         self._database = database
         self._max_age = max_age
         self._now = now
@@ -73,6 +76,10 @@ class Notifier:
             taken += await self._send(claimed)
         return taken
 
+    async def close(self) -> None:
+        """Let go of what the channel holds."""
+        await self._channel.close()
+
     @property
     def _paused(self) -> bool:
         return self._paused_until is not None and self._now() < self._paused_until
@@ -80,7 +87,7 @@ class Notifier:
     async def _send(self, notification: DueNotification) -> bool:
         try:
             async with timeout(SEND_WITHIN.total_seconds()):
-                await self._channel.send(notification)
+                await self._channel.send(self._composer.compose(notification))
         except DeliveryError as error:
             await self._failed(notification, error)
             return False

@@ -1,9 +1,16 @@
-"""What a channel is: a way to carry one notification to people."""
+"""What a channel is: a way to carry messages to people.
+
+A channel is one file and one entry point in the group ``oktawatch.channels``, whose name is the
+notifier's ``type`` and which names a callable that makes a channel from a notifier's settings.
+"""
 
 from datetime import timedelta
+from importlib.metadata import entry_points
 from typing import Protocol
 
-from oktawatch.model.notification import DueNotification
+from oktawatch.config import NotifierSettings
+from oktawatch.config.settings import CHANNELS
+from oktawatch.notify.message import Message
 
 
 class DeliveryError(Exception):
@@ -17,10 +24,21 @@ class DeliveryError(Exception):
 
 
 class Channel(Protocol):
-    """A way to carry notifications. One file a channel."""
+    """A way to carry messages. Belongs to one event loop."""
 
-    async def send(self, notification: DueNotification) -> None:
-        """Deliver one notification; return once the receiver has taken it.
+    async def send(self, message: Message) -> None:
+        """Deliver one message; return once the receiver has taken it.
 
-        May be called again for the same notification, which keeps its id. Raises DeliveryError.
+        May be called again for the same message, which keeps its id. Cancelled, it ends at once.
+        Raises DeliveryError.
         """
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+
+
+def make_channel(settings: NotifierSettings) -> Channel:
+    """Make the channel of a notifier. Raises ValueError with what is expected of its settings."""
+    (found,) = entry_points(group=CHANNELS, name=settings.type)
+    channel: Channel = found.load()(settings)
+    return channel

@@ -1,10 +1,11 @@
-"""The channel that needs no receiver: one structured log line an alert."""
+"""The channel that needs no receiver: one structured log line a notification."""
 
 from typing import Any
 
 import structlog
 
-from oktawatch.model.notification import DueNotification
+from oktawatch.config import NotifierSettings
+from oktawatch.notify.message import Message
 
 _SHOWN = (
     "org", "rule_id", "severity", "title", "actor_alternate_id", "client_ip", "country", "city", "as_org",
@@ -13,13 +14,19 @@ _SHOWN = (
 
 
 class LogChannel:
-    """Writes each notification as ``alert_opened`` or ``alert_raised`` with the alert's columns as keys."""
+    """Writes ``alert_opened`` or ``alert_raised`` with the alert's columns as keys; other types likewise."""
 
-    def __init__(self, name: str) -> None:
-        self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=name)
+    def __init__(self, settings: NotifierSettings) -> None:
+        self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)
 
-    async def send(self, notification: DueNotification) -> None:
+    async def send(self, message: Message) -> None:
         """Write the line."""
-        alert = notification.alert or {}
-        shown = {name: alert[name] for name in _SHOWN if alert.get(name) is not None}
-        self._log.warning(f"alert_{notification.kind}", alert_id=alert.get("id"), **shown)
+        name = message.type.replace(".", "_")
+        if (alert := message.body.get("alert")) is not None:
+            shown = {key: alert[key] for key in _SHOWN if alert[key] is not None}
+            self._log.warning(name, alert_id=alert["id"], **shown)
+        else:
+            self._log.warning(name, **{key: value for key, value in message.body.items() if key != "type"})
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -25,8 +25,9 @@ import structlog
 from oktawatch import __version__
 from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_notifiers, make_watch, open_database
+from oktawatch.engine.assembly import make_watch, open_database, open_notifiers
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
@@ -138,9 +139,10 @@ async def _watch(
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
-    async with open_session() as session:
+    notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
+    async with notifying as notifiers, open_session() as session:
         connect = partial(LogClient, session=session)
-        watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect)
+        watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect, notifiers)
         watchers.schedule.start()
         systemd.ready()
         _log.info(event, rules=[rule.id for rule in plan.rules.rules], interval=plan.settings.poll.interval)
@@ -179,6 +181,7 @@ class _Watchers:
         database: DatabaseExecutor,
         systemd: Systemd,
         connect: Connect,
+        notifiers: Sequence[Notifier],
     ) -> None:
         self.schedule = Schedule()
         self._systemd = systemd
@@ -199,8 +202,7 @@ class _Watchers:
             else None
         )
         self._deliveries = {
-            f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble)
-            for notifier in make_notifiers(settings, database)
+            f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble) for notifier in notifiers
         }
         self._sweep_interval = settings.poll.sweep_interval
         self._pollings: list[OrgPolling] = []

@@ -10,10 +10,11 @@ from oktawatch.config import OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_access,
-    make_notifiers,
+    make_channels,
     make_rules,
     make_watch,
     open_database,
+    open_notifiers,
     prepare_database,
 )
 from oktawatch.engine.database import DatabaseExecutor
@@ -21,6 +22,7 @@ from oktawatch.engine.enabling import say_what_was_enabled
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
+from oktawatch.notify.channel import Channel
 from oktawatch.service.lock import sole_user
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
@@ -67,16 +69,21 @@ async def run_once(settings: Settings) -> OnceResult:
     """
     rules = make_rules(settings)
     accesses = [make_access(settings, org) for org in settings.orgs]
+    channels = make_channels(settings)
     database = open_database(settings)
     try:
         with sole_user(database):
-            return await database.until_cancelled(_once(settings, rules, accesses, database))
+            return await database.until_cancelled(_once(settings, rules, accesses, channels, database))
     finally:
         database.close()
 
 
 async def _once(
-    settings: Settings, rules: RuleSet, accesses: Sequence[OrgAccess], database: DatabaseExecutor
+    settings: Settings,
+    rules: RuleSet,
+    accesses: Sequence[OrgAccess],
+    channels: Sequence[Channel],
+    database: DatabaseExecutor,
 ) -> OnceResult:
     # Half a second and 65 MB, which who may not start doesn't pay.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
@@ -106,8 +113,9 @@ async def _once(
         polls = [poll(org, access) for org, access in zip(settings.orgs, accesses, strict=True)]
         outcomes = await asyncio.gather(*polls)
     delivered = 0
-    for notifier in make_notifiers(settings, database):
-        delivered += await notifier.round()
+    async with open_notifiers(settings, rules, database, channels) as notifiers:
+        for notifier in notifiers:
+            delivered += await notifier.round()
     return OnceResult(orgs=outcomes, delivered=delivered)
 
 

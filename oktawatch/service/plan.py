@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_rules, prepare_database
+from oktawatch.engine.assembly import make_access, make_channels, make_rules, prepare_database
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.enabling import say_what_was_enabled
+from oktawatch.notify.channel import Channel
 from oktawatch.store.errors import StoppedError, StoreError
 from oktawatch.systemlog.access import OrgAccess
 
@@ -27,6 +28,7 @@ class Plan(Struct, frozen=True):
     settings: Settings
     rules: RuleSet
     accesses: list[OrgAccess]
+    channels: list[Channel]
 
     @classmethod
     def of(cls, settings: Settings, *, strict: bool = False) -> "Plan":
@@ -35,7 +37,8 @@ class Plan(Struct, frozen=True):
         A rule of the operator's own that can't be used is logged and left out; ``strict`` raises for it.
         """
         rules = make_rules(settings, strict=strict)
-        return cls(settings, rules, [make_access(settings, org) for org in settings.orgs])
+        accesses = [make_access(settings, org) for org in settings.orgs]
+        return cls(settings, rules, accesses, make_channels(settings))
 
     async def prepare(self, database: DatabaseExecutor) -> None:
         """Bring the database up for these orgs and rules; raise ConfigError or StoreError."""

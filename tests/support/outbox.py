@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
-from oktawatch.model.notification import DueNotification
+from oktawatch.notify.message import Composer, Message, RuleText
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
 from tests.support.databases import NOW, ORG
@@ -14,6 +14,11 @@ from tests.support.streams import event, page
 
 RULES = build_rules({}, read_file=lambda name: name)
 APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}}
+
+COMPOSER = Composer(
+    orgs={ORG: "https://acme.okta.com"},
+    rules={rule.id: RuleText(rule.name, rule.runbook) for rule in RULES.rules},
+)
 
 
 class Clock:
@@ -36,15 +41,18 @@ class Receiver:
 
     def __init__(self, *script: Exception | None) -> None:
         self.script = list(script)
-        self.asked: list[DueNotification] = []
-        self.taken: list[DueNotification] = []
+        self.asked: list[Message] = []
+        self.taken: list[Message] = []
 
-    async def send(self, notification: DueNotification) -> None:
+    async def send(self, message: Message) -> None:
         """Take it, or fail."""
-        self.asked.append(notification)
+        self.asked.append(message)
         if self.script and (error := self.script.pop(0)) is not None:
             raise error
-        self.taken.append(notification)
+        self.taken.append(message)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class Hanging:
@@ -53,10 +61,13 @@ class Hanging:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
-    async def send(self, notification: DueNotification) -> None:
+    async def send(self, message: Message) -> None:
         """Wait for ever."""
         self.begun.set()
         await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def sign_in(number: int, *, at: datetime = NOW, who: int | None = None, ip: str = "203.0.113.7") -> Event:

@@ -12,8 +12,9 @@ from oktawatch.engine import deliver
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier
 from oktawatch.notify.channel import Channel, DeliveryError
+from oktawatch.notify.message import Message
 from tests.support.databases import open_database, rows
-from tests.support.outbox import Clock, Hanging, Receiver, put, sign_in
+from tests.support.outbox import COMPOSER, Clock, Hanging, Receiver, put, sign_in
 from tests.support.places import Place
 
 DAY = timedelta(days=1)
@@ -38,7 +39,7 @@ def notifier(
     channel: Channel, database: DatabaseExecutor, clock: Clock, *, name: str = "soc", max_age: timedelta = DAY
 ) -> Notifier:
     """Make a notifier whose delays are exact."""
-    return Notifier(name, channel, database, max_age=max_age, now=clock, jitter=lambda: 0.5)
+    return Notifier(name, channel, COMPOSER, database, max_age=max_age, now=clock, jitter=lambda: 0.5)
 
 
 def row(database: DatabaseExecutor) -> dict[str, Any]:
@@ -55,7 +56,7 @@ async def test_everything_due_is_sent(database: DatabaseExecutor, clock: Clock) 
 
     assert [await soc.round(), await soc.round()] == [5, 0]
 
-    assert [one.alert["actor_id"] for one in receiver.taken if one.alert] == [f"00u{n}" for n in range(5)]
+    assert [one.body["alert"]["actor_id"] for one in receiver.taken] == [f"00u{n}" for n in range(5)]
     assert {one["state"] for one in rows(database.database, "notifications")} == {"sent"}
 
 
@@ -85,7 +86,9 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
 async def test_delays_are_spread(database: DatabaseExecutor, clock: Clock) -> None:
     """What failed together does not come again together."""
     put(database.database, sign_in(1))
-    soc = Notifier("soc", Receiver(DeliveryError("no")), database, max_age=DAY, now=clock, jitter=lambda: 0.0)
+    soc = Notifier(
+        "soc", Receiver(DeliveryError("no")), COMPOSER, database, max_age=DAY, now=clock, jitter=lambda: 0.0
+    )
 
     await soc.round()
 
@@ -173,9 +176,9 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     put(database.database, *(sign_in(number) for number in range(4)))
 
     class Picky(Receiver):
-        async def send(self, notification: Any) -> None:
-            await super().send(notification)
-            if notification.alert["actor_id"] == "00u0":
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if message.body["alert"]["actor_id"] == "00u0":
                 self.taken.pop()
                 raise DeliveryError("status 500")
 
@@ -185,7 +188,7 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     clock.advance(seconds=6)
     await soc.round()
 
-    assert sorted(one.alert["actor_id"] for one in picky.taken if one.alert) == ["00u1", "00u2", "00u3"]
+    assert sorted(one.body["alert"]["actor_id"] for one in picky.taken) == ["00u1", "00u2", "00u3"]
 
 
 async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> None:
@@ -245,8 +248,8 @@ async def test_a_slow_receiver_ends_a_round(database: DatabaseExecutor, clock: C
     put(database.database, *(sign_in(number) for number in range(10)))
 
     class Slow(Receiver):
-        async def send(self, notification: Any) -> None:
+        async def send(self, message: Message) -> None:
             clock.advance(seconds=25)
-            await super().send(notification)
+            await super().send(message)
 
     assert await notifier(Slow(), database, clock).round() == 3

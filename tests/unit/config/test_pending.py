@@ -21,7 +21,6 @@ def test_a_key_without_effect_is_listed_with_its_place(load: Load, tmp_path: Pat
     assert settings.without_effect() == [
         f"{file}: poll.proxy",
         "environment: OKTAWATCH__SILENCE__AFTER",
-        f"{file}: notifiers[soc].type",
     ]
 
 

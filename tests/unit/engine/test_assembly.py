@@ -12,11 +12,12 @@ from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.assembly import (
     make_access,
-    make_notifiers,
+    make_channels,
     make_routes,
     make_rules,
     make_watch,
     open_database,
+    open_notifiers,
     prepare_database,
 )
 from oktawatch.engine.database import DatabaseExecutor
@@ -193,23 +194,35 @@ async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
     settings = load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
     database = DatabaseExecutor("sqlite://")
 
-    names = [notifier.name for notifier in make_notifiers(settings, database)]
+    async with open_notifiers(settings, make_rules(settings), database, make_channels(settings)) as notifiers:
+        names = [notifier.name for notifier in notifiers]
     database.close()
 
     assert names == [route.notifier for route in make_routes(settings)] == ["one", "two"]
 
 
-async def test_without_a_usable_notifier_alerts_go_to_the_log(load: Load) -> None:
-    """A notifier of a type without effect leaves nobody in the dark: the log tells."""
-    hook = '[[notifiers]]\ntype = "webhook"\nname = "soc"\nurl = "https://soc.example.com/hook"\n'
-    settings = load(hook)
+async def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
+    """Who names nobody to tell is told by the log."""
+    settings = load()
     database = DatabaseExecutor("sqlite://")
 
-    names = [notifier.name for notifier in make_notifiers(settings, database)]
+    async with open_notifiers(settings, make_rules(settings), database, make_channels(settings)) as notifiers:
+        names = [notifier.name for notifier in notifiers]
     database.close()
 
     assert names == ["log"]
-    assert any("type" in key for key in settings.without_effect())
+
+
+def test_a_url_that_apprise_does_not_know(load: Load) -> None:
+    """It is one line with file and key, and without the URL, before anything is sent."""
+    settings = load('[[notifiers]]\ntype = "apprise"\nname = "chat"\nurl = "carrier-pigeon://token/loft"\n')
+
+    with pytest.raises(
+        ConfigError, match=r"notifiers\[chat\]\.url\): expected a URL that Apprise knows"
+    ) as caught:
+        make_channels(settings)
+
+    assert "pigeon" not in str(caught.value)
 
 
 async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             await prepare_database(settings, database)
             accesses = [make_access(settings, org) for org in settings.orgs]
             manager = Manager()
-            watchers = _Watchers(settings, make_rules(settings), accesses, database, manager, Silent)
+            watchers = _Watchers(settings, make_rules(settings), accesses, database, manager, Silent, [])
             watchers.schedule.start()
             left.push_async_callback(watchers.schedule.stop, PATIENCE)
             return watchers, manager

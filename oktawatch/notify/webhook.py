@@ -1,0 +1,129 @@
+"""The channel for programs: a signed POST of JSON.
+
+The signature is over the timestamp and the body, so that a receiver can refuse what is old. It is made
+anew for each attempt; the idempotency key stays. What the receiver answers is read no further than its
+status and Retry-After: whatever else it says may quote what it was sent.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import aiohttp
+import msgspec
+import yarl
+
+from oktawatch import __version__
+from oktawatch.config import NotifierSettings
+from oktawatch.model.timestamps import utc_now
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.message import Message
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+_FINAL = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+)
+_LONGEST_WAIT = timedelta(days=7)
+
+
+class WebhookChannel:
+    """Sends to one URL."""
+
+    def __init__(self, settings: NotifierSettings, *, now: Callable[[], datetime] = utc_now) -> None:
+        if settings.url is None:
+            raise ValueError("expected a url")
+        self._url = settings.url
+        self._secret = settings.secret
+        self._now = now
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, message: Message) -> None:
+        """Send it, and wait for a status of 2xx."""
+        body = msgspec.json.encode(message.body)
+        try:
+            async with self._open().post(
+                yarl.URL(self._url.get_secret_value()),
+                data=body,
+                headers=self._headers(message, body),
+                allow_redirects=False,
+            ) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After")
+        except TimeoutError:
+            raise DeliveryError("no answer in time") from None
+        except aiohttp.ClientError as error:
+            # aiohttp's own words hold the URL, which is a secret.
+            raise DeliveryError(_explain(error)) from None
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise DeliveryError(
+                _refusal(status),
+                final=status in _FINAL,
+                retry_after=parse_retry_after(retry_after, self._now()),
+            )
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        return self._session
+
+    def _headers(self, message: Message, body: bytes) -> dict[str, str]:
+        timestamp = str(int(self._now().timestamp()))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"oktawatch/{__version__}",
+            "Idempotency-Key": message.id,
+            "Oktawatch-Timestamp": timestamp,
+        }
+        if self._secret is not None:
+            headers["Oktawatch-Signature"] = sign(self._secret.get_secret_value(), timestamp, body)
+        return headers
+
+
+def sign(secret: str, timestamp: str, body: bytes) -> str:
+    """Give the signature of a body sent at a time: HMAC-SHA256 of ``timestamp.body``."""
+    digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
+    return f"v1={digest.hexdigest()}"
+
+
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """Read a Retry-After header, seconds or a date; None where it says nothing usable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(int(text[:12]), _LONGEST_WAIT.total_seconds()))
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    return min(max(wait, timedelta()), _LONGEST_WAIT)
+
+
+def _refusal(status: int) -> str:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return f"status {status}: redirects are not followed, give the address that it leads to"
+    return f"status {status}"
+
+
+def _explain(error: aiohttp.ClientError) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return "its TLS certificate is not accepted"
+        case aiohttp.ClientConnectorDNSError():
+            return "its host name is not found"
+        case aiohttp.ClientConnectorError():
+            return f"can't connect: {error.os_error.strerror or 'no reason given'}"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return "it closed the connection without an answer"
+        case _:
+            return f"no usable answer ({type(error).__name__})"

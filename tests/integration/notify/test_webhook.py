@@ -1,0 +1,165 @@
+"""The webhook channel against a real receiver: what is sent, what counts as taken, what stays secret."""
+
+import hashlib
+import hmac
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from oktawatch.config import NotifierSettings
+from oktawatch.model.notification import NotificationKind
+from oktawatch.notify import webhook
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.webhook import WebhookChannel, parse_retry_after
+from tests.support.databases import NOW
+from tests.support.http import Answer, HttpReceiver, listening
+from tests.support.outbox import COMPOSER
+from tests.unit.notify.test_message import ALERT, due
+
+MESSAGE = COMPOSER.compose(due())
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[HttpReceiver]:
+    """Give a receiver."""
+    async with listening() as made:
+        yield made
+
+
+async def send(url: str, *, secret: str | None = None, **changes: Any) -> None:
+    """Send one message over a channel of its own."""
+    settings = NotifierSettings(
+        type="webhook", url=SecretStr(url), secret=SecretStr(secret) if secret else None
+    )
+    channel = WebhookChannel(settings, now=lambda: NOW)
+    try:
+        await channel.send(COMPOSER.compose(due(**changes)) if changes else MESSAGE)
+    finally:
+        await channel.close()
+
+
+async def refusal(url: str) -> DeliveryError:
+    """Give the error that sending ends with."""
+    with pytest.raises(DeliveryError) as caught:
+        await send(url)
+    assert "secret-path" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+async def test_what_is_sent(receiver: HttpReceiver) -> None:
+    """The alert's whole row under its type, with the key and the time."""
+    await send(receiver.url)
+
+    (got,) = receiver.received
+    assert got.json == {"type": "alert.opened", "alert": ALERT}
+    assert got.headers["Content-Type"] == "application/json"
+    assert got.headers["Idempotency-Key"] == MESSAGE.id
+    assert got.headers["Oktawatch-Timestamp"] == str(int(NOW.timestamp()))
+    assert "Oktawatch-Signature" not in got.headers
+
+
+async def test_what_became_worse(receiver: HttpReceiver) -> None:
+    """It has a type of its own."""
+    await send(receiver.url, kind=NotificationKind.RAISED)
+
+    assert receiver.received[0].json["type"] == "alert.raised"
+
+
+async def test_signed(receiver: HttpReceiver) -> None:
+    """With a secret the signature is the HMAC-SHA256 of timestamp and body."""
+    await send(receiver.url, secret="hunter2hunter2")
+
+    (got,) = receiver.received
+    signed = got.headers["Oktawatch-Timestamp"].encode() + b"." + got.body
+    expected = hmac.new(b"hunter2hunter2", signed, hashlib.sha256).hexdigest()
+    assert got.headers["Oktawatch-Signature"] == f"v1={expected}"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+async def test_taken(receiver: HttpReceiver, status: int) -> None:
+    """Every 2xx is delivered."""
+    receiver.script = [Answer(status)]
+
+    await send(receiver.url)
+
+    assert len(receiver.taken) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 413])
+async def test_refused_for_good(receiver: HttpReceiver, status: int) -> None:
+    """What will never be taken is not tried again."""
+    receiver.script = [Answer(status)]
+
+    assert (await refusal(receiver.url)).final
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 422, 429, 500, 502, 503, 599])
+async def test_refused_for_now(receiver: HttpReceiver, status: int) -> None:
+    """Everything else may be mended by time or by people."""
+    receiver.script = [Answer(status, {"Retry-After": "17"})]
+
+    error = await refusal(receiver.url)
+
+    assert (str(error), error.final, error.retry_after) == (f"status {status}", False, timedelta(seconds=17))
+
+
+async def test_redirects_are_refused(receiver: HttpReceiver) -> None:
+    """A receiver can't send an alert, and its signature, somewhere else."""
+    receiver.script = [Answer(307, {"Location": receiver.url})]
+
+    error = await refusal(receiver.url)
+
+    assert "redirects are not followed" in str(error)
+    assert not error.final
+    assert len(receiver.received) == 1
+
+
+async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up after a time."""
+    monkeypatch.setattr(webhook, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    receiver.script = [Answer(fault="hang")]
+
+    assert str(await refusal(receiver.url)) == "no answer in time"
+
+
+async def test_a_connection_that_breaks(receiver: HttpReceiver) -> None:
+    """It is said so."""
+    receiver.script = [Answer(fault="reset")]
+
+    assert str(await refusal(receiver.url)) == "it closed the connection without an answer"
+
+
+async def test_nobody_there() -> None:
+    """A closed port is said as what it is."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        error = await refusal(f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path")
+
+    assert str(error).startswith("can't connect: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("120", 120),
+        (" 0 ", 0),
+        ("Mon, 02 Nov 2026 12:05:00 GMT", 300),
+        ("Mon, 02 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("9" * 500, 604_800),
+        ("Mon, 02 Nov 9999 12:05:00 GMT", 604_800),
+    ],
+)
+def test_retry_after(value: str | None, seconds: int | None) -> None:
+    """Seconds or a date; nonsense is nothing, and nobody waits for ever."""
+    assert parse_retry_after(value, NOW) == (None if seconds is None else timedelta(seconds=seconds))

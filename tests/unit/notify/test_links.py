@@ -1,0 +1,51 @@
+"""The link that opens an event in the admin console."""
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from oktawatch.model.notification import EventName
+from oktawatch.notify.links import event_link
+
+EVENT = EventName("00000000-0000-4000-8000-000000000001", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("org", "host"),
+    [
+        ("https://acme.okta.com", "acme-admin.okta.com"),
+        ("https://acme.oktapreview.com", "acme-admin.oktapreview.com"),
+        ("https://acme.okta-emea.com", "acme-admin.okta-emea.com"),
+    ],
+)
+def test_the_admin_console_has_a_host_of_its_own(org: str, host: str) -> None:
+    """It searches for the one event, in the minutes around it."""
+    link = urlsplit(event_link(org, EVENT) or "")
+
+    assert (link.scheme, link.hostname, link.path) == ("https", host, "/report/system_log_2")
+    assert parse_qs(link.query) == {
+        "search": [f'uuid eq "{EVENT.uuid}"'],
+        "fromTime": ["2026-11-02T11:55:00Z"],
+        "toTime": ["2026-11-02T12:05:00Z"],
+    }
+
+
+@pytest.mark.parametrize("org", ["https://login.acme.example.com", "http://127.0.0.1:8080", ""])
+def test_no_link_where_nobody_can_know_the_host(org: str) -> None:
+    """A wrong link is worse than none."""
+    assert event_link(org, EVENT) is None
+
+
+@pytest.mark.parametrize("uuid", ['x" or true', "a" * 65, "", "../admin"])
+def test_no_link_for_an_odd_uuid(uuid: str) -> None:
+    """A uuid is a stranger's text like any other."""
+    assert event_link("https://acme.okta.com", EventName(uuid, EVENT.published)) is None
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+)
+def test_no_link_at_the_ends_of_the_calendar(moment: datetime) -> None:
+    """An event can carry any time."""
+    assert event_link("https://acme.okta.com", EventName("a", moment)) is None

@@ -1,0 +1,51 @@
+"""What strangers typed does nothing in a message, whatever draws it."""
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.notify.text import harmless
+
+ACTIVE = "<>[]`*|~\\#"
+PIECES = [
+    "<!channel>", "<@U024BE7LH>", "@everyone", "@here", "ops@here", "\uff20channel", "[Sign in](https://evil.example.org)",
+    "<https://evil.example.org|Okta>", "https://evil.example.org", "HTTPS ://", "www.evil.example.org", "javascript:alert(1)",
+    "mailto:eve@example.org", "||hidden||", "**bold**", "__under__", "`code`", "```", "# heading", "> quote", "![x](http://a)",
+    "\x1b[31m", "\x9b", "\r\n", "\u2028", "\u202e", "\u2066", "\u200b", "\x00", "\ud800", "<img src=x onerror=y>", "&lt;", "\uff1cb\uff1e",
+    "a_b", "_x_", "nora@example.com", "2001:db8::7", "203.0.113.7", "|", "\\", "@",
+]  # fmt: skip
+hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max_size=30).map("".join)
+
+
+@given(hostile, st.integers(1, 300))
+def test_nothing_acts(text: str, limit: int) -> None:
+    """No control or direction mark, no mention, no Markdown, no tag, no address with a scheme; and it ends."""
+    said = harmless(text, limit)
+
+    assert said.isprintable()
+    assert len(said) <= limit
+    assert not set(ACTIVE) & set(said)
+    assert "://" not in said
+    assert not re.search(
+        r"(?:^|\s)@|@(?:everyone|here|channel|all)\b|\bwww\.|(?:javascript|mailto|data):\S", said
+    )
+    assert not re.search(r"(?<![^\W_])_|_(?![^\W_])", said)
+
+
+@given(hostile)
+def test_once_is_enough(text: str) -> None:
+    """What is harmless stays as it is, also after another program has normalised it the usual way."""
+    said = harmless(text)
+
+    assert harmless(unicodedata.normalize("NFC", said)) == said
+
+
+@pytest.mark.parametrize(
+    "text", ["nora@example.com", "Nora Vale", "2001:db8::7", "203.0.113.7", "john_doe", "Zoë O'Neil-Ivanova", "AS64500 Example Net"]
+)  # fmt: skip
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    """Who looks for a person or an address finds it by what the message says."""
+    assert harmless(text) == text
