@@ -24,9 +24,12 @@ test: $(READY)   ## every test but those that need Debian packages
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 KILLS ?= 100
-soak: $(READY)   ## kill the daemon again and again, on both databases: KILLS=100 times each
+SEEDS ?= 200
+soak: $(READY)   ## the long forms: the daemon killed KILLS=100 times a database, SEEDS=200 orgs that do everything wrong
 	@echo "oktawatch: killing the daemon $(KILLS) times a database"
 	@OKTAWATCH_TEST_KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist worksteal -rP tests/acceptance/crash/test_crashes.py
+	@echo "oktawatch: reading $(SEEDS) simulated orgs that do everything wrong"
+	@OKTAWATCH_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 --dist worksteal tests/acceptance/soak
 
 system: $(READY) ## the systemd units, checked by systemd's own tools
 	@command -v systemd-analyze >/dev/null || { echo "oktawatch: installing systemd for systemd-analyze"; \

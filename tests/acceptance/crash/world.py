@@ -87,7 +87,7 @@ class World:
     def __init__(self, place: Place, urls: dict[str, str], orgs: dict[str, SimulatedOrg], seed: int) -> None:
         self.place = place
         self.orgs = orgs
-        self.random = random.Random(seed)  # noqa: S311 -- repeatable, not secret
+        self.random = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self._urls = urls
         self._points: list[str] = []

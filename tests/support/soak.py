@@ -1,0 +1,265 @@
+"""Days of an org that does everything wrong, read by the real client, in virtual time.
+
+Simulator and client run in one loop over real HTTP on loopback, and one clock of the test's own stands
+for both: waiting moves it on, nothing sleeps. What may not depend on luck is compared at the end with
+what the simulated org itself says had happened.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import Poller
+from oktawatch.engine.sweep import Sweeper
+from oktawatch.model.match import Match
+from oktawatch.model.notification import DueNotification
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import to_text
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.routing import Route
+from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
+from oktawatch.store.database import Database
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.page import PageTransaction
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.client import LogClient
+from oktawatch.systemlog.errors import SystemLogError
+from oktawatch.systemlog.priority import Priority
+from tests.support.databases import ORG, rows
+from tests.support.logclient import NOW, TOKEN, Clock
+
+MINUTE = timedelta(minutes=1)
+POLLS = 300
+EVERY = 10 * MINUTE
+LATEST = 20 * MINUTE
+"""How late an event may come."""
+DEDUP_PERIOD = timedelta(hours=6)
+OPERATOR = "APPLE_ICLOUD_RELAY_PROXY"
+
+
+def sign_ins(
+    seed: int, unreadable: list[dict[str, Any]]
+) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
+    """Yield a sign-in every two minutes, without end: a few people and addresses, some of it broken.
+
+    ``unreadable`` gets what is nested too deeply for Python to read it from the org's record again.
+    """
+    rng = random.Random(seed)
+    odd = itertools.cycle(broken.ODD.items())
+    nameless = itertools.cycle(broken.NAMELESS.values())
+    for number in itertools.count():
+        moment = NOW + number * 2 * MINUTE
+        relay = [{"operator": OPERATOR}] if rng.random() < 0.3 else []
+        made: dict[str, Any] = {
+            "uuid": f"00000000-0000-4000-8000-{number:012d}",
+            "published": to_text(moment - timedelta(seconds=rng.randrange(30))),
+            "eventType": rng.choice(["user.session.start"] * 4 + ["user.session.end"]),
+            "actor": {"id": f"00u{rng.randrange(4)}", "alternateId": "nora@example.com"},
+            "client": {"ipAddress": f"203.0.113.{rng.randrange(3)}"},
+            "securityContext": {"isProxy": rng.random() < 0.4, "ipDetails": {"ipServiceCategories": relay}},
+        }
+        match number % 40:
+            case 13:
+                name, change = next(odd)
+                if name == "nested":
+                    unreadable.append(made)
+                yield moment, change(made)
+            case 27:
+                yield moment, next(nameless)(made)
+            case _:
+                yield moment, made
+
+
+@dataclass
+class Receiver:
+    """A channel that fails now and then, and remembers what it took."""
+
+    rng: random.Random
+    taken: list[str] = field(default_factory=list)
+
+    async def send(self, notification: DueNotification) -> None:
+        """Take it, or not."""
+        if self.rng.random() < 0.2:
+            raise DeliveryError("no")
+        self.taken.append(notification.id)
+
+
+class Soak:
+    """One org, one reader, one seed."""
+
+    def __init__(self, seed: int, url: str) -> None:
+        """``url`` is the database's."""
+        self.rng = random.Random(seed)
+        self.clock = Clock()
+        # Some orgs have a rate limit with other tools on it, some tell of none that matters.
+        limits = {"rate_limit": 60, "others": self.rng.choice([0, 20, 40])} if seed % 3 else {}
+        self.org = SimulatedOrg(now=self.clock, token=TOKEN, **limits)
+        self._unreadable: list[dict[str, Any]] = []
+        self.org.follow(delay(sign_ins(seed, self._unreadable), share=0.02, by=LATEST, seed=seed))
+        self.org.faults.some(0.25, faults.every(), seed=seed)
+        start = NOW + self.rng.randrange(2000) * MINUTE
+        self.org.faults.between(start, start + 60 * MINUTE, faults.refused_token())
+        self.receiver = Receiver(random.Random(seed))
+        self.recorded: list[Match] = []
+        """In the order in which matches were recorded."""
+        self.late = 0
+        self.failures: set[str] = set()
+        self._database = DatabaseExecutor(url, create=True)
+        self._watch = Watch(
+            org=ORG,
+            rules=build_rules({}, read_file=lambda _path: ""),
+            routes=(Route(notifier="soc", min_severity=Severity.INFO),),
+        )
+
+    async def run(self) -> None:
+        """Live through the days, then through a quiet hour in which everything is put right."""
+        await self._database.run(upgrade)
+        await self._database.run(register_orgs, [ORG], now=self.clock())
+        with mock.patch.object(PageTransaction, "add_matches", _spying(self.recorded)):
+            async with serve(self.org) as url:
+                owed = False
+                for number in range(POLLS):
+                    if number % 50 == 0:
+                        # The process was killed and is started again.
+                        client, poller, sweeper, notifier = self._started(url)
+                    self.clock.time = max(self.clock.time, NOW + number * EVERY)
+                    if self.rng.random() < 0.02:
+                        self.org.cursors.forget()
+                    owed = owed or number % 6 == 5
+                    owed = not await self._round(poller, sweeper, sweep=owed) and owed
+                    await notifier.round()
+                    if number % 50 == 49:
+                        await client.close()
+                await self._settle(url)
+
+    @property
+    def database(self) -> Database:
+        """What it left behind."""
+        return self._database.database
+
+    def happened(self) -> list[dict[str, Any]]:
+        """Give every sign-in that the org knows of, as it has it."""
+        known = [*self.org.events, *self._unreadable]
+        return [
+            one for one in known if isinstance(one, dict) and one.get("eventType") == "user.session.start"
+        ]
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def _started(self, url: str) -> tuple[LogClient, Poller, Sweeper, Notifier]:
+        client = LogClient(
+            OrgAccess(ORG, url, TOKEN),
+            budget=RateBudget(clock=self._seconds, sleep=self._sleep, jitter=self.rng.random),
+        )
+        poller = Poller(
+            client,
+            self._database,
+            self._watch,
+            page_size=50,
+            initial_lookback=timedelta(hours=12),
+            now=self.clock,
+        )
+        sweeper = Sweeper(
+            client.at(Priority.SWEEP),
+            self._database,
+            self._watch,
+            page_size=200,
+            window=timedelta(hours=2),
+            now=self.clock,
+        )
+        notifier = Notifier(
+            "soc",
+            self.receiver,
+            self._database,
+            max_age=timedelta(days=30),
+            now=self.clock,
+            jitter=self.rng.random,
+        )
+        return client, poller, sweeper, notifier
+
+    async def _round(self, poller: Poller, sweeper: Sweeper, *, sweep: bool) -> bool:
+        """Poll, and sweep when it has caught up; tell whether both went well."""
+        try:
+            await poller.round(deadline=self.clock() + 5 * MINUTE)
+            if sweep and poller.caught_up is not None:
+                self.late += (await sweeper.round(poller.caught_up)).new_events
+        except SystemLogError as error:
+            self.failures.add(error.reason)
+            return False
+        return not sweep or poller.caught_up is not None
+
+    async def _settle(self, url: str) -> None:
+        self.org.faults.clear()
+        self.end = self.clock()
+        """What was published before is to be there."""
+        client, poller, sweeper, notifier = self._started(url)
+        self.clock.time += LATEST + 10 * MINUTE
+        while not await self._round(poller, sweeper, sweep=True):
+            self.clock.time += MINUTE
+        while any(row["state"] == "pending" for row in rows(self.database, "notifications")):
+            self.clock.time += timedelta(hours=1)
+            await notifier.round()
+        await client.close()
+
+    def _seconds(self) -> float:
+        return (self.clock() - NOW).total_seconds()
+
+    async def _sleep(self, seconds: float) -> None:
+        self.clock.time += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+def _spying(recorded: list[Match]) -> Any:
+    """Keep what is recorded; a match is recorded once, and its transaction here never fails after it."""
+    original = PageTransaction.add_matches
+
+    def add_matches(transaction: PageTransaction, matches: Sequence[tuple[Match, Any]]) -> None:
+        original(transaction, matches)
+        recorded.extend(match for match, _ in matches)
+
+    return add_matches
+
+
+def grouped(matches: Sequence[Match]) -> list[tuple[str, datetime, int, datetime, datetime, Severity]]:
+    """Group matches as the law says, slowly and plainly."""
+    alerts: list[dict[str, Any]] = []
+    for match in matches:
+        same = [alert for alert in alerts if alert["key"] == match.dedup_key]
+        before = [
+            alert for alert in same if alert["anchor"] <= match.published < alert["anchor"] + DEDUP_PERIOD
+        ]
+        after = [
+            alert for alert in same if match.published < alert["anchor"] < match.published + DEDUP_PERIOD
+        ]
+        if before:
+            alert = max(before, key=lambda alert: alert["anchor"])
+        elif after:
+            alert = min(after, key=lambda alert: alert["anchor"])
+        else:
+            alert = {"key": match.dedup_key, "anchor": match.published, "matches": []}
+            alerts.append(alert)
+        alert["matches"].append(match)
+    return sorted(
+        (
+            alert["key"],
+            alert["anchor"],
+            len(alert["matches"]),
+            min(match.published for match in alert["matches"]),
+            max(match.published for match in alert["matches"]),
+            max(match.severity for match in alert["matches"]),
+        )
+        for alert in alerts
+    )
