@@ -21,7 +21,7 @@ from oktawatch.store.leases import Leases, NameTakenError
 _log: Any = structlog.get_logger(__name__)
 
 _LASTS = 0.6  # of lease_ttl
-_RENEWED = 0.2  # of lease_ttl: two renewals may fail before a lease is lost
+_RENEWED = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
 _RELEASING = 1.0  # seconds that stopping spends on it at most
 _NAMED = 5  # orgs in a line of the log
 

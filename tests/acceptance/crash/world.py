@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,6 +80,10 @@ class Life:
         self.process.terminate()
         return self.process.wait(PATIENCE)
 
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
 
 class World:
     """Orgs, a database, and folders of daemons."""
@@ -93,14 +97,14 @@ class World:
         self._points: list[str] = []
         self._folders: list[Path] = []
 
-    def folder(self, instance: str) -> Path:
+    def folder(self, instance: str, *, lease_ttl: str = "3s") -> Path:
         """Make the folder of one daemon, with its configuration."""
         folder = self.place.folder / instance
         folder.mkdir()
         parts = [
             f'[database]\nurl = "{self.place.url}"\nauto_upgrade = true',
             '[poll]\ninterval = "1s"',
-            f'[service]\nlog_format = "json"\nlisten = ""\ninstance = "{instance}"\nlease_ttl = "3s"',
+            f'[service]\nlog_format = "json"\nlisten = ""\ninstance = "{instance}"\nlease_ttl = "{lease_ttl}"',
         ]
         parts += [
             f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{self.orgs[name].token}"'
@@ -114,9 +118,9 @@ class World:
         """Let people sign in for a while, or until one of the daemons is over."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not any(life.over for life in watched):
-            for org in self.orgs.values():
+            for name in self.orgs:
                 for _ in range(self.random.randint(0, 3)):
-                    self._somebody_signs_in(org)
+                    self.somebody_signs_in(name)
             time.sleep(0.05)
 
     def die(self, folder: Path) -> None:
@@ -192,8 +196,9 @@ class World:
             seen = {row[0]: row[1] for row in connection.execute(counts)}
         return pending == 0 and all(seen.get(name, 0) == len(org.events) for name, org in wanted.items())
 
-    def _somebody_signs_in(self, org: SimulatedOrg) -> None:
-        draw = self.random
+    def somebody_signs_in(self, name: str) -> None:
+        """Let an event happen in an org."""
+        draw, org = self.random, self.orgs[name]
         if draw.random() < 0.05:
             org.persist(
                 json.dumps({"uuid": None, "eventType": "user.session.start", "n": draw.random()}).encode()
@@ -260,9 +265,9 @@ def _of_one_org(name: str, stored: dict[str, list[dict[str, Any]]], wanted: Expe
 
 
 @contextmanager
-def world(place: Place, seed: int) -> Iterator[World]:
+def world(place: Place, seed: int, names: Sequence[str] = NAMES) -> Iterator[World]:
     """Make the orgs and serve them."""
     with ExitStack() as stack:
-        orgs = {name: SimulatedOrg() for name in NAMES}
+        orgs = {name: SimulatedOrg() for name in names}
         urls = {name: stack.enter_context(running(org)) for name, org in orgs.items()}
         yield World(place, urls, orgs, seed)

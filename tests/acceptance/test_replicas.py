@@ -1,0 +1,126 @@
+"""Several daemons on one Postgres share the orgs out, and take over from each other."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.acceptance.crash.world import Life, World, world
+from tests.support.places import Kind, Place, place_of
+
+ORGS = [f"org-{number:02}" for number in range(20)]
+TTL = 10
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], bool], what: str, *, within: float = PATIENCE) -> float:
+    """Wait for something; give the seconds it took."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < within, f"in vain: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+def holders(place: Place) -> Counter[str]:
+    """Count each replica's orgs."""
+    return Counter(
+        {
+            holder: count
+            for holder, count in place.ask(
+                "SELECT holder, count(*) FROM leases WHERE holder IS NOT NULL AND expires_at > now() GROUP BY 1"
+            )
+        }
+    )
+
+
+def every_org_polled(made: World) -> Callable[[], bool]:
+    """Make the question whether every org has been asked since now."""
+    asked = {name: len(org.requests) for name, org in made.orgs.items()}
+    return lambda: all(len(org.requests) > asked[name] for name, org in made.orgs.items())
+
+
+def test_replicas_spread_take_over_and_hand_back(tmp_path: Path) -> None:
+    """Killed, restarted, stopped for longer than a lease, ended: every org is polled on, nothing is doubled."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 1, ORGS) as made:
+        first, second = (made.folder(name, lease_ttl=f"{TTL}s") for name in ("first", "second"))
+        lives = {"first": Life(first), "second": Life(second)}
+        try:
+            until(lambda: holders(place) == {"first": 10, "second": 10}, "ten orgs each")
+            made.live(1.0)
+
+            lives["first"].kill()
+            took = until(every_org_polled(made), "all polled after a kill -9", within=TTL)
+            print(f"kill -9: every org polled again after {took:.1f} s of {TTL} s")  # noqa: T201 -- a measurement
+            assert holders(place) == {"second": 20}
+
+            lives["first"] = Life(first)
+            until(lambda: holders(place) == {"first": 10, "second": 10}, "ten orgs each again")
+            made.live(1.0)
+
+            lives["second"].signal(signal.SIGSTOP)
+            until(lambda: holders(place) == {"first": 20}, "what was stopped is taken over", within=TTL)
+            made.live(2.0)
+            lives["second"].signal(signal.SIGCONT)
+            until(lambda: holders(place) == {"first": 10, "second": 10}, "ten orgs each once more")
+            made.live(1.0)
+
+            assert lives["first"].stop() == 0
+            took = until(lambda: holders(place) == {"second": 20}, "what was given back", within=TTL)
+            until(every_org_polled(made), "all polled after a clean stop", within=TTL)
+            print(f"clean stop: taken over after {took:.1f} s")  # noqa: T201 -- likewise
+
+            made.settle(lives["second"])
+            assert lives["second"].stop() == 0
+        finally:
+            for life in lives.values():
+                life.kill()
+        assert made.differences() == []
+
+
+def test_two_backfills_beside_a_daemon(place: Place) -> None:
+    """Three writers on one org: no event is lost, no alert doubled, every count is right, nobody fails."""
+    place.wipe()
+    with world(place, 2, ["acme"]) as made:
+        for _ in range(400):
+            made.somebody_signs_in("acme")
+        folder = made.folder("only")
+        config = folder / "oktawatch.toml"
+        config.write_text(config.read_text("utf-8").replace("[poll]", "[poll]\npage_size = 20"), "utf-8")
+        daemon = Life(folder)
+        try:
+            backfills = [
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "oktawatch",
+                        "backfill",
+                        "--since",
+                        since,
+                        "--config",
+                        str(config),
+                    ],
+                    stderr=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    text=True,
+                )
+                for since in ("24h", "1d")
+            ]
+            made.live(3.0, daemon)
+            said = [backfill.communicate(timeout=PATIENCE)[1] for backfill in backfills]
+            assert [backfill.returncode for backfill in backfills] == [0, 0], said
+            made.settle(daemon)
+            assert daemon.stop() == 0
+        finally:
+            daemon.kill()
+        assert [line for line in made.log() if line["level"] == "error"] == []
+        # In what order three writers came decides the grouping, but nothing else.
+        assert [line for line in made.differences() if ": alert " not in line and ": told " not in line] == []
+        held = dict(place.ask("SELECT alert_id, count(*) FROM matches GROUP BY 1"))
+        assert held == dict(place.ask("SELECT id, event_count FROM alerts"))
+        twice = "SELECT count(*) FROM notifications GROUP BY alert_id, kind HAVING count(*) > 1"
+        assert place.ask(twice) == []
