@@ -27,14 +27,8 @@ def until(condition: Callable[[], bool], what: str, *, within: float = PATIENCE)
 
 def holders(place: Place) -> Counter[str]:
     """Count each replica's orgs."""
-    return Counter(
-        {
-            holder: count
-            for holder, count in place.ask(
-                "SELECT holder, count(*) FROM leases WHERE holder IS NOT NULL AND expires_at > now() GROUP BY 1"
-            )
-        }
-    )
+    held = "SELECT holder, count(*) FROM leases WHERE holder IS NOT NULL AND expires_at > now() GROUP BY 1"
+    return Counter(dict(place.ask(held)))
 
 
 def every_org_polled(made: World) -> Callable[[], bool]:

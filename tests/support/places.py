@@ -42,6 +42,12 @@ class Place:
         with self._connected() as connection:
             return list(connection.execute(query).fetchall())
 
+    def run(self, statement: str, *before: str) -> None:
+        """Run a statement, after others."""
+        with self._connected() as connection:
+            for one in (*before, statement):
+                connection.execute(one)
+
     def has(self, table: str) -> bool:
         """Whether there is such a table, and a database at all."""
         if self.kind is Kind.SQLITE:
