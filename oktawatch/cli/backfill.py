@@ -1,9 +1,6 @@
 """``oktawatch backfill``: a bounded read of the past through the same detections."""
 
 import asyncio
-import signal
-import sys
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,19 +9,17 @@ import typer
 
 from oktawatch.cli.alerts import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
-from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time
-from oktawatch.cli.output import console, note, print_json
-from oktawatch.cli.setup import load_settings, start_logging
+from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json
+from oktawatch.cli.output import note, print_json
+from oktawatch.cli.reading import IN_MEMORY, chosen_orgs, read_past, stretch
+from oktawatch.cli.setup import load_settings
 from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from oktawatch.config import OrgSettings, Settings
-    from oktawatch.service.past import Past, PastResult, Show
+    from oktawatch.config import Settings
+    from oktawatch.service.past import Past, PastResult
     from oktawatch.store.database import Database
 
-_IN_MEMORY = "sqlite://"
 _LARGEST_LIST = 2**63 - 1
 
 
@@ -71,7 +66,7 @@ def backfill(
 
     request = _request(since, until, notify=notify, dry_run=dry_run)
     settings = load_settings(config, debug=debug)
-    past = Past(settings, _chosen(settings, org or []))
+    past = Past(settings, chosen_orgs(settings, org or []))
     try:
         result, alerts = _read(settings, past, request, debug=debug)
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -90,27 +85,12 @@ def backfill(
 
 
 def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _Request:
-    from oktawatch.model.timestamps import utc_now
-
-    now = utc_now()
-    begin = point_in_time(since, "--since", now=now)
-    end = now if until is None else point_in_time(until, "--until", now=now)
-    if begin >= end:
-        limit = "now" if until is None else "--until"
-        raise UsageError(f"wrong value (--since): expected a time before {limit}")
+    begin, end = stretch(since, until)
     if dry_run and notify:
         raise UsageError("--notify and --dry-run exclude each other (backfill): give one of them")
     command = f"backfill --since {since.strip()}"
     command += "" if until is None else f" --until {until.strip()}"
     return _Request(begin, end, command + (" --notify" if notify else ""), notify, dry_run)
-
-
-def _chosen(settings: "Settings", names: list[str]) -> "list[OrgSettings]":
-    known = {org.name: org for org in settings.orgs}
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no such org (--org {name}): there are: {', '.join(known)}")
-    return [org for org in settings.orgs if not names or org.name in names]
 
 
 def _read(
@@ -120,19 +100,12 @@ def _read(
     from oktawatch.engine.assembly import open_database
     from oktawatch.engine.database import DatabaseExecutor
 
-    async def read() -> "PastResult":
-        if task := asyncio.current_task():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as SIGINT does
-        reading = past.read(
-            database, command=request.command, since=request.since, until=request.until,
-            telling=request.notify, progress=show,
-        )  # fmt: skip
-        return await database.until_cancelled(reading)
-
-    database = DatabaseExecutor(_IN_MEMORY, create=True) if request.dry_run else open_database(settings)
+    database = DatabaseExecutor(IN_MEMORY, create=True) if request.dry_run else open_database(settings)
     try:
-        with _progress(settings, debug=debug) as show:
-            result = asyncio.run(read())
+        result = read_past(
+            settings, past, database, command=request.command, since=request.since, until=request.until,
+            telling=request.notify, debug=debug,
+        )  # fmt: skip
         return result, _every_alert(database.database) if request.dry_run else []
     finally:
         database.close()
@@ -142,22 +115,6 @@ def _every_alert(database: "Database") -> list[dict[str, Any]]:
     from oktawatch.store.alerts import AlertFilter, list_alerts
 
     return list_alerts(database, AlertFilter(), limit=_LARGEST_LIST)
-
-
-@contextmanager
-def _progress(settings: "Settings", *, debug: bool) -> "Iterator[Show]":
-    """Show progress on standard error; log lines then go above the bars."""
-    from oktawatch.cli import progress
-
-    screen = console(sys.stderr)
-    with ExitStack() as stack:
-        if screen.is_terminal:
-            stack.callback(start_logging, settings, debug=debug)  # to what is standard error afterwards
-            show = stack.enter_context(progress.bars(screen))
-            start_logging(settings, debug=debug)
-        else:
-            show = stack.enter_context(progress.lines())
-        yield show
 
 
 def _document(request: _Request, result: "PastResult") -> dict[str, Any]:

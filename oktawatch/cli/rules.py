@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oktawatch.cli import replay
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json, UnusedConfigFile
 from oktawatch.cli.output import note, print_fields, print_json, print_table
@@ -114,6 +115,11 @@ def cases(
                 note(f"{result.path}: {result.name}: {problem}")
     note(f"{len(results) - failed} passed, {failed} failed")
     return FAILED if failed else DONE
+
+
+app.command(epilog="Example:  oktawatch rules replay --since 30d --rule Okta.Multiple.Sessions")(
+    replay.replay
+)
 
 
 def _rules(settings: "Settings") -> list[dict[str, Any]]:

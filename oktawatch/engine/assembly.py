@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
-from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.options import ReadFile, RuleOptionError, configured
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
@@ -60,6 +60,22 @@ def make_rules(settings: Settings, *, strict: bool = False) -> RuleSet:
     return rulebook.rules
 
 
+def make_rule(settings: Settings, rule_id: str) -> RuleSet:
+    """Make one rule, whether it is on or not, with the numbers that the operator gave it.
+
+    Raises ConfigError as `make_rules` does, also when there is no such rule.
+    """
+    rulebook = read_rulebook(settings)
+    found = rulebook.found.rules.get(rule_id)
+    if found is None:
+        unusable = "; ".join(str(problem) for problem in rulebook.found.problems)
+        expected = f"expected one of {', '.join(rulebook.found.rules)}"
+        raise ConfigError("no such rule", rule_id, f"{expected}; {unusable}" if unusable else expected)
+    said = settings.rules.get(rule_id)
+    options = {} if said is None else said.options
+    return RuleSet([configured(found, options, _reader(settings))])
+
+
 def read_rulebook(settings: Settings) -> Rulebook:
     """Read every rule, and make those that are on. Raises ConfigError as `make_rules` does.
 
@@ -72,12 +88,8 @@ def read_rulebook(settings: Settings) -> Rulebook:
     if found.problems:
         said = {name: rule for name, rule in said.items() if name in found.rules}
         enable = tuple(glob for glob in enable if any(fnmatchcase(name, glob) for name in found.rules))
-
-    def read_file(name: str) -> str:
-        return (settings.folder / name).read_text("utf-8")
-
     try:
-        rules = build_rules(said, enable=enable, read_file=read_file, classes=found.rules.values())
+        rules = build_rules(said, enable=enable, read_file=_reader(settings), classes=found.rules.values())
     except RuleOptionError as error:
         problem = error
     else:
@@ -87,6 +99,10 @@ def read_rulebook(settings: Settings) -> Rulebook:
         raise settings.error("wrong value", *place, expected=str(problem))
     place = ("rules", problem.rule_id) if problem.rule_id in settings.rules else ("detection", "enable")
     raise settings.error("unknown rule", *place, expected=str(problem))
+
+
+def _reader(settings: Settings) -> ReadFile:
+    return lambda name: (settings.folder / name).read_text("utf-8")
 
 
 def _load(settings: Settings) -> LoadedRules:

@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from oktawatch.config import OrgSettings, Settings
+from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import make_access, make_rules, make_watch, prepare_database
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
@@ -44,9 +45,12 @@ class PastResult(Struct, frozen=True, kw_only=True):
 class Past:
     """The past of some orgs, to be read once. One that fails stops no other."""
 
-    def __init__(self, settings: Settings, orgs: Sequence[OrgSettings]) -> None:
-        """Check all that can be wrong with the configuration; raise ConfigError before anything is touched."""
-        rules = make_rules(settings)
+    def __init__(self, settings: Settings, orgs: Sequence[OrgSettings], rules: RuleSet | None = None) -> None:
+        """Check all that can be wrong with the configuration; raise ConfigError before anything is touched.
+
+        ``rules``: to read with, by default those that are on.
+        """
+        rules = make_rules(settings) if rules is None else rules
         self._settings = settings
         self._orgs = [(make_access(settings, org), make_watch(settings, org, rules)) for org in orgs]
 
