@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 LONGEST_FILTER = 3_500
@@ -11,10 +12,15 @@ is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
 """Whether a text can stand in a filter as an event type."""
 
 
-class EventTypes(tuple[str, ...]):
-    """Event types that the configuration can change."""
+class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- its test is made once and kept
+    """Event types that the configuration can change; whatever they stand for is in them."""
 
-    __slots__ = ()
+    def __contains__(self, kind: object) -> bool:
+        return self._test(kind)
+
+    @cached_property
+    def _test(self) -> Callable[[Any], bool]:
+        return type_test(self)
 
 
 def type_test(patterns: Iterable[str], *, any_case: bool = False) -> Callable[[Any], bool]:

@@ -52,18 +52,17 @@ class FirstSeen(HistoryRule):
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
-        wanted = self.wants()
         conditions = tuple(self.conditions.items())
-        for row in rows:
+        for row in self.rows_of_interest(rows):
             key = getattr(row, self.column)
-            if key is None or not wanted(row.event_type):
+            if key is None or any(getattr(row, column) != value for column, value in conditions):
                 continue
             try:
                 counts = self.counts(key)
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, row.uuid, error)
                 continue
-            if counts and all(getattr(row, column) == value for column, value in conditions):
+            if counts:
                 yield key, row
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, get_args
 
 from oktawatch.detection.event_types import type_test
+from oktawatch.detection.timelines import Timelines
 from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
 
 
@@ -23,6 +24,12 @@ class History(Protocol):
 
         A row may come more than once. Stretches are few (neighbouring times share one) unless an org's
         events lie far apart; all of them are one question.
+        """
+
+    def timelines(self, rule_id: str) -> Timelines | None:
+        """Give a windowed rule's timelines, if they are kept and have all that this page needs.
+
+        The rule adds to them what comes.
         """
 
     def seen(
@@ -82,6 +89,9 @@ class MemoryHistory:
         for since, until, values in stretches:
             for value in values:
                 yield from self._between(column, value, since, until)
+
+    def timelines(self, rule_id: str) -> None:
+        """See ``History``: none are kept."""
 
     def seen(
         self,

@@ -20,7 +20,7 @@ from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.detection.rules.new_device_critical_operation import NewDeviceCriticalOperation
 from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
 from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
-from oktawatch.detection.windows import HistoryRule
+from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import Match, Signal
@@ -57,6 +57,7 @@ class RuleSet:
             rule.id: GroupingPolicy(rule.dedup_period, rule.threshold, rule.signal) for rule in self.rules
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
+        self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self._remembered = [
             type_test(
                 {
@@ -87,6 +88,11 @@ class RuleSet:
     def longest_window(self) -> timedelta:
         """How far back the rules look: history is needed that long. Nothing when none looks back."""
         return max((rule.window for rule in self._looking_back), default=timedelta())
+
+    @property
+    def longest_look(self) -> timedelta:
+        """How far the rules look at everything that happened around an event."""
+        return max((rule.window for rule in self.windowed), default=timedelta())
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
         """Give what must be remembered of a page: a row for each event that a rule may look back at."""

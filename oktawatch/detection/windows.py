@@ -15,9 +15,8 @@ window is that of the page's first event; the latest event to look at again lies
 """
 
 from abc import abstractmethod
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -26,15 +25,13 @@ from typing import Any, ClassVar
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import Key, OnError, Rule
+from oktawatch.detection.timelines import Timelines
 from oktawatch.model.history import Column, HistoryRow, Stretch
 from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
 
 MOST_EVIDENCE = 50
 """Events of a window that a match's context lists: the newest."""
-
-_NEW, _SEEN, _MATCHED = b"\0", b"\1", b"\2"
-_LAST_UUID = "\U0010ffff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +53,13 @@ class HistoryRule(Rule):
     def wants(self) -> Callable[[Any], bool]:
         """Give the test for the event types that the rule needs."""
         return type_test(self.needed_types(), any_case=self.any_case)
+
+    def rows_of_interest(self, rows: Sequence[HistoryRow]) -> Sequence[HistoryRow]:
+        """Give the rows of the event types that the rule needs."""
+        wanted = self.wants()
+        kinds = {row.event_type for row in rows}
+        needed = frozenset(filter(wanted, kinds))
+        return rows if needed == kinds else [row for row in rows if row.event_type in needed]
 
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **marks: bool) -> Match:
         """Make the match of a row; its context lists the evidence, and the marks that are true."""
@@ -79,47 +83,54 @@ class WindowRule(HistoryRule):
     def holds(self, window: Sequence[HistoryRow]) -> bool:
         """Tell whether the last event of a window matches. ``window`` is in order of (published, uuid)."""
 
+    @property
+    def fewest(self) -> int:
+        """The smallest window that can hold: most keys have an event or two, which nobody need look at."""
+        return 1
+
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
         """Give the matches that a page's events bring about, in the order in which they come about."""
-        arrivals = list(self._parts(rows, on_error))
+        arrivals = list(self.parts(rows, on_error))
         if not arrivals:
             return
-        timelines = self._timelines(arrivals, history, on_error)
-        holds = partial(self._holds, on_error)
+        timelines = history.timelines(self.id)
+        if timelines is None:
+            timelines = self._timelines(arrivals, history, on_error)
+        holds, reading = partial(self._holds, on_error), object()
+        whole: dict[tuple[str, str], HistoryRow] = {}
         for key, row in arrivals:
-            timeline = timelines.get(key)
-            if timeline is not None:
-                for found, window in timeline.arrived(row, holds):
-                    yield self.match_of(found, key, window)
-            elif holds([row]):
-                yield self.match_of(row, key, [row])
-
-    def _parts(self, rows: Iterable[HistoryRow], on_error: OnError) -> Iterator[tuple[Key, HistoryRow]]:
-        wanted = self.wants()
-        for row in rows:
-            if not wanted(row.event_type):
+            timeline = timelines.arriving(key, row)
+            if timeline is None:
                 continue
+            for found, rows_of_window in timeline.arrived(
+                row, self.window, holds, fewest=self.fewest, reading=reading
+            ):
+                # The page's own row has the event with it; what is remembered of it decides.
+                whole = whole or {(one.published, one.uuid): one for one in rows}
+                own = whole.get((found.published, found.uuid), found)
+                yield self.match_of(own, key, rows_of_window)
+
+    def parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[Key, HistoryRow]]:
+        """Give the rows that take part, with their keys."""
+        for row in self.rows_of_interest(rows):
             try:
-                key = self.key(row) if self.takes(row) else (None,)
+                key = self.key(row) if self.takes(row) else None
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, row.uuid, error)
                 continue
-            if None not in key:
+            if key is not None and None not in key:
                 yield key, row
 
     def _timelines(
         self, arrivals: Sequence[tuple[Key, HistoryRow]], history: History, on_error: OnError
-    ) -> dict[Key, "Timeline"]:
-        """Give the timelines of those keys, as they were, that have more than the page's one event."""
-        counts = Counter(key for key, _ in arrivals)
-        timelines = {key: Timeline(self.window) for key, count in counts.items() if count > 1}
-        rows = history.rows(self.column, stretches([row for _, row in arrivals], self.column, self.window))
-        for key, row in self._parts(rows, on_error):
-            if key in counts:
-                timeline = timelines.get(key)
-                if timeline is None:
-                    timeline = timelines[key] = Timeline(self.window)
-                timeline.remember(row)
+    ) -> Timelines:
+        """Give the timelines of those keys, as they were."""
+        timelines = Timelines(fewest=self.fewest)
+        keys = {key for key, _ in arrivals}
+        asked = stretches([row for _, row in arrivals], self.column, self.window)
+        for key, row in self.parts(list(history.rows(self.column, asked)), on_error):
+            if key in keys:
+                timelines.remember(key, row)
         return timelines
 
     def _holds(self, on_error: OnError, window: Sequence[HistoryRow]) -> bool:
@@ -136,6 +147,11 @@ class CountInWindow(WindowRule):
 
     at_least: int
 
+    @property
+    def fewest(self) -> int:
+        """As many as are counted."""
+        return self.at_least
+
     def holds(self, window: Sequence[HistoryRow]) -> bool:
         """Count."""
         return len(window) >= self.at_least
@@ -147,14 +163,17 @@ class DistinctInWindow(WindowRule):
 
     at_least: int
 
+    @property
+    def fewest(self) -> int:
+        """As many as are counted."""
+        return self.at_least
+
     @abstractmethod
     def value(self, row: HistoryRow) -> str | None:
         """Give what is counted; nothing is not."""
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
         """Count the values, newest first, and stop when there are enough."""
-        if len(window) < self.at_least:
-            return False
         values: set[str] = set()
         for row in reversed(window):
             value = self.value(row)
@@ -202,88 +221,52 @@ class SequenceInWindow(WindowRule):
     def suspicious(self, stretch: Sequence[HistoryRow]) -> bool:
         """Judge the events from the window's earliest start on. More of them must not calm it down."""
 
+    @property
+    def fewest(self) -> int:
+        """A start and what follows it."""
+        return 2
+
     def holds(self, window: Sequence[HistoryRow]) -> bool:
         """Find the earliest start that lies before the event in time."""
         last = window[-1]
         if not self.follows(last):
             return False
         for at, row in enumerate(window):
-            if row.at >= last.at:
+            if row.published >= last.published:
                 return False
             if self.starts(row):
                 return self.suspicious(window[at:])
         return False
 
 
-class Timeline:
-    """The events of one key in order of (published, uuid), and which of them have been looked at."""
-
-    def __init__(self, window: timedelta) -> None:
-        self._window = window // timedelta(milliseconds=1)
-        self._order: list[tuple[int, str]] = []
-        self._rows: list[HistoryRow] = []
-        self._states = bytearray()
-
-    def remember(self, row: HistoryRow) -> bool:
-        """Put a row into its place; tell whether it was not there before."""
-        place = (row.at, row.uuid)
-        at = bisect_left(self._order, place)
-        if at < len(self._order) and self._order[at] == place:
-            if row.event is not None:
-                self._rows[at] = row  # the whole event instead of what was remembered of it
-            return False
-        self._order.insert(at, place)
-        self._rows.insert(at, row)
-        self._states.insert(at, _NEW[0])
-        return True
-
-    def arrived(
-        self, row: HistoryRow, holds: Callable[[Sequence[HistoryRow]], bool]
-    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        """Take the next event of the stream; give the events that match now, with their windows.
-
-        Each event is given once. One that was looked at and has no new event in its window is not
-        looked at again: a page that is read a second time costs no more than the first time.
-        """
-        new = self.remember(row)
-        first = bisect_left(self._order, (row.at, row.uuid))
-        end = bisect_left(self._order, (row.at + self._window, _LAST_UUID))
-        if new:
-            self._states[first:end] = self._states[first:end].replace(_SEEN, _NEW)
-        at = self._states.find(_NEW, first, end)
-        while at >= 0:
-            start = bisect_left(self._order, (self._order[at][0] - self._window, ""))
-            window = self._rows[start : at + 1]
-            matched = holds(window)
-            self._states[at] = (_MATCHED if matched else _SEEN)[0]
-            if matched:
-                yield self._rows[at], window
-            at = self._states.find(_NEW, at + 1, end)
-
-
 def stretches(rows: Sequence[HistoryRow], column: Column, window: timedelta) -> list[Stretch]:
-    """Say what of the past a page's rows need: their keys' rows from W before to W after them.
+    """Say what of the past a page's rows need: their keys' rows from W before to W after them."""
+    return [
+        Stretch(since, until, frozenset(getattr(row, column) for row in some))
+        for since, until, some in spans(rows, window)
+    ]
+
+
+def spans(rows: Sequence[HistoryRow], window: timedelta) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
+    """Give the stretches of time that a page's rows need, from W before to W after them, and those rows.
 
     Rows whose needs touch share a stretch, so that an ordinary page has one; a row with an absurd
     time has its own, and can't make the page read years of everybody's.
     """
-    found: list[Stretch] = []
-    reach = 2 * (window // timedelta(milliseconds=1))
-    ordered = sorted(rows, key=lambda row: row.at)
+    ordered = sorted(rows, key=lambda row: row.published)
     start = 0
-    for end in range(1, len(ordered) + 1):
-        if end < len(ordered) and ordered[end].at - ordered[end - 1].at <= reach:
-            continue
-        some = ordered[start:end]
-        found.append(
-            Stretch(
-                shifted(some[0].published, -window),
-                shifted(some[-1].published, window),
-                frozenset(getattr(row, column) for row in some),
-            )
-        )
-        start = end
-    return found
+    while start < len(ordered):
+        end = start
+        # Reach after reach to the last row that it covers: an ordinary page takes a handful.
+        while True:
+            reach = shifted(ordered[end].published, 2 * window)
+            further = bisect_right(ordered, reach, key=lambda row: row.published) - 1
+            if further == end:
+                break
+            end = further
+        some = ordered[start : end + 1]
+        yield shifted(some[0].published, -window), shifted(some[-1].published, window), some
+        start = end + 1
 
 
 def _more(evidence: Sequence[HistoryRow], marks: dict[str, bool]) -> dict[str, Any]:

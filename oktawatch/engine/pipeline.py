@@ -119,7 +119,7 @@ def _group(
 ) -> tuple[Grouping, list[Signal]]:
     rules = watch.rules
     rows = rules.history_rows(events)
-    history = watch.recent.within(transaction.history)
+    history = watch.recent.within(transaction.history, rules, rows)
     signals = list(rules.signals(events, rows, history, _report))
     matches = list(rules.evaluate(events, rows, history, _report, signals=False))
     recorded = transaction.recorded([match.key for match in matches])
@@ -130,7 +130,7 @@ def _group(
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
     for match in matches:
         grouping.take(match)
-    history.add(rows)
+    history.add()
     return grouping, signals
 
 

@@ -1,34 +1,79 @@
 """The recent past of an org, kept from page to page.
 
-Rules look back from half an hour to a few hours, and one page's neighbourhood is the next page's. So
-what was read of the history, and what pages add to it, is kept: one stretch of time, whole. Within a
-page's transaction, under the org's row, it is either all there is, which the history's version tells,
-or it is read anew: another process may have written, or our own transaction may have been rolled back.
+Rules look back from some minutes to a few hours, and one page's neighbourhood is the next page's. So the
+timelines that windowed rules look at are kept, with whole stretches of time in them, and grow by what
+pages bring. Within a page's transaction, under the org's row, they are either all there is, which the
+history's version tells, or they are read anew: another process may have written, or our own transaction
+may have been rolled back.
+
+What may be kept is bounded for the process, not for an org: a few busy orgs among hundreds of quiet ones
+have room. An org for which there is none is asked page by page from the table, which is slower.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from weakref import WeakSet
 
-from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.registry import RuleSet
+from oktawatch.detection.timelines import Timelines
+from oktawatch.detection.windows import spans
 from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
 from oktawatch.store.history import StoredHistory
 
-MOST_ROWS = 30_000
-"""Rows that one reading may bring, some two kilobytes each; twice as many are kept at most. An org with
-more than that in its rules' windows is asked page by page from the table, which is slower."""
+MOST_ROWS = 100_000
+"""Rows that are kept in a process, of a kilobyte or two each."""
+
+_ORDINARY = 5_000
+"""Rows of one org that are never worth tidying up."""
+
+_AHEAD = "ahead of the database"
+
+
+class Room:
+    """How many rows may be kept, by all who share it."""
+
+    def __init__(self, most_rows: int = MOST_ROWS) -> None:
+        self._most_rows = most_rows
+        self._lock = Lock()
+        self._sharing: WeakSet[RecentHistory] = WeakSet()
+
+    def share(self, recent: "RecentHistory") -> None:
+        """Count what is kept there from now on, as long as it lives."""
+        with self._lock:
+            self._sharing.add(recent)
+
+    def left(self) -> int:
+        """Give how many more may be kept."""
+        with self._lock:
+            return self._most_rows - sum(recent.kept for recent in self._sharing)
+
+
+PROCESS = Room()
+"""Shared by all orgs of this process."""
 
 
 class RecentHistory:
     """What is kept of one org. Used by one transaction at a time: who holds the org's row."""
 
-    def __init__(self, most_rows: int = MOST_ROWS) -> None:
-        self._most_rows = most_rows
-        self._rows = MemoryHistory()
-        self._covered: tuple[str, str] | None = None
+    def __init__(self, room: Room = PROCESS) -> None:
+        self.kept = 0
+        """Rows, at most."""
+        self._room = room
+        self._rules = RuleSet([])
+        self._timelines: dict[str, Timelines] = {}
+        self._covered: list[tuple[str, str]] = []
+        """Stretches of time that are kept whole, apart from each other."""
+        self._needed_since = ""
+        self._tidy_above = _ORDINARY
         self._version: str | None = None
+        room.share(self)
 
-    def within(self, stored: StoredHistory) -> "CurrentHistory":
-        """Give the org's past within a transaction."""
-        return CurrentHistory(self, stored)
+    def within(self, stored: StoredHistory, rules: RuleSet, rows: Sequence[HistoryRow]) -> "CurrentHistory":
+        """Give the org's past within the transaction of a page that has these rows."""
+        if rules is not self._rules:
+            self._rules = rules
+            self._forget()
+        return CurrentHistory(self, stored, rows)
 
     def take_up(self, version: str | None) -> None:
         """Keep what is kept if the history is still at the version that it was kept at."""
@@ -36,68 +81,99 @@ class RecentHistory:
             self._forget()
             self._version = version
 
-    def covering(self, stored: StoredHistory, since: str, until: str) -> MemoryHistory | None:
-        """Give a history that has all of a stretch of time; None when that is too much to keep."""
-        if self._covered is None or until < self._covered[0] or since > self._covered[1]:
-            self._forget()
-            missing, covered = [(since, until)], (since, until)
-        else:
-            first, last = self._covered
-            missing = [(since, first)] if since < first else []
-            missing += [(last, until)] if until > last else []
-            covered = (min(first, since), max(last, until))
-        if not all(self._read(stored, start, end) for start, end in missing):
-            self._forget()
-            return None
-        self._covered = covered
-        return self._rows
+    def prepare(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
+        """Read what a page needs and is not kept; tell whether there is room for it and for the page.
 
-    def add(self, rows: Sequence[HistoryRow], version: str | None, *, needed_since: str | None) -> None:
-        """Take what a page adds; ``needed_since`` is where what it looked back at began."""
+        Rules add the page to the timelines, which are ahead of the database until ``add``.
+        """
+        needed = [(since, until) for since, until, _ in spans(rows, self._rules.longest_look)]
+        self._needed_since = needed[0][0]
+        self._version = _AHEAD
+        if self._read(stored, needed, len(rows)):
+            return True
+        self._tidy()
+        if self._read(stored, needed, len(rows)):
+            return True
+        self._forget()
+        return False
+
+    def timelines(self, rule_id: str) -> Timelines:
+        """Give a rule's timelines."""
+        return self._timelines[rule_id]
+
+    def add(self, rows: Sequence[HistoryRow], version: str | None) -> None:
+        """Note that the database has a page's rows too."""
         self._version = version
-        if self._covered is None:
-            return
-        self._rows.add(rows)
-        if len(self._rows) > 2 * self._most_rows:
-            since, until = self._covered
-            kept_since = max(since, needed_since or until)
-            self._covered = (kept_since, until)
-            self._rows = self._rows.since(kept_since)
+        for row in rows:
+            row.event = None
+        if self.kept > self._tidy_above:
+            self._tidy()
+            self._tidy_above = max(_ORDINARY, 2 * self.kept)
 
-    def _read(self, stored: StoredHistory, since: str, until: str) -> bool:
-        """Read a stretch; tell whether it could be read whole."""
-        found = stored.between(since, until, limit=self._most_rows)
-        if found is not None:
-            self._rows.add(found)
-        return found is not None
+    def _read(self, stored: StoredHistory, needed: Sequence[tuple[str, str]], more: int) -> bool:
+        for since, until in self._gaps(needed):
+            found = stored.between(since, until, limit=max(0, self._room.left() - more))
+            if found is None:
+                return False
+            self.kept += len(found)
+            for rule in self._rules.windowed:
+                timelines = self.timelines(rule.id)
+                # What a rule raised here was reported when the event came.
+                for key, row in rule.parts(found, lambda *_: None):
+                    timelines.remember(key, row)
+            self._covered = _joined([*self._covered, (since, until)])
+        if more > self._room.left():
+            return False
+        self.kept += more
+        return True
+
+    def _gaps(self, needed: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        gaps = []
+        for since, until in needed:
+            reached = since
+            for first, last in self._covered:
+                if first <= until and last >= reached:
+                    if first > reached:
+                        gaps.append((reached, first))
+                    reached = last
+            if reached < until or reached == since == until:
+                gaps.append((reached, until))
+        return gaps
+
+    def _tidy(self) -> None:
+        """Forget what lies before all that the last page needed."""
+        since = self._needed_since
+        self._covered = [(max(first, since), last) for first, last in self._covered if last >= since]
+        for timelines in self._timelines.values():
+            timelines.forget_before(since)
+        self.kept = len({id(row) for timelines in self._timelines.values() for row in timelines.rows()})
 
     def _forget(self) -> None:
-        self._rows = MemoryHistory()
-        self._covered = None
+        self._timelines = {rule.id: Timelines(fewest=rule.fewest) for rule in self._rules.windowed}
+        self._covered = []
+        self.kept = 0
 
 
 class CurrentHistory:
-    """The past of one org within one transaction: what is kept, and the database for the rest."""
+    """The past of one org within one page's transaction: what is kept, and the database for the rest."""
 
-    def __init__(self, recent: RecentHistory, stored: StoredHistory) -> None:
+    def __init__(self, recent: RecentHistory, stored: StoredHistory, rows: Sequence[HistoryRow]) -> None:
         self._recent = recent
         self._stored = stored
+        self._rows = rows
         self._taken_up = False
-        self._needed_since: str | None = None
+        self._kept: bool | None = None
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterator[HistoryRow]:
+    def timelines(self, rule_id: str) -> Timelines | None:
         """See ``History``."""
-        self._take_up()
-        far = []
-        for stretch in stretches:
-            kept = self._recent.covering(self._stored, stretch.since, stretch.until)
-            if kept is None:
-                far.append(stretch)
-                continue
-            self._needed_since = min(self._needed_since or stretch.since, stretch.since)
-            yield from kept.rows(column, [stretch])
-        if far:
-            yield from self._stored.rows(column, far)
+        if self._kept is None:
+            self._take_up()
+            self._kept = self._recent.prepare(self._stored, self._rows)
+        return self._recent.timelines(rule_id) if self._kept else None
+
+    def rows(self, column: Column, stretches: Sequence[Stretch]) -> list[HistoryRow]:
+        """See ``History``."""
+        return self._stored.rows(column, stretches)
 
     def seen(
         self,
@@ -114,14 +190,24 @@ class CurrentHistory:
         """See ``History``."""
         return self._stored.began(event_types)
 
-    def add(self, rows: Iterable[HistoryRow]) -> None:
-        """Add a page's rows, in the database and to what is kept."""
-        added = list(rows)
-        if added:
+    def add(self) -> None:
+        """Add the page's rows."""
+        if self._rows:
             self._take_up()
-            self._recent.add(added, self._stored.add(added), needed_since=self._needed_since)
+            self._recent.add(self._rows, self._stored.add(self._rows))
 
     def _take_up(self) -> None:
         if not self._taken_up:
             self._taken_up = True
             self._recent.take_up(self._stored.version())
+
+
+def _joined(stretches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join stretches of time that touch."""
+    joined: list[tuple[str, str]] = []
+    for since, until in sorted(stretches):
+        if joined and since <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], until))
+        else:
+            joined.append((since, until))
+    return joined

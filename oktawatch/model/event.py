@@ -40,6 +40,8 @@ from oktawatch.model.wire import (
 
 LONGEST_UUID = 255
 
+_NUL = rb"\u0000"
+"""How JSON writes the one character that Postgres refuses."""
 _INTEGERS = range(2**63)
 _decode_fields = msgspec.json.Decoder(Fields).decode
 
@@ -114,12 +116,15 @@ class Event(Struct, gc=False):
 
     @property
     def fields(self) -> Fields:
-        """What accessors read, decoded when the first of them asks; what must be hidden is hidden."""
+        """What accessors read, decoded when the first of them asks: clean, and what must be hidden is hidden."""
         fields = self.known
         if not isinstance(fields, Fields):
+            raw = bytes(self.raw)
             try:
-                fields = _decode_fields(bytes(self.raw))
+                fields = _decode_fields(raw) if _NUL not in raw else None
             except (ValueError, RecursionError):
+                fields = None
+            if fields is None:
                 fields = msgspec.convert(self.body(), Fields)
             _hide(fields.actor)
             self.known = fields
@@ -133,7 +138,7 @@ class Event(Struct, gc=False):
     @property
     def event_type(self) -> str:
         """Okta's event type, or empty text."""
-        return _text(self.eventType) or ""
+        return clean_text(text_of(self.eventType) or "")
 
     @property
     def is_proxy(self) -> bool | None:
@@ -146,44 +151,44 @@ class Event(Struct, gc=False):
     def actor_id(self) -> str | None:
         """Okta's id of the actor; None when unknown."""
         actor = self.fields.actor
-        return _meaning(actor.id) if isinstance(actor, Actor) else None
+        return meaning_of(actor.id) if isinstance(actor, Actor) else None
 
     @property
     def actor_alternate_id(self) -> str | None:
         """The user name as typed, ``redacted`` where it may be a password."""
         actor = self.fields.actor
-        return _meaning(actor.alternateId) if isinstance(actor, Actor) else None
+        return meaning_of(actor.alternateId) if isinstance(actor, Actor) else None
 
     @property
     def actor_display_name(self) -> str | None:
         """The actor's name."""
         actor = self.fields.actor
-        return _text(actor.displayName) if isinstance(actor, Actor) else None
+        return text_of(actor.displayName) if isinstance(actor, Actor) else None
 
     @property
     def client_ip(self) -> str | None:
         """The client's address as Okta gives it (not checked to be one)."""
         client = self.fields.client
-        return _meaning(client.ipAddress) if isinstance(client, Client) else None
+        return meaning_of(client.ipAddress) if isinstance(client, Client) else None
 
     @property
     def user_agent(self) -> str | None:
         """The raw User-Agent header."""
         client = self.fields.client
         agent = client.userAgent if isinstance(client, Client) else None
-        return _text(agent.rawUserAgent) if isinstance(agent, UserAgent) else None
+        return text_of(agent.rawUserAgent) if isinstance(agent, UserAgent) else None
 
     @property
     def country(self) -> str | None:
         """Where the client's address is said to be."""
         place = self._place
-        return _text(place.country) if place else None
+        return text_of(place.country) if place else None
 
     @property
     def city(self) -> str | None:
         """Where the client's address is said to be."""
         place = self._place
-        return _text(place.city) if place else None
+        return text_of(place.city) if place else None
 
     @property
     def _place(self) -> GeographicalContext | None:
@@ -215,7 +220,7 @@ class Event(Struct, gc=False):
         return self._network("domain")
 
     def _network(self, field: str) -> str | None:
-        return next((found for value in self._networks(field) if (found := _meaning(value))), None)
+        return next((found for value in self._networks(field) if (found := meaning_of(value))), None)
 
     def _networks(self, field: str) -> list[Any]:
         context = self.fields.securityContext
@@ -230,25 +235,25 @@ class Event(Struct, gc=False):
     def outcome_result(self) -> str | None:
         """How it ended: ``SUCCESS``, ``FAILURE``, ``ALLOW`` and others."""
         outcome = self.fields.outcome
-        return _text(outcome.result) if isinstance(outcome, Outcome) else None
+        return text_of(outcome.result) if isinstance(outcome, Outcome) else None
 
     @property
     def outcome_reason(self) -> str | None:
         """Why, for example ``INVALID_CREDENTIALS``."""
         outcome = self.fields.outcome
-        return _text(outcome.reason) if isinstance(outcome, Outcome) else None
+        return text_of(outcome.reason) if isinstance(outcome, Outcome) else None
 
     @property
     def external_session_id(self) -> str | None:
         """The session; None when unknown."""
         context = self.fields.authenticationContext
-        return _meaning(context.externalSessionId) if isinstance(context, AuthenticationContext) else None
+        return meaning_of(context.externalSessionId) if isinstance(context, AuthenticationContext) else None
 
     @property
     def root_session_id(self) -> str | None:
         """The session that this one came from; None when unknown."""
         context = self.fields.authenticationContext
-        return _meaning(context.rootSessionId) if isinstance(context, AuthenticationContext) else None
+        return meaning_of(context.rootSessionId) if isinstance(context, AuthenticationContext) else None
 
     @property
     def debug_data(self) -> DebugData:
@@ -260,7 +265,7 @@ class Event(Struct, gc=False):
     @property
     def dt_hash(self) -> str | None:
         """The hash of the device token; None when unknown."""
-        return _meaning(self.debug_data.dtHash)
+        return meaning_of(self.debug_data.dtHash)
 
     @property
     def ip_service_categories(self) -> list[Any]:
@@ -283,14 +288,11 @@ def _hide(actor: Any) -> None:
         actor.alternateId = REDACTED
 
 
-def _text(value: Any) -> str | None:
-    return _fit(value) if isinstance(value, str) and value else None
+def text_of(value: Any) -> str | None:
+    """Give a text of ``fields``, of bounded length; None for what is none, and for an empty one."""
+    return shorten(value) if isinstance(value, str) and value else None
 
 
-def _meaning(value: Any) -> str | None:
-    return None if means_nothing(value) else _fit(value)
-
-
-def _fit(text: str) -> str:
-    # Lone surrogates never come this far: the fast path refuses them, the slow one replaces them.
-    return shorten(clean_text(text) if "\0" in text else text)
+def meaning_of(value: Any) -> str | None:
+    """Give a text of ``fields``, of bounded length; None for what stands for nothing."""
+    return None if means_nothing(value) else shorten(value)

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.event import Event
+from oktawatch.model.event import Event, meaning_of, text_of
 from oktawatch.model.risk import POSITIVE, assess
+from oktawatch.model.wire import Actor, AuthenticationContext, Client, Outcome, UserAgent
 
 Column = Literal[
     "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
@@ -21,6 +22,9 @@ Column = Literal[
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+
+_NO_ACTOR, _NO_CLIENT, _NO_AGENT, _NO_OUTCOME = Actor(), Client(), UserAgent(), Outcome()
+_NO_SESSIONS = AuthenticationContext()
 
 
 class HistoryRow(Struct, gc=False):
@@ -57,23 +61,30 @@ class HistoryRow(Struct, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
-        """Take from an event what is remembered of it."""
+        """Take from an event what is remembered of it: what its accessors give, read in one go."""
+        fields = event.fields
+        actor = fields.actor if isinstance(fields.actor, Actor) else _NO_ACTOR
+        client = fields.client if isinstance(fields.client, Client) else _NO_CLIENT
+        agent = client.userAgent if isinstance(client.userAgent, UserAgent) else _NO_AGENT
+        outcome = fields.outcome if isinstance(fields.outcome, Outcome) else _NO_OUTCOME
+        context = fields.authenticationContext
+        sessions = context if isinstance(context, AuthenticationContext) else _NO_SESSIONS
+        session = meaning_of(sessions.externalSessionId)
         assessment = assess(event)
-        session = event.external_session_id
         return cls(
             event.published,
             event.uuid,
             event.event_type,
-            event.actor_id,
-            event.actor_alternate_id,
-            event.actor_display_name,
-            event.client_ip,
-            event.user_agent,
+            meaning_of(actor.id),
+            meaning_of(actor.alternateId),
+            text_of(actor.displayName),
+            meaning_of(client.ipAddress),
+            text_of(agent.rawUserAgent),
             session,
-            event.root_session_id or session,
+            meaning_of(sessions.rootSessionId) or session,
             event.dt_hash,
-            event.outcome_result,
-            event.outcome_reason,
+            text_of(outcome.result),
+            text_of(outcome.reason),
             event.is_proxy,
             assessment.risk,
             msgspec.json.encode(assessment.behaviours).decode() if assessment.behaviours else None,

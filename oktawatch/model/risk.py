@@ -35,14 +35,20 @@ class Assessment(Struct, frozen=True):
     """The behaviours that were observed, in order: ``New Country``, ``New Device``, …"""
 
 
+_NO_CONTEXT = SecurityContext()
+_NO_ASSESSMENT = Assessment(None, ())
+
+
 def assess(event: Event) -> Assessment:
     """Read the risk level and the observed behaviours of an event."""
     data = event.debug_data
-    log_only = _log_only(data.logOnlySecurityData)
     found = event.fields.securityContext
-    context = found if isinstance(found, SecurityContext) else None
-    level = _level(log_only.risk) or _level(context.risk if context else None) or _printed_level(data.risk)
-    listed = context.userBehaviors if context else None
+    context = found if isinstance(found, SecurityContext) else _NO_CONTEXT
+    listed = context.userBehaviors
+    if data.logOnlySecurityData is data.risk is data.behaviors is None and context.risk is listed is None:
+        return _NO_ASSESSMENT
+    log_only = _log_only(data.logOnlySecurityData)
+    level = _level(log_only.risk) or _level(context.risk) or _printed_level(data.risk)
     if isinstance(log_only.behaviors, dict):
         results = log_only.behaviors
     elif isinstance(listed, list):

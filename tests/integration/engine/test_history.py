@@ -1,6 +1,6 @@
 """Windowed rules through the whole pipeline: what a plain reference finds, whatever happens on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -9,14 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oktawatch.detection.history import History, MemoryHistory
+from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
-from oktawatch.engine.recent import RecentHistory
+from oktawatch.engine.recent import RecentHistory, Room
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, Earlier, HistoryRow, Stretch
-from oktawatch.model.timestamps import to_text
+from oktawatch.model.timestamps import FIRST, LAST, shifted, to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
@@ -45,9 +46,15 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 def commit(
-    database: Database, rules: RuleSet, bodies: list[Body], *, org: str = ORG, dies: bool = False
+    database: Database,
+    rules: RuleSet,
+    bodies: list[Body],
+    *,
+    org: str = ORG,
+    watch: Watch | None = None,
+    dies: bool = False,
 ) -> PageResult:
-    """Commit a page, or die at its very end."""
+    """Commit a page, or die at its very end. Without a ``watch`` it is the first page of a process."""
 
     def advance(_transaction: Any, _result: PageResult) -> None:
         if dies:
@@ -55,7 +62,7 @@ def commit(
 
     return commit_page(
         database,
-        Watch(org=org, rules=rules),
+        watch or Watch(org=org, rules=rules),
         page([Event.from_body(body) for body in bodies]),
         telling=True,
         advance=advance,
@@ -74,18 +81,23 @@ def matched(database: Database) -> set[str]:
 def test_the_pipeline_records_what_a_plain_reference_finds(
     database: Database, rule_id: str, data: st.DataObject
 ) -> None:
-    """Any order, any cut into pages, any repetition, any death before a commit."""
+    """Any order, any cut into pages, any repetition, any failure before a commit, any restart."""
     empty(database)
     rules = RuleSet([rule_of(rule_id)])
+    watch = Watch(org=ORG, rules=rules)
     stream = data.draw(streams(rule_id))
     pages = [list(part) for part in pages_of(data, stream)]
     for part in pages:
-        if data.draw(st.booleans(), label="dies first"):
+        if data.draw(st.booleans(), label="fails first"):
             with suppress(DiedError):
-                commit(database, rules, part, dies=True)
-        commit(database, rules, part)
+                commit(database, rules, part, watch=watch, dies=True)
+        if data.draw(st.booleans(), label="starts anew"):
+            watch = Watch(org=ORG, rules=rules)
+        if data.draw(st.booleans(), label="another process reads it first"):
+            commit(database, rules, part)
+        commit(database, rules, part, watch=watch)
         if data.draw(st.booleans(), label="reads some page again"):
-            commit(database, rules, data.draw(st.sampled_from(pages)))
+            commit(database, rules, data.draw(st.sampled_from(pages)), watch=watch)
     assert matched(database) == LAWS[rule_id].matches(stream)
 
 
@@ -102,8 +114,9 @@ def test_any_cut_into_pages_leaves_the_same_rows(
     commit(database, rules, stream)
     whole = outcome(database)
     empty(database)
+    watch = Watch(org=ORG, rules=rules)
     for part in pages_of(data, stream):
-        commit(database, rules, list(part))
+        commit(database, rules, list(part), watch=watch)
     cut = outcome(database)
     for kept in (whole, cut):
         for alert in kept["alerts"]:
@@ -235,7 +248,7 @@ def test_the_database_answers_as_memory_does(
         StoredHistory(connection, OTHER).add(
             [HistoryRow(to_text(NOON), "other", "zone.update", actor_id="00u1")]
         )
-        both: list[History] = [memory, stored]
+        both: list[MemoryHistory | StoredHistory] = [memory, stored]
         for column in ("actor_id", "client_ip"):
             first, second = (plain(one.rows(column, stretches)) for one in both)
             assert first == second
@@ -266,8 +279,8 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
                 )
                 for n in range(5_000)
             ]
-            for row in past:
-                row.is_proxy = row.at % 7 == 0
+            for n, row in enumerate(past):
+                row.is_proxy = n % 7 == 0
             StoredHistory(connection, ORG).add(past)
             connection.exec_driver_sql("ANALYZE history")
         Explaining(connection, ORG).seen(
@@ -282,35 +295,73 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
     assert database.shared or "(org=? AND actor_id=? AND published>? AND published<?)" in plan
 
 
+class Actors(MultipleSessions):
+    """A rule that takes every event of an actor."""
+
+    window = timedelta(minutes=1)
+
+    def takes(self, row: HistoryRow) -> bool:
+        """Any."""
+        return True
+
+    def wants(self) -> Callable[[Any], bool]:
+        """Any."""
+        return bool
+
+
+def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]:
+    """Give those of an actor's rows that a rule may look at when an event comes."""
+    since, until = shifted(row.published, -Actors.window), shifted(row.published, Actors.window)
+    return plain(one for one in rows if since <= one.published <= until and one.actor_id == row.actor_id)
+
+
 @properties
 @given(
-    pages=st.lists(
-        st.tuples(st.lists(row_values, max_size=4), st.lists(st.tuples(moments, moments), max_size=2)),
-        max_size=6,
-    ),
+    pages=st.lists(st.lists(row_values, max_size=4, unique_by=lambda row: row.uuid), max_size=8),
     most_rows=st.sampled_from([0, 1, 3, 6, 100]),
     data=st.data(),
 )
-def test_what_is_kept_answers_as_the_database_does(
-    database: Database,
-    pages: list[tuple[list[HistoryRow], list[tuple[str, str]]]],
-    most_rows: int,
-    data: st.DataObject,
+def test_what_is_kept_is_what_the_database_has(
+    database: Database, pages: list[list[HistoryRow]], most_rows: int, data: st.DataObject
 ) -> None:
     """However little is kept, whoever else writes, and whether a transaction is rolled back."""
     empty(database)
-    recent = RecentHistory(most_rows)
-    for rows_of_page, asked in pages:
+    room = Room(most_rows)
+    recent, other = RecentHistory(room), RecentHistory(room)
+    rule = Actors()
+    rules = RuleSet([rule])
+    for rows_of_page in pages:
+        arrivals = list(rule.parts(rows_of_page, lambda *_: None))
         with suppress(DiedError), database.write() as connection:
             stored = StoredHistory(connection, ORG)
-            current = recent.within(stored)
-            stretches = [Stretch(min(ends), max(ends), frozenset({"00u1", "00u2"})) for ends in asked]
-            assert plain(current.rows("actor_id", stretches)) == plain(stored.rows("actor_id", stretches))
-            match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
+            current = recent.within(stored, rules, rows_of_page)
+            timelines = current.timelines(rule.id) if arrivals else None
+            assert recent.kept + other.kept <= most_rows
+            everything = stored.between(FIRST, LAST, limit=100) or []
+            for key, row in arrivals:
+                if timelines is not None:
+                    assert around(timelines.rows(key), row) == around(everything, row)
+            match data.draw(st.sampled_from(["adds", "dies", "another adds", "the room is taken"])):
                 case "adds":
-                    current.add(rows_of_page)
+                    for key, row in arrivals:
+                        if timelines is not None:
+                            timelines.remember(key, row)
+                    current.add()
+                    assert recent.kept + other.kept <= most_rows
                 case "dies":
-                    current.add(rows_of_page)
+                    current.add()
                     raise DiedError
                 case "another adds":
                     stored.add(rows_of_page)
+                case "the room is taken":
+                    other.kept = max(0, most_rows - recent.kept)
+
+
+def test_orgs_share_room_and_leave_it_when_they_go() -> None:
+    """A daemon that reads its configuration anew makes new orgs, and drops the old ones."""
+    room = Room(10)
+    first, second = RecentHistory(room), RecentHistory(room)
+    first.kept, second.kept = 3, 4
+    assert room.left() == 3
+    del first
+    assert room.left() == 6

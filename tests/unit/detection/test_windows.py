@@ -275,6 +275,8 @@ def test_reading_an_attack_again_costs_no_more_than_reading_it_once() -> None:
     looked_at = []
 
     class Watched(FailedLoginsUnknownUser):
+        fewest = 1
+
         def holds(self, window: Sequence[HistoryRow]) -> bool:
             looked_at.append(window[-1].uuid)
             return super().holds(window)

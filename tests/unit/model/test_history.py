@@ -1,7 +1,5 @@
 """What is remembered of an event."""
 
-from datetime import UTC, datetime
-
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, HistoryRow
 
@@ -31,7 +29,6 @@ def test_a_row_holds_what_detections_decide_by() -> None:
     row = HistoryRow.of(event)
     assert row.columns == COLUMNS_OF_BODY
     assert row.whole() is event
-    assert row.at == int(datetime(2026, 11, 2, 12, tzinfo=UTC).timestamp() * 1000) + 123
 
 
 def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
@@ -45,10 +42,9 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
 
 
 def test_a_row_of_a_bare_event_is_empty() -> None:
-    """Nothing is None; a time before 1970 is negative."""
+    """Nothing is None."""
     row = HistoryRow.of(Event.from_body(BARE))
     assert row.columns == ("0001-01-01T00:00:00.000Z", "e-1", "", *[None] * (COLUMNS - 3))
-    assert row.at < 0
     assert row.observed() == frozenset()
 
 

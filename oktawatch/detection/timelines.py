@@ -1,0 +1,134 @@
+"""The events of a key in order of time: what windowed rules look at.
+
+Timelines can be kept from page to page. Which events were looked at belongs to one *reading*, of one
+page: in the next one everything may be looked at again, since its match may have to be told by then.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+from oktawatch.detection.rule import Key
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.timestamps import shifted
+
+_NEW, _SEEN, _MATCHED = b"\0", b"\1", b"\2"
+
+
+class Timeline:
+    """The events of one key in order of (published, uuid), and which of them have been looked at."""
+
+    __slots__ = ("_reading", "_states", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[HistoryRow] = []
+        self._states = bytearray()
+        self._reading: object = None
+
+    def remember(self, row: HistoryRow) -> bool:
+        """Put a row into its place; tell whether it was not there before. What is there stays as it is."""
+        rows = self.rows
+        place = _place(row)
+        at = len(rows)
+        if rows and _place(rows[-1]) >= place:  # hardly ever: events come in order of time
+            at = bisect_left(rows, place, key=_place)
+            if _place(rows[at]) == place:
+                return False
+        rows.insert(at, row)
+        self._states.insert(at, _NEW[0])
+        return True
+
+    def arrived(
+        self,
+        row: HistoryRow,
+        window: timedelta,
+        holds: Callable[[Sequence[HistoryRow]], bool],
+        *,
+        fewest: int = 1,
+        reading: object = None,
+    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
+        """Take the next event of the stream; give the events that match now, with their windows.
+
+        Each event is given once a ``reading``. One that was looked at and has no new event in its window
+        is not looked at again: a page that is read a second time costs no more than the first time.
+        ``fewest``: the smallest window that can hold.
+        """
+        if reading is not self._reading:
+            self._states = bytearray(len(self.rows))
+            self._reading = reading
+        new = self.remember(row)
+        if len(self.rows) < fewest:
+            return
+        first = bisect_left(self.rows, _place(row), key=_place)
+        end = len(self.rows)
+        if first + 1 < end:
+            end = bisect_right(self.rows, shifted(row.published, window), key=_published)
+        if new:
+            self._states[first:end] = self._states[first:end].replace(_SEEN, _NEW)
+        at = self._states.find(_NEW, first, end)
+        while at >= 0:
+            start = bisect_left(self.rows, shifted(self.rows[at].published, -window), key=_published)
+            found = self.rows[start : at + 1]
+            matched = len(found) >= fewest and holds(found)
+            self._states[at] = (_MATCHED if matched else _SEEN)[0]
+            if matched:
+                yield self.rows[at], found
+            at = self._states.find(_NEW, at + 1, end)
+
+    def forget_before(self, moment: str) -> None:
+        """Forget what lies before a point in time."""
+        gone = bisect_left(self.rows, moment, key=_published)
+        del self.rows[:gone], self._states[:gone]
+
+
+class Timelines:
+    """The timelines of a rule's keys. A key's only event has none yet: most keys never have a second."""
+
+    def __init__(self, *, fewest: int = 1) -> None:
+        """``fewest``: the smallest window that can hold."""
+        self._fewest = fewest
+        self._several: dict[Key, Timeline] = {}
+        self._lone: dict[Key, HistoryRow] = {}
+
+    def arriving(self, key: Key, row: HistoryRow) -> Timeline | None:
+        """Give the timeline of an event that comes; None when it is alone, which is noted, and can't match."""
+        timeline = self._several.get(key)
+        if timeline is None:
+            lone = self._lone.setdefault(key, row) if self._fewest > 1 else None
+            if lone is row:
+                return None
+            timeline = self._several[key] = Timeline()
+            if lone is not None:
+                del self._lone[key]
+                timeline.remember(lone)
+        return timeline
+
+    def remember(self, key: Key, row: HistoryRow) -> None:
+        """Put a row into its place."""
+        timeline = self.arriving(key, row)
+        if timeline is not None:
+            timeline.remember(row)
+
+    def rows(self, key: Key | None = None) -> Iterator[HistoryRow]:
+        """Give the rows of a key, or all."""
+        for each, row in self._lone.items():
+            if key in {None, each}:
+                yield row
+        for each, timeline in self._several.items():
+            if key in {None, each}:
+                yield from timeline.rows
+
+    def forget_before(self, moment: str) -> None:
+        """Forget what lies before a point in time."""
+        self._lone = {key: row for key, row in self._lone.items() if row.published >= moment}
+        for timeline in self._several.values():
+            timeline.forget_before(moment)
+        self._several = {key: timeline for key, timeline in self._several.items() if timeline.rows}
+
+
+def _place(row: HistoryRow) -> tuple[str, str]:
+    return (row.published, row.uuid)
+
+
+def _published(row: HistoryRow) -> str:
+    return row.published
