@@ -63,6 +63,7 @@ def load(
     if source:
         sources.add_orgs(below, folders.base, origins)
     above = sources.from_environment(environ, origins)
+    egress = sources.egress(environ)
     _drop_replaced(below, above)
     if not source and "orgs" not in above:
         below = sources.from_sdk_variables(environ, origins) or _nothing_found(here)
@@ -70,7 +71,7 @@ def load(
     settle(below, folders, origins)
     settle(above, folders, origins)
     try:
-        return Settings(above, below, origins=origins, source=source, folder=folders.base)
+        return Settings(above, below, origins=origins, source=source, folder=folders.base, egress=egress)
     except ValidationError as invalid:
         problem = explain(invalid, Settings, origins)
     # Raised here, so that pydantic's error with the values in it is not even the context of ours.

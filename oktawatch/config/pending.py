@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from oktawatch.config.settings import Settings
 
 KEYS: dict[str, frozenset[str]] = {
-    "poll": frozenset({"proxy", "proxy_file", "ca_file"}),
     "notifiers": frozenset({"max_per_minute"}),
     "silence": frozenset({"after", "heartbeat_url", "heartbeat_url_file"}),
     "retention": frozenset({"events", "alerts"}),

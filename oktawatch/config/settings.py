@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from oktawatch.config import pending
+from oktawatch.config.egress import Egress
 from oktawatch.config.errors import ConfigError, Origins, misfit
 from oktawatch.config.values import (
     AnyCase,
@@ -82,10 +83,10 @@ class PollSettings(Section):
     sweep_window: PositiveDuration = timedelta(hours=2)
     """How far back a sweep reads."""
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
-    """Egress proxy; secret since it can hold a password."""
+    """Egress proxy, else that of HTTPS_PROXY; NO_PROXY counts. Secret since it can hold a password."""
     proxy_file: File = None
     ca_file: File = None
-    """Certificates of a private CA, PEM."""
+    """Certificates of a private CA, PEM; trusted beside the system's."""
 
 
 def _host_as_name(data: dict[str, Any]) -> str:
@@ -289,12 +290,20 @@ class Settings(BaseSettings):
     _origins: Origins = PrivateAttr()
     _source: Path | None = PrivateAttr()
     _folder: Path = PrivateAttr()
+    _egress: Egress = PrivateAttr()
 
-    def __init__(self, *layers: dict[str, Any], origins: Origins, source: Path | None, folder: Path) -> None:
+    def __init__(
+        self,
+        *layers: dict[str, Any],
+        origins: Origins,
+        source: Path | None,
+        folder: Path,
+        egress: Egress,
+    ) -> None:
         """Lay raw tables over each other, the first on top, and check the whole."""
         sources = tuple(InitSettingsSource(type(self), layer) for layer in layers)
         super().__init__(_build_sources=(sources, {}))
-        self._origins, self._source, self._folder = origins, source, folder
+        self._origins, self._source, self._folder, self._egress = origins, source, folder, egress
 
     @model_validator(mode="after")
     def _has_orgs_with_names_of_their_own(self) -> "Settings":
@@ -331,6 +340,10 @@ class Settings(BaseSettings):
         """What relative paths are relative to: the file's folder, else the working directory."""
         return self._folder
 
+    def proxy_for(self, url: str) -> SecretStr | None:
+        """Give the URL of the egress proxy that leads to an org's URL; None for the direct way."""
+        return self._egress.proxy_for(url, self.poll.proxy)
+
     def error(self, what: str, *place: str | int, expected: str) -> ConfigError:
         """Make the error of a value that only another room can judge, with the file and key it came from.
 
@@ -351,7 +364,7 @@ class Settings(BaseSettings):
             if notifier.type == "apprise":
                 yield from _tokens(notifier.url)
         yield from _shown(self.silence.heartbeat_url)
-        for url in _shown(self.database.url, self.poll.proxy):
+        for url in _shown(self.database.url, self.poll.proxy, self._egress.proxy):
             yield from _passwords(url)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
+from oktawatch.config.egress import Egress, entries
 from oktawatch.config.errors import ConfigError, Origins, spell, suggest
 from oktawatch.config.settings import Settings
-from oktawatch.config.values import LONGEST_NAME
+from oktawatch.config.values import LONGEST_NAME, check_proxy
 
 FILE_NAME = "oktawatch.toml"
 SYSTEM_FILE = Path("/etc/oktawatch/oktawatch.toml")
@@ -180,6 +181,20 @@ def _from_json(text: str, name: str, annotation: Any) -> Any:
     tables = any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in get_args(annotation))
     what = '[{"name": "acme"}]' if tables else '["one", "two"]'
     raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected a list in JSON such as {what}")
+
+
+def egress(environ: Mapping[str, str]) -> Egress:
+    """Read ``HTTPS_PROXY`` and ``NO_PROXY``, in small letters first, as everybody does."""
+    name = next((name for name in ("https_proxy", "HTTPS_PROXY") if environ.get(name)), None)
+    proxy = None
+    if name is not None:
+        written = environ[name].strip()
+        proxy = SecretStr(written if "://" in written else f"http://{written}")
+        try:
+            check_proxy(proxy)
+        except ValueError as wrong:
+            raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", str(wrong)) from None
+    return Egress(proxy, entries(environ.get("no_proxy") or environ.get("NO_PROXY") or ""))
 
 
 _SDK_SSWS = {"url": "OKTA_CLIENT_ORGURL", "token": "OKTA_CLIENT_TOKEN"}

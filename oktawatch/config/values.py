@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -140,8 +140,17 @@ def check_secret_https(url: SecretStr | None) -> SecretStr | None:
 
 def check_proxy(url: SecretStr | None) -> SecretStr | None:
     """Let a proxy's address pass; http is usual there: what goes through is a TLS tunnel."""
-    if url is not None and split_url(url.get_secret_value()).scheme not in ("http", "https"):
+    if url is None:
+        return None
+    parts = split_url(url.get_secret_value())
+    if parts.scheme not in ("http", "https"):
         raise ValueError("expected the proxy's address such as http://proxy.example.com:3128")
+    try:
+        unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            "expected a user and password of the proxy in Latin-1: no header carries others"
+        ) from None
     return url
 
 

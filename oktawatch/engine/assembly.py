@@ -6,6 +6,7 @@ doesn't is a ConfigError here, with the file and key that it came from.
 What reads the database is imported where it is made: listing rules needs none of it.
 """
 
+import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from fnmatch import fnmatchcase
@@ -26,6 +27,7 @@ from oktawatch.notify.message import Composer, RuleText
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
+from oktawatch.systemlog.trust import trusting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,7 +129,14 @@ def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) 
             secret = read_secret(file, many_lines=key in MANY_LINES)
         text = "" if secret is None else secret.get_secret_value()
         app = None if key == "token" else _service_app(org, text)
-        access = OrgAccess(org.name, org.url, text if app is None else "", app)
+        proxy = settings.proxy_for(org.url)
+        access = OrgAccess(
+            org.name,
+            org.url,
+            text if app is None else "",
+            app,
+            proxy=None if proxy is None else proxy.get_secret_value(),
+        )
     except ValueError as error:
         problem = str(error)
     else:
@@ -136,6 +145,17 @@ def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) 
         return access
     place = key if file is None else f"{key}_file"
     raise settings.error("no credentials", "orgs", settings.orgs.index(org), place, expected=problem)
+
+
+def make_trust(settings: Settings) -> ssl.SSLContext | None:
+    """Say whose certificates are good; None for the system's authorities alone. Raises ConfigError."""
+    if settings.poll.ca_file is None:
+        return None
+    try:
+        return trusting(settings.poll.ca_file)
+    except ValueError as error:
+        problem = str(error)
+    raise settings.error("no certificates", "poll", "ca_file", expected=problem)
 
 
 def _service_app(org: OrgSettings, private_key: str) -> ServiceApp:

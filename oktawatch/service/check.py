@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, read_rulebook
+from oktawatch.engine.assembly import make_access, make_trust, read_rulebook
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
@@ -109,8 +109,12 @@ async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
+    try:
+        trust = make_trust(settings)
+    except ConfigError as error:
+        return [_failed("certificates", str(error))]
     turn = asyncio.Semaphore(_AT_ONCE)
-    async with open_session() as session:
+    async with open_session(trust) as session:
 
         async def ask(org: OrgSettings) -> list[Finding]:
             about = f"org {org.name}"

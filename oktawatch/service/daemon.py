@@ -140,7 +140,7 @@ async def _watch(
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
     notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
-    async with notifying as notifiers, open_session() as session:
+    async with notifying as notifiers, open_session(plan.trust) as session:
         connect = partial(LogClient, session=session)
         watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect, notifiers)
         watchers.schedule.start()

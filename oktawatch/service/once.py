@@ -1,6 +1,7 @@
 """One poll of each org until it has caught up, and delivery of what is due: `run --once`."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from oktawatch.engine.assembly import (
     make_access,
     make_channels,
     make_rules,
+    make_trust,
     make_watch,
     open_database,
     open_notifiers,
@@ -70,10 +72,11 @@ async def run_once(settings: Settings) -> OnceResult:
     rules = make_rules(settings)
     accesses = [make_access(settings, org) for org in settings.orgs]
     channels = make_channels(settings)
+    trust = make_trust(settings)
     database = open_database(settings)
     try:
         with sole_user(database):
-            return await database.until_cancelled(_once(settings, rules, accesses, channels, database))
+            return await database.until_cancelled(_once(settings, rules, accesses, channels, trust, database))
     finally:
         database.close()
 
@@ -83,6 +86,7 @@ async def _once(
     rules: RuleSet,
     accesses: Sequence[OrgAccess],
     channels: Sequence[Channel],
+    trust: ssl.SSLContext | None,
     database: DatabaseExecutor,
 ) -> OnceResult:
     # Half a second and 65 MB, which who may not start doesn't pay.
@@ -97,7 +101,7 @@ async def _once(
         initial_lookback=settings.poll.initial_lookback,
     )
     turn = asyncio.Semaphore(_AT_ONCE)
-    async with open_session() as session:
+    async with open_session(trust) as session:
 
         async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
             poller = Poller(

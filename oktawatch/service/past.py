@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from oktawatch.config import OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_rules, make_watch, prepare_database
+from oktawatch.engine.assembly import make_access, make_rules, make_trust, make_watch, prepare_database
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
@@ -52,6 +52,7 @@ class Past:
         """
         rules = make_rules(settings) if rules is None else rules
         self._settings = settings
+        self._trust = make_trust(settings)
         self._orgs = [(make_access(settings, org), make_watch(settings, org, rules)) for org in orgs]
 
     async def read(
@@ -75,7 +76,7 @@ class Past:
 
         await prepare_database(self._settings, database)
         turn = asyncio.Semaphore(_AT_ONCE)
-        async with open_session() as session:
+        async with open_session(self._trust) as session:
 
             async def backfill(access: OrgAccess, watch: Watch) -> OrgPast:
                 async with turn:

@@ -1,6 +1,7 @@
 """What the daemon is to do: read when it starts, and again on SIGHUP."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_channels, make_rules, prepare_database
+from oktawatch.engine.assembly import make_access, make_channels, make_rules, make_trust, prepare_database
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.enabling import say_what_was_enabled
 from oktawatch.notify.channel import Channel
@@ -29,6 +30,8 @@ class Plan(Struct, frozen=True):
     rules: RuleSet
     accesses: list[OrgAccess]
     channels: list[Channel]
+    trust: ssl.SSLContext | None
+    """Whose certificates are good; None for the system's authorities alone."""
 
     @classmethod
     def of(cls, settings: Settings, *, strict: bool = False) -> "Plan":
@@ -38,7 +41,7 @@ class Plan(Struct, frozen=True):
         """
         rules = make_rules(settings, strict=strict)
         accesses = [make_access(settings, org) for org in settings.orgs]
-        return cls(settings, rules, accesses, make_channels(settings))
+        return cls(settings, rules, accesses, make_channels(settings), make_trust(settings))
 
     async def prepare(self, database: DatabaseExecutor) -> None:
         """Bring the database up for these orgs and rules; raise ConfigError or StoreError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 
@@ -16,10 +17,10 @@ HOST = "127.0.0.1"
 
 
 @contextlib.asynccontextmanager
-async def serve(org: SimulatedOrg, port: int = 0) -> AsyncIterator[str]:
+async def serve(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve an org in the running loop and give its URL, `http://127.0.0.1:PORT`. Port 0 takes a free one.
 
-    Raises OSError when the port is taken.
+    With `tls` it is an `https` URL. Raises OSError when the port is taken.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -32,21 +33,21 @@ async def serve(org: SimulatedOrg, port: int = 0) -> AsyncIterator[str]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, port)
+        site = web.TCPSite(runner, HOST, port, ssl_context=tls)
         await site.start()
-        yield f"http://{HOST}:{runner.addresses[0][1]}"
+        yield f"{'https' if tls else 'http'}://{HOST}:{runner.addresses[0][1]}"
     finally:
         org.faults.hangs.release()
         await runner.cleanup()
 
 
 @contextlib.contextmanager
-def running(org: SimulatedOrg, port: int = 0) -> Iterator[str]:
+def running(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve an org in a thread of its own and give its URL: for callers that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulated-org", daemon=True)
     thread.start()
-    served = serve(org, port)
+    served = serve(org, port, tls=tls)
     try:
         url = asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result()
         try:

@@ -1,8 +1,10 @@
 """What it takes to read one org."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 _HEADER_TEXT = re.compile(r"[!-~]+").fullmatch
 
@@ -32,6 +34,8 @@ class OrgAccess:
     token: str = field(default="", repr=False)
     """An API token (Okta: the SSWS scheme)."""
     app: ServiceApp | None = None
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the egress proxy, with its user and password if it has them; None for the direct way."""
 
     def __post_init__(self) -> None:
         """Refuse a token that no header can carry; its text stays unsaid."""
@@ -45,3 +49,14 @@ class OrgAccess:
             yield self.token
         if self.app is not None:
             yield self.app.private_key
+        yield from self.proxy_secrets()
+
+    def proxy_secrets(self) -> Iterator[str]:
+        """Give the proxy's password as it may be written: in a URL, plainly, and in a header."""
+        user, at, _ = urlsplit(self.proxy or "").netloc.rpartition("@")
+        name, _, password = user.partition(":")
+        if at and password:
+            plain = unquote(password)
+            yield password
+            yield plain
+            yield b64encode(f"{unquote(name)}:{plain}".encode("latin-1")).decode()

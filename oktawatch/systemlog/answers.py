@@ -28,6 +28,9 @@ from oktawatch.systemlog.page import parse_date
 
 _LONGEST_NAME = 60  # of what should be a code or an id
 
+_PROXY_REFUSES = "the proxy does not let the request through"
+_PROXY_LOGIN = "put a user and password that it knows into poll.proxy or HTTPS_PROXY"
+
 _ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
     HTTPStatus.BAD_REQUEST: (
         RequestRefusedError,
@@ -49,6 +52,7 @@ _ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
         "there is no System Log at this address",
         "check the org's url: it is that of the org itself, without -admin and without a path",
     ),
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: (UnavailableError, _PROXY_REFUSES, _PROXY_LOGIN),
     HTTPStatus.TOO_MANY_REQUESTS: (
         RateLimitedError,
         "Okta's rate limit stays used up",
@@ -161,10 +165,18 @@ def failure(org: OrgAccess, error: Exception | None, timeout: float) -> SystemLo
             "reading is tried again; check the network if it lasts, or set a smaller page_size"
         )
     said = quoted(str(error) or type(error).__name__, hide=hidden(org))
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return UnavailableError(
+            f"{_PROXY_REFUSES} ({where(org)}, HTTP {error.status}): {_proxy_advice(error.status)}"
+        )
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return UnavailableError(
+            f"the proxy can't be reached ({where(org)}, {said}): check poll.proxy or HTTPS_PROXY, and the network"
+        )
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UnavailableError(
-            f"the connection is not trusted ({where(org)}, {said}): "
-            "check the org's url, and set ca_file if a proxy with a certificate of its own stands in between"
+            f"the connection is not trusted ({where(org)}, {said}): check the org's url, and set poll.ca_file "
+            "to the CA's certificate if a proxy with certificates of its own stands in between"
         )
     if isinstance(error, OSError | aiohttp.ClientConnectionError) and not isinstance(error, ValueError):
         return UnavailableError(
@@ -176,6 +188,14 @@ def failure(org: OrgAccess, error: Exception | None, timeout: float) -> SystemLo
     )
 
 
+def _proxy_advice(status: int) -> str:
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return _PROXY_LOGIN
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "have the proxy let connections to the org through"
+    return "reading is tried again; see why the proxy can't reach the org if it lasts"
+
+
 def where(org: OrgAccess) -> str:
     """Name an org for a message."""
     return f"{org.name}, {org.url}"
@@ -183,7 +203,7 @@ def where(org: OrgAccess) -> str:
 
 def hidden(org: OrgAccess, access_token: str = "") -> tuple[str, ...]:
     """Give what a server may echo of what it was sent."""
-    return tuple(secret for secret in (org.token, access_token) if secret)
+    return tuple(secret for secret in (org.token, access_token, *org.proxy_secrets()) if secret)
 
 
 def request_id(headers: Mapping[str, str], hide: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ along frames whose locals hold the Authorization header.
 """
 
 import logging
+import ssl
 from http import HTTPStatus
 from typing import Any
 
@@ -45,13 +46,15 @@ logging.getLogger(LOGGER_NAME).disabled = True
 aiohttp.set_zlib_backend(isal_zlib)
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
     """Open connections that any number of orgs can share; to be closed by who opened it.
 
-    Cookies are not kept and the environment is not read (proxies and ``.netrc`` among it).
+    ``trust``: whose certificates are good; by default those of the system's authorities. Cookies are not kept and the environment is not read (proxies and ``.netrc`` among it).
     """
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT_ALIVE),
+        connector=aiohttp.TCPConnector(
+            limit=_CONNECTIONS, keepalive_timeout=_KEPT_ALIVE, ssl=True if trust is None else trust
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
@@ -97,7 +100,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
     token_answer: TokenAnswer | None = None
 
     def _setup_proxy(self, proxy: str | None) -> str | None:
-        # The SDK's own would look into HTTP_PROXY and HTTPS_PROXY when it is given none.
+        # The SDK's own would look into HTTP_PROXY and HTTPS_PROXY when it is given none, and never into NO_PROXY.
         return proxy
 
     async def send_request(
@@ -157,7 +160,7 @@ def make_executor(org: OrgAccess, session: aiohttp.ClientSession, *, timeout: fl
             "orgUrl": org.url,
             "requestTimeout": timeout,
             "rateLimit": {"maxRetries": 0},
-            "proxy": None,
+            "proxy": org.proxy,
             **_credentials(org),
         }
     }

@@ -13,14 +13,14 @@ Load = Callable[..., Settings]
 def test_a_key_without_effect_is_listed_with_its_place(load: Load, tmp_path: Path) -> None:
     """An operator reads which key, in which file or variable."""
     settings = load(
-        '[poll]\ninterval = "1m"\nproxy = "http://proxy.example.com:3128"\n'
+        '[poll]\ninterval = "1m"\n[retention]\nevents = "20d"\n'
         '[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "https://soc.example.com"',
         OKTAWATCH__SILENCE__AFTER="20m",
     )
     file = tmp_path / "oktawatch.toml"
     assert settings.without_effect() == [
-        f"{file}: poll.proxy",
         "environment: OKTAWATCH__SILENCE__AFTER",
+        f"{file}: retention.events",
     ]
 
 

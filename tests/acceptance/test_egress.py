@@ -1,0 +1,109 @@
+"""The program behind a proxy, as an operator sets it up."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, generate, running
+from tests.support.certificates import HOST, PrivateCa
+from tests.support.program import Program, errors
+from tests.support.proxy import PASSWORD, URL_PASSWORD, ForwardProxy, forwarding
+
+CA = '[poll]\nca_file = "ca.pem"\n'
+
+
+@pytest.fixture
+def proxy() -> Iterator[ForwardProxy]:
+    """Run a proxy that wants a password."""
+    with forwarding() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def org() -> SimulatedOrg:
+    """Give an org with a few events."""
+    org = SimulatedOrg()
+    org.extend(generate(12, end=datetime.now(UTC), span=timedelta(minutes=30)))
+    return org
+
+
+@pytest.fixture
+def port(org: SimulatedOrg, tmp_path: Path) -> Iterator[str]:
+    """Serve it with a certificate of a private authority, which is in ca.pem."""
+    with running(org, tls=PrivateCa(tmp_path).server) as url:
+        yield url.rpartition(":")[2]
+
+
+@pytest.mark.parametrize("where", ["the configuration", "a file", "the environment"])
+def test_it_polls_through_the_proxy(
+    program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy, where: str
+) -> None:
+    """An org whose name this machine can't even look up; the proxy's password is in nothing that is written."""
+    (program.folder / "proxy").write_text(proxy.url)
+    more = {"the configuration": f'proxy = "{proxy.url}"\n', "a file": 'proxy_file = "proxy"\n'}
+    program.configure(("acme", f"https://{HOST}:{port}", org.token), more=CA + more.get(where, ""))
+    environment = {"HTTPS_PROXY": proxy.url} if where == "the environment" else {}
+
+    done = program.run("run", "--once", "--debug", **environment)
+
+    assert done.returncode == 0, done.stderr
+    assert program.rows("SELECT count(*) FROM events") == [(12,)]
+    assert set(proxy.asked) == {f"CONNECT {HOST}:{port} HTTP/1.1"}
+    written = done.stdout + done.stderr + (program.folder / "oktawatch.db").read_bytes().decode("latin-1")
+    assert PASSWORD not in written
+    assert URL_PASSWORD not in written
+
+
+def test_what_no_proxy_names_is_reached_directly(
+    program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy
+) -> None:
+    """Whatever the configuration says."""
+    program.configure(("acme", f"https://localhost:{port}", org.token), more=f'{CA}proxy = "{proxy.url}"\n')
+
+    done = program.run("run", "--once", NO_PROXY="localhost")
+
+    assert done.returncode == 0, done.stderr
+    assert proxy.asked == []
+
+
+def test_a_certificate_that_is_not_trusted_is_said(program: Program, org: SimulatedOrg, port: str) -> None:
+    """In one line, with the key that mends it."""
+    program.configure(("acme", f"https://localhost:{port}", org.token))
+
+    done = program.run("run", "--once")
+
+    assert done.returncode == 1
+    (error,) = errors(done.stderr)
+    assert "the connection is not trusted (acme" in error
+    assert "set poll.ca_file" in error
+    assert org.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "expected a readable file"), ("no certificate\n", "expected certificates in PEM")],
+)
+def test_a_ca_file_that_holds_none_is_said(program: Program, content: str | None, expected: str) -> None:
+    """Before anything is touched."""
+    if content is not None:
+        (program.folder / "ca.pem").write_text(content)
+    program.configure(("acme", "https://acme.okta.com", "00invented"), more=CA)
+
+    for command in (["run", "--once"], ["run"], ["backfill", "--since", "1h"]):
+        done = program.run(*command)
+        assert done.returncode == 2, done.stderr
+        (error,) = errors(done.stderr)
+        assert f"oktawatch.toml: poll.ca_file): {expected}" in error
+    assert not (program.folder / "oktawatch.db").exists()
+
+
+def test_check_says_it_too(program: Program) -> None:
+    """Of all orgs at once."""
+    program.configure(("acme", "https://acme.okta.com", "00invented"), more=CA)
+
+    done = program.run("check")
+
+    assert done.returncode == 1
+    assert "expected a readable file" in done.stdout
