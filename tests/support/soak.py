@@ -21,10 +21,10 @@ from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.model.match import Match
-from oktawatch.model.notification import DueNotification
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.message import Composer, Message
 from oktawatch.notify.routing import Route
 from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
 from oktawatch.store.database import Database
@@ -88,11 +88,14 @@ class Receiver:
     rng: random.Random
     taken: list[str] = field(default_factory=list)
 
-    async def send(self, notification: DueNotification) -> None:
+    async def send(self, message: Message) -> None:
         """Take it, or not."""
         if self.rng.random() < 0.2:
             raise DeliveryError("no")
-        self.taken.append(notification.id)
+        self.taken.append(message.id)
+
+    async def close(self) -> None:
+        """Hold nothing."""
 
 
 class Soak:
@@ -183,6 +186,7 @@ class Soak:
         notifier = Notifier(
             "soc",
             self.receiver,
+            Composer(orgs={}, rules={}),
             self._database,
             max_age=timedelta(days=30),
             now=self.clock,
