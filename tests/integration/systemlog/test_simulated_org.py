@@ -12,6 +12,7 @@ from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import RateLimitedError, RequestRefusedError
 from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import Priority
 from oktawatch.systemlog.queries import bounded_query, polling_query
 from oktawatch.systemlog.transport import open_session
 from tests.support.faults import Sleeps, client_of
@@ -115,6 +116,36 @@ async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
     assert {request.status for request in org.requests} == {200}
     assert (org.violations, org.budget.most, len(clock.slept)) == (0, 2, 1)
     assert client.budget.remaining == 1
+
+
+@pytest.mark.parametrize(("limit", "others"), [(20, 8), (120, 70)])
+async def test_hours_of_polling_and_backfilling_use_no_window_up(
+    clock: VirtualTime, limit: int, others: int
+) -> None:
+    """Beside the org's other tools, within our half, and polls go on all the while."""
+    org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=limit, others=others)
+    org.extend(generate(200, end=NOW))
+    began, polls, read, due = NOW, 0, 0, NOW
+    cursor = polling_query(since=SINCE, filter="", limit=1000)
+    past = bounded_query(since=SINCE, until=NOW, filter="", limit=1)
+    async with serve(org) as url:
+        client = LogClient(OrgAccess("acme", url, TOKEN), budget=clock.budget(0.5))
+        backfill = client.at(Priority.BACKFILL)
+        while clock() < began + timedelta(hours=2):
+            if clock() >= due:
+                cursor = (await client.page(cursor)).resume
+                polls += 1
+                due = clock() + timedelta(seconds=30)
+            else:
+                page = await backfill.page(past)
+                past = page.next or past
+                read += 1
+            clock.now += timedelta(seconds=0.2)
+        await client.close()
+    assert (org.violations, org.budget.refused) == (0, 0)
+    assert org.budget.most <= limit // 2
+    assert polls > 110
+    assert read > 120 * limit // 4
 
 
 async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) -> None:
