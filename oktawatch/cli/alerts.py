@@ -1,9 +1,10 @@
-"""``oktawatch alerts``: looking at what was found."""
+"""``oktawatch alerts``: looking at what was found; deciding about it is in `triage`."""
 
 from typing import Annotated, Any, Literal
 
 import typer
 
+from oktawatch.cli import triage
 from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time, severity
 from oktawatch.cli.output import note, print_fields, print_json, print_table
@@ -11,12 +12,16 @@ from oktawatch.cli.setup import existing_database, load_settings
 
 app = typer.Typer(
     name="alerts",
-    help="Look at alerts.",
+    help="Look at alerts, and decide about them.",
     epilog="Example:  oktawatch alerts list --since 24h",
     no_args_is_help=True,
 )
 
 _LARGEST_ID = 2**63 - 1
+
+app.command(epilog="Example:  oktawatch alerts ack 17 18")(triage.ack)
+app.command(epilog='Example:  oktawatch alerts close 17 --as benign --note "travelling"')(triage.close)
+app.command(epilog="Example:  oktawatch alerts reopen 17")(triage.reopen)
 
 
 @app.command(name="list", epilog="Example:  oktawatch alerts list --since 24h --severity MEDIUM")

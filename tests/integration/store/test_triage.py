@@ -1,0 +1,104 @@
+"""What people decide about alerts holds against what pages do to them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from oktawatch.detection.registry import RuleSettings, build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.store.database import Database
+from oktawatch.store.triage import TriageError, acknowledge, close, reopen
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Place
+from tests.support.streams import event, page
+
+HOUR = timedelta(hours=1)
+LATER = NOW + 3 * HOUR
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Give a database with one open alert, of noon."""
+    with open_database(place) as made:
+        happen(made, 1)
+        yield made
+
+
+def happen(database: Database, number: int, *, at: timedelta = timedelta(), threshold: int = 1) -> None:
+    """Let somebody sign in through a proxy."""
+    options = {"Okta.Anonymizing.VPN.Login": {"threshold": threshold}}
+    rules = build_rules(
+        {name: RuleSettings(options=one) for name, one in options.items()}, read_file=lambda _path: ""
+    )
+    commit_page(
+        database,
+        Watch(org=ORG, rules=rules),
+        page([event(number, at=at)]),
+        telling=True,
+        advance=lambda _transaction, _result: None,
+        now=NOW,
+    )
+
+
+def test_an_acknowledged_alert_goes_on_taking_matches(database: Database) -> None:
+    """Somebody looks into it; what comes belongs to it."""
+    acknowledge(database, [1], now=NOW)
+    acknowledge(database, [1], now=NOW)
+    happen(database, 2, at=HOUR)
+    (alert,) = rows(database, "alerts")
+    assert (alert["status"], alert["event_count"]) == ("acknowledged", 2)
+
+
+def test_after_a_closing_the_next_match_opens_another_alert(database: Database) -> None:
+    """The closing says who, when, what it was and why."""
+    close(database, [1], by="nora", disposition="benign", note="travelling", now=NOW + HOUR)
+    (alert,) = rows(database, "alerts")
+    assert (alert["closed_at"], alert["closed_by"], alert["disposition"], alert["note"]) == (
+        NOW + HOUR, "nora", "benign", "travelling",
+    )  # fmt: skip
+    happen(database, 2, at=timedelta(minutes=30))
+    happen(database, 3, at=2 * HOUR)
+    assert [(one["status"], one["event_count"]) for one in rows(database, "alerts")] == [
+        ("closed", 2),
+        ("open", 1),
+    ]
+
+
+def test_a_closing_answers_for_every_match_it_has_seen(database: Database) -> None:
+    """Even for one whose time lies ahead of this machine's clock."""
+    close(database, [1], by="nora", disposition=None, note=None, now=NOW - HOUR)
+    assert [alert["closed_at"] for alert in rows(database, "alerts")] == [NOW]
+
+
+def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
+    """As if it had never been closed; the note stays."""
+    close(database, [1], by="nora", disposition="benign", note="travelling", now=NOW + HOUR)
+    reopen(database, [1], now=LATER)
+    happen(database, 2, at=2 * HOUR)
+    (alert,) = rows(database, "alerts")
+    assert (alert["status"], alert["event_count"], alert["note"]) == ("open", 2, "travelling")
+    assert (alert["closed_at"], alert["closed_by"], alert["disposition"]) == (None, None, None)
+
+
+def test_of_several_all_are_decided_about_or_none(database: Database) -> None:
+    """A slip in one id leaves everything as it was."""
+    with pytest.raises(TriageError, match=r"no such alert \(99\)"):
+        close(database, [1, 99], by="nora", disposition=None, note=None, now=NOW)
+    with pytest.raises(TriageError, match="only a closed one"):
+        reopen(database, [1], now=NOW)
+    assert [alert["status"] for alert in rows(database, "alerts")] == ["open"]
+
+
+def test_a_closed_alert_is_not_acknowledged_by_accident(database: Database) -> None:
+    """It says how to open it again."""
+    close(database, [1], by="nora", disposition=None, note=None, now=NOW)
+    with pytest.raises(TriageError, match="alerts reopen"):
+        acknowledge(database, [1], now=NOW)
+
+
+def test_a_pending_alert_can_t_be_closed(database: Database) -> None:
+    """It is not there yet, for people."""
+    happen(database, 2, at=24 * HOUR, threshold=2)
+    with pytest.raises(TriageError, match="threshold"):
+        close(database, [2], by="nora", disposition=None, note=None, now=NOW)
