@@ -1,0 +1,133 @@
+"""Why a rule matches an event or does not: its conditions, one after the other, up to the one that fails.
+
+Nothing is decided here a second time. The conditions are the rule's own predicates, called as they are
+when pages come in, and a predicate is told by the first line of its docstring. So a rule that somebody
+writes explains itself.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from oktawatch.detection.event_types import type_test
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.detection.history import History
+from oktawatch.detection.rule import EventRule, Key, Rule
+from oktawatch.detection.windows import (
+    CountInWindow,
+    DistinctInWindow,
+    HistoryRule,
+    PairInWindow,
+    SequenceInWindow,
+    WindowRule,
+)
+from oktawatch.model.durations import format_duration
+from oktawatch.model.history import Earlier, HistoryRow, Stretch
+from oktawatch.model.timestamps import shifted
+
+_NAMED = 5  # event types in a line
+
+
+class Condition(Struct, frozen=True):
+    """One thing that must be so for a rule to match, and whether it is."""
+
+    text: str
+    holds: bool
+
+
+def explain(rule: Rule, row: HistoryRow, history: History) -> list[Condition]:
+    """Give the conditions of a rule for an event, up to the first that does not hold: all hold of a match.
+
+    ``row``: the event, whole where it can be had. ``history``: the past of its org, which may have the
+    event itself and later ones.
+    """
+    found: list[Condition] = []
+    try:
+        for condition in _conditions(rule, row, history):
+            found.append(condition)
+            if not condition.holds:
+                break
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+        found.append(Condition(f"the rule raised {type(error).__name__}: {error}", holds=False))
+    return found
+
+
+def _conditions(rule: Rule, row: HistoryRow, history: History) -> Iterator[Condition]:
+    types = rule.needed_types()
+    named = ", ".join(types[:_NAMED]) + (f" and {len(types) - _NAMED} more" if len(types) > _NAMED else "")
+    wanted = type_test(types, any_case=isinstance(rule, HistoryRule) and rule.any_case)
+    yield Condition(f"the event type is one of: {named}", wanted(row.event_type))
+    match rule:
+        case EventRule():
+            yield Condition(_said(rule.matches), rule.matches(row.whole()))
+        case WindowRule():
+            yield from _window_conditions(rule, row, history)
+        case FirstSeen():
+            yield from _first_seen_conditions(rule, row, history)
+
+
+def _window_conditions(rule: WindowRule, row: HistoryRow, history: History) -> Iterator[Condition]:
+    sorts = f" ({_said(rule.first)}; or: {_said(rule.second)})" if isinstance(rule, PairInWindow) else ""
+    yield Condition(_said(rule.takes) + sorts, rule.takes(row))
+    key = rule.key(row)
+    yield Condition(f"{_said(rule.key)} Known: {_shown(key)}", None not in key)
+    window = _window(rule, row, key, history)
+    within = f"within {format_duration(rule.window)}"
+    match rule:
+        case CountInWindow():
+            text = f"at least {rule.at_least} such events {within}: there are {len(window)}"
+        case DistinctInWindow():
+            count = len({rule.value(one) for one in window} - {None})
+            text = (
+                f"at least {rule.at_least} different values {within} ({_said(rule.value)}): there are {count}"
+            )
+        case PairInWindow():
+            yield Condition(f"{within}: {_said(rule.first)}", any(map(rule.first, window)))
+            text = f"{within}: {_said(rule.second)}"
+        case SequenceInWindow():
+            yield Condition(_said(rule.follows), rule.follows(row))
+            started = any(one.at < row.at and rule.starts(one) for one in window)
+            yield Condition(f"earlier {within}: {_said(rule.starts)}", started)
+            text = f"since then: {_said(rule.suspicious)}"
+        case _:
+            text = f"{within}: {_said(rule.holds)}"
+    yield Condition(text, rule.holds(window))
+
+
+def _window(rule: WindowRule, row: HistoryRow, key: Key, history: History) -> Sequence[HistoryRow]:
+    """Give the event's window, as the rule sees it when pages come in."""
+    wanted = type_test(rule.needed_types(), any_case=rule.any_case)
+    since = shifted(row.published, -rule.window)
+    stretch = Stretch(since, row.published, frozenset({getattr(row, rule.column)}))
+    place = (row.at, row.uuid)
+    before = {
+        (one.at, one.uuid): one
+        for one in history.rows(rule.column, [stretch])
+        if (one.at, one.uuid) < place and wanted(one.event_type) and rule.takes(one) and rule.key(one) == key
+    }
+    return [*(before[place] for place in sorted(before)), row]
+
+
+def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: History) -> Iterator[Condition]:
+    for column, value in rule.conditions.items():
+        yield Condition(f"{column} is {value}: it is {getattr(row, column)}", getattr(row, column) == value)
+    key: str | None = getattr(row, rule.column)
+    if key is None:
+        yield Condition(f"{rule.column} is known", holds=False)
+        return
+    yield Condition(f"{_said(rule.counts)} It is {key}", rule.counts(key))
+    asked = Earlier(key, shifted(row.published, -rule.window), row.published, row.uuid)
+    (seen,) = history.seen(rule.column, [asked], event_types=rule.needed_types(), conditions=rule.conditions)
+    yield Condition(f"no such event of {key} within {format_duration(rule.window)} before", not seen)
+
+
+def _said(predicate: Callable[..., Any]) -> str:
+    """Give what a predicate says of itself, else its name."""
+    text = inspect.getdoc(predicate)
+    return text.splitlines()[0] if text else predicate.__name__
+
+
+def _shown(key: Key) -> str:
+    return ", ".join("nothing" if part is None else part for part in key)

@@ -1,0 +1,147 @@
+"""An explanation agrees with what the rule does, and names the condition that decided."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.explain import explain
+from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.registry import BUILT_IN
+from oktawatch.detection.rule import Rule
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
+from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
+from oktawatch.detection.rules.login_success import LoginSuccess
+from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
+from tests.unit.detection.history_streams import body_of, rule_of, streams
+from tests.unit.detection.reference import LAWS
+
+
+def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
+    """Explain the last of some events; give whether it matches and the condition that decided."""
+    rows = [HistoryRow.of(Event.from_body(body)) for body in bodies]
+    history = MemoryHistory()
+    history.add(rows)
+    conditions = explain(rule, rows[-1], history)
+    assert all(condition.holds for condition in conditions[:-1])
+    return conditions[-1].holds, conditions[-1].text
+
+
+def sign_in(number: int = 0, minutes: int = 0, **fields: Any) -> dict[str, Any]:
+    """Make a sign-in."""
+    given = {"eventType": "user.session.start", "actor.id": "00u1", "actor.alternateId": "nora@example.com"}
+    given |= {"client.ipAddress": "203.0.113.7"}
+    return body_of(number, timedelta(minutes=minutes), given | fields)
+
+
+@pytest.mark.parametrize("rule_id", LAWS)
+@given(data=st.data())
+def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> None:
+    """Of every event of a random stream, with all of the stream in history."""
+    rule = rule_of(rule_id)
+    stream = data.draw(streams(rule_id))
+    rows = {body["uuid"]: HistoryRow.of(Event.from_body(body)) for body in stream}
+    history = MemoryHistory()
+    history.add(rows.values())
+    matched = {uuid for uuid, row in rows.items() if all(one.holds for one in explain(rule, row, history))}
+    assert matched == LAWS[rule_id].matches(stream)
+
+
+@pytest.mark.parametrize(
+    ("rule", "bodies", "expected"),
+    [
+        (
+            AnonymizingVpnLogin(),
+            [sign_in(eventType="zone.update")],
+            (False, "the event type is one of: user.session.start"),
+        ),
+        (
+            AnonymizingVpnLogin(),
+            [sign_in()],
+            (False, "Okta says that the address is a proxy; JSON's true, nothing that looks like it."),
+        ),
+        (LoginSuccess(), [sign_in(**{"outcome.result": "SUCCESS"})], (True, "Okta let the user in.")),
+        (
+            FirstProxiedSession(),
+            [sign_in(**{"securityContext.isProxy": False})],
+            (False, "is_proxy is True: it is False"),
+        ),
+        (
+            FirstProxiedSession(),
+            [sign_in(**{"securityContext.isProxy": True, "actor.id": "unknown"})],
+            (False, "actor_id is known"),
+        ),
+        (
+            FirstProxiedSession(),
+            [sign_in(n, n, **{"securityContext.isProxy": True}) for n in range(2)],
+            (False, "no such event of 00u1 within 7d before"),
+        ),
+        (
+            FirstProxiedSession(),
+            [sign_in(**{"securityContext.isProxy": True})],
+            (True, "no such event of 00u1 within 7d before"),
+        ),
+        (
+            FailedLoginsUnknownUser(),
+            [sign_in(n, **{"outcome.reason": "VERIFICATION_ERROR"}) for n in range(3)],
+            (False, "at least 16 such events within 5m: there are 3"),
+        ),
+        (
+            HighRiskAdminActivity(),
+            [
+                sign_in(
+                    **{
+                        "eventType": "system.api_token.create",
+                        "outcome.result": "SUCCESS",
+                        "authenticationContext.externalSessionId": "s1",
+                    }
+                )
+            ],
+            (False, "within 1h: Recognise a risky sign-in that was let in."),
+        ),
+        (
+            SessionCookieReplay(),
+            [
+                sign_in(
+                    **{"eventType": "user.authentication.sso", "authenticationContext.rootSessionId": "r1"}
+                )
+            ],
+            (False, "earlier within 30m: Recognise the session's beginning."),
+        ),
+    ],
+)
+def test_the_condition_that_decided_is_named(
+    rule: Rule, bodies: list[dict[str, Any]], expected: tuple[bool, str]
+) -> None:
+    """The first that does not hold; of a match the last."""
+    assert why(rule, *bodies) == expected
+
+
+def test_a_rule_that_raises_is_explained() -> None:
+    """It matches nothing, and the explanation says why."""
+
+    class Raising(LoginSuccess):
+        """Broken."""
+
+        def matches(self, event: Event) -> bool:
+            """Fail."""
+            raise ZeroDivisionError(event.uuid)
+
+    holds, text = why(Raising(), sign_in())
+    assert not holds
+    assert text.startswith("the rule raised ZeroDivisionError: ")
+
+
+def test_every_rule_can_be_explained() -> None:
+    """By its docstrings, none of which is missing."""
+    for rule_class in BUILT_IN:
+        make: Any = rule_class
+        conditions = explain(make(), HistoryRow.of(Event.from_body(sign_in())), MemoryHistory())
+        assert conditions
+        assert all(condition.text for condition in conditions)
