@@ -19,6 +19,7 @@ from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import ReadFile, RuleOptionError, configured
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
@@ -73,9 +74,23 @@ def make_rule(settings: Settings, rule_id: str) -> RuleSet:
         unusable = "; ".join(str(problem) for problem in rulebook.found.problems)
         expected = f"expected one of {', '.join(rulebook.found.rules)}"
         raise ConfigError("no such rule", rule_id, f"{expected}; {unusable}" if unusable else expected)
-    said = settings.rules.get(rule_id)
-    options = {} if said is None else said.options
-    return RuleSet([configured(found, options, _reader(settings))])
+    return RuleSet([_configured(settings, found)])
+
+
+def every_rule(settings: Settings) -> tuple[list[Rule], frozenset[str]]:
+    """Make every rule, on or off, with the numbers that the operator gave it; give the ids of those on.
+
+    Raises ConfigError as `make_rules` does.
+    """
+    rulebook = read_rulebook(settings)
+    on = frozenset(rule.id for rule in rulebook.rules.rules)
+    return [_configured(settings, one) for one in rulebook.found.rules.values()], on
+
+
+def _configured(settings: Settings, rule_class: type[Rule]) -> Rule:
+    """Make a rule whose options have been checked by reading the rulebook."""
+    said = settings.rules.get(rule_class.id)
+    return configured(rule_class, {} if said is None else said.options, _reader(settings))
 
 
 def read_rulebook(settings: Settings) -> Rulebook:

@@ -1,0 +1,113 @@
+"""``oktawatch explain``: why an event was alerted, or was not."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oktawatch.cli.exits import DONE, FAILED, UsageError
+from oktawatch.cli.options import ConfigFile, Debug, Json
+from oktawatch.cli.output import note, print_fields, print_json, print_table
+from oktawatch.cli.reading import chosen_orgs
+from oktawatch.cli.setup import load_settings
+
+if TYPE_CHECKING:
+    from oktawatch.engine.explain import Explanation, Verdict
+
+
+def explain(
+    event_uuid: Annotated[str, typer.Argument(metavar="EVENT_UUID", help="The event's uuid.")],
+    org: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Look in this org; may be given again. Default: all.", show_default=False
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Say for one event which rules match it or not, and why, and which alert it is in.
+
+    What the event says is asked of Okta. Exit 1 when nobody knows it.
+    """
+    from oktawatch.engine.explain import is_uuid
+    from oktawatch.service.explaining import explain_event
+
+    if not is_uuid(event_uuid):
+        raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
+    settings = load_settings(config, debug=debug)
+    found = asyncio.run(explain_event(settings, chosen_orgs(settings, org or []), event_uuid))
+    if found is None:
+        note(f"error: no such event ({event_uuid}): Okta keeps 90 days; look whether the uuid is whole")
+        return FAILED
+    if as_json:
+        print_json(_document(found))
+        return DONE
+    _print(found)
+    return DONE
+
+
+def _print(found: "Explanation") -> None:
+    named = {name: value for name, value in found.event.items() if value is not None}
+    print_fields([("org", found.org), *({"uuid": found.event_uuid} | named).items()])
+    if found.trouble is not None:
+        note(f"Okta could not be asked: {found.trouble}")
+    if found.source == "history":
+        note("what follows is judged by what history remembers of the event")
+    print()
+    print_table(
+        ("RULE", "ON", "MATCHES", "RECORDED", "ALERT", "BECAUSE"),
+        [
+            (
+                verdict.rule_id,
+                _yes(verdict.enabled),
+                _yes(verdict.matches),
+                _yes(verdict.recorded),
+                "" if verdict.alert_id is None else f"{verdict.alert_id} ({verdict.alert_status})",
+                _because(verdict),
+            )
+            for verdict in found.verdicts
+        ],
+    )
+
+
+def _because(verdict: "Verdict") -> str:
+    """Give the condition that fails, or all of those that hold."""
+    if not verdict.conditions:
+        return "nothing is known of what the event says"
+    if not verdict.matches:
+        return f"not so: {verdict.conditions[-1].text}"
+    return "; ".join(condition.text.removesuffix(".") for condition in verdict.conditions)
+
+
+def _yes(value: bool | None) -> str:
+    return "?" if value is None else "yes" if value else "no"
+
+
+def _document(found: "Explanation") -> dict[str, Any]:
+    from oktawatch.model.timestamps import to_text
+
+    return {
+        "org": found.org,
+        "event_uuid": found.event_uuid,
+        "published": to_text(found.published),
+        "source": found.source,
+        "trouble": found.trouble,
+        "event": found.event,
+        "rules": [
+            {
+                "rule": verdict.rule_id,
+                "enabled": verdict.enabled,
+                "matches": verdict.matches,
+                "recorded": verdict.recorded,
+                "alert_id": verdict.alert_id,
+                "alert_status": verdict.alert_status,
+                "alert_title": verdict.alert_title,
+                "conditions": [
+                    {"text": condition.text, "holds": condition.holds} for condition in verdict.conditions
+                ],
+            }
+            for verdict in found.verdicts
+        ],
+    }

@@ -1,0 +1,178 @@
+"""Why an event was alerted, or was not: what is recorded of it, and what each rule says to it now.
+
+Where an event has been is looked up in `matches`, then in the last days of `events`, which lie in order
+of time; what it says is asked of Okta, by its uuid and close to its time where that is known. When Okta
+has it no more, or can't be asked, what history remembers of it has to do.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from oktawatch.detection.explain import Condition, explain
+from oktawatch.detection.rule import Rule
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.retention import OKTA_KEEPS, kept_by_okta
+from oktawatch.engine.source import PageSource
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.timestamps import from_text, utc_now
+from oktawatch.store.database import Database
+from oktawatch.store.history import StoredHistory
+from oktawatch.store.matches import recorded, remembered, seen_at, signalled
+from oktawatch.systemlog.errors import SystemLogError
+from oktawatch.systemlog.queries import bounded_query
+
+SPAN = timedelta(days=7)
+"""How far back `events` is looked through for an event that matched nothing."""
+_BESIDE = timedelta(seconds=1)
+_MOST_PAGES = 10
+_PAGE_SIZE = 10
+
+is_uuid = re.compile(r"[A-Za-z0-9_.:-]{1,255}").fullmatch
+"""Whether a text can stand in a filter as an event's uuid."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What one rule says to an event."""
+
+    rule_id: str
+    enabled: bool
+    recorded: bool
+    """Whether its match, or signal, is in the database."""
+    alert_id: int | None = None
+    alert_status: str | None = None
+    alert_title: str | None = None
+    conditions: list[Condition] = []
+    """Up to the first that does not hold; none when nothing is known of what the event says."""
+
+    @property
+    def matches(self) -> bool | None:
+        """Whether the rule matches the event as things are now; None when that can't be told."""
+        return all(condition.holds for condition in self.conditions) if self.conditions else None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """What is known of an event."""
+
+    org: str
+    event_uuid: str
+    published: datetime
+    event: dict[str, Any]
+    """What detections look at, by the names of `history`'s columns; empty when nothing is known of it."""
+    source: str
+    """Where that comes from: ``okta``, ``history`` or ``nowhere``."""
+    trouble: str | None
+    """Why Okta could not be asked."""
+    verdicts: list[Verdict]
+
+
+class Explainer:
+    """Explains events of some orgs."""
+
+    def __init__(
+        self,
+        database: DatabaseExecutor,
+        sources: dict[str, PageSource],
+        rules: Sequence[Rule],
+        enabled: frozenset[str],
+        *,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Take the ``sources`` of each org that may be asked, and every rule, on or off."""
+        self._database = database
+        self._sources = sources
+        self._rules = rules
+        self._enabled = enabled
+        self._now = now
+
+    async def explain(self, event_uuid: str) -> Explanation | None:
+        """Explain one event; None when nobody knows it.
+
+        Raises StoreError, and SystemLogError when nothing is recorded of it and an org can't be asked.
+        """
+        found = await self._database.run(
+            recorded, list(self._sources), [rule.id for rule in self._rules], event_uuid
+        )
+        place = (found[0]["org"], from_text(found[0]["published"])) if found else None
+        if place is None:
+            place = await self._database.run(
+                seen_at, list(self._sources), event_uuid, since=self._now() - SPAN
+            )
+        trouble = None
+        event = None
+        try:
+            org, event = await self._ask(event_uuid, place)
+        except SystemLogError as error:
+            if place is None:
+                raise
+            org, trouble = place[0], str(error)
+        if event is None and place is None:
+            return None
+        published = event.published_at if event is not None else place[1] if place else self._now()
+        return await self._database.run(
+            self._judged, org, event_uuid, published, event, trouble, {one["rule_id"]: one for one in found}
+        )
+
+    async def _ask(self, event_uuid: str, place: tuple[str, datetime] | None) -> tuple[str, Event | None]:
+        now = self._now()
+        since = kept_by_okta(now - OKTA_KEEPS, now)
+        orgs, until = list(self._sources), now
+        if place is not None:
+            orgs, since, until = [place[0]], place[1] - _BESIDE, place[1] + _BESIDE
+        query = bounded_query(since=since, until=until, filter=f'uuid eq "{event_uuid}"', limit=_PAGE_SIZE)
+        for org in orgs:
+            following: str | None = query
+            for _ in range(_MOST_PAGES):
+                if following is None:
+                    break
+                page = await self._sources[org].page(following)
+                for event in page.events:
+                    if event.uuid == event_uuid:
+                        return org, event
+                following = page.next
+        return orgs[-1], None
+
+    def _judged(
+        self,
+        database: Database,
+        org: str,
+        event_uuid: str,
+        published: datetime,
+        event: Event | None,
+        trouble: str | None,
+        found: dict[str, dict[str, Any]],
+    ) -> Explanation:
+        source = "okta"
+        row = None if event is None else HistoryRow.of(event)
+        if row is None:
+            row = remembered(database, org, published, event_uuid)
+            source = "nowhere" if row is None else "history"
+        signals = signalled(database, org, published, event_uuid)
+        with database.read() as connection:
+            history = StoredHistory(connection, org)
+            verdicts = [
+                Verdict(
+                    rule_id=rule.id,
+                    enabled=rule.id in self._enabled,
+                    recorded=rule.id in found or rule.id in signals,
+                    alert_id=found.get(rule.id, {}).get("alert_id"),
+                    alert_status=found.get(rule.id, {}).get("status"),
+                    alert_title=found.get(rule.id, {}).get("title"),
+                    conditions=[] if row is None else explain(rule, row, history),
+                )
+                for rule in self._rules
+            ]
+        columns = {} if row is None else dict(zip(HistoryRow.__struct_fields__, row.columns, strict=False))
+        return Explanation(
+            org=org,
+            event_uuid=event_uuid,
+            published=published,
+            event=columns,
+            source=source,
+            trouble=trouble,
+            verdicts=verdicts,
+        )

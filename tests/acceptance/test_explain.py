@@ -1,0 +1,118 @@
+"""Why an event was alerted, or was not."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, running
+from tests.support.logclient import event
+from tests.support.program import Program, errors
+
+R1 = "Okta.Anonymizing.VPN.Login"
+FIRST = "Okta.First.Proxied.Session"
+SIGNAL = "Okta.Login.Success"
+ENABLED = '[detection]\nenable = ["Okta.First.*", "Okta.Login.*"]\n'
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def org() -> SimulatedOrg:
+    """Give an org with a proxied sign-in, another one of the same person, and an ordinary one."""
+    made = SimulatedOrg()
+    for number, proxied in enumerate((True, True, False)):
+        made.persist(
+            event(
+                number,
+                NOW - timedelta(minutes=9 - number),
+                actor={"id": "00u1", "alternateId": "nora@example.com"},
+                client={"ipAddress": "203.0.113.7"},
+                outcome={"result": "SUCCESS"},
+                securityContext={"isProxy": proxied},
+            )
+        )
+    return made
+
+
+def explained(program: Program, uuid: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Explain an event; give all of it, and each rule's part by the rule's id."""
+    found: dict[str, Any] = program.json("explain", uuid)
+    return found, {rule["rule"]: rule for rule in found["rules"]}
+
+
+def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
+    """A match is in its alert, a signal is recorded, and what does not match names its condition."""
+    with running(org) as url:
+        program.configure(("acme", url, org.token), more=ENABLED)
+        assert program.run("run", "--once").returncode == 0
+        first, by_rule = explained(program, "u-0")
+        _, second = explained(program, "u-1")
+        _, third = explained(program, "u-2")
+        shown = program.run("explain", "u-1").stdout
+    assert (first["org"], first["source"], first["trouble"]) == ("acme", "okta", None)
+    assert first["event"]["client_ip"] == "203.0.113.7"
+    assert all(by_rule[rule]["matches"] and by_rule[rule]["recorded"] for rule in (R1, FIRST, SIGNAL))
+    assert by_rule[R1]["alert_id"] != by_rule[FIRST]["alert_id"]
+    assert (by_rule[R1]["alert_status"], by_rule[SIGNAL]["alert_id"]) == ("open", None)
+    assert second[R1]["alert_id"] == by_rule[R1]["alert_id"]
+    assert (second[FIRST]["matches"], second[FIRST]["recorded"]) == (False, False)
+    assert second[FIRST]["conditions"][-1] == {
+        "text": "no such event of 00u1 within 7d before",
+        "holds": False,
+    }
+    assert (third[R1]["matches"], third[R1]["alert_id"]) == (False, None)
+    assert not third["Okta.Multiple.Sessions"]["enabled"]
+    assert "not so: no such event of 00u1 within 7d before" in shown
+
+
+def test_what_okta_has_no_more_is_explained_by_what_is_remembered(
+    program: Program, org: SimulatedOrg
+) -> None:
+    """History has what detections look at, and a match its alert, whether Okta answers or not."""
+    with running(org) as url:
+        path = program.configure(("acme", url, org.token), more=ENABLED)
+        assert program.run("run", "--once").returncode == 0
+    path.write_text(path.read_text("utf-8").replace(url, "http://127.0.0.1:9"), "utf-8")
+    found, by_rule = explained(program, "u-0")
+    assert (found["source"], found["event"]["actor_id"]) == ("history", "00u1")
+    assert "can't be reached" in found["trouble"]
+    assert by_rule[R1]["matches"]
+    assert by_rule[R1]["alert_id"] is not None
+    found, by_rule = explained(program, "u-2")
+    assert found["source"] == "history"
+    assert not by_rule[R1]["matches"]
+
+
+def test_an_event_that_was_never_read_is_asked_for(program: Program, org: SimulatedOrg) -> None:
+    """Found in the org that has it: what a rule that was not on then would say."""
+    empty = SimulatedOrg()
+    with running(empty) as empty_url, running(org) as url:
+        program.configure(("empty", empty_url, empty.token), ("acme", url, org.token))
+        program.run("db", "upgrade")
+        found, by_rule = explained(program, "u-0")
+        unknown = program.run("explain", "u-9")
+        elsewhere = program.run("explain", "u-0", "--org", "empty")
+    assert found["org"] == "acme"
+    assert (by_rule[R1]["matches"], by_rule[R1]["recorded"]) == (True, False)
+    for done in (unknown, elsewhere):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert errors(done.stderr)[0].startswith("error: no such event (u-")
+
+
+def test_what_is_no_uuid_is_not_asked_for(program: Program) -> None:
+    """It would stand in a filter."""
+    done = program.run("explain", 'u" or uuid pr or uuid eq "')
+    assert done.returncode == 2
+    assert errors(done.stderr) == [
+        "error: wrong value (EVENT_UUID): expected a uuid, as events and alerts show it"
+    ]
+
+
+def test_without_a_database_it_is_said_what_to_run(program: Program, org: SimulatedOrg) -> None:
+    """Explaining makes no file."""
+    with running(org) as url:
+        path = program.configure(("acme", url, org.token))
+        done = program.run("explain", "u-0")
+    assert done.returncode == 1
+    assert len(errors(done.stderr)) == 1
+    assert [one.name for one in program.folder.iterdir()] == [path.name]
