@@ -6,14 +6,13 @@ writes explains itself.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.first_seen import FirstSeen
-from oktawatch.detection.history import History
 from oktawatch.detection.rule import EventRule, Key, Rule
 from oktawatch.detection.windows import (
     CountInWindow,
@@ -24,10 +23,27 @@ from oktawatch.detection.windows import (
     WindowRule,
 )
 from oktawatch.model.durations import format_duration
-from oktawatch.model.history import Earlier, HistoryRow, Stretch
+from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
 from oktawatch.model.timestamps import shifted
 
 _NAMED = 5  # event types in a line
+
+
+class Past(Protocol):
+    """What of `History` an explanation asks: it has no page, and keeps nothing for the next one."""
+
+    def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterable[HistoryRow]:
+        """See `History`."""
+
+    def seen(
+        self,
+        column: Column,
+        asked: Sequence[Earlier],
+        *,
+        event_types: Sequence[str],
+        conditions: Mapping[str, str | bool],
+    ) -> list[bool]:
+        """See `History`."""
 
 
 class Condition(Struct, frozen=True):
@@ -37,7 +53,7 @@ class Condition(Struct, frozen=True):
     holds: bool
 
 
-def explain(rule: Rule, row: HistoryRow, history: History) -> list[Condition]:
+def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
     """Give the conditions of a rule for an event, up to the first that does not hold: all hold of a match.
 
     ``row``: the event, whole where it can be had. ``history``: the past of its org, which may have the
@@ -54,7 +70,7 @@ def explain(rule: Rule, row: HistoryRow, history: History) -> list[Condition]:
     return found
 
 
-def _conditions(rule: Rule, row: HistoryRow, history: History) -> Iterator[Condition]:
+def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Condition]:
     types = rule.needed_types()
     named = ", ".join(types[:_NAMED]) + (f" and {len(types) - _NAMED} more" if len(types) > _NAMED else "")
     wanted = type_test(types, any_case=isinstance(rule, HistoryRule) and rule.any_case)
@@ -68,7 +84,7 @@ def _conditions(rule: Rule, row: HistoryRow, history: History) -> Iterator[Condi
             yield from _first_seen_conditions(rule, row, history)
 
 
-def _window_conditions(rule: WindowRule, row: HistoryRow, history: History) -> Iterator[Condition]:
+def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iterator[Condition]:
     sorts = f" ({_said(rule.first)}; or: {_said(rule.second)})" if isinstance(rule, PairInWindow) else ""
     yield Condition(_said(rule.takes) + sorts, rule.takes(row))
     key = rule.key(row)
@@ -96,7 +112,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: History) -> I
     yield Condition(text, rule.holds(window))
 
 
-def _window(rule: WindowRule, row: HistoryRow, key: Key, history: History) -> Sequence[HistoryRow]:
+def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Sequence[HistoryRow]:
     """Give the event's window, as the rule sees it when pages come in."""
     wanted = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
@@ -110,7 +126,7 @@ def _window(rule: WindowRule, row: HistoryRow, key: Key, history: History) -> Se
     return [*(before[place] for place in sorted(before)), row]
 
 
-def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: History) -> Iterator[Condition]:
+def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> Iterator[Condition]:
     for column, value in rule.conditions.items():
         yield Condition(f"{column} is {value}: it is {getattr(row, column)}", getattr(row, column) == value)
     key: str | None = getattr(row, rule.column)
