@@ -186,6 +186,12 @@ def upgrade() -> None:
             sqlite_where=there,
             postgresql_where=there,
         )
+    op.create_table(
+        "alarms",
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("raised_at", moment(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name="pk_alarms"),
+    )
     op.execute(
         "CREATE VIEW alert_events AS "
         "SELECT alert_id, org, event_uuid, published FROM matches WHERE alert_id IS NOT NULL"
@@ -195,6 +201,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take it back."""
     op.execute("DROP VIEW alert_events")
+    op.drop_table("alarms")
     op.drop_table("notifications")
     op.drop_table("matches")
     op.drop_table("rejected_events")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 KEYS: dict[str, frozenset[str]] = {
     "notifiers": frozenset({"max_per_minute"}),
-    "silence": frozenset({"after", "heartbeat_url", "heartbeat_url_file"}),
     "retention": frozenset({"events", "alerts"}),
     "service": frozenset({"listen"}),
 }
@@ -33,6 +32,4 @@ def places(settings: "Settings") -> "Iterator[Place]":
 
 
 def _set_in(table: BaseModel, keys: frozenset[str]) -> list[str]:
-    found = {key for key in keys & table.model_fields_set if getattr(table, key) is not None}
-    # A secret that was read from a file is told once, under the key that the operator wrote.
-    return sorted(key for key in found if f"{key}_file" not in found)
+    return sorted(key for key in keys & table.model_fields_set if getattr(table, key) is not None)

@@ -7,9 +7,10 @@ What reads the database is imported where it is made: listing rules needs none o
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,6 +25,7 @@ from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, make_channel
+from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.message import Composer, RuleText
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.deliver import Notifier
     from oktawatch.engine.pipeline import Watch
+    from oktawatch.engine.silence import SilenceWatch
 
 
 _log: Any = structlog.get_logger(__name__)
@@ -233,6 +236,24 @@ def make_routes(settings: Settings) -> tuple[Route, ...]:
         )
         for notifier in settings.notifiers
     )
+
+
+def make_silence_watch(settings: Settings, database: "DatabaseExecutor") -> "SilenceWatch":
+    """Make what notices that an org is not polled any more."""
+    from oktawatch.engine.silence import SilenceWatch  # noqa: PLC0415 -- as above
+
+    return SilenceWatch(
+        {org.name: org.tags for org in settings.orgs},
+        make_routes(settings),
+        database,
+        after=settings.silence.after,
+    )
+
+
+def make_heartbeat(settings: Settings) -> Callable[[], Awaitable[None]] | None:
+    """Make the request that follows a good round; None where there is none to make."""
+    url = settings.silence.heartbeat_url
+    return partial(beat, url.get_secret_value()) if url is not None else None
 
 
 @asynccontextmanager

@@ -23,8 +23,11 @@ class Route(Struct, frozen=True, kw_only=True):
         return (
             severity >= self.min_severity
             and any(fnmatchcase(rule_id, glob) for glob in self.rules)
-            and any(
-                wanted[1:] in tags if wanted.startswith("#") else fnmatchcase(org, wanted)
-                for wanted in self.orgs
-            )
+            and self.watches(org, tags)
+        )
+
+    def watches(self, org: str, tags: Sequence[str]) -> bool:
+        """Tell whether this notifier has to do with an org at all."""
+        return any(
+            wanted[1:] in tags if wanted.startswith("#") else fnmatchcase(org, wanted) for wanted in self.orgs
         )

@@ -25,7 +25,13 @@ import structlog
 from oktawatch import __version__
 from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_watch, open_database, open_notifiers
+from oktawatch.engine.assembly import (
+    make_heartbeat,
+    make_silence_watch,
+    make_watch,
+    open_database,
+    open_notifiers,
+)
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
@@ -33,10 +39,12 @@ from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.delivery import INTERVAL, Delivery
 from oktawatch.service.health import Health
+from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
 from oktawatch.service.plan import Load, Plan, reload_plan
 from oktawatch.service.polling import OrgPolling
 from oktawatch.service.schedule import Schedule
+from oktawatch.service.silence import Silence, interval
 from oktawatch.service.streak import Streak
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
@@ -189,6 +197,12 @@ class _Watchers:
         orgs = [org.name for org in settings.orgs]
         self._health = Health(orgs)
         trouble = Streak("database")
+        self._silence_after = settings.silence.after
+        self._silence = Silence(
+            make_silence_watch(settings, database), database_trouble=trouble, told=self._deliver_now
+        )
+        beat = make_heartbeat(settings)
+        self._heartbeat = Heartbeat(beat) if beat is not None else None
         self._tenancy = (
             Tenancy(
                 settings.service.instance or socket.gethostname(),
@@ -269,6 +283,9 @@ class _Watchers:
             )
         for name, delivery in self._deliveries.items():
             self.schedule.every(INTERVAL, name, delivery.round)
+        self.schedule.every(interval(self._silence_after), "silence", self._silence.round)
+        if self._heartbeat is not None:
+            self.schedule.every(self._interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:
             self.schedule.every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
 
@@ -279,8 +296,15 @@ class _Watchers:
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
         return await sweeping.round() if self._holds(sweeping.org) else None
 
+    async def _beat(self, heartbeat: Heartbeat) -> None:
+        await heartbeat.round([polling.org for polling in self._pollings if self._holds(polling.org)])
+
     async def _poll(self, polling: OrgPolling) -> timedelta | None:
-        again = await polling.round() if self._holds(polling.org) else None
+        again = None
+        if self._holds(polling.org):
+            again = await polling.round()
+            if self._heartbeat is not None and not polling.failing:
+                self._heartbeat.polled(polling.org)
         self._health.round_ended(polling.org, next_in=self._interval if again is None else again)
         self._systemd.status(self._summary())
         return again

@@ -12,6 +12,7 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_access,
     make_channels,
+    make_heartbeat,
     make_rules,
     make_trust,
     make_watch,
@@ -25,6 +26,7 @@ from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
+from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
@@ -116,11 +118,23 @@ async def _once(
 
         polls = [poll(org, access) for org, access in zip(settings.orgs, accesses, strict=True)]
         outcomes = await asyncio.gather(*polls)
+    await _beat(settings, outcomes)
     delivered = 0
     async with open_notifiers(settings, rules, database, channels) as notifiers:
         for notifier in notifiers:
             delivered += await notifier.round()
     return OnceResult(orgs=outcomes, delivered=delivered)
+
+
+async def _beat(settings: Settings, outcomes: Sequence[OrgOutcome]) -> None:
+    beat = make_heartbeat(settings)
+    if beat is None:
+        return
+    heartbeat = Heartbeat(beat)
+    for outcome in outcomes:
+        if outcome.error is None:
+            heartbeat.polled(outcome.org)
+    await heartbeat.round([outcome.org for outcome in outcomes])
 
 
 async def _poll(org: str, poller: Poller, database: DatabaseExecutor) -> OrgOutcome:

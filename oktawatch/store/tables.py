@@ -207,6 +207,14 @@ notifications = Table(
     ),
 )
 
+# What oktawatch has told of itself and not taken back yet.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("raised_at", Moment, nullable=False),
+)
+
 rejected_events = Table(
     "rejected_events",
     metadata,

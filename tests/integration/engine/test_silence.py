@@ -1,0 +1,203 @@
+"""The silence alarm in virtual time: told once, taken back once, whoever restarts how often."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.silence import SilenceWatch
+from oktawatch.model.cursor import Cursor
+from oktawatch.notify.routing import Route
+from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.database import Database
+from oktawatch.store.orgs import record_failure
+from oktawatch.store.page import page_transaction
+from tests.support.databases import NOW, open_database, rows
+from tests.support.outbox import Clock
+from tests.support.places import Place
+
+AFTER = timedelta(minutes=15)
+
+
+class Watched:
+    """Two orgs, three notifiers, and a clock."""
+
+    def __init__(self, database: Database, executor: DatabaseExecutor) -> None:
+        self.database = database
+        self.clock = Clock()
+        self._executor = executor
+
+    def start(self, *orgs: str) -> SilenceWatch:
+        """Start watching, as a process does when it starts."""
+        routes = (
+            Route(notifier="all"),
+            Route(notifier="prod", orgs=("#prod",)),
+            Route(notifier="acme", orgs=("acme",)),
+        )
+        tags: dict[str, Sequence[str]] = {
+            org: ("prod",) if org == "globex" else () for org in orgs or ("acme", "globex")
+        }
+        return SilenceWatch(tags, routes, self._executor, after=AFTER, now=self.clock)
+
+    def poll(self, org: str, error: str | None = None) -> None:
+        """Let a poll end."""
+        if error is not None:
+            record_failure(self.database, org, error, now=self.clock())
+            return
+        read = read_cursor(self.database, org)
+        to = Cursor(filter="f", query=f"/api/v1/logs?after={self.clock()}", began_at=NOW)
+        with page_transaction(self.database, org, now=self.clock()) as transaction:
+            move_cursor(transaction, read, to)
+
+    async def pass_(self, watch: SilenceWatch, minutes: int, **polls: str | None) -> None:
+        """Let minutes pass, each with a poll of some orgs and a look."""
+        for _ in range(minutes):
+            self.clock.advance(minutes=1)
+            for org, error in polls.items():
+                self.poll(org, error)
+            await watch.check()
+
+    @property
+    def told(self) -> list[tuple[str, str, list[str]]]:
+        """What was told, to whom, of what; in the order in which it was."""
+        messages = sorted(
+            rows(self.database, "notifications"), key=lambda row: (row["created_at"], row["notifier"])
+        )
+        assert {row["kind"] for row in messages} <= {"silence"}
+        return [
+            (row["notifier"], row["content"]["state"], [one["name"] for one in row["content"]["about"]])
+            for row in messages
+        ]
+
+
+@pytest.fixture
+def watched(place: Place) -> Iterator[Watched]:
+    """Watch two orgs that were polled a moment ago."""
+    with open_database(place, "globex") as database:
+        executor = DatabaseExecutor(place.url)
+        made = Watched(database, executor)
+        made.poll("acme")
+        made.poll("globex")
+        try:
+            yield made
+        finally:
+            executor.close()
+
+
+async def test_an_org_that_is_polled_is_no_alarm(watched: Watched) -> None:
+    """However long nothing happens in it."""
+    await watched.pass_(watched.start(), 60, acme=None, globex=None)
+
+    assert watched.told == []
+
+
+async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> None:
+    """To the notifiers that have to do with the org, with the reason."""
+    watch = watched.start()
+
+    await watched.pass_(watch, 60, acme="Okta refuses the token", globex=None)
+    before = watched.told
+    await watched.pass_(watch, 60, acme=None, globex=None)
+
+    assert before == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+    assert watched.told[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
+    told = rows(watched.database, "notifications")
+    about: list[dict[str, Any]] = [one for row in told for one in row["content"]["about"] if "error" in one]
+    assert {one["error"] for one in about} == {"Okta refuses the token"}
+    assert {row["created_at"] for row in told if row["content"]["state"] == "raised"} == {
+        NOW + timedelta(minutes=16)
+    }
+
+
+async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(watched: Watched) -> None:
+    """That an alarm stands is in the database."""
+    await watched.pass_(watched.start(), 20, acme="down", globex=None)
+    for _ in range(3):
+        await watched.pass_(watched.start(), 20, acme="down", globex=None)
+    before = watched.told
+
+    await watched.pass_(watched.start(), 1, acme=None, globex=None)
+
+    assert len(before) == 2
+    assert [state for _, state, _ in watched.told] == ["raised", "raised", "over", "over"]
+
+
+async def test_a_daemon_that_did_not_run_is_no_alarm(watched: Watched) -> None:
+    """After a day without it, the first poll has its time."""
+    watched.clock.advance(days=1)
+    watch = watched.start()
+
+    await watch.check()
+    await watched.pass_(watch, 5, acme=None, globex=None)
+
+    assert watched.told == []
+
+
+async def test_after_a_downtime_the_first_poll_that_fails_is_an_alarm(watched: Watched) -> None:
+    """A daemon that is restarted again and again would never be up for long enough."""
+    watched.clock.advance(days=1)
+    watch = watched.start()
+
+    await watched.pass_(watch, 1, acme="down", globex=None)
+
+    assert [names for _, _, names in watched.told] == [["acme"], ["acme"]]
+
+
+async def test_polls_that_never_end_are_silence(watched: Watched) -> None:
+    """Nothing fails, and nothing comes."""
+    await watched.pass_(watched.start(), 16)
+
+    assert ("all", "raised", ["acme", "globex"]) in watched.told
+
+
+async def test_an_alarm_that_stands_is_not_over_because_of_a_restart(watched: Watched) -> None:
+    """Until a poll has succeeded, nothing is well again."""
+    await watched.pass_(watched.start(), 20, acme="down", globex=None)
+    watched.clock.advance(days=1)
+
+    await watched.start().check()
+
+    assert {state for _, state, _ in watched.told} == {"raised"}
+
+
+async def test_many_orgs_at_once_are_one_message(watched: Watched) -> None:
+    """Each notifier hears of those that it has to do with."""
+    await watched.pass_(watched.start(), 20, acme="the network is down", globex="the network is down")
+
+    assert watched.told == [
+        ("acme", "raised", ["acme"]),
+        ("all", "raised", ["acme", "globex"]),
+        ("prod", "raised", ["globex"]),
+    ]
+
+
+async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
+    """Its silence counts from when it was registered."""
+    with watched.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM cursors")
+
+    await watched.pass_(watched.start(), 20, acme="Okta refuses the token", globex=None)
+
+    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+
+
+async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
+    """Its alarm ends, and nobody needs to hear of that."""
+    await watched.pass_(watched.start(), 20, acme="down", globex=None)
+
+    await watched.pass_(watched.start("globex"), 20, globex=None)
+
+    assert {state for _, state, _ in watched.told} == {"raised"}
+    assert rows(watched.database, "alarms") == []
+
+
+async def test_two_replicas_tell_once(watched: Watched) -> None:
+    """Who comes second finds the alarm there."""
+    one, two = watched.start(), watched.start()
+
+    await watched.pass_(one, 20, acme="down", globex=None)
+    await watched.pass_(two, 20, acme="down", globex=None)
+
+    assert len(watched.told) == 2

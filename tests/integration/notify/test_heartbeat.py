@@ -1,0 +1,51 @@
+"""The heartbeat's request, made of a server that answers as it is told to."""
+
+import asyncio
+
+import pytest
+
+from oktawatch.notify import heartbeat
+from oktawatch.notify.channel import DeliveryError
+from tests.support.faults import answer, faulty
+
+PATH = "/ping/00secret"
+
+
+async def _hang(_writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def test_the_address_is_asked_for() -> None:
+    """Once, as it stands."""
+    async with faulty(answer(b"OK")) as server:
+        await heartbeat.beat(f"{server.url}{PATH}")
+
+    (request,) = server.requests
+    assert request.startswith(f"GET {PATH} HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [("404 Not Found", "status 404"), ("302 Found", "status 302"), ("500 No", "status 500")],
+)
+async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None:
+    """Redirects are not followed either."""
+    async with faulty(answer(status=status, Location="https://example.com/")) as server:
+        with pytest.raises(DeliveryError, match=why) as caught:
+            await heartbeat.beat(f"{server.url}{PATH}")
+
+    assert "secret" not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+async def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody there, and nobody who answers: an error that does not name the address, which is a secret."""
+    monkeypatch.setattr(heartbeat, "_PATIENCE", 0.2)
+    async with faulty(_hang) as server:
+        url = f"{server.url}{PATH}"
+        with pytest.raises(DeliveryError, match=r"no answer within 0\.2 s") as hung:
+            await heartbeat.beat(url)
+    with pytest.raises(DeliveryError, match="no answer: ClientConnectorError") as gone:
+        await heartbeat.beat(url)
+
+    assert "secret" not in f"{hung.value} {gone.value}"

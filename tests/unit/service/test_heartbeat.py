@@ -1,0 +1,59 @@
+"""The heartbeat says that everything is well, so it is left out when anything is not."""
+
+from structlog.testing import capture_logs
+
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.service.heartbeat import Heartbeat
+
+
+class Beats:
+    """Counts beats, and fails as it is told to."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.count = 0
+        self._errors = list(errors)
+
+    async def __call__(self) -> None:
+        """Beat."""
+        self.count += 1
+        if self._errors and (error := self._errors.pop(0)):
+            raise error
+
+
+async def test_it_beats_once_a_good_round_of_every_org() -> None:
+    """One org that fails stops it."""
+    beats = Beats()
+    heartbeat = Heartbeat(beats)
+    counts = []
+    for polled in (["acme"], ["globex"], [], ["acme", "globex"], ["acme"], ["acme"]):
+        for org in polled:
+            heartbeat.polled(org)
+        await heartbeat.round(["acme", "globex"])
+        counts.append(beats.count)
+
+    assert counts == [0, 1, 1, 2, 2, 2]
+
+
+async def test_a_replica_without_orgs_does_not_beat() -> None:
+    """It knows of nothing that is well."""
+    beats = Beats()
+
+    await Heartbeat(beats).round([])
+
+    assert beats.count == 0
+
+
+async def test_a_heartbeat_that_fails_is_said_once() -> None:
+    """And stops nothing else."""
+    beats = Beats(DeliveryError("status 500"), DeliveryError("status 500"), KeyError("a bug"), None)
+    heartbeat = Heartbeat(beats)
+    with capture_logs() as logs:
+        for _ in range(4):
+            heartbeat.polled("acme")
+            await heartbeat.round(["acme"])
+
+    assert [(line["event"], line.get("reason")) for line in logs] == [
+        ("heartbeat_failed", "unreachable"),
+        ("heartbeat_failed", "unexpected"),
+        ("heartbeat_recovered", None),
+    ]

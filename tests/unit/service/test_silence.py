@@ -1,0 +1,59 @@
+"""The silence alarm's rounds end, whatever goes wrong in them."""
+
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.service.silence import Silence, interval
+from oktawatch.service.streak import Streak
+from oktawatch.store.errors import StoppedError, StoreError
+
+
+class Checks:
+    """Looks that end as they are told to."""
+
+    def __init__(self, *ends: bool | Exception) -> None:
+        self.ends = list(ends)
+
+    async def check(self) -> bool:
+        """End."""
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
+    told: list[None] = []
+    silence = Silence(Checks(*ends), database_trouble=Streak("database"), told=lambda: told.append(None))
+    with capture_logs() as logs:
+        for _ in ends:
+            await silence.round()
+    return len(told), [line["event"] for line in logs]
+
+
+async def test_what_is_told_is_sent_at_once() -> None:
+    """Delivery is asked for when there is something to deliver."""
+    assert await _rounds(False, True, False) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("disk full"), ["database_failed"]),
+        (KeyError("a bug"), ["silence_check_failed", "silence_check_recovered"]),
+        (StoppedError("stopping"), []),
+    ],
+)
+async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
+    """It is said once, and looking goes on."""
+    assert await _rounds(error, error, True) == (1, said)
+
+
+@pytest.mark.parametrize(("after", "often"), [("15m", 30.0), ("10s", 5.0)])
+def test_it_looks_often_enough(after: str, often: float) -> None:
+    """Silence is noticed soon after it has lasted long enough."""
+    from oktawatch.model.durations import parse_duration
+
+    assert interval(parse_duration(after)) == timedelta(seconds=often)
