@@ -32,10 +32,8 @@ COMMANDS = (
     ("check",),
     ("run", "--once"),
     ("status",),
-    ("status", "--json"),
     ("backfill", "--since", "2h"),
     ("alerts", "list"),
-    ("rules", "list"),
 )
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from okta import dpop
 from okta.dpop import DPoPProofGenerator
 from okta.jwt import JWT
 
@@ -37,6 +38,12 @@ BOUND = replace(APP, dpop=True)
 
 def _query() -> str:
     return polling_query(since=utc_now() - timedelta(hours=1), filter="", limit=10)
+
+
+@pytest.fixture(autouse=True)
+def smaller_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the SDK make its keys in a third of the time; what is tested does not depend on their size."""
+    monkeypatch.setattr(dpop, "RSA_KEY_SIZE_BITS", 2048)
 
 
 @pytest.fixture
