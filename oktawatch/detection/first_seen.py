@@ -4,6 +4,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import ClassVar
 
 from oktawatch.detection.history import History
@@ -52,10 +53,11 @@ class FirstSeen(HistoryRule):
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
-        conditions = tuple(self.conditions.items())
+        looks = attrgetter("event_type", *self.conditions)
+        expected = tuple(self.conditions.values())
         for row in self.rows_of_interest(rows):
             key = getattr(row, self.column)
-            if key is None or any(getattr(row, column) != value for column, value in conditions):
+            if key is None or looks(row)[1:] != expected:
                 continue
             try:
                 counts = self.counts(key)

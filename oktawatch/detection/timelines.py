@@ -25,18 +25,18 @@ class Timeline:
         self._states = bytearray()
         self._reading: object = None
 
-    def remember(self, row: HistoryRow) -> bool:
-        """Put a row into its place; tell whether it was not there before. What is there stays as it is."""
+    def remember(self, row: HistoryRow) -> tuple[int, bool]:
+        """Put a row into its place; give that, and whether the row is new. What is there stays as it is."""
         rows = self.rows
-        place = _place(row)
         at = len(rows)
-        if rows and _place(rows[-1]) >= place:  # hardly ever: events come in order of time
+        if rows and rows[-1].published >= row.published:  # hardly ever: events come in order of time
+            place = _place(row)
             at = bisect_left(rows, place, key=_place)
-            if _place(rows[at]) == place:
-                return False
+            if at < len(rows) and _place(rows[at]) == place:
+                return at, False
         rows.insert(at, row)
         self._states.insert(at, _NEW[0])
-        return True
+        return at, True
 
     def arrived(
         self,
@@ -56,11 +56,10 @@ class Timeline:
         if reading is not self._reading:
             self._states = bytearray(len(self.rows))
             self._reading = reading
-        new = self.remember(row)
-        if len(self.rows) < fewest:
-            return
-        first = bisect_left(self.rows, _place(row), key=_place)
+        first, new = self.remember(row)
         end = len(self.rows)
+        if end < fewest:
+            return
         if first + 1 < end:
             end = bisect_right(self.rows, shifted(row.published, window), key=_published)
         if new:

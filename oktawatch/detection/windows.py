@@ -105,8 +105,9 @@ class WindowRule(HistoryRule):
             for found, rows_of_window in timeline.arrived(
                 row, self.window, holds, fewest=self.fewest, reading=reading
             ):
-                # The page's own row has the event with it; what is remembered of it decides.
-                whole = whole or {(one.published, one.uuid): one for one in rows}
+                # What is remembered of an event decides; the page's own row has the event with it.
+                if found is not row and not whole:
+                    whole = {(one.published, one.uuid): one for one in rows}
                 own = whole.get((found.published, found.uuid), found)
                 yield self.match_of(own, key, rows_of_window)
 

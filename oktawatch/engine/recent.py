@@ -23,7 +23,7 @@ from oktawatch.store.history import StoredHistory
 MOST_ROWS = 100_000
 """Rows that are kept in a process, of a kilobyte or two each."""
 
-_ORDINARY = 5_000
+_ORDINARY = 10_000
 """Rows of one org that are never worth tidying up."""
 
 _AHEAD = "ahead of the database"

@@ -5,7 +5,6 @@ these columns alone, for an event that just came as for one that lies back, so t
 difference when an event came or what page it was on.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -20,8 +19,6 @@ Column = Literal[
 ]
 """A column that history can be searched by."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 _NO_ACTOR, _NO_CLIENT, _NO_AGENT, _NO_OUTCOME = Actor(), Client(), UserAgent(), Outcome()
 _NO_SESSIONS = AuthenticationContext()
@@ -50,14 +47,9 @@ class HistoryRow(Struct, gc=False):
     """The level in capitals."""
     behaviours: str | None = None
     """The observed ones, a JSON array of texts; None when there is none."""
-    # No columns:
+    # No column:
     event: Event | None = None
     """The whole event, when it came with the page that is being looked at."""
-    at: int = 0
-    """``published`` in milliseconds since 1970."""
-
-    def __post_init__(self) -> None:
-        self.at = (datetime.fromisoformat(self.published) - _EPOCH) // _MILLISECOND
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":

@@ -13,7 +13,7 @@ from typing import Any
 
 REDACTED = "redacted"
 
-NOTHING = ("", "-", "null", "unknown")
+NOTHING = frozenset(("", "-", "null", "unknown"))
 """Texts that mean "nothing" in Okta's data although they are not null."""
 
 _EMAIL = re.compile(r"[\w.%+-]+@([\w-]+\.)+[A-Za-z]{2,63}").fullmatch

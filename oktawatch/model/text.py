@@ -18,6 +18,10 @@ _ODD = re.compile(rb"\\u0000|[0-9]{19}").search
 _INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
 
 
+LONGEST_TEXT = 512
+"""Characters of a text that rules see."""
+
+
 def clean_text(text: str) -> str:
     """Replace U+0000 and lone surrogates by U+FFFD."""
     return _UNFIT.sub(_REPLACEMENT, text)
@@ -58,7 +62,7 @@ def _digits(number: int) -> str:
         return hex(number)
 
 
-def shorten(text: str, limit: int = 512) -> str:
+def shorten(text: str, limit: int = LONGEST_TEXT) -> str:
     """Bound a text's length without making different texts equal.
 
     What is longer than ``limit`` characters keeps its beginning and gets a hash of the whole, so that

@@ -12,6 +12,8 @@ from oktawatch.model.durations import parse_duration
 
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
 
+_MILLISECONDS = len("2026-11-24T08:00:00.000")
+
 FIRST = "0001-01-01T00:00:00.000Z"
 LAST = "9999-12-31T23:59:59.999Z"
 
@@ -59,7 +61,8 @@ def canonical(text: str) -> str:
 def shifted(text: str, by: timedelta) -> str:
     """Shift a canonical text, stopping at the ends of the calendar: event time can be anything."""
     try:
-        return to_text(datetime.fromisoformat(text) + by)
+        # Canonical text is in UTC, and so is what comes of it: only its ending differs.
+        return (datetime.fromisoformat(text) + by).isoformat(timespec="milliseconds")[:_MILLISECONDS] + "Z"
     except OverflowError:
         return LAST if by > timedelta() else FIRST
 
