@@ -104,7 +104,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
             text = f"{within}: {_said(rule.second)}"
         case SequenceInWindow():
             yield Condition(_said(rule.follows), rule.follows(row))
-            started = any(one.at < row.at and rule.starts(one) for one in window)
+            started = any(one.published < row.published and rule.starts(one) for one in window)
             yield Condition(f"earlier {within}: {_said(rule.starts)}", started)
             text = f"since then: {_said(rule.suspicious)}"
         case _:
@@ -117,11 +117,14 @@ def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Seque
     wanted = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
     stretch = Stretch(since, row.published, frozenset({getattr(row, rule.column)}))
-    place = (row.at, row.uuid)
+    place = (row.published, row.uuid)
     before = {
-        (one.at, one.uuid): one
+        (one.published, one.uuid): one
         for one in history.rows(rule.column, [stretch])
-        if (one.at, one.uuid) < place and wanted(one.event_type) and rule.takes(one) and rule.key(one) == key
+        if (one.published, one.uuid) < place
+        and wanted(one.event_type)
+        and rule.takes(one)
+        and rule.key(one) == key
     }
     return [*(before[place] for place in sorted(before)), row]
 
