@@ -46,6 +46,10 @@ LATEST = 20 * MINUTE
 """How late an event may come."""
 DEDUP_PERIOD = timedelta(hours=6)
 OPERATOR = "APPLE_ICLOUD_RELAY_PROXY"
+PATIENCE = 0.5
+"""Seconds, of real time alone, after which a request that hangs is given up."""
+NOBODY = "http://127.0.0.1:1"
+"""Where connections are refused."""
 
 
 def sign_ins(
@@ -110,6 +114,7 @@ class Soak:
         self.org = SimulatedOrg(now=self.clock, token=TOKEN, **limits)
         self._unreadable: list[dict[str, Any]] = []
         self.org.follow(delay(sign_ins(seed, self._unreadable), share=0.02, by=LATEST, seed=seed))
+        self.org.faults.some(0.003, [faults.hang(), faults.stall()], seed=seed)
         self.org.faults.some(0.25, faults.every(), seed=seed)
         start = NOW + self.rng.randrange(2000) * MINUTE
         self.org.faults.between(start, start + 60 * MINUTE, faults.refused_token())
@@ -144,6 +149,7 @@ class Soak:
                     await notifier.round()
                     if number % 50 == 49:
                         await client.close()
+                        await self._unreachable()
                 await self._settle(url)
 
     @property
@@ -165,6 +171,7 @@ class Soak:
     def _started(self, url: str) -> tuple[LogClient, Poller, Sweeper, Notifier]:
         client = LogClient(
             OrgAccess(ORG, url, TOKEN),
+            timeout=PATIENCE,
             budget=RateBudget(clock=self._seconds, sleep=self._sleep, jitter=self.rng.random),
         )
         poller = Poller(
@@ -204,6 +211,12 @@ class Soak:
             self.failures.add(error.reason)
             return False
         return not sweep or poller.caught_up is not None
+
+    async def _unreachable(self) -> None:
+        """Live through a poll while nobody listens: the network is down, or what was started came up first."""
+        client, poller, sweeper, _ = self._started(NOBODY)
+        assert not await self._round(poller, sweeper, sweep=True)
+        await client.close()
 
     async def _settle(self, url: str) -> None:
         self.org.faults.clear()
