@@ -1,17 +1,18 @@
 """The channel for people: Slack, Teams, PagerDuty, Opsgenie, mail and a hundred others, by one URL each.
 
-Apprise works in blocking calls, so each notifier has a thread of its own: one that hangs holds up no
-other and never the event loop. It knows neither idempotency keys nor Retry-After; what it could not
-deliver is just tried again.
+Apprise works in blocking calls that nothing can interrupt, so each message has a thread of its own: one
+that hangs holds up neither the event loop nor the program's end, which waits for no such thread. Apprise
+knows neither idempotency keys nor Retry-After; what it could not deliver is just tried again.
 
 Each service says which form it takes, and gets exactly that one: a conversion in between would undo
 what `text` made harmless.
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 
-from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
+from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, OverflowMode, PersistentStoreMode
 
 from oktawatch.config import NotifierSettings
 from oktawatch.model.severity import Severity
@@ -36,29 +37,44 @@ class AppriseChannel:
             app_id="oktawatch",
             app_desc="oktawatch",
             app_url="",
+            image_url_mask="",  # no pictures from elsewhere, which say who reads a message and when
+            image_url_logo="",
             async_mode=False,  # the thread is ours
-            storage_mode="memory",
+            http_redirects=False,  # they would carry alerts to where nobody configured
+            storage_mode=PersistentStoreMode.MEMORY,
+            pgp_autogen=False,
+            pem_autogen=False,
         )
         url = settings.url.get_secret_value() if settings.url else ""
         service = Apprise.instantiate(url, asset=asset)
         if service is None:
             raise ValueError("expected a URL that Apprise knows, such as slack://… or mailtos://…")
+        service.overflow_mode = OverflowMode.TRUNCATE  # one message stays one
         self._service = service
         self._apprise = Apprise(asset=asset)
         self._apprise.add(service)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"oktawatch-{settings.name}")
+        self._thread_name = f"oktawatch-{settings.name}"
 
     async def send(self, message: Message) -> None:
         """Send it; who waits may leave, and the thread comes to its end by itself."""
-        delivered = await asyncio.get_running_loop().run_in_executor(self._thread, self._notify, message)
-        if not delivered:
+        done: Future[bool] = Future()
+        work = (message, done)
+        threading.Thread(target=self._run, args=work, name=self._thread_name, daemon=True).start()
+        if not await asyncio.wrap_future(done):
             raise DeliveryError(
                 f"{self._service.service_name} was not reached or refused it: the log says more"
             )
 
     async def close(self) -> None:
-        """Begin nothing more. What has begun ends within its own time-outs."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Nothing is held. What has begun ends within its own time-outs."""
+
+    def _run(self, message: Message, done: "Future[bool]") -> None:
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            done.set_result(self._notify(message))
+        except BaseException as error:  # noqa: BLE001 -- handed to who waits for it
+            done.set_exception(error)
 
     def _notify(self, message: Message) -> bool:
         form = self._service.resolve_format(NotifyFormat.MARKDOWN)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.links import event_link
-from oktawatch.notify.text import as_code, as_html, harmless
+from oktawatch.notify.text import as_code, as_html, given, harmless
 
 _LONGEST_RUNBOOK = 600  # characters; it is the rule's own
 _MOST = 5  # names of a kind in a line
@@ -91,7 +91,7 @@ class Composer(Struct, frozen=True, kw_only=True):
 
     def _alert(self, due: DueNotification, alert: dict[str, Any]) -> Message:
         rule = self.rules.get(alert["rule_id"])
-        name = rule.name if rule else harmless(alert["rule_id"])
+        name = rule.name if rule else given(alert["rule_id"])
         worse = " (became worse)" if due.kind is NotificationKind.RAISED else ""
         kind = f"alert.{due.kind}"
         return Message(
@@ -117,7 +117,7 @@ class Composer(Struct, frozen=True, kw_only=True):
         if outcome := _joined(alert["outcome_result"], alert["outcome_reason"], between=": "):
             yield Line("Outcome", outcome, typed=True)
         yield Line("Events", str(alert["event_count"]))
-        yield Line("Org", harmless(alert["org"]), typed=True)
+        yield Line("Org", given(alert["org"]), typed=True)
         if rule is not None:
             yield Line("What to do", rule.runbook[:_LONGEST_RUNBOOK])
         yield Line("Acknowledge", f"oktawatch alerts ack {alert['id']}", typed=True)

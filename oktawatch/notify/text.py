@@ -32,11 +32,19 @@ _MENTION = re.compile(r"(?<![\w.%+-])@|@(?=(?:all|channel|everyone|here)\b)", re
 # A letter beyond f: the groups of an IPv6 address are no schemes.
 _SCHEME = re.compile(r"([g-z][a-z0-9+.-]*):(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
+_ONE_DOT = "\u2024"  # looks like a full stop
+# Chats and mail programs make links of hosts without a scheme, too; in an e-mail address no harm is done.
+_HOST_DOT = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#])|(?<=[^\W_])\.(?=[^\W\d_])")
 _INNER_UNDERSCORE = re.compile("(?<=[^\\W_\u02cd])\u02cd(?=[^\\W_\u02cd])")
 
 
 def harmless(value: object, limit: int = LONGEST) -> str:
     """Make one line of plain text that nothing acts on, of at most ``limit`` characters."""
+    return _HOST_DOT.sub(lambda found: _ONE_DOT if found[0] == "." else found[0], given(value, limit))
+
+
+def given(value: object, limit: int = LONGEST) -> str:
+    """Do the same for a name that the operator gave: an org may be called like its host, ``acme.okta.com``."""
     # Compatibility forms first: a full-width sign would turn back into the plain one in somebody else's hands.
     text = unicodedata.normalize("NFKC", str(value)[: 4 * limit])
     text = "".join(letter if letter.isprintable() else " " for letter in text)

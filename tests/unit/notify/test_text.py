@@ -15,7 +15,7 @@ PIECES = [
     "<https://evil.example.org|Okta>", "https://evil.example.org", "HTTPS ://", "www.evil.example.org", "javascript:alert(1)",
     "mailto:eve@example.org", "||hidden||", "**bold**", "__under__", "`code`", "```", "# heading", "> quote", "![x](http://a)",
     "\x1b[31m", "\x9b", "\r\n", "\u2028", "\u202e", "\u2066", "\u200b", "\x00", "\ud800", "<img src=x onerror=y>", "&lt;", "\uff1cb\uff1e",
-    "a_b", "_x_", "nora@example.com", "2001:db8::7", "203.0.113.7", "|", "\\", "@",
+    "evil.example.org/login", "eve@evil.example.org/login", "login.\u4f8b\u3048", "a_b", "_x_", "nora@example.com", "2001:db8::7", "203.0.113.7", "|", "\\", "@",
 ]  # fmt: skip
 hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max_size=30).map("".join)
 
@@ -33,6 +33,8 @@ def test_nothing_acts(text: str, limit: int) -> None:
         r"(?:^|\s)@|@(?:everyone|here|channel|all)\b|\bwww\.|(?:javascript|mailto|data):\S", said
     )
     assert not re.search(r"(?<![^\W_])_|_(?![^\W_])", said)
+    addresses_apart = re.sub(r"[\w.%+-]+@[\w.-]+(?![\w/:?#.])", "", said)
+    assert not re.search(r"[^\W_]\.[^\W\d_]", addresses_apart)
 
 
 @given(hostile)
@@ -41,6 +43,12 @@ def test_once_is_enough(text: str) -> None:
     said = harmless(text)
 
     assert harmless(unicodedata.normalize("NFC", said)) == said
+
+
+def test_a_host_is_no_link() -> None:
+    """A bare host can be read and not clicked on; it is no part of an e-mail address."""
+    assert harmless("go to evil.example.org/login now") == "go to evil\u2024example\u2024org/login now"
+    assert harmless("eve@evil.example.org") == "eve@evil.example.org"
 
 
 @pytest.mark.parametrize(
