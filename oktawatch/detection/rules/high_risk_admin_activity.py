@@ -63,11 +63,11 @@ class HighRiskAdminActivity(PairInWindow):
         return (row.actor_id, row.client_ip, row.external_session_id)
 
     def first(self, row: HistoryRow) -> bool:
-        """Recognise an operation that succeeded."""
+        """An administrator's operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
     def second(self, row: HistoryRow) -> bool:
-        """Recognise a risky sign-in that was let in."""
+        """A risky sign-in that was let in."""
         return row.risk == "HIGH" and row.outcome is not None and _SIGN_INS.get(row.event_type) == row.outcome
 
     def title(self, event: Event) -> str:

@@ -80,7 +80,7 @@ class NewDeviceCriticalOperation(PairInWindow):
         return (row.actor_id, row.client_ip)
 
     def first(self, row: HistoryRow) -> bool:
-        """Recognise a sign-in in which everything is new."""
+        """A sign-in in which everything is new."""
         return (
             row.event_type == _SIGN_IN
             and row.outcome == "SUCCESS"
@@ -89,7 +89,7 @@ class NewDeviceCriticalOperation(PairInWindow):
         )
 
     def second(self, row: HistoryRow) -> bool:
-        """Recognise a critical operation that succeeded."""
+        """A critical operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
     def title(self, event: Event) -> str:

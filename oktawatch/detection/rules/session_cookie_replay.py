@@ -63,15 +63,15 @@ class SessionCookieReplay(SequenceInWindow):
         return (row.root_session_id, row.actor_alternate_id)
 
     def starts(self, row: HistoryRow) -> bool:
-        """Recognise the session's beginning."""
+        """The session's beginning."""
         return row.event_type == _START
 
     def follows(self, row: HistoryRow) -> bool:
-        """Recognise a use of the session."""
+        """A use of the session."""
         return row.event_type != _START
 
     def suspicious(self, stretch: Sequence[HistoryRow]) -> bool:
-        """Look for a change of address or client, and for a program among the clients."""
+        """A change of address or client, and a program among the clients."""
         addresses = {row.client_ip for row in stretch} - {None}
         agents = {row.user_agent for row in stretch} - {None}
         return (len(addresses) > 1 or len(agents) > 1) and any(map(self._automated, agents))

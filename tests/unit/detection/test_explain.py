@@ -103,12 +103,12 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
                     }
                 )
             ],
-            (False, "within 1h: Recognise a risky sign-in that was let in."),
+            (False, "within 1h: A risky sign-in that was let in."),
         ),
         (
             SessionCookieReplay(),
             [sign_in({"eventType": "user.authentication.sso", "authenticationContext.rootSessionId": "r1"})],
-            (False, "earlier within 30m: Recognise the session's beginning."),
+            (False, "earlier within 30m: The session's beginning."),
         ),
     ],
 )
