@@ -1,0 +1,103 @@
+"""What docs/notifications.md tells receivers to do works as it stands there."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from oktawatch import config
+from oktawatch.config import NotifierSettings
+from oktawatch.notify.apprise import AppriseChannel
+from oktawatch.notify.webhook import WebhookChannel
+from tests.support.http import Received, listening
+from tests.support.outbox import COMPOSER
+from tests.unit.notify.test_message import due
+
+PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-8")
+SECRET = "f3b1c0"
+
+
+def example(language: str, number: int = 0) -> str:
+    """Give one of the page's code blocks."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[number]
+
+
+@pytest.fixture
+async def received() -> Received:
+    """Send a signed message to a receiver; give what that got."""
+    async with listening() as receiver:
+        settings = NotifierSettings(type="webhook", url=SecretStr(receiver.url), secret=SecretStr(SECRET))
+        channel = WebhookChannel(settings, now=lambda: datetime.now(UTC))
+        await channel.send(COMPOSER.compose(due(title="Zoë")))
+        await channel.close()
+    return receiver.received[0]
+
+
+async def test_the_check_in_python(received: Received) -> None:
+    """A genuine request passes; a changed one, an old one and another secret's don't."""
+    scope: dict[str, Any] = {}
+    exec(example("python"), scope)  # noqa: S102 -- what people copy is what is tested
+    is_genuine: Callable[..., bool] = scope["is_genuine"]
+    timestamp, signature = received.headers["Oktawatch-Timestamp"], received.headers["Oktawatch-Signature"]
+
+    assert is_genuine(SECRET.encode(), timestamp, signature, received.body)
+    assert not is_genuine(SECRET.encode(), timestamp, signature, received.body + b" ")
+    assert not is_genuine(SECRET.encode(), str(int(timestamp) - 301), signature, received.body)
+    assert not is_genuine(b"another", timestamp, signature, received.body)
+    assert not is_genuine(SECRET.encode(), "x", "", received.body)
+
+
+def test_the_check_on_a_command_line(received: Received, tmp_path: Path) -> None:
+    """It comes to the same signature with openssl."""
+    assert shutil.which("openssl")
+    (tmp_path / "body").write_bytes(received.body)
+    done = subprocess.run(
+        ["sh", "-c", example("sh")],
+        cwd=tmp_path,
+        env={"TIMESTAMP": received.headers["Oktawatch-Timestamp"], "SECRET": SECRET, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert f"v1={done.stdout.split()[-1]}" == received.headers["Oktawatch-Signature"]
+
+
+def test_the_configuration(tmp_path: Path) -> None:
+    """It loads, beside an org that has the name and tag that it speaks of."""
+    files = {"soc.url": "https://soc.example.com/hook", "soc.secret": SECRET, "people.url": "slack://a/b/c"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, "utf-8")
+    org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00invented"\ntags = ["prod"]\n'
+    file = tmp_path / "oktawatch.toml"
+    file.write_text(org + example("toml"), "utf-8")
+
+    assert [one.name for one in config.load(file, environ={}).notifiers] == ["soc", "people"]
+    assert "oktawatch.channels" in tomllib.loads(example("toml", 1))["project"]["entry-points"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "slack://T0INVENTD/B0INVENTD/inventedinventedinvented",
+        "slack://xoxb-1234-1234-invented/#security",
+        "https://prod-00.westeurope.logic.azure.com:443/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=invented-invented-invented-invented-invented",
+        "pagerduty://12345678901234567890123456789012@12345678901234567890",
+        "opsgenie://00000000-0000-4000-8000-000000000000",
+        "mailtos://user:pass@mail.example.com?from=oktawatch@example.com&to=soc@example.com",
+        "mailto://127.0.0.1:25?from=oktawatch@example.com&to=soc@example.com",
+    ],
+)
+def test_services(url: str) -> None:
+    """Apprise makes a service of each kind of URL that the page names."""
+    channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(url)))
+
+    assert f"`{url.partition(':')[0]}:" in PAGE
+    assert channel._service.enabled
