@@ -6,15 +6,20 @@ exist yet is left for `oktawatch run` to make.
 """
 
 import asyncio
+import uuid
 from datetime import timedelta
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from oktawatch.config import ConfigError, OrgSettings, Settings
+from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_trust, read_rulebook
+from oktawatch.engine.assembly import make_access, make_channels, make_composer, make_trust, read_rulebook
+from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
+from oktawatch.notify.channel import Channel, DeliveryError
+from oktawatch.notify.message import Message
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
 from oktawatch.store.schema import require_current
@@ -27,6 +32,8 @@ LARGE_SHARE = 0.6
 _RECENT = timedelta(minutes=5)
 _SKEW = timedelta(seconds=60)
 _AT_ONCE = 16  # orgs
+_PATIENCE = 30  # seconds for a notifier
+_PORTS = {"http": 80, "https": 443}
 
 
 class Verdict(StrEnum):
@@ -48,8 +55,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     """One line for people."""
 
 
-async def check(settings: Settings) -> list[Finding]:
-    """Look at everything; the configuration itself has been read by now, or there were no settings."""
+async def check(settings: Settings, *, send_test: bool = False) -> list[Finding]:
+    """Look at everything; the configuration itself has been read by now, or there were no settings.
+
+    ``send_test`` sends each notifier a message that says that it is a test, past the outbox.
+    """
     findings = [
         _ok("configuration", f"{settings.source or 'the environment'}: {_count(len(settings.orgs), 'org')}")
     ]
@@ -73,7 +83,8 @@ async def check(settings: Settings) -> list[Finding]:
         findings.append(_rules(rules))
         findings += [_failed("rules", str(problem)) for problem in rulebook.found.problems]
     findings.append(await asyncio.to_thread(_database, settings))
-    return [*findings, *await _orgs(settings, rules or RuleSet([]))]
+    findings += await _orgs(settings, rules or RuleSet([]))
+    return [*findings, *await _notifiers(settings, send_test=send_test)]
 
 
 def _rules(rules: RuleSet) -> Finding:
@@ -132,6 +143,67 @@ async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:
 
         found = await asyncio.gather(*(ask(org) for org in settings.orgs))
     return [finding for findings in found for finding in findings]
+
+
+async def _notifiers(settings: Settings, *, send_test: bool) -> list[Finding]:
+    try:
+        channels = make_channels(settings)
+    except ConfigError as error:
+        return [_failed("notifiers", str(error))]
+    if send_test:
+        tries = [
+            _send(_test_message(settings), *pair) for pair in zip(settings.notifiers, channels, strict=True)
+        ]
+    else:
+        tries = [_reach(notifier) for notifier in settings.notifiers]
+    try:
+        return await asyncio.gather(*tries)
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+def _test_message(settings: Settings) -> Message:
+    due = DueNotification(
+        id=str(uuid.uuid4()),
+        notifier="",
+        kind=NotificationKind.TEST,
+        severity=None,
+        attempts=0,
+        created_at=utc_now(),
+    )
+    return make_composer(settings, RuleSet([])).compose(due)
+
+
+async def _send(message: Message, notifier: NotifierSettings, channel: Channel) -> Finding:
+    about = f"notifier {notifier.name}"
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await channel.send(message)
+    except DeliveryError as error:
+        return _failed(about, f"the test message was not delivered: {error}")
+    except TimeoutError:
+        return _failed(about, f"the test message was not delivered within {_PATIENCE} s")
+    return _ok(about, "it took the test message")
+
+
+async def _reach(notifier: NotifierSettings) -> Finding:
+    """Open a connection to a webhook's host; what else there is says more only with a message."""
+    about = f"notifier {notifier.name}"
+    if notifier.type != "webhook" or notifier.url is None:
+        more = "" if notifier.type == "log" else ", and --send-test tries it"
+        return _ok(about, f"configured as it must be (type {notifier.type}){more}")
+    url = urlsplit(notifier.url.get_secret_value())
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection(url.hostname, url.port or _PORTS[url.scheme])
+    except TimeoutError:
+        return _failed(about, f"its host does not answer within {_PATIENCE} s: check url and network")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        return _failed(about, f"its host can't be reached ({why}): check url and network")
+    writer.close()
+    return _ok(about, "its host can be reached, and --send-test tries the rest")
 
 
 def _clock(about: str, page: Page) -> list[Finding]:

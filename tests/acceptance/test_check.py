@@ -15,13 +15,23 @@ from tests.support.program import Program
 TOKEN = "00checktoken"
 
 
+posted: list[tuple[str, Any]] = []
+"""What was sent to another server."""
+
+
 @contextmanager
 def another_server() -> Iterator[str]:
-    """Serve something that is no Okta org."""
+    """Serve something that is no Okta org, and takes messages at /hook alone."""
 
     class NotOkta(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(404)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            posted.append((self.path, json.loads(self.rfile.read(length))))
+            self.send_response(204 if self.path == "/hook" else 410)
+            self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -128,3 +138,38 @@ def test_a_broken_rule_of_ones_own_fails(program: Program) -> None:
     good, broken = found["rules"]
     assert good[0] == "ok"
     assert broken == ("failed", f"{rules / 'mine.py'}, line 2: NameError: name 'nonsense' is not defined")
+
+
+def _webhook(name: str, url: str) -> str:
+    return f'[[notifiers]]\ntype = "webhook"\nname = "{name}"\nurl = "{url}"\n'
+
+
+def test_a_notifier_that_is_not_there_is_told(program: Program) -> None:
+    """Nothing is sent for that, and its address stays unsaid."""
+    posted.clear()
+    with running(SimulatedOrg(token=TOKEN)) as url, another_server() as other:
+        hooks = _webhook("soc", f"{other}/hook") + _webhook("gone", "http://127.0.0.1:1/secret-path")
+        program.configure(("acme", url, TOKEN), more=hooks + '[[notifiers]]\ntype = "log"\n')
+        code, found = findings(program)
+    assert code == 1
+    assert [found[f"notifier {name}"][0][0] for name in ("soc", "gone", "log")] == ["ok", "failed", "ok"]
+    assert "can't be reached" in found["notifier gone"][0][1]
+    assert "secret-path" not in str(found)
+    assert posted == []
+
+
+def test_a_test_message_is_sent(program: Program) -> None:
+    """To each notifier, past the outbox; one that does not take it fails the check."""
+    posted.clear()
+    with running(SimulatedOrg(token=TOKEN)) as url, another_server() as other:
+        hooks = _webhook("soc", f"{other}/hook") + _webhook("moved", f"{other}/gone")
+        program.configure(("acme", url, TOKEN), more=hooks)
+        done = program.run("check", "--send-test", "--json")
+    found = {one["about"]: (one["verdict"], one["message"]) for one in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 1
+    assert found["notifier soc"] == ("ok", "it took the test message")
+    assert found["notifier moved"][0] == "failed"
+    assert "410" in found["notifier moved"][1]
+    assert sorted(path for path, _ in posted) == ["/gone", "/hook"]
+    assert {body["type"] for _, body in posted} == {"test"}
+    assert not (program.folder / "oktawatch.db").exists()
