@@ -26,7 +26,8 @@ SECRET = "f3b1c0"
 
 def example(language: str, number: int = 0) -> str:
     """Give one of the page's code blocks."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[number]
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return found[number]
 
 
 @pytest.fixture
