@@ -26,6 +26,9 @@ MOST_ROWS = 100_000
 _ORDINARY = 10_000
 """Rows of one org that are never worth tidying up."""
 
+_STRETCHES = 8
+"""Stretches of time that are kept apart: a page whose events lie all over the calendar is asked from the table."""
+
 _AHEAD = "ahead of the database"
 
 
@@ -89,11 +92,12 @@ class RecentHistory:
         needed = [(since, until) for since, until, _ in spans(rows, self._rules.longest_look)]
         self._needed_since = needed[0][0]
         self._version = _AHEAD
-        if self._read(stored, needed, len(rows)):
-            return True
-        self._tidy()
-        if self._read(stored, needed, len(rows)):
-            return True
+        if len(needed) <= _STRETCHES:
+            if self._read(stored, needed, len(rows)):
+                return True
+            self._tidy()
+            if self._read(stored, needed, len(rows)):
+                return True
         self._forget()
         return False
 
@@ -106,7 +110,7 @@ class RecentHistory:
         self._version = version
         for row in rows:
             row.event = None
-        if self.kept > self._tidy_above:
+        if self.kept > self._tidy_above or len(self._covered) > _STRETCHES:
             self._tidy()
             self._tidy_above = max(_ORDINARY, 2 * self.kept)
 

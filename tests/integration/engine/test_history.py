@@ -365,3 +365,21 @@ def test_orgs_share_room_and_leave_it_when_they_go() -> None:
     assert room.left() == 3
     del first
     assert room.left() == 6
+
+
+def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> None:
+    """It would cost a question for each stretch of time; a few stray events are kept like others."""
+    empty(database)
+    rule = Actors()
+    rules = RuleSet([rule])
+    recent = RecentHistory(Room(100))
+    for count, kept in ((9, False), (8, True), (20, False)):
+        page_rows = [
+            HistoryRow(to_text(NOON + n * timedelta(days=9)), f"{n}", "x", actor_id="00u1")
+            for n in range(count)
+        ]
+        with database.write() as connection:
+            current = recent.within(StoredHistory(connection, ORG), rules, page_rows)
+            assert (current.timelines(rule.id) is not None) is kept
+            current.add()
+        assert (recent.kept > 0) is kept
