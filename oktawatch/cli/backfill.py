@@ -48,7 +48,10 @@ def backfill(
     ] = None,
     notify: Annotated[
         bool,
-        typer.Option("--notify", help="Tell notifiers: 'oktawatch run' sends what is put into the outbox."),
+        typer.Option(
+            "--notify",
+            help="Tell notifiers what was not told before; what can't be sent now, 'oktawatch run' sends later.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing, need no database; print what would be alerted.")
@@ -126,6 +129,7 @@ def _document(request: _Request, result: "PastResult") -> dict[str, Any]:
         "notify": request.notify,
         "dry_run": request.dry_run,
         "seconds": round(result.seconds, 6),
+        "delivered": result.delivered,
         **summed_up((one.org, one.result, one.error) for one in result.orgs),
     }
 
@@ -141,4 +145,4 @@ def _print(document: dict[str, Any]) -> None:
     if document["dry_run"]:
         note("a dry run: nothing was written")
     elif document["notifications"]:
-        note(f"{document['notifications']} notifications wait in the outbox: 'oktawatch run' sends them")
+        note(f"{document['notifications']} notifications, {document['delivered']} messages delivered")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from msgspec import Struct
 
-from oktawatch.config import ConfigError, OrgSettings, Settings
+from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import ReadFile, RuleOptionError, configured
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
@@ -25,8 +25,8 @@ from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, make_channel
+from oktawatch.notify.composer import Composer, RuleText
 from oktawatch.notify.heartbeat import beat
-from oktawatch.notify.message import Composer, RuleText
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
@@ -268,9 +268,23 @@ async def open_notifiers(
         for channel in channels:
             stack.push_async_callback(channel.close)
         yield [
-            Notifier(notifier.name, channel, composer, database, max_age=notifier.max_age)
+            Notifier(
+                notifier.name,
+                channel,
+                composer,
+                database,
+                max_age=notifier.max_age,
+                per_minute=_per_minute(notifier),
+            )
             for notifier, channel in zip(settings.notifiers, channels, strict=True)
         ]
+
+
+def _per_minute(notifier: NotifierSettings) -> int | None:
+    """Give how many messages it takes. A log takes every one, unless the operator says otherwise."""
+    if notifier.type == "log" and "max_per_minute" not in notifier.model_fields_set:
+        return None
+    return notifier.max_per_minute
 
 
 def make_composer(settings: Settings, rules: RuleSet) -> Composer:

@@ -8,6 +8,7 @@ neither counted as tried nor given up for it. A message that alone makes its rec
 behind the others. A notifier that fails delays no other.
 """
 
+import math
 import random
 from asyncio import timeout
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import DueNotification
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
-from oktawatch.notify.message import Composer
+from oktawatch.notify.composer import Composer
+from oktawatch.store.digests import fold
 from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
 
 _log: Any = structlog.get_logger(__name__)
@@ -49,15 +51,20 @@ class Notifier:
         database: DatabaseExecutor,
         *,
         max_age: timedelta,
+        per_minute: int | None = None,
         now: Callable[[], datetime] = utc_now,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``max_age``: what could not be delivered for so long becomes a dead letter."""
+        """``max_age``: what could not be delivered for so long becomes a dead letter.
+
+        ``per_minute``: how many messages it takes; what is above goes into digests. None: as many as come.
+        """
         self.name = name
         self._channel = channel
         self._composer = composer
         self._database = database
         self._max_age = max_age
+        self._per_minute = per_minute
         self._now = now
         self._jitter = jitter
         self._failures = 0
@@ -65,16 +72,39 @@ class Notifier:
 
     async def round(self) -> int:
         """Send what is due; give how many were taken. Raises StoreError."""
-        taken = 0
         begun = self._now()
-        while not self._paused and self._now() - begun < ROUND:
-            if not await self._database.run(anything_due, self.name, now=self._now()):
+        if self._paused or not await self._anything_due():
+            return 0
+        taken = 0
+        if self._failures:
+            # Folded once the receiver is back: each try would make a digest of its own otherwise.
+            if not await self._send_next():
+                return 0
+            taken = 1
+        allowance = await self._allowance()
+        while allowance > 0 and self._goes_on(begun):
+            sent = await self._send_next() if await self._anything_due() else None
+            if sent is None:
                 break
-            claimed = await self._database.run(claim, self.name, now=self._now(), lease=LEASE)
-            if claimed is None:  # what was due was overtaken, or another process has it
-                break
-            taken += await self._send(claimed)
+            taken += sent
+            allowance -= 1
         return taken
+
+    def _goes_on(self, begun: datetime) -> bool:
+        return not self._paused and self._now() - begun < ROUND
+
+    async def _anything_due(self) -> bool:
+        return await self._database.run(anything_due, self.name, now=self._now())
+
+    async def _allowance(self) -> float:
+        if self._per_minute is None:
+            return math.inf
+        return await self._database.run(fold, self.name, now=self._now(), per_minute=self._per_minute)
+
+    async def _send_next(self) -> bool | None:
+        """Send what is due the longest; tell whether it was taken. None: there is nothing, or others have it."""
+        claimed = await self._database.run(claim, self.name, now=self._now(), lease=LEASE)
+        return None if claimed is None else await self._send(claimed)
 
     async def close(self) -> None:
         """Let go of what the channel holds."""

@@ -89,6 +89,35 @@ class EventName(Struct, frozen=True):
     published: datetime
 
 
+class DigestReason(enum.StrEnum):
+    """Why notifications are told together."""
+
+    LATE = "late"
+    """What they tell is no news any more."""
+    CAMPAIGN = "campaign"
+    """One address or network troubled many people."""
+    ABOVE = "above"
+    """They are more than the notifier takes in a minute."""
+
+
+class Digest(Struct, frozen=True, kw_only=True):
+    """What a digest stands for, in numbers. Each dictionary has the few most frequent names."""
+
+    reason: DigestReason
+    source: str | None
+    """A campaign's address, or the number of its network."""
+    alerts: int
+    people: int
+    severities: dict[str, int]
+    rules: dict[str, int]
+    orgs: dict[str, int]
+    who: dict[str, int]
+    addresses: dict[str, int]
+    countries: dict[str, int]
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+
+
 class DueNotification(Struct, frozen=True, kw_only=True):
     """One attempt: the outbox's row with what it tells as that stands now."""
 
@@ -104,5 +133,6 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     """The row of ``alerts``, its columns as JSON values."""
     event: EventName | None = None
     """The alert's first one."""
+    digest: Digest | None = None
     content: dict[str, Any] | None = None
     """What it says beside alerts."""

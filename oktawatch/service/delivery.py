@@ -1,6 +1,7 @@
 """One notifier, round after round, whatever goes wrong."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -20,6 +21,31 @@ class Round(Protocol):
 
     async def round(self) -> int:
         """Send what is due; give how many were taken. Raises StoreError."""
+
+
+async def deliver_once(notifiers: Sequence[Round]) -> int:
+    """Send what is due, by all notifiers at once; give how many messages were taken.
+
+    What fails is logged: it stays in the outbox, and the daemon tries it again.
+    """
+
+    async def deliver(notifier: Round) -> int:
+        try:
+            async with asyncio.timeout(DEADLINE.total_seconds()):
+                return await notifier.round()
+        except StoppedError:
+            return 0
+        except Exception as error:  # noqa: BLE001 -- as below
+            Streak("delivery_round", notifier=notifier.name).failed(_reason(error), error)
+            return 0
+
+    return sum(await asyncio.gather(*map(deliver, notifiers)))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, StoreError):
+        return "database"
+    return "timed_out" if isinstance(error, TimeoutError) else UNEXPECTED
 
 
 class Delivery:
@@ -43,7 +69,7 @@ class Delivery:
             if isinstance(error, StoreError):
                 self._database_trouble.failed("database", error)
             else:
-                self._streak.failed("timed_out" if isinstance(error, TimeoutError) else UNEXPECTED, error)
+                self._streak.failed(_reason(error), error)
             return backoff(self._failures, INTERVAL)
         self._failures = 0
         self._streak.ended()

@@ -26,6 +26,7 @@ from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel
+from oktawatch.service.delivery import deliver_once
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
 from oktawatch.store.errors import StoreError
@@ -119,10 +120,8 @@ async def _once(
         polls = [poll(org, access) for org, access in zip(settings.orgs, accesses, strict=True)]
         outcomes = await asyncio.gather(*polls)
     await _beat(settings, outcomes)
-    delivered = 0
     async with open_notifiers(settings, rules, database, channels) as notifiers:
-        for notifier in notifiers:
-            delivered += await notifier.round()
+        delivered = await deliver_once(notifiers)
     return OnceResult(orgs=outcomes, delivered=delivered)
 
 

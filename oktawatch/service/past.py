@@ -9,10 +9,19 @@ from msgspec import Struct
 
 from oktawatch.config import OrgSettings, Settings
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_rules, make_trust, make_watch, prepare_database
+from oktawatch.engine.assembly import (
+    make_access,
+    make_channels,
+    make_rules,
+    make_trust,
+    make_watch,
+    open_notifiers,
+    prepare_database,
+)
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
+from oktawatch.service.delivery import deliver_once
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -40,6 +49,8 @@ class PastResult(Struct, frozen=True, kw_only=True):
     orgs: list[OrgPast]
     seconds: float
     """From before the first request to after the last commit."""
+    delivered: int = 0
+    """Messages that notifiers took."""
 
 
 class Past:
@@ -52,6 +63,8 @@ class Past:
         """
         rules = make_rules(settings) if rules is None else rules
         self._settings = settings
+        self._rules = rules
+        self._channels = make_channels(settings)
         self._trust = make_trust(settings)
         self._orgs = [(make_access(settings, org), make_watch(settings, org, rules)) for org in orgs]
 
@@ -65,7 +78,7 @@ class Past:
         telling: bool,
         progress: Show,
     ) -> PastResult:
-        """Read what was published from ``since`` to ``until``.
+        """Read what was published from ``since`` to ``until``; tell the notifiers if ``telling``.
 
         ``command`` is what was typed: the same text within a day takes up where it was interrupted.
         Raises StoreError when the database can't even be made ready.
@@ -97,7 +110,14 @@ class Past:
 
             began = time.perf_counter()
             orgs = await asyncio.gather(*(backfill(access, watch) for access, watch in self._orgs))
-            return PastResult(orgs=orgs, seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+        delivered = await self._deliver(database) if telling else 0
+        return PastResult(orgs=orgs, seconds=seconds, delivered=delivered)
+
+    async def _deliver(self, database: DatabaseExecutor) -> int:
+        """Send what is due, beside a daemon that may do the same: what is claimed is sent by one of us."""
+        async with open_notifiers(self._settings, self._rules, database, self._channels) as notifiers:
+            return await deliver_once(notifiers)
 
 
 class _Reached:

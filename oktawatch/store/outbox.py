@@ -16,6 +16,7 @@ from oktawatch.model.notification import DueNotification, EventName, Notificatio
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
+from oktawatch.store.digests import summarise
 
 _columns = tables.notifications.c
 _LONGEST_ERROR = 1_000  # characters
@@ -112,17 +113,19 @@ def _set(connection: Connection, notification_id: str, **values: Any) -> None:
 
 
 def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
+    kind = NotificationKind(row["kind"])
     about = {"alert_id": row["alert_id"]}
     alert = connection.execute(_ALERT, about).mappings().first() if row["alert_id"] is not None else None
     event = connection.execute(_FIRST_EVENT, about).first() if alert is not None else None
     return DueNotification(
         id=row["id"],
         notifier=row["notifier"],
-        kind=NotificationKind(row["kind"]),
+        kind=kind,
         severity=row["severity"],
         attempts=row["attempts"],
         created_at=row["created_at"],
         alert=as_json(alert) if alert is not None else None,
         event=EventName(*event) if event is not None else None,
+        digest=summarise(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
         content=row["content"],
     )

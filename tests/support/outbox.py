@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
-from oktawatch.notify.message import Composer, Message, RuleText
+from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.message import Message
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
 from tests.support.databases import NOW, ORG
@@ -70,7 +71,14 @@ class Hanging:
         """Nothing is held."""
 
 
-def sign_in(number: int, *, at: datetime = NOW, who: int | None = None, ip: str = "203.0.113.7") -> Event:
+def sign_in(
+    number: int,
+    *,
+    at: datetime = NOW,
+    who: int | None = None,
+    ip: str = "203.0.113.7",
+    network: int | None = None,
+) -> Event:
     """Give a proxied sign-in of a person of its own, which opens an alert of its own."""
     person = number if who is None else who
     return event(
@@ -78,6 +86,7 @@ def sign_in(number: int, *, at: datetime = NOW, who: int | None = None, ip: str 
         at=at - NOW,
         actor={"id": f"00u{person}", "alternateId": f"user{person}@example.com", "displayName": f"User {person}"},
         client={"ipAddress": ip},
+        securityContext={"isProxy": True, "asNumber": network},
     )  # fmt: skip
 
 

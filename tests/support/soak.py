@@ -24,7 +24,8 @@ from oktawatch.model.match import Match
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.channel import DeliveryError
-from oktawatch.notify.message import Composer, Message
+from oktawatch.notify.composer import Composer
+from oktawatch.notify.message import Message
 from oktawatch.notify.routing import Route
 from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
 from oktawatch.store.database import Database

