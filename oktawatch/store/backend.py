@@ -51,6 +51,9 @@ class Backend(Protocol):
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Let no other process change the schema until this transaction ends."""
 
+    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
+        """Let no other process hold the same until this transaction ends."""
+
     def insert_new(
         self,
         connection: Connection,

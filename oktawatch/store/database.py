@@ -85,6 +85,10 @@ class Database:
         """Let no other process change the schema until this write ends; it must not have begun to work."""
         self._backend.hold_schema(connection, stopping=self._stopping)
 
+    def hold(self, connection: Connection, what: str) -> None:
+        """Let no other process hold the same until this write ends; it must not have begun to work."""
+        self._backend.hold(connection, what, stopping=self._stopping)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()

@@ -5,7 +5,11 @@ when it is sent, from the rows that name it: they are *digested*, and it stands 
 
 Three things are folded: what is no news any more, what one address or network brings upon many people
 (a campaign), and what is more than a notifier takes in a minute. A digest that nobody has tried to send
-yet takes more in; one that was tried never changes, because its receiver may have it already.
+yet takes more in; one that was tried never changes, and an alert that was tried is in none, because their
+receiver may have them already: it would pass over the one, and not know the other again.
+
+Several processes fold for one notifier one after the other, so that none makes a digest of what another
+has just folded.
 """
 
 import uuid
@@ -43,6 +47,7 @@ def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -
     ``per_minute``: how many it takes in a minute, digests among them.
     """
     with database.write() as connection:
+        database.hold(connection, f"outbox of {notifier}")
         due = _Due(connection, notifier, now)
         due.fold_late()
         for column in (_alerts.client_ip, _alerts.as_number):
@@ -119,7 +124,7 @@ class _Due:
             _columns.notifier == notifier,
             _columns.next_attempt_at <= now,
         )
-        self._foldable = (*self._pending, _columns.alert_id.is_not(None))
+        self._foldable = (*self._pending, _columns.alert_id.is_not(None), _columns.attempts == 0)
 
     def fold_late(self) -> None:
         """Fold what is no news, unless it is a single one; no more often than once a minute."""
@@ -153,7 +158,7 @@ class _Due:
     def fold_above(self, allowance: int) -> None:
         """Fold what is more than may be sent now, the digest itself counted. With no allowance all waits."""
         alerts = select(_columns.id).where(*self._foldable)
-        others = self._count(select(_columns.id).where(*self._pending, _columns.alert_id.is_(None)))
+        others = self._count(select(_columns.id).where(*self._pending)) - self._count(alerts)
         single = max(allowance - others, 0)
         if allowance and self._count(alerts) > single:
             oldest_first = alerts.order_by(_columns.next_attempt_at, _columns.alert_id)
@@ -225,9 +230,14 @@ class _Due:
         self._connection.execute(statement)
 
     def _digest(self, content: dict[str, Any]) -> str:
-        """Give the digest to fold into: one that nobody has tried to send yet, or a new one."""
-        query = select(_columns.id, _columns.content).where(
-            *self._pending, _columns.kind == NotificationKind.DIGEST, _columns.attempts == 0
+        """Give the digest to fold into: one that nobody has tried to send yet, or a new one.
+
+        Nobody can claim it from here on until it is whole.
+        """
+        query = (
+            select(_columns.id, _columns.content)
+            .where(*self._pending, _columns.kind == NotificationKind.DIGEST, _columns.attempts == 0)
+            .with_for_update(skip_locked=True)
         )
         for digest_id, found in self._connection.execute(query):
             if all(found.get(key) == content.get(key) for key in ("reason", "by", "source")):

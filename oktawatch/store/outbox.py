@@ -1,9 +1,9 @@
 """The outbox: notifications that were committed with their page and wait to be sent.
 
 A row is *claimed* in a short transaction, sent outside any, and marked afterwards. To claim it is to
-move its next attempt to where the lease ends, so that no other process takes it meanwhile; when the
-process dies, that attempt comes, and the receiver gets it again under the same id. At least once, with
-an idempotency key.
+count the attempt and to move the next one to where the lease ends, so that no other process takes it
+meanwhile; when the process dies, that attempt comes, and the receiver gets it again under the same id.
+At least once, with an idempotency key.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def claim(database: Database, notifier: str, *, now: datetime, lease: timedelta)
             if _overtaken(connection, row):
                 _set(connection, row["id"], state=NotificationState.DROPPED, next_attempt_at=None)
                 continue
-            _set(connection, row["id"], next_attempt_at=now + lease)
+            _set(connection, row["id"], next_attempt_at=now + lease, attempts=_columns.attempts + 1)
             return _due(connection, row)
     return None
 
@@ -77,7 +77,6 @@ def mark_sent(database: Database, notification_id: str, *, now: datetime) -> Non
             notification_id,
             state=NotificationState.SENT,
             sent_at=now,
-            attempts=_columns.attempts + 1,
             next_attempt_at=None,
             last_error=None,
         )
@@ -92,7 +91,6 @@ def mark_failed(
         .where(_columns.id == notification_id, _columns.state == NotificationState.PENDING)
         .values(
             state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
-            attempts=_columns.attempts + 1,
             next_attempt_at=next_attempt_at,
             last_error=error[:_LONGEST_ERROR],
         )

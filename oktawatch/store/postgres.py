@@ -12,6 +12,7 @@ the system's catalogues with each page), 15 to 20 as rows of VALUES.
 
 import re
 import threading
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -24,10 +25,12 @@ from sqlalchemy import (
     Dialect,
     Engine,
     ExceptionContext,
+    Integer,
     LargeBinary,
     Row,
     Select,
     Table,
+    bindparam,
     create_engine,
     event,
     func,
@@ -43,6 +46,7 @@ from oktawatch.store.backend import DEADLINE, SLICE, patiently, to_json
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
 """The advisory lock of whoever changes the schema: any number that nobody else uses in this database."""
+_HOLD = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
 _ABANDONED = 15  # seconds after which the server ends a transaction that says nothing: its host may be gone
 _SETTINGS = (
     # Points in time come back in UTC whatever the server's own zone: year 1 would have no other.
@@ -122,6 +126,11 @@ class Postgres:
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Take a lock that ends with the transaction."""
         self.take(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
+
+    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
+        """Take a lock that ends with the transaction. Two names with one number only wait for each other."""
+        number = zlib.crc32(what.encode()) - 2**31  # Postgres's are signed
+        self.take(connection, _HOLD, {"number": number}, stopping=stopping)
 
     def insert_new(
         self,

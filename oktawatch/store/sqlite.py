@@ -81,6 +81,9 @@ class Sqlite:
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Do nothing: the write has the lock."""
 
+    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
+        """Do nothing, likewise."""
+
     def insert_new(
         self,
         connection: Connection,

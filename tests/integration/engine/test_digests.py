@@ -1,14 +1,19 @@
 """A flood of alerts is no flood of messages."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.deliver import LEASE, Notifier
+from oktawatch.model.notification import DueNotification
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.store.digests import fold
+from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
 from tests.support.places import Place
@@ -215,6 +220,60 @@ async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: 
     said = [(one.id, one.body["digest"]["alerts"]) for one in receiver.asked if one.type == "digest"]
     assert said[0] == said[1]
     assert [alerts for _, alerts in said] == [41, 41, 42]
+
+
+async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
+    """Sent but not marked, it is sent again as it was: nobody would see what it took in by then."""
+    put(database.database, *apart(50))
+    assert fold(database.database, "soc", now=clock(), per_minute=1) == 1
+    assert claim(database.database, "soc", now=clock(), lease=LEASE) is not None
+    clock.at += LEASE
+    put(database.database, *apart(50, first=100), now=clock())
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock).round()
+
+    assert [digest["alerts"] for digest in digests(receiver)] == [50, 42]
+
+
+async def test_an_alert_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
+    """Sent but not marked, it is sent again under its own key, whatever else is folded by then."""
+    past = NOW - timedelta(hours=2)
+    put(database.database, sign_in(0, at=past))
+    first = claim(database.database, "soc", now=clock(), lease=LEASE)
+    assert first is not None
+    clock.at += LEASE
+    put(database.database, *(sign_in(n, at=past) for n in range(1, 9)), now=clock())
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock, per_minute=2).round()
+
+    assert {one.id for one in receiver.taken if one.type == "alert.opened"} == {first.id}
+    assert [digest["alerts"] for digest in digests(receiver)] == [8]
+
+
+def test_processes_that_fold_at_once(database: DatabaseExecutor) -> None:
+    """Each alert is sent or in one digest; no digest is about nothing, and none grows once it is sent."""
+
+    def work(replica: int) -> list[DueNotification]:
+        claimed = []
+        for turn in range(6):
+            put(database.database, *apart(20, first=1_000 * replica + 20 * turn))
+            fold(database.database, "soc", now=NOW, per_minute=1)
+            claimed.append(claim(database.database, "soc", now=NOW, lease=LEASE))
+        return [one for one in claimed if one is not None]
+
+    with ThreadPoolExecutor(4) as replicas:
+        claimed = [one for share in replicas.map(work, range(4)) for one in share]
+    fold(database.database, "soc", now=NOW, per_minute=1)
+
+    found = rows(database.database, "notifications")
+    held = Counter(row["digest_id"] for row in found if row["digest_id"] is not None)
+    alone = [one.id for one in claimed if one.digest is None]
+    assert held.total() + len(alone) == 4 * 6 * 20
+    assert set(held) == {row["id"] for row in found if row["kind"] == "digest"}
+    for one in claimed:
+        assert one.digest is None or one.digest.alerts == held[one.id]
 
 
 async def test_a_receiver_that_is_down_for_long(database: DatabaseExecutor, clock: Clock) -> None:
