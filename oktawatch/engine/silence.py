@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.model.timestamps import to_text, utc_now
+from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, change_alarms, standing
 from oktawatch.store.heard import Heard, last_heard
@@ -65,7 +65,7 @@ class SilenceWatch:
             now=now,
         )
         for alarm in raised:
-            _log.error("org_silent", org=alarm.subject[1], **alarm.details)
+            _log.error("org_silent", org=alarm.subject[1], since=alarm.since, **alarm.details)
         for alarm in ended:
             _log.info("org_heard_again", org=alarm.subject[1])
         return bool(raised or ended)
@@ -82,7 +82,8 @@ class SilenceWatch:
         return Alarm(
             subject=(_ORG, heard.org),
             tell=self._who(heard.org),
-            details={"since": to_text(heard.success_at), "error": error},
+            since=heard.success_at,
+            details={"error": error},
         )
 
     def _end(self, org: str) -> Alarm:

@@ -42,6 +42,14 @@ class NotificationState(enum.StrEnum):
     """Given up: a dead letter."""
 
 
+class AlarmState(enum.StrEnum):
+    """What a notification about oktawatch itself says."""
+
+    RAISED = "raised"
+    """Something has begun that ought not to be."""
+    OVER = "over"
+
+
 class Notification(Struct, frozen=True, kw_only=True):
     """One message to one notifier about one alert."""
 
@@ -129,6 +137,8 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     attempts: int
     """How often it was tried before."""
     created_at: datetime
+    retried_at: datetime | None = None
+    """When a person revived it."""
     alert: dict[str, Any] | None = None
     """The row of ``alerts``, its columns as JSON values."""
     event: EventName | None = None

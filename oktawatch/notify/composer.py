@@ -1,6 +1,7 @@
 """From a row of the outbox to what it says."""
 
 from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.severity import Severity
+from oktawatch.notify.alarms import alarm_message
 from oktawatch.notify.digests import digest_message
 from oktawatch.notify.links import event_link
 from oktawatch.notify.message import Line, Message
@@ -37,7 +39,11 @@ class Composer(Struct, frozen=True, kw_only=True):
             return self._alert(due, due.alert)
         if due.digest is not None:
             return digest_message(due.id, due.digest)
-        return _test(due)
+        if due.kind is NotificationKind.SILENCE and due.content is not None:
+            return alarm_message(due.id, due.content)
+        if due.kind is NotificationKind.TEST:
+            return _test(due)
+        raise ValueError(f"there is nothing to say of a notification of kind {due.kind}")
 
     def _alert(self, due: DueNotification, alert: dict[str, Any]) -> Message:
         rule = self.rules.get(alert["rule_id"])
@@ -50,7 +56,7 @@ class Composer(Struct, frozen=True, kw_only=True):
             severity=Severity[alert["severity"]],
             heading=f"[{alert['severity']}] {name}{worse} in {harmless(alert['org'])}",
             lines=tuple(self._alert_lines(due, alert, rule)),
-            body={"type": kind, "alert": alert},
+            body={"type": kind, "alert": alert, "runbook": _runbook(rule) if rule else ""},
         )
 
     def _alert_lines(
@@ -69,7 +75,7 @@ class Composer(Struct, frozen=True, kw_only=True):
         yield Line("Events", str(alert["event_count"]))
         yield Line("Org", given(alert["org"]), typed=True)
         if rule is not None:
-            yield Line("What to do", rule.runbook[:_LONGEST_RUNBOOK])
+            yield Line("What to do", _runbook(rule))
         yield Line("Acknowledge", f"oktawatch alerts ack {alert['id']}", typed=True)
         link = event_link(self.orgs.get(alert["org"], ""), due.event) if due.event else None
         if link is not None:
@@ -86,6 +92,11 @@ def _test(due: DueNotification) -> Message:
         lines=(Line("Test", text),),
         body={"type": "test", "message": text},
     )
+
+
+def _runbook(rule: RuleText) -> str:
+    """Give a rule's runbook as one line; the operator's own may have many, and any length."""
+    return shorten(rule.runbook, _LONGEST_RUNBOOK, placeholder=" …")
 
 
 def _who(alert: Mapping[str, Any]) -> str:

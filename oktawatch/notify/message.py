@@ -30,7 +30,7 @@ class Message(Struct, frozen=True, kw_only=True):
     id: str
     """The idempotency key."""
     type: str
-    """``alert.opened``, ``alert.raised``, ``digest``, ``silence`` or ``test``."""
+    """``alert.opened``, ``alert.raised``, ``digest``, ``silence.raised``, ``silence.over`` or ``test``."""
     severity: Severity | None
     heading: str
     lines: tuple[Line, ...]

@@ -1,4 +1,4 @@
-"""Alarms about oktawatch itself: an org that is not polled, a notifier that takes nothing.
+"""Alarms about oktawatch itself, such as an org that is not polled.
 
 An alarm that stands is a row, made in the transaction that tells it and deleted in the one that tells
 its end. So each is told once and its end once, whoever looks how often, and across restarts.
@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, delete, select
 
-from oktawatch.model.notification import NotificationKind, NotificationState
+from oktawatch.model.notification import AlarmState, NotificationKind, NotificationState
+from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
@@ -30,45 +32,40 @@ class Alarm(Struct, frozen=True, kw_only=True):
     subject: Subject
     tell: tuple[str, ...]
     """Names of notifiers."""
+    since: datetime | None = None
     details: Mapping[str, Any] = {}
-    """What they are told beside the subject, as JSON values."""
+    """What they are told beside that, as JSON values."""
 
 
 def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
     """Raise those alarms that don't stand yet, and give them; each notifier gets one message of all."""
-    columns = ("subject", "raised_at")
+    columns = ("subject", "since", "raised_at")
     raised = [
         alarm
         for alarm in alarms
-        if insert_new(connection, tables.alarms, [(_key(alarm.subject), now)], columns)
+        if insert_new(connection, tables.alarms, [(_key(alarm.subject), alarm.since, now)], columns)
     ]
-    _tell(connection, "raised", raised, now)
+    tell(connection, AlarmState.RAISED, raised, now=now)
     return raised
 
 
 def end_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
     """End those alarms that stand, and give them; each notifier gets one message of all."""
-    ended = [
-        alarm
-        for alarm in alarms
-        if connection.execute(delete(tables.alarms).where(_columns.subject == _key(alarm.subject))).rowcount
-    ]
-    _tell(connection, "over", ended, now)
+    ended = []
+    for alarm in alarms:
+        statement = delete(tables.alarms).where(_columns.subject == _key(alarm.subject))
+        stood = connection.execute(statement.returning(_columns.since)).first()
+        if stood is not None:
+            ended.append(msgspec.structs.replace(alarm, since=stood.since))
+    tell(connection, AlarmState.OVER, ended, now=now)
     return ended
 
 
-def _key(subject: Subject) -> str:
-    return json.dumps(subject, ensure_ascii=False, separators=(",", ":"))
-
-
-def _tell(connection: Connection, state: str, alarms: Sequence[Alarm], now: datetime) -> None:
+def tell(connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, now: datetime) -> None:
+    """Put one message about all of them that concern it into each notifier's outbox."""
     told = []
     for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.tell):
-        about = [
-            {"what": alarm.subject[0], "name": alarm.subject[1], **alarm.details}
-            for alarm in alarms
-            if notifier in alarm.tell
-        ]
+        about = [_about(state, alarm, now) for alarm in alarms if notifier in alarm.tell]
         told.append(
             {
                 "id": str(uuid.uuid4()),
@@ -84,6 +81,18 @@ def _tell(connection: Connection, state: str, alarms: Sequence[Alarm], now: date
         )
     if told:
         connection.execute(tables.notifications.insert(), told)
+
+
+def _about(state: AlarmState, alarm: Alarm, now: datetime) -> dict[str, Any]:
+    what, name = alarm.subject
+    times = {"since": to_text(alarm.since)} if alarm.since is not None else {}
+    if state is AlarmState.OVER:
+        times["until"] = to_text(now)
+    return {"what": what, "name": name, **times, **alarm.details}
+
+
+def _key(subject: Subject) -> str:
+    return json.dumps(subject, ensure_ascii=False, separators=(",", ":"))
 
 
 def standing(database: Database) -> set[Subject]:

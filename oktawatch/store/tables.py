@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0005"
+REVISION = "0006"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -183,8 +183,10 @@ notifications = Table(
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Moment),
+    Column("claimed_until", Moment),  # somebody is sending it
     Column("last_error", String),
     Column("created_at", Moment, nullable=False),
+    Column("retried_at", Moment),  # a person revived it: its age counts anew
     Column("sent_at", Moment),
     Column("late", Boolean, nullable=False),
     Column("digest_id", String(36)),
@@ -212,7 +214,18 @@ alarms = Table(
     "alarms",
     metadata,
     Column("subject", String, primary_key=True),
+    Column("since", Moment),
     Column("raised_at", Moment, nullable=False),
+)
+
+# How notifiers fare: a row each that has ever failed.
+notifiers = Table(
+    "notifiers",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("failing_since", Moment),  # its first failed attempt after the last message that it took
+    Column("last_error", String),
+    Column("told_at", Moment),  # when the others last heard of it
 )
 
 rejected_events = Table(

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from oktawatch.model.notification import DueNotification, EventName, NotificationKind
 from oktawatch.model.severity import Severity
+from oktawatch.notify.composer import Composer, RuleText
 from oktawatch.notify.message import Message
 from tests.support.databases import NOW
 from tests.support.outbox import COMPOSER
@@ -68,6 +70,30 @@ def test_it_says_everything(form: int) -> None:
         "https://acme-admin.okta.com/report/system_log_2?search=uuid%20eq%20%22",
     ):
         assert part in said
+
+
+def test_a_long_runbook_is_cut() -> None:
+    """An operator's rule may bring a book, with many lines: a message takes its beginning, whole words in one line."""
+    composer = Composer(orgs={}, rules={ALERT["rule_id"]: RuleText("Own", "Call Zoë.\n\nThen wait. " * 500)})
+    message = composer.compose(due())
+
+    (said,) = [line.text for line in message.lines if line.label == "What to do"]
+    assert said.startswith("Call Zoë. Then wait. Call Zoë.")
+    assert said.endswith((". …", "Then …", "Call …"))
+    assert 590 < len(said) <= 600
+    assert message.body["runbook"] == said
+
+
+def test_a_program_gets_the_runbook_too() -> None:
+    """Beside the alert's row, which has no such column; of a rule that is gone nobody knows any."""
+    assert "Ask the user" in COMPOSER.compose(due()).body["runbook"]
+    assert COMPOSER.compose(due(rule_id="Gone.Rule")).body["runbook"] == ""
+
+
+def test_nothing_goes_out_in_the_words_of_a_test() -> None:
+    """A row that has nothing to say is an error, never a message that says that nothing has happened."""
+    with pytest.raises(ValueError, match="of kind silence"):
+        COMPOSER.compose(structs.replace(due(NotificationKind.SILENCE), alert=None, event=None))
 
 
 def test_what_became_worse_says_so() -> None:

@@ -1,0 +1,39 @@
+"""How notifiers fare, how long an alarm's subject was silent, and what is being sent or was revived."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def moment() -> sa.types.TypeEngine[Any]:
+    """Give the type of a point in time."""
+    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
+
+
+def upgrade() -> None:
+    """Bring the schema up."""
+    op.create_table(
+        "notifiers",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("failing_since", moment()),
+        sa.Column("last_error", sa.String()),
+        sa.Column("told_at", moment()),
+        sa.PrimaryKeyConstraint("name", name="pk_notifiers"),
+    )
+    op.add_column("alarms", sa.Column("since", moment()))
+    op.add_column("notifications", sa.Column("claimed_until", moment()))
+    op.add_column("notifications", sa.Column("retried_at", moment()))
+
+
+def downgrade() -> None:
+    """Take it back."""
+    op.drop_column("notifications", "retried_at")
+    op.drop_column("notifications", "claimed_until")
+    op.drop_column("alarms", "since")
+    op.drop_table("notifiers")

@@ -1,0 +1,138 @@
+"""What an alarm about oktawatch itself says: who has fallen silent, since when, why, and what to check."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from oktawatch.model.notification import AlarmState
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import from_text
+from oktawatch.notify.message import Line, Message
+from oktawatch.notify.text import given, harmless
+
+_MOST = 10  # that a message lists; a program gets all
+_NAMED = 3  # in a heading
+_PASTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
+_ORG_CHECKS = (
+    "The reason above says what is wrong: most often an expired or revoked token, or a way to Okta that is barred."
+    " Nothing is lost meanwhile: polling goes on from where it stopped."
+)
+_NOTIFIER_CHECKS = (
+    "Its address, its credentials and whether the service is up. What it did not take waits, and becomes a"
+    " dead letter when it is too old or refused for good: 'oktawatch notifications retry' sends those again."
+)
+
+
+def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
+    """Say that something has fallen silent, or is heard again."""
+    state, about = AlarmState(content["state"]), content["about"]
+    orgs = [one for one in about if one["what"] == "org"]
+    notifiers = [one for one in about if one["what"] == "notifier"]
+    lines = _raised(orgs, notifiers) if state is AlarmState.RAISED else _over(orgs, notifiers)
+    heading = [_org_heading(state, orgs)] if orgs else []
+    heading += [_notifier_heading(state, notifiers)] if notifiers else []
+    kind = f"silence.{state}"
+    return Message(
+        id=notification_id,
+        type=kind,
+        severity=Severity.HIGH if state is AlarmState.RAISED else None,
+        heading=f"[{'ALARM' if state is AlarmState.RAISED else 'OVER'}] {'; '.join(heading)}",
+        lines=tuple(lines),
+        body={"type": kind, "silence": {"about": about}},
+    )
+
+
+def _org_heading(state: AlarmState, orgs: list[dict[str, Any]]) -> str:
+    if len(orgs) > 1:
+        happens = "are not polled" if state is AlarmState.RAISED else "are polled again"
+        return f"{len(orgs)} orgs {happens}: {_names(orgs)}"
+    (org,) = orgs
+    if state is AlarmState.RAISED:
+        return f"{_name(org)} has not been polled{_since(org)}"
+    return f"{_name(org)} is polled again{_after(org, ', was silent for ')}"
+
+
+def _notifier_heading(state: AlarmState, notifiers: list[dict[str, Any]]) -> str:
+    named = "Notifier " if len(notifiers) == 1 else "Notifiers "
+    if state is AlarmState.RAISED:
+        since = _since(notifiers[0]) if len(notifiers) == 1 else ""
+        return f"{named}{_names(notifiers)} can't deliver{since}"
+    after = _after(notifiers[0], " after ") if len(notifiers) == 1 else ""
+    return f"{named}{_names(notifiers)} can deliver again{after}"
+
+
+def _raised(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterator[Line]:
+    yield from _listed("Org", orgs, _why)
+    if orgs:
+        yield Line("What to check", _ORG_CHECKS)
+        yield Line("Look", "oktawatch status", typed=True)
+    yield from _listed("Notifier", notifiers, _why)
+    if notifiers:
+        yield Line("What to check", _NOTIFIER_CHECKS)
+        yield Line("Look", _outbox(notifiers), typed=True)
+
+
+def _over(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterator[Line]:
+    yield from _listed("Org", orgs, _how_long)
+    yield from _listed("Notifier", notifiers, _how_long)
+    if notifiers:
+        yield Line("What it did not get", f"{_outbox(notifiers)} --state dead", typed=True)
+
+
+def _listed(label: str, about: list[dict[str, Any]], say: Any) -> Iterator[Line]:
+    for one in about[:_MOST]:
+        yield Line(label, f"{_name(one)}: {say(one)}", typed=True)
+    if len(about) > _MOST:
+        yield Line("And", f"{len(about) - _MOST} more")
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    """Say since when and why."""
+    since = f"since {_moment(one['since'])}, " if "since" in one else ""
+    return f"{since}{harmless(one.get('error', 'nobody knows why'), 300)}"
+
+
+def _how_long(one: Mapping[str, Any]) -> str:
+    until = _moment(one["until"])
+    return f"from {_moment(one['since'])} to {until}" if "since" in one else f"until {until}"
+
+
+def _outbox(notifiers: list[dict[str, Any]]) -> str:
+    """Give the command that shows what waits, with a name only where nothing happens when it is pasted."""
+    names = {one["name"] for one in notifiers}
+    only = f" --notifier {names.pop()}" if len(names) == 1 and _PASTED(next(iter(names))) else ""
+    return f"oktawatch notifications list{only}"
+
+
+def _names(about: list[dict[str, Any]]) -> str:
+    more = f" and {len(about) - _NAMED} more" if len(about) > _NAMED else ""
+    return ", ".join(map(_name, about[:_NAMED])) + more
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return given(one["name"], 100)
+
+
+def _since(one: Mapping[str, Any]) -> str:
+    return f" since {_moment(one['since'])}" if "since" in one else ""
+
+
+def _after(one: Mapping[str, Any], before: str) -> str:
+    if "since" not in one:
+        return ""
+    return before + _duration(from_text(one["until"]) - from_text(one["since"]))
+
+
+def _moment(text: str) -> str:
+    return f"{from_text(text):%Y-%m-%d %H:%M} UTC"
+
+
+def _duration(lasted: timedelta) -> str:
+    minutes = int(lasted.total_seconds()) // 60
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else "less than a minute"

@@ -1,0 +1,152 @@
+"""An alarm about oktawatch itself says who is silent, since when, why and what to check; a stranger says nothing in it."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.notification import DueNotification, NotificationKind
+from oktawatch.model.severity import Severity
+from oktawatch.notify.message import Message
+from tests.support.databases import NOW
+from tests.support.outbox import COMPOSER
+from tests.unit.notify.test_message import Tags, forms
+from tests.unit.notify.test_text import hostile
+
+SINCE, UNTIL = "2026-11-02T09:45:30.000Z", "2026-11-02T12:00:00.000Z"
+REFUSED = {"since": SINCE, "error": "Okta refuses the token"}
+AGAIN = {"since": SINCE, "until": UNTIL}
+
+
+def alarm(state: str, *about: dict[str, Any]) -> Message:
+    """Compose what a row of the outbox says."""
+    return COMPOSER.compose(
+        DueNotification(
+            id="00000000-0000-4000-8000-000000000001",
+            notifier="soc",
+            kind=NotificationKind.SILENCE,
+            severity=None,
+            attempts=0,
+            created_at=NOW,
+            content={"state": state, "about": list(about)},
+        )
+    )
+
+
+def org(name: str = "acme", **more: Any) -> dict[str, Any]:
+    """Give what is said about an org."""
+    return {"what": "org", "name": name, **more}
+
+
+def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
+    """Give what is said about a notifier."""
+    return {"what": "notifier", "name": name, **more}
+
+
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_a_silent_org(form: int) -> None:
+    """Since when, why, what to check and where to look; it is bad."""
+    message = alarm("raised", org(**REFUSED))
+    said = forms(message)[form]
+
+    assert message.severity is Severity.HIGH
+    for part in (
+        "[ALARM] acme has not been polled since 2026-11-02 09:45 UTC",
+        "Okta refuses the token",
+        "token",
+        "goes on from where it stopped",
+        "oktawatch status",
+    ):
+        assert part in said
+    assert "test" not in said.lower()
+
+
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_an_org_that_is_heard_again(form: int) -> None:
+    """How long it was silent; nothing bad."""
+    message = alarm("over", org(**AGAIN))
+    said = forms(message)[form]
+
+    assert message.severity is None
+    assert "[OVER] acme is polled again, was silent for 2 h 14 min" in said
+    assert "from 2026-11-02 09:45 UTC to 2026-11-02 12:00 UTC" in said
+
+
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_a_notifier_that_takes_nothing(form: int) -> None:
+    """The others hear which, why, and which command shows what did not arrive."""
+    raised = forms(alarm("raised", notifier(since=SINCE, error="status 410")))[form]
+    over = forms(alarm("over", notifier(**AGAIN)))[form]
+
+    assert "[ALARM] Notifier pager can't deliver since 2026-11-02 09:45 UTC" in raised
+    assert "status 410" in raised
+    assert "oktawatch notifications list --notifier pager" in raised
+    assert "[OVER] Notifier pager can deliver again after 2 h 14 min" in over
+    assert "oktawatch notifications list --notifier pager --state dead" in over
+
+
+def test_what_programs_get() -> None:
+    """Everything, under a type of its own for each state."""
+    about = [org(**REFUSED), org("globex", **REFUSED)]
+
+    assert alarm("raised", *about).body == {"type": "silence.raised", "silence": {"about": about}}
+    assert alarm("over", org(**AGAIN)).body == {"type": "silence.over", "silence": {"about": [org(**AGAIN)]}}
+    assert alarm("raised", *about).type == "silence.raised"
+
+
+def test_many_at_once() -> None:
+    """A message for people stays short; one for programs has them all."""
+    message = alarm("raised", *(org(f"org{n}", **REFUSED) for n in range(200)), notifier(**REFUSED))
+
+    assert message.heading == (
+        "[ALARM] 200 orgs are not polled: org0, org1, org2 and 197 more;"
+        " Notifier pager can't deliver since 2026-11-02 09:45 UTC"
+    )
+    assert len(message.plain()) < 3_000
+    assert "And: 190 more" in message.plain()
+    assert len(message.body["silence"]["about"]) == 201
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("2026-11-02T09:45:59.000Z", "less than a minute"),
+        ("2026-11-02T10:10:31.000Z", "25 min"),
+        ("2026-11-05T12:00:00.000Z", "3 d 2 h"),
+    ],
+)
+def test_how_long(until: str, said: str) -> None:
+    """In the two largest units that say something."""
+    heading = alarm("over", org(since=SINCE, until=until)).heading
+
+    assert heading == f"[OVER] acme is polled again, was silent for {said}"
+
+
+def test_one_that_was_raised_by_an_older_version() -> None:
+    """Since when is not known, and not said."""
+    message = alarm("over", org(until=UNTIL))
+
+    assert message.heading == "[OVER] acme is polled again"
+    assert message.plain() == "Org: acme: until 2026-11-02 12:00 UTC"
+
+
+@given(hostile, hostile, st.sampled_from(["org", "notifier"]), st.sampled_from(["raised", "over"]))
+def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, state: str) -> None:
+    """An error may quote what Okta or a receiver said: no link, no mention, no markup, no line of its own."""
+    message = alarm(state, {"what": what, "name": name, "since": SINCE, "until": UNTIL, "error": error})
+    plain, markdown, html = forms(message)
+
+    for said in (plain, markdown, html):
+        assert said.replace("\n", "").isprintable()
+        assert "://" not in said
+        assert not re.search(r"<[!@#]|@(everyone|here|channel)\b", said)
+        assert len(said) < 3_000
+    assert plain.count("\n") == len(message.lines)
+    assert markdown.count("](") == 0
+    assert all("`" not in line.text for line in message.lines)
+    tags = Tags()
+    tags.feed(html)
+    assert {tag for tag, _ in tags.seen} == {"h1", "div", "p", "b"}
+    assert [attrs for _, attrs in tags.seen if attrs] == []
