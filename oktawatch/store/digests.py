@@ -220,17 +220,21 @@ class _Due:
         self._update(ids, next_attempt_at=until)
 
     def _fold(self, ids: Select[Any], content: dict[str, Any]) -> None:
-        self._update(
-            ids, state=NotificationState.DIGESTED, digest_id=self._digest(content), next_attempt_at=None
+        unsent = self._unsent_digest(content)
+        digest_id = unsent or str(uuid.uuid4())
+        folded = self._update(
+            ids, state=NotificationState.DIGESTED, digest_id=digest_id, next_attempt_at=None
         )
+        if folded and unsent is None:  # else others have claimed all of it since the ids were found
+            self._add_digest(digest_id, content)
 
-    def _update(self, ids: Select[Any], **values: Any) -> None:
+    def _update(self, ids: Select[Any], **values: Any) -> int:
         # What is due is asked again: another process may have claimed it since the ids were found.
         statement = update(tables.notifications).where(*self._pending, _columns.id.in_(ids)).values(values)
-        self._connection.execute(statement)
+        return self._connection.execute(statement).rowcount
 
-    def _digest(self, content: dict[str, Any]) -> str:
-        """Give the digest to fold into: one that nobody has tried to send yet, or a new one.
+    def _unsent_digest(self, content: dict[str, Any]) -> str | None:
+        """Find the digest to fold into: one that nobody has tried to send yet.
 
         Nobody can claim it from here on until it is whole.
         """
@@ -242,10 +246,12 @@ class _Due:
         for digest_id, found in self._connection.execute(query):
             if all(found.get(key) == content.get(key) for key in ("reason", "by", "source")):
                 return str(digest_id)
-        made = str(uuid.uuid4())
+        return None
+
+    def _add_digest(self, digest_id: str, content: dict[str, Any]) -> None:
         self._connection.execute(
             insert(tables.notifications).values(
-                id=made,
+                id=digest_id,
                 notifier=self._notifier,
                 kind=NotificationKind.DIGEST,
                 state=NotificationState.PENDING,
@@ -256,4 +262,3 @@ class _Due:
                 content=content,
             )
         )
-        return made
