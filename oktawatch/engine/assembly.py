@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from oktawatch.engine.deliver import Notifier
     from oktawatch.engine.pipeline import Watch
     from oktawatch.engine.silence import SilenceWatch
+    from oktawatch.store.notifiers import Neighbours
 
 
 _log: Any = structlog.get_logger(__name__)
@@ -247,7 +248,19 @@ def make_silence_watch(settings: Settings, database: "DatabaseExecutor") -> "Sil
         make_routes(settings),
         database,
         after=settings.silence.after,
+        notifiers=_neighbours(settings),
     )
+
+
+def _neighbours(settings: Settings) -> "dict[str, Neighbours]":
+    """Say who hears of each notifier's trouble: all the others, whatever else they want to hear of."""
+    from oktawatch.store.notifiers import Neighbours  # noqa: PLC0415 -- as above
+
+    names = [notifier.name for notifier in settings.notifiers]
+    return {
+        name: Neighbours(names=tuple(other for other in names if other != name), after=settings.silence.after)
+        for name in names
+    }
 
 
 def make_heartbeat(settings: Settings) -> Callable[[], Awaitable[None]] | None:
@@ -264,6 +277,7 @@ async def open_notifiers(
     from oktawatch.engine.deliver import Notifier  # noqa: PLC0415 -- as above
 
     composer = make_composer(settings, rules)
+    neighbours = _neighbours(settings)
     async with AsyncExitStack() as stack:
         for channel in channels:
             stack.push_async_callback(channel.close)
@@ -275,6 +289,7 @@ async def open_notifiers(
                 database,
                 max_age=notifier.max_age,
                 per_minute=_per_minute(notifier),
+                neighbours=neighbours[notifier.name],
             )
             for notifier, channel in zip(settings.notifiers, channels, strict=True)
         ]

@@ -23,6 +23,7 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.composer import Composer
 from oktawatch.store.digests import fold
+from oktawatch.store.notifiers import Neighbours
 from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
 
 _log: Any = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ ROUND = timedelta(minutes=1)
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
+_NOBODY = Neighbours()
 _FEWEST_ATTEMPTS = 6
 """Before a message is given up for its age: one that waited in a daemon that was down is tried, too."""
 
@@ -52,12 +54,14 @@ class Notifier:
         *,
         max_age: timedelta,
         per_minute: int | None = None,
+        neighbours: Neighbours = _NOBODY,
         now: Callable[[], datetime] = utc_now,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``max_age``: what could not be delivered for so long becomes a dead letter.
 
         ``per_minute``: how many messages it takes; what is above goes into digests. None: as many as come.
+        ``neighbours``: who is told when it can't deliver.
         """
         self.name = name
         self._channel = channel
@@ -65,6 +69,7 @@ class Notifier:
         self._database = database
         self._max_age = max_age
         self._per_minute = per_minute
+        self._neighbours = neighbours
         self._now = now
         self._jitter = jitter
         self._failures = 0
@@ -130,7 +135,11 @@ class Notifier:
             await self._failed(notification, DeliveryError(f"unexpected {type(error).__name__}, see the log"))
             return False
         self._failures = 0
-        await self._database.run(mark_sent, notification.id, now=self._now())
+        over = await self._database.run(
+            mark_sent, notification.id, now=self._now(), neighbours=self._neighbours
+        )
+        if over:
+            _log.info("notifier_recovered", notifier=self.name)
         return True
 
     async def _failed(self, notification: DueNotification, error: DeliveryError) -> None:
@@ -145,14 +154,23 @@ class Notifier:
             error=str(error),
             dead=again is None,
         )
-        await self._database.run(mark_failed, notification.id, error=str(error), next_attempt_at=again)
+        raised = await self._database.run(
+            mark_failed,
+            notification.id,
+            error=str(error),
+            next_attempt_at=again,
+            now=self._now(),
+            neighbours=self._neighbours,
+        )
+        if raised:
+            _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
         """Say when to try again: the last time when it reaches its greatest age. None: never."""
         now = self._now()
         delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
         again = now + max(delay, self._asked_for(error))
-        last = notification.created_at + self._max_age
+        last = (notification.retried_at or notification.created_at) + self._max_age
         if now < last:
             return min(again, last)
         return again if notification.attempts + 1 < _FEWEST_ATTEMPTS else None

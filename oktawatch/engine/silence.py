@@ -6,9 +6,12 @@ neither repeats it nor forgets to take it back.
 
 After a start an org has the time of one poll before it is judged: what was not polled while nothing ran
 is caught up with, and is no alarm.
+
+A notifier that can't deliver is an alarm for the others: most of that is told with the attempt that fails
+(`store.notifiers`), and here what has lasted since one, when the next is long in coming.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,10 +22,12 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, change_alarms, standing
 from oktawatch.store.heard import Heard, last_heard
+from oktawatch.store.notifiers import Neighbours, tell_lasting
 
 _log: Any = structlog.get_logger(__name__)
 
 _ORG = "org"
+_NONE: Mapping[str, Neighbours] = {}
 
 
 class SilenceWatch:
@@ -35,19 +40,33 @@ class SilenceWatch:
         database: DatabaseExecutor,
         *,
         after: timedelta,
+        notifiers: Mapping[str, Neighbours] = _NONE,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``orgs``: their tags by name. ``after``: how long one may be silent."""
+        """``orgs``: their tags by name. ``after``: how long one may be silent. ``notifiers``: who hears of each."""
         self._orgs = orgs
         self._routes = routes
         self._database = database
         self._after = after
+        self._notifiers = tuple(notifiers.items())
         self._now = now
         self._started = now()
 
     async def check(self) -> bool:
         """Raise and end what is to be; tell whether anything was told. Raises StoreError."""
         now = self._now()
+        orgs = await self._check_orgs(now)
+        return await self._check_notifiers(now) or orgs
+
+    async def _check_notifiers(self, now: datetime) -> bool:
+        if now - self._started <= self._after:
+            return False  # an attempt has its time, too
+        failing = await self._database.run(tell_lasting, self._notifiers, now=now)
+        for name in failing:
+            _log.error("notifier_failing", notifier=name)
+        return bool(failing)
+
+    async def _check_orgs(self, now: datetime) -> bool:
         heard = await self._database.run(last_heard)
         stand = {name for kind, name in await self._database.run(standing) if kind == _ORG}
         silent = {

@@ -17,9 +17,11 @@ from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.digests import summarise
+from oktawatch.store.notifiers import Neighbours, note_failure, note_success
 
 _columns = tables.notifications.c
 _LONGEST_ERROR = 1_000  # characters
+_NOBODY = Neighbours()
 _TOLD = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
 _DUE = (
     _columns.state == NotificationState.PENDING,
@@ -64,39 +66,72 @@ def claim(database: Database, notifier: str, *, now: datetime, lease: timedelta)
             if _overtaken(connection, row):
                 _set(connection, row["id"], state=NotificationState.DROPPED, next_attempt_at=None)
                 continue
-            _set(connection, row["id"], next_attempt_at=now + lease, attempts=_columns.attempts + 1)
+            until = now + lease
+            _set(
+                connection,
+                row["id"],
+                next_attempt_at=until,
+                claimed_until=until,
+                attempts=_columns.attempts + 1,
+            )
             return _due(connection, row)
     return None
 
 
-def mark_sent(database: Database, notification_id: str, *, now: datetime) -> None:
-    """Remember that a receiver took it, whatever was said of it while it was on its way."""
-    with database.write() as connection:
-        _set(
-            connection,
-            notification_id,
+def mark_sent(
+    database: Database, notification_id: str, *, now: datetime, neighbours: Neighbours = _NOBODY
+) -> bool:
+    """Remember that a receiver took it, whatever was said of it while it was on its way.
+
+    Tell whether that ended an alarm about its notifier, which ``neighbours`` are told.
+    """
+    statement = (
+        update(tables.notifications)
+        .where(_columns.id == notification_id)
+        .values(
             state=NotificationState.SENT,
             sent_at=now,
             next_attempt_at=None,
+            claimed_until=None,
             last_error=None,
         )
+        .returning(_columns.notifier)
+    )
+    with database.write() as connection:
+        notifier = connection.execute(statement).scalar()
+        return notifier is not None and note_success(connection, notifier, neighbours, now=now)
 
 
 def mark_failed(
-    database: Database, notification_id: str, *, error: str, next_attempt_at: datetime | None
-) -> None:
-    """Remember a failed attempt and when to try again; None makes it a dead letter."""
+    database: Database,
+    notification_id: str,
+    *,
+    error: str,
+    next_attempt_at: datetime | None,
+    now: datetime,
+    neighbours: Neighbours = _NOBODY,
+) -> bool:
+    """Remember a failed attempt and when to try again; None makes it a dead letter.
+
+    Tell whether that raised an alarm about its notifier, which ``neighbours`` are told.
+    """
+    dead = next_attempt_at is None
     statement = (
         update(tables.notifications)
         .where(_columns.id == notification_id, _columns.state == NotificationState.PENDING)
         .values(
-            state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
+            state=NotificationState.DEAD if dead else NotificationState.PENDING,
             next_attempt_at=next_attempt_at,
+            claimed_until=None,
             last_error=error[:_LONGEST_ERROR],
         )
+        .returning(_columns.notifier)
     )
     with database.write() as connection:
-        connection.execute(statement)
+        notifier = connection.execute(statement).scalar()
+        return notifier is not None and note_failure(
+            connection, notifier, neighbours, error=error, dead=dead, now=now
+        )
 
 
 def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:
@@ -122,6 +157,7 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
         severity=row["severity"],
         attempts=row["attempts"],
         created_at=row["created_at"],
+        retried_at=row["retried_at"],
         alert=as_json(alert) if alert is not None else None,
         event=EventName(*event) if event is not None else None,
         digest=summarise(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,

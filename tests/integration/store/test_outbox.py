@@ -133,7 +133,7 @@ def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> Non
     commit_page(database, watch, page([event(1, securityContext=APPLE)]), telling=True, advance=lambda *_: None, now=NOW)  # fmt: skip
     opened = take(database)
     assert opened is not None
-    mark_failed(database, opened.id, error="no", next_attempt_at=NOW + timedelta(minutes=1))
+    mark_failed(database, opened.id, error="no", next_attempt_at=NOW + timedelta(minutes=1), now=NOW)
     commit_page(database, watch, page([event(2)]), telling=True, advance=lambda *_: None, now=NOW)
 
     worse = take(database)
@@ -162,10 +162,10 @@ def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -
     put(database, sign_in(1))
     due = take(database)
     assert due is not None
-    mark_failed(database, due.id, error="no answer", next_attempt_at=None)
+    mark_failed(database, due.id, error="no answer", next_attempt_at=None, now=NOW)
 
     mark_sent(database, due.id, now=NOW)
-    mark_failed(database, due.id, error="too late", next_attempt_at=NOW)
+    mark_failed(database, due.id, error="too late", next_attempt_at=NOW, now=NOW)
 
     (row,) = rows(database, "notifications")
     assert (row["state"], row["sent_at"], row["last_error"]) == ("sent", NOW, None)

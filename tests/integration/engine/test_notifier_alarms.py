@@ -1,0 +1,279 @@
+"""A notifier that can't deliver is told to the others: once, and once when it is over, whoever dies or watches when."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.silence import SilenceWatch
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.notifiers import APART, Neighbours
+from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from tests.support.databases import NOW, open_database, rows
+from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
+from tests.support.places import Place
+
+AFTER = timedelta(minutes=15)
+NAMES = ("soc", "pager", "mail")
+GONE = DeliveryError("status 410", final=True)
+DOWN = DeliveryError("status 503")
+
+
+def neighbours(name: str) -> Neighbours:
+    """Give the others."""
+    return Neighbours(names=tuple(other for other in NAMES if other != name), after=AFTER)
+
+
+class Team:
+    """Three notifiers on one database, one clock, and what watches over them."""
+
+    def __init__(self, executor: DatabaseExecutor) -> None:
+        self.executor = executor
+        self.clock = Clock()
+        self.receivers = {name: Receiver() for name in NAMES}
+        self.count = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start anew, as a process does."""
+        self.notifiers = {
+            name: Notifier(
+                name, self.receivers[name], COMPOSER, self.executor,
+                max_age=timedelta(days=1), neighbours=neighbours(name), now=self.clock, jitter=lambda: 0.5,
+            )
+            for name in NAMES
+        }  # fmt: skip
+        self.watch = SilenceWatch(
+            {}, (), self.executor, after=AFTER, notifiers={name: neighbours(name) for name in NAMES}, now=self.clock
+        )  # fmt: skip
+
+    def alert(self, *names: str) -> None:
+        """Let somebody sign in, of whom these notifiers are to hear."""
+        self.count += 1
+        put(self.executor.database, sign_in(self.count, at=self.clock()), now=self.clock(), notifiers=names)
+
+    async def round(self) -> None:
+        """Deliver what is due, and look."""
+        for notifier in self.notifiers.values():
+            await notifier.round()
+        await self.watch.check()
+
+    async def pass_(self, minutes: int) -> None:
+        """Let minutes pass."""
+        for _ in range(minutes):
+            self.clock.advance(minutes=1)
+            await self.round()
+
+    def heard(self, name: str) -> list[tuple[str, list[str]]]:
+        """Give what alarms a notifier's receiver took: the type, and of whom."""
+        return [
+            (one.type, [about["name"] for about in one.body["silence"]["about"]])
+            for one in self.receivers[name].taken
+            if one.type.startswith("silence")
+        ]
+
+    @property
+    def alarms(self) -> list[dict[str, Any]]:
+        """Give the outbox's rows that are alarms, in the order in which they were told."""
+        found = [row for row in rows(self.executor.database, "notifications") if row["kind"] == "silence"]
+        return sorted(found, key=lambda row: (row["created_at"], row["notifier"]))
+
+
+@pytest.fixture
+def executor(place: Place) -> Iterator[DatabaseExecutor]:
+    """Give a database with its threads."""
+    with open_database(place):
+        made = DatabaseExecutor(place.url)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def team(executor: DatabaseExecutor) -> Team:
+    """Give a team."""
+    return Team(executor)
+
+
+async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
+    """To the others alone, with the reason; and the next success once more."""
+    team.receivers["soc"].script = [GONE]
+    team.alert("soc")
+    with capture_logs() as logs:
+        await team.round()
+        await team.pass_(5)
+        team.alert("soc")
+        await team.pass_(1)
+
+    assert (
+        team.heard("pager") == team.heard("mail") == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
+    )
+    assert team.heard("soc") == []
+    raised, over = (one.body["silence"]["about"][0] for one in team.receivers["pager"].taken)
+    assert raised == {
+        "what": "notifier",
+        "name": "soc",
+        "since": "2026-11-02T12:00:00.000Z",
+        "error": "status 410",
+    }
+    assert over == {
+        "what": "notifier", "name": "soc", "since": "2026-11-02T12:00:00.000Z", "until": "2026-11-02T12:06:00.000Z",
+    }  # fmt: skip
+    said = [line["event"] for line in logs if line["event"].startswith("notifier_")]
+    assert said == ["notifier_failing", "notifier_recovered"]
+
+
+async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
+    """At `silence.after` from its first failure, however long its next attempt is away; once."""
+    team.receivers["soc"].script = [DOWN] * 100
+    team.alert("soc")
+    await team.round()
+    await team.pass_(15)
+    before = team.alarms
+    await team.pass_(60)
+
+    assert [(row["notifier"], row["created_at"]) for row in before] == [
+        ("mail", NOW + AFTER),
+        ("pager", NOW + AFTER),
+    ]
+    assert team.heard("pager") == [("silence.raised", ["soc"])]
+
+
+async def test_a_short_trouble_is_not_told(team: Team) -> None:
+    """A receiver that was restarted is nobody's business."""
+    team.receivers["soc"].script = [DOWN] * 3
+    team.alert("soc")
+    await team.round()
+    await team.pass_(60)
+
+    assert len(team.receivers["soc"].taken) == 1
+    assert team.alarms == []
+
+
+async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None:
+    """A receiver that refuses every other message does not fill the others."""
+    for _ in range(50):
+        team.receivers["soc"].script = [GONE]
+        team.alert("soc")
+        await team.pass_(1)
+        team.alert("soc")
+        await team.pass_(1)
+
+    assert team.heard("pager") == [
+        ("silence.raised", ["soc"]), ("silence.over", ["soc"]), ("silence.raised", ["soc"]), ("silence.over", ["soc"]),
+    ]  # fmt: skip
+    first, second = (row["created_at"] for row in team.alarms if row["content"]["state"] == "raised" and row["notifier"] == "mail")  # fmt: skip
+    assert second - first >= APART
+
+
+async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) -> None:
+    """When the hour has passed without a success, the others hear of it, though nothing more is sent."""
+    for script in ([GONE], [], [GONE]):
+        team.receivers["soc"].script = list(script)
+        team.alert("soc")
+        await team.pass_(1)
+    before = team.heard("pager")
+    await team.pass_(70)
+
+    assert before == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
+    assert team.heard("pager")[2:] == [("silence.raised", ["soc"])]
+
+
+async def test_no_circle(team: Team) -> None:
+    """When all are down, each tells of itself once; what that costs in dead letters tells nothing more."""
+    for receiver in team.receivers.values():
+        receiver.script = [GONE] * 1_000
+    team.alert("soc", "pager")
+    await team.pass_(300)
+
+    told = [(row["content"]["about"][0]["name"], row["notifier"], row["state"]) for row in team.alarms]
+    assert sorted(told) == [
+        (name, other, "dead") for name in sorted(NAMES) for other in sorted(NAMES) if other != name
+    ]
+
+
+async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(team: Team) -> None:
+    """How a notifier fares is in the database."""
+    team.receivers["soc"].script = [DOWN] * 9
+    team.alert("soc")
+    for _ in range(4):
+        team.start()
+        await team.pass_(30)
+    team.start()
+    await team.pass_(60)
+
+    assert team.heard("pager") == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
+
+
+async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
+    """What failed once before a day without any process may be well by now."""
+    team.receivers["soc"].script = [DOWN]
+    team.alert("soc")
+    await team.round()
+    team.clock.advance(days=1)
+    team.start()
+    await team.round()
+
+    assert team.alarms == []
+    assert len(team.receivers["soc"].taken) == 1
+
+
+async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor) -> None:
+    """With one notifier there is nobody else; the log says it, and no row is made."""
+    team.alert("soc")
+    alone = Notifier("soc", Receiver(GONE), COMPOSER, executor, max_age=timedelta(days=1), now=team.clock)
+    with capture_logs() as logs:
+        await alone.round()
+
+    assert "notifier_failing" in [line["event"] for line in logs]
+    assert team.alarms == []
+
+
+def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
+    """Whoever marks first tells; so it is at the end."""
+    database: Database = executor.database
+    put(database, *(sign_in(number) for number in range(8)))
+    claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
+    ids = [one.id for one in claimed if one is not None]
+    told = neighbours("soc")
+
+    def die(one: str) -> bool:
+        return mark_failed(database, one, error="status 410", next_attempt_at=None, now=NOW, neighbours=told)
+
+    def succeed(one: str) -> bool:
+        return mark_sent(database, one, now=NOW + AFTER, neighbours=told)
+
+    with ThreadPoolExecutor(4) as processes:
+        raised = list(processes.map(die, ids))
+        over = list(processes.map(succeed, ids))
+
+    assert (raised.count(True), over.count(True)) == (1, 1)
+    states = [row["content"]["state"] for row in rows(database, "notifications") if row["kind"] == "silence"]
+    assert sorted(states) == ["over", "over", "raised", "raised"]
+
+
+def test_it_is_told_with_the_mark_or_not_at_all(
+    executor: DatabaseExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark whose alarm does not get into the outbox is no mark, and nothing is noted."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    database = executor.database
+    put(database, sign_in(1))
+    due = claim(database, "soc", now=NOW, lease=AFTER)
+    assert due is not None
+    monkeypatch.setattr("oktawatch.store.notifiers.tell", fail)
+    with pytest.raises(StoreError):
+        mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, neighbours=neighbours("soc"))
+
+    (row,) = rows(database, "notifications")
+    assert row["state"] == "pending"
+    assert rows(database, "notifiers") == []
