@@ -19,6 +19,14 @@ def wait_for(made: World, event: str, *lives: Life) -> None:
         made.live(0.2, *lives)
 
 
+def wait_for_alerts(made: World, *lives: Life) -> None:
+    """Let people sign in until somebody is told."""
+    end = time.monotonic() + PATIENCE
+    while not made.receiver.received:
+        assert time.monotonic() < end, "in vain: a message"
+        made.live(0.2, *lives)
+
+
 def outlived(made: World, life: Life) -> None:
     """Check that all of it was said once, that nothing is lost, and that the daemon ends in order."""
     wait_for(made, "database_recovered", life)
@@ -36,7 +44,7 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     with world(place, 3) as made:
         life = Life(made.folder("only"))
         try:
-            wait_for(made, "alert_opened", life)
+            wait_for_alerts(made, life)
             own.control("stop", "-m", "immediate")
             wait_for(made, "database_failed", life)
             own.control("start", "-o", f'-h "" -k {own.folder}')
@@ -54,7 +62,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
         folder = made.folder("only")
         life = Life(folder)
         try:
-            wait_for(made, "alert_opened", life)
+            wait_for_alerts(made, life)
             room = max((folder / "log").stat().st_size + 200_000, place.file.stat().st_size)
             unlimited = resource.prlimit(life.process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(life.process.pid, resource.RLIMIT_FSIZE, (room, unlimited[1]))
@@ -75,7 +83,7 @@ def test_a_server_that_only_reads_for_a_while(tmp_path: Path) -> None:
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 5) as made:
         life = Life(made.folder("only"))
         try:
-            wait_for(made, "alert_opened", life)
+            wait_for_alerts(made, life)
             name = place.url.rpartition("/")[2].partition("?")[0]
             others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             place.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

@@ -1,8 +1,9 @@
 """A real HTTP receiver that fails as its script says."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,3 +73,22 @@ async def listening(*script: Answer) -> AsyncIterator[HttpReceiver]:
         yield receiver
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def receiving(*script: Answer) -> Iterator[HttpReceiver]:
+    """Serve in a thread of its own: for tests that block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="receiver", daemon=True)
+    thread.start()
+    served = listening(*script)
+    try:
+        receiver = asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result()
+        try:
+            yield receiver
+        finally:
+            asyncio.run_coroutine_threadsafe(served.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

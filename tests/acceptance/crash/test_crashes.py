@@ -3,17 +3,20 @@
 ``OKTAWATCH_TEST_KILLS`` says how often (``make soak KILLS=5000``), ``OKTAWATCH_TEST_SEED`` where and when.
 """
 
+import json
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests.acceptance.crash.comparison import KEY
 from tests.acceptance.crash.world import Life, World, world
+from tests.support.http import Received
 from tests.support.places import Kind, Place, place_of
 
 KILLS = int(os.environ.get("OKTAWATCH_TEST_KILLS", "20"))
@@ -32,9 +35,10 @@ def report(name: str, made: World) -> None:
     found = made.differences()
     kills, points = made.kills.total(), sum(point != "anywhere" for point in made.kills)
     seen = {org: len(made.expected(org).events) for org in made.orgs}
+    keys = {one.headers[KEY] for one in made.receiver.received}
     print(  # noqa: T201 -- this is the report
-        f"{name}: {kills} kills, {kills - made.kills['anywhere']} of them at {points} named points, "
-        f"events {seen}, {len(found)} differences (seed {SEED})"
+        f"{name}: {kills} kills, {kills - made.kills['anywhere']} of them at {points} named points, events {seen}, "
+        f"{len(made.receiver.received)} messages under {len(keys)} keys, {len(found)} differences (seed {SEED})"
     )
     assert found == []
 
@@ -82,6 +86,10 @@ def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
         "UPDATE alerts SET severity = 'LOW' WHERE id = 1",
         "DELETE FROM notifications WHERE alert_id = (SELECT min(alert_id) FROM notifications)",
         "UPDATE notifications SET kind = 'digest'",
+        "UPDATE notifications SET id = 'another' WHERE id = (SELECT min(id) FROM notifications WHERE state = 'sent')",
+        "UPDATE notifications SET state = 'pending' WHERE id = (SELECT min(id) FROM notifications)",
+        "UPDATE notifications SET state = 'dropped' WHERE state = 'digested'",
+        "UPDATE notifications SET digest_id = NULL WHERE id = (SELECT min(id) FROM notifications WHERE state = 'digested')",
         "UPDATE orgs SET events_seen = events_seen - 1",
     ],
 )
@@ -98,6 +106,38 @@ def test_damage_is_seen(whole: World, damage: str) -> None:
     Path(file).unlink()
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(kept)
+
+
+def _lost(received: list[Received]) -> None:
+    del received[next(at for at, one in enumerate(received) if "alert" in one.json)]
+
+
+def _digest_lost(received: list[Received]) -> None:
+    del received[next(at for at, one in enumerate(received) if "digest" in one.json)]
+
+
+def _under_another_key(received: list[Received]) -> None:
+    (one, other) = [one for one in received if "alert" in one.json][:2]
+    received.append(Received(other.headers, one.body, one.answer))
+
+
+def _made_up(received: list[Received]) -> None:
+    one = next(one for one in received if "alert" in one.json)
+    body = one.json
+    body["alert"]["anchor"] = "2020-01-01T00:00:00.000Z"
+    received.append(Received(one.headers, json.dumps(body).encode(), one.answer))
+
+
+@pytest.mark.parametrize("damage", [_lost, _digest_lost, _under_another_key, _made_up])
+def test_damage_at_the_receiver_is_seen(whole: World, damage: Callable[[list[Received]], None]) -> None:
+    """What was never received, or under two keys, or is explained by nothing, is a difference."""
+    kept = list(whole.receiver.received)
+    whole.receiver.received.append(kept[0])  # again under its key: that is allowed
+    assert whole.differences() == []
+    whole.receiver.received[:] = kept
+    damage(whole.receiver.received)
+    assert whole.differences() != []
+    whole.receiver.received[:] = kept
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """A world that kills: simulated orgs in which people go on signing in, and daemons that die at any moment.
 
 However often they died, what is in the database afterwards must be what the orgs' own record comes to:
-each event once, each match in one alert, the counts right, each notification told, under one id.
+each event once, each match in one alert, the counts right; and each notification has arrived at a receiver
+that outlives them all, under one key.
 """
 
 import json
@@ -25,8 +26,10 @@ from oktawatch.store import tables
 from oktawatch.store.crashpoints import VARIABLE
 from oktawatch.store.database import Database
 from oktawatch.store.schema import current
+from tests.acceptance.crash.comparison import of_one_org, of_the_told
 from tests.acceptance.crash.law import Expected, expected
 from tests.support.databases import rows
+from tests.support.http import HttpReceiver, receiving
 from tests.support.places import Place
 
 NAMES = ("acme", "globex")
@@ -44,10 +47,17 @@ PATIENCE = 60.0
 APPLE = {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}
 
 
-_CLAIMED_BY_THE_DEAD = (
+_NOTIFIER = 'type = "webhook"\nmin_severity = "INFO"\nmax_per_minute = 1_000_000'
+_sent_at = tables.notifications.c.sent_at
+_WAITING = (
     update(tables.notifications)
     .where(tables.notifications.c.state == "pending")
-    .values(next_attempt_at=bindparam("now", type_=tables.notifications.c.next_attempt_at.type))
+    .values(next_attempt_at=bindparam("now", type_=_sent_at.type))
+)
+_TOLD_LATELY = (
+    update(tables.notifications)
+    .where(tables.notifications.c.kind == "digest", _sent_at > bindparam("before", type_=_sent_at.type))
+    .values(sent_at=bindparam("before", type_=_sent_at.type))
 )
 
 
@@ -88,9 +98,17 @@ class Life:
 class World:
     """Orgs, a database, and folders of daemons."""
 
-    def __init__(self, place: Place, urls: dict[str, str], orgs: dict[str, SimulatedOrg], seed: int) -> None:
+    def __init__(
+        self,
+        place: Place,
+        urls: dict[str, str],
+        orgs: dict[str, SimulatedOrg],
+        receiver: HttpReceiver,
+        seed: int,
+    ) -> None:
         self.place = place
         self.orgs = orgs
+        self.receiver = receiver
         self.random = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self._urls = urls
@@ -106,6 +124,7 @@ class World:
             '[poll]\ninterval = "1s"',
             f'[service]\nlog_format = "json"\nlisten = ""\ninstance = "{instance}"\nlease_ttl = "{lease_ttl}"',
         ]
+        parts.append(f'[[notifiers]]\nname = "soc"\nurl = "{self.receiver.url}"\n{_NOTIFIER}')
         parts += [
             f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{self.orgs[name].token}"'
             for name, url in self._urls.items()
@@ -141,7 +160,10 @@ class World:
         self.kills[point if point is not None and by_itself else "anywhere"] += 1
 
     def settle(self, *lives: Life) -> None:
-        """Wait until everything is read and told, time passing quickly for what was claimed by the dead."""
+        """Wait until everything is read and told.
+
+        Time passes quickly for what was claimed by the dead, and for what waits to be told in a digest.
+        """
         wanted = {name: self.expected(name) for name in self.orgs}
         end = time.monotonic() + PATIENCE
         with closing(Database(self.place.url, create=True)) as database:
@@ -155,27 +177,19 @@ class World:
         return expected(self.orgs[name].events)
 
     def differences(self) -> list[str]:
-        """Compare the database with the orgs' own record; give a line for each difference."""
+        """Compare the database and what was received with the orgs' own record; give each difference."""
+        received = list(self.receiver.received)
         with closing(Database(self.place.url)) as database:
             stored = {
                 name: rows(database, name)
                 for name in ("orgs", "events", "matches", "alerts", "notifications", "rejected_events")
             }
-        told = Counter(
-            (line["alert_id"], line["event"].removeprefix("alert_"))
-            for line in self.log()
-            if "alert_id" in line
-        )
         found = [
-            difference for name in self.orgs for difference in _of_one_org(name, stored, self.expected(name))
+            difference
+            for name in self.orgs
+            for difference in of_one_org(name, stored, self.expected(name), received)
         ]
-        alerts = {alert["id"]: alert for alert in stored["alerts"]}
-        for row in stored["notifications"]:
-            if row["state"] == "sent" and not told[row["alert_id"], row["kind"]]:
-                found.append(f"never told: {row}")
-            if row["alert_id"] not in alerts:
-                found.append(f"of no alert: {row}")
-        return found
+        return [*found, *of_the_told(stored["notifications"], received)]
 
     def log(self) -> list[dict[str, Any]]:
         """Give what all daemons have logged; the last line of one that was killed may be torn."""
@@ -187,8 +201,10 @@ class World:
     def _settled(self, database: Database, wanted: dict[str, Expected]) -> bool:
         if current(database) != tables.REVISION:
             return False
+        now = datetime.now(UTC)
         with database.write() as connection:
-            connection.execute(_CLAIMED_BY_THE_DEAD, {"now": datetime.now(UTC)})
+            connection.execute(_WAITING, {"now": now})
+            connection.execute(_TOLD_LATELY, {"before": now - timedelta(hours=1)})
             pending = connection.execute(
                 text("SELECT count(*) FROM notifications WHERE state = 'pending'")
             ).scalar_one()
@@ -204,70 +220,45 @@ class World:
                 json.dumps({"uuid": None, "eventType": "user.session.start", "n": draw.random()}).encode()
             )
             return
-        proxy = draw.random() < 0.5
-        relay = {"ipDetails": APPLE} if draw.random() < 0.3 else {}
-        at = org.now() - draw.random() * timedelta(hours=12)
+        # Some of it is no news any more, and some people were never seen before: there is always something to tell.
+        self.signs_in(
+            name,
+            f"00u{draw.randint(1, 3) if draw.random() < 0.8 else draw.getrandbits(32)}",
+            ago=draw.random() * timedelta(hours=draw.choice([0.5, 12])),
+            ip=draw.choice(["203.0.113.7", "198.51.100.9"]),
+            proxy=draw.random() < 0.5,
+            relay=draw.random() < 0.3,
+        )
+
+    def signs_in(
+        self,
+        name: str,
+        who: str,
+        *,
+        ago: timedelta,
+        ip: str = "203.0.113.7",
+        proxy: bool = True,
+        relay: bool = False,
+    ) -> None:
+        """Let a person sign in to an org, some time ago."""
+        org = self.orgs[name]
         org.persist(
             {
-                "uuid": str(uuid.UUID(int=draw.getrandbits(128), version=4)),
-                "published": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "uuid": str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
+                "published": (org.now() - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 "eventType": "user.session.start",
-                "actor": {"id": draw.choice(["00u1", "00u2", "00u3"]), "alternateId": "nora@example.com"},
-                "client": {"ipAddress": draw.choice(["203.0.113.7", "198.51.100.9"])},
-                "securityContext": {"isProxy": proxy, **relay},
+                "actor": {"id": who, "alternateId": f"{who}@example.com"},
+                "client": {"ipAddress": ip},
+                "securityContext": {"isProxy": proxy, **({"ipDetails": APPLE} if relay else {})},
             }
         )
 
 
-def _of_one_org(name: str, stored: dict[str, list[dict[str, Any]]], wanted: Expected) -> Iterator[str]:
-    mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
-    events = [row["uuid"] for row in mine["events"]]
-    matches = [row["event_uuid"] for row in mine["matches"]]
-    for what, is_there, should in (("event", events, wanted.events), ("match", matches, wanted.matches)):
-        yield from (f"{name}: {what} {one} is missing" for one in should - set(is_there))
-        yield from (f"{name}: {what} {one} is too much" for one in set(is_there) - should)
-        yield from (
-            f"{name}: {what} {one} is there {n} times" for one, n in Counter(is_there).items() if n > 1
-        )
-    held = Counter(row["alert_id"] for row in mine["matches"])
-    alerts = {
-        (row["dedup_key"], row["anchor"]): (
-            row["severity"].name, row["event_count"], held[row["id"]], row["first_event_at"], row["last_event_at"],
-        )
-        for row in mine["alerts"]
-    }  # fmt: skip
-    should_be = {
-        (alert.key, alert.anchor): (
-            alert.severity, len(alert.times), len(alert.times), min(alert.times), max(alert.times),
-        )
-        for alert in wanted.alerts
-    }  # fmt: skip
-    if len(mine["alerts"]) != len(alerts):
-        yield f"{name}: {len(mine['alerts'])} alerts of {len(alerts)} keys and anchors"
-    for key in alerts.keys() | should_be.keys():
-        if alerts.get(key) != should_be.get(key):
-            yield f"{name}: alert {key} is {alerts.get(key)}, should be {should_be.get(key)}"
-    ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in mine["alerts"]}
-    told = Counter(
-        (ids[row["alert_id"]], row["kind"]) for row in stored["notifications"] if row["alert_id"] in ids
-    )
-    tell = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
-    yield from (
-        f"{name}: told {one} {told[one]} times, should be {tell[one]}"
-        for one in told | tell
-        if told[one] != tell[one]
-    )
-    (counts,) = (row for row in stored["orgs"] if row["name"] == name)
-    counted = (counts["events_seen"], counts["matches"], counts["events_rejected"])
-    count = (len(wanted.events), len(wanted.matches), wanted.rejected)
-    if counted != count:
-        yield f"{name}: counted {counted}, should be {count}"
-
-
 @contextmanager
 def world(place: Place, seed: int, names: Sequence[str] = NAMES) -> Iterator[World]:
-    """Make the orgs and serve them."""
+    """Make the orgs and a receiver, and serve them."""
     with ExitStack() as stack:
+        receiver = stack.enter_context(receiving())
         orgs = {name: SimulatedOrg() for name in names}
         urls = {name: stack.enter_context(running(org)) for name, org in orgs.items()}
-        yield World(place, urls, orgs, seed)
+        yield World(place, urls, orgs, receiver, seed)

@@ -1,0 +1,121 @@
+"""What is stored and what was received, held against what must be; a line for each difference."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from oktawatch.model.timestamps import to_text
+from tests.acceptance.crash.law import Expected
+from tests.support.http import Received
+
+Tables = Mapping[str, list[dict[str, Any]]]
+KEY = "Idempotency-Key"
+
+
+def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[Received]) -> Iterator[str]:
+    """Compare what is stored of an org, and what was received of it, with what its record comes to."""
+    mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
+    events = [row["uuid"] for row in mine["events"]]
+    matches = [row["event_uuid"] for row in mine["matches"]]
+    for what, is_there, should in (("event", events, wanted.events), ("match", matches, wanted.matches)):
+        yield from (f"{name}: {what} {one} is missing" for one in should - set(is_there))
+        yield from (f"{name}: {what} {one} is too much" for one in set(is_there) - should)
+        yield from (
+            f"{name}: {what} {one} is there {n} times" for one, n in Counter(is_there).items() if n > 1
+        )
+    held = Counter(row["alert_id"] for row in mine["matches"])
+    alerts = {
+        (row["dedup_key"], row["anchor"]): (
+            row["severity"].name, row["event_count"], held[row["id"]], row["first_event_at"], row["last_event_at"],
+        )
+        for row in mine["alerts"]
+    }  # fmt: skip
+    should_be = {
+        (alert.key, alert.anchor): (
+            alert.severity, len(alert.times), len(alert.times), min(alert.times), max(alert.times),
+        )
+        for alert in wanted.alerts
+    }  # fmt: skip
+    if len(mine["alerts"]) != len(alerts):
+        yield f"{name}: {len(mine['alerts'])} alerts of {len(alerts)} keys and anchors"
+    for key in alerts.keys() | should_be.keys():
+        if alerts.get(key) != should_be.get(key):
+            yield f"{name}: alert {key} is {alerts.get(key)}, should be {should_be.get(key)}"
+    ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in mine["alerts"]}
+    told = Counter(
+        (ids[row["alert_id"]], row["kind"]) for row in stored["notifications"] if row["alert_id"] in ids
+    )
+    tell = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
+    yield from (
+        f"{name}: told {one} {told[one]} times, should be {tell[one]}"
+        for one in told | tell
+        if told[one] != tell[one]
+    )
+    (counts,) = (row for row in stored["orgs"] if row["name"] == name)
+    counted = (counts["events_seen"], counts["matches"], counts["events_rejected"])
+    count = (len(wanted.events), len(wanted.matches), wanted.rejected)
+    if counted != count:
+        yield f"{name}: counted {counted}, should be {count}"
+    explained = {
+        (alert.key, to_text(alert.anchor), f"alert.{kind}") for alert in wanted.alerts for kind in alert.told
+    }
+    for one in received:
+        alert = one.json.get("alert")
+        if alert is None or alert["org"] != name:
+            continue
+        told_of = (alert["dedup_key"], alert["anchor"], one.json["type"])
+        if told_of not in explained:
+            yield f"{name}: told {told_of}, which nothing explains"
+
+
+def of_the_told(notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]) -> Iterator[str]:
+    """Compare the outbox with what was received: at least once, each under one key, and nothing else."""
+    messages: dict[str, list[Any]] = {}
+    for one in received:
+        messages.setdefault(one.headers[KEY], []).append(one.json)
+    rows = {row["id"]: row for row in notifications}
+    yield from (f"received, but in no row: {key}" for key in messages.keys() - rows.keys())
+    for row in notifications:
+        yield from (f"{why}: {row}" for why in _of_one_row(row, rows, messages.get(row["id"], [])))
+    keys = {(_said(message), key) for key, told in messages.items() for message in told if "alert" in message}
+    twice = Counter(what for what, _ in keys)
+    yield from (f"{what} received under {n} keys" for what, n in twice.items() if n > 1)
+
+
+def _of_one_row(row: Mapping[str, Any], rows: Mapping[str, Any], messages: Sequence[Any]) -> Iterator[str]:
+    match row["state"]:
+        case "sent":
+            if not messages:
+                yield "never received"
+        case "digested":
+            if messages:
+                yield "received under its own key, and told in a digest"
+            digest = rows.get(row["digest_id"])
+            if digest is None or digest["state"] != "sent":
+                yield "told by no digest that was sent"
+        case "dropped":
+            if not any(_overtakes(other, row) for other in rows.values()):
+                yield "overtaken by nothing"
+        case state:
+            yield f"still {state}"
+    should = ("alert", row["alert_id"], f"alert.{row['kind']}")
+    if row["kind"] == "digest":
+        held = sum(other["digest_id"] == row["id"] for other in rows.values())
+        should = ("digest", held, "digest")
+        if not held:
+            yield "a digest of nothing"
+    yield from (f"said {_said(one)}, should be {should}" for one in messages if _said(one) != should)
+
+
+def _said(message: Any) -> tuple[str, int, str]:
+    if "digest" in message:
+        return "digest", message["digest"]["alerts"], message["type"]
+    return "alert", message["alert"]["id"], message["type"]
+
+
+def _overtakes(other: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    return (
+        other["alert_id"] == row["alert_id"]
+        and other["severity"] > row["severity"]
+        and other["state"] in {"sent", "digested"}
+    )

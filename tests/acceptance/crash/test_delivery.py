@@ -1,0 +1,87 @@
+"""The daemon dies in the middle of a delivery: what its receiver has already comes again under the same key."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from tests.acceptance.crash.comparison import KEY
+from tests.acceptance.crash.world import PATIENCE, Life, World, world
+from tests.support.places import Place
+
+LATE = timedelta(hours=2)
+CLAIMED = 1
+"""Which of the statements that change notifications claims a lone one; the next one marks it."""
+
+
+@pytest.fixture
+def made(place: Place) -> Iterator[World]:
+    """Give a world of one org."""
+    with world(place, 1, ["acme"]) as made:
+        yield made
+
+
+def keys(made: World) -> list[str]:
+    """Give the key of each message that was received."""
+    return [one.headers[KEY] for one in made.receiver.received]
+
+
+def dies(made: World, point: str) -> None:
+    """Run a daemon until it dies there."""
+    life = Life(made.folder("first"), point=point)
+    assert life.process.wait(PATIENCE) == -9, made.log()[-5:]
+
+
+def goes_on(made: World) -> None:
+    """Start it again; once everything is told it ends in order, and nothing is missing or too much."""
+    life = Life(made.folder("again"))
+    try:
+        made.settle(life)
+        assert life.stop() == 0
+    finally:
+        life.kill()
+    assert made.differences() == []
+
+
+def test_before_it_is_sent(made: World) -> None:
+    """Claimed, and never sent: it is sent once the claim has ended."""
+    made.signs_in("acme", "00u1", ago=timedelta())
+    dies(made, f"after UPDATE notifications {CLAIMED}")
+    assert keys(made) == []
+
+    goes_on(made)
+
+    assert len(keys(made)) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_between_sending_and_marking(made: World, when: str) -> None:
+    """Its receiver has it, and no row says so: it is sent again, and the receiver knows the key."""
+    made.signs_in("acme", "00u1", ago=timedelta())
+    dies(made, f"{when} UPDATE notifications {CLAIMED + 1}")
+    (key,) = keys(made)
+    assert made.place.ask("SELECT id, state, sent_at FROM notifications") == [(key, "pending", None)]
+
+    goes_on(made)
+
+    assert keys(made) == [key, key]
+    assert made.place.ask("SELECT id, state FROM notifications") == [(key, "sent")]
+
+
+def test_between_sending_and_marking_a_digest(made: World) -> None:
+    """It comes again as it was; what happened meanwhile is told under other keys."""
+    for who in ("00u1", "00u2"):
+        made.signs_in("acme", who, ago=LATE)
+    dies(made, f"before UPDATE notifications {CLAIMED + 2}")  # the first one folds
+    (key,) = keys(made)
+    for who in ("00u3", "00u4", "00u5"):
+        made.signs_in("acme", who, ago=LATE)
+
+    goes_on(made)
+
+    again = [one.json["digest"]["alerts"] for one in made.receiver.received if one.headers[KEY] == key]
+    assert again == [2, 2]
+    others = [
+        one.json.get("digest", {"alerts": 1}) for one in made.receiver.received if one.headers[KEY] != key
+    ]
+    assert sum(one["alerts"] for one in others) == 3
