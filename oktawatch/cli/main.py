@@ -19,7 +19,19 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from oktawatch.cli import alerts, backfill, check, db, demo, explain, rules, run, simulate, status
+from oktawatch.cli import (
+    alerts,
+    backfill,
+    check,
+    db,
+    demo,
+    explain,
+    notifications,
+    rules,
+    run,
+    simulate,
+    status,
+)
 from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, UsageError
 from oktawatch.cli.options import Invocation
 
@@ -38,6 +50,7 @@ app.command(epilog="Example:  oktawatch status --json")(status.status)
 app.command(epilog="Example:  oktawatch check --config /etc/oktawatch/oktawatch.toml")(check.check)
 app.add_typer(alerts.app)
 app.command(epilog="Example:  oktawatch explain 6b0a1e7e-c933-11f0-8de9-0242ac120002")(explain.explain)
+app.add_typer(notifications.app)
 app.add_typer(rules.app)
 app.add_typer(db.app)
 app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)

@@ -21,14 +21,20 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing.
     An org that is no longer configured is shown and counts for nothing.
     """
+    from oktawatch.store.status import count_undone
+
     settings = load_settings(config, debug=debug)
     with existing_database(settings) as database:
         orgs, shared = _orgs(settings, database), database.shared
+        undone = count_undone(database)
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
-        print_json({"ok": good, "orgs": orgs})
+        print_json({"ok": good, "orgs": orgs, "notifications": undone})
     else:
         _print(orgs, shared=shared)
+        if dead := undone["dead"]:
+            what = "1 dead letter" if dead == 1 else f"{dead} dead letters"
+            note(f"{what}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
     return DONE if good else FAILED
 
 

@@ -63,6 +63,16 @@ def org_statuses(database: Database) -> list[OrgStatus]:
         return [OrgStatus(**row, holder=held.get(row["org"])) for row in connection.execute(query).mappings()]
 
 
+def count_undone(database: Database) -> dict[str, int]:
+    """Count what waits in the outbox and what was given up, whether it tells of one org or of many."""
+    states = (NotificationState.PENDING, NotificationState.DEAD)
+    column = tables.notifications.c.state
+    query = select(column, func.count()).where(column.in_(states)).group_by(column)
+    with database.read() as connection:
+        found: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return {state.value: found.get(state, 0) for state in states}
+
+
 def _open_alerts() -> ScalarSelect[int]:
     alerts = tables.alerts.c
     return (

@@ -30,7 +30,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 ALL = list(commands())
-GROUPS = [(), ("alerts",), ("rules",), ("db",)]
+GROUPS = [(), ("alerts",), ("notifications",), ("rules",), ("db",)]
 NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
 
 
@@ -38,7 +38,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     """What is documented exists, and nothing else does."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen",
-        "explain",
+        "explain", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay",
         "db upgrade", "db current", "db copy", "check", "simulate", "demo",
     }  # fmt: skip

@@ -1,0 +1,119 @@
+"""Looking at the outbox and deciding about what is stuck in it, as people do."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from tests.support.databases import NOW, open_database
+from tests.support.outbox import put, sign_in
+from tests.support.places import Kind, place_of
+from tests.unit.cli.conftest import Done
+
+Call = Callable[..., Done]
+
+HOSTILE = "status \x1b[31m418\x1b[0m \u202e\r\n[bold]"
+
+
+@pytest.fixture
+def ids(folder: Path) -> dict[str, str]:
+    """Fill the outbox: one that is dead, one that waits, one that was sent; give their ids by state."""
+    with place_of(Kind.SQLITE, folder) as place, open_database(place) as database:
+        put(database, sign_in(1), sign_in(2), sign_in(3))
+        dead, sent, pending = (claim(database, "soc", now=NOW, lease=timedelta(minutes=2)) for _ in range(3))
+        assert dead and sent and pending  # noqa: PT018 -- for the type checker
+        mark_failed(database, dead.id, error=HOSTILE, next_attempt_at=None, now=NOW)
+        mark_sent(database, sent.id, now=NOW)
+        mark_failed(database, pending.id, error="no", next_attempt_at=NOW + timedelta(hours=1), now=NOW)
+        return {"dead": dead.id, "sent": sent.id, "pending": pending.id}
+
+
+def test_list(call: Call, ids: dict[str, str]) -> None:
+    """What is undone, dead letters first, with why and when it is tried again; nothing acts on the terminal."""
+    done = call("notifications", "list")
+
+    heading, first, second = done.out.splitlines()
+    assert done.code == 0
+    assert heading.split() == [
+        "ID", "STATE", "NOTIFIER", "KIND", "ORG", "ALERT", "CREATED", "ATTEMPTS", "NEXT", "ATTEMPT", "LAST", "ERROR",
+    ]  # fmt: skip
+    assert first.split()[:6] == [ids["dead"], "dead", "soc", "opened", "acme", "1"]
+    assert "status" in first
+    assert second.split() == [
+        ids["pending"], "pending", "soc", "opened", "acme", "3", "2026-11-02T12:00:00.000Z", "1",
+        "2026-11-02T13:00:00.000Z", "no",
+    ]  # fmt: skip
+    assert all(letter.isprintable() for line in done.out.split("\n") for letter in line)
+    assert "[bold]" in first
+
+
+@pytest.mark.usefixtures("ids")
+@pytest.mark.parametrize(
+    ("words", "states"),
+    [
+        ((), ["dead", "pending"]),
+        (("--state", "sent"), ["sent"]),
+        (("--state", "dead", "--notifier", "soc"), ["dead"]),
+        (("--notifier", "pager"), []),
+        (("--org", "acme", "--limit", "1"), ["dead"]),
+        (("--org", "other"), []),
+    ],
+)
+def test_filters(call: Call, words: tuple[str, ...], states: list[str]) -> None:
+    """Each leaves what it says, and they go together."""
+    assert [one["state"] for one in call("notifications", "list", *words, "--json").json] == states
+
+
+@pytest.mark.usefixtures("ids")
+def test_what_is_not_shown_is_said(call: Call) -> None:
+    """Beside the result."""
+    assert (
+        call("notifications", "list", "--limit", "1").err
+        == "1 of 2 notifications are shown: --limit shows more\n"
+    )
+    assert call("notifications", "list", "--notifier", "pager").err == "no notifications\n"
+
+
+def test_retry(call: Call, ids: dict[str, str]) -> None:
+    """What was given up and what waits is due now, and said so."""
+    done = call("notifications", "retry", ids["dead"], ids["pending"], ids["dead"])
+
+    assert done == (0, "", f"pending: {ids['dead']}, {ids['pending']}\n")
+    found = call("notifications", "list", "--json").json
+    assert [(one["state"], one["next_attempt_at"] == one["retried_at"]) for one in found] == [
+        ("pending", True)
+    ] * 2
+
+
+def test_drop(call: Call, ids: dict[str, str]) -> None:
+    """It is not sent, its alert stays, and the rows can be had as JSON."""
+    done = call("notifications", "drop", ids["dead"], "--json")
+
+    assert [(one["id"], one["state"]) for one in done.json] == [(ids["dead"], "dropped")]
+    assert len(call("alerts", "list", "--json").json) == 3
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_what_cannot_be_decided(call: Call, ids: dict[str, str], command: str) -> None:
+    """One clear line, exit 1, and nothing else has changed."""
+    to_be = {"retry": "sent again", "drop": "dropped"}[command]
+
+    assert call("notifications", command, ids["dead"], "x\x1b[31m") == (
+        1, "", "error: no such notification (x\\u001b[31m): see 'oktawatch notifications list'\n",
+    )  # fmt: skip
+    assert call("notifications", command, ids["dead"], ids["sent"]) == (
+        1, "", f"error: the notification is sent ({ids['sent']}): only a pending or dead one can be {to_be}\n",
+    )  # fmt: skip
+    assert [one["state"] for one in call("notifications", "list", "--json").json] == ["dead", "pending"]
+
+
+def test_status_counts_them_all(call: Call, folder: Path, ids: dict[str, str]) -> None:
+    """Dead letters that tell no alert by themselves, digests and alarms, belong to no org and are counted all the same."""
+    with place_of(Kind.SQLITE, folder) as place:
+        place.run(f"UPDATE notifications SET alert_id = NULL WHERE id = '{ids['dead']}'")  # noqa: S608 -- our own
+    done, told = call("status"), call("status", "--json").json
+
+    assert told["notifications"] == {"pending": 1, "dead": 1}
+    assert "1 dead letter: 'oktawatch notifications list' shows it\n" in done.err
