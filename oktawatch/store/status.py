@@ -69,7 +69,7 @@ def count_undone(database: Database) -> dict[str, int]:
     column = tables.notifications.c.state
     query = select(column, func.count()).where(column.in_(states)).group_by(column)
     with database.read() as connection:
-        found: dict[str, int] = dict(connection.execute(query).tuples().all())
+        found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
     return {state.value: found.get(state, 0) for state in states}
 
 
