@@ -1,5 +1,6 @@
-"""``oktawatch db``: the database's schema."""
+"""``oktawatch db``: the database's schema, what is kept in it, and the way to a server."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -45,6 +46,40 @@ def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
         schema.require_current(database)
     finally:
         database.close()
+    return DONE
+
+
+@app.command(epilog="Example:  oktawatch db prune --dry-run")
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing, say what would be.")] = False,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Delete what is older than `[retention]` says, as the daemon does every hour.
+
+    Alerts go by their last event, whatever their status. Safe beside running processes; interrupted,
+    the next time goes on.
+    """
+    from oktawatch.engine.assembly import make_pruner, make_rules, open_database
+    from oktawatch.engine.pruning import TABLES
+    from oktawatch.store.schema import require_current
+
+    settings = load_settings(config, debug=debug)
+    rules = make_rules(settings, strict=True)
+    executor = open_database(settings, create=False)
+    try:
+        require_current(executor.database)
+        pruner = make_pruner(settings, rules, executor)
+        deleted = asyncio.run(pruner.count() if dry_run else pruner.round())
+    finally:
+        executor.close()
+    rows = {table: deleted[table] for table in TABLES}
+    if as_json:
+        print_json({"dry_run": dry_run, "rows": rows})
+    else:
+        column = "WOULD BE DELETED" if dry_run else "DELETED"
+        print_table(("TABLE", column), rows.items(), numbers=(column,))
     return DONE
 
 

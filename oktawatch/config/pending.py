@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from oktawatch.config.settings import Settings
 
 KEYS: dict[str, frozenset[str]] = {
-    "retention": frozenset({"events", "alerts"}),
     "service": frozenset({"listen"}),
 }
 

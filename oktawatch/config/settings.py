@@ -45,9 +45,11 @@ from oktawatch.config.values import (
     check_proxy,
     check_secret_https,
 )
+from oktawatch.model.durations import format_duration
 from oktawatch.model.severity import Severity
 
 _SHORTEST_TOKEN = 8  # characters
+_BEYOND_A_SWEEP = timedelta(days=1)
 _USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
@@ -241,10 +243,10 @@ class SilenceSettings(Section):
 
 
 class RetentionSettings(Section):
-    """How long things are kept, by event time."""
+    """How long things are kept, by event time. History is kept as long as the rules that are on look back."""
 
     events: PositiveDuration = timedelta(days=30)
-    """What has been seen, and the history that windowed rules read."""
+    """What has been seen, and what was rejected."""
     alerts: Annotated[Duration, at_least(timedelta(days=100))] = timedelta(days=400)
     """Okta keeps 90 days; a backfill of those must still know what was alerted."""
 
@@ -328,6 +330,15 @@ class Settings(BaseSettings):
             if not targets.issuperset(notifier.orgs):
                 expected = 'expected the names of orgs that exist, tags as "#tag", or "*"'
                 raise misfit("notifiers", index, "orgs", expected=expected)
+        return self
+
+    @model_validator(mode="after")
+    def _sweeps_find_what_was_seen(self) -> "Settings":
+        # A sweep would else call what polling brought, and pruning forgot, late.
+        least = self.poll.sweep_window + _BEYOND_A_SWEEP
+        if self.retention.events < least:
+            expected = f"expected at least {format_duration(least)}: poll.sweep_window and a day"
+            raise misfit("retention", "events", expected=expected)
         return self
 
     @property

@@ -48,7 +48,10 @@ class History(Protocol):
         """
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Give the earliest ``published`` of these event types that is remembered; None for none at all."""
+        """Give the earliest ``published`` of these event types that is remembered; None for none at all.
+
+        Where earlier ones were pruned: the time from which on all are remembered, if that is earlier.
+        """
 
 
 class MemoryHistory:

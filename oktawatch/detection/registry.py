@@ -51,8 +51,10 @@ class RuleSettings:
 class RuleSet:
     """The rules that are on. Immutable."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], *, complete: bool = True) -> None:
+        """``complete``: whether every rule is there that is to be on; False where one can't be used."""
         self.rules = tuple(rules)
+        self.complete = complete
         self.policies = {
             rule.id: GroupingPolicy(rule.dedup_period, rule.threshold, rule.signal) for rule in self.rules
         }
@@ -93,6 +95,10 @@ class RuleSet:
     def longest_look(self) -> timedelta:
         """How far the rules look at everything that happened around an event."""
         return max((rule.window for rule in self.windowed), default=timedelta())
+
+    def remembers(self, event_type: str) -> bool:
+        """Tell whether events of a type are to be remembered, since a rule may look back at them."""
+        return any(test(event_type) for test in self._remembered)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
         """Give what must be remembered of a page: a row for each event that a rule may look back at."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.deliver import Notifier
     from oktawatch.engine.pipeline import Watch
+    from oktawatch.engine.pruning import Pruner
     from oktawatch.engine.silence import SilenceWatch
     from oktawatch.store.notifiers import Neighbours
 
@@ -114,7 +115,7 @@ def read_rulebook(settings: Settings) -> Rulebook:
     except RuleOptionError as error:
         problem = error
     else:
-        return Rulebook(found, rules)
+        return Rulebook(found, RuleSet(rules.rules, complete=not found.problems))
     if problem.key is not None:
         place: tuple[str, ...] = ("rules", problem.rule_id, problem.key)
         raise settings.error("wrong value", *place, expected=str(problem))
@@ -261,6 +262,18 @@ def _neighbours(settings: Settings) -> "dict[str, Neighbours]":
         name: Neighbours(names=tuple(other for other in names if other != name), after=settings.silence.after)
         for name in names
     }
+
+
+def make_pruner(settings: Settings, rules: RuleSet, database: "DatabaseExecutor") -> "Pruner":
+    """Make what deletes what has had its time."""
+    from oktawatch.engine.pruning import Ages, Pruner  # noqa: PLC0415 -- as above
+
+    ages = Ages(
+        events=settings.retention.events,
+        alerts=settings.retention.alerts,
+        sweep_window=settings.poll.sweep_window,
+    )
+    return Pruner(database, [org.name for org in settings.orgs], rules, ages)
 
 
 def make_heartbeat(settings: Settings) -> Callable[[], Awaitable[None]] | None:

@@ -1,4 +1,4 @@
-"""The daemon: a poll and a sweep job an org, a delivery job a notifier, and one that feeds systemd's watchdog.
+"""The daemon: a poll and a sweep job an org, a delivery job a notifier, one that prunes, one for the watchdog.
 
 Starting checks everything that can be checked before it touches anything: rules, tokens, the database's
 URL, whether another daemon runs on it. READY comes after the schema is up and the jobs are scheduled.
@@ -27,6 +27,7 @@ from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_heartbeat,
+    make_pruner,
     make_silence_watch,
     make_watch,
     open_database,
@@ -43,6 +44,8 @@ from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
 from oktawatch.service.plan import Load, Plan, reload_plan
 from oktawatch.service.polling import OrgPolling
+from oktawatch.service.pruning import FIRST, Pruning
+from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
 from oktawatch.service.schedule import Schedule
 from oktawatch.service.silence import Silence, interval
 from oktawatch.service.streak import Streak
@@ -215,6 +218,9 @@ class _Watchers:
             if database.database.shared
             else None
         )
+        self._pruning = Pruning(
+            make_pruner(settings, rules, database), holds=self._holds, database_trouble=trouble
+        )
         self._deliveries = {
             f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble) for notifier in notifiers
         }
@@ -284,6 +290,7 @@ class _Watchers:
         for name, delivery in self._deliveries.items():
             self.schedule.every(INTERVAL, name, delivery.round)
         self.schedule.every(interval(self._silence_after), "silence", self._silence.round)
+        self.schedule.every(PRUNING_INTERVAL, "pruning", self._pruning.round, after=FIRST)
         if self._heartbeat is not None:
             self.schedule.every(self._interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:

@@ -168,14 +168,23 @@ class StoredHistory:
         return [bool(found) for (found,) in self._run(statement, *values)]
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Give the earliest ``published`` of these event types that is remembered; None for none at all."""
+        """Give the earliest ``published`` of these event types that is remembered; None for none at all.
+
+        Where earlier ones were pruned: the time from which on all are remembered, if that is earlier.
+        """
         types, values = self._types(event_types)
         # In order of the primary key, stopping at the first: min() would read the whole table.
-        statement = f"""
+        remembered = f"""
             SELECT {self._sql.published} FROM history
             WHERE org = {self._sql.value} AND ({types}) ORDER BY history.published LIMIT 1
         """  # noqa: S608 -- column names alone, and only the table's own
-        return next((published for (published,) in self._run(statement, self._org, *values)), None)
+        pruned = f"""
+            SELECT {self._sql.published} FROM (
+                SELECT min(before) AS published FROM pruned_history WHERE org = {self._sql.value} AND ({types})
+            ) AS noted WHERE published IS NOT NULL
+        """  # noqa: S608 -- likewise
+        both = [*self._run(remembered, self._org, *values), *self._run(pruned, self._org, *values)]
+        return min((published for (published,) in both), default=None)
 
     def _types(self, event_types: Sequence[str]) -> tuple[str, list[str]]:
         value = self._sql.value

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0006"
+REVISION = "0007"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -106,6 +106,16 @@ history = Table(
         postgresql_where=text("is_proxy"),
     ),
     sqlite_with_rowid=False,
+)
+
+# What an org's history once had and pruning took away: of these types there was more before that time, and
+# from it on they are all there. Without it an org that was quiet for a week would look like a new one.
+pruned_history = Table(
+    "pruned_history",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("event_type", String, primary_key=True),
+    Column("before", Moment, nullable=False),
 )
 
 alerts = Table(

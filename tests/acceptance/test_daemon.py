@@ -205,12 +205,12 @@ def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
 def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, place: Place) -> None:
     """A key that is accepted and changes nothing is named when the daemon starts."""
     with running(org) as url:
-        text = SETTINGS + '[retention]\nevents = "20d"\n' + _org(url, org.token)
+        text = SETTINGS + 'listen = ""\n' + _org(url, org.token)
         with Daemon(place, text) as daemon:
             daemon.logged("alert_opened")
 
     (said,) = daemon.events("setting_without_effect")
-    assert said["setting"].endswith("oktawatch.toml: retention.events")
+    assert said["setting"].endswith("oktawatch.toml: service.listen")
 
 
 @pytest.mark.parametrize(

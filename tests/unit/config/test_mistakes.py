@@ -95,6 +95,14 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ),
         ('[silence]\nheartbeat_url = "http://h.example.com"', "wrong value (: silence.heartbeat_url)"),
         ('[retention]\nalerts = "99d"', "wrong value (: retention.alerts): expected at least 100d"),
+        (
+            '[retention]\nevents = "24h"',
+            "wrong value (: retention.events): expected at least 26h: poll.sweep_window and a day",
+        ),
+        (
+            '[poll]\nsweep_window = "30d"',
+            "wrong value (: retention.events): expected at least 31d: poll.sweep_window and a day",
+        ),
         ('[service]\nlog_level = "loud"', "wrong value (: service.log_level): expected 'debug', 'info'"),
         ('[service]\nlisten = "9464"', "wrong value (: service.listen): expected HOST:PORT"),
         ('[service]\nlisten = "h:99999"', "wrong value (: service.listen): expected HOST:PORT"),

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from structlog.testing import capture_logs
 
 from oktawatch import config
@@ -15,6 +16,8 @@ from oktawatch.engine.assembly import make_access, make_rules, open_database, pr
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.daemon import _Watchers
 from oktawatch.service.systemd import Systemd
+from oktawatch.store import tables
+from oktawatch.store.database import Database
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.page import Page
@@ -120,3 +123,21 @@ async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
     await asyncio.sleep(0.1)
 
     assert manager.fed == fed
+
+
+async def test_what_has_had_its_time_is_pruned(watch: Make, tmp_path: Path) -> None:
+    """Every hour, and first some minutes after the start."""
+    watchers, _ = await watch(1)
+    job = watchers.schedule._scheduler.get_job("pruning")
+    assert job.trigger.interval == timedelta(hours=1)
+    assert timedelta(minutes=4) < job.next_run_time - utc_now() < timedelta(minutes=6)
+
+    old = {"org": "org0", "published": utc_now() - timedelta(days=31), "uuid": "old"}
+    database = Database(f"sqlite:///{tmp_path / 'oktawatch.db'}")
+    with closing(database), database.write() as connection:
+        connection.execute(insert(tables.events).values(old))
+    with capture_logs() as logs:
+        watchers.schedule.again("pruning")
+        await eventually(lambda: any(line["event"] == "pruned" for line in logs))
+
+    assert [line["events"] for line in logs if line["event"] == "pruned"] == [1]

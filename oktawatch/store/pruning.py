@@ -1,0 +1,277 @@
+"""Deleting what has had its time: a bounded piece a transaction, so that nobody waits long for one.
+
+A piece takes its org's row first, as a page does: neither can stand in the other's way in any other order,
+and a page finds all of a piece deleted or none of it. Who dies between two pieces has pruned less, and two
+who prune at once do together what one would. Age is event time, where there is one.
+
+An alert goes with its matches and notifications, and last: while some of its matches are gone already
+nobody can read their events again, since Okta keeps them for a shorter time than the shortest retention.
+
+History's version stays as it is. What is kept in memory of rows that are deleted here is older than
+anything that a rule will look at; reading all of it anew after each piece would hold up the pages.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, tuple_, update
+
+from oktawatch.model.alert import AlertStatus
+from oktawatch.model.notification import NotificationState
+from oktawatch.store import tables
+from oktawatch.store.bulk import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.orgs import take_org
+
+_GOES_ON = timedelta(days=1)
+"""A backfill that has not moved for longer goes on no more: it begins anew."""
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """How far an org has been read: what lies before may not come again by itself."""
+
+    org: str
+    heard_at: datetime
+    """When the org was last polled; when it was registered, where it never was."""
+    until: datetime | None
+    """Up to where it has been polled and swept; None where it never was."""
+    backfill_since: datetime | None
+    """The beginning of the past that is being read just now, by a backfill."""
+
+
+class Expiry(Struct, frozen=True, kw_only=True):
+    """Up to when rows of an org have had their time."""
+
+    org: str
+    events: datetime
+    """Of what has been seen, and of what has no event time: rejected events and backfills."""
+    history: datetime | None
+    """None: it stays."""
+    alerts: datetime
+    """Of alerts by their last match, with all that is theirs, and of signals."""
+    remembers: Callable[[str], bool]
+    """Whether history of an event type is still written."""
+
+
+class Piece(Struct, frozen=True):
+    """What one transaction deleted."""
+
+    rows: Counter[str]
+    """By table."""
+    more: bool
+    """Whether there may be more to delete."""
+
+
+Step = Callable[[Database, Expiry, int], Piece]
+"""Deletes some of an org's rows, of each table as many as it is told at most."""
+
+
+def readings(database: Database, *, now: datetime) -> list[Reading]:
+    """Tell how far each org that the database knows has been read."""
+    orgs, cursors, backfills = tables.orgs.c, tables.cursors.c, tables.backfills.c
+    under_way = (
+        select(func.min(backfills.since))
+        .where(
+            backfills.org == orgs.name,
+            backfills.finished_at.is_(None),
+            backfills.updated_at > now - _GOES_ON,
+        )
+        .correlate(tables.orgs)
+        .scalar_subquery()
+    )
+    query = select(
+        orgs.name.label("org"),
+        func.coalesce(orgs.last_poll_at, orgs.created_at).label("heard_at"),
+        func.coalesce(cursors.swept_until, cursors.last_caught_up_at, cursors.began_at).label("until"),
+        under_way.label("backfill_since"),
+    ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
+    with database.read() as connection:
+        return [Reading(**row) for row in connection.execute(query.order_by(orgs.name)).mappings()]
+
+
+def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Delete alerts, each after its matches and notifications."""
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        expired = select(tables.alerts.c.id).where(*_expired_alerts(expiry))
+        ids = list(connection.execute(expired.order_by(tables.alerts.c.last_event_at).limit(most)).scalars())
+        theirs = tables.matches.c.alert_id.in_(ids)
+        matches = _delete(connection, tables.matches, [theirs], most)
+        if matches == most:
+            return Piece(Counter(matches=matches), more=True)
+        told = _delete(connection, tables.notifications, [tables.notifications.c.alert_id.in_(ids)])
+        alerts = _delete(connection, tables.alerts, [tables.alerts.c.id.in_(ids)])
+        return Piece(Counter(matches=matches, notifications=told, alerts=alerts), more=len(ids) == most)
+
+
+def prune_signals(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Delete the oldest signals."""
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        return _oldest(connection, tables.signals, expiry.org, expiry.alerts, most)
+
+
+def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Forget the oldest events that have been seen."""
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        return _oldest(connection, tables.events, expiry.org, expiry.events, most)
+
+
+def prune_history(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Forget the oldest history, but not that there was some."""
+    if expiry.history is None:
+        return Piece(Counter(), more=False)
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        which, more = _range(connection, tables.history, expiry.org, expiry.history, most)
+        _note_what_was(connection, expiry, expiry.history, which)
+        return Piece(Counter(history=_delete(connection, tables.history, which)), more=more)
+
+
+def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Delete rejected events and backfills."""
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        rejected = _delete(connection, tables.rejected_events, _rejected(expiry), most)
+        backfills = _delete(connection, tables.backfills, _backfills(expiry))
+        return Piece(Counter(rejected_events=rejected, backfills=backfills), more=rejected == most)
+
+
+PRUNED = (
+    tables.alerts, tables.matches, tables.notifications, tables.signals, tables.events, tables.history,
+    tables.rejected_events, tables.backfills, tables.leases,
+)  # fmt: skip
+"""Tables from which rows are deleted."""
+
+STEPS: tuple[Step, ...] = (prune_alerts, prune_signals, prune_events, prune_history, prune_the_rest)
+
+
+def prune_messages(database: Database, before: datetime, most: int) -> Piece:
+    """Delete what was said of no single alert: digests, alarms, tests."""
+    with database.write() as connection:
+        deleted = _delete(connection, tables.notifications, _messages(before), most)
+        return Piece(Counter(notifications=deleted), more=deleted == most)
+
+
+def prune_leases(database: Database, orgs: Sequence[str], before: datetime) -> Counter[str]:
+    """Delete leases of orgs that nobody watches any more: neither we nor, for that long, another replica."""
+    with database.write() as connection:
+        return Counter(leases=_delete(connection, tables.leases, _left(orgs, before)))
+
+
+def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
+    """Count what of an org would be deleted, by table."""
+    alerts = _expired_alerts(expiry)
+    ids = select(tables.alerts.c.id).where(*alerts)
+    wanted: list[tuple[Table, Sequence[ColumnElement[bool]]]] = [
+        (tables.alerts, alerts),
+        (tables.matches, [tables.matches.c.alert_id.in_(ids)]),
+        (tables.notifications, [tables.notifications.c.alert_id.in_(ids)]),
+        (tables.signals, _before(tables.signals, expiry.org, expiry.alerts)),
+        (tables.events, _before(tables.events, expiry.org, expiry.events)),
+        (tables.rejected_events, _rejected(expiry)),
+        (tables.backfills, _backfills(expiry)),
+    ]
+    if expiry.history is not None:
+        wanted.append((tables.history, _before(tables.history, expiry.org, expiry.history)))
+    with database.read() as connection:
+        return Counter({table.name: _count(connection, table, which) for table, which in wanted})
+
+
+def count_the_rest(
+    database: Database, orgs: Sequence[str], *, messages: datetime, leases: datetime
+) -> Counter[str]:
+    """Count what belongs to none of the orgs and would be deleted."""
+    with database.read() as connection:
+        return Counter(
+            notifications=_count(connection, tables.notifications, _messages(messages)),
+            leases=_count(connection, tables.leases, _left(orgs, leases)),
+        )
+
+
+def _expired_alerts(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    alerts = tables.alerts.c
+    # Whatever its status: an index begins with that.
+    return (alerts.status.in_(AlertStatus), alerts.last_event_at < expiry.alerts, alerts.org == expiry.org)
+
+
+def _before(table: Table, org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
+    return (table.c.org == org, table.c.published < moment)
+
+
+def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.rejected_events.c
+    return (columns.org == expiry.org, columns.received_at < expiry.events)
+
+
+def _backfills(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.backfills.c
+    return (columns.org == expiry.org, columns.updated_at < expiry.events)
+
+
+def _messages(before: datetime) -> Sequence[ColumnElement[bool]]:
+    columns = tables.notifications.c
+    return (
+        columns.alert_id.is_(None),
+        columns.state != NotificationState.PENDING,
+        columns.created_at < before,
+    )
+
+
+def _left(orgs: Sequence[str], before: datetime) -> Sequence[ColumnElement[bool]]:
+    return (tables.leases.c.org.not_in(orgs), tables.leases.c.expires_at < before)
+
+
+def _count(connection: Connection, table: Table, which: Sequence[ColumnElement[bool]]) -> int:
+    return connection.execute(select(func.count()).select_from(table).where(*which)).scalar_one()
+
+
+def _delete(
+    connection: Connection, table: Table, which: Sequence[ColumnElement[bool]], most: int | None = None
+) -> int:
+    """Delete some rows; give how many."""
+    if most is not None:
+        key = table.primary_key.columns.values()
+        which = [tuple_(*key).in_(select(*key).where(*which).limit(most))]
+    return connection.execute(delete(table).where(*which)).rowcount
+
+
+def _oldest(connection: Connection, table: Table, org: str, before: datetime, most: int) -> Piece:
+    """Delete the oldest rows of a table that is in order of time."""
+    which, more = _range(connection, table, org, before, most)
+    return Piece(Counter({table.name: _delete(connection, table, which)}), more=more)
+
+
+def _range(
+    connection: Connection, table: Table, org: str, before: datetime, most: int
+) -> tuple[Sequence[ColumnElement[bool]], bool]:
+    """Say which are the oldest rows, as a range of the table's key, and whether there are more of that age."""
+    which = _before(table, org, before)
+    key: list[Any] = [column for column in table.primary_key.columns if column.name != "org"]
+    last = connection.execute(select(*key).where(*which).order_by(*key).offset(most - 1).limit(1)).first()
+    if last is None:
+        return which, False
+    there = (literal(value, column.type) for value, column in zip(last, key, strict=True))
+    return (*which, tuple_(*key) <= tuple_(*there)), True
+
+
+def _note_what_was(
+    connection: Connection, expiry: Expiry, before: datetime, which: Sequence[ColumnElement[bool]]
+) -> None:
+    """Remember of which types there was history before, as long as any is written of them."""
+    history, noted = tables.history.c, tables.pruned_history.c
+    going = connection.execute(select(history.event_type).where(*which).distinct()).scalars()
+    wanted = sorted(filter(expiry.remembers, going))
+    columns = ("org", "event_type", "before")
+    insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)
+    later = (noted.org == expiry.org, noted.event_type.in_(wanted), noted.before < before)
+    connection.execute(update(tables.pruned_history).where(*later).values(before=before))
+    known = connection.execute(select(noted.event_type).where(noted.org == expiry.org)).scalars()
+    unwanted = [kind for kind in known if not expiry.remembers(kind)]
+    connection.execute(
+        delete(tables.pruned_history).where(noted.org == expiry.org, noted.event_type.in_(unwanted))
+    )

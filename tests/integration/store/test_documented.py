@@ -1,0 +1,48 @@
+"""docs/database.md names the tables that there are, and its query finds what it says."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.store import tables
+from tests.support.databases import NOW, ORG, open_database
+from tests.support.places import Kind, place_of
+from tests.support.streams import event, page
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "database.md"
+
+
+def test_every_table_is_documented() -> None:
+    """A table that nobody names is one that nobody finds; one that is named is there."""
+    text = DOCUMENT.read_text("utf-8")
+    table, _, others = text.partition("The others (")
+    named = [
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    ]
+    named += re.findall(r"`(\w+)`", others.partition(")")[0])
+    assert sorted(named) == sorted([*tables.metadata.tables, "alert_events", "alembic_version"])
+
+
+def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
+    """The sign-in that succeeded in time, not the one that failed, came late or was somebody else's."""
+    (query,) = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    rules = build_rules({}, enable=["Okta.Login.*", "Okta.Multiple.*"], read_file=str)
+    minute = timedelta(minutes=1)
+    nora, eve = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2"))
+    won, lost, direct = {"result": "SUCCESS"}, {"result": "FAILURE"}, {"isProxy": False}
+    events = [
+        event(1, actor=nora, outcome=lost),
+        event(2, at=4 * minute, actor=nora, outcome=lost, securityContext=direct),
+        event(3, at=5 * minute, actor=nora, outcome=won, securityContext=direct),
+        event(4, at=6 * minute, actor=eve, outcome=won, securityContext=direct),
+        event(5, at=11 * minute, actor=nora, outcome=won, securityContext=direct),
+    ]
+    with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
+        watch = Watch(org=ORG, rules=rules)
+        commit_page(database, watch, page(events), telling=False, advance=lambda *_: None, now=NOW)
+        found = place.ask(query)
+    assert [(row[0], row[2]) for row in found] == [(1, "2026-11-02T12:05:00.000Z")]

@@ -1,0 +1,57 @@
+"""Retention's rounds end, whatever goes wrong in them."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.service.pruning import Pruning
+from oktawatch.service.streak import Streak
+from oktawatch.store.errors import StoppedError, StoreError
+
+
+class Rounds:
+    """Rounds that end as they are told to."""
+
+    def __init__(self, *ends: Counter[str] | Exception) -> None:
+        self.ends = list(ends)
+        self.held: list[bool] = []
+
+    async def round(self, *, holds: Callable[[str], bool]) -> Counter[str]:
+        """End."""
+        self.held.append(holds("acme"))
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
+    rounds = Rounds(*ends)
+    pruning = Pruning(rounds, holds=lambda org: org == "acme", database_trouble=Streak("database"))
+    with capture_logs() as logs:
+        for _ in ends:
+            await pruning.round()
+    assert all(rounds.held)
+    return [dict(line) for line in logs]
+
+
+async def test_what_went_is_said() -> None:
+    """One line, with what there was to delete; a round without says nothing."""
+    (line,) = await _said(Counter(), Counter(events=3, alerts=1, leases=0))
+    assert line == {"event": "pruned", "log_level": "info", "alerts": 1, "events": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("disk full"), ["database_failed", "database_recovered"]),
+        (KeyError("a bug"), ["pruning_failed", "pruning_recovered"]),
+        (StoppedError("stopping"), []),
+    ],
+)
+async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
+    """It is said once, and pruning goes on."""
+    assert [line["event"] for line in await _said(error, error, Counter())] == said
