@@ -69,6 +69,11 @@ class OwnServer(Server):
             self.execute(f"ALTER SYSTEM SET {setting}")
         self.execute("SELECT pg_reload_conf()")
 
+    @property
+    def programs(self) -> Path:
+        """The folder of psql and the others that came with it."""
+        return Path(self._server.bin_path)
+
     def control(self, *arguments: str) -> None:
         """Have pg_ctl do something: ``restart -m immediate``, ``stop``, ``start``."""
         self._pgexec(
