@@ -31,11 +31,12 @@ soak: $(READY)   ## the long forms: the daemon killed KILLS=100 times a database
 	@echo "oktawatch: reading $(SEEDS) simulated orgs that do everything wrong"
 	@OKTAWATCH_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 --dist worksteal tests/acceptance/soak
 
-system: $(READY) ## the systemd units, checked by systemd's own tools
-	@command -v systemd-analyze >/dev/null || { echo "oktawatch: installing systemd for systemd-analyze"; \
+system: $(READY) ## the systemd units, checked by systemd's own tools; two replicas behind a real PgBouncer
+	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer; } >/dev/null || { \
+	  echo "oktawatch: installing systemd, for systemd-analyze, and pgbouncer"; \
 	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
-	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd >/dev/null; }
-	@echo "oktawatch: checking config/systemd"
+	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd pgbouncer >/dev/null; }
+	@echo "oktawatch: checking config/systemd, and running behind PgBouncer"
 	@$(BIN)/pytest tests/system
 
 check: $(READY)  ## ruff, its formatter, mypy --strict, the import contracts

@@ -74,6 +74,12 @@ class OwnServer(Server):
         """The folder of psql and the others that came with it."""
         return Path(self._server.bin_path)
 
+    @property
+    def user(self) -> str | None:
+        """The system's user that it runs as, where that is another one than ours."""
+        found: str | None = self._server.system_user
+        return found
+
     def control(self, *arguments: str) -> None:
         """Have pg_ctl do something: ``restart -m immediate``, ``stop``, ``start``."""
         self._pgexec(
