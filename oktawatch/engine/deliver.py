@@ -185,6 +185,7 @@ class Notifier:
         return min(error.retry_after or timedelta(), self._max_age)
 
     def _spread(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
-        """Double the delay with each failure; spread it over half of it so that retries don't march in step."""
+        """Double the delay with each failure; spread it, within both limits, so that retries don't march in step."""
         delay: timedelta = min(first * (1 << min(failures, 16)), longest)
-        return delay * (0.75 + self._jitter() / 2)
+        least, most = max(delay * 0.75, first), min(delay * 1.25, longest)
+        return least + (most - least) * self._jitter()

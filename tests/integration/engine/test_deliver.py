@@ -74,7 +74,7 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
 
     assert await soc.round() == 1
 
-    assert waits == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600, 3600]
+    assert waits == [5.625, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3150, 3150, 3150, 3150]
     assert len({one.id for one in receiver.asked}) == 1
     assert (row(database)["state"], row(database)["attempts"], row(database)["last_error"]) == (
         "sent",
@@ -83,16 +83,26 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
     )
 
 
-async def test_delays_are_spread(database: DatabaseExecutor, clock: Clock) -> None:
-    """What failed together does not come again together."""
+@pytest.mark.parametrize(
+    ("jitter", "waits"),
+    [(0.0, [5, 7.5, 15, 30, 2700, 2700]), (1.0, [6.25, 12.5, 25, 50, 3600, 3600])],
+)
+async def test_delays_are_spread(
+    database: DatabaseExecutor, clock: Clock, jitter: float, waits: list[float]
+) -> None:
+    """What failed together does not come again together; never sooner than in 5 s, never later than in an hour."""
     put(database.database, sign_in(1))
-    soc = Notifier(
-        "soc", Receiver(DeliveryError("no")), COMPOSER, database, max_age=DAY, now=clock, jitter=lambda: 0.0
-    )
+    receiver = Receiver(*[DeliveryError("no")] * 20)
+    soc = Notifier("soc", receiver, COMPOSER, database, max_age=DAY, now=clock, jitter=lambda: jitter)
+    seen = []
+    for _ in range(14):
+        await soc.round()
+        due = row(database)["next_attempt_at"]
+        seen.append((due - clock()).total_seconds())
+        clock.at = due
 
-    await soc.round()
-
-    assert row(database)["next_attempt_at"] == clock() + timedelta(seconds=3.75)
+    assert [*seen[:4], *seen[-2:]] == waits
+    assert all(5 <= wait <= 3600 for wait in seen)
 
 
 async def test_a_receiver_says_when(database: DatabaseExecutor, clock: Clock) -> None:
