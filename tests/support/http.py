@@ -63,7 +63,7 @@ class HttpReceiver:
 async def listening(*script: Answer) -> AsyncIterator[HttpReceiver]:
     """Serve on loopback."""
     receiver = HttpReceiver(*script)
-    runner = web.ServerRunner(web.Server(receiver), shutdown_timeout=0.1)
+    runner = web.ServerRunner(web.Server(receiver, handler_cancellation=True), shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -1,18 +1,12 @@
 """The apprise channel against real servers: mail by SMTP, JSON by HTTP."""
 
 import asyncio
-import email
-import email.policy
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from email.message import EmailMessage
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from pydantic import SecretStr
 
 from oktawatch.config import NotifierSettings
@@ -20,6 +14,7 @@ from oktawatch.notify.apprise import AppriseChannel
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
 from tests.support.http import Answer, listening
+from tests.support.mail import Mailbox, mailbox, text_of
 from tests.support.outbox import COMPOSER
 from tests.support.waiting import eventually
 from tests.unit.notify.test_message import due
@@ -27,37 +22,11 @@ from tests.unit.notify.test_message import due
 HOSTILE = "<!channel> @everyone [Sign in](https://evil.example.org) <img src=x>\r\nBcc: eve@example.org"
 
 
-class Mailbox:
-    """Takes every mail, or refuses it while ``full``."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.full = False
-        self.hold: threading.Event | None = None
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
-        """Take it."""
-        if self.hold is not None:
-            await asyncio.to_thread(self.hold.wait)
-        if self.full:
-            return "452 Insufficient system storage"
-        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        assert isinstance(mail, EmailMessage)
-        self.mails.append(mail)
-        return "250 OK"
-
-
 @pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, str]]:
-    """Give a mailbox, and the URL by which Apprise reaches it."""
-    made = Mailbox()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Controller(made, hostname="127.0.0.1", port=port)
-    server.start()
-    yield made, f"mailto://127.0.0.1:{port}?from=oktawatch@example.com&to=soc@example.com"
-    server.stop()
+def box() -> Iterator[Mailbox]:
+    """Give a mailbox."""
+    with mailbox() as made:
+        yield made
 
 
 async def send(url: str, message: Message) -> None:
@@ -69,18 +38,9 @@ async def send(url: str, message: Message) -> None:
         await channel.close()
 
 
-def text_of(mail: EmailMessage) -> str:
-    """Give what a person reads."""
-    body = mail.get_body(("html", "plain"))
-    assert body is not None
-    return str(body.get_content())
-
-
-async def test_a_mail_arrives(mailbox: tuple[Mailbox, str]) -> None:
+async def test_a_mail_arrives(box: Mailbox) -> None:
     """With a subject to sort by, and everything else in it."""
-    box, url = mailbox
-
-    await send(url, COMPOSER.compose(due()))
+    await send(box.url, COMPOSER.compose(due()))
 
     (mail,) = box.mails
     assert mail["Subject"] == "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme"
@@ -89,12 +49,11 @@ async def test_a_mail_arrives(mailbox: tuple[Mailbox, str]) -> None:
     assert 'href="https://acme-admin.okta.com/report/system_log_2?search=' in text_of(mail)
 
 
-async def test_a_hostile_mail_does_nothing(mailbox: tuple[Mailbox, str]) -> None:
+async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
     """No header, recipient, tag or link comes from an event."""
-    box, url = mailbox
-
     await send(
-        url, COMPOSER.compose(due(title=HOSTILE, actor_display_name=HOSTILE, org=HOSTILE, rule_id=HOSTILE))
+        box.url,
+        COMPOSER.compose(due(title=HOSTILE, actor_display_name=HOSTILE, org=HOSTILE, rule_id=HOSTILE)),
     )
 
     (mail,) = box.mails
@@ -105,24 +64,22 @@ async def test_a_hostile_mail_does_nothing(mailbox: tuple[Mailbox, str]) -> None
     assert "@everyone" not in text_of(mail)
 
 
-async def test_a_full_mailbox(mailbox: tuple[Mailbox, str]) -> None:
+async def test_a_full_mailbox(box: Mailbox) -> None:
     """What the server refuses is not delivered, and the error names the service alone."""
-    box, url = mailbox
     box.full = True
 
     with pytest.raises(DeliveryError) as caught:
-        await send(url, COMPOSER.compose(due()))
+        await send(box.url, COMPOSER.compose(due()))
 
     assert not caught.value.final
     assert "soc@" not in str(caught.value)
     assert box.mails == []
 
 
-async def test_a_server_that_is_slow_holds_up_nobody(mailbox: tuple[Mailbox, str]) -> None:
+async def test_a_server_that_is_slow_holds_up_nobody(box: Mailbox) -> None:
     """The event loop goes on, and who waits can leave."""
-    box, url = mailbox
     box.hold = threading.Event()
-    waiting = asyncio.create_task(send(url, COMPOSER.compose(due())))
+    waiting = asyncio.create_task(send(box.url, COMPOSER.compose(due())))
     await asyncio.sleep(0)
     turns = 0
     while turns < 20:
@@ -148,11 +105,8 @@ async def test_a_service_behind_http() -> None:
     assert "**Acknowledge:** `oktawatch alerts ack 17`" in receiver.received[0].json["message"]
 
 
-async def test_its_log_holds_no_address(
-    mailbox: tuple[Mailbox, str], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_its_log_holds_no_address(caplog: pytest.LogCaptureFixture) -> None:
     """What Apprise says of a failure at the level that is heard names no token."""
-    del mailbox
     with caplog.at_level(logging.WARNING, logger="apprise"), pytest.raises(DeliveryError):
         await send("json://127.0.0.1:1/4f1c-secret-path", COMPOSER.compose(due()))
 

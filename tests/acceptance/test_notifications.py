@@ -1,0 +1,257 @@
+"""Alerts arrive, whatever their receivers do: real HTTP, real mail, the daemon itself stopped in the middle of a send."""
+
+import hashlib
+import hmac
+import json
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+import time_machine
+
+from oktawatch import config
+from oktawatch.cli.main import main
+from oktawatch.engine.assembly import make_channels, make_composer, make_rules, open_database
+from oktawatch.engine.deliver import Notifier
+from oktawatch.notify import webhook
+from oktawatch.simulator import SimulatedOrg, running
+from oktawatch.store.notifiers import Neighbours
+from tests.support.daemon import STOPS_WITHIN, Daemon, until
+from tests.support.databases import NOW
+from tests.support.databases import open_database as fresh_database
+from tests.support.http import Answer, HttpReceiver, Received, listening, receiving
+from tests.support.logclient import event
+from tests.support.mail import Mailbox, mailbox, text_of
+from tests.support.outbox import Clock, put, sign_in
+from tests.support.places import Place
+
+SECRET = "5ca1ab1e"
+KEY = "Idempotency-Key"
+PEACE = 120  # seconds
+SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
+
+
+def notifiers(hook: str, mail: str) -> str:
+    """Give two notifiers as configuration."""
+    return (
+        f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{hook}"\nsecret = "{SECRET}"\n'
+        f'[[notifiers]]\nname = "people"\ntype = "apprise"\nurl = "{mail}"\n'
+    )
+
+
+def org_settings(url: str, token: str) -> str:
+    """Give an org as configuration."""
+    return f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{token}"\n'
+
+
+def troubled_org() -> SimulatedOrg:
+    """Give an org in which Nora has signed in through an anonymizer a moment ago."""
+    org = SimulatedOrg()
+    nora = {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora Vale"}
+    org.persist(
+        event(
+            0,
+            datetime.now(UTC),
+            actor=nora,
+            client={"ipAddress": "203.0.113.7"},
+            securityContext={"isProxy": True},
+        )
+    )
+    return org
+
+
+def is_genuine(request: Received) -> bool:
+    """Check a request's signature, as docs/notifications.md says."""
+    signed = request.headers["Oktawatch-Timestamp"].encode() + b"." + request.body
+    expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+    return request.headers["Oktawatch-Signature"] == f"v1={expected}"
+
+
+class Desk:
+    """Two notifiers of a real configuration, delivering in virtual time; and the command line beside them."""
+
+    def __init__(self, place: Place, hook: HttpReceiver, box: Mailbox) -> None:
+        self.place = place
+        self.hook = hook
+        self.clock = Clock()
+        self._file = place.folder / "oktawatch.toml"
+        text = notifiers(hook.url, box.url) + org_settings("https://acme.okta.com", "00invented")
+        self._file.write_text(f'[database]\nurl = "{place.url}"\n' + text, "utf-8")
+        settings = config.load(self._file, environ={})
+        self.database = open_database(settings)
+        composer = make_composer(settings, make_rules(settings))
+        self.channels = make_channels(settings)
+        self._notifiers = [
+            Notifier(
+                one.name,
+                channel,
+                composer,
+                self.database,
+                max_age=one.max_age,
+                per_minute=one.max_per_minute,
+                neighbours=Neighbours(names=tuple({"soc", "people"} - {one.name})),
+                now=self.clock,
+            )
+            for one, channel in zip(settings.notifiers, self.channels, strict=True)
+        ]
+
+    async def pass_(self, minutes: float) -> None:
+        """Let time pass, with a round each five seconds, as the daemon has them."""
+        for _ in range(int(minutes * 12)):
+            for notifier in self._notifiers:
+                await notifier.round()
+            self.clock.advance(seconds=5)
+
+    def call(self, *words: str) -> int:
+        """Call the command line at this time."""
+        with time_machine.travel(self.clock(), tick=False):
+            return main([*words, "--config", str(self._file)])
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    """Give a mailbox."""
+    with mailbox() as made:
+        yield made
+
+
+@asynccontextmanager
+async def desk(place: Place, box: Mailbox, *script: Answer) -> AsyncIterator[Desk]:
+    """Open a desk with a receiver that answers so."""
+    async with listening(*script) as hook:
+        with fresh_database(place):
+            made = Desk(place, hook, box)
+            try:
+                yield made
+            finally:
+                for channel in made.channels:
+                    await channel.close()
+                made.database.close()
+
+
+async def test_a_receiver_that_fails_in_every_way(
+    place: Place, box: Mailbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything arrives, each under one key and signed anew each time; what it refused for good, after a retry by hand."""
+    monkeypatch.setattr(webhook, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    script = (
+        Answer(500), Answer(fault="hang"), Answer(fault="reset"), Answer(429, {"Retry-After": str(PEACE)}), Answer(410),
+    )  # fmt: skip
+    async with desk(place, box, *script) as at:
+        put(
+            at.database.database,
+            *(sign_in(n, ip=f"198.51.100.{n}") for n in range(4)),
+            notifiers=("soc", "people"),
+        )
+        at.clock.advance(seconds=1)
+        await at.pass_(8)
+
+        capsys.readouterr()
+        assert at.call("notifications", "list", "--json") == 0
+        (dead,) = json.loads(capsys.readouterr().out)
+        assert (dead["state"], dead["last_error"], dead["notifier"]) == ("dead", "status 410", "soc")
+        assert dead["id"] not in {one.headers[KEY] for one in at.hook.taken}
+
+        assert at.call("notifications", "retry", dead["id"]) == 0
+        await at.pass_(1)
+
+    told = [one for one in at.hook.taken if one.json["type"] == "alert.opened"]
+    assert {one.json["alert"]["actor_id"] for one in told} == {f"00u{n}" for n in range(4)}
+    assert len({one.headers[KEY] for one in told}) == len(told) == 4
+    assert dead["id"] in {one.headers[KEY] for one in told}
+    assert [one.answer for one in at.hook.received][:5] == list(script)
+    assert all(is_genuine(one) for one in at.hook.received)
+    bodies = defaultdict(set)
+    for one in at.hook.received:
+        bodies[one.headers[KEY]].add(one.body)
+    assert {len(said) for said in bodies.values()} == {1}
+    assert {state for (state,) in place.ask("SELECT state FROM notifications")} == {"sent"}
+    _mail_arrived(box)
+
+
+def _mail_arrived(box: Mailbox) -> None:
+    """Four alerts came by mail meanwhile, and that the other notifier could not deliver and can again."""
+    subjects = [str(mail["Subject"]) for mail in box.mails]
+    assert subjects.count("[MEDIUM] Okta Sign-In from VPN Anonymizer in acme") == 4
+    assert [subject.partition(" 2026")[0] for subject in subjects[4:]] == [
+        "[ALARM] Notifier soc can't deliver since",
+        "[OVER] Notifier soc can deliver again after 2 min",
+    ]
+    assert "oktawatch notifications list --notifier soc" in text_of(box.mails[4])
+
+
+async def test_a_receiver_that_wants_peace_has_it(place: Place, box: Mailbox) -> None:
+    """After a Retry-After nothing at all comes before its time, and everything soon after it."""
+    async with desk(place, box, Answer(429, {"Retry-After": str(PEACE)})) as at:
+        put(at.database.database, sign_in(1), sign_in(2), notifiers=("soc",))
+        await at.pass_(PEACE / 60)
+        before = len(at.hook.received)
+        await at.pass_(0.25)
+
+    assert before == 1
+    assert len(at.hook.taken) == 2
+
+
+def test_the_daemon_tells_by_webhook_and_mail(place: Place, box: Mailbox) -> None:
+    """A sign-in through an anonymizer is in both within moments: signed for programs, and for people as a mail."""
+    org = troubled_org()
+    with running(org) as url, receiving() as hook:
+        text = SETTINGS + notifiers(hook.url, box.url) + org_settings(url, org.token)
+        with Daemon(place, text) as daemon:
+            until(lambda: bool(hook.taken and box.mails), "an alert in both")
+            until(lambda: _states(place) == ["sent", "sent"], "both marked")
+            code, _ = daemon.stop()
+    (request,), (mail,) = hook.taken, box.mails
+
+    assert code == 0
+    assert is_genuine(request)
+    assert request.json["type"] == "alert.opened"
+    assert mail["Subject"] == "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme"
+    said = text_of(mail)
+    assert request.json["alert"]["actor_alternate_id"] == "nora@example.com"
+    for part in (
+        "Nora Vale (nora@example.com)",
+        "203.0.113.7",
+        request.json["runbook"][:40],
+        f"oktawatch alerts ack {request.json['alert']['id']}",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle_of_a_send(place: Place, number: signal.Signals) -> None:
+    """The daemon does not wait for its receiver; nothing is lost, and what comes again has the key that is known."""
+    org = troubled_org()
+    with running(org) as url, receiving(Answer(fault="hang")) as hook:
+        hooked = f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{hook.url}"\nsecret = "{SECRET}"\n'
+        text = SETTINGS + hooked + org_settings(url, org.token)
+        with Daemon(place, text) as daemon:
+            until(lambda: bool(hook.received), "a message on its way")
+            code, seconds = daemon.stop(number)
+        assert (code, seconds < STOPS_WITHIN) == (0, True)
+        assert _states(place) == ["pending"]
+        _let_claims_end(place)
+        with Daemon(place, text) as daemon:
+            until(lambda: _states(place) == ["sent"], "sent")
+            daemon.stop()
+
+    assert len(hook.received) == 2
+    assert len({one.headers[KEY] for one in hook.received}) == 1
+    assert hook.received[0].body == hook.received[1].body
+
+
+def _states(place: Place) -> list[Any]:
+    if not place.has("notifications"):
+        return []
+    return [state for (state,) in place.ask("SELECT state FROM notifications")]
+
+
+def _let_claims_end(place: Place) -> None:
+    """Let the two minutes pass for which a process that may be alive holds what it sends."""
+    past = (NOW - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    place.run(f"UPDATE notifications SET next_attempt_at = '{past}'")  # noqa: S608 -- our own

@@ -1,0 +1,58 @@
+"""A real SMTP server, in a thread of its own."""
+
+import asyncio
+import email
+import email.policy
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+class Mailbox:
+    """Takes every mail, or refuses it while ``full``."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.full = False
+        self.hold: threading.Event | None = None
+        self.url = ""
+        """By which Apprise reaches it."""
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
+        """Take it."""
+        if self.hold is not None:
+            await asyncio.to_thread(self.hold.wait)
+        if self.full:
+            return "452 Insufficient system storage"
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        return "250 OK"
+
+
+@contextmanager
+def mailbox() -> Iterator[Mailbox]:
+    """Serve on loopback."""
+    box = Mailbox()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Controller(box, hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        box.url = f"mailto://127.0.0.1:{port}?from=oktawatch@example.com&to=soc@example.com"
+        yield box
+    finally:
+        server.stop()
+
+
+def text_of(mail: EmailMessage) -> str:
+    """Give what a person reads."""
+    body = mail.get_body(("html", "plain"))
+    assert body is not None
+    return str(body.get_content())
