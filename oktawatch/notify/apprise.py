@@ -12,7 +12,15 @@ import asyncio
 import threading
 from concurrent.futures import Future
 
-from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, OverflowMode, PersistentStoreMode
+from apprise import (
+    Apprise,
+    AppriseAsset,
+    NotifyBase,
+    NotifyFormat,
+    NotifyType,
+    OverflowMode,
+    PersistentStoreMode,
+)
 
 from oktawatch.config import NotifierSettings
 from oktawatch.model.severity import Severity
@@ -50,6 +58,9 @@ class AppriseChannel:
         if service is None:
             raise ValueError("expected a URL that Apprise knows, such as slack://… or mailtos://…")
         service.overflow_mode = OverflowMode.TRUNCATE  # one message stays one
+        if service.request_rate_per_sec == NotifyBase.request_rate_per_sec:
+            # Seconds from one message to the next. Where it is not the service's own limit, ours is max_per_minute.
+            service.request_rate_per_sec = 0
         self._service = service
         self._apprise = Apprise(asset=asset)
         self._apprise.add(service)

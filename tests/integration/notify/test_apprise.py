@@ -49,6 +49,18 @@ async def test_a_mail_arrives(box: Mailbox) -> None:
     assert 'href="https://acme-admin.okta.com/report/system_log_2?search=' in text_of(mail)
 
 
+async def test_alerts_do_not_queue_for_nothing(box: Mailbox) -> None:
+    """A relay gets one mail after the other; Apprise would wait 5.5 s between any two. Slack's own limit is kept."""
+    slack = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr("slack://T0INVENTD/B0INVENTD/inventedinventedinvented")))  # fmt: skip
+    channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(box.url)))
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await channel.send(COMPOSER.compose(due()))
+
+    assert len(box.mails) == 3
+    assert slack._service.request_rate_per_sec == 1.2
+
+
 async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
     """No header, recipient, tag or link comes from an event."""
     await send(

@@ -57,7 +57,8 @@ async def test_what_is_sent(receiver: HttpReceiver) -> None:
     await send(receiver.url)
 
     (got,) = receiver.received
-    assert got.json == {"type": "alert.opened", "alert": ALERT}
+    runbook = COMPOSER.rules[ALERT["rule_id"]].runbook
+    assert got.json == {"type": "alert.opened", "alert": ALERT, "runbook": runbook}
     assert got.headers["Content-Type"] == "application/json"
     assert got.headers["Idempotency-Key"] == MESSAGE.id
     assert got.headers["Oktawatch-Timestamp"] == str(int(NOW.timestamp()))
