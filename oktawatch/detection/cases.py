@@ -39,8 +39,8 @@ from msgspec import Meta, Struct, field
 
 from oktawatch.detection.grouping import Grouping
 from oktawatch.detection.history import MemoryHistory
-from oktawatch.detection.options import RuleOptionError, configured
-from oktawatch.detection.registry import BUILT_IN, RuleSet
+from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules
 from oktawatch.detection.rule import Rule
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.durations import parse_duration
@@ -128,13 +128,12 @@ def run_cases(paths: Iterable[Path] = (), *, rules: Iterable[type[Rule]] = BUILT
 def run_text(text: str, known: Mapping[str, type[Rule]], *, path: str) -> list[CaseResult]:
     """Run the cases in one file's text; ``path`` is what its errors and results call it."""
     found = _parsed(text, path)
-    rule_class = known.get(found.rule)
-    if rule_class is None:
+    if found.rule not in known:
         raise CasesError(f"{path}: rule: no rule {found.rule!r}; there are: {', '.join(known)}")
     results = []
     for number, case in enumerate(found.cases, start=1):
         try:
-            problems = _run(case, found, rule_class)
+            problems = _run(case, found, known)
         except (ValueError, RecursionError) as error:
             raise CasesError(f"{path}, case {number} ({case.name}): {error}") from None
         results.append(CaseResult(path, found.rule, case.name, tuple(problems)))
@@ -192,7 +191,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _run(case: _Case, found: _CaseFile, rule_class: type[Rule]) -> list[str]:
+def _run(case: _Case, found: _CaseFile, known: Mapping[str, type[Rule]]) -> list[str]:
     if case.expect == _Expect():
         raise ValueError("expect: it names nothing")
     if case.events and (case.event or case.without):
@@ -200,7 +199,7 @@ def _run(case: _Case, found: _CaseFile, rule_class: type[Rule]) -> list[str]:
     steps = [one for step in case.events or [_Step(case.event, case.without)] for one in _repeated(step)]
     base = _merged(found.base, case.base)
     events = [_event(base, step, number) for number, step in enumerate(steps, start=1)]
-    rules = RuleSet([_rule(rule_class, case.options, found.files)])
+    rules = RuleSet([_rule(found.rule, known, case.options, found.files)])
     failures: list[str] = []
     matches = _matches(rules, events, failures)
     return failures + _differences(case.expect, events, matches, _alerts(rules, matches))
@@ -242,14 +241,17 @@ def _matches(rules: RuleSet, events: Sequence[Event], failures: list[str]) -> li
     return list(matches.values())
 
 
-def _rule(rule_class: type[Rule], options: Mapping[str, Any], files: Mapping[str, str]) -> Rule:
+def _rule(
+    rule_id: str, known: Mapping[str, type[Rule]], options: Mapping[str, Any], files: Mapping[str, str]
+) -> Rule:
     def read_file(name: str) -> str:
         if name not in files:
             raise FileNotFoundError(2, "no such name under files")
         return files[name]
 
+    said = {rule_id: RuleSettings(options=options)}
     try:
-        return configured(rule_class, options, read_file)
+        return configured_rules(said, read_file=read_file, classes=known.values())[rule_id]
     except RuleOptionError as error:
         raise ValueError(f"options: {error.key}: {error}") from None
 

@@ -6,7 +6,7 @@ checker on its way, so a slip in it has to be said in words, before it looks at 
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any, get_args
@@ -15,9 +15,11 @@ from oktawatch.detection.event_types import is_pattern
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.options import LONGEST_PERIOD
 from oktawatch.detection.rule import EventRule, Rule
-from oktawatch.detection.windows import HistoryRule
+from oktawatch.detection.signals import SignalRule
+from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.history import COLUMNS, Column, HistoryRow
 from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import FIRST
 
 _is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
 
@@ -45,6 +47,28 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
         yield f"it can't be made: {type(error).__name__}: {error}"
         return
     yield from _number_faults(rule)
+    if isinstance(rule, SignalRule):
+        yield from _signal_faults(rule)
+
+
+def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:
+    """Say which signal a rule asks for in vain, in one sentence; None when it has all."""
+    there = [name for name, one in known.items() if issubclass(one, SignalRule)]
+    for name in getattr(rule_class, "signals", ()):
+        if name not in there:
+            return f"signals: there is no signal {name}; there are: {', '.join(there)}"
+    return None
+
+
+def _signal_faults(rule: SignalRule) -> Iterator[str]:
+    """Try it on an event of which nothing is known: that it raises nothing else is not our question."""
+    try:
+        rule.matches(HistoryRow(FIRST, "", ""))
+    except AttributeError as error:
+        if error.obj is not None and isinstance(error.obj, HistoryRow):
+            yield f"matches: history remembers no {error.name}, and a signal decides by what it does"
+    except Exception:  # noqa: BLE001, S110 -- a rule may raise anything
+        pass
 
 
 def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
@@ -56,6 +80,8 @@ def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
     for name, expected, fits in _METADATA:
         if not fits(given(name)):
             yield f"{name}: expected {expected}"
+    if given("signals") and not (issubclass(rule_class, WindowRule) and _are_texts(given("signals"), _is_id)):
+        yield 'signals: expected a tuple of ids such as ("Okta.Login.Success",), in a rule about a window'
     if not given("event_types") or not _are_texts(given("event_types"), _names_something):
         yield 'event_types: expected a tuple such as ("user.session.start", "zone.*")'
     if issubclass(rule_class, HistoryRule) and given("column") not in get_args(Column):

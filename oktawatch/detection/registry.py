@@ -20,6 +20,7 @@ from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.detection.rules.new_device_critical_operation import NewDeviceCriticalOperation
 from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
 from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
+from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
@@ -156,22 +157,49 @@ def build_rules(
 ) -> RuleSet:
     """Make the rules that are on, with the numbers that the configuration gives them.
 
-    ``classes``: every rule that there is. ``enable``: ids, or globs of ids, to turn on beside those that are on by default; a rule's own
-    ``enabled`` goes before it. Raises RuleOptionError; options of rules that are off are checked too.
+    ``classes``: every rule that there is. The rest is as in the two that follow.
+    """
+    return RuleSet(
+        rules_on(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)
+    )
+
+
+def configured_rules(
+    settings: Mapping[str, RuleSettings], *, read_file: ReadFile, classes: Iterable[type[Rule]] = BUILT_IN
+) -> dict[str, Rule]:
+    """Make every rule, on or off, with its numbers and the signals that it asks for, by their ids.
+
+    Raises RuleOptionError.
     """
     known = {rule.id: rule for rule in classes}
     for rule_id in settings:
         if rule_id not in known:
             raise RuleOptionError(rule_id, None, f"no such rule; there are: {', '.join(known)}")
+    options = {rule_id: said.options for rule_id, said in settings.items()}
+    made = {rule_id: configured(one, options.get(rule_id, {}), read_file) for rule_id, one in known.items()}
+    signals = {rule_id: rule for rule_id, rule in made.items() if isinstance(rule, SignalRule)}
+    return {
+        rule_id: rule.asking(signals) if isinstance(rule, WindowRule) and rule.signals else rule
+        for rule_id, rule in made.items()
+    }
+
+
+def rules_on(
+    rules: Mapping[str, Rule], settings: Mapping[str, RuleSettings], enable: Iterable[str]
+) -> list[Rule]:
+    """Give those of all rules that are on.
+
+    ``enable``: ids, or globs of ids, to turn on beside those that are on by default; a rule's own
+    ``enabled`` goes before it. Raises RuleOptionError for what names no rule.
+    """
     globs = tuple(enable)
     for glob in globs:
-        if not any(fnmatchcase(rule_id, glob) for rule_id in known):
-            raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(known)}")
-    enabled = []
-    for rule_class in known.values():
-        said = settings.get(rule_class.id, RuleSettings())
-        rule = configured(rule_class, said.options, read_file)
-        wanted = rule_class.on_by_default or any(fnmatchcase(rule_class.id, glob) for glob in globs)
-        if wanted if said.enabled is None else said.enabled:
-            enabled.append(rule)
-    return RuleSet(enabled)
+        if not any(fnmatchcase(rule_id, glob) for rule_id in rules):
+            raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(rules)}")
+    on = []
+    for rule_id, rule in rules.items():
+        said = settings.get(rule_id, RuleSettings()).enabled
+        wanted = rule.on_by_default or any(fnmatchcase(rule_id, glob) for glob in globs)
+        if wanted if said is None else said:
+            on.append(rule)
+    return on

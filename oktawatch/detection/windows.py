@@ -16,15 +16,18 @@ window is that of the page's first event; the latest event to look at again lies
 
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import Key, OnError, Rule
+from oktawatch.detection.signals import Signals
 from oktawatch.detection.timelines import Timelines
 from oktawatch.model.history import Column, HistoryRow, Stretch
 from oktawatch.model.match import Match
@@ -70,6 +73,27 @@ class HistoryRule(Rule):
 @dataclass(frozen=True, kw_only=True)
 class WindowRule(HistoryRule):
     """A rule about an event's window. Subclass a kind below, or this for a pattern of one's own."""
+
+    signals: ClassVar[tuple[str, ...]] = ()
+    """Ids of signals that it asks for. Their events lie in its windows, too."""
+    _asked: ClassVar[Signals] = MappingProxyType({})
+    _tests: ClassVar[Mapping[str, Callable[[HistoryRow], bool]]] = MappingProxyType({})
+
+    def asking(self, signals: Signals) -> Self:
+        """Give the rule with the signals at hand that it asks for."""
+        made = copy(self)
+        asked = {name: signals[name] for name in self.signals}
+        vars(made).update(_asked=asked, _tests={name: signal.test() for name, signal in asked.items()})
+        return made
+
+    def signalled(self, row: HistoryRow, signal: str) -> bool:
+        """Tell whether an event of a window is a signal, by its id, whether that one is on or off."""
+        return self._tests[signal](row)
+
+    def needed_types(self) -> tuple[str, ...]:
+        """Give its own event types and those of the signals that it asks for."""
+        theirs = (kind for signal in self._asked.values() for kind in signal.needed_types())
+        return tuple(dict.fromkeys((*self.event_types, *theirs)))
 
     def takes(self, row: HistoryRow) -> bool:  # noqa: ARG002 -- the default looks at the event type alone
         """Tell whether an event of one of ``event_types`` takes part."""

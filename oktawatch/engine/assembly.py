@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
-from oktawatch.detection.options import ReadFile, RuleOptionError, configured
-from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
+from oktawatch.detection.options import ReadFile, RuleOptionError
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, rules_on
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
@@ -52,6 +52,8 @@ class Rulebook(Struct, frozen=True):
     found: LoadedRules
     """Built-in rules and the operator's own, with what of the latter can't be used."""
     rules: RuleSet
+    every: dict[str, Rule]
+    """By their ids, on or off, with the numbers that the operator gave them."""
 
 
 def make_rules(settings: Settings, *, strict: bool = False) -> RuleSet:
@@ -74,12 +76,11 @@ def make_rule(settings: Settings, rule_id: str) -> RuleSet:
     Raises ConfigError as `make_rules` does, also when there is no such rule.
     """
     rulebook = read_rulebook(settings)
-    found = rulebook.found.rules.get(rule_id)
-    if found is None:
+    if rule_id not in rulebook.every:
         unusable = "; ".join(str(problem) for problem in rulebook.found.problems)
         expected = f"expected one of {', '.join(rulebook.found.rules)}"
         raise ConfigError("no such rule", rule_id, f"{expected}; {unusable}" if unusable else expected)
-    return RuleSet([_configured(settings, found)])
+    return RuleSet([rulebook.every[rule_id]])
 
 
 def every_rule(settings: Settings) -> tuple[list[Rule], frozenset[str]]:
@@ -89,13 +90,7 @@ def every_rule(settings: Settings) -> tuple[list[Rule], frozenset[str]]:
     """
     rulebook = read_rulebook(settings)
     on = frozenset(rule.id for rule in rulebook.rules.rules)
-    return [_configured(settings, one) for one in rulebook.found.rules.values()], on
-
-
-def _configured(settings: Settings, rule_class: type[Rule]) -> Rule:
-    """Make a rule whose options have been checked by reading the rulebook."""
-    said = settings.rules.get(rule_class.id)
-    return configured(rule_class, {} if said is None else said.options, _reader(settings))
+    return list(rulebook.every.values()), on
 
 
 def read_rulebook(settings: Settings) -> Rulebook:
@@ -111,11 +106,12 @@ def read_rulebook(settings: Settings) -> Rulebook:
         said = {name: rule for name, rule in said.items() if name in found.rules}
         enable = tuple(glob for glob in enable if any(fnmatchcase(name, glob) for name in found.rules))
     try:
-        rules = build_rules(said, enable=enable, read_file=_reader(settings), classes=found.rules.values())
+        every = configured_rules(said, read_file=_reader(settings), classes=found.rules.values())
+        on = rules_on(every, said, enable)
     except RuleOptionError as error:
         problem = error
     else:
-        return Rulebook(found, RuleSet(rules.rules, complete=not found.problems))
+        return Rulebook(found, RuleSet(on, complete=not found.problems), every)
     if problem.key is not None:
         place: tuple[str, ...] = ("rules", problem.rule_id, problem.key)
         raise settings.error("wrong value", *place, expected=str(problem))

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from msgspec import Struct
 
-from oktawatch.detection.contract import fault_of
+from oktawatch.detection.contract import fault_of, missing_signals
 from oktawatch.detection.rule import Rule
 
 ENTRY_POINTS = "oktawatch.rules"
@@ -115,6 +115,10 @@ def _gathered(built_in: Iterable[type[Rule]], found: Iterable[tuple[str, Finding
                 problems.append(RuleProblem(place, None, problem))
             else:
                 rules[one.id], places[one.id] = one, place
+    for name, rule in list(rules.items()):
+        if missing := missing_signals(rule, rules):
+            problems.append(RuleProblem(places.pop(name), None, missing))
+            del rules[name]
     return LoadedRules(rules, places, tuple(problems))
 
 

@@ -88,6 +88,11 @@ class HistoryRow(Struct, gc=False):
         """Give the values of the columns of ``history``, in their order."""
         return msgspec.structs.astuple(self)[:COLUMNS]
 
+    @property
+    def outcome_result(self) -> str | None:
+        """Give ``outcome`` by the name that an event has for it."""
+        return self.outcome
+
     def observed(self) -> frozenset[str]:
         """Name the behaviours that were observed."""
         return frozenset(msgspec.json.decode(self.behaviours)) if self.behaviours else frozenset()

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.rule import EventRule
+from oktawatch.detection.signals import Seen, SignalRule
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoginSuccess(EventRule):
+class LoginSuccess(SignalRule):
     """A sign-in that succeeded. A signal: recorded, and no alert."""
 
     id: ClassVar[str] = "Okta.Login.Success"
@@ -22,12 +22,11 @@ class LoginSuccess(EventRule):
     false_positives: ClassVar[str] = "Every one: that is what a signal is."
     references: ClassVar[tuple[str, ...]] = ("https://developer.okta.com/docs/reference/api/event-types/",)
     event_types: ClassVar[tuple[str, ...]] = ("user.session.start",)
-    signal: ClassVar[bool] = True
 
     severity: Severity = Severity.INFO
     dedup_period: timedelta = timedelta(hours=1)
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, event: Seen) -> bool:
         """Okta let the user in."""
         return event.outcome_result == "SUCCESS"
 

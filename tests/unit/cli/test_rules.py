@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.documented import RULE_ID, write_example
+import pytest
+
+from tests.support.documented import LEANING_ID, RULE_ID, write_example
 from tests.unit.cli.conftest import Done
 
 Call = Callable[..., Done]
@@ -99,13 +101,14 @@ def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
     assert (rule["at_least"], rule["window"], rule["source"]) == (5, "10m", str(file))
 
 
-def test_the_documented_cases_pass(folder: Path, call: Call) -> None:
+@pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (LEANING_ID, 4)])
+def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases: int) -> None:
     """However the files are named on the command line; no configuration is needed."""
-    file = write_example(folder / "rules")
+    file = write_example(folder / "rules", rule_id)
     for path in (file, file.with_suffix(".yaml"), file.parent):
         done = call("rules", "test", str(path), "--json")
         assert done.code == 0, done.err
-        assert [(one["rule"], one["passed"]) for one in done.json] == [(RULE_ID, True)] * 3
+        assert [(one["rule"], one["passed"]) for one in done.json] == [(rule_id, True)] * cases
 
 
 def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:

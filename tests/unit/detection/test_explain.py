@@ -17,6 +17,7 @@ from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
 from oktawatch.detection.rules.login_success import LoginSuccess
 from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
+from oktawatch.detection.signals import Seen
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from tests.unit.detection.history_streams import body_of, rule_of, streams
@@ -125,7 +126,7 @@ def test_a_rule_that_raises_is_explained() -> None:
     class Raising(LoginSuccess):
         """Broken."""
 
-        def matches(self, event: Event) -> bool:
+        def matches(self, event: Seen) -> bool:
             """Fail."""
             raise ZeroDivisionError(event.uuid)
 

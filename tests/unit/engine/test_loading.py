@@ -29,6 +29,7 @@ from datetime import timedelta
 
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import CountInWindow
 from oktawatch.model.severity import Severity
 
@@ -241,3 +242,39 @@ def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
         "entry point lost",
         "entry point odd",
     ]
+
+
+def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
+    """Else the rule can't be used; in another file it may be, whichever is read first."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    window = (
+        HEAD
+        + f"""\
+@dataclass(frozen=True, kw_only=True)
+class Asking(CountInWindow):
+    id = "Acme.Asking"
+{METADATA}
+    column = "actor_id"
+    signals = ("Acme.Mine",)
+    severity: Severity = Severity.LOW
+    dedup_period: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(hours=1)
+    at_least: int = 2
+
+    def key(self, row):
+        return (row.actor_id,)
+"""
+    )
+    (folder / "asking.py").write_text(window)
+    found = load_rules(BUILT_IN, folder)
+    (problem,) = found.problems
+    assert str(problem) == (
+        f"{folder / 'asking.py'}: signals: there is no signal Acme.Mine; there are: Okta.Login.Success"
+    )
+    assert found.rules.keys() == found.places.keys() == {rule.id for rule in BUILT_IN}
+    (folder / "mine.py").write_text(RULE)
+    assert [one.problem for one in load_rules(BUILT_IN, folder).problems] == [problem.problem]
+    (folder / "mine.py").write_text(RULE.replace("EventRule)", "SignalRule)"))
+    found = load_rules(BUILT_IN, folder)
+    assert (found.problems, "Acme.Asking" in found.rules) == ((), True)

@@ -1,0 +1,197 @@
+"""What rules in a window learn of signals."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.contract import fault_of
+from oktawatch.detection.first_seen import FirstSeen
+from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules
+from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.detection.signals import Seen, SignalRule
+from oktawatch.detection.windows import CountInWindow
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.severity import Severity
+from tests.unit.detection.history_streams import body_of
+
+METADATA: dict[str, Any] = {
+    "name": "n", "description": "d", "runbook": "r", "false_positives": "f", "event_types": ("zone.update",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sso(SignalRule):
+    """A signal of one's own."""
+
+    id = "Acme.Sso"
+    name = description = runbook = false_positives = "x"
+    event_types = ("user.authentication.sso",)
+
+    severity: Severity = Severity.INFO
+    dedup_period: timedelta = timedelta(hours=1)
+    results: tuple[str, ...] = ("SUCCESS",)
+
+    def matches(self, event: Seen) -> bool:
+        """Look how it ended."""
+        return event.outcome_result in self.results
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManySso(CountInWindow):
+    """A rule that counts them."""
+
+    id = "Acme.Many.Sso"
+    name = description = runbook = false_positives = "x"
+    event_types = ("zone.update",)
+    signals = (Sso.id,)
+    column = "actor_id"
+
+    severity: Severity = Severity.LOW
+    dedup_period: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(minutes=10)
+    at_least: int = 2
+
+    def takes(self, row: HistoryRow) -> bool:
+        """Ask for the signal."""
+        return self.signalled(row, Sso.id)
+
+    def key(self, row: HistoryRow) -> tuple[str | None, ...]:
+        """Who."""
+        return (row.actor_id,)
+
+
+def asking(**options: Any) -> Rule:
+    """Make the rule, with options of the signal."""
+    said = {Sso.id: RuleSettings(options=options)}
+    return configured_rules(said, read_file=str, classes=(Sso, ManySso))[ManySso.id]
+
+
+def sso(number: int, **fields: Any) -> dict[str, Any]:
+    """Make one sign-on."""
+    given = {"eventType": "user.authentication.sso", "actor.id": "00u1", "outcome.result": "SUCCESS"}
+    return body_of(number, number * timedelta(minutes=1), given | fields)
+
+
+def matched(rule: Rule, *bodies: dict[str, Any]) -> list[str]:
+    """Let events come one after the other."""
+    rules, history, found = RuleSet([rule]), MemoryHistory(), []
+    for event in map(Event.from_body, bodies):
+        rows = rules.history_rows([event])
+        found += [match.event_uuid for match in rules.evaluate([event], rows, history, fail)]
+        history.add(rows)
+    return found
+
+
+def fail(_rule: Rule, _uuid: str, error: Exception) -> None:
+    """No rule may raise here."""
+    raise error
+
+
+def test_their_events_lie_in_the_window() -> None:
+    """A rule that asks for a signal needs its events of Okta, and remembers them; the signal need not be on."""
+    rule = asking()
+    assert rule.needed_types() == ("zone.update", "user.authentication.sso")
+    assert 'eventType eq "user.authentication.sso"' in RuleSet([rule]).filter
+    assert matched(rule, sso(1), sso(2, **{"outcome.result": "FAILURE"}), sso(3)) == ["e-003"]
+
+
+def test_the_signal_has_its_own_numbers() -> None:
+    """What the operator says of the signal holds for whoever asks."""
+    assert matched(asking(results=["FAILURE"]), sso(1), sso(2)) == []
+    assert matched(asking(results=["FAILURE", "SUCCESS"]), sso(1), sso(2)) == ["e-002"]
+
+
+def test_a_signal_is_recorded_and_makes_no_alert() -> None:
+    """By the name of its event alone."""
+    rules = RuleSet(configured_rules({}, read_file=str, classes=(Sso,)).values())
+    event = Event.from_body(sso(1))
+    (signal,) = rules.signals([event], [], MemoryHistory(), fail)
+    assert (signal.rule_id, signal.event_uuid) == (Sso.id, "e-001")
+    assert rules.policies[Sso.id].signal
+
+
+def test_a_signal_that_raises_is_reported_and_stops_nothing() -> None:
+    """As the rule's own code would be."""
+    broken = type("Broken", (Sso,), {"matches": lambda _self, _event: 1 / 0})
+    made = configured_rules(
+        {}, read_file=str, classes=(dataclass(frozen=True, kw_only=True)(broken), ManySso)
+    )
+    rules, reported = RuleSet([made[ManySso.id]]), []
+    event = Event.from_body(sso(1))
+    rows = rules.history_rows([event])
+    list(rules.evaluate([event], rows, MemoryHistory(), lambda *said: reported.append(said[0].id)))
+    assert reported == [ManySso.id]
+
+
+SEEN = [name for name, one in vars(Seen).items() if isinstance(one, property)]
+texts = st.sampled_from(["", "unknown", "-", "null", "x", "a@example.com", "long" * 600])
+values = st.one_of(texts, st.none(), st.booleans(), st.integers(), st.lists(texts), st.just({}))
+PATHS = (
+    "eventType", "actor.id", "actor.alternateId", "actor.displayName", "client.ipAddress", "client.userAgent",
+    "client.userAgent.rawUserAgent", "outcome.result", "outcome.reason", "authenticationContext.externalSessionId",
+    "debugContext.debugData.dtHash", "securityContext.isProxy",
+)  # fmt: skip
+
+
+@given(chosen=st.lists(st.tuples(st.sampled_from(PATHS), values), max_size=8))
+def test_an_event_and_its_row_say_the_same(chosen: list[tuple[str, Any]]) -> None:
+    """Whatever a stranger typed: so a signal is one when it comes, and ever after."""
+    body: dict[str, Any] = body_of(1, timedelta(), {})
+    for path, value in chosen:
+        *way, last = path.split(".")
+        place = body
+        for key in way:
+            found = place.get(key)
+            place[key] = place = found if isinstance(found, dict) else {}
+        place[last] = value
+    event = Event.from_body(body)
+    row = HistoryRow(*HistoryRow.of(event).columns)
+    for name in SEEN:
+        assert getattr(event, name) == getattr(row, name), name
+
+
+def test_the_built_in_signal_can_be_asked_for() -> None:
+    """And no rule that alerts can."""
+    assert [rule.id for rule in BUILT_IN if issubclass(rule, SignalRule)] == ["Okta.Login.Success"]
+
+
+def test_what_history_does_not_remember_is_no_signal() -> None:
+    """Found when the file is read, and said by the name of what was asked for."""
+    foreign: Any = dataclass(frozen=True, kw_only=True)(
+        type("Foreign", (Sso,), {"matches": lambda _self, event: event.country == "France"})
+    )
+    assert fault_of(Sso) is None
+    assert fault_of(foreign) == "matches: history remembers no country, and a signal decides by what it does"
+
+
+@pytest.mark.parametrize(
+    ("kind", "signals"),
+    [
+        (EventRule, (Sso.id,)),
+        (FirstSeen, (Sso.id,)),
+        (ManySso, "Acme.Sso"),
+        (ManySso, ("no id",)),
+        (ManySso, (Sso,)),
+    ],
+)
+def test_who_may_ask(kind: type[Rule], signals: Any) -> None:
+    """Rules in a window, for ids."""
+    methods = {
+        "matches": lambda *_: True,
+        "column": "actor_id",
+        "signals": signals,
+        "id": "Acme.X",
+        **METADATA,
+    }
+    fields = {"severity": Severity.LOW, "dedup_period": timedelta(hours=1), "window": timedelta(hours=1)}
+    annotations = {"severity": Severity, "dedup_period": timedelta, "window": timedelta}
+    made = type("Asking", (kind,), {**methods, **fields, "__annotations__": annotations})
+    fault = fault_of(dataclass(frozen=True, kw_only=True)(made))
+    assert fault is not None
+    assert fault.startswith("signals: expected a tuple of ids")
