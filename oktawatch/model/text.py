@@ -6,7 +6,6 @@ JSON encoder writes. Everything that is stored goes through here first.
 """
 
 import hashlib
-import math
 import re
 from typing import Any
 
@@ -14,8 +13,9 @@ from oktawatch.model.lenient import DEEPEST
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
-_ODD = re.compile(rb"\\u0000|[0-9]{19}").search
+_ODD = re.compile(rb"\\u0000|[0-9]{17}|[:\[,]\s*-?[0-9.]++[eE]\+?[0-9]").search
 _INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
+_LARGE = 1e16  # from here on a double is a whole number, and encoders write it with an exponent
 
 
 LONGEST_TEXT = 512
@@ -38,7 +38,8 @@ def is_clean(encoded: bytes) -> bool:
 def clean_json(value: Any, levels: int = DEEPEST) -> Any:
     """Give a copy of a JSON value that every encoder and both databases accept.
 
-    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text; a list or object
+    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text; a large
+    float becomes the integer that it is, since Postgres would make one of its digits; a list or object
     nested deeper than ``levels`` becomes None.
     """
     if isinstance(value, str):
@@ -48,10 +49,16 @@ def clean_json(value: Any, levels: int = DEEPEST) -> Any:
     if isinstance(value, list):
         return [clean_json(item, levels - 1) for item in value] if levels else None
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return _clean_float(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value if value in _INT64 else _digits(value)
     return value
+
+
+def _clean_float(number: float) -> float | int | str:
+    if abs(number) < _LARGE:
+        return number
+    return int(number) if abs(number) < 2.0**63 else str(number)  # also of what is no number
 
 
 def _digits(number: int) -> str:

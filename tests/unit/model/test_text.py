@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.model.lenient import DEEPEST
-from oktawatch.model.text import clean_json, clean_text, shorten
+from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
 
 HOSTILE_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 HOSTILE_JSON = st.recursive(
@@ -32,6 +32,25 @@ HOSTILE_JSON = st.recursive(
 def test_only_what_a_database_refuses_is_replaced(text: str, expected: str) -> None:
     """Postgres refuses U+0000, sqlite3 surrogates; control characters are for who shows them."""
     assert clean_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1e16, 10**16),
+        (-1e18, -(10**18)),
+        (2.624405991050511e16, 26244059910505112),
+        (1e19, "1e+19"),
+        (-1e308, "-1e+308"),
+    ],
+)
+def test_a_float_that_is_a_whole_number(number: float, expected: Any) -> None:
+    """Postgres would give it back with other digits than SQLite."""
+    cleaned = clean_json({"a": [number]})
+    assert cleaned == {"a": [expected]}
+    assert type(cleaned["a"][0]) is type(expected)
+    for encoded in (msgspec.json.encode([number]), msgspec.json.encode({"a": number})):
+        assert not is_clean(encoded)
 
 
 def test_numbers_that_no_encoder_writes_become_text() -> None:
