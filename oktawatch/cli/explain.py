@@ -1,13 +1,14 @@
 """``oktawatch explain``: why an event was alerted, or was not."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note, print_fields, print_json, print_table
+from oktawatch.cli.output import note, print_fields, print_json
 from oktawatch.cli.reading import chosen_orgs
 from oktawatch.cli.setup import load_settings
 
@@ -49,40 +50,38 @@ def explain(
 
 
 def _print(found: "Explanation") -> None:
+    from oktawatch.logs import printable
+
     named = {name: value for name, value in found.event.items() if value is not None}
     print_fields([("org", found.org), *({"uuid": found.event_uuid} | named).items()])
     if found.trouble is not None:
         note(f"Okta could not be asked: {found.trouble}")
     if found.source == "history":
         note("what follows is judged by what history remembers of the event")
-    print()
-    print_table(
-        ("RULE", "ON", "MATCHES", "RECORDED", "ALERT", "BECAUSE"),
-        [
-            (
-                verdict.rule_id,
-                _yes(verdict.enabled),
-                _yes(verdict.matches),
-                _yes(verdict.recorded),
-                "" if verdict.alert_id is None else f"{verdict.alert_id} ({verdict.alert_status})",
-                _because(verdict),
-            )
-            for verdict in found.verdicts
-        ],
-    )
+    # What matches is what somebody asks about.
+    for verdict in sorted(found.verdicts, key=lambda one: not one.matches):
+        print()
+        for line in _lines(verdict):
+            print(printable(line))
 
 
-def _because(verdict: "Verdict") -> str:
-    """Give the condition that fails, or all of those that hold."""
-    if not verdict.conditions:
-        return "nothing is known of what the event says"
-    if not verdict.matches:
-        return f"not so: {verdict.conditions[-1].text}"
-    return "; ".join(condition.text.removesuffix(".") for condition in verdict.conditions)
+def _lines(verdict: "Verdict") -> Iterator[str]:
+    """Say what a rule says, then each condition up to the one that fails, or all of those that hold."""
+    yield f"{verdict.rule_id}{'' if verdict.enabled else ' (off)'}: {', '.join(_said(verdict))}"
+    for condition in verdict.conditions:
+        yield f"  {'so' if condition.holds else 'not so'}: {condition.text.removesuffix('.')}"
 
 
-def _yes(value: bool | None) -> str:
-    return "?" if value is None else "yes" if value else "no"
+def _said(verdict: "Verdict") -> Iterator[str]:
+    yield {None: "nothing is known of what the event says", True: "matches", False: "does not match"}[
+        verdict.matches
+    ]
+    if verdict.alert_id is not None:
+        yield f"in alert {verdict.alert_id} ({verdict.alert_status})"
+    elif verdict.recorded:
+        yield "recorded as a signal"
+    elif verdict.matches:
+        yield "not recorded"
 
 
 def _document(found: "Explanation") -> dict[str, Any]:

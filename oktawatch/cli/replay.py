@@ -92,13 +92,19 @@ def _document(
 
 def _print(rule: str, found: "Replayed", *, signal: bool) -> None:
     if signal:
-        print(f"{rule} would have recorded {found.matches} matches; a signal alerts nobody.")
+        print(f"{rule} would have recorded {_counted(found.matches, 'match', 'es')}; a signal alerts nobody.")
         return
     if found.alerts:
         print_alerts(found.alerts)
         print()
     print_table(("DAY", "ALERTS"), found.days.items(), numbers=("ALERTS",))
+    # One alert in a month is not "0.0 a day".
+    a_day = f"{found.alerts_a_day:.1f}" if found.alerts_a_day >= 1 else f"{found.alerts_a_day:.1g}"
     print(
-        f"\n{rule} would have opened {len(found.alerts)} alerts out of {found.matches} matches: "
-        f"{found.alerts_a_day:.1f} a day."
+        f"\n{rule} would have opened {_counted(len(found.alerts), 'alert', 's')} out of "
+        f"{_counted(found.matches, 'match', 'es')}: {a_day} a day."
     )
+
+
+def _counted(number: int, what: str, plural: str) -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"

@@ -1,5 +1,6 @@
 """``oktawatch rules``: the detections, their metadata, their test cases."""
 
+import json
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from oktawatch.config import Settings
     from oktawatch.detection.cases import CaseResult
     from oktawatch.detection.rule import Rule
+
+_WHAT = (
+    "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
+    "signals", "source",
+)  # fmt: skip
+"""What a rule is; the rest can be changed."""
 
 app = typer.Typer(
     name="rules",
@@ -58,7 +65,10 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show what a rule looks for, what to do about its alerts, and its numbers."""
+    """Show what a rule looks for, what to do about its alerts, and its numbers.
+
+    The numbers are shown as the configuration has them, to be copied there and changed.
+    """
     rules = _rules(load_settings(config, debug=debug))
     found = next((rule for rule in rules if rule["id"] == rule_id), None)
     if found is None:
@@ -67,7 +77,7 @@ def show(
     if as_json:
         print_json(found)
     else:
-        print_fields((name, _shown(value)) for name, value in found.items())
+        _print(found)
     return DONE
 
 
@@ -135,18 +145,33 @@ def _rules(settings: "Settings") -> list[dict[str, Any]]:
             "id": rule.id,
             "name": rule.name,
             "enabled": rule.id in enabled,
-            **_numbers(rule, settings),
+            **_numbers(type(rule), settings),
             "signal": rule.signal,
+            "signals": list(getattr(rule, "signals", ())),
             "mitre": list(rule.mitre),
-            "event_types": list(rule.event_types),
+            "event_types": list(rule.needed_types()),
             "description": rule.description,
             "runbook": rule.runbook,
             "false_positives": rule.false_positives,
             "references": list(rule.references),
             "source": rulebook.found.places[rule.id],
         }
-        for rule in rulebook.found.rules.values()
+        for rule in rulebook.every.values()
     ]
+
+
+def _print(rule: dict[str, Any]) -> None:
+    """Show a rule: what it is, then what can be changed of it, as a configuration would say it."""
+    what = rule | {"kind": "signal: recorded, and told to nobody" if rule["signal"] else "alert"}
+    print_fields(
+        (name.replace("_", " "), ", ".join(what[name]) if isinstance(what[name], list) else what[name])
+        for name in _WHAT
+        if what[name]
+    )
+    print(f'\n[rules."{rule["id"]}"]')
+    for name, value in rule.items():
+        if name not in _WHAT and name != "signal":
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
 def _numbers(rule: "type[Rule]", settings: "Settings") -> dict[str, Any]:
@@ -181,7 +206,3 @@ def _result(result: "CaseResult") -> dict[str, Any]:
         "passed": result.passed,
         "problems": list(result.problems),
     }
-
-
-def _shown(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, list) else value

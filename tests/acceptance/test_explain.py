@@ -62,7 +62,10 @@ def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
     }
     assert (third[R1]["matches"], third[R1]["alert_id"]) == (False, None)
     assert not third["Okta.Multiple.Sessions"]["enabled"]
-    assert "not so: no such event of 00u1 within 7d before" in shown
+    assert "\n  not so: no such event of 00u1 within 7d before\n" in shown
+    heads = [line for line in shown.splitlines() if line.startswith("Okta.")]
+    assert heads[:2] == [f"{R1}: matches, in alert 1 (open)", f"{SIGNAL}: matches, recorded as a signal"]
+    assert "Okta.Multiple.Sessions (off): does not match" in heads
 
 
 def test_what_okta_has_no_more_is_explained_by_what_is_remembered(

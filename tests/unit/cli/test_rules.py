@@ -1,5 +1,6 @@
 """Looking at rules, and running their test cases."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def test_show(call: Call) -> None:
     refused = call("rules", "show", "No.Such")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith(f"error: no such rule (No.Such): there are: {R1}, Okta.Login.Success")
+
+
+def test_what_is_shown_can_be_copied_into_the_configuration(folder: Path, call: Call) -> None:
+    """Every number of every rule, as it is now, in TOML that changes nothing."""
+    before = call("rules", "list", "--json").json
+    shown = [call("rules", "show", rule["id"]).out for rule in before]
+    tables = "".join(f"[{text.partition(chr(10) + '[')[2]}" for text in shown)
+    assert len(re.findall(r"^at_least = ", tables, re.MULTILINE)) == 3
+    path = folder / "oktawatch.toml"
+    path.write_text(tables + path.read_text("utf-8").partition("\n\n")[2], "utf-8")
+    assert call("rules", "list", "--json").json == before
+    for text in shown:
+        assert not re.search(r"True|False|\(\)|None|\[\]", text), text
 
 
 def test_the_rules_own_cases_pass(call: Call) -> None:
