@@ -7,7 +7,7 @@ checker on its way, so a slip in it has to be said in words, before it looks at 
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -37,18 +37,25 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
     if missing := sorted(getattr(rule_class, "__abstractmethods__", ())):
         yield f"expected the method {missing[0]}, which its kind needs"
     yield from _metadata_faults(rule_class)
+    yield from _default_faults(rule_class)
     make: Any = rule_class  # that it can be made of its defaults, with the right types, is the question
     try:
         rule = make()
-    except TypeError:
-        yield f"expected a default for each of {', '.join(one.name for one in fields(rule_class))}"
-        return
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
         yield f"it can't be made: {type(error).__name__}: {error}"
         return
     yield from _number_faults(rule)
     if isinstance(rule, SignalRule):
         yield from _signal_faults(rule)
+
+
+def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
+    """Find numbers without a default, and defaults without a type, which would change nothing."""
+    for one in fields(rule_class):
+        untyped = getattr(rule_class, one.name, one.default) is not one.default
+        if untyped or (one.default is MISSING and one.default_factory is MISSING):
+            kind = one.type.__name__ if isinstance(one.type, type) else one.type
+            yield f"{one.name}: expected a default, with the type before it: {one.name}: {kind} = …"
 
 
 def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:

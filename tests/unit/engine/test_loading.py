@@ -132,7 +132,18 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         (RULE.replace('("zone.update",)', '"zone.update"'), f"line {LINE}: event_types: expected a tuple"),
         (RULE.replace('("zone.update",)', '("*",)'), f"line {LINE}: event_types: expected a tuple"),
         (RULE.replace('("zone.update",)', "('a\" or',)"), f"line {LINE}: event_types: expected a tuple"),
-        (RULE.replace(" = Severity.LOW", ""), f"line {LINE}: expected a default for each of severity, "),
+        (
+            RULE.replace(" = Severity.LOW", ""),
+            f"line {LINE}: severity: expected a default, with the type before it: severity: Severity = …",
+        ),
+        (
+            RULE.replace("period: timedelta = ", "period = "),
+            f"line {LINE}: dedup_period: expected a default, with the type before it: dedup_period: timedelta = …",
+        ),
+        (
+            RULE + "    threshold = 5\n",
+            f"line {LINE}: threshold: expected a default, with the type before it: threshold: int = …",
+        ),
         (RULE.replace("= Severity.LOW", "= 'LOW'"), f"line {LINE}: severity: expected one such as"),
         (RULE.replace("hours=1", "hours=0"), f"line {LINE}: dedup_period: expected a timedelta, more than"),
         (

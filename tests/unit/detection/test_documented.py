@@ -1,0 +1,84 @@
+"""What docs/rules.md says of kinds and accessors is so."""
+
+import importlib
+import inspect
+import re
+from dataclasses import dataclass
+from typing import get_args
+
+import pytest
+
+from oktawatch.detection.contract import fault_of
+from oktawatch.detection.rules.multiple_sessions import MultipleSessions
+from oktawatch.detection.signals import Seen
+from oktawatch.model.event import Event
+from oktawatch.model.history import COLUMNS, Column, HistoryRow
+from tests.support.documented import DOCUMENT
+
+TEXT = DOCUMENT.read_text("utf-8")
+
+
+def names(beginning: str) -> list[str]:
+    """Give the names that a paragraph or bullet of the document gives."""
+    (found,) = re.findall(rf"^{re.escape(beginning)}(.*?)(?=^- |^$)", TEXT, re.MULTILINE | re.DOTALL)
+    return re.findall(r"`(?:\w+\.)?(\w+)(?:\(\))?`", found)
+
+
+def test_an_event_has_what_is_documented() -> None:
+    """And no accessor for an operator to read is left out."""
+    documented = names("- An `event` has")
+    accessors = {
+        name
+        for name, one in inspect.getmembers(Event)
+        if isinstance(one, property) and not name.startswith("_") and one.fget
+    }
+    inner = {"fields", "debug_data", "ip_service_categories", "p_enrichment"}
+    assert sorted(documented) == sorted({"uuid", "published", "body", *(accessors - inner)})
+
+
+def test_a_row_has_what_is_documented() -> None:
+    """Every column, and the behaviours by their own accessor."""
+    documented = names("- A `row` is")
+    columns = set(HistoryRow.__struct_fields__[:COLUMNS]) - {"behaviours"}
+    assert sorted(documented) == sorted({*columns, "observed"})
+
+
+def test_a_signal_may_use_what_is_documented() -> None:
+    """What an event and its row say in the same words."""
+    (found,) = re.findall(r"a signal decides by what history remembers: (.*?), nothing else", TEXT, re.DOTALL)
+    known = {name for name, one in vars(Seen).items() if isinstance(one, property)}
+    assert set(re.findall(r"`(\w+)`", found)) - {"matches"} == known - {"uuid", "published"}
+
+
+def test_history_is_searched_by_what_is_documented() -> None:
+    """Any of these can be a rule's column."""
+    found = TEXT.partition("the one that tells most apart: ")[2].partition(". For")[0]
+    assert re.findall(r"`(\w+)`", found) == list(get_args(Column))
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| `\w+` \| `\w+` \|.*$", TEXT, re.MULTILINE))
+def test_a_kind_is_what_is_documented(row: str) -> None:
+    """Where it is, what has to be written, and what may be."""
+    _, kind, module, _, write, _ = row.split("|")
+    one = getattr(importlib.import_module(f"oktawatch.detection.{module.strip(' `')}"), kind.strip(" `"))
+    needed, _, may = write.partition(";")
+    methods = {part: set(re.findall(r"`(\w+)\(", text)) for part, text in (("needed", needed), ("may", may))}
+    assert methods["needed"] == set(one.__abstractmethods__) - {"evaluate"}
+    assert all(callable(getattr(one, name)) for name in methods["may"])
+
+
+def test_the_documented_rule_needs_its_types() -> None:
+    """Without one a number would not be the rule's, in its own file as in one that builds on a built-in rule."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Typed(MultipleSessions):
+        id = "Acme.Typed"
+        at_least: int = 5
+
+    @dataclass(frozen=True, kw_only=True)
+    class Untyped(MultipleSessions):
+        id = "Acme.Untyped"
+        at_least = 5
+
+    assert (fault_of(Typed), Typed().at_least) == (None, 5)
+    assert fault_of(Untyped) == "at_least: expected a default, with the type before it: at_least: int = …"
