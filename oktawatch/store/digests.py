@@ -8,18 +8,33 @@ Three things are folded: what is no news any more, what one address or network b
 yet takes more in; one that was tried never changes, and an alert that was tried is in none, because their
 receiver may have them already: it would pass over the one, and not know the other again.
 
+What waits is read once and decided about in memory, and rows are changed by their ids: ten thousand of
+them in a statement that finds its rows by itself took Postgres minutes, since it knows nothing yet of a
+table that has just been filled.
+
 Several processes fold for one notifier one after the other, so that none makes a digest of what another
 has just folded.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, insert, select, update
+from msgspec import Struct
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    distinct,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
-from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import Digest, DigestReason, NotificationKind, NotificationState
 from oktawatch.model.severity import Severity
 from oktawatch.store import tables
@@ -29,16 +44,39 @@ MANY = 5
 """People whom one address or network has to trouble for it to be a campaign."""
 CAMPAIGN = timedelta(minutes=10)
 """Within this time; and how long what goes on of it is then collected."""
+LARGEST = 20_000
+"""Notifications that are looked at together: what is above waits for the next time, and memory stays flat."""
+_CAMPAIGNS = 5  # told apart at once, the largest; what others bring is folded as anybody's
 _LATE_APART = timedelta(minutes=1)
 _MINUTE = timedelta(minutes=1)
-_NOT_LATE = timedelta(hours=2)  # by event time, more than what is not late can be old; narrows the search
 _NAMES = 5  # of a kind that a digest gives
 _CAN_WAIT = (Severity.INFO, Severity.LOW, Severity.MEDIUM)
+_CHANGED_AT_ONCE = 1_000  # rows a statement
 
 _columns = tables.notifications.c
 _alerts = tables.alerts.c
 _joined = tables.notifications.join(tables.alerts, _alerts.id == _columns.alert_id)
+_perhaps_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
+_WAITING = (
+    select(
+        _columns.id,
+        _columns.alert_id,
+        _columns.kind,
+        _columns.severity,
+        _columns.late,
+        _columns.attempts,
+        _columns.next_attempt_at,
+        _columns.created_at,
+        _alerts.client_ip,
+        _alerts.as_number,
+        _person.label("person"),
+    )
+    .select_from(_perhaps_joined)
+    .where(_columns.state == NotificationState.PENDING, _columns.notifier == bindparam("notifier"))
+    .order_by(_columns.next_attempt_at, _columns.alert_id)
+    .limit(LARGEST)
+)
 
 
 def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> int:
@@ -48,12 +86,12 @@ def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -
     """
     with database.write() as connection:
         database.hold(connection, f"outbox of {notifier}")
-        due = _Due(connection, notifier, now)
-        due.fold_late()
-        for column in (_alerts.client_ip, _alerts.as_number):
-            due.fold_campaigns(column)
         allowance = max(per_minute - _sent_lately(connection, notifier, now), 0)
-        due.fold_above(allowance)
+        folding = _Folding(connection, notifier, now)
+        folding.fold_late()
+        for source in _SOURCES:
+            folding.fold_campaigns(source, allowance)
+        folding.fold_above(allowance)
     return allowance
 
 
@@ -108,28 +146,56 @@ def _sent_lately(connection: Connection, notifier: str, now: datetime) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _campaign(column: ColumnElement[Any], source: Any) -> dict[str, Any]:
-    return {"reason": DigestReason.CAMPAIGN, "by": str(column.key), "source": source}
+def _campaign(by: str, source: Any) -> dict[str, Any]:
+    return {"reason": DigestReason.CAMPAIGN, "by": by, "source": source}
 
 
-class _Due:
-    """What is due for one notifier, within one transaction."""
+class _Waiting(Struct, frozen=True):
+    """A notification that waits, with what of its alert decides where it belongs."""
+
+    id: str
+    alert_id: int | None
+    kind: str
+    severity: Severity | None
+    late: bool
+    attempts: int
+    next_attempt_at: datetime
+    created_at: datetime
+    client_ip: str | None
+    as_number: int | None
+    person: str | None
+
+    def is_opening(self, *, since: datetime) -> bool:
+        """Tell whether it is news of a new alert."""
+        return self.kind == NotificationKind.OPENED and not self.late and self.created_at > since
+
+
+_SOURCES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("client_ip", lambda one: one.client_ip),
+    ("as_number", lambda one: one.as_number),
+)
+"""What a campaign can come from: the column's name, and how to see it."""
+
+
+class _Folding:
+    """What waits for one notifier, within one transaction."""
 
     def __init__(self, connection: Connection, notifier: str, now: datetime) -> None:
         self._connection = connection
         self._notifier = notifier
         self._now = now
-        self._pending = (
-            _columns.state == NotificationState.PENDING,
-            _columns.notifier == notifier,
-            _columns.next_attempt_at <= now,
-        )
-        self._foldable = (*self._pending, _columns.alert_id.is_not(None), _columns.attempts == 0)
+        found = connection.execute(_WAITING, {"notifier": notifier})
+        self._waiting = [_Waiting(*row) for row in found]
+        due = [one for one in self._waiting if one.next_attempt_at <= now]
+        self._foldable = {one.id: one for one in due if one.alert_id is not None and not one.attempts}
+        self._others = len(due) - len(self._foldable)
+        self._digests = [one.id for one in due if one.kind == NotificationKind.DIGEST and not one.attempts]
+        self._told: list[Any] | None = None
 
     def fold_late(self) -> None:
         """Fold what is no news, unless it is a single one; no more often than once a minute."""
-        late = select(_columns.id).where(*self._foldable, _columns.late)
-        if self._count(late) < 2:  # noqa: PLR2004 -- one is told as itself
+        late = [one for one in self._foldable.values() if one.late]
+        if len(late) < 2:  # noqa: PLR2004 -- one is told as itself
             return
         told = [
             at for at, said in self._sent_digests(within=_LATE_APART) if said["reason"] == DigestReason.LATE
@@ -139,69 +205,71 @@ class _Due:
         else:
             self._fold(late, {"reason": DigestReason.LATE})
 
-    def fold_campaigns(self, column: ColumnElement[Any]) -> None:
+    def fold_campaigns(self, source: tuple[str, Callable[[Any], Any]], allowance: int) -> None:
         """Fold what one source (an address, a network) brought upon many people within a short time.
 
         What goes on of it is collected and comes together, too; what is bad comes at once.
         """
-        known = self._recent_campaigns(column)
-        for source, told_at in known.items():
-            group = self._from(column, source)
+        by, where_from = source
+        groups: dict[Any, list[_Waiting]] = defaultdict(list)
+        for one in self._foldable.values():
+            if one.kind == NotificationKind.OPENED and where_from(one) is not None:
+                groups[where_from(one)].append(one)
+        if not groups:
+            return
+        known = self._recent_campaigns(by)
+        for origin, told_at in known.items():
+            group = groups.pop(origin, [])
             if self._now < told_at + CAMPAIGN:
-                self._hold(group.where(_columns.severity.in_(_CAN_WAIT)), until=told_at + CAMPAIGN)
-            elif self._count(group) > 1:
-                self._fold(group, _campaign(column, source))
-        for source, people in self._connection.execute(self._campaigns(column)).all():
-            if source not in known:
-                self._fold(self._from(column, source), _campaign(column, source) | {"people": people})
+                self._hold([one for one in group if one.severity in _CAN_WAIT], until=told_at + CAMPAIGN)
+            elif len(group) > 1:
+                self._fold(group, _campaign(by, origin))
+        people = {origin: count for origin, count in self._people(where_from).items() if origin in groups}
+        many = [origin for origin, count in people.items() if count >= MANY]
+        room = min(_CAMPAIGNS, max(allowance - self._others, 0))
+        for origin in sorted(many, key=lambda origin: (-people[origin], str(origin)))[:room]:
+            self._fold(groups[origin], _campaign(by, origin) | {"people": people[origin]})
 
     def fold_above(self, allowance: int) -> None:
         """Fold what is more than may be sent now, the digest itself counted. With no allowance all waits."""
-        alerts = select(_columns.id).where(*self._foldable)
-        others = self._count(select(_columns.id).where(*self._pending)) - self._count(alerts)
-        single = max(allowance - others, 0)
-        if allowance and self._count(alerts) > single:
-            oldest_first = alerts.order_by(_columns.next_attempt_at, _columns.alert_id)
-            self._fold(oldest_first.offset(max(single - 1, 0)), {"reason": DigestReason.ABOVE})
+        alerts = list(self._foldable.values())  # the oldest first
+        single = max(allowance - self._others, 0)
+        if allowance and len(alerts) > single:
+            self._fold(alerts[max(single - 1, 0) :], {"reason": DigestReason.ABOVE})
 
-    def _campaigns(self, column: ColumnElement[Any]) -> Select[Any]:
-        people = func.count(distinct(_person))
-        is_due = case((self._pending[0] & self._pending[2], 1), else_=0)
-        return (
-            select(column, people)
-            .select_from(_joined)
-            .where(
-                _columns.notifier == self._notifier,
-                _columns.kind == NotificationKind.OPENED,
-                _columns.digest_id.is_(None),
-                _columns.late.is_(False),
-                _columns.created_at > self._now - CAMPAIGN,
-                # By the index on these two: what was opened lately is a small part of all alerts.
-                _alerts.status.in_((AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED, AlertStatus.CLOSED)),
-                _alerts.last_event_at > self._now - _NOT_LATE,
-                column.is_not(None),
+    def _people(self, where_from: Callable[[Any], Any]) -> dict[Any, int]:
+        """Count by source whom alerts were opened about lately, whether told by now or not."""
+        since = self._now - CAMPAIGN
+        people: dict[Any, set[str]] = defaultdict(set)
+        waiting = [one for one in self._waiting if one.is_opening(since=since)]
+        for one in (*self._told_lately(since), *waiting):
+            people[where_from(one)].add(one.person)
+        return {origin: len(persons) for origin, persons in people.items()}
+
+    def _told_lately(self, since: datetime) -> list[Any]:
+        """Give whom alerts were about that were opened since and wait no more, with where from. Asked once."""
+        if self._told is None:
+            opened = (
+                select(_alerts.client_ip, _alerts.as_number, _person.label("person"))
+                .select_from(_joined)
+                .where(
+                    _columns.notifier == self._notifier,
+                    _columns.kind == NotificationKind.OPENED,
+                    _columns.digest_id.is_(None),
+                    _columns.late.is_(False),
+                    _columns.created_at > since,
+                )
             )
-            .group_by(column)
-            .having(people >= MANY, func.sum(is_due) > 0)
-            .order_by(column)
-        )
+            # Each half by an index of its own.
+            given_up = _columns.state.in_((NotificationState.DROPPED, NotificationState.DEAD))
+            query = union_all(opened.where(_columns.sent_at > since), opened.where(given_up))
+            self._told = list(self._connection.execute(query))
+        return self._told
 
-    def _count(self, ids: Select[Any]) -> int:
-        return self._connection.execute(select(func.count()).select_from(ids.subquery())).scalar_one()
-
-    def _from(self, column: ColumnElement[Any], source: Any) -> Select[Any]:
-        return (
-            select(_columns.id)
-            .select_from(_joined)
-            .where(*self._foldable, _columns.kind == NotificationKind.OPENED, column == source)
-        )
-
-    def _recent_campaigns(self, column: ColumnElement[Any]) -> dict[Any, datetime]:
+    def _recent_campaigns(self, by: str) -> dict[Any, datetime]:
         """Give the sources that were told lately, and when they were last."""
         sent = self._sent_digests(within=2 * CAMPAIGN)
-        return {
-            content["source"]: sent_at for sent_at, content in sent if content.get("by") == str(column.key)
-        }
+        return {content["source"]: sent_at for sent_at, content in sent if content.get("by") == by}
 
     def _sent_digests(self, *, within: timedelta) -> list[tuple[datetime, dict[str, Any]]]:
         """Give when digests were sent and what was said of them, the latest last."""
@@ -216,22 +284,37 @@ class _Due:
         )
         return [(sent_at, content) for sent_at, content in self._connection.execute(query)]
 
-    def _hold(self, ids: Select[Any], *, until: datetime) -> None:
-        self._update(ids, next_attempt_at=until)
+    def _hold(self, some: Sequence[_Waiting], *, until: datetime) -> None:
+        self._change(some, next_attempt_at=until)
 
-    def _fold(self, ids: Select[Any], content: dict[str, Any]) -> None:
+    def _fold(self, some: Sequence[_Waiting], content: dict[str, Any]) -> None:
         unsent = self._unsent_digest(content)
         digest_id = unsent or str(uuid.uuid4())
-        folded = self._update(
-            ids, state=NotificationState.DIGESTED, digest_id=digest_id, next_attempt_at=None
+        folded = self._change(
+            some, state=NotificationState.DIGESTED, digest_id=digest_id, next_attempt_at=None
         )
-        if folded and unsent is None:  # else others have claimed all of it since the ids were found
+        if folded and unsent is None:  # else others have claimed all of it since it was read
             self._add_digest(digest_id, content)
+            self._others += 1
 
-    def _update(self, ids: Select[Any], **values: Any) -> int:
-        # What is due is asked again: another process may have claimed it since the ids were found.
-        statement = update(tables.notifications).where(*self._pending, _columns.id.in_(ids)).values(values)
-        return self._connection.execute(statement).rowcount
+    def _change(self, some: Sequence[_Waiting], **values: Any) -> int:
+        """Change rows, and look at them no more; give how many were still there to be changed."""
+        changed = 0
+        for ids in _chunks([one.id for one in some]):
+            # What waits is asked again: another process may have claimed it since it was read.
+            statement = (
+                update(tables.notifications)
+                .where(
+                    _columns.id.in_(ids),
+                    _columns.state == NotificationState.PENDING,
+                    _columns.next_attempt_at <= self._now,
+                )
+                .values(values)
+            )
+            changed += self._connection.execute(statement).rowcount
+        for one in some:
+            self._foldable.pop(one.id, None)
+        return changed
 
     def _unsent_digest(self, content: dict[str, Any]) -> str | None:
         """Find the digest to fold into: one that nobody has tried to send yet.
@@ -240,7 +323,11 @@ class _Due:
         """
         query = (
             select(_columns.id, _columns.content)
-            .where(*self._pending, _columns.kind == NotificationKind.DIGEST, _columns.attempts == 0)
+            .where(
+                _columns.id.in_(self._digests),
+                _columns.state == NotificationState.PENDING,
+                _columns.attempts == 0,
+            )
             .with_for_update(skip_locked=True)
         )
         for digest_id, found in self._connection.execute(query):
@@ -262,3 +349,8 @@ class _Due:
                 content=content,
             )
         )
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _CHANGED_AT_ONCE):
+        yield ids[start : start + _CHANGED_AT_ONCE]
