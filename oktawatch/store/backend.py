@@ -46,7 +46,7 @@ class Backend(Protocol):
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Run the statement that takes a write's first lock; give its row."""
+        """Run the statement that takes a row for a write, which has written nothing yet; give it."""
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Let no other process change the schema until this transaction ends."""

@@ -75,9 +75,10 @@ class Database:
             yield connection
 
     def take(self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
-        """Take a write's first lock by a ``SELECT … FOR UPDATE``; give its row.
+        """Take a row that a write needs to itself by a ``SELECT … FOR UPDATE``; give it.
 
-        Nothing may have been read or written before it. Raises StoppedError when the program stops first.
+        Nothing may have been written before it: it raises StoppedError when the program stops first. What
+        was read before it may be of yesterday by now, so whatever is decided by is read afterwards.
         """
         return self._backend.take(connection, lock, values, stopping=self._stopping)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, running
+from tests.support.places import Kind, Place, place_of
 from tests.support.program import Program, errors
 
 LOOPBACK = "http://127.0.0.1:9"
@@ -85,8 +86,9 @@ def test_unreachable_host(program: Program, command: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_status_tells_a_failing_org(program: Program) -> None:
+def test_status_tells_a_failing_org(place: Place) -> None:
     """`status` ends with 0 for an org that was polled well, and with 1 and the reason once a poll fails."""
+    program = Program(place.folder, place)
     org = SimulatedOrg()
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -102,9 +104,24 @@ def test_status_tells_a_failing_org(program: Program) -> None:
     assert "acme: the last poll failed: Okta refuses the token" in bad.stderr
 
 
-@pytest.mark.parametrize(
-    "command", [("status",), ("alerts", "list"), ("alerts", "show", "1"), ("db", "current")], ids=" ".join
-)
+LOOKING = [("status",), ("alerts", "list"), ("alerts", "show", "1"), ("db", "current")]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+def test_looking_makes_no_schema(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """The same on a server, where the database is there and nothing in it."""
+    with place_of(Kind.POSTGRES, tmp_path, schema=False) as place:
+        program = Program(tmp_path, place)
+        program.configure(("acme", LOOPBACK, "00token"))
+        done = program.run(*command)
+        assert not place.has("alembic_version")
+
+    [line] = errors(done.stderr)
+    assert "oktawatch db upgrade" in line
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -> None:
     """A command that only looks says what to run when there is no database, and makes none."""
     program.configure(("acme", LOOPBACK, "00token"))

@@ -1,12 +1,14 @@
 """Why an event was alerted, or was not."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.logclient import event
+from tests.support.places import Place
 from tests.support.program import Program, errors
 
 R1 = "Okta.Anonymizing.VPN.Login"
@@ -14,6 +16,12 @@ FIRST = "Okta.First.Proxied.Session"
 SIGNAL = "Okta.Login.Success"
 ENABLED = '[detection]\nenable = ["Okta.First.*", "Okta.Login.*"]\n'
 NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def program(place: Place) -> Program:
+    """Run oktawatch on one database and on the other: what is remembered is asked for in each one's own words."""
+    return Program(place.folder, place)
 
 
 @pytest.fixture
@@ -111,8 +119,9 @@ def test_what_is_no_uuid_is_not_asked_for(program: Program) -> None:
     ]
 
 
-def test_without_a_database_it_is_said_what_to_run(program: Program, org: SimulatedOrg) -> None:
+def test_without_a_database_it_is_said_what_to_run(tmp_path: Path, org: SimulatedOrg) -> None:
     """Explaining makes no file."""
+    program = Program(tmp_path)
     with running(org) as url:
         path = program.configure(("acme", url, org.token))
         done = program.run("explain", "u-0")

@@ -1,15 +1,13 @@
 """Two hundred orgs in one process: each is watched, and one that hangs delays none."""
 
 import socket
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.logclient import event
+from tests.support.places import Place
 
 ORGS = 200
 
@@ -18,7 +16,7 @@ def _org(number: int, url: str, token: str) -> str:
     return f'[[orgs]]\nname = "org-{number:03d}"\nurl = "{url}"\ntoken = "{token}"\n'
 
 
-def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(tmp_path: Path) -> None:
+def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(place: Place) -> None:
     """Each with its own credentials, cursor and failures; a file of its own in orgs.d is an org like any other."""
     orgs = [SimulatedOrg(token=f"00token{number}") for number in range(4)]
     for number, org in enumerate(orgs):
@@ -31,33 +29,28 @@ def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(tmp_pa
         running(orgs[3]) as fourth,
     ):
         urls = [first, second, third, fourth]
-        (tmp_path / "orgs.d").mkdir()
+        (place.folder / "orgs.d").mkdir()
         for number in range(2, ORGS):
             one = number % 4
             text = _org(number, urls[one], orgs[one].token)
-            (tmp_path / "orgs.d" / f"{number:03d}.toml").write_text(text, "utf-8")
+            (place.folder / "orgs.d" / f"{number:03d}.toml").write_text(text, "utf-8")
         hanging = _org(0, f"http://127.0.0.1:{silent.getsockname()[1]}", "00token")
         refused = _org(1, first, "00another")
         settings = '[poll]\ninterval = "5s"\n[service]\nlog_format = "json"\n'
-        with Daemon(tmp_path, settings + hanging + refused) as daemon:
-            until(lambda: len(_caught_up(daemon.database)) == ORGS - 2, "198 orgs that have caught up")
+        with Daemon(place, settings + hanging + refused) as daemon:
+            until(lambda: len(_caught_up(place)) == ORGS - 2, "198 orgs that have caught up")
             until(lambda: max(Counter(_told(daemon)).values(), default=0) == 1, "alerts")
             code, seconds = daemon.stop()
     assert (code, seconds < STOPS_WITHIN) == (0, True)
-    assert {"org-000", "org-001"}.isdisjoint(_caught_up(daemon.database))
+    assert {"org-000", "org-001"}.isdisjoint(_caught_up(place))
     assert [line["org"] for line in daemon.events("poll_failed")] == ["org-001"]
     assert set(Counter(_told(daemon)).values()) == {1}
 
 
-def _caught_up(database: Path) -> set[str]:
-    with closing(sqlite3.connect(database)) as connection:
-        try:
-            rows = connection.execute(
-                "SELECT org FROM cursors WHERE last_caught_up_at IS NOT NULL"
-            ).fetchall()
-        except sqlite3.OperationalError:
-            return set()  # the schema is being made
-    return {row[0] for row in rows}
+def _caught_up(place: Place) -> set[str]:
+    # Until it is there, the schema is being made.
+    found = "SELECT org FROM cursors WHERE last_caught_up_at IS NOT NULL"
+    return {row[0] for row in place.ask(found)} if place.has("cursors") else set()
 
 
 def _told(daemon: Daemon) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from oktawatch.systemlog.client import LogClient
 from tests.support.databases import rows
 from tests.support.faults import TOKEN
 from tests.support.logclient import event
+from tests.support.places import Place
 from tests.support.virtual import VirtualTime
 
 INTERVAL = timedelta(seconds=30)
@@ -33,9 +33,11 @@ HOUR = timedelta(hours=1)
 class Alone:
     """A daemon's polling of one org, with nobody looking after it but `oktawatch status`."""
 
-    def __init__(self, folder: Path, url: str, org: SimulatedOrg, time: VirtualTime) -> None:
-        self._file = folder / "oktawatch.toml"
-        self._file.write_text(f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{TOKEN}"\n')
+    def __init__(self, place: Place, url: str, org: SimulatedOrg, time: VirtualTime) -> None:
+        self._file = place.folder / "oktawatch.toml"
+        self._file.write_text(
+            f'[database]\nurl = "{place.url}"\n[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{TOKEN}"\n'
+        )
         self._org = org
         self._time = time
         self.happened = 0
@@ -101,10 +103,10 @@ def org(time: VirtualTime) -> SimulatedOrg:
 
 
 @pytest.fixture
-async def alone(tmp_path: Path, org: SimulatedOrg, time: VirtualTime) -> AsyncIterator[Alone]:
+async def alone(place: Place, org: SimulatedOrg, time: VirtualTime) -> AsyncIterator[Alone]:
     """Leave a daemon alone with it."""
     async with serve(org) as url:
-        alone = Alone(tmp_path, url, org, time)
+        alone = Alone(place, url, org, time)
         await alone.prepare()
         yield alone
         await alone.client.close()

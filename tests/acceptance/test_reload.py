@@ -11,6 +11,7 @@ from oktawatch.simulator import SimulatedOrg, build, running
 from tests.support.daemon import Daemon, until
 from tests.support.documented import RULE_ID, write_example
 from tests.support.logclient import event
+from tests.support.places import Place
 
 SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlisten = ""\nlog_format = "json"\n'
 DETECTION = '[detection]\nrules_dir = "rules"\n'
@@ -25,10 +26,13 @@ def org() -> SimulatedOrg:
 
 
 @pytest.fixture
-def daemon(org: SimulatedOrg, tmp_path: Path) -> Iterator[Daemon]:
+def daemon(org: SimulatedOrg, place: Place) -> Iterator[Daemon]:
     """Run the daemon on it, with a folder for rules, until it has found something."""
-    (tmp_path / "rules").mkdir()
-    with running(org) as url, Daemon(tmp_path, SETTINGS + DETECTION + table("acme", url, org)) as made:
+    (place.folder / "rules").mkdir()
+    # In the file, since a variable would stand above what it is changed to.
+    database = f'[database]\nurl = "{place.url}"\nauto_upgrade = true\n'
+    text = database + SETTINGS + DETECTION
+    with running(org) as url, Daemon(place.folder, text + table("acme", url, org)) as made:
         made.logged("alert_opened")
         yield made
         assert made.stop()[0] == 0
@@ -114,9 +118,11 @@ def test_a_broken_rule_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_pa
     )
 
 
-def test_another_database_takes_a_restart(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
+def test_another_database_takes_a_restart(
+    daemon: Daemon, org: SimulatedOrg, place: Place, tmp_path: Path
+) -> None:
     """Two at once would each have half of it."""
-    change(tmp_path, "[service]", '[database]\nurl = "sqlite:///other.db"\n[service]')
+    change(tmp_path, place.url, "sqlite:///other.db")
     assert "takes a restart" in refused(daemon, org)
     assert not (tmp_path / "other.db").exists()
 

@@ -1,10 +1,8 @@
 """`run --once` against simulated orgs: every org once, what failed by name, and nothing twice."""
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.status import org_statuses
 from tests.support.logclient import NOW, TOKEN, Clock, event
+from tests.support.places import Kind, Place, place_of
 from tests.support.waiting import eventually
 
 Load = Callable[..., Settings]
@@ -35,14 +34,24 @@ def org() -> SimulatedOrg:
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Load:
+def load(place: Place) -> Load:
     """Load a configuration with orgs given as ``name=(url, token)``."""
+    return _loading(place)
 
+
+@pytest.fixture
+def load_file(tmp_path: Path) -> Iterator[Load]:
+    """Do the same for what concerns SQLite's file."""
+    with place_of(Kind.SQLITE, tmp_path) as file:
+        yield _loading(file)
+
+
+def _loading(place: Place) -> Load:
     def from_orgs(**orgs: tuple[str, str]) -> Settings:
-        text = '[poll]\npage_size = 10\ninitial_lookback = "90d"\n'
+        text = f'[database]\nurl = "{place.url}"\n[poll]\npage_size = 10\ninitial_lookback = "90d"\n'
         for name, (url, token) in orgs.items():
             text += f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{token}"\n'
-        file = tmp_path / "oktawatch.toml"
+        file = place.folder / "oktawatch.toml"
         file.write_text(text, "utf-8")
         return config.load(file, environ={})
 
@@ -70,7 +79,7 @@ async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> N
     assert "alert_opened" not in again
 
 
-async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, tmp_path: Path) -> None:
+async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
     """A refused token is one line and exit code 1, kept for `status`; the other org is read and told."""
     async with serve(org) as url:
         result, told = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
@@ -80,16 +89,16 @@ async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, t
     assert result.exit_code == 1
     assert [outcome.result is None for outcome in result.orgs] == [True, False]
     assert "alert_opened" in told
-    database = Database(f"sqlite:///{tmp_path / 'oktawatch.db'}")
+    database = Database(place.url)
     kept = {status.org: status.last_error for status in org_statuses(database)}
     database.close()
     assert kept == {"acme": None, "globex": error}
 
 
-async def test_not_beside_a_daemon(load: Load, org: SimulatedOrg) -> None:
+async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
     """Where a daemon runs there is nothing to do once, and nothing is asked of Okta."""
     async with serve(org) as url:
-        settings = load(acme=(url, TOKEN))
+        settings = load_file(acme=(url, TOKEN))
         await _run(settings)
         asked = len(org.requests)
         daemon = open_database(settings)
@@ -101,32 +110,32 @@ async def test_not_beside_a_daemon(load: Load, org: SimulatedOrg) -> None:
 
 
 async def test_interrupted_while_another_program_holds_the_database(
-    load: Load, org: SimulatedOrg, tmp_path: Path
+    load: Load, org: SimulatedOrg, place: Place
 ) -> None:
     """Ctrl-C does not wait for somebody else's lock, and nothing of the page is committed."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
         await _run(settings)
         org.persist(event(100, NOW))
-        with closing(sqlite3.connect(tmp_path / "oktawatch.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with place.locked():
             run = asyncio.create_task(run_once(settings))
             await eventually(lambda: "oktawatch-database_0" in {one.name for one in threading.enumerate()})
             run.cancel()
             done, _ = await asyncio.wait([run], timeout=5)
-            other.execute("ROLLBACK")
-            count = other.execute("SELECT count(*) FROM events").fetchone()[0]
+        ((count,),) = place.ask("SELECT count(*) FROM events")
 
     assert done == {run}
     assert run.cancelled()
     assert count == 25
 
 
-async def test_an_unusable_database_is_no_orgs_failure(load: Load, org: SimulatedOrg, tmp_path: Path) -> None:
+async def test_an_unusable_database_is_no_orgs_failure(
+    load_file: Load, org: SimulatedOrg, tmp_path: Path
+) -> None:
     """What keeps every org from being read is raised as what it is."""
     (tmp_path / "oktawatch.db").mkdir()
     async with serve(org) as url:
         with pytest.raises(StoreError, match="unable to open database file"):
-            await run_once(load(acme=(url, TOKEN)))
+            await run_once(load_file(acme=(url, TOKEN)))
 
     assert org.requests == []
