@@ -85,7 +85,7 @@ def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Conditio
 
 
 def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iterator[Condition]:
-    sorts = f" ({_said(rule.first)}; or: {_said(rule.second)})" if isinstance(rule, PairInWindow) else ""
+    sorts = f" ({_named(rule.first)}; or: {_named(rule.second)})" if isinstance(rule, PairInWindow) else ""
     yield Condition(_said(rule.takes) + sorts, rule.takes(row))
     key = rule.key(row)
     yield Condition(f"{_said(rule.key)} Known: {_shown(key)}", None not in key)
@@ -96,9 +96,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
             text = f"at least {rule.at_least} such events {within}: there are {len(window)}"
         case DistinctInWindow():
             count = len({rule.value(one) for one in window} - {None})
-            text = (
-                f"at least {rule.at_least} different values {within} ({_said(rule.value)}): there are {count}"
-            )
+            text = f"at least {rule.at_least} different values {within} ({_named(rule.value)}): there are {count}"
         case PairInWindow():
             yield Condition(f"{within}: {_said(rule.first)}", any(map(rule.first, window)))
             text = f"{within}: {_said(rule.second)}"
@@ -146,6 +144,11 @@ def _said(predicate: Callable[..., Any]) -> str:
     """Give what a predicate says of itself, else its name."""
     text = inspect.getdoc(predicate)
     return text.splitlines()[0] if text else predicate.__name__
+
+
+def _named(predicate: Callable[..., Any]) -> str:
+    """Give the same for the middle of a sentence."""
+    return _said(predicate).removesuffix(".")
 
 
 def _shown(key: Key) -> str:

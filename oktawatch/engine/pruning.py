@@ -1,9 +1,10 @@
 """What is deleted when: the settings' ages, and how much of the past the rules still need.
 
 History is kept as long as something can come that looks back at it. An event can come as late as reading
-may still reach: where the last sweep stood, a sweep's window before that, and a day more for what Okta
-itself is slow with. From there the longest window reaches further back. While a backfill reads the past,
-its beginning counts in the same way. So pruning never changes what a rule says to an event that comes by
+may still reach: where the last sweep stood, or, in a quiet org, the newest event, near which polling starts
+anew when its cursor is lost; a sweep's window before that, and a day more for what Okta itself is slow
+with. From there the longest window reaches further back. While a backfill reads the past, its beginning
+counts in the same way. So pruning never changes what a rule says to an event that comes by
 itself; who reads a past anew whose history is gone finds there what one finds who begins with an org.
 """
 
@@ -128,8 +129,9 @@ class Pruner:
         """Say up to when nothing that can still come looks back at an org's history."""
         if not self._rules.complete:
             return None
+        known = [moment for moment in (reading.until, reading.newest) if moment is not None]
         # What Okta has no more can't come, however long ago the org was read.
-        reaches = kept_by_okta(_FIRST if reading.until is None else min(reading.until, now), now)
+        reaches = kept_by_okta(min(*known, now) if known else _FIRST, now)
         if reading.backfill_since is not None:
             reaches = min(reaches, reading.backfill_since)
         return _before(reaches, self._ages.sweep_window + LATE + self._rules.longest_window)

@@ -38,6 +38,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     """When the org was last polled; when it was registered, where it never was."""
     until: datetime | None
     """Up to where it has been polled and swept; None where it never was."""
+    newest: datetime | None
+    """The newest event that polling brought: from a little before it polling may have to start anew."""
     backfill_since: datetime | None
     """The beginning of the past that is being read just now, by a backfill."""
 
@@ -86,6 +88,7 @@ def readings(database: Database, *, now: datetime) -> list[Reading]:
         orgs.name.label("org"),
         func.coalesce(orgs.last_poll_at, orgs.created_at).label("heard_at"),
         func.coalesce(cursors.swept_until, cursors.last_caught_up_at, cursors.began_at).label("until"),
+        func.coalesce(cursors.last_published, cursors.began_at).label("newest"),
         under_way.label("backfill_since"),
     ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
     with database.read() as connection:

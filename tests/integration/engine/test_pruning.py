@@ -108,10 +108,16 @@ def until(moment: datetime, rules: RuleSet) -> Expiry:
     return Expiry(org=ORG, events=moment, history=moment, alerts=moment, remembers=rules.remembers)
 
 
-def polled(database: Database, until: datetime, *, swept: datetime | None = None) -> None:
-    """Say that the org has been polled up to a time, and swept."""
+def polled(
+    database: Database, until: datetime, *, newest: datetime | None = None, swept: datetime | None = None
+) -> None:
+    """Say that the org has been polled up to a time, which brought a newest event, and swept."""
     began = Cursor(
-        filter="", query="?", began_at=until - 100 * DAY, last_published=None, last_caught_up_at=until
+        filter="",
+        query="?",
+        began_at=until - 100 * DAY,
+        last_published=newest or until,
+        last_caught_up_at=until,
     )
     with page_transaction(database, ORG, now=until) as transaction:
         move_cursor(transaction, None, began)
@@ -431,6 +437,22 @@ async def test_it_keeps_what_late_events_need(database: Database, executor: Data
     late = page([event(2, at=latest - NOW, **same)])
     commit_page(database, Watch(org=ORG, rules=rules), late, telling=True, advance=lambda *_: None, now=NOW)
     assert len(rows(database, "matches")) == 1
+
+
+async def test_a_quiet_org_that_is_read_anew(database: Database, executor: DatabaseExecutor) -> None:
+    """A lost cursor brings its newest event once more, which is no first occurrence now if it was none then."""
+    rules = RuleSet([FirstProxiedSession()])
+    newest = 20 * DAY
+    polled(database, NOW, newest=NOW - newest, swept=NOW - timedelta(minutes=5))
+    same = {"actor": {"id": "00u1", "alternateId": "nora@example.com"}}
+    first, second = event(1, at=-newest - 7 * DAY, **same), event(2, at=-newest, **same)
+    for part in ([first], [second]):
+        watch = Watch(org=ORG, rules=rules)
+        commit_page(database, watch, page(part), telling=True, advance=lambda *_: None, now=NOW)
+    await pruner(executor, rules).round()
+    again = Watch(org=ORG, rules=rules)
+    commit_page(database, again, page([second]), telling=True, advance=lambda *_: None, now=NOW)
+    assert [match["event_uuid"] for match in rows(database, "matches")] == [first.uuid]
 
 
 async def test_pages_and_two_who_prune_at_once(database: Database, executor: DatabaseExecutor) -> None:
