@@ -25,9 +25,11 @@ test: $(READY)   ## every test but those that need Debian packages
 
 KILLS ?= 100
 SEEDS ?= 200
-soak: $(READY)   ## the long forms: the daemon killed KILLS=100 times a database, SEEDS=200 orgs that do everything wrong
+soak: $(READY)   ## the long forms: the daemon killed KILLS=100 times a database, leases of 30 s, SEEDS=200 orgs that do everything wrong
 	@echo "oktawatch: killing the daemon $(KILLS) times a database"
 	@OKTAWATCH_TEST_KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist worksteal -rP tests/acceptance/crash/test_crashes.py
+	@echo "oktawatch: taking over from a replica that was killed, with the default lease_ttl"
+	@OKTAWATCH_TEST_LEASE_TTL=30 $(BIN)/pytest -rP tests/acceptance/test_replicas.py -k take_over
 	@echo "oktawatch: reading $(SEEDS) simulated orgs that do everything wrong"
 	@OKTAWATCH_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 --dist worksteal tests/acceptance/soak
 
