@@ -38,11 +38,11 @@ POINTS = [
     for what in (
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
         "INSERT notifications", "INSERT events", "INSERT rejected_events", "UPDATE orgs", "INSERT cursors",
-        "UPDATE cursors", "SELECT notifications", "UPDATE notifications", "COMMIT",
+        "UPDATE cursors", "SELECT taken", "SELECT notifications", "UPDATE notifications", "SELECT notifiers", "COMMIT",
     )
     for when in ("before", "after")
 ]  # fmt: skip
-"""Every statement of a page's transaction and of a delivery."""
+"""Every statement of a page's transaction and of a delivery; ``taken`` is a lock that only Postgres has."""
 PATIENCE = 60.0
 APPLE = {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}
 
