@@ -75,6 +75,11 @@ class RuleSet:
         ]
 
     @property
+    def look_back(self) -> bool:
+        """Whether any rule decides by more than one event: then the fields of each event are read."""
+        return bool(self._looking_back)
+
+    @property
     def longest_dedup_period(self) -> timedelta:
         """How far apart two matches of one alert can be."""
         return max((rule.dedup_period for rule in self.rules), default=timedelta())

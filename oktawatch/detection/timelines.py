@@ -7,6 +7,7 @@ page: in the next one everything may be looked at again, since its match may hav
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from itertools import chain
 
 from oktawatch.detection.rule import Key
 from oktawatch.model.history import HistoryRow
@@ -108,14 +109,14 @@ class Timelines:
         if timeline is not None:
             timeline.remember(row)
 
-    def rows(self, key: Key | None = None) -> Iterator[HistoryRow]:
-        """Give the rows of a key, or all."""
-        for each, row in self._lone.items():
-            if key in {None, each}:
-                yield row
-        for each, timeline in self._several.items():
-            if key in {None, each}:
-                yield from timeline.rows
+    def rows(self) -> Iterator[HistoryRow]:
+        """Give all rows."""
+        return chain(self._lone.values(), *(timeline.rows for timeline in self._several.values()))
+
+    def rows_of(self, key: Key) -> list[HistoryRow]:
+        """Give the rows of a key."""
+        timeline, lone = self._several.get(key), self._lone.get(key)
+        return ([] if lone is None else [lone]) + ([] if timeline is None else timeline.rows)
 
     def forget_before(self, moment: str) -> None:
         """Forget what lies before a point in time."""

@@ -150,7 +150,7 @@ class RecentHistory:
         self._covered = [(max(first, since), last) for first, last in self._covered if last >= since]
         for timelines in self._timelines.values():
             timelines.forget_before(since)
-        self.kept = len({id(row) for timelines in self._timelines.values() for row in timelines.rows()})
+        self.kept = len(set().union(*(map(id, timelines.rows()) for timelines in self._timelines.values())))
 
     def _forget(self) -> None:
         self._timelines = {rule.id: Timelines(fewest=rule.fewest) for rule in self._rules.windowed}

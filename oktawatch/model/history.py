@@ -62,7 +62,8 @@ class HistoryRow(Struct, gc=False):
         context = fields.authenticationContext
         sessions = context if isinstance(context, AuthenticationContext) else _NO_SESSIONS
         session = meaning_of(sessions.externalSessionId)
-        assessment = assess(event)
+        debug = event.debug_data
+        assessment = assess(fields.securityContext, debug)
         return cls(
             event.published,
             event.uuid,
@@ -74,7 +75,7 @@ class HistoryRow(Struct, gc=False):
             text_of(agent.rawUserAgent),
             session,
             meaning_of(sessions.rootSessionId) or session,
-            event.dt_hash,
+            meaning_of(debug.dtHash),
             text_of(outcome.result),
             text_of(outcome.reason),
             event.is_proxy,

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.event import Event
-from oktawatch.model.wire import SecurityContext
+from oktawatch.model.wire import DebugData, SecurityContext
 
 POSITIVE = "POSITIVE"
 """How Okta writes that a behaviour was observed."""
@@ -39,11 +38,9 @@ _NO_CONTEXT = SecurityContext()
 _NO_ASSESSMENT = Assessment(None, ())
 
 
-def assess(event: Event) -> Assessment:
-    """Read the risk level and the observed behaviours of an event."""
-    data = event.debug_data
-    found = event.fields.securityContext
-    context = found if isinstance(found, SecurityContext) else _NO_CONTEXT
+def assess(security: Any, data: DebugData) -> Assessment:
+    """Read the risk level and the observed behaviours from an event's securityContext and debugData."""
+    context = security if isinstance(security, SecurityContext) else _NO_CONTEXT
     listed = context.userBehaviors
     if data.logOnlySecurityData is data.risk is data.behaviors is None and context.risk is listed is None:
         return _NO_ASSESSMENT

@@ -60,14 +60,19 @@ class IpDetails(Struct, gc=False):
     ipServiceCategories: Any = None
 
 
-class SecurityContext(Struct, gc=False):
+class ProxyMark(Struct, gc=False):
+    """The one part of securityContext that is read of every event."""
+
+    isProxy: Any = None
+
+
+class SecurityContext(ProxyMark, gc=False):
     """What Okta thinks of the client's network, risk and behaviour."""
 
     asNumber: Any = None
     asOrg: Any = None
     isp: Any = None
     domain: Any = None
-    isProxy: Any = None
     ipDetails: IpDetails | NotAnObject = None
     risk: Any = None
     userBehaviors: Any = None

@@ -33,8 +33,9 @@ _MENTION = re.compile(r"(?<![\w.%+-])@|@(?=(?:all|channel|everyone|here)\b)", re
 _SCHEME = re.compile(r"([g-z][a-z0-9+.-]*):(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
 _ONE_DOT = "\u2024"  # looks like a full stop
-# Chats and mail programs make links of hosts without a scheme, too; in an e-mail address no harm is done.
-_HOST_DOT = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#])|(?<=[^\W_])\.(?=[^\W\d_])")
+# Chats and mail programs make links of hosts without a scheme, too; in an e-mail address no harm is done, but where
+# one at sign follows another nobody knows what they take for the address.
+_HOST_DOT = re.compile(r"(?<![\w.%+@-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#@])|(?<=[^\W_])\.(?=[^\W\d_])")
 _INNER_UNDERSCORE = re.compile("(?<=[^\\W_\u02cd])\u02cd(?=[^\\W_\u02cd])")
 
 

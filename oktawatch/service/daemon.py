@@ -152,7 +152,7 @@ async def _watch(
 
     notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
     async with notifying as notifiers, open_session(plan.trust) as session:
-        connect = partial(LogClient, session=session)
+        connect = partial(LogClient, session=session, deep=plan.rules.look_back)
         watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect, notifiers)
         watchers.schedule.start()
         systemd.ready()

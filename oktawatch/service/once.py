@@ -107,8 +107,9 @@ async def _once(
     async with open_session(trust) as session:
 
         async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
+            budget = RateBudget(settings.poll.rate_limit_share)
             poller = Poller(
-                LogClient(access, session=session, budget=RateBudget(settings.poll.rate_limit_share)),
+                LogClient(access, session=session, budget=budget, deep=rules.look_back),
                 database,
                 make_watch(settings, org, rules),
                 page_size=settings.poll.page_size,

@@ -53,9 +53,11 @@ class LogClient:
         budget: RateBudget | None = None,
         timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
+        deep: bool = False,
     ) -> None:
-        """``clock`` gives seconds and only goes on. Nothing is opened yet."""
+        """``clock`` gives seconds and only goes on; ``deep``: see ``decode``. Nothing is opened yet."""
         self.org = org
+        self._deep = deep
         self.budget = budget or RateBudget()
         self._shared = session
         self._own: aiohttp.ClientSession | None = None
@@ -157,6 +159,7 @@ class LogClient:
                 url=self.org.url,
                 links=headers.getall("Link", []),
                 date=headers.get("Date"),
+                deep=self._deep,
             )
         except ValueError as error:
             reason = error

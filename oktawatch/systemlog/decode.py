@@ -4,6 +4,8 @@ Two ways lead through here. The fast one decodes the whole body at once into ``E
 more into the slices of it that belong to them. A strict parser refuses a body whole for one odd
 character that a stranger typed, so whatever it refuses takes the slow way, element by element, which
 loses nothing of the others. What no event can be made of is handed back with its bytes.
+
+How deep to decode is a question of speed alone: an event reads what was left out when somebody asks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from oktawatch.model.event import Event, UnusableEventError
+from oktawatch.model.event import DeepEvent, Event, UnusableEventError, needs_cleaning
 from oktawatch.model.lenient import cut_list, parse_json
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.wire import NotAnObject
@@ -20,6 +22,7 @@ from oktawatch.model.wire import NotAnObject
 NOT_AN_OBJECT = "not a JSON object"
 
 _decode_events = msgspec.json.Decoder(list[Event | NotAnObject]).decode
+_decode_deep_events = msgspec.json.Decoder(list[DeepEvent | NotAnObject]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(Event | NotAnObject).decode
 
@@ -35,15 +38,28 @@ class Decoded:
     """Elements of the list, usable or not."""
 
 
-def decode(body: bytes) -> Decoded:
-    """Make events of a body; raise ValueError when it is no JSON list at all."""
+def decode(body: bytes, *, deep: bool = False) -> Decoded:
+    """Make events of a body; raise ValueError when it is no JSON list at all.
+
+    ``deep``: the fields of every event will be read.
+    """
     try:
-        found: list[Any] = _decode_events(body)
+        found: list[Any] = (_deep_events(body) if deep else None) or _decode_events(body)
         slices: list[msgspec.Raw] = _decode_slices(body)
     except (ValueError, RecursionError):
         elements = cut_list(body)
         return _collect(map(_decode_leniently, elements), elements)
     return _collect(found, slices)
+
+
+def _deep_events(body: bytes) -> list[Any] | None:
+    """Decode the fields too; None where a field that is left out otherwise is odd."""
+    if needs_cleaning(body):
+        return None
+    try:
+        return _decode_deep_events(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _decode_leniently(element: bytes) -> Any:

@@ -42,13 +42,23 @@ class Page(Struct, frozen=True, kw_only=True):
         return self.next or self.query
 
     @classmethod
-    def read(cls, body: bytes, *, query: str, url: str, links: Sequence[str], date: str | None) -> Self:
+    def read(
+        cls,
+        body: bytes,
+        *,
+        query: str,
+        url: str,
+        links: Sequence[str],
+        date: str | None,
+        deep: bool = False,
+    ) -> Self:
         """Make a page of an answer; raise ValueError saying what makes it none.
 
         ``url`` is the org's, ``links`` are the values of ``Link``, ``date`` is the ``Date`` header.
+        ``deep``: see ``decode``.
         """
         following = next_query(links, url)
-        decoded = decode(body)
+        decoded = decode(body, deep=deep)
         newest = max((event.published for event in decoded.events), default=None)
         answered = parse_date(date)
         return cls(

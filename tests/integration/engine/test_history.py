@@ -340,7 +340,7 @@ def test_what_is_kept_is_what_the_database_has(
             everything = stored.between(FIRST, LAST, limit=100) or []
             for key, row in arrivals:
                 if timelines is not None:
-                    assert around(timelines.rows(key), row) == around(everything, row)
+                    assert around(timelines.rows_of(key), row) == around(everything, row)
             match data.draw(st.sampled_from(["adds", "dies", "another adds", "the room is taken"])):
                 case "adds":
                     for key, row in arrivals:

@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.model.event import Event
-from oktawatch.model.risk import assess
+from oktawatch.model.risk import Assessment, assess
 
 BASE = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
 
 
-def event(debug_data: Any = None, security: Any = None) -> Event:
-    """Give an event with these two."""
-    return Event.from_body(BASE | {"debugContext": {"debugData": debug_data}, "securityContext": security})
+def assessed(debug_data: Any = None, security: Any = None) -> Assessment:
+    """Assess an event with these two."""
+    parts = {"debugContext": {"debugData": debug_data}, "securityContext": security}
+    event = Event.from_body(BASE | parts)
+    return assess(event.fields.securityContext, event.debug_data)
 
 
 def log_only(**parts: Any) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def log_only(**parts: Any) -> dict[str, Any]:
 )
 def test_the_risk_is_the_first_that_says_anything(debug_data: Any, security: Any, level: str | None) -> None:
     """JSON in a text, securityContext, a printed map; broken ones say nothing."""
-    assert assess(event(debug_data, security)).risk == level
+    assert assessed(debug_data, security).risk == level
 
 
 LISTED = {
@@ -82,11 +84,11 @@ def test_the_behaviours_are_those_of_the_first_place_that_lists_any(
     debug_data: Any, security: Any, observed: list[str]
 ) -> None:
     """Only POSITIVE ones, exactly so spelled; names can hold a colon and an equals sign."""
-    assert list(assess(event(debug_data, security)).behaviours) == observed
+    assert list(assessed(debug_data, security).behaviours) == observed
 
 
 @given(st.text(), st.text(alphabet='{}=, POSITIVElevel:"[]'))
 def test_no_text_makes_it_raise(one: str, other: str) -> None:
     """Everything in debugData may be anything."""
-    assess(event({"risk": one, "behaviors": other, "logOnlySecurityData": other}))
-    assess(event({"risk": other, "behaviors": one, "logOnlySecurityData": one}))
+    assessed({"risk": one, "behaviors": other, "logOnlySecurityData": other})
+    assessed({"risk": other, "behaviors": one, "logOnlySecurityData": one})

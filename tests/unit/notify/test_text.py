@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oktawatch.notify.text import harmless
@@ -21,6 +21,7 @@ hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max
 
 
 @given(hostile, st.integers(1, 300))
+@example("ops@hereeve@evil.example.org/login", 19)
 def test_nothing_acts(text: str, limit: int) -> None:
     """No control or direction mark, no mention, no Markdown, no tag, no address with a scheme; and it ends."""
     said = harmless(text, limit)
@@ -49,6 +50,7 @@ def test_a_host_is_no_link() -> None:
     """A bare host can be read and not clicked on; it is no part of an e-mail address."""
     assert harmless("go to evil.example.org/login now") == "go to evil\u2024example\u2024org/login now"
     assert harmless("eve@evil.example.org") == "eve@evil.example.org"
+    assert harmless("ops@eve@evil.example.org") == "ops@eve@evil\u2024example\u2024org"
 
 
 @pytest.mark.parametrize(

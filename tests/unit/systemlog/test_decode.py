@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.model.event import Event
+from oktawatch.model.event import DeepEvent, Event
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.lenient import cut_list, parse_json
 from oktawatch.systemlog import decode as decoding
 from oktawatch.systemlog.decode import Decoded, decode
@@ -196,6 +197,47 @@ def test_no_element_is_lost(values: list[Any], ascii_only: bool) -> None:
     assert len(decoded.events) + further <= objects
     for rejected in decoded.rejected:
         assert rejected.raw in cut_list(_encode(values, ascii_only=ascii_only))
+
+
+ACTORS = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(["00u1", "unknown", None]) | HOSTILE_VALUE,
+        "alternateId": st.sampled_from(["hunter2!", "nora@example.com"]) | HOSTILE_VALUE,
+        "displayName": st.sampled_from(["hunter2!", "Nora Vale"]) | HOSTILE_VALUE,
+    }
+)
+READ = (
+    "event_type", "is_proxy", "actor_id", "actor_alternate_id", "actor_display_name", "client_ip", "user_agent", "country",
+    "as_number", "as_org", "outcome_result", "outcome_reason", "external_session_id", "root_session_id", "dt_hash",
+    "ip_service_categories", "p_enrichment",
+)  # fmt: skip
+
+
+@given(
+    HOSTILE_LIST,
+    st.lists(st.builds(lambda actor, event: event | {"actor": actor}, ACTORS, EVENTS)),
+    st.booleans(),
+)
+def test_depth_changes_nothing(values: list[Any], others: list[Any], ascii_only: bool) -> None:
+    """An event reads the same, with the same hidden, whether its fields came with its page or were asked for later."""
+    body = _encode(values + others, ascii_only=ascii_only)
+    shallow, deep = decode(body), decode(body, deep=True)
+    assert deep.rejected == shallow.rejected
+    for one, other in zip(shallow.events, deep.events, strict=True):
+        for accessor in READ:
+            assert repr(getattr(one, accessor)) == repr(getattr(other, accessor)), accessor
+        assert HistoryRow.of(one).columns == HistoryRow.of(other).columns
+        assert repr(one.body()) == repr(other.body())
+
+
+def test_fields_come_with_the_page() -> None:
+    """Deep decoding reads an ordinary page whole, and no page whose text needs cleaning."""
+    ordinary = [_event("a", actor={"id": "unknown", "alternateId": "hunter2!"}), _event("b")]
+    decoded = decode(json.dumps(ordinary).encode(), deep=True)
+    assert [type(event) for event in decoded.events] == [DeepEvent, DeepEvent]
+    assert decoded.events[0].actor_alternate_id == "redacted"
+    odd = decode(_page(_signin("a"), _signin("b", r'"\u0000"')), deep=True)
+    assert [type(event) for event in odd.events] == [Event, Event]
 
 
 @given(HOSTILE_LIST, st.booleans())
