@@ -48,9 +48,13 @@ class HttpReceiver:
         """The requests that it has taken."""
         return [one for one in self.received if one.answer.status < 300 and not one.answer.fault]
 
+    def answer(self) -> Answer:
+        """Say what the next request is answered with."""
+        return self.script.pop(0) if self.script else Answer()
+
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer."""
-        answer = self.script.pop(0) if self.script else Answer()
+        answer = self.answer()
         self.received.append(Received(dict(request.headers), await request.read(), answer))
         if answer.fault == "hang":
             await asyncio.Event().wait()
@@ -60,9 +64,9 @@ class HttpReceiver:
 
 
 @asynccontextmanager
-async def listening(*script: Answer) -> AsyncIterator[HttpReceiver]:
-    """Serve on loopback."""
-    receiver = HttpReceiver(*script)
+async def listening(*script: Answer, receiver: HttpReceiver | None = None) -> AsyncIterator[HttpReceiver]:
+    """Serve on loopback; a receiver of another kind decides itself how it answers."""
+    receiver = receiver or HttpReceiver(*script)
     runner = web.ServerRunner(web.Server(receiver, handler_cancellation=True), shutdown_timeout=0.1)
     await runner.setup()
     try:

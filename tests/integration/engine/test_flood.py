@@ -1,0 +1,225 @@
+"""Ten thousand alerts within a minute: the daemon goes on reading, and a receiver that takes 60 a minute gets digests."""
+
+import asyncio
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import event
+
+from oktawatch.config import NotifierSettings
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.notify.webhook import WebhookChannel
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+from oktawatch.store.digests import fold
+from oktawatch.store.outbox import anything_due, claim
+from tests.support.databases import NOW, open_database, rows
+from tests.support.http import Answer, HttpReceiver, listening
+from tests.support.outbox import COMPOSER, Clock, put, sign_in
+from tests.support.places import Kind, Place
+
+ALERTS = 10_000
+PAGES = 50
+TAKES = 60
+"""Messages a minute that the receiver takes: what is more is refused with the time to wait, as Slack does."""
+CONFIGURED = 90
+"""What the operator believes that it takes."""
+MEGABYTES = 48
+"""Memory that a flood of ten thousand may take at its flooded.grown / 1e6, of which the test's own events are a part."""
+PATIENCE = 3.0
+"""Seconds for a page, at the most, on a machine that does other things too; an idle poll comes every 30 s."""
+
+
+def resident() -> int:
+    """Give the bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Strict(HttpReceiver):
+    """Takes so many messages within any minute of a clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lately: deque[datetime] = deque()
+
+    def answer(self) -> Answer:
+        """Take it, or say when to come again."""
+        now = self._clock()
+        while self._lately and self._lately[0] <= now - timedelta(minutes=1):
+            self._lately.popleft()
+        if len(self._lately) < TAKES:
+            self._lately.append(now)
+            return Answer(200)
+        wait = self._lately[0] + timedelta(minutes=1) - now
+        return Answer(429, {"Retry-After": str(int(wait.total_seconds()) + 1)})
+
+
+class Flooded:
+    """A daemon's two halves in one process: pages that come in, and a notifier that sends; and what they cost."""
+
+    def __init__(self, executor: DatabaseExecutor, clock: Clock, receiver: Strict) -> None:
+        self.executor = executor
+        self.clock = clock
+        self.receiver = receiver
+        self.seconds: list[float] = []
+        self.stalls: list[float] = []
+        self.grown = 0
+        self._number = 0
+        channel = WebhookChannel(NotifierSettings(type="webhook", url=SecretStr(receiver.url)))
+        self.channel = channel
+        self.notifier = Notifier(
+            "soc", channel, COMPOSER, executor, max_age=timedelta(days=1), per_minute=CONFIGURED, now=clock
+        )  # fmt: skip
+
+    async def page(self, alerts: int) -> None:
+        """Let a page come in that opens alerts; remember how long it took, waiting for its turn included."""
+        first, self._number = self._number, self._number + alerts
+        # Half of them from 200 addresses that trouble many, half each from one of its own.
+        events = [
+            sign_in(n, at=self.clock(), ip=f"203.0.113.{n % 200}" if n % 2 else f"2001:db8::{n:x}")
+            for n in range(first, self._number)
+        ]
+        begun = time.perf_counter()
+        await self.executor.run(lambda database: put(database, *events, now=self.clock()))
+        self.seconds.append(time.perf_counter() - begun)
+
+    async def watch(self) -> None:
+        """Remember how long the event loop was held up, as the daemon's watchdog would see it, and the memory."""
+        before = resident()
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.01)
+            self.stalls.append(time.perf_counter() - begun - 0.01)
+            self.grown = max(self.grown, resident() - before)
+
+    async def deliver(self) -> None:
+        """Deliver in rounds, one after the other."""
+        while True:
+            await self.notifier.round()
+            await asyncio.sleep(0.02)
+
+    def states(self) -> Counter[str]:
+        """Count the outbox by state."""
+        return Counter(row["state"] for row in rows(self.executor.database, "notifications"))
+
+
+@pytest.fixture
+async def flooded(place: Place) -> AsyncIterator[Flooded]:
+    """Start with nothing."""
+    clock = Clock()
+    with open_database(place):
+        executor = DatabaseExecutor(place.url)
+        receiver = Strict(clock)
+        async with listening(receiver=receiver):
+            made = Flooded(executor, clock, receiver)
+            yield made
+            await made.channel.close()
+        executor.close()
+
+
+async def test_ten_thousand_alerts_in_a_minute(flooded: Flooded) -> None:
+    """Pages don't wait, memory stays flat, some digests stand for all of it, and in the end nothing is left to do."""
+    for _ in range(3):
+        await flooded.page(ALERTS // PAGES)
+        flooded.clock.advance(seconds=1)
+    alone, flooded.seconds = median(flooded.seconds), []
+    tasks = [asyncio.create_task(work) for work in (flooded.deliver(), flooded.watch())]
+    for _ in range(PAGES):
+        await flooded.page(ALERTS // PAGES)
+        flooded.clock.advance(seconds=60 / PAGES)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    minutes = 0
+    while flooded.states()["pending"] and minutes < 30:
+        flooded.clock.advance(minutes=1)
+        minutes += 1
+        await flooded.notifier.round()
+
+    states = flooded.states()
+    told = Counter(one.json["type"] for one in flooded.receiver.taken)
+    assert set(states) == {"sent", "digested"}
+    assert states["digested"] > 0.9 * ALERTS
+    assert told["digest"] < 100
+    assert told.total() <= TAKES * (minutes + 2)
+    alerts = sum(
+        one.json["digest"]["alerts"] for one in flooded.receiver.taken if one.json["type"] == "digest"
+    )
+    assert alerts == states["digested"]
+    assert any(one.answer.status == 429 for one in flooded.receiver.received)
+    assert median(flooded.seconds) < 3 * alone + 1
+    assert max(flooded.seconds) < PATIENCE
+    assert max(flooded.stalls) < 3
+    assert flooded.grown < MEGABYTES * 1024 * 1024
+
+
+PENDING = 10_000
+
+
+@pytest.fixture
+def waiting(place: Place) -> Iterator[Database]:
+    """Give an outbox in which ten thousand notifications wait for one notifier, and a few for another."""
+    waits = [
+        {
+            "id": f"00000000-0000-4000-8000-{number:012d}",
+            "notifier": "pager" if number % 100 else "soc",
+            "kind": "silence",
+            "state": "pending",
+            "attempts": 0,
+            "next_attempt_at": NOW + timedelta(seconds=number),
+            "created_at": NOW,
+            "late": False,
+            "content": {"state": "over", "about": []},
+        }
+        for number in range(PENDING)
+    ]
+    with open_database(place) as database:
+        with database.write() as connection:
+            connection.execute(tables.notifications.insert(), waits)
+        if place.kind is Kind.POSTGRES:
+            place.run("ANALYZE")
+        yield database
+
+
+def plans(database: Database, work: Callable[[], object]) -> list[str]:
+    """Run some work; give the plans of its questions about notifications."""
+    asked: list[tuple[str, Any]] = []
+
+    def ask(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:
+        if statement.startswith("SELECT") and "FROM notifications" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(database._engine, "before_cursor_execute", ask)
+    work()
+    event.remove(database._engine, "before_cursor_execute", ask)
+    explain = "EXPLAIN " if database.shared else "EXPLAIN QUERY PLAN "
+    with database.read() as connection:
+        return [
+            "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))
+            for statement, parameters in asked
+        ]
+
+
+def test_ten_thousand_that_wait_are_not_looked_through(waiting: Database) -> None:
+    """Whether something is due, what is next, and how much was sent lately are found by an index."""
+    due = NOW + timedelta(seconds=100)
+
+    found = plans(waiting, lambda: anything_due(waiting, "pager", now=due))
+    found += plans(waiting, lambda: claim(waiting, "pager", now=due, lease=timedelta(minutes=2)))
+    found += plans(waiting, lambda: fold(waiting, "soc", now=NOW - timedelta(days=1), per_minute=30))
+
+    assert len(found) >= 4
+    for plan in found:
+        assert "index" in plan.lower(), plan
+        assert not re.search(r"SCAN notifications(?! USING)|Seq Scan on notifications", plan), plan
