@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.deliver import Notifier
+    from oktawatch.engine.leftovers import Leftovers
     from oktawatch.engine.pipeline import Watch
     from oktawatch.engine.pruning import Pruner
     from oktawatch.engine.silence import SilenceWatch
@@ -302,6 +303,13 @@ async def open_notifiers(
             )
             for notifier, channel in zip(settings.notifiers, channels, strict=True)
         ]
+
+
+def make_leftovers(settings: Settings, database: "DatabaseExecutor") -> "Leftovers":
+    """Make what gives up what waits for notifiers that are not configured."""
+    from oktawatch.engine.leftovers import Leftovers  # noqa: PLC0415 -- as above
+
+    return Leftovers([notifier.name for notifier in settings.notifiers], database)
 
 
 def _per_minute(notifier: NotifierSettings) -> int | None:

@@ -27,6 +27,7 @@ from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_heartbeat,
+    make_leftovers,
     make_pruner,
     make_silence_watch,
     make_watch,
@@ -38,7 +39,7 @@ from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
-from oktawatch.service.delivery import INTERVAL, Delivery
+from oktawatch.service.delivery import INTERVAL, Delivery, Round
 from oktawatch.service.health import Health
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
@@ -221,9 +222,8 @@ class _Watchers:
         self._pruning = Pruning(
             make_pruner(settings, rules, database), holds=self._holds, database_trouble=trouble
         )
-        self._deliveries = {
-            f"deliver:{notifier.name}": Delivery(notifier, database_trouble=trouble) for notifier in notifiers
-        }
+        senders: tuple[Round, ...] = (*notifiers, make_leftovers(settings, database))
+        self._deliveries = {f"deliver:{one.name}": Delivery(one, database_trouble=trouble) for one in senders}
         self._sweep_interval = settings.poll.sweep_interval
         self._pollings: list[OrgPolling] = []
         self._sweepings: list[OrgSweeping] = []

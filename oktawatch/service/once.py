@@ -13,6 +13,7 @@ from oktawatch.engine.assembly import (
     make_access,
     make_channels,
     make_heartbeat,
+    make_leftovers,
     make_rules,
     make_trust,
     make_watch,
@@ -122,7 +123,7 @@ async def _once(
         outcomes = await asyncio.gather(*polls)
     await _beat(settings, outcomes)
     async with open_notifiers(settings, rules, database, channels) as notifiers:
-        delivered = await deliver_once(notifiers)
+        delivered = await deliver_once([*notifiers, make_leftovers(settings, database)])
     return OnceResult(orgs=outcomes, delivered=delivered)
 
 

@@ -4,6 +4,7 @@ A daemon may be sending a message while somebody decides about it. Then the rece
 what it took is sent, whatever was decided; and what is on its way is not sent a second time beside that.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from oktawatch.store.errors import StoreError
 _columns = tables.notifications.c
 _alerts = tables.alerts.c
 _with_alert = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
+_NOT_CONFIGURED = "no notifier of this name is configured: give one this name and retry, or drop it"
 UNDONE = (NotificationState.PENDING, NotificationState.DEAD)
 """What is still to be done, by oktawatch or by a person."""
 
@@ -91,6 +93,26 @@ def drop(database: Database, ids: Sequence[str]) -> None:
         return {"state": NotificationState.DROPPED, "next_attempt_at": None}
 
     _decide(database, ids, dropped)
+
+
+def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
+    """Give up what has waited since before for notifiers other than these; count it by notifier."""
+    unknown = (
+        _columns.state == NotificationState.PENDING,
+        _columns.notifier.not_in(notifiers),
+        func.coalesce(_columns.retried_at, _columns.created_at) <= before,
+    )
+    with database.read() as connection:
+        if not connection.execute(select(exists().where(*unknown))).scalar_one():
+            return {}  # only read, as nearly always: nobody who writes is disturbed
+    given_up = (
+        update(tables.notifications)
+        .where(*unknown)
+        .values(state=NotificationState.DEAD, next_attempt_at=None, last_error=_NOT_CONFIGURED)
+        .returning(_columns.notifier)
+    )
+    with database.write() as connection:
+        return dict(Counter(connection.execute(given_up).scalars()))
 
 
 def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMapping], dict[str, Any]]) -> None:

@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 from oktawatch.engine import deliver
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier
+from oktawatch.engine.leftovers import Leftovers
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
+from oktawatch.store.letters import retry
 from tests.support.databases import open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Hanging, Receiver, put, sign_in
 from tests.support.places import Place
@@ -160,6 +162,39 @@ async def test_what_waited_in_a_daemon_that_was_down_is_tried(
         clock.advance(minutes=5)
 
     assert await soc.round() == 1
+
+
+async def test_a_revived_letter_does_not_die_at_once(database: DatabaseExecutor, clock: Clock) -> None:
+    """However old it is, from its retry on it has max_age again."""
+    put(database.database, sign_in(1))
+    receiver = Receiver(DeliveryError("status 410", final=True), *[DeliveryError("status 500")] * 20)
+    soc = notifier(receiver, database, clock, max_age=timedelta(minutes=30))
+    await soc.round()
+    clock.advance(days=10)
+    retry(database.database, [row(database)["id"]], now=clock())
+    minutes = 0
+    while row(database)["state"] == "pending" and minutes < 90:
+        await soc.round()
+        clock.advance(minutes=1)
+        minutes += 1
+
+    assert row(database)["state"] == "dead"
+    assert 30 < minutes <= 36
+
+
+async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -> None:
+    """A day after its notifier has left the configuration it is a dead letter, and the log says so once."""
+    put(database.database, sign_in(1), notifiers=("gone",))
+    leftovers = Leftovers(["soc"], database, now=clock)
+    with capture_logs() as logs:
+        for _ in range(30):
+            assert await leftovers.round() == 0
+            clock.advance(hours=1)
+
+    assert row(database)["state"] == "dead"
+    assert [(line["event"], line["notifier"], line["count"]) for line in logs] == [
+        ("notifications_given_up", "gone", 1)
+    ]
 
 
 async def test_a_receiver_that_is_down_gets_one_message_at_a_time(

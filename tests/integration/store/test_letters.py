@@ -10,7 +10,15 @@ import pytest
 from oktawatch.model.notification import DueNotification, NotificationState
 from oktawatch.store.database import Database
 from oktawatch.store.digests import fold
-from oktawatch.store.letters import LetterError, LetterFilter, count_letters, drop, list_letters, retry
+from oktawatch.store.letters import (
+    LetterError,
+    LetterFilter,
+    abandon,
+    count_letters,
+    drop,
+    list_letters,
+    retry,
+)
 from oktawatch.store.outbox import claim, mark_failed, mark_sent
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import put, sign_in
@@ -226,3 +234,30 @@ def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
 
     assert (digest["kind"], digest["org"]) == ("digest", None)
     assert list_letters(database, LetterFilter(org="globex"), limit=10) == []
+
+
+def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
+    """After its time, with the reason; what is younger, or has a notifier, waits on."""
+    put(database, sign_in(1), notifiers=("soc", "gone", "renamed"))
+    put(database, sign_in(2), now=LATER, notifiers=("gone",))
+
+    given_up = abandon(database, ["soc"], before=LATER - timedelta(days=1))
+
+    assert given_up == {"gone": 1, "renamed": 1}
+    assert abandon(database, ["soc"], before=LATER - timedelta(days=1)) == {}
+    dead = list_letters(database, LetterFilter(state=NotificationState.DEAD), limit=10)
+    assert {one["notifier"] for one in dead} == {"gone", "renamed"}
+    assert all(one["last_error"].startswith("no notifier of this name is configured") for one in dead)
+    assert count_letters(database, LetterFilter(state=NotificationState.PENDING)) == 2
+
+
+def test_what_was_given_up_is_sent_when_its_notifier_is_back(database: Database) -> None:
+    """By a retry: it was never tried, and has its whole age before it."""
+    put(database, sign_in(1))
+    abandon(database, [], before=NOW)
+    ids = [row["id"] for row in rows(database, "notifications")]
+    retry(database, ids, now=LATER)
+
+    assert abandon(database, [], before=LATER - timedelta(days=1)) == {}
+    due = take(database, now=LATER)
+    assert (due.attempts, due.retried_at) == (0, LATER)
