@@ -23,7 +23,7 @@ from oktawatch.store.history import StoredHistory
 MOST_ROWS = 100_000
 """Rows that are kept in a process, of 1.2 KB each in an ordinary org."""
 
-_ORDINARY = 10_000
+_ORDINARY = 2_000
 """Rows of one org that are never worth tidying up."""
 
 _STRETCHES = 8
