@@ -74,8 +74,14 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store import letters
 
-    with existing_database(load_settings(config, debug=debug)) as database:
+    settings = load_settings(config, debug=debug)
+    with existing_database(settings) as database:
         letters.retry(database, ids, now=utc_now())
+        wanted = {letter["notifier"] for letter in letters.show_letters(database, ids)}
+        for name in sorted(wanted - {notifier.name for notifier in settings.notifiers}):
+            note(
+                f"warning: no notifier is named {name} in this configuration: nobody will send what is for it"
+            )
         return _tell(database, ids, "pending", as_json=as_json)
 
 

@@ -85,7 +85,9 @@ class PollSettings(Section):
     sweep_window: PositiveDuration = timedelta(hours=2)
     """How far back a sweep reads."""
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
-    """Egress proxy, else that of HTTPS_PROXY; NO_PROXY counts. Secret since it can hold a password."""
+    """Egress proxy, else that of HTTPS_PROXY; NO_PROXY counts. Secret since it can hold a password.
+
+    Webhooks and the heartbeat go the same way, and trust the same certificates."""
     proxy_file: File = None
     ca_file: File = None
     """Certificates of a private CA, PEM; trusted beside the system's."""
@@ -352,7 +354,7 @@ class Settings(BaseSettings):
         return self._folder
 
     def proxy_for(self, url: str) -> SecretStr | None:
-        """Give the URL of the egress proxy that leads to an org's URL; None for the direct way."""
+        """Give the URL of the egress proxy that leads to an org or a webhook; None for the direct way."""
         return self._egress.proxy_for(url, self.poll.proxy)
 
     def error(self, what: str, *place: str | int, expected: str) -> ConfigError:

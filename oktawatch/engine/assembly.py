@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import Struct
+from pydantic import SecretStr
 
 from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
@@ -24,7 +25,7 @@ from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.channel import Channel, make_channel
+from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer, RuleText
 from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.routing import Route
@@ -276,7 +277,7 @@ def make_pruner(settings: Settings, rules: RuleSet, database: "DatabaseExecutor"
 def make_heartbeat(settings: Settings) -> Callable[[], Awaitable[None]] | None:
     """Make the request that follows a good round; None where there is none to make."""
     url = settings.silence.heartbeat_url
-    return partial(beat, url.get_secret_value()) if url is not None else None
+    return partial(beat, url.get_secret_value(), _way(settings, url)) if url is not None else None
 
 
 @asynccontextmanager
@@ -335,9 +336,17 @@ def make_channels(settings: Settings) -> list[Channel]:
     return [_channel(settings, index) for index in range(len(settings.notifiers))]
 
 
+def _way(settings: Settings, url: SecretStr | None) -> Way:
+    """Say how requests to a URL leave: as those to an org do. Apprise's own schemes are none of ours."""
+    if url is None or not url.get_secret_value().startswith(("http:", "https:")):
+        return DIRECT
+    proxy = settings.proxy_for(url.get_secret_value())
+    return Way(proxy=proxy.get_secret_value() if proxy is not None else None, trust=make_trust(settings))
+
+
 def _channel(settings: Settings, index: int) -> Channel:
     try:
-        return make_channel(settings.notifiers[index])
+        return make_channel(settings.notifiers[index], _way(settings, settings.notifiers[index].url))
     except ValueError as error:
         problem = str(error)
     key = "url" if settings.notifiers[index].url_file is None else "url_file"

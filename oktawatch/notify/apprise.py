@@ -4,6 +4,8 @@ Apprise works in blocking calls that nothing can interrupt, so each message has 
 that hangs holds up neither the event loop nor the program's end, which waits for no such thread. Apprise
 knows neither idempotency keys nor Retry-After; what it could not deliver is just tried again.
 
+Its services find their own way out, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone: none of them can be given one.
+
 Each service says which form it takes, and gets exactly that one: a conversion in between would undo
 what `text` made harmless.
 """
@@ -24,7 +26,7 @@ from apprise import (
 
 from oktawatch.config import NotifierSettings
 from oktawatch.model.severity import Severity
-from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
 
 _WITHIN = 20  # seconds
@@ -40,7 +42,7 @@ _TYPES = {
 class AppriseChannel:
     """Sends to one Apprise URL."""
 
-    def __init__(self, settings: NotifierSettings) -> None:
+    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- Apprise finds its own way
         asset = AppriseAsset(
             app_id="oktawatch",
             app_desc="oktawatch",

@@ -1,12 +1,16 @@
 """What a channel is: a way to carry messages to people.
 
 A channel is one file and one entry point in the group ``oktawatch.channels``, whose name is the
-notifier's ``type`` and which names a callable that makes a channel from a notifier's settings.
+notifier's ``type`` and which names a callable that makes a channel from a notifier's settings and the way
+out that its requests are to take.
 """
 
+import ssl
 from datetime import timedelta
 from importlib.metadata import entry_points
 from typing import Protocol
+
+from msgspec import Struct
 
 from oktawatch.config import NotifierSettings
 from oktawatch.config.settings import CHANNELS
@@ -23,6 +27,21 @@ class DeliveryError(Exception):
         self.retry_after = retry_after
 
 
+class Way(Struct, frozen=True, kw_only=True):
+    """How requests leave."""
+
+    proxy: str | None = None
+    """Its URL, password and all; None for the direct way."""
+    trust: ssl.SSLContext | None = None
+    """Whose certificates are good; None for the system's authorities alone."""
+
+    def __repr__(self) -> str:
+        return f"Way({'by a proxy' if self.proxy else 'direct'})"  # the URL may hold a password
+
+
+DIRECT = Way()
+
+
 class Channel(Protocol):
     """A way to carry messages. Belongs to one event loop."""
 
@@ -37,8 +56,8 @@ class Channel(Protocol):
         """Let go of connections and threads."""
 
 
-def make_channel(settings: NotifierSettings) -> Channel:
+def make_channel(settings: NotifierSettings, way: Way) -> Channel:
     """Make the channel of a notifier. Raises ValueError with what is expected of its settings."""
     (found,) = entry_points(group=CHANNELS, name=settings.type)
-    channel: Channel = found.load()(settings)
+    channel: Channel = found.load()(settings, way)
     return channel

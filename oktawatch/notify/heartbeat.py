@@ -8,12 +8,12 @@ The address is a secret: whoever knows it can keep the switch quiet.
 
 from http import HTTPStatus
 
-from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 
 _PATIENCE = 10  # seconds
 
 
-async def beat(url: str) -> None:
+async def beat(url: str, way: Way = DIRECT) -> None:
     """Ask for the address once; raise DeliveryError when it does not answer well."""
     import aiohttp  # noqa: PLC0415 -- only who has such a service pays for it
 
@@ -21,7 +21,7 @@ async def beat(url: str) -> None:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.get(url, allow_redirects=False) as response,
+            session.get(url, allow_redirects=False, proxy=way.proxy, ssl=way.trust or True) as response,
         ):
             status = response.status
     except TimeoutError:

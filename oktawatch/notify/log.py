@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 
 from oktawatch.config import NotifierSettings
+from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
 
 _SHOWN = (
@@ -16,7 +17,7 @@ _SHOWN = (
 class LogChannel:
     """Writes ``alert_opened`` or ``alert_raised`` with the alert's columns as keys; other types likewise."""
 
-    def __init__(self, settings: NotifierSettings) -> None:
+    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel is made so
         self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)
 
     async def send(self, message: Message) -> None:

@@ -19,7 +19,7 @@ import yarl
 from oktawatch import __version__
 from oktawatch.config import NotifierSettings
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
 
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
@@ -32,11 +32,14 @@ _LONGEST_WAIT = timedelta(days=7)
 class WebhookChannel:
     """Sends to one URL."""
 
-    def __init__(self, settings: NotifierSettings, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: NotifierSettings, way: Way = DIRECT, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
         if settings.url is None:
             raise ValueError("expected a url")
         self._url = settings.url
         self._secret = settings.secret
+        self._way = way
         self._now = now
         self._session: aiohttp.ClientSession | None = None
 
@@ -49,6 +52,8 @@ class WebhookChannel:
                 data=body,
                 headers=self._headers(message, body),
                 allow_redirects=False,
+                proxy=self._way.proxy,
+                ssl=self._way.trust or True,
             ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After")
         except TimeoutError:
@@ -116,14 +121,20 @@ def _refusal(status: int) -> str:
 
 
 def _explain(error: aiohttp.ClientError) -> str:
+    """Say why there was no answer."""
     match error:
+        case aiohttp.ClientHttpProxyError():
+            why = f"the proxy does not let the request through (status {error.status})"
+        case aiohttp.ClientProxyConnectionError():
+            why = "the proxy can't be reached"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return "its TLS certificate is not accepted"
+            why = "its TLS certificate is not accepted"
         case aiohttp.ClientConnectorDNSError():
-            return "its host name is not found"
+            why = "its host name is not found"
         case aiohttp.ClientConnectorError():
-            return f"can't connect: {error.os_error.strerror or 'no reason given'}"
+            why = f"can't connect: {error.os_error.strerror or 'no reason given'}"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            return "it closed the connection without an answer"
+            why = "it closed the connection without an answer"
         case _:
-            return f"no usable answer ({type(error).__name__})"
+            why = f"no usable answer ({type(error).__name__})"
+    return why

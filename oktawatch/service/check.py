@@ -155,7 +155,7 @@ async def _notifiers(settings: Settings, *, send_test: bool) -> list[Finding]:
             _send(_test_message(settings), *pair) for pair in zip(settings.notifiers, channels, strict=True)
         ]
     else:
-        tries = [_reach(notifier) for notifier in settings.notifiers]
+        tries = [_reach(settings, notifier) for notifier in settings.notifiers]
     try:
         return await asyncio.gather(*tries)
     finally:
@@ -187,23 +187,25 @@ async def _send(message: Message, notifier: NotifierSettings, channel: Channel) 
     return _ok(about, "it took the test message")
 
 
-async def _reach(notifier: NotifierSettings) -> Finding:
-    """Open a connection to a webhook's host; what else there is says more only with a message."""
+async def _reach(settings: Settings, notifier: NotifierSettings) -> Finding:
+    """Open a connection to a webhook's host, or to the proxy before it; the rest takes a message."""
     about = f"notifier {notifier.name}"
     if notifier.type != "webhook" or notifier.url is None:
         more = "" if notifier.type == "log" else ", and --send-test tries it"
         return _ok(about, f"configured as it must be (type {notifier.type}){more}")
-    url = urlsplit(notifier.url.get_secret_value())
+    proxy = settings.proxy_for(notifier.url.get_secret_value())
+    url = urlsplit((proxy or notifier.url).get_secret_value())
+    what = "its host" if proxy is None else "the proxy before it"
     try:
         async with asyncio.timeout(_PATIENCE):
             _, writer = await asyncio.open_connection(url.hostname, url.port or _PORTS[url.scheme])
     except TimeoutError:
-        return _failed(about, f"its host does not answer within {_PATIENCE} s: check url and network")
+        return _failed(about, f"{what} does not answer within {_PATIENCE} s: check url and network")
     except OSError as error:
         why = error.strerror or type(error).__name__
-        return _failed(about, f"its host can't be reached ({why}): check url and network")
+        return _failed(about, f"{what} can't be reached ({why}): check url and network")
     writer.close()
-    return _ok(about, "its host can be reached, and --send-test tries the rest")
+    return _ok(about, f"{what} can be reached, and --send-test tries the rest")
 
 
 def _clock(about: str, page: Page) -> list[Finding]:

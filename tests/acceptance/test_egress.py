@@ -8,6 +8,8 @@ import pytest
 
 from oktawatch.simulator import SimulatedOrg, generate, running
 from tests.support.certificates import HOST, PrivateCa
+from tests.support.http import HttpReceiver, receiving
+from tests.support.logclient import event
 from tests.support.program import Program, errors
 from tests.support.proxy import PASSWORD, URL_PASSWORD, ForwardProxy, forwarding
 
@@ -107,3 +109,60 @@ def test_check_says_it_too(program: Program) -> None:
 
     assert done.returncode == 1
     assert "expected a readable file" in done.stdout
+
+
+@pytest.fixture
+def hooked(
+    program: Program, org: SimulatedOrg, tmp_path: Path, proxy: ForwardProxy
+) -> Iterator[HttpReceiver]:
+    """Configure an org that has an alert, and a webhook and a heartbeat of which only the proxy knows where they are."""
+    ca = PrivateCa(tmp_path)
+    org.persist(event(1, datetime.now(UTC), securityContext={"isProxy": True}))
+    with running(org, tls=ca.server) as url, receiving(tls=ca.server) as hook:
+        host = f"https://{HOST}:{hook.url.split(':')[2]}"
+        notifier = f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{host}"\n'
+        silence = f'[silence]\nheartbeat_url = "{host}/alive"\n'
+        more = f'{CA}proxy = "{proxy.url}"\n{silence}{notifier}'
+        program.configure(("acme", f"https://{HOST}:{url.rpartition(':')[2]}", org.token), more=more)
+        yield hook
+
+
+def test_webhooks_and_heartbeats_go_the_same_way(
+    program: Program, hooked: HttpReceiver, proxy: ForwardProxy
+) -> None:
+    """Through the proxy, with the private authority trusted; the proxy's password is in nothing that is written."""
+    done = program.run("run", "--once", "--debug")
+
+    assert done.returncode == 0, done.stderr
+    kinds = {one.json["type"] if one.body else "heartbeat" for one in hooked.taken}
+    assert kinds >= {"heartbeat", "alert.opened"}
+    assert all(line.startswith(f"CONNECT {HOST}:") for line in proxy.asked)
+    assert PASSWORD not in done.stdout + done.stderr
+    assert URL_PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("hooked")
+def test_check_asks_the_proxy_before_a_webhook(program: Program) -> None:
+    """This machine can't look the host up, and need not."""
+    findings = {one["about"]: one for one in program.json("check")["findings"]}
+
+    assert findings["notifier soc"]["verdict"] == "ok"
+    assert "the proxy before it can be reached" in findings["notifier soc"]["message"]
+
+
+def test_a_proxy_that_refuses_is_said(program: Program, hooked: HttpReceiver, proxy: ForwardProxy) -> None:
+    """In the row's last error, without its address."""
+    proxy.refusal = "403 Forbidden"
+    program.run("run", "--once")
+    proxy.refusal = None
+    program.run("run", "--once")  # now the org can be read, and the alert is committed
+    proxy.refusal = "403 Forbidden"
+    program.change("UPDATE notifications SET state = 'pending', next_attempt_at = '2026-01-01T00:00:00.000Z'")
+
+    done = program.run("run", "--once")
+
+    assert [error for (error,) in program.rows("SELECT DISTINCT last_error FROM notifications")] == [
+        "the proxy does not let the request through (status 403)"
+    ]
+    assert PASSWORD not in done.stdout + done.stderr
+    assert len({one.headers.get("Idempotency-Key") for one in hooked.taken}) > 1

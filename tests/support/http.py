@@ -1,6 +1,7 @@
 """A real HTTP receiver that fails as its script says."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -64,28 +65,30 @@ class HttpReceiver:
 
 
 @asynccontextmanager
-async def listening(*script: Answer, receiver: HttpReceiver | None = None) -> AsyncIterator[HttpReceiver]:
+async def listening(
+    *script: Answer, receiver: HttpReceiver | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[HttpReceiver]:
     """Serve on loopback; a receiver of another kind decides itself how it answers."""
     receiver = receiver or HttpReceiver(*script)
     runner = web.ServerRunner(web.Server(receiver, handler_cancellation=True), shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         host, port = runner.addresses[0][:2]
-        receiver.url = f"http://{host}:{port}/hooks/4f1c-secret-path"
+        receiver.url = f"{'http' if tls is None else 'https'}://{host}:{port}/hooks/4f1c-secret-path"
         yield receiver
     finally:
         await runner.cleanup()
 
 
 @contextmanager
-def receiving(*script: Answer) -> Iterator[HttpReceiver]:
+def receiving(*script: Answer, tls: ssl.SSLContext | None = None) -> Iterator[HttpReceiver]:
     """Serve in a thread of its own: for tests that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="receiver", daemon=True)
     thread.start()
-    served = listening(*script)
+    served = listening(*script, tls=tls)
     try:
         receiver = asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result()
         try:

@@ -76,8 +76,10 @@ def test_what_is_not_shown_is_said(call: Call) -> None:
     assert call("notifications", "list", "--notifier", "pager").err == "no notifications\n"
 
 
-def test_retry(call: Call, ids: dict[str, str]) -> None:
+def test_retry(call: Call, folder: Path, ids: dict[str, str]) -> None:
     """What was given up and what waits is due now, and said so."""
+    with (folder / "oktawatch.toml").open("a", encoding="utf-8") as file:
+        file.write('[[notifiers]]\nname = "soc"\ntype = "log"\n')
     done = call("notifications", "retry", ids["dead"], ids["pending"], ids["dead"])
 
     assert done == (0, "", f"pending: {ids['dead']}, {ids['pending']}\n")
@@ -85,6 +87,14 @@ def test_retry(call: Call, ids: dict[str, str]) -> None:
     assert [(one["state"], one["next_attempt_at"] == one["retried_at"]) for one in found] == [
         ("pending", True)
     ] * 2
+
+
+def test_retry_for_nobody(call: Call, ids: dict[str, str]) -> None:
+    """Who revives what is for a notifier that was renamed hears that this alone does not help."""
+    assert call("notifications", "retry", ids["dead"]).err.splitlines() == [
+        "warning: no notifier is named soc in this configuration: nobody will send what is for it",
+        f"pending: {ids['dead']}",
+    ]
 
 
 def test_drop(call: Call, ids: dict[str, str]) -> None:
