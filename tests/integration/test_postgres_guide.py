@@ -108,6 +108,8 @@ def test_the_daemon_works_as_the_writer(upgraded: Guided) -> None:
     upgraded.done("oktawatch", "alerts", "close", "1", "--as", "benign")
     upgraded.done("oktawatch", "alerts", "reopen", "1")
     upgraded.done("oktawatch", "backfill", "--since", "1h")
+    upgraded.done("oktawatch", "notifications", "list")
+    upgraded.done("oktawatch", "db", "prune")
     upgraded.done("oktawatch", "run", "--once")
 
 
