@@ -203,6 +203,7 @@ class World:
             return False
         now = datetime.now(UTC)
         with database.write() as connection:
+            database.hold(connection, "outbox of soc")  # as everybody who changes many of its rows
             connection.execute(_WAITING, {"now": now})
             connection.execute(_TOLD_LATELY, {"before": now - timedelta(hours=1)})
             pending = connection.execute(

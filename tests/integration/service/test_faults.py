@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -22,6 +21,7 @@ from oktawatch.systemlog.client import LogClient
 from tests.support.databases import ORG, rows
 from tests.support.faults import TOKEN
 from tests.support.logclient import event
+from tests.support.places import Place
 from tests.support.virtual import VirtualTime
 
 INTERVAL = timedelta(seconds=30)
@@ -92,9 +92,9 @@ def time() -> VirtualTime:
 
 
 @pytest.fixture
-async def database(tmp_path: Path, time: VirtualTime) -> AsyncIterator[DatabaseExecutor]:
+async def database(place: Place, time: VirtualTime) -> AsyncIterator[DatabaseExecutor]:
     """Open a database that knows the orgs."""
-    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    executor = DatabaseExecutor(place.url, create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, [ORG, "globex"], now=time())
     yield executor

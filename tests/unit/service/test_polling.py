@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,6 +25,7 @@ from oktawatch.systemlog.errors import (
     UnavailableError,
     WrongHostError,
 )
+from tests.support.places import Place
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 INTERVAL = timedelta(seconds=30)
@@ -65,9 +65,9 @@ class Hanging:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
+async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Open a database that knows the orgs."""
-    executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
+    executor = DatabaseExecutor(place.url, create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, ["acme", "globex"], now=NOW)
     yield executor
