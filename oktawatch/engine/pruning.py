@@ -46,6 +46,8 @@ LATE = timedelta(days=1)
 TABLES = tuple(table.name for table in PRUNED)
 """From which rows are deleted."""
 _GONE = timedelta(days=1)
+_GOES_ON = timedelta(days=1)
+"""A backfill that has not moved for longer begins anew when it is run again."""
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -116,28 +118,27 @@ class Pruner:
             await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - begun))
 
     async def _expiries(self, now: datetime, holds: Callable[[str], bool]) -> list[Expiry]:
+        needed = self._ages.sweep_window + LATE + self._rules.longest_window
         return [
             Expiry(
                 org=reading.org,
                 events=_before(now, self._ages.events),
-                history=self._history(reading, now),
+                history=_before(_reached(reading, now), needed) if self._rules.complete else None,
+                looked_back=needed,
+                going_on=_before(now, _GOES_ON),
                 alerts=_before(now, self._ages.alerts),
                 remembers=self._rules.remembers,
             )
-            for reading in await self._database.run(readings, now=now)
+            for reading in await self._database.run(readings)
             if (holds(reading.org) if reading.org in self._orgs else now - reading.heard_at > _GONE)
         ]
 
-    def _history(self, reading: Reading, now: datetime) -> datetime | None:
-        """Say up to when nothing that can still come looks back at an org's history."""
-        if not self._rules.complete:
-            return None
-        known = [moment for moment in (reading.until, reading.newest) if moment is not None]
-        # What Okta has no more can't come, however long ago the org was read.
-        reaches = kept_by_okta(min(*known, now) if known else _FIRST, now)
-        if reading.backfill_since is not None:
-            reaches = min(reaches, reading.backfill_since)
-        return _before(reaches, self._ages.sweep_window + LATE + self._rules.longest_window)
+
+def _reached(reading: Reading, now: datetime) -> datetime:
+    """Say up to when nothing of an org can come any more, but by a backfill."""
+    known = [moment for moment in (reading.until, reading.newest) if moment is not None]
+    # What Okta has no more can't come, however long ago the org was read.
+    return kept_by_okta(min(*known, now) if known else _FIRST, now)
 
 
 def _before(moment: datetime, age: timedelta) -> datetime:

@@ -26,9 +26,6 @@ from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import take_org
 
-_GOES_ON = timedelta(days=1)
-"""A backfill that has not moved for longer goes on no more: it begins anew."""
-
 
 class Reading(Struct, frozen=True, kw_only=True):
     """How far an org has been read: what lies before may not come again by itself."""
@@ -40,8 +37,6 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Up to where it has been polled and swept; None where it never was."""
     newest: datetime | None
     """The newest event that polling brought: from a little before it polling may have to start anew."""
-    backfill_since: datetime | None
-    """The beginning of the past that is being read just now, by a backfill."""
 
 
 class Expiry(Struct, frozen=True, kw_only=True):
@@ -52,6 +47,10 @@ class Expiry(Struct, frozen=True, kw_only=True):
     """Of what has been seen, and of what has no event time: rejected events and backfills."""
     history: datetime | None
     """None: it stays."""
+    looked_back: timedelta
+    """How far before what a backfill reads its history is needed."""
+    going_on: datetime
+    """A backfill that has moved since then is under way."""
     alerts: datetime
     """Of alerts by their last match, with all that is theirs, and of signals."""
     remembers: Callable[[str], bool]
@@ -71,25 +70,14 @@ Step = Callable[[Database, Expiry, int], Piece]
 """Deletes some of an org's rows, of each table as many as it is told at most."""
 
 
-def readings(database: Database, *, now: datetime) -> list[Reading]:
+def readings(database: Database) -> list[Reading]:
     """Tell how far each org that the database knows has been read."""
-    orgs, cursors, backfills = tables.orgs.c, tables.cursors.c, tables.backfills.c
-    under_way = (
-        select(func.min(backfills.since))
-        .where(
-            backfills.org == orgs.name,
-            backfills.finished_at.is_(None),
-            backfills.updated_at > now - _GOES_ON,
-        )
-        .correlate(tables.orgs)
-        .scalar_subquery()
-    )
+    orgs, cursors = tables.orgs.c, tables.cursors.c
     query = select(
         orgs.name.label("org"),
         func.coalesce(orgs.last_poll_at, orgs.created_at).label("heard_at"),
         func.coalesce(cursors.swept_until, cursors.last_caught_up_at, cursors.began_at).label("until"),
         func.coalesce(cursors.last_published, cursors.began_at).label("newest"),
-        under_way.label("backfill_since"),
     ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
     with database.read() as connection:
         return [Reading(**row) for row in connection.execute(query.order_by(orgs.name)).mappings()]
@@ -101,6 +89,8 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
         take_org(database, connection, expiry.org)
         expired = select(tables.alerts.c.id).where(*_expired_alerts(expiry))
         ids = list(connection.execute(expired.order_by(tables.alerts.c.last_event_at).limit(most)).scalars())
+        if not ids:
+            return Piece(Counter(), more=False)
         theirs = tables.matches.c.alert_id.in_(ids)
         matches = _delete(connection, tables.matches, [theirs], most)
         if matches == most:
@@ -126,12 +116,13 @@ def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
 
 def prune_history(database: Database, expiry: Expiry, most: int) -> Piece:
     """Forget the oldest history, but not that there was some."""
-    if expiry.history is None:
-        return Piece(Counter(), more=False)
     with database.write() as connection:
         take_org(database, connection, expiry.org)
-        which, more = _range(connection, tables.history, expiry.org, expiry.history, most)
-        _note_what_was(connection, expiry, expiry.history, which)
+        before = _history_before(connection, expiry)
+        if before is None:
+            return Piece(Counter(), more=False)
+        which, more = _range(connection, tables.history, expiry.org, before, most)
+        _note_what_was(connection, expiry, before, which)
         return Piece(Counter(history=_delete(connection, tables.history, which)), more=more)
 
 
@@ -179,9 +170,10 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]
-    if expiry.history is not None:
-        wanted.append((tables.history, _before(tables.history, expiry.org, expiry.history)))
     with database.read() as connection:
+        before = _history_before(connection, expiry)
+        if before is not None:
+            wanted.append((tables.history, _before(tables.history, expiry.org, before)))
         return Counter({table.name: _count(connection, table, which) for table, which in wanted})
 
 
@@ -204,6 +196,21 @@ def _expired_alerts(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
 
 def _before(table: Table, org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
     return (table.c.org == org, table.c.published < moment)
+
+
+def _history_before(connection: Connection, expiry: Expiry) -> datetime | None:
+    """Say up to when history has had its time just now: a backfill may have begun since we last looked.
+
+    One that begins takes the org's row, as we have: what it reads stays from its first page on.
+    """
+    if expiry.history is None:
+        return None
+    columns = tables.backfills.c
+    under_way = select(func.min(columns.since)).where(
+        columns.org == expiry.org, columns.finished_at.is_(None), columns.updated_at > expiry.going_on
+    )
+    since: datetime | None = connection.execute(under_way).scalar_one()
+    return expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
 
 
 def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:

@@ -30,7 +30,7 @@ from oktawatch.store.cursors import mark_swept, move_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.page import page_transaction
-from oktawatch.store.pruning import Expiry, prune_alerts, prune_history
+from oktawatch.store.pruning import Expiry, count_expired, prune_alerts, prune_history
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
@@ -105,7 +105,10 @@ def read(
 
 def until(moment: datetime, rules: RuleSet) -> Expiry:
     """Say that everything before a point in time has had its time."""
-    return Expiry(org=ORG, events=moment, history=moment, alerts=moment, remembers=rules.remembers)
+    return Expiry(
+        org=ORG, events=moment, history=moment, alerts=moment, remembers=rules.remembers,
+        looked_back=rules.longest_window, going_on=NOW - DAY,
+    )  # fmt: skip
 
 
 def polled(
@@ -264,6 +267,23 @@ async def test_a_backfill_under_way_keeps_its_history(database: Database, execut
     # It stopped, and nobody took it up again.
     await pruner(executor, now=NOW + 2 * DAY).round()
     assert remembered(database) == []
+
+
+def test_a_backfill_that_begins_meanwhile_keeps_its_history(database: Database) -> None:
+    """Between two pieces of a round that knew of none: what it has read stays from then on."""
+    empty(database)
+    rules = RuleSet([FirstProxiedSession()])
+    expiry = until(NOW, rules)
+    read(database, 70 * DAY, 69 * DAY, rules=rules)
+    assert prune_history(database, expiry, 1).rows["history"] == 1
+    begin_backfill(
+        database, ORG, command="backfill --since 60d", filter="", since=NOW - 60 * DAY, until=NOW, notify=False, query="?",
+        now=NOW,
+    )  # fmt: skip
+    read(database, 60 * DAY, 50 * DAY, rules=rules)
+    assert prune_history(database, expiry, 10).rows["history"] == 1
+    assert remembered(database) == [60, 50]
+    assert count_expired(database, expiry)["history"] == 0
 
 
 async def test_orgs_that_nobody_watches_any_more(database: Database, executor: DatabaseExecutor) -> None:
