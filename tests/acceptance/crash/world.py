@@ -222,11 +222,14 @@ class World:
             )
             return
         # Some of it is no news any more, and some people were never seen before: there is always something to tell.
+        stranger = draw.random() < 0.2
+        # Most of them have an address of their own: one that many share is a campaign, told in one message.
+        elsewhere = f"192.0.2.{draw.randint(0, 255)}" if stranger else "203.0.113.7"
         self.signs_in(
             name,
-            f"00u{draw.randint(1, 3) if draw.random() < 0.8 else draw.getrandbits(32)}",
+            f"00u{draw.getrandbits(32) if stranger else draw.randint(1, 3)}",
             ago=draw.random() * timedelta(hours=draw.choice([0.5, 12])),
-            ip=draw.choice(["203.0.113.7", "198.51.100.9"]),
+            ip="198.51.100.9" if draw.random() < 0.3 else elsewhere,
             proxy=draw.random() < 0.5,
             relay=draw.random() < 0.3,
         )
