@@ -4,8 +4,10 @@ A write holds the whole database's lock from its first statement (``BEGIN IMMEDI
 org's row and everything else at once.
 """
 
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -18,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from oktawatch.store.backend import SLICE, patiently, to_json
+from oktawatch.store.backend import DEADLINE, SLICE, patiently, to_json
 from oktawatch.store.errors import MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
@@ -116,12 +118,31 @@ class Sqlite:
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have a new file written ahead. Of two programs that do so at once SQLite refuses one, without any waiting."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _says_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0, SLICE / 5))  # noqa: S311 -- so that they don't meet again
+        else:
+            return
+
+
 def _is_busy(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    return _says_busy(error.orig)
+
+
+def _says_busy(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 

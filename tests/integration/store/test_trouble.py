@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,15 @@ def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str
     assert uuids(file) == [event(1).uuid]
     write_page(file, 2)
     assert len(uuids(file)) == 2
+
+
+def test_a_new_file_that_somebody_else_is_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite waits for nobody where two make a file at once; who comes second tries again until it may."""
+    with closing(sqlite3.connect(tmp_path / "oktawatch.db")) as first:
+        first.execute("BEGIN EXCLUSIVE")
+        first.execute("CREATE TABLE made (by)")
+        monkeypatch.setattr("oktawatch.store.sqlite.time.sleep", lambda _seconds: first.commit())
+        database = Database(f"sqlite:///{tmp_path / 'oktawatch.db'}")
+        with closing(database), database.write() as connection:
+            assert connection.execute(text("SELECT count(*) FROM made")).scalar_one() == 0
+            assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
