@@ -1,7 +1,7 @@
 """What an alarm about oktawatch itself says: who has fallen silent, since when, why, and what to check."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -80,7 +80,9 @@ def _over(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterat
         yield Line("What it did not get", f"{_outbox(notifiers)} --state dead", typed=True)
 
 
-def _listed(label: str, about: list[dict[str, Any]], say: Any) -> Iterator[Line]:
+def _listed(
+    label: str, about: list[dict[str, Any]], say: Callable[[Mapping[str, Any]], str]
+) -> Iterator[Line]:
     for one in about[:_MOST]:
         yield Line(label, f"{_name(one)}: {say(one)}", typed=True)
     if len(about) > _MOST:

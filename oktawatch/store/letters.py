@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, RowMapping, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, exists, func, or_, select, update
 
 from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
@@ -103,8 +103,9 @@ def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -
         func.coalesce(_columns.retried_at, _columns.created_at) <= before,
     )
     with database.read() as connection:
-        if not connection.execute(select(exists().where(*unknown))).scalar_one():
-            return {}  # only read, as nearly always: nobody who writes is disturbed
+        names = connection.execute(select(_columns.notifier).where(*unknown).distinct()).scalars().all()
+    if not names:
+        return {}  # only read, as nearly always: nobody who writes is disturbed
     given_up = (
         update(tables.notifications)
         .where(*unknown)
@@ -112,6 +113,7 @@ def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -
         .returning(_columns.notifier)
     )
     with database.write() as connection:
+        _hold(database, connection, names)
         return dict(Counter(connection.execute(given_up).scalars()))
 
 
@@ -121,8 +123,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
     with database.read() as connection:
         notifiers = connection.execute(select(_columns.notifier).where(chosen).distinct()).scalars().all()
     with database.write() as connection:
-        for notifier in sorted(notifiers):
-            database.hold(connection, f"outbox of {notifier}")  # who folds it changes many rows, in any order
+        _hold(database, connection, notifiers)
         query = select(_columns.id, _columns.state, _columns.attempts, _columns.claimed_until).where(chosen)
         locked = connection.execute(query.order_by(_columns.id).with_for_update()).mappings()
         found = {letter["id"]: letter for letter in locked}
@@ -131,6 +132,12 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
                 raise LetterError(f"no such notification ({one}): see 'oktawatch notifications list'")
             statement = update(tables.notifications).where(_columns.id == one).values(decision(found[one]))
             connection.execute(statement)
+
+
+def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
+    """Keep others from changing many rows of these outboxes: who folds one does so in any order."""
+    for notifier in sorted(notifiers):
+        database.hold(connection, f"outbox of {notifier}")
 
 
 def _must_be_undone(letter: RowMapping, to_be: str) -> None:
