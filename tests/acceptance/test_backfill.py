@@ -165,7 +165,7 @@ def test_progress_on_a_terminal(program: Program) -> None:
 
 def test_since_must_come_before_until(program: Program, tmp_path: Path) -> None:
     """A span that is none is wrong usage, found before the configuration is even looked for."""
-    later = (NOW + timedelta(days=1)).date().isoformat()
+    later = (NOW + timedelta(days=2)).date().isoformat()  # tomorrow, even if midnight passes meanwhile
     for command in (("--since", later), ("--since", "1d", "--until", "2d"), ("--since", "yesterday")):
         done = program.run("backfill", *command)
         assert done.returncode == 2
