@@ -7,7 +7,7 @@ import typer
 from oktawatch.cli import triage
 from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time, severity
-from oktawatch.cli.output import note, print_fields, print_json, print_table
+from oktawatch.cli.output import note, print_fields, print_json, print_list, print_table
 from oktawatch.cli.setup import existing_database, load_settings
 
 app = typer.Typer(
@@ -69,14 +69,7 @@ def list_(
     with existing_database(settings) as database:
         found = list_alerts(database, wanted, limit=limit)
         count = count_alerts(database, wanted) if len(found) == limit else len(found)
-    if as_json:
-        print_json(found)
-    elif found:
-        print_alerts(found)
-    else:
-        note("no alerts")
-    if count > len(found):
-        note(f"{len(found)} of {count} alerts are shown: --limit shows more")
+    print_list(found, "alerts", count=count, as_json=as_json, draw=print_alerts)
     return DONE
 
 

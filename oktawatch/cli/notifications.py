@@ -6,7 +6,7 @@ import typer
 
 from oktawatch.cli.exits import DONE
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note, print_json, print_table
+from oktawatch.cli.output import note, print_json, print_list, print_table
 from oktawatch.cli.setup import existing_database, load_settings
 
 if TYPE_CHECKING:
@@ -53,14 +53,7 @@ def list_(
     with existing_database(load_settings(config, debug=debug)) as database:
         found = list_letters(database, wanted, limit=limit)
         count = count_letters(database, wanted) if len(found) == limit else len(found)
-    if as_json:
-        print_json(found)
-    elif found:
-        _print(found)
-    else:
-        note("no notifications")
-    if count > len(found):
-        note(f"{len(found)} of {count} notifications are shown: --limit shows more")
+    print_list(found, "notifications", count=count, as_json=as_json, draw=_print)
     return DONE
 
 

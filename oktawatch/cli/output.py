@@ -6,7 +6,7 @@ is printable text and never markup.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -64,6 +64,25 @@ def print_table(
     for row in rows:
         table.add_row(*map(cell, row))
     _print(table)
+
+
+def print_list(
+    found: list[dict[str, Any]],
+    what: str,
+    *,
+    count: int,
+    as_json: bool,
+    draw: Callable[[list[dict[str, Any]]], None],
+) -> None:
+    """Print what was found, as JSON or drawn; say so when there is nothing, or more: ``count`` in all."""
+    if as_json:
+        print_json(found)
+    elif found:
+        draw(found)
+    else:
+        note(f"no {what}")
+    if count > len(found):
+        note(f"{len(found)} of {count} {what} are shown: --limit shows more")
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
