@@ -47,6 +47,8 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
     yield from _number_faults(rule)
     if isinstance(rule, SignalRule):
         yield from _signal_faults(rule)
+    if isinstance(rule, WindowRule):
+        yield from _key_faults(rule)
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
@@ -76,6 +78,19 @@ def _signal_faults(rule: SignalRule) -> Iterator[str]:
             yield f"matches: history remembers no {error.name}, and a signal decides by what it does"
     except Exception:  # noqa: BLE001, S110 -- a rule may raise anything
         pass
+
+
+def _key_faults(rule: WindowRule) -> Iterator[str]:
+    """Try it on an event of which everything is known: without its comma a key of one part is no tuple."""
+    row = HistoryRow(FIRST, "1", "1", is_proxy=True, behaviours="[]")
+    for name in get_args(Column):
+        setattr(row, name, "1")
+    try:
+        key: Any = rule.key(row)
+    except Exception:  # noqa: BLE001 -- a rule may raise anything: what it raises is told where events come in
+        return
+    if not isinstance(key, tuple) or not all(part is None or isinstance(part, str) for part in key):
+        yield "key: expected a tuple of texts such as (row.actor_id,), with its comma"
 
 
 def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:

@@ -49,6 +49,24 @@ class Mine(EventRule):
         return True
 """
 )
+WINDOW = (
+    HEAD
+    + f"""\
+@dataclass(frozen=True, kw_only=True)
+class Asking(CountInWindow):
+    id = "Acme.Asking"
+{METADATA}
+    column = "actor_id"
+    signals = ("Acme.Mine",)
+    severity: Severity = Severity.LOW
+    dedup_period: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(hours=1)
+    at_least: int = 2
+
+    def key(self, row):
+        return (row.actor_id,)
+"""
+)
 LINE = RULE[: RULE.index("class Mine")].count("\n") + 1
 
 
@@ -162,6 +180,9 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             ),
             f"line {LINE}: conditions: expected some of published, ",
         ),
+        (WINDOW.replace("(row.actor_id,)", "(row.actor_id)"), f"line {LINE}: key: expected a tuple of texts"),
+        (WINDOW.replace("(row.actor_id,)", "[row.actor_id]"), f"line {LINE}: key: expected a tuple of texts"),
+        (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of texts"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
@@ -259,25 +280,7 @@ def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     """Else the rule can't be used; in another file it may be, whichever is read first."""
     folder = tmp_path / "rules"
     folder.mkdir()
-    window = (
-        HEAD
-        + f"""\
-@dataclass(frozen=True, kw_only=True)
-class Asking(CountInWindow):
-    id = "Acme.Asking"
-{METADATA}
-    column = "actor_id"
-    signals = ("Acme.Mine",)
-    severity: Severity = Severity.LOW
-    dedup_period: timedelta = timedelta(hours=1)
-    window: timedelta = timedelta(hours=1)
-    at_least: int = 2
-
-    def key(self, row):
-        return (row.actor_id,)
-"""
-    )
-    (folder / "asking.py").write_text(window)
+    (folder / "asking.py").write_text(WINDOW)
     found = load_rules(BUILT_IN, folder)
     (problem,) = found.problems
     assert str(problem) == (
