@@ -8,7 +8,7 @@ from oktawatch.cli import triage
 from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time, severity
 from oktawatch.cli.output import note, print_fields, print_json, print_list, print_table
-from oktawatch.cli.setup import existing_database, load_settings
+from oktawatch.cli.setup import existing_database, load_without_secrets
 
 app = typer.Typer(
     name="alerts",
@@ -65,7 +65,7 @@ def list_(
         actor=actor,
         ip=ip,
     )
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         found = list_alerts(database, wanted, limit=limit)
         count = count_alerts(database, wanted) if len(found) == limit else len(found)
@@ -83,7 +83,7 @@ def show(
     """Show everything about one alert, the events it holds included."""
     from oktawatch.store.alerts import show_alert
 
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         alert = show_alert(database, alert_id)
     if alert is None:

@@ -8,7 +8,7 @@ import typer
 from oktawatch.cli.exits import DONE, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_table
-from oktawatch.cli.setup import load_settings
+from oktawatch.cli.setup import load_without_secrets
 
 app = typer.Typer(
     name="db", help="Look after the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
@@ -24,7 +24,7 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
     from oktawatch.engine.assembly import open_database
     from oktawatch.store import schema
 
-    executor = open_database(load_settings(config, debug=debug))
+    executor = open_database(load_without_secrets(config, debug=debug))
     try:
         schema.upgrade(executor.database)
         _print(schema.current(executor.database), as_json=as_json)
@@ -39,7 +39,7 @@ def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
     from oktawatch.store import schema
     from oktawatch.store.database import Database
 
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     database = Database(settings.database.url.get_secret_value())
     try:
         _print(schema.current(database), as_json=as_json)
@@ -65,7 +65,7 @@ def prune(
     from oktawatch.engine.pruning import TABLES
     from oktawatch.store.schema import require_current
 
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     rules = make_rules(settings, strict=True)
     executor = open_database(settings, create=False)
     try:
@@ -109,7 +109,7 @@ def copy(
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
 
-    executor = open_database(load_settings(config, debug=debug), create=False)
+    executor = open_database(load_without_secrets(config, debug=debug), create=False)
     try:
         server = Database(to)
         if executor.database.shared or not server.shared:

@@ -7,7 +7,7 @@ import typer
 from oktawatch.cli.exits import DONE
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_list, print_table
-from oktawatch.cli.setup import existing_database, load_settings
+from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.store.database import Database
@@ -50,7 +50,7 @@ def list_(
     wanted = LetterFilter(
         state=NotificationState(state) if state is not None else None, notifier=notifier, org=org
     )
-    with existing_database(load_settings(config, debug=debug)) as database:
+    with existing_database(load_without_secrets(config, debug=debug)) as database:
         found = list_letters(database, wanted, limit=limit)
         count = count_letters(database, wanted) if len(found) == limit else len(found)
     print_list(found, "notifications", count=count, as_json=as_json, draw=_print)
@@ -67,7 +67,7 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store import letters
 
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         letters.retry(database, ids, now=utc_now())
         wanted = {letter["notifier"] for letter in letters.show_letters(database, ids)}
@@ -86,7 +86,7 @@ def drop(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Deb
     """
     from oktawatch.store import letters
 
-    with existing_database(load_settings(config, debug=debug)) as database:
+    with existing_database(load_without_secrets(config, debug=debug)) as database:
         letters.drop(database, ids)
         return _tell(database, ids, "dropped", as_json=as_json)
 

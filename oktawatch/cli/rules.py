@@ -12,7 +12,7 @@ from oktawatch.cli import replay
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json, UnusedConfigFile
 from oktawatch.cli.output import note, print_fields, print_json, print_table
-from oktawatch.cli.setup import load_settings
+from oktawatch.cli.setup import load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -36,7 +36,7 @@ app = typer.Typer(
 @app.command(name="list", epilog="Example:  oktawatch rules list --json")
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """List every rule, with the numbers that the configuration gives it."""
-    rules = _rules(load_settings(config, debug=debug))
+    rules = _rules(load_without_secrets(config, debug=debug))
     if as_json:
         print_json(rules)
         return DONE
@@ -69,7 +69,7 @@ def show(
 
     The numbers are shown as the configuration has them, to be copied there and changed.
     """
-    rules = _rules(load_settings(config, debug=debug))
+    rules = _rules(load_without_secrets(config, debug=debug))
     found = next((rule for rule in rules if rule["id"] == rule_id), None)
     if found is None:
         known = ", ".join(rule["id"] for rule in rules)

@@ -12,9 +12,24 @@ if TYPE_CHECKING:
 
 def load_settings(path: Path | None, *, debug: bool) -> "Settings":
     """Read the settings and begin to log as they say; raise ConfigError."""
-    from oktawatch import config, logs
+    from oktawatch import config
 
-    settings = config.load(path)
+    return _begun(config.load(path), debug=debug)
+
+
+def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
+    """Do the same for a command that asks the database alone.
+
+    Whoever looks at alerts, and decides about them, need not be able to read the orgs' tokens for it.
+    """
+    from oktawatch import config
+
+    return _begun(config.load(path, secrets_of=("database",)), debug=debug)
+
+
+def _begun(settings: "Settings", *, debug: bool) -> "Settings":
+    from oktawatch import logs
+
     for secret in settings.secrets():
         logs.hide(secret)
     start_logging(settings, debug=debug)

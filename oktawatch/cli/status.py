@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_table
-from oktawatch.cli.setup import existing_database, load_settings
+from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -23,7 +23,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     """
     from oktawatch.store.status import count_undone
 
-    settings = load_settings(config, debug=debug)
+    settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         orgs, shared = _orgs(settings, database), database.shared
         undone = count_undone(database)

@@ -8,7 +8,7 @@ from oktawatch.cli.exits import DONE
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note as say
 from oktawatch.cli.output import print_json
-from oktawatch.cli.setup import existing_database, load_settings
+from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.store.database import Database
@@ -21,7 +21,7 @@ def ack(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debu
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store.triage import acknowledge
 
-    with existing_database(load_settings(config, debug=debug)) as database:
+    with existing_database(load_without_secrets(config, debug=debug)) as database:
         acknowledge(database, ids, now=utc_now())
         return _tell(database, ids, "acknowledged", as_json=as_json)
 
@@ -43,7 +43,7 @@ def close(
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store import triage
 
-    with existing_database(load_settings(config, debug=debug)) as database:
+    with existing_database(load_without_secrets(config, debug=debug)) as database:
         triage.close(database, ids, by=getpass.getuser(), disposition=disposition, note=note, now=utc_now())
         return _tell(database, ids, "closed", as_json=as_json)
 
@@ -53,7 +53,7 @@ def reopen(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: D
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store import triage
 
-    with existing_database(load_settings(config, debug=debug)) as database:
+    with existing_database(load_without_secrets(config, debug=debug)) as database:
         triage.reopen(database, ids, now=utc_now())
         return _tell(database, ids, "open", as_json=as_json)
 

@@ -6,7 +6,7 @@ from the SDK's variables.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from oktawatch.config import sources
 from oktawatch.config.errors import ConfigError, Origins, explain
-from oktawatch.config.secrets import Folders, read_secret, settle
+from oktawatch.config.secrets import TWINS, Folders, read_secret, settle
 from oktawatch.config.settings import (
     DatabaseSettings,
     DetectionSettings,
@@ -46,10 +46,15 @@ __all__ = [
 
 
 def load(
-    path: Path | None = None, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    secrets_of: Collection[str] = tuple(TWINS),
 ) -> Settings:
     """Read the settings from where they are: ``path``, ``$OKTAWATCH_CONFIG``, ``./``, ``/etc/oktawatch/``.
 
+    ``secrets_of``: the sections whose secret files are read. Those of others only have to be named.
     Raises ConfigError with file, key and what is expected.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
@@ -68,8 +73,8 @@ def load(
     if not source and "orgs" not in above:
         below = sources.from_sdk_variables(environ, origins) or _nothing_found(here)
     _add_default_database(below)
-    settle(below, folders, origins)
-    settle(above, folders, origins)
+    settle(below, folders, origins, secrets_of=secrets_of)
+    settle(above, folders, origins, secrets_of=secrets_of)
     try:
         return Settings(above, below, origins=origins, source=source, folder=folders.base, egress=egress)
     except ValidationError as invalid:

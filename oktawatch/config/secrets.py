@@ -5,7 +5,7 @@ has a twin ``x_file``; both together are refused, since nobody could say which o
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,15 +80,15 @@ def _checked(text: str, *, many_lines: bool) -> SecretStr:
     return SecretStr(secret)
 
 
-def settle(data: dict[str, Any], folders: Folders, origins: Origins) -> None:
-    """Replace a layer's secrets by SecretStr, read its secret files, make its paths absolute.
+def settle(data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_of: Collection[str]) -> None:
+    """Replace a layer's secrets by SecretStr, make its paths absolute, read the secret files of some sections.
 
     What has a wrong type is left as it is: the check of the whole names it.
     """
     for section, keys in TWINS.items():
         for place, table in _tables(data, section):
             for key in keys:
-                _settle_secret(table, key, folders, place=place, origins=origins)
+                _settle_secret(table, key, folders, place=place, origins=origins, read=section in secrets_of)
     for section, keys in PATHS.items():
         for _, table in _tables(data, section):
             for key in keys:
@@ -108,7 +108,7 @@ def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Place, dict[st
 
 
 def _settle_secret(
-    table: dict[str, Any], key: str, folders: Folders, *, place: Place, origins: Origins
+    table: dict[str, Any], key: str, folders: Folders, *, place: Place, origins: Origins, read: bool
 ) -> None:
     twin = f"{key}_file"
     value, name = table.get(key), table.get(twin)
@@ -121,7 +121,8 @@ def _settle_secret(
     try:
         if name:
             table[twin] = folders.secret(name)
-            table[key] = read_secret(table[twin], many_lines=key in MANY_LINES)
+            if read:
+                table[key] = read_secret(table[twin], many_lines=key in MANY_LINES)
         else:
             table[key] = _checked(table[key], many_lines=key in MANY_LINES)
     except ValueError as wrong:

@@ -4,13 +4,12 @@ All of it is frozen and checked once, at the start. Values are strict: ``page_si
 type, not a number. Secrets are SecretStr, which shows itself as asterisks everywhere.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +25,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 from oktawatch.config import pending
 from oktawatch.config.egress import Egress
 from oktawatch.config.errors import ConfigError, Origins, misfit
+from oktawatch.config.hidden import passwords, texts, tokens
 from oktawatch.config.values import (
     AnyCase,
     Duration,
@@ -48,15 +48,17 @@ from oktawatch.config.values import (
 from oktawatch.model.durations import format_duration
 from oktawatch.model.severity import Severity
 
-_SHORTEST_TOKEN = 8  # characters
 _BEYOND_A_SWEEP = timedelta(days=1)
-_USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
 class Section(BaseModel):
     """A table of the configuration: nothing unknown in it, nothing changed later."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def names(self, secret: str) -> bool:
+        """Tell whether a secret is given, by itself or as a file: who doesn't need it has not read the file."""
+        return getattr(self, secret) is not None or getattr(self, f"{secret}_file") is not None
 
 
 class DatabaseSettings(Section):
@@ -124,7 +126,7 @@ class OrgSettings(Section):
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> "OrgSettings":
-        if self.token is None and self.private_key is None:
+        if not self.names("token") and not self.names("private_key"):
             raise misfit(
                 "token_file",
                 expected="expected token_file (SSWS), or client_id with private_key_file (OAuth)",
@@ -133,16 +135,17 @@ class OrgSettings(Section):
         if self.token is not None and not self.token.get_secret_value().isascii():
             key = "token_file" if self.token_file else "token"
             raise misfit(key, expected="expected an API token as Okta shows it, in ASCII")
-        if self.token is not None and (self.private_key is not None or self.client_id):
+        if self.names("token") and (self.names("private_key") or self.client_id):
             raise misfit(
                 "token", expected="expected a token or an OAuth app (client_id, private_key), not both"
             )
-        if self.private_key is not None:
-            if not self.client_id:
-                raise misfit("client_id", expected="expected the OAuth app's client id", what="missing key")
-            if not self.private_key.get_secret_value().startswith(("-----BEGIN ", "{")):
-                # The SDK would take other text for the name of a file and open that.
-                raise misfit("private_key", expected="expected a private key in PEM or as a JWK")
+        if self.names("private_key") and not self.client_id:
+            raise misfit("client_id", expected="expected the OAuth app's client id", what="missing key")
+        if self.private_key is not None and not self.private_key.get_secret_value().startswith(
+            ("-----BEGIN ", "{")
+        ):
+            # The SDK would take other text for the name of a file and open that.
+            raise misfit("private_key", expected="expected a private key in PEM or as a JWK")
         return self
 
 
@@ -216,12 +219,12 @@ class NotifierSettings(Section):
 
     @model_validator(mode="after")
     def _what_its_type_needs(self) -> "NotifierSettings":
-        if self.type == "log" and self.url is not None:
+        if self.type == "log" and self.names("url"):
             raise misfit("url", expected="expected no url: a notifier of type log writes to the log")
-        if self.type != "log" and self.url is None:
+        if self.type != "log" and not self.names("url"):
             expected = f"expected url or url_file for type {self.type}"
             raise misfit("url_file", expected=expected, what="missing secret")
-        if self.type != "webhook" and self.secret is not None:
+        if self.type != "webhook" and self.names("secret"):
             raise misfit("secret", expected="expected no secret: only webhooks are signed")
         if self.url is not None:
             url = self.url.get_secret_value()
@@ -371,33 +374,11 @@ class Settings(BaseSettings):
     def secrets(self) -> Iterator[str]:
         """Give every text that must never be shown, for the log's last line of defence."""
         for org in self.orgs:
-            yield from _shown(org.token, org.private_key)
+            yield from texts(org.token, org.private_key)
         for notifier in self.notifiers:
-            yield from _shown(notifier.url, notifier.secret)
+            yield from texts(notifier.url, notifier.secret)
             if notifier.type == "apprise":
-                yield from _tokens(notifier.url)
-        yield from _shown(self.silence.heartbeat_url)
-        for url in _shown(self.database.url, self.poll.proxy, self._egress.proxy):
-            yield from _passwords(url)
-
-
-def _passwords(url: str) -> Iterator[str]:
-    """Give the passwords in a URL, as written and decoded: the rest of it may be shown."""
-    found = _USER_AND_PASSWORD(url)
-    written = [found[1]] if found else []
-    for part in url.partition("?")[2].split("&"):
-        key, _, value = part.partition("=")
-        if "password" in key and value:
-            written.append(value)
-    for password in written:
-        yield from dict.fromkeys((password, unquote(password), unquote_plus(password)))
-
-
-def _tokens(url: SecretStr | None) -> list[str]:
-    """Give the parts of an Apprise URL that look like tokens: they are sent to other addresses by themselves."""
-    parts = re.split(r"[/:@?&=#,]+", url.get_secret_value() if url else "")
-    return [part for part in parts if len(part) >= _SHORTEST_TOKEN and any(map(str.isdigit, part))]
-
-
-def _shown(*secrets: SecretStr | None) -> Iterator[str]:
-    return (secret.get_secret_value() for secret in secrets if secret is not None)
+                yield from tokens(notifier.url)
+        yield from texts(self.silence.heartbeat_url)
+        for url in texts(self.database.url, self.poll.proxy, self._egress.proxy):
+            yield from passwords(url)

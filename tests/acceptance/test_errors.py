@@ -135,6 +135,18 @@ def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -
     assert files(program.folder) == before
 
 
+def test_looking_needs_no_token(program: Program) -> None:
+    """Whoever may read the database alone sees what is in it: the token is for the daemon."""
+    path = program.configure()
+    path.write_text(f'[[orgs]]\nname = "acme"\nurl = "{LOOPBACK}"\ntoken_file = "not-for-you.token"\n')
+
+    assert program.run("db", "upgrade").returncode == 0
+    for command in (("alerts", "list"), ("notifications", "list"), ("rules", "list"), ("db", "prune")):
+        assert program.run(*command).returncode == 0, command
+    assert "acme: it was never polled" in program.run("status").stderr
+    assert "not-for-you.token" in program.run("run", "--once").stderr
+
+
 def test_debug_shows_where_an_error_came_from(program: Program) -> None:
     """The traceback is for --debug alone, and the line is there all the same."""
     program.configure(("acme", "http://acme.okta.example.com", "00secret-token"))

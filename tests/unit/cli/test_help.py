@@ -118,7 +118,7 @@ def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> 
 def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """What no command expects is one line and exit 1 too, with a traceback for --debug alone."""
 
-    def load(_path: object) -> None:
+    def load(_path: object, **_options: object) -> None:
         raise RuntimeError("out of \x1b[31mcheese\ntoday")
 
     monkeypatch.setattr("oktawatch.config.load", load)
@@ -135,7 +135,7 @@ def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch:
 def test_a_file_that_cannot_be_used(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operating system refuses is said with the file's name."""
 
-    def load(_path: object) -> None:
+    def load(_path: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/shadow")
 
     monkeypatch.setattr("oktawatch.config.load", load)
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_used(call: Callable[..., Done], monkeypatch: pyte
 def test_interrupted(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends with 130 and without a word."""
 
-    def load(_path: object) -> None:
+    def load(_path: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("oktawatch.config.load", load)

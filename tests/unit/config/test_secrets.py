@@ -148,6 +148,41 @@ def _is_secret(annotation: object) -> bool:
     )
 
 
+def test_who_needs_no_secret_reads_no_file_of_one(tmp_path: Path) -> None:
+    """Each must be named all the same; the database's own is read, and what stands in the file is a secret."""
+    (tmp_path / "db.url").write_text("postgresql+psycopg://oktawatch@db.example.com/oktawatch\n")
+    (tmp_path / "oktawatch.toml").write_text(
+        """
+[database]
+url_file = "db.url"
+[silence]
+heartbeat_url_file = "no.heartbeat"
+[[notifiers]]
+type = "webhook"
+url_file = "no.url"
+secret_file = "no.secret"
+[[orgs]]
+url = "https://a.okta.com"
+token_file = "no.token"
+[[orgs]]
+url = "https://b.okta.com"
+client_id = "0oa"
+private_key_file = "no.pem"
+[[orgs]]
+url = "https://c.okta.com"
+token = "00inline"
+"""
+    )
+    settings = config.load(environ={}, cwd=tmp_path, secrets_of=("database",))
+    assert settings.database.url.get_secret_value().endswith("@db.example.com/oktawatch")
+    assert [org.token for org in settings.orgs] == [None, None, SecretStr("00inline")]
+    with pytest.raises(ConfigError, match="no secret"):
+        config.load(environ={}, cwd=tmp_path)
+    (tmp_path / "oktawatch.toml").write_text('[[orgs]]\nurl = "https://a.okta.com"\n')
+    with pytest.raises(ConfigError, match="missing secret"):
+        config.load(environ={}, cwd=tmp_path, secrets_of=("database",))
+
+
 ALL_SECRETS = f"""
 [database]
 url = "postgresql+psycopg://oktawatch:pass%21word@db.example.com/oktawatch?sslpassword=tlssecret"
