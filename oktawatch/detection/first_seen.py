@@ -4,7 +4,6 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import ClassVar
 
 from oktawatch.detection.history import History
@@ -53,11 +52,9 @@ class FirstSeen(HistoryRule):
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
-        looks = attrgetter("event_type", *self.conditions)
-        expected = tuple(self.conditions.values())
-        for row in self.rows_of_interest(rows):
+        for row in self.such(rows, tuple(self.conditions), self._is_such, on_error):
             key = getattr(row, self.column)
-            if key is None or looks(row)[1:] != expected:
+            if key is None:
                 continue
             try:
                 counts = self.counts(key)
@@ -66,6 +63,9 @@ class FirstSeen(HistoryRule):
                 continue
             if counts:
                 yield key, row
+
+    def _is_such(self, row: HistoryRow) -> bool:
+        return all(getattr(row, name) == value for name, value in self.conditions.items())
 
 
 def _within(times: Sequence[tuple[str, str]], asked: Earlier) -> bool:

@@ -145,12 +145,17 @@ class RuleSet:
     ) -> Iterator[Signal]:
         """Give a page's signals: nothing but the names of what was recognised, for a fraction of a match."""
         for rule in self.rules:
-            if rule.signal and isinstance(rule, EventRule):
-                for event in rule.recognised(events, on_error):
-                    yield Signal(event.published, event.uuid, rule.id)
-            elif rule.signal and isinstance(rule, HistoryRule):
+            if not rule.signal:
+                continue
+            if isinstance(rule, HistoryRule):
                 for match in rule.evaluate(rows, history, on_error):
-                    yield Signal(to_text(match.published), match.event_uuid, rule.id)
+                    yield (to_text(match.published), match.event_uuid, rule.id)
+            elif isinstance(rule, SignalRule) and len(rows) == len(events):
+                for row in rule.among(rows, on_error):
+                    yield (row.published, row.uuid, rule.id)
+            elif isinstance(rule, EventRule):
+                for event in rule.recognised(events, on_error):
+                    yield (event.published, event.uuid, rule.id)
 
 
 def build_rules(

@@ -9,12 +9,14 @@ The table ``signals`` is for people who ask with SQL.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
+from oktawatch.detection.alike import alike, columns_of
 from oktawatch.detection.event_types import type_test
-from oktawatch.detection.rule import EventRule
+from oktawatch.detection.rule import EventRule, OnError
 from oktawatch.model.history import HistoryRow
 
 
@@ -83,6 +85,10 @@ class SignalRule(EventRule):
     @abstractmethod
     def matches(self, event: Seen) -> bool:
         """Tell whether an event of one of ``event_types`` is the signal."""
+
+    def among(self, rows: Sequence[HistoryRow], on_error: OnError) -> Sequence[HistoryRow]:
+        """Give the rows of a page that are the signal."""
+        return alike(rows, columns_of(self.matches), self.test(), partial(on_error, self))
 
     def test(self) -> Callable[[HistoryRow], bool]:
         """Give the test for a remembered event."""

@@ -5,7 +5,7 @@ page: in the next one everything may be looked at again, since its match may hav
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
 
@@ -90,23 +90,27 @@ class Timelines:
         self._several: dict[Key, Timeline] = {}
         self._lone: dict[Key, HistoryRow] = {}
 
-    def arriving(self, key: Key, row: HistoryRow) -> Timeline | None:
-        """Give the timeline of an event that comes; None when it is alone, which is noted, and can't match."""
-        timeline = self._several.get(key)
-        if timeline is None:
-            lone = self._lone.setdefault(key, row) if self._fewest > 1 else None
-            if lone is row:
-                return None
-            timeline = self._several[key] = Timeline()
-            if lone is not None:
-                del self._lone[key]
-                timeline.remember(lone)
-        return timeline
+    def arriving(
+        self, arrivals: Iterable[tuple[Key, HistoryRow]]
+    ) -> Iterator[tuple[Key, HistoryRow, Timeline]]:
+        """Take events that come; give each with its timeline, but for one that is alone, and can't match."""
+        several, lone = self._several, self._lone
+        can_be_alone = self._fewest > 1
+        for key, row in arrivals:
+            timeline = several.get(key)
+            if timeline is None:
+                first = lone.setdefault(key, row) if can_be_alone else None
+                if first is row:
+                    continue
+                timeline = several[key] = Timeline()
+                if first is not None:
+                    del lone[key]
+                    timeline.remember(first)
+            yield key, row, timeline
 
-    def remember(self, key: Key, row: HistoryRow) -> None:
-        """Put a row into its place."""
-        timeline = self.arriving(key, row)
-        if timeline is not None:
+    def remember(self, arrivals: Iterable[tuple[Key, HistoryRow]]) -> None:
+        """Put rows into their places."""
+        for _, row, timeline in self.arriving(arrivals):
             timeline.remember(row)
 
     def rows(self) -> Iterator[HistoryRow]:

@@ -24,6 +24,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from oktawatch.detection.alike import alike, columns_of, decides_by
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import Key, OnError, Rule
@@ -57,12 +58,18 @@ class HistoryRule(Rule):
         """Give the test for the event types that the rule needs."""
         return type_test(self.needed_types(), any_case=self.any_case)
 
-    def rows_of_interest(self, rows: Sequence[HistoryRow]) -> Sequence[HistoryRow]:
-        """Give the rows of the event types that the rule needs."""
+    def such(
+        self,
+        rows: Sequence[HistoryRow],
+        columns: tuple[str, ...],
+        holds: Callable[[HistoryRow], bool],
+        on_error: OnError,
+    ) -> Sequence[HistoryRow]:
+        """Give the rows of its event types of which a predicate holds that decides by ``columns`` (see ``alike``)."""
         wanted = self.wants()
-        kinds = {row.event_type for row in rows}
-        needed = frozenset(filter(wanted, kinds))
-        return rows if needed == kinds else [row for row in rows if row.event_type in needed]
+        return alike(
+            rows, columns, lambda row: wanted(row.event_type) and holds(row), partial(on_error, self)
+        )
 
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **marks: bool) -> Match:
         """Make the match of a row; its context lists the evidence, and the marks that are true."""
@@ -95,9 +102,14 @@ class WindowRule(HistoryRule):
         theirs = (kind for signal in self._asked.values() for kind in signal.needed_types())
         return tuple(dict.fromkeys((*self.event_types, *theirs)))
 
+    @decides_by()
     def takes(self, row: HistoryRow) -> bool:  # noqa: ARG002 -- the default looks at the event type alone
         """Tell whether an event of one of ``event_types`` takes part."""
         return True
+
+    def takes_by(self) -> tuple[str, ...] | None:
+        """Give the columns that ``takes`` decides by, if it says (see ``alike``)."""
+        return columns_of(self.takes)
 
     @abstractmethod
     def key(self, row: HistoryRow) -> Key:
@@ -114,7 +126,7 @@ class WindowRule(HistoryRule):
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
         """Give the matches that a page's events bring about, in the order in which they come about."""
-        arrivals = list(self.parts(rows, on_error))
+        arrivals = self.parts(rows, on_error)
         if not arrivals:
             return
         timelines = history.timelines(self.id)
@@ -122,10 +134,7 @@ class WindowRule(HistoryRule):
             timelines = self._timelines(arrivals, history, on_error)
         holds, reading = partial(self._holds, on_error), object()
         whole: dict[tuple[str, str], HistoryRow] = {}
-        for key, row in arrivals:
-            timeline = timelines.arriving(key, row)
-            if timeline is None:
-                continue
+        for key, row, timeline in timelines.arriving(arrivals):
             for found, rows_of_window in timeline.arrived(
                 row, self.window, holds, fewest=self.fewest, reading=reading
             ):
@@ -135,16 +144,27 @@ class WindowRule(HistoryRule):
                 own = whole.get((found.published, found.uuid), found)
                 yield self.match_of(own, key, rows_of_window)
 
-    def parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[Key, HistoryRow]]:
+    def parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
         """Give the rows that take part, with their keys."""
-        for row in self.rows_of_interest(rows):
+        columns = self.takes_by()
+        takes = self.takes
+        if columns is None:
+            rows = self.such(rows, (), _every, on_error)
+        else:
+            rows, takes = self.such(rows, columns, takes, on_error), _every
+        key_of = self.key
+        parts = []
+        for row in rows:
             try:
-                key = self.key(row) if self.takes(row) else None
+                if not takes(row):
+                    continue
+                key = key_of(row)
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, row.uuid, error)
                 continue
-            if key is not None and None not in key:
-                yield key, row
+            if None not in key:
+                parts.append((key, row))
+        return parts
 
     def _timelines(
         self, arrivals: Sequence[tuple[Key, HistoryRow]], history: History, on_error: OnError
@@ -153,9 +173,8 @@ class WindowRule(HistoryRule):
         timelines = Timelines(fewest=self.fewest)
         keys = {key for key, _ in arrivals}
         asked = stretches([row for _, row in arrivals], self.column, self.window)
-        for key, row in self.parts(list(history.rows(self.column, asked)), on_error):
-            if key in keys:
-                timelines.remember(key, row)
+        found = self.parts(list(history.rows(self.column, asked)), on_error)
+        timelines.remember((key, row) for key, row in found if key in keys)
         return timelines
 
     def _holds(self, on_error: OnError, window: Sequence[HistoryRow]) -> bool:
@@ -225,6 +244,11 @@ class PairInWindow(WindowRule):
         """Only the two sorts take part."""
         return self.first(row) or self.second(row)
 
+    def takes_by(self) -> tuple[str, ...] | None:
+        """Give the columns that the two decide by, if both say and nobody else does."""
+        inherited = type(self).takes is PairInWindow.takes
+        return columns_of(self.first, self.second) if inherited else columns_of(self.takes)
+
     def holds(self, window: Sequence[HistoryRow]) -> bool:
         """Look for both."""
         return any(map(self.first, window)) and any(map(self.second, window))
@@ -292,6 +316,10 @@ def spans(rows: Sequence[HistoryRow], window: timedelta) -> Iterator[tuple[str, 
         some = ordered[start : end + 1]
         yield shifted(some[0].published, -window), shifted(some[-1].published, window), some
         start = end + 1
+
+
+def _every(row: HistoryRow) -> bool:  # noqa: ARG001 -- a predicate's shape
+    return True
 
 
 def _more(evidence: Sequence[HistoryRow], marks: dict[str, bool]) -> dict[str, Any]:

@@ -121,10 +121,8 @@ class RecentHistory:
                 return False
             self.kept += len(found)
             for rule in self._rules.windowed:
-                timelines = self.timelines(rule.id)
                 # What a rule raised here was reported when the event came.
-                for key, row in rule.parts(found, lambda *_: None):
-                    timelines.remember(key, row)
+                self.timelines(rule.id).remember(rule.parts(found, lambda *_: None))
             self._covered = _joined([*self._covered, (since, until)])
         if more > self._room.left():
             return False

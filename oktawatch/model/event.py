@@ -9,8 +9,7 @@ A page is decoded in three depths, since 98 events of a hundred concern nobody. 
 event rememberable, and what the default rule decides by. When the first other accessor is read: the
 fields of ``wire.Fields``, out of the event's own slice of the page. When somebody asks for ``body()``:
 everything, for the context of the few events that match, and for a rule that a user wrote. Where rules
-look back every event's fields are read anyway, and decoding them with the page (``DeepEvent``) takes a
-third of the time.
+look back, what history remembers of every event comes with its page (``ordinary``).
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -113,7 +112,7 @@ class Event(Struct, gc=False):
         return redacted
 
     @property
-    def fields(self) -> "Fields | DeepEvent":
+    def fields(self) -> Fields:
         """What accessors read, decoded when the first of them asks: clean, and what must be hidden is hidden."""
         fields = self.known
         if not isinstance(fields, Fields):
@@ -278,28 +277,6 @@ class Event(Struct, gc=False):
     def p_enrichment(self) -> Any:
         """What an enrichment on the way wrote beside Okta's own fields."""
         return self.fields.p_enrichment
-
-
-class DeepEvent(Event, gc=False):
-    """One LogEvent whose fields were decoded with its page. Its text must be clean before: see ``needs_cleaning``."""
-
-    actor: Actor | NotAnObject = None
-    client: Client | NotAnObject = None
-    outcome: Outcome | NotAnObject = None
-    securityContext: SecurityContext | NotAnObject = None
-    authenticationContext: AuthenticationContext | NotAnObject = None
-    debugContext: DebugContext | NotAnObject = None
-    p_enrichment: Any = None
-
-    def accept(self, raw: bytes | msgspec.Raw) -> None:
-        """See ``Event``."""
-        Event.accept(self, raw)  # super() does not find itself in a class that msgspec made anew
-        _hide(self.actor)
-
-    @property
-    def fields(self) -> "DeepEvent":
-        """What accessors read: its own."""
-        return self
 
 
 def needs_cleaning(encoded: bytes) -> bool:

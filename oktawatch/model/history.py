@@ -10,18 +10,16 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from oktawatch.model import ordinary, wire
 from oktawatch.model.event import Event, meaning_of, text_of
+from oktawatch.model.ordinary import OrdinaryEvent
+from oktawatch.model.privacy import NOTHING
 from oktawatch.model.risk import POSITIVE, assess
-from oktawatch.model.wire import Actor, AuthenticationContext, Client, Outcome, UserAgent
 
 Column = Literal[
     "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
 ]
 """A column that history can be searched by."""
-
-
-_NO_ACTOR, _NO_CLIENT, _NO_AGENT, _NO_OUTCOME = Actor(), Client(), UserAgent(), Outcome()
-_NO_SESSIONS = AuthenticationContext()
 
 
 class HistoryRow(Struct, gc=False):
@@ -53,36 +51,11 @@ class HistoryRow(Struct, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
-        """Take from an event what is remembered of it: what its accessors give, read in one go."""
-        fields = event.fields
-        actor = fields.actor if isinstance(fields.actor, Actor) else _NO_ACTOR
-        client = fields.client if isinstance(fields.client, Client) else _NO_CLIENT
-        agent = client.userAgent if isinstance(client.userAgent, UserAgent) else _NO_AGENT
-        outcome = fields.outcome if isinstance(fields.outcome, Outcome) else _NO_OUTCOME
-        context = fields.authenticationContext
-        sessions = context if isinstance(context, AuthenticationContext) else _NO_SESSIONS
-        session = meaning_of(sessions.externalSessionId)
-        debug = event.debug_data
-        assessment = assess(fields.securityContext, debug)
-        return cls(
-            event.published,
-            event.uuid,
-            event.event_type,
-            meaning_of(actor.id),
-            meaning_of(actor.alternateId),
-            text_of(actor.displayName),
-            meaning_of(client.ipAddress),
-            text_of(agent.rawUserAgent),
-            session,
-            meaning_of(sessions.rootSessionId) or session,
-            meaning_of(debug.dtHash),
-            text_of(outcome.result),
-            text_of(outcome.reason),
-            event.is_proxy,
-            assessment.risk,
-            msgspec.json.encode(assessment.behaviours).decode() if assessment.behaviours else None,
-            event,
-        )
+        """Take from an event what is remembered of it: what its accessors give."""
+        if isinstance(event, OrdinaryEvent) and event.actor and event.actor.id not in _NOTHING:
+            return _of_ordinary(event, event.actor)
+        # Without an actor's id a login may have to be hidden, which the event's own fields are.
+        return _of_any(event)
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -131,6 +104,88 @@ class HistoryRow(Struct, gc=False):
 
 COLUMNS = HistoryRow.__struct_fields__.index("event")
 """How many of a row's fields are columns."""
+
+_NO_ACTOR, _NO_CLIENT, _NO_AGENT, _NO_OUTCOME = wire.Actor(), wire.Client(), wire.UserAgent(), wire.Outcome()
+_NO_SESSIONS = wire.AuthenticationContext()
+
+
+def _of_any(event: Event) -> HistoryRow:
+    fields = event.fields
+    actor = fields.actor if isinstance(fields.actor, wire.Actor) else _NO_ACTOR
+    client = fields.client if isinstance(fields.client, wire.Client) else _NO_CLIENT
+    agent = client.userAgent if isinstance(client.userAgent, wire.UserAgent) else _NO_AGENT
+    outcome = fields.outcome if isinstance(fields.outcome, wire.Outcome) else _NO_OUTCOME
+    context = fields.authenticationContext
+    sessions = context if isinstance(context, wire.AuthenticationContext) else _NO_SESSIONS
+    session = meaning_of(sessions.externalSessionId)
+    assessment = assess(fields.securityContext, event.debug_data)
+    return HistoryRow(
+        event.published,
+        event.uuid,
+        event.event_type,
+        meaning_of(actor.id),
+        meaning_of(actor.alternateId),
+        text_of(actor.displayName),
+        meaning_of(client.ipAddress),
+        text_of(agent.rawUserAgent),
+        session,
+        meaning_of(sessions.rootSessionId) or session,
+        meaning_of(event.debug_data.dtHash),
+        text_of(outcome.result),
+        text_of(outcome.reason),
+        event.is_proxy,
+        assessment.risk,
+        _written(assessment.behaviours),
+        event,
+    )
+
+
+_NOTHING = NOTHING | {None}
+_ORDINARY_CLIENT, _ORDINARY_AGENT, _ORDINARY_OUTCOME = (
+    ordinary.Client(),
+    ordinary.UserAgent(),
+    ordinary.Outcome(),
+)
+_ORDINARY_SESSIONS, _ORDINARY_CONTEXT = ordinary.AuthenticationContext(), ordinary.SecurityContext()
+_ORDINARY_WRAPPER, _ORDINARY_DATA = ordinary.DebugContext(), ordinary.DebugData()
+
+
+def _of_ordinary(event: OrdinaryEvent, actor: ordinary.Actor) -> HistoryRow:
+    """Do the same with types and lengths known: in a third of the time, for nearly every event."""
+    client = event.client or _ORDINARY_CLIENT
+    agent = client.userAgent or _ORDINARY_AGENT
+    outcome = event.outcome or _ORDINARY_OUTCOME
+    sessions = event.authenticationContext or _ORDINARY_SESSIONS
+    context = event.securityContext or _ORDINARY_CONTEXT
+    data = (event.debugContext or _ORDINARY_WRAPPER).debugData or _ORDINARY_DATA
+    login, address, device = actor.alternateId, client.ipAddress, data.dtHash
+    session, root = sessions.externalSessionId, sessions.rootSessionId
+    if session in _NOTHING:
+        session = None
+    assessment = assess(context, data)
+    return HistoryRow(
+        event.published,
+        event.uuid,
+        event.eventType or "",
+        actor.id,
+        None if login in _NOTHING else login,
+        actor.displayName or None,
+        None if address in _NOTHING else address,
+        agent.rawUserAgent or None,
+        session,
+        session if root in _NOTHING else root,
+        None if device in _NOTHING else device,
+        outcome.result or None,
+        outcome.reason or None,
+        context.isProxy,
+        assessment.risk,
+        _written(assessment.behaviours),
+        event,
+    )
+
+
+def _written(behaviours: tuple[str, ...]) -> str | None:
+    return msgspec.json.encode(behaviours).decode() if behaviours else None
 
 
 class Stretch(NamedTuple):

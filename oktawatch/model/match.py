@@ -35,13 +35,8 @@ class AlertDetails(Struct, frozen=True, kw_only=True):
     outcome_reason: str | None = None
 
 
-class Signal(NamedTuple):
-    """One signal recognised one event: recorded, and never an alert. Fields are the columns of ``signals``."""
-
-    published: str
-    """Canonical text."""
-    event_uuid: str
-    rule_id: str
+Signal = tuple[str, str, str]
+"""One signal recognised one event: recorded, and never an alert. The event's published and uuid, the rule's id."""
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.wire import DebugData, SecurityContext
+from oktawatch.model.wire import RiskContext, RiskData
 
 POSITIVE = "POSITIVE"
 """How Okta writes that a behaviour was observed."""
@@ -34,13 +34,13 @@ class Assessment(Struct, frozen=True):
     """The behaviours that were observed, in order: ``New Country``, ``New Device``, …"""
 
 
-_NO_CONTEXT = SecurityContext()
+_NO_CONTEXT = RiskContext()
 _NO_ASSESSMENT = Assessment(None, ())
 
 
-def assess(security: Any, data: DebugData) -> Assessment:
+def assess(security: Any, data: RiskData) -> Assessment:
     """Read the risk level and the observed behaviours from an event's securityContext and debugData."""
-    context = security if isinstance(security, SecurityContext) else _NO_CONTEXT
+    context = security if isinstance(security, RiskContext) else _NO_CONTEXT
     listed = context.userBehaviors
     if data.logOnlySecurityData is data.risk is data.behaviors is None and context.risk is listed is None:
         return _NO_ASSESSMENT

@@ -66,16 +66,21 @@ class ProxyMark(Struct, gc=False):
     isProxy: Any = None
 
 
-class SecurityContext(ProxyMark, gc=False):
-    """What Okta thinks of the client's network, risk and behaviour."""
+class RiskContext(ProxyMark, gc=False):
+    """What Okta thinks of risk and behaviour."""
+
+    risk: Any = None
+    userBehaviors: Any = None
+
+
+class SecurityContext(RiskContext, gc=False):
+    """The same, and what Okta knows of the client's network."""
 
     asNumber: Any = None
     asOrg: Any = None
     isp: Any = None
     domain: Any = None
     ipDetails: IpDetails | NotAnObject = None
-    risk: Any = None
-    userBehaviors: Any = None
 
 
 class AuthenticationContext(Struct, gc=False):
@@ -85,14 +90,19 @@ class AuthenticationContext(Struct, gc=False):
     rootSessionId: Any = None
 
 
-class DebugData(Struct, gc=False):
+class RiskData(Struct, gc=False):
+    """Keys that say something of risk and behaviour."""
+
+    risk: Any = None
+    behaviors: Any = None
+    logOnlySecurityData: Any = None
+
+
+class DebugData(RiskData, gc=False):
     """Keys that come and go (Okta: debugData is no contract)."""
 
     dtHash: Any = None
     tunnels: Any = None
-    risk: Any = None
-    behaviors: Any = None
-    logOnlySecurityData: Any = None
 
 
 class DebugContext(Struct, gc=False):

@@ -14,15 +14,16 @@ from typing import Any
 
 import msgspec
 
-from oktawatch.model.event import DeepEvent, Event, UnusableEventError, needs_cleaning
+from oktawatch.model.event import Event, UnusableEventError, needs_cleaning
 from oktawatch.model.lenient import cut_list, parse_json
+from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.wire import NotAnObject
 
 NOT_AN_OBJECT = "not a JSON object"
 
 _decode_events = msgspec.json.Decoder(list[Event | NotAnObject]).decode
-_decode_deep_events = msgspec.json.Decoder(list[DeepEvent | NotAnObject]).decode
+_decode_ordinary_events = msgspec.json.Decoder(list[OrdinaryEvent]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(Event | NotAnObject).decode
 
@@ -41,10 +42,10 @@ class Decoded:
 def decode(body: bytes, *, deep: bool = False) -> Decoded:
     """Make events of a body; raise ValueError when it is no JSON list at all.
 
-    ``deep``: the fields of every event will be read.
+    ``deep``: every event will be remembered in history.
     """
     try:
-        found: list[Any] = (_deep_events(body) if deep else None) or _decode_events(body)
+        found: list[Any] = (_ordinary_events(body) if deep else None) or _decode_events(body)
         slices: list[msgspec.Raw] = _decode_slices(body)
     except (ValueError, RecursionError):
         elements = cut_list(body)
@@ -52,12 +53,12 @@ def decode(body: bytes, *, deep: bool = False) -> Decoded:
     return _collect(found, slices)
 
 
-def _deep_events(body: bytes) -> list[Any] | None:
-    """Decode the fields too; None where a field that is left out otherwise is odd."""
+def _ordinary_events(body: bytes) -> list[Any] | None:
+    """Decode what history remembers, too; None where a page is not ordinary throughout."""
     if needs_cleaning(body):
         return None
     try:
-        return _decode_deep_events(body)
+        return _decode_ordinary_events(body)
     except (ValueError, RecursionError):
         return None
 

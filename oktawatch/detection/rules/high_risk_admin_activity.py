@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
 from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import PairInWindow
@@ -62,10 +63,12 @@ class HighRiskAdminActivity(PairInWindow):
         """One session of one actor at one address."""
         return (row.actor_id, row.client_ip, row.external_session_id)
 
+    @decides_by("outcome")
     def first(self, row: HistoryRow) -> bool:
         """An administrator's operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
+    @decides_by("outcome", "risk")
     def second(self, row: HistoryRow) -> bool:
         """A risky sign-in that was let in."""
         return row.risk == "HIGH" and row.outcome is not None and _SIGN_INS.get(row.event_type) == row.outcome

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
 from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import PairInWindow
@@ -79,6 +80,7 @@ class NewDeviceCriticalOperation(PairInWindow):
         """One actor at one address."""
         return (row.actor_id, row.client_ip)
 
+    @decides_by("outcome", "behaviours")
     def first(self, row: HistoryRow) -> bool:
         """A sign-in in which everything is new."""
         return (
@@ -88,6 +90,7 @@ class NewDeviceCriticalOperation(PairInWindow):
             and row.observed().issuperset(self.behaviours)
         )
 
+    @decides_by("outcome")
     def second(self, row: HistoryRow) -> bool:
         """A critical operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations

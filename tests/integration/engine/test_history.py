@@ -335,7 +335,7 @@ def test_what_is_kept_is_what_the_database_has(
         rows_of_page = [
             HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn
         ]
-        arrivals = list(rule.parts(rows_of_page, lambda *_: None))
+        arrivals = rule.parts(rows_of_page, lambda *_: None)
         with suppress(DiedError), database.write() as connection:
             stored = StoredHistory(connection, ORG)
             current = recent.within(stored, rules, rows_of_page)
@@ -347,9 +347,8 @@ def test_what_is_kept_is_what_the_database_has(
                     assert around(timelines.rows_of(key), row) == around(everything, row)
             match data.draw(st.sampled_from(["adds", "dies", "another adds", "the room is taken"])):
                 case "adds":
-                    for key, row in arrivals:
-                        if timelines is not None:
-                            timelines.remember(key, row)
+                    if timelines is not None:
+                        timelines.remember(arrivals)
                     current.add()
                     assert recent.kept + other.kept <= most_rows
                 case "dies":

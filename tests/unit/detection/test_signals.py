@@ -112,7 +112,7 @@ def test_a_signal_is_recorded_and_makes_no_alert() -> None:
     rules = RuleSet(configured_rules({}, read_file=str, classes=(Sso,)).values())
     event = Event.from_body(sso(1))
     (signal,) = rules.signals([event], [], MemoryHistory(), fail)
-    assert (signal.rule_id, signal.event_uuid) == (Sso.id, "e-001")
+    assert signal == (event.published, "e-001", Sso.id)
     assert rules.policies[Sso.id].signal
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.model.event import DeepEvent, Event
+from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.lenient import cut_list, parse_json
+from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.systemlog import decode as decoding
 from oktawatch.systemlog.decode import Decoded, decode
 from tests.support.shared import shared_data
@@ -234,7 +235,7 @@ def test_fields_come_with_the_page() -> None:
     """Deep decoding reads an ordinary page whole, and no page whose text needs cleaning."""
     ordinary = [_event("a", actor={"id": "unknown", "alternateId": "hunter2!"}), _event("b")]
     decoded = decode(json.dumps(ordinary).encode(), deep=True)
-    assert [type(event) for event in decoded.events] == [DeepEvent, DeepEvent]
+    assert [type(event) for event in decoded.events] == [OrdinaryEvent, OrdinaryEvent]
     assert decoded.events[0].actor_alternate_id == "redacted"
     odd = decode(_page(_signin("a"), _signin("b", r'"\u0000"')), deep=True)
     assert [type(event) for event in odd.events] == [Event, Event]

@@ -1,0 +1,73 @@
+"""Events that are alike in all that a predicate decides by: it is asked once for all of them.
+
+Of a page of a thousand events a rule that decides by outcome and risk sees perhaps four sorts. Its predicate
+says by which columns it decides, and is shown an event that has these and no other. So what it declares is
+what it gets: a predicate that reads another column finds nothing there, in its first test case.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from oktawatch.model.history import COLUMNS, HistoryRow
+
+Predicate = TypeVar("Predicate", bound=Callable[..., bool])
+
+
+def decides_by(*columns: str) -> Callable[[Predicate], Predicate]:
+    """Say that a predicate reads just these columns of history beside the event type, of few different values each."""
+    known = HistoryRow.__struct_fields__[:COLUMNS]
+    if unknown := [name for name in columns if name not in known]:
+        raise ValueError(f"history has no {', '.join(unknown)}; there are: {', '.join(known)}")
+
+    def marked(predicate: Predicate) -> Predicate:
+        vars(predicate)["decides_by"] = columns
+        return predicate
+
+    return marked
+
+
+def columns_of(*predicates: Callable[..., bool]) -> tuple[str, ...] | None:
+    """Give the columns that predicates decide by; None if one does not say."""
+    columns: dict[str, Any] = {}
+    for predicate in predicates:
+        said = getattr(predicate, "decides_by", None)
+        if said is None:
+            return None
+        columns |= dict.fromkeys(said)
+    return tuple(columns)
+
+
+def alike(
+    rows: Sequence[HistoryRow],
+    columns: tuple[str, ...] | None,
+    holds: Callable[[HistoryRow], bool],
+    failed: Callable[[str, Exception], None],
+) -> Sequence[HistoryRow]:
+    """Give the rows of which a predicate holds that decides by ``event_type`` and ``columns``; None: by anything.
+
+    ``failed`` is told what it raised of a sort, with the uuid of one of that sort.
+    """
+    if columns is None:
+        return [row for row in rows if _holds(holds, row, failed)]
+    sorts = list(map(attrgetter("event_type", "event_type", *columns), rows))
+    examples = dict(zip(sorts, rows, strict=True))
+    held = {sort for sort, row in examples.items() if _holds(holds, _bare(row, columns), failed)}
+    if len(held) == len(examples):
+        return rows
+    return list(compress(rows, map(held.__contains__, sorts))) if held else []
+
+
+def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
+    return HistoryRow("", row.uuid, row.event_type, **{name: getattr(row, name) for name in columns})
+
+
+def _holds(
+    holds: Callable[[HistoryRow], bool], row: HistoryRow, failed: Callable[[str, Exception], None]
+) -> bool:
+    try:
+        return holds(row)
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
+        failed(row.uuid, error)
+        return False
