@@ -61,7 +61,12 @@ class Backend(Protocol):
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
     ) -> int:
-        """Insert rows, leaving out those whose key is there; give how many went in."""
+        """Convert and insert rows, leaving out those whose key is there; give how many went in."""
+
+    def insert_new_of(
+        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
+        """Insert rows of one org as they are, likewise."""
 
     def explain(self, error: DBAPIError) -> str:
         """Say in one line what the database said, without what a stranger wrote into a row."""

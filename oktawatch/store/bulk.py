@@ -14,12 +14,20 @@ from oktawatch.store.backend import Backend
 
 
 def insert_new(
-    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], columns: tuple[str, ...] = ()
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], columns: tuple[str, ...]
 ) -> int:
     """Insert rows, leaving out those whose key is there; give how many went in.
 
-    ``columns``: what a row's values are, to be converted as the columns' types say. Without it rows
-    hold every column as text that both databases read, and go through untouched.
+    ``columns``: what a row's values are, to be converted as the columns' types say.
     """
+    return _backend(connection).insert_new(connection, table, rows, columns)
+
+
+def insert_new_of(connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows of one org like that. They hold every column but the org, as values that both databases read."""
+    return _backend(connection).insert_new_of(connection, table, org, rows)
+
+
+def _backend(connection: Connection) -> Backend:
     backend: Backend = connection.get_execution_options()["oktawatch_backend"]
-    return backend.insert_new(connection, table, rows, columns)
+    return backend

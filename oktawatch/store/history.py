@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
 from oktawatch.store import tables
 from oktawatch.store.backend import to_json
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk import insert_new_of
 
 _COLUMNS = tuple(column.name for column in tables.history.columns if column.name != "org")
 
@@ -114,7 +114,8 @@ class StoredHistory:
 
     def add(self, rows: Sequence[HistoryRow]) -> str | None:
         """Remember rows; what is remembered already stays as it is. Gives the version from now on."""
-        if not insert_new(self._connection, tables.history, [(self._org, *row.columns) for row in rows]):
+        values = [row.columns for row in rows]
+        if not insert_new_of(self._connection, tables.history, self._org, values):
             return self.version()
         # Drawn, not counted: after a rollback another writer must not come to the same version.
         version = secrets.token_hex(8)

@@ -18,7 +18,7 @@ from oktawatch.model.match import Match, MatchKey, Signal
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk import insert_new, insert_new_of
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.history import StoredHistory
@@ -117,8 +117,8 @@ class PageTransaction:
     def add_events(self, events: Sequence[Event]) -> int:
         """Remember events as seen; give how many were new."""
         # `published` is canonical text, which both databases take as it is.
-        rows = [(self.org, event.published, event.uuid) for event in events]
-        return insert_new(self.connection, tables.events, rows)
+        rows = [(event.published, event.uuid) for event in events]
+        return insert_new_of(self.connection, tables.events, self.org, rows)
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
         """Set aside what could not be used, once by fingerprint; give how many were new."""
@@ -170,7 +170,7 @@ class PageTransaction:
 
     def add_signals(self, signals: Sequence[Signal]) -> int:
         """Record signals, each once; give how many were new."""
-        return insert_new(self.connection, tables.signals, [(self.org, *signal) for signal in signals])
+        return insert_new_of(self.connection, tables.signals, self.org, signals)
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
         """Put notifications into the outbox; one that is there already stays as it is."""

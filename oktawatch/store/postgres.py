@@ -140,14 +140,14 @@ class Postgres:
         columns: tuple[str, ...],
     ) -> int:
         """Insert all rows in one statement."""
-        if not rows:
-            return 0
-        names = columns or tuple(column.name for column in table.columns)
-        texts = [_text_of(table, name) for name in names]
-        arrays = tuple(
-            _array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)
-        )
-        return connection.exec_driver_sql(_insert(table, names, connection.dialect), arrays).rowcount
+        return _insert(connection, table, columns, rows)
+
+    def insert_new_of(
+        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
+        """Do the same, sending the org once."""
+        names = tuple(column.name for column in table.columns)
+        return _insert(connection, table, names, rows, org)
 
     def explain(self, error: DBAPIError) -> str:
         """Give the server's first line: what follows quotes rows."""
@@ -174,12 +174,29 @@ def _leave_what_only_reads(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
+def _insert(
+    connection: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *shared: str,
+) -> int:
+    """Insert rows whose first columns have the values that all share."""
+    if not rows:
+        return 0
+    texts = [_text_of(table, name) for name in names[len(shared) :]]
+    arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
+    statement = _statement(table, names, len(shared), connection.dialect)
+    return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount
+
+
 @lru_cache(maxsize=64)
-def _insert(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
+def _statement(table: Table, columns: tuple[str, ...], shared: int, dialect: Dialect) -> str:
     types = [table.columns[name].type.compile(dialect) for name in columns]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    values = ", ".join([*(f"%s::{kind}" for kind in types[:shared]), "own.*"])
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types[shared:])
     names = ", ".join(columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 -- the tables' own names
+    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS own ON CONFLICT DO NOTHING"  # noqa: S608 -- the tables' own names
 
 
 @lru_cache(maxsize=256)

@@ -99,17 +99,14 @@ class Sqlite:
         columns: tuple[str, ...],
     ) -> int:
         """Insert some hundred rows a step: one at a time takes SQLite twice as long."""
-        if columns:
-            rows = _converted(table, columns, rows, connection.dialect)
-        names = columns or tuple(column.name for column in table.columns)
-        new = 0
-        whole = len(rows) - len(rows) % _AT_ONCE
-        for start in range(0, whole, _AT_ONCE):
-            values = tuple(chain.from_iterable(rows[start : start + _AT_ONCE]))
-            new += connection.exec_driver_sql(_statement(table, names, _AT_ONCE), values).rowcount
-        if whole < len(rows):
-            new += connection.exec_driver_sql(_statement(table, names, 1), list(rows[whole:])).rowcount
-        return new
+        return _insert(connection, table, columns, _converted(table, columns, rows, connection.dialect))
+
+    def insert_new_of(
+        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
+        """Do the same, binding the org once a step."""
+        names = tuple(column.name for column in table.columns)
+        return _insert(connection, table, names, rows, org)
 
     def explain(self, error: DBAPIError) -> str:
         """Give SQLite's own words, which hold no values."""
@@ -146,11 +143,32 @@ def _says_busy(error: BaseException | None) -> bool:
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
+def _insert(
+    connection: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    *shared: str,
+) -> int:
+    """Insert rows whose first columns have the values that all share."""
+    new = 0
+    whole = len(rows) - len(rows) % _AT_ONCE
+    for start in range(0, whole, _AT_ONCE):
+        values = (*shared, *chain.from_iterable(rows[start : start + _AT_ONCE]))
+        statement = _statement(table, names, _AT_ONCE, len(shared))
+        new += connection.exec_driver_sql(statement, values).rowcount
+    if whole < len(rows):
+        one_by_one = [(*shared, *row) for row in rows[whole:]]
+        new += connection.exec_driver_sql(_statement(table, names, 1, len(shared)), one_by_one).rowcount
+    return new
+
+
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], rows: int) -> str:
-    row = f"({', '.join('?' * len(columns))})"
-    into = f"INSERT INTO {table.name} ({', '.join(columns)})"
-    return f"{into} VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
+def _statement(table: Table, columns: tuple[str, ...], rows: int, shared: int) -> str:
+    own = len(columns) - shared
+    numbers = [[*range(shared), *range(shared + row * own, shared + (row + 1) * own)] for row in range(rows)]
+    values = ", ".join(f"({', '.join(f'?{number + 1}' for number in row)})" for row in numbers)
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608 -- the tables' own names
 
 
 def _converted(
