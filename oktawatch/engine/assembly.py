@@ -7,7 +7,7 @@ What reads the database is imported where it is made: listing rules needs none o
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from fnmatch import fnmatchcase
 from functools import partial
@@ -113,12 +113,23 @@ def read_rulebook(settings: Settings) -> Rulebook:
     except RuleOptionError as error:
         problem = error
     else:
+        if not found.problems:
+            _check_routes(settings, found.rules)
         return Rulebook(found, RuleSet(on, complete=not found.problems), every)
     if problem.key is not None:
         place: tuple[str, ...] = ("rules", problem.rule_id, problem.key)
         raise settings.error("wrong value", *place, expected=str(problem))
     place = ("rules", problem.rule_id) if problem.rule_id in settings.rules else ("detection", "enable")
     raise settings.error("unknown rule", *place, expected=str(problem))
+
+
+def _check_routes(settings: Settings, known: Iterable[str]) -> None:
+    # Passed over in silence, a slip of the pen would keep alerts from whom they are for.
+    names = list(known)
+    for index, notifier in enumerate(settings.notifiers):
+        if not all(any(fnmatchcase(name, glob) for name in names) for glob in notifier.rules):
+            expected = f"expected ids or globs of rules that exist; there are: {', '.join(names)}"
+            raise settings.error("unknown rule", "notifiers", index, "rules", expected=expected)
 
 
 def _reader(settings: Settings) -> ReadFile:

@@ -249,6 +249,7 @@ def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None
 def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
     """The configuration of a rule that can't be loaded stops nothing; with all in order a slip is an error."""
     said = '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
+    said += '[[notifiers]]\ntype = "log"\nrules = ["Acme.Mine"]\n'
     (folder / "mine.py").write_text(RULE + "(\n", "utf-8")
     assert len(make_rules(load(said)).rules) == 1
     (folder / "mine.py").write_text(RULE, "utf-8")
