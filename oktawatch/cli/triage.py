@@ -38,13 +38,11 @@ def close(
     debug: Debug = False,
 ) -> int:
     """Close alerts. A later match opens another alert. All of them, or none if one can't be."""
-    import getpass
-
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store import triage
 
     with existing_database(load_without_secrets(config, debug=debug)) as database:
-        triage.close(database, ids, by=getpass.getuser(), disposition=disposition, note=note, now=utc_now())
+        triage.close(database, ids, by=_who(), disposition=disposition, note=note, now=utc_now())
         return _tell(database, ids, "closed", as_json=as_json)
 
 
@@ -56,6 +54,16 @@ def reopen(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: D
     with existing_database(load_without_secrets(config, debug=debug)) as database:
         triage.reopen(database, ids, now=utc_now())
         return _tell(database, ids, "open", as_json=as_json)
+
+
+def _who() -> str:
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user can have a number and no name
+        return str(os.getuid())
 
 
 def _tell(database: "Database", ids: list[int], status: str, *, as_json: bool) -> int:

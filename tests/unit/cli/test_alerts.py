@@ -134,3 +134,15 @@ def test_no_such_alert(call: Call) -> None:
     done = call("alerts", "show", "99")
 
     assert done == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")
+
+
+@pytest.mark.usefixtures("alerts")
+def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user is often no line in passwd, and no variable says who it is."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_001)
+
+    (closed,) = call("alerts", "close", "1", "--json").json
+
+    assert (closed["status"], closed["closed_by"]) == ("closed", "4000001")
