@@ -104,18 +104,24 @@ def copy(
     Stop `run` first. Interrupted, the same command goes on where it stopped; at the end the rows of both
     are counted. Afterwards set database.url.
     """
+    from oktawatch.config.values import check_server
     from oktawatch.engine.assembly import open_database
     from oktawatch.service.lock import sole_user
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
 
-    executor = open_database(load_without_secrets(config, debug=debug), create=False)
+    settings = load_without_secrets(config, debug=debug)
     try:
-        server = Database(to)
-        if executor.database.shared or not server.shared:
+        check_server(to)
+    except ValueError as error:
+        raise UsageError(f"wrong value (--to): {error}") from None
+    executor = open_database(settings, create=False)
+    try:
+        if executor.database.shared:
             raise UsageError(
                 "wrong direction (db copy): from an SQLite file, database.url, to Postgres, --to"
             )
+        server = Database(to)
         try:
             with sole_user(executor):
                 counts = copy_database(

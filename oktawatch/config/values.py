@@ -20,6 +20,10 @@ LONGEST_DURATION = timedelta(days=3650)
 LONGEST_NAME = 100  # characters: a name is part of keys, labels and every log line
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII).fullmatch
 _HIGHEST_PORT = 65_535
+_SERVER = re.compile(
+    r"postgresql(\+psycopg)?://([^:/]*(:[^@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^/:?@\[\]]*)(:[0-9]*)?(/[^?@]*)?(\?.*)?",
+    re.ASCII,
+).fullmatch
 
 
 def _duration(value: Any) -> timedelta:
@@ -165,7 +169,8 @@ def check_listen(address: str) -> str:
 def check_database(url: SecretStr) -> SecretStr:
     """Let a database's URL pass: an SQLite file or a Postgres server."""
     text = url.get_secret_value()
-    if text.startswith(("postgresql://", "postgresql+psycopg://")) and text.isprintable():
+    if text.startswith(("postgresql://", "postgresql+psycopg://")):
+        check_server(text)
         return url
     if text.startswith("sqlite:///"):
         name = text.removeprefix("sqlite:///")
@@ -174,3 +179,15 @@ def check_database(url: SecretStr) -> SecretStr:
             raise ValueError("expected a file after sqlite:///, without a query")
         return url
     raise ValueError("expected sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+
+
+def check_server(url: str) -> str:
+    """Let a Postgres server's URL pass, if it means to SQLAlchemy what it looks like.
+
+    Of a password with an "@" in it SQLAlchemy takes the end for the host, and errors name the host.
+    """
+    if not _SERVER(url) or not url.isprintable():
+        raise ValueError(
+            'expected postgresql+psycopg://USER@HOST/DATABASE, with %40 for each "@" in a password'
+        )
+    return url

@@ -101,6 +101,11 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
         (["simulate", "--scenario", "war"], "wrong value (--scenario): no scenario is named war"),
         (["simulate", "--events", "/nowhere"], "cannot read the events (/nowhere)"),
         (["rules", "test", "/nowhere"], "/nowhere: can't read it"),
+        (["db", "copy", "--to", "sqlite:///other.db"], "wrong value (--to): expected postgresql+psycopg://"),
+        (
+            ["db", "copy", "--to", "postgresql://u:pass@word@h/x"],
+            "(--to): expected postgresql+psycopg://USER@",
+        ),
         (["backfill", "--since", "1d", "--org", "\x1b[31m\u202e"], "no such org (--org "),
     ],
 )

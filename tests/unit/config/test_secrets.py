@@ -292,9 +292,29 @@ def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
         "sqlite:///x\\u0000.db",
         "mysql://h/x",
         "oktawatch.db",
+        "postgresql://h:port/x",
+        "postgresql://[::1/x",
+        "postgresql+psycopg://u:secret@with-an-at@h/x",
+        "postgresql+psycopg://u:secret@with/both@h/x",
     ],
 )
 def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
     """One in memory would forget the cursor, and with it what was read."""
     with pytest.raises(ConfigError, match=r"database\.url\): expected"):
         load(f'[database]\nurl = "{url}"')
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h/x",
+        "postgresql+psycopg://u@h:5432/x?sslmode=verify-full",
+        "postgresql+psycopg://u:se%40cr/e:t?#@[2001:db8::1]:5432/x",
+        "postgresql+psycopg://u@/x?host=db1.example.com&host=db2.example.com",
+    ],
+)
+def test_a_servers_url_means_what_it_says(load: Load, url: str) -> None:
+    """What SQLAlchemy can take apart is not refused: a password may hold whatever else it likes."""
+    assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
+    assert make_url(url).username in {None, "u"}
+    assert make_url(url).database == "x"
