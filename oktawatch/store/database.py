@@ -58,6 +58,13 @@ class Database:
         return self.url.get_backend_name() != "sqlite"
 
     @property
+    def place(self) -> str:
+        """Say for people where it is: a file's path, or a server's URL without password and options."""
+        if not self.shared:
+            return self.url.database or "in memory"
+        return self.url.difference_update_query(self.url.query).render_as_string()
+
+    @property
     def connections(self) -> int:
         """How many transactions are worth having at once."""
         return self._backend.connections
@@ -100,9 +107,12 @@ class Database:
             with self._begun(write=write) as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(f"the database refused: {self._backend.explain(error)}") from error
+            raise self._refusal(self._backend.explain(error)) from error
         except PoolTimeoutError as error:
-            raise StoreError("the database refused: every connection is in use") from error
+            raise self._refusal("every connection is in use") from error
+
+    def _refusal(self, why: str) -> StoreError:
+        return StoreError(f"the database refused ({self.place}): {why}")
 
     @contextmanager
     def _begun(self, *, write: bool) -> Iterator[Connection]:

@@ -218,7 +218,7 @@ def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, place: Place) ->
     [
         ('[rules."Okta.Anonymizing.VPN.Login"]\nthreshold = 0\n', 2, "threshold): expected a whole number"),
         ('[database]\nurl = "sqlite:///none/oktawatch.db"\n', 2, "none/oktawatch.db.lock): No such file"),
-        ('[database]\nurl = "sqlite:///folder"\n', 1, "the database refused: unable to open database file"),
+        ('[database]\nurl = "sqlite:///folder"\n', 1, "/folder): unable to open database file"),
     ],
     ids=["a rule's option", "a folder that is not there", "a folder for a database"],
 )

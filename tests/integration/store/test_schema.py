@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,13 @@ def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
     """The message says what is expected."""
     with pytest.raises(StoreError, match=problem):
         Database(url, create=True)
+
+
+def test_where_it_is_said_without_a_password() -> None:
+    """Neither in front of the host nor among the options, some of which hold passwords of their own."""
+    url = "postgresql+psycopg://u:secret@127.0.0.1:1/x?password=secret&sslpassword=secret"
+    with closing(Database(url)) as database:
+        assert database.place == "postgresql+psycopg://u:***@127.0.0.1:1/x"
 
 
 def test_connections_to_a_file_are_prepared(tmp_path: Path) -> None:

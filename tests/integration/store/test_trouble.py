@@ -64,7 +64,7 @@ def test_a_server_that_is_down_is_said_in_one_line(server: tuple[OwnServer, Data
     own.control("stop", "-m", "immediate")
     with pytest.raises(StoreError) as said:
         write_page(database, 2)
-    assert str(said.value).startswith("the database refused: connection ")
+    assert str(said.value).startswith(f"the database refused ({database.place}): connection ")
     assert "\n" not in str(said.value)
     own.control("start", "-o", f'-h "" -k {own.folder}')
     write_page(database, 2)
@@ -117,7 +117,7 @@ def test_a_server_that_only_reads(database: Database) -> None:
     postgres.server().execute(f"{change} = on")
     end_connections(database)
     with pytest.raises(
-        StoreError, match=r"the database refused: cannot execute .* in a read-only transaction$"
+        StoreError, match=r"the database refused \(.*\): cannot execute .* in a read-only transaction$"
     ):
         write_page(database, 2)
     postgres.server().execute(f"{change} = off")
