@@ -12,6 +12,7 @@ Importing this module must stay cheap, since ``--help`` waits for it: commands i
 """
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.sim
 app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
 
+_OWNER_ALONE = 0o077
 _ROUND_EVERY = 20_000
 """Objects, more of them than gone, after which the collector looks for cycles. A page makes ten thousand
 that go by themselves; at Python's 700 looking through them is a tenth of a backfill."""
@@ -64,6 +66,9 @@ that go by themselves; at Python's 700 looking through them is a tenth of a back
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; give its exit code."""
+    if arguments is None:
+        # A file that it makes holds people's names and addresses, and now and then a mistyped password.
+        os.umask(os.umask(_OWNER_ALONE) | _OWNER_ALONE)
     gc.set_threshold(_ROUND_EVERY)
     invocation = Invocation()
     try:

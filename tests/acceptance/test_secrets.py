@@ -1,6 +1,7 @@
 """Nothing that oktawatch writes holds a secret: every command at its most talkative, against orgs that echo."""
 
 import json
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -192,3 +193,14 @@ def test_a_leak_would_be_found() -> None:
     assert _leaks(f"token {TOKEN}", {TOKEN}) == [TOKEN[:12]]
     assert _leaks("a%2Fb%2Bc", {"a/b+c"}) == ["a/b+c"]
     assert _leaks("Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIi.c2ln", set()) == ["eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"]
+
+
+def test_a_database_is_its_owners_alone(program: Program) -> None:
+    """It holds names, addresses and what was rejected whole, so nobody else may read it, whatever the shell says."""
+    program.configure(("acme", "http://127.0.0.1:9", TOKEN))
+    before = os.umask(0)
+    try:
+        assert program.run("db", "upgrade").returncode == 0
+    finally:
+        os.umask(before)
+    assert (program.folder / "oktawatch.db").stat().st_mode & 0o777 == 0o600
