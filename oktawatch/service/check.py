@@ -22,7 +22,7 @@ from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
-from oktawatch.store.schema import require_current
+from oktawatch.store.schema import require_current, require_writable
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import polling_query
@@ -103,6 +103,7 @@ def _database(settings: Settings) -> Finding:
         return _failed("database", str(error))
     try:
         require_current(database)
+        require_writable(database)
     except SchemaError as error:
         mends_itself = not database.shared or settings.database.auto_upgrade
         if mends_itself and not isinstance(error, NewerSchemaError):
@@ -112,7 +113,7 @@ def _database(settings: Settings) -> Finding:
         return _failed("database", str(error))
     finally:
         database.close()
-    return _ok("database", "reachable, with the schema that this program needs")
+    return _ok("database", "can be written, with the schema that this program needs")
 
 
 async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, false, inspect, text, update
 
 import oktawatch
+from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import NewerSchemaError, SchemaError
-from oktawatch.store.tables import REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -45,11 +45,21 @@ def current(database: Database) -> str | None:
 def require_current(database: Database) -> None:
     """Raise SchemaError, saying what to run, unless the schema is the one this program works with."""
     found = current(database)
-    if found == REVISION:
+    if found == tables.REVISION:
         return
     _refuse_newer(found)
-    what = "has no schema yet" if found is None else f"is at schema {found}, this program needs {REVISION}"
+    what = (
+        "has no schema yet"
+        if found is None
+        else f"is at schema {found}, this program needs {tables.REVISION}"
+    )
     raise SchemaError(f"the database {what}: run 'oktawatch db upgrade'")
+
+
+def require_writable(database: Database) -> None:
+    """Raise StoreError unless rows can be written, and write none: a database can be there to be read alone."""
+    with database.write() as connection:
+        connection.execute(update(tables.orgs).where(false()).values(name=tables.orgs.c.name))
 
 
 def migrations() -> Path:
@@ -75,7 +85,7 @@ def _current(connection: Connection) -> str | None:
 
 def _refuse_newer(found: str | None) -> None:
     # Revisions are numbered: 0001, 0002, …
-    if found is not None and found > REVISION:
+    if found is not None and found > tables.REVISION:
         raise NewerSchemaError(
-            f"the database is at schema {found}, newer than this program's {REVISION}: install a newer oktawatch"
+            f"the database is at schema {found}, newer than this program's {tables.REVISION}: install a newer oktawatch"
         )

@@ -127,6 +127,20 @@ def test_a_database_of_another_schema_is_told(place: Place) -> None:
             assert findings(program)[1]["database"][0][0] == verdict
 
 
+def test_a_database_that_can_only_be_read_fails(tmp_path: Path) -> None:
+    """Looking at alerts would work, and the daemon would not."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, running(SimulatedOrg(token=TOKEN)) as url:
+        program = Program(tmp_path, place)
+        program.configure(("acme", url, TOKEN))
+        place.run(
+            f"ALTER DATABASE {place.url.rpartition('/')[2].partition('?')[0]} SET default_transaction_read_only = on"
+        )
+        code, found = findings(program)
+    assert code == 1
+    [(verdict, message)] = found["database"]
+    assert (verdict, message.endswith("in a read-only transaction")) == ("failed", True)
+
+
 def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> None:
     """The rest is checked all the same."""
     with running(SimulatedOrg(token=TOKEN)) as url:
