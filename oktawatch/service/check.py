@@ -6,14 +6,18 @@ exist yet is left for `oktawatch run` to make.
 """
 
 import asyncio
+import stat
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
+from oktawatch.config.secrets import TWINS
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import make_access, make_channels, make_composer, make_trust, read_rulebook
 from oktawatch.model.notification import DueNotification, NotificationKind
@@ -73,6 +77,11 @@ async def check(settings: Settings, *, send_test: bool = False) -> list[Finding]
                 f"poll.rate_limit_share is above {LARGE_SHARE}: Okta mails the org's admins when that much is used",
             )
         )
+    findings += [
+        _warning("secrets", f"{file} can be read by every user of this machine: chmod o-r {file}")
+        for file in dict.fromkeys(_secret_files(settings))
+        if file.stat().st_mode & stat.S_IROTH
+    ]
     rules: RuleSet | None = None
     try:
         rulebook = read_rulebook(settings)
@@ -85,6 +94,14 @@ async def check(settings: Settings, *, send_test: bool = False) -> list[Finding]
     findings.append(await asyncio.to_thread(_database, settings))
     findings += await _orgs(settings, rules or RuleSet([]))
     return [*findings, *await _notifiers(settings, send_test=send_test)]
+
+
+def _secret_files(settings: Settings) -> Iterator[Path]:
+    for section, secrets in TWINS.items():
+        said = getattr(settings, section)
+        for table in said if isinstance(said, tuple) else (said,):
+            named = (getattr(table, f"{secret}_file") for secret in secrets)
+            yield from (file for file in named if file is not None)
 
 
 def _rules(rules: RuleSet) -> Finding:

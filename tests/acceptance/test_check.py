@@ -115,6 +115,24 @@ def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: f
     assert code == 0
 
 
+def test_a_secret_that_everybody_can_read_is_warned_of(program: Program) -> None:
+    """Each file once, and what its owner alone can read is no finding."""
+    with running(SimulatedOrg(token=TOKEN)) as url:
+        org = f'[[orgs]]\nurl = "{url}"\ntoken_file = "acme.token"\n'
+        path = program.configure()
+        path.write_text(org + org.replace("[[orgs]]", '[[orgs]]\nname = "again"'))
+        file = program.folder / "acme.token"
+        file.write_text(TOKEN)
+        file.chmod(0o640)
+        assert "secrets" not in findings(program)[1]
+        file.chmod(0o644)
+        code, found = findings(program)
+    assert code == 0
+    assert found["secrets"] == [
+        ("warning", f"{file} can be read by every user of this machine: chmod o-r {file}")
+    ]
+
+
 def test_a_database_of_another_schema_is_told(place: Place) -> None:
     """An older one is brought up by `run`; a newer one is none of this program's business."""
     program = Program(place.folder, place)
