@@ -16,10 +16,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.main import get_command
 
+from oktawatch import __version__
 from oktawatch.cli import (
     alerts,
     backfill,
@@ -45,6 +47,26 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quick, and the same in a pipe and in docs/cli.md
     pretty_exceptions_enable=False,  # they print local variables, secrets among them
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"oktawatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the program's version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command(epilog="Example:  oktawatch run --config /etc/oktawatch/oktawatch.toml")(run.run)
 app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfill.backfill)
 app.command(epilog="Example:  oktawatch status --json")(status.status)

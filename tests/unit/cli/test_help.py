@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from typer.main import get_command
 
+from oktawatch import __version__
 from oktawatch.cli.main import app, main
 from tests.unit.cli.conftest import Done
 
@@ -70,6 +71,11 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "oktawatch.cli.main" in imported
     assert imported & HEAVY == set()
+
+
+def test_version(call: Callable[..., Done]) -> None:
+    """It is said in one line: a report of a fault needs it."""
+    assert call("--version") == (0, f"oktawatch {__version__}\n", "")
 
 
 @pytest.mark.parametrize("words", GROUPS, ids=" ".join)
