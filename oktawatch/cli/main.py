@@ -115,6 +115,8 @@ def _show_usage(error: typer.TyperException) -> int:
     if context is not None and what == context.get_help():
         print(what, file=sys.stderr)
         return USAGE
+    # Typer hands on what pydantic says; people are told what is expected in the same words everywhere.
+    what = what.replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
     command = context.command_path if context else "oktawatch"
     line = f"{what[:1].lower()}{what[1:].removesuffix('.')} ({command}): see '{command} --help'"
     print(f"error: {printable(line)}", file=sys.stderr)

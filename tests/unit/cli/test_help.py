@@ -100,6 +100,8 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
         (["alerts", "list", "--severity", "bad"], "wrong value (--severity): expected one of INFO, LOW,"),
         (["alerts", "list", "--since", "bad"], "wrong value (--since): expected a time such as"),
         (["alerts", "list", "--limit", "0"], "(oktawatch alerts list): see"),
+        (["alerts", "list", "--limit", "0"], "invalid value for '--limit': expected greater than"),
+        (["alerts", "list", "--status", "x"], "invalid value for '--status': 'x' is not one of 'open',"),
         (["run", "--json"], "--json makes no sense by itself (run): give it with --once"),
         (["backfill", "--since", "1d", "--notify", "--dry-run"], "exclude each other"),
         (["simulate", "--keep-times"], "--keep-times makes no sense by itself (simulate)"),
