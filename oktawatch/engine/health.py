@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from oktawatch.engine.retention import OKTA_KEEPS
-from oktawatch.model.durations import format_duration
+from oktawatch.model.durations import format_duration, round_duration
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.status import OrgStatus
 
@@ -53,7 +53,7 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> He
         problems.append("no poll has caught up yet")
     elif behind:
         problems.append(
-            f"no poll has caught up for {format_duration(lag)}, more than {format_duration(longest)}"
+            f"no poll has caught up for {round_duration(lag)}, more than {format_duration(longest)}"
         )
     if lag is not None and lag > OKTA_KEEPS - _WARNING:
         problems.append(

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LARGEST_FIRST = (("d", 86_400), ("h", 3_600), ("m", 60))
 _DURATION = re.compile(r"(\d{1,9})([smhdw])", re.ASCII).fullmatch
 
 
@@ -25,7 +26,19 @@ def format_duration(duration: timedelta) -> str:
     Parts of a second are dropped.
     """
     seconds = int(duration.total_seconds())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+    for unit, size in _LARGEST_FIRST:
         if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def round_duration(duration: timedelta) -> str:
+    """Write a duration for people who don't count seconds: a weekend is ``2d``, an hour and a half ``90m``.
+
+    In the largest unit that it has two of; what remains is dropped.
+    """
+    seconds = int(duration.total_seconds())
+    for unit, size in _LARGEST_FIRST:
+        if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"

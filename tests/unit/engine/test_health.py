@@ -36,6 +36,13 @@ def test_behind(lag: timedelta, behind: bool) -> None:
     assert bool(found.problems) is behind
 
 
+def test_how_long_is_said_for_people() -> None:
+    """After a weekend nobody wants seconds."""
+    found = health(last_poll_at=NOW, last_caught_up_at=NOW - timedelta(days=2, hours=14, seconds=3))
+
+    assert found.problems == ("no poll has caught up for 2d, more than 150s",)
+
+
 def test_never_polled() -> None:
     """An org that is configured and was never polled is behind, and it says why."""
     for found in (health(), judge(None, interval=INTERVAL, now=NOW)):

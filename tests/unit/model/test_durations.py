@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.model.durations import format_duration, parse_duration
+from oktawatch.model.durations import format_duration, parse_duration, round_duration
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,22 @@ def test_a_duration_beyond_all_time_is_refused() -> None:
 def test_a_duration_is_written_in_its_largest_unit(duration: timedelta, expected: str) -> None:
     """Without a remainder; parts of a second are dropped."""
     assert format_duration(duration) == expected
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (timedelta(), "0s"),
+        (timedelta(seconds=119), "119s"),
+        (timedelta(seconds=397), "6m"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(hours=47, seconds=59), "47h"),
+        (timedelta(days=2, hours=23), "2d"),
+    ],
+)
+def test_a_long_duration_is_rounded_for_people(duration: timedelta, expected: str) -> None:
+    """Down, in the largest unit that it has two of."""
+    assert round_duration(duration) == expected
 
 
 @given(st.integers(min_value=0, max_value=10**9 - 1))
