@@ -9,7 +9,7 @@ import typer
 
 from oktawatch.cli.alerts import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
-from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json
+from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json
 from oktawatch.cli.reading import IN_MEMORY, chosen_orgs, read_past, stretch
 from oktawatch.cli.setup import load_settings
@@ -40,12 +40,7 @@ def backfill(
     until: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Read up to here. Default: now.", show_default=False)
     ] = None,
-    org: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Only this org; may be given again. Default: all.", show_default=False
-        ),
-    ] = None,
+    org: Orgs = None,
     notify: Annotated[
         bool,
         typer.Option(

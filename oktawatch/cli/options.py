@@ -47,6 +47,10 @@ Debug = Annotated[
         "--debug", help="Log in detail, and show where an error came from.", callback=_remember_debug
     ),
 ]
+Orgs = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this org; may be given again. Default: all.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 WHEN = "WHEN is ISO 8601 (2026-11-01, 2026-11-01T08:00:00Z; no zone is UTC) or an age: 90m, 24h, 7d, 2w."

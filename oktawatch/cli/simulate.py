@@ -16,30 +16,33 @@ if TYPE_CHECKING:
 
 _DEFAULT_SCENARIOS = ("anonymizing-vpn", "apple-relay")
 
+_Scenarios = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="What goes on beside ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
+        "invalid-users, session-replay, many-sessions, first-proxy, admin-after-risky-sign-in, "
+        "new-device-critical-operation, or quiet for nothing. May be given again. Default: the first two.",
+        show_default=False,
+    ),
+]
+_EventsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Serve the events of this file instead, one JSON object a line, in its order. "
+        "Their times are moved together so that the newest is now.",
+        show_default=False,
+    ),
+]
+
 
 def simulate(
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback; 0 takes a free one.")
     ] = 0,
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="What goes on beside ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
-            "invalid-users, session-replay, many-sessions, first-proxy, admin-after-risky-sign-in, "
-            "new-device-critical-operation, or quiet for nothing. May be given again. Default: the first two.",
-            show_default=False,
-        ),
-    ] = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Serve the events of this file instead, one JSON object a line, in its order. "
-            "Their times are moved together so that the newest is now.",
-            show_default=False,
-        ),
-    ] = None,
+    scenario: _Scenarios = None,
+    events: _EventsFile = None,
     keep_times: Annotated[
         bool, typer.Option("--keep-times", help="With --events: leave their times as they are.")
     ] = False,

@@ -18,9 +18,6 @@ from oktawatch.store.orgs import take_org
 
 _columns = tables.alerts.c
 
-DISPOSITIONS = ("true_positive", "false_positive", "benign")
-"""What an alert turned out to be."""
-
 
 class TriageError(StoreError):
     """An alert can't be decided about like that; nothing was changed."""
