@@ -5,10 +5,11 @@ says by which columns it decides, and is shown an event that has these and no ot
 what it gets: a predicate that reads another column finds nothing there, in its first test case.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import compress
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from oktawatch.model.history import COLUMNS, HistoryRow
 
@@ -39,6 +40,42 @@ def columns_of(*predicates: Callable[..., bool]) -> tuple[str, ...] | None:
     return tuple(columns)
 
 
+_FEW = 4
+"""So many times as many events as sorts are worth sharing the sorts: asking about one costs as much as sorting four."""
+
+
+class PageRows(list[HistoryRow]):
+    """A page's rows, to be sorted once for all rules."""
+
+    def __init__(self, rows: Iterable[HistoryRow], columns: tuple[str, ...]) -> None:
+        """``columns``: all that any of the rules decides by."""
+        super().__init__(rows)
+        self.columns = columns
+
+    @cached_property
+    def sorts(self) -> "Sorts":
+        """The sorts that are on the page."""
+        return _sorts(self, self.columns)
+
+    def tells(self, columns: tuple[str, ...]) -> bool:
+        """Tell whether the page's sorts serve a predicate that decides by these columns, and are few."""
+        return set(columns) <= set(self.columns) and len(self.sorts.examples) * _FEW <= len(self)
+
+
+class Sorts(NamedTuple):
+    """Which sorts of events there are."""
+
+    of_rows: list[Any]
+    """Each row's."""
+    examples: dict[Any, HistoryRow]
+    """A row of each."""
+
+
+def _sorts(rows: Sequence[HistoryRow], columns: tuple[str, ...]) -> Sorts:
+    of_rows = list(map(attrgetter("event_type", *columns), rows))
+    return Sorts(of_rows, dict(zip(of_rows, rows, strict=True)))
+
+
 def alike(
     rows: Sequence[HistoryRow],
     columns: tuple[str, ...] | None,
@@ -51,12 +88,11 @@ def alike(
     """
     if columns is None:
         return [row for row in rows if _holds(holds, row, failed)]
-    sorts = list(map(attrgetter("event_type", "event_type", *columns), rows))
-    examples = dict(zip(sorts, rows, strict=True))
-    held = {sort for sort, row in examples.items() if _holds(holds, _bare(row, columns), failed)}
-    if len(held) == len(examples):
+    sorts = rows.sorts if isinstance(rows, PageRows) and rows.tells(columns) else _sorts(rows, columns)
+    held = {sort for sort, row in sorts.examples.items() if _holds(holds, _bare(row, columns), failed)}
+    if len(held) == len(sorts.examples):
         return rows
-    return list(compress(rows, map(held.__contains__, sorts))) if held else []
+    return list(compress(rows, map(held.__contains__, sorts.of_rows))) if held else []
 
 
 def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:

@@ -33,6 +33,10 @@ class FirstSeen(HistoryRule):
         """Tell whether a key is watched."""
         return True
 
+    def decided_by(self) -> tuple[str, ...]:
+        """Give the columns of its conditions."""
+        return tuple(self.conditions)
+
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
         """Give the matches among a page's events, in the page's order."""
         arrivals = list(self._arrivals(rows, on_error))
@@ -52,7 +56,7 @@ class FirstSeen(HistoryRule):
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
-        for row in self.such(rows, tuple(self.conditions), self._is_such, on_error):
+        for row in self.such(rows, self.decided_by(), self._is_such, on_error):
             key = getattr(row, self.column)
             if key is None:
                 continue

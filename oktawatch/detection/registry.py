@@ -6,6 +6,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from oktawatch.detection.alike import PageRows
 from oktawatch.detection.event_types import scim_filter, type_test
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
@@ -61,6 +62,14 @@ class RuleSet:
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
+        self._decided_by = tuple(
+            {
+                column: None
+                for rule in self.rules
+                if isinstance(rule, HistoryRule | SignalRule)
+                for column in rule.decided_by() or ()
+            }
+        )
         self._remembered = [
             type_test(
                 {
@@ -80,9 +89,9 @@ class RuleSet:
         return bool(self._looking_back)
 
     @property
-    def longest_dedup_period(self) -> timedelta:
-        """How far apart two matches of one alert can be."""
-        return max((rule.dedup_period for rule in self.rules), default=timedelta())
+    def dedup_periods(self) -> dict[str, timedelta]:
+        """How far apart two matches of one alert can be, by rule."""
+        return {rule.id: rule.dedup_period for rule in self.rules}
 
     @property
     def filter(self) -> str:
@@ -106,16 +115,17 @@ class RuleSet:
         """Tell whether events of a type are to be remembered, since a rule may look back at them."""
         return any(test(event_type) for test in self._remembered)
 
-    def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
+    def history_rows(self, events: Iterable[Event]) -> PageRows:
         """Give what must be remembered of a page: a row for each event that a rule may look back at."""
         if not self._looking_back:
-            return []
+            return PageRows((), ())
         wanted, wanted_in_any_case = self._remembered
-        return [
+        remembered = [
             HistoryRow.of(event)
             for event in events
             if wanted(event.eventType) or wanted_in_any_case(event.eventType)
         ]
+        return PageRows(remembered, self._decided_by)
 
     def evaluate(
         self,

@@ -86,9 +86,13 @@ class SignalRule(EventRule):
     def matches(self, event: Seen) -> bool:
         """Tell whether an event of one of ``event_types`` is the signal."""
 
+    def decided_by(self) -> tuple[str, ...] | None:
+        """Give the columns that ``matches`` decides by, if they are known and few (see ``alike``)."""
+        return columns_of(self.matches)
+
     def among(self, rows: Sequence[HistoryRow], on_error: OnError) -> Sequence[HistoryRow]:
         """Give the rows of a page that are the signal."""
-        return alike(rows, columns_of(self.matches), self.test(), partial(on_error, self))
+        return alike(rows, self.decided_by(), self.test(), partial(on_error, self))
 
     def test(self) -> Callable[[HistoryRow], bool]:
         """Give the test for a remembered event."""

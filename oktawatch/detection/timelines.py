@@ -7,7 +7,6 @@ page: in the next one everything may be looked at again, since its match may hav
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import chain
 
 from oktawatch.detection.rule import Key
 from oktawatch.model.history import HistoryRow
@@ -93,29 +92,30 @@ class Timelines:
     def arriving(
         self, arrivals: Iterable[tuple[Key, HistoryRow]]
     ) -> Iterator[tuple[Key, HistoryRow, Timeline]]:
-        """Take events that come; give each with its timeline, but for one that is alone, and can't match."""
-        several, lone = self._several, self._lone
-        can_be_alone = self._fewest > 1
+        """Take events that come; give those with their timelines that can match: ``remember`` or ``arrived`` is to follow.
+
+        Of a key with fewer events than can match none was looked at, in this reading or before.
+        """
+        several, lone, fewest = self._several, self._lone, self._fewest
         for key, row in arrivals:
             timeline = several.get(key)
             if timeline is None:
-                first = lone.setdefault(key, row) if can_be_alone else None
+                first = lone.setdefault(key, row) if fewest > 1 else None
                 if first is row:
                     continue
                 timeline = several[key] = Timeline()
                 if first is not None:
                     del lone[key]
                     timeline.remember(first)
-            yield key, row, timeline
+            if len(timeline.rows) + 1 < fewest:
+                timeline.remember(row)
+            else:
+                yield key, row, timeline
 
     def remember(self, arrivals: Iterable[tuple[Key, HistoryRow]]) -> None:
         """Put rows into their places."""
         for _, row, timeline in self.arriving(arrivals):
             timeline.remember(row)
-
-    def rows(self) -> Iterator[HistoryRow]:
-        """Give all rows."""
-        return chain(self._lone.values(), *(timeline.rows for timeline in self._several.values()))
 
     def rows_of(self, key: Key) -> list[HistoryRow]:
         """Give the rows of a key."""
@@ -125,9 +125,12 @@ class Timelines:
     def forget_before(self, moment: str) -> None:
         """Forget what lies before a point in time."""
         self._lone = {key: row for key, row in self._lone.items() if row.published >= moment}
+        self._several = {
+            key: timeline for key, timeline in self._several.items() if timeline.rows[-1].published >= moment
+        }
         for timeline in self._several.values():
-            timeline.forget_before(moment)
-        self._several = {key: timeline for key, timeline in self._several.items() if timeline.rows}
+            if timeline.rows[0].published < moment:
+                timeline.forget_before(moment)
 
 
 def _place(row: HistoryRow) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -53,6 +54,10 @@ class HistoryRule(Rule):
     @abstractmethod
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
         """Give the matches that a page's events bring about, in the order in which they come about."""
+
+    @abstractmethod
+    def decided_by(self) -> tuple[str, ...] | None:
+        """Give the columns that tell whether an event takes part, if they are known and few (see ``alike``)."""
 
     def wants(self) -> Callable[[Any], bool]:
         """Give the test for the event types that the rule needs."""
@@ -107,8 +112,8 @@ class WindowRule(HistoryRule):
         """Tell whether an event of one of ``event_types`` takes part."""
         return True
 
-    def takes_by(self) -> tuple[str, ...] | None:
-        """Give the columns that ``takes`` decides by, if it says (see ``alike``)."""
+    def decided_by(self) -> tuple[str, ...] | None:
+        """Give the columns that ``takes`` decides by."""
         return columns_of(self.takes)
 
     @abstractmethod
@@ -146,7 +151,7 @@ class WindowRule(HistoryRule):
 
     def parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
         """Give the rows that take part, with their keys."""
-        columns = self.takes_by()
+        columns = self.decided_by()
         takes = self.takes
         if columns is None:
             rows = self.such(rows, (), _every, on_error)
@@ -244,7 +249,7 @@ class PairInWindow(WindowRule):
         """Only the two sorts take part."""
         return self.first(row) or self.second(row)
 
-    def takes_by(self) -> tuple[str, ...] | None:
+    def decided_by(self) -> tuple[str, ...] | None:
         """Give the columns that the two decide by, if both say and nobody else does."""
         inherited = type(self).takes is PairInWindow.takes
         return columns_of(self.first, self.second) if inherited else columns_of(self.takes)
@@ -302,7 +307,7 @@ def spans(rows: Sequence[HistoryRow], window: timedelta) -> Iterator[tuple[str, 
     Rows whose needs touch share a stretch, so that an ordinary page has one; a row with an absurd
     time has its own, and can't make the page read years of everybody's.
     """
-    ordered = sorted(rows, key=lambda row: row.published)
+    ordered = sorted(rows, key=attrgetter("published"))
     start = 0
     while start < len(ordered):
         end = start

@@ -124,7 +124,7 @@ def _group(
     matches = list(rules.evaluate(events, rows, history, _report, signals=False))
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
-    alerts = transaction.alerts_near(new, rules.longest_dedup_period)
+    alerts = transaction.alerts_near(new, rules.dedup_periods)
     known = {alert.id for alert in alerts}
     alerts += transaction.alerts([found for found in set(recorded.values()) if found and found not in known])
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)

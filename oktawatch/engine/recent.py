@@ -60,12 +60,14 @@ class RecentHistory:
 
     def __init__(self, room: Room = PROCESS) -> None:
         self.kept = 0
-        """Rows, at most."""
+        """Rows, at most: those of a page count until the newest of them is forgotten."""
         self._room = room
         self._rules = RuleSet([])
         self._timelines: dict[str, Timelines] = {}
         self._covered: list[tuple[str, str]] = []
         """Stretches of time that are kept whole, apart from each other."""
+        self._counted: list[tuple[str, int]] = []
+        """The newest time and the number of rows of what was kept at once."""
         self._needed_since = ""
         self._tidy_above = _ORDINARY
         self._version: str | None = None
@@ -93,10 +95,10 @@ class RecentHistory:
         self._needed_since = needed[0][0]
         self._version = _AHEAD
         if len(needed) <= _STRETCHES:
-            if self._read(stored, needed, len(rows)):
+            if self._read(stored, needed, rows):
                 return True
             self._tidy()
-            if self._read(stored, needed, len(rows)):
+            if self._read(stored, needed, rows):
                 return True
         self._forget()
         return False
@@ -114,20 +116,28 @@ class RecentHistory:
             self._tidy()
             self._tidy_above = max(_ORDINARY, 2 * self.kept)
 
-    def _read(self, stored: StoredHistory, needed: Sequence[tuple[str, str]], more: int) -> bool:
+    def _read(
+        self, stored: StoredHistory, needed: Sequence[tuple[str, str]], rows: Sequence[HistoryRow]
+    ) -> bool:
+        more = len(rows)
         for since, until in self._gaps(needed):
             found = stored.between(since, until, limit=max(0, self._room.left() - more))
             if found is None:
                 return False
-            self.kept += len(found)
+            self._count(found)
             for rule in self._rules.windowed:
                 # What a rule raised here was reported when the event came.
                 self.timelines(rule.id).remember(rule.parts(found, lambda *_: None))
             self._covered = _joined([*self._covered, (since, until)])
         if more > self._room.left():
             return False
-        self.kept += more
+        self._count(rows)
         return True
+
+    def _count(self, rows: Sequence[HistoryRow]) -> None:
+        if rows:
+            self._counted.append((max(row.published for row in rows), len(rows)))
+            self.kept += len(rows)
 
     def _gaps(self, needed: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         gaps = []
@@ -148,11 +158,13 @@ class RecentHistory:
         self._covered = [(max(first, since), last) for first, last in self._covered if last >= since]
         for timelines in self._timelines.values():
             timelines.forget_before(since)
-        self.kept = len(set().union(*(map(id, timelines.rows()) for timelines in self._timelines.values())))
+        self._counted = [(newest, count) for newest, count in self._counted if newest >= since]
+        self.kept = sum(count for _, count in self._counted)
 
     def _forget(self) -> None:
         self._timelines = {rule.id: Timelines(fewest=rule.fewest) for rule in self._rules.windowed}
         self._covered = []
+        self._counted = []
         self.kept = 0
 
 

@@ -52,7 +52,7 @@ class HistoryRow(Struct, gc=False):
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
         """Take from an event what is remembered of it: what its accessors give."""
-        if isinstance(event, OrdinaryEvent) and event.actor and event.actor.id not in _NOTHING:
+        if type(event) is OrdinaryEvent and event.actor and event.actor.id not in _NOTHING:
             return _of_ordinary(event, event.actor)
         # Without an actor's id a login may have to be hidden, which the event's own fields are.
         return _of_any(event)
@@ -158,11 +158,11 @@ def _of_ordinary(event: OrdinaryEvent, actor: ordinary.Actor) -> HistoryRow:
     sessions = event.authenticationContext or _ORDINARY_SESSIONS
     context = event.securityContext or _ORDINARY_CONTEXT
     data = (event.debugContext or _ORDINARY_WRAPPER).debugData or _ORDINARY_DATA
+    assessment = assess(context, data)
     login, address, device = actor.alternateId, client.ipAddress, data.dtHash
     session, root = sessions.externalSessionId, sessions.rootSessionId
     if session in _NOTHING:
         session = None
-    assessment = assess(context, data)
     return HistoryRow(
         event.published,
         event.uuid,
@@ -179,7 +179,7 @@ def _of_ordinary(event: OrdinaryEvent, actor: ordinary.Actor) -> HistoryRow:
         outcome.reason or None,
         context.isProxy,
         assessment.risk,
-        _written(assessment.behaviours),
+        _written(assessment.behaviours) if assessment.behaviours else None,
         event,
     )
 

@@ -45,7 +45,7 @@ _RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables
 )
 _NEAR = select(*_GROUPED).where(
     tables.alerts.c.org == bindparam("org"),
-    tables.alerts.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
+    tables.alerts.c.rule_id == bindparam("rule_id"),
     tables.alerts.c.dedup_key.in_(bindparam("keys", expanding=True)),
     tables.alerts.c.anchor.between(bindparam("earliest"), bindparam("latest")),
 )
@@ -92,19 +92,21 @@ class PageTransaction:
             found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
         return found
 
-    def alerts_near(self, matches: Sequence[Match], reach: timedelta) -> list[Alert]:
-        """Give every alert that one of these matches could join: its key's, anchored within ``reach``."""
-        if not matches:
-            return []
+    def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
+        """Give every alert that one of these matches could join: its key's, anchored within its rule's ``reach``.
+
+        A question a rule: a rule with a long reach must not fetch the many alerts of one with a short one.
+        """
         found = []
-        rule_ids = sorted({match.rule_id for match in matches})
-        earliest = _shifted(min(match.published for match in matches), -reach)
-        latest = _shifted(max(match.published for match in matches), reach)
-        for keys in _chunks(sorted({match.dedup_key for match in matches})):
-            values = {
-                "org": self.org, "rule_ids": rule_ids, "keys": keys, "earliest": earliest, "latest": latest,
-            }  # fmt: skip
-            found += [_alert(row) for row in self.connection.execute(_NEAR, values).mappings()]
+        for rule_id in dict.fromkeys(match.rule_id for match in matches):
+            theirs = [match for match in matches if match.rule_id == rule_id]
+            earliest = _shifted(min(match.published for match in theirs), -reach[rule_id])
+            latest = _shifted(max(match.published for match in theirs), reach[rule_id])
+            for keys in _chunks(sorted({match.dedup_key for match in theirs})):
+                values = {
+                    "org": self.org, "rule_id": rule_id, "keys": keys, "earliest": earliest, "latest": latest,
+                }  # fmt: skip
+                found += [_alert(row) for row in self.connection.execute(_NEAR, values).mappings()]
         return found
 
     def alerts(self, ids: Sequence[int]) -> list[Alert]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.detection.alike import alike, columns_of, decides_by
+from oktawatch.detection.alike import PageRows, alike, columns_of, decides_by
 from oktawatch.detection.registry import configured_rules
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
@@ -67,6 +67,11 @@ def _hasty(row: HistoryRow) -> bool:
     return row.outcome == "FAILURE" and row.actor_id == "00u1"
 
 
+@decides_by("outcome")
+def _refused(row: HistoryRow) -> bool:
+    return row.outcome != "SUCCESS"
+
+
 def test_a_predicate_sees_only_what_it_says_that_it_reads() -> None:
     """So one that reads more can't go unnoticed: it holds of nothing."""
     row = HistoryRow("", "e-1", "zone.update", actor_id="00u1", outcome="FAILURE")
@@ -101,12 +106,28 @@ def test_who_overrides_a_predicate_says_anew_what_it_reads() -> None:
         def takes(self, row: HistoryRow) -> bool:
             return row.actor_id == "00u1"
 
-    assert FailedLoginsUnknownUser().takes_by() == ("outcome_reason",)
-    assert HighRiskAdminActivity().takes_by() == ("outcome", "risk")
-    assert OneUser().takes_by() is OnePair().takes_by() is None
+    assert FailedLoginsUnknownUser().decided_by() == ("outcome_reason",)
+    assert HighRiskAdminActivity().decided_by() == ("outcome", "risk")
+    assert OneUser().decided_by() is OnePair().decided_by() is None
 
 
 def test_a_column_that_history_lacks_is_refused_at_once() -> None:
     """Where the rule is written."""
     with pytest.raises(ValueError, match=r"history has no country; there are: published, uuid, "):
         decides_by("outcome", "country")
+
+
+@given(rows=ROWS)
+def test_sorting_a_page_once_changes_nothing(rows: list[HistoryRow]) -> None:
+    """Whether a predicate's columns are among those of the page, and however many sorts it has."""
+    for names in (("outcome", "risk"), ("outcome", "actor_id"), ("risk",), ()):
+        page = PageRows(rows, names)
+        assert list(alike(page, ("outcome",), _refused, fail)) == [row for row in rows if _refused(row)]
+
+
+def test_sorts_are_shared_where_they_are_few() -> None:
+    """A rule that names a column with a value for each event costs the others nothing."""
+    rows = [HistoryRow("", f"e-{number}", "zone.update", actor_id=f"00u{number}") for number in range(100)]
+    assert PageRows(rows, ("outcome", "risk")).tells(("risk",))
+    assert not PageRows(rows, ("outcome", "actor_id")).tells(("outcome",))
+    assert not PageRows(rows, ("outcome",)).tells(("risk",))
