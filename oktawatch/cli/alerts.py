@@ -117,4 +117,4 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
         "TITLE": "title",
     }
     rows = [[alert[name] for name in columns.values()] for alert in alerts]
-    print_table(tuple(columns), rows, numbers=("ID", "EVENTS"))
+    print_table(tuple(columns), rows, numbers=("ID", "EVENTS"), whole=("LAST EVENT",))

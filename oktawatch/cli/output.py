@@ -52,15 +52,24 @@ def cell(value: object) -> "Text":
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> None:
-    """Print a table; the columns named in ``numbers`` stand on the right."""
+    """Print a table; the columns named in ``numbers`` stand on the right.
+
+    Those in ``whole`` are not broken where a terminal is narrow: somebody wants to copy what is in them.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column in numbers
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+        table.add_column(
+            column, justify="right" if right else "left", overflow="fold", no_wrap=right or column in whole
+        )
     for row in rows:
         table.add_row(*map(cell, row))
     _print(table)

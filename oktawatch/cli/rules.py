@@ -54,6 +54,7 @@ def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False
             for rule in rules
         ],
         numbers=("THRESHOLD",),
+        whole=("ID",),
     )
     return DONE
 

@@ -70,6 +70,23 @@ def test_list(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("alerts")
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(("alerts",), to_text(NOW)), (("rules",), "Okta.New.Device.Critical.Operation")],
+)
+def test_what_is_copied_is_not_broken(
+    call: Call, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], shown: str
+) -> None:
+    """On an ordinary terminal: what can be read in pieces, titles and names, makes room for it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(*words, "list").out.splitlines()
+
+    assert sum(shown in line for line in lines) == 1
+    assert len(lines) > 10, "it is a terminal, and the rest was broken"
+
+
+@pytest.mark.usefixtures("alerts")
 @pytest.mark.parametrize("words", [("list",), ("show", "2"), ("list", "--json"), ("show", "2", "--json")])
 def test_nothing_that_a_stranger_typed_acts_on_the_terminal(call: Call, words: tuple[str, ...]) -> None:
     """Escape sequences, marks of direction and line breaks are shown as escapes, and markup as it is."""
