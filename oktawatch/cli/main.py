@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -89,11 +90,11 @@ that go by themselves; at Python's 700 looking through them is a tenth of a back
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; give its exit code."""
     if arguments is None:
-        # A file that it makes holds people's names and addresses, and now and then a mistyped password.
-        os.umask(os.umask(_OWNER_ALONE) | _OWNER_ALONE)
+        _prepare_process()
     gc.set_threshold(_ROUND_EVERY)
     invocation = Invocation()
     try:
+        _check_text(sys.argv[1:] if arguments is None else arguments)
         code = get_command(app).main(
             args=arguments, prog_name="oktawatch", standalone_mode=False, obj=invocation
         )
@@ -104,6 +105,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 -- the last place that can turn an error into one line
         return _tell(error, debug=invocation.debug)
     return int(code or 0)
+
+
+def _prepare_process() -> None:
+    # A file that it makes holds people's names and addresses, and now and then a mistyped password.
+    os.umask(os.umask(_OWNER_ALONE) | _OWNER_ALONE)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # People have names in every script; where a terminal doesn't, the rest is shown all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Refuse bytes that are no text: no database takes them, and nobody could read what was noted."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"not UTF-8 ({word}): type it on a terminal that sends UTF-8") from None
 
 
 def _show_usage(error: typer.TyperException) -> int:

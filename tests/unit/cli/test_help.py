@@ -114,6 +114,7 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
             ["db", "copy", "--to", "postgresql://u:pass@word@h/x"],
             "(--to): expected postgresql+psycopg://USER@",
         ),
+        (["alerts", "close", "1", "--note", "caf\udce9"], r"not UTF-8 (caf\udce9): type it on"),
         (["backfill", "--since", "1d", "--org", "\x1b[31m\u202e"], "no such org (--org "),
     ],
 )

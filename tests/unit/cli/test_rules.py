@@ -1,6 +1,9 @@
 """Looking at rules, and running their test cases."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,3 +155,18 @@ def test_python_files_without_cases_are_not_run(folder: Path, call: Call) -> Non
     write_example(folder / "rules")
     (folder / "rules" / "setup.py").write_text("raise SystemExit('run')", "utf-8")
     assert call("rules", "test", str(folder / "rules")).code == 0
+
+
+def test_what_a_terminal_cannot_show_is_escaped(folder: Path) -> None:
+    """A sign that its encoding lacks hides nothing else; people have names in every script."""
+    (folder / "mine.yaml").write_text(CASES.replace("a proxy", "un café"), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "oktawatch", "rules", "test", "mine.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+
+    assert done.stderr.splitlines()[-1] == "1 passed, 1 failed"
+    assert r"un caf\xe9" in done.stdout
