@@ -48,7 +48,8 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
     if isinstance(rule, SignalRule):
         yield from _signal_faults(rule)
     if isinstance(rule, WindowRule):
-        yield from _key_faults(rule)
+        yield from _window_faults(rule)
+    yield from _key_faults(rule)
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
@@ -80,17 +81,28 @@ def _signal_faults(rule: SignalRule) -> Iterator[str]:
         pass
 
 
-def _key_faults(rule: WindowRule) -> Iterator[str]:
+def _key_faults(rule: Rule) -> Iterator[str]:
     """Try it on an event of which everything is known: without its comma a key of one part is no tuple."""
     row = HistoryRow(FIRST, "1", "1", is_proxy=True, behaviours="[]")
-    for name in get_args(Column):
-        setattr(row, name, "1")
+    for column in get_args(Column):
+        setattr(row, column, "1")
+    name = "key" if isinstance(rule, WindowRule) else "dedup"
     try:
-        key: Any = rule.key(row)
+        key: Any = rule.key(row) if isinstance(rule, WindowRule) else rule.dedup(row.whole())
     except Exception:  # noqa: BLE001 -- a rule may raise anything: what it raises is told where events come in
         return
     if not isinstance(key, tuple) or not all(part is None or isinstance(part, str) for part in key):
-        yield "key: expected a tuple of texts such as (row.actor_id,), with its comma"
+        yield f"{name}: expected a tuple of texts such as (row.actor_id,), with its comma"
+
+
+def _window_faults(rule: WindowRule) -> Iterator[str]:
+    try:
+        fewest: Any = rule.fewest
+    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+        yield f"fewest: it raised {type(error).__name__}: {error}"
+        return
+    if type(fewest) is not int or fewest < 1:
+        yield "fewest: expected a whole number of at least 1"
 
 
 def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:

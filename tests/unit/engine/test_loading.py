@@ -181,6 +181,15 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             f"line {LINE}: conditions: expected some of published, ",
         ),
         (WINDOW.replace("(row.actor_id,)", "(row.actor_id)"), f"line {LINE}: key: expected a tuple of texts"),
+        (
+            RULE + "\n    def dedup(self, event):\n        return event.actor_id\n",
+            f"line {LINE}: dedup: expected a tuple of texts",
+        ),
+        (WINDOW + "\n    fewest = '2'\n", f"line {LINE}: fewest: expected a whole number of at least 1"),
+        (
+            WINDOW + "\n    @property\n    def fewest(self):\n        return 1 / 0\n",
+            f"line {LINE}: fewest: it raised ZeroDivisionError: division by zero",
+        ),
         (WINDOW.replace("(row.actor_id,)", "[row.actor_id]"), f"line {LINE}: key: expected a tuple of texts"),
         (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of texts"),
     ],
