@@ -74,13 +74,21 @@ class Origins:
         """Remember where a value, or everything below it, came from."""
         self.known[place] = (source, key or spell(place))
 
+    def call(self, place: Place, twin: Place) -> None:
+        """Let a place go by the name of another: a secret by that of its file."""
+        self.known[place] = self._of(twin)
+
     def where(self, place: Place) -> str:
         """Name source and key: ``/etc/oktawatch/oktawatch.toml: poll.interval``."""
+        source, key = self._of(place)
+        return f"{source}: {key}" if key else source
+
+    def _of(self, place: Place) -> tuple[str, str]:
         for length in range(len(place), 0, -1):
             if place[:length] in self.known:
                 source, key = self.known[place[:length]]
-                return f"{source}: {spell(place[length:], key)}"
-        return f"{self.default}: {spell(place)}" if place else self.default
+                return source, spell(place[length:], key)
+        return self.default, spell(place)
 
 
 def spell(place: Place, start: str = "") -> str:

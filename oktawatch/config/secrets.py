@@ -122,6 +122,7 @@ def _settle_secret(
         if name:
             table[twin] = folders.secret(name)
             if read:
+                origins.call((*place, key), (*place, twin))
                 table[key] = read_secret(table[twin], many_lines=key in MANY_LINES)
         else:
             table[key] = _checked(table[key], many_lines=key in MANY_LINES)

@@ -133,8 +133,7 @@ class OrgSettings(Section):
                 what="missing secret",
             )
         if self.token is not None and not self.token.get_secret_value().isascii():
-            key = "token_file" if self.token_file else "token"
-            raise misfit(key, expected="expected an API token as Okta shows it, in ASCII")
+            raise misfit("token", expected="expected an API token as Okta shows it, in ASCII")
         if self.names("token") and (self.names("private_key") or self.client_id):
             raise misfit(
                 "token", expected="expected a token or an OAuth app (client_id, private_key), not both"

@@ -172,8 +172,7 @@ def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) 
         for one in access.secrets():
             hide(one)
         return access
-    place = key if file is None else f"{key}_file"
-    raise settings.error("no credentials", "orgs", settings.orgs.index(org), place, expected=problem)
+    raise settings.error("no credentials", "orgs", settings.orgs.index(org), key, expected=problem)
 
 
 def make_trust(settings: Settings) -> ssl.SSLContext | None:
@@ -360,5 +359,4 @@ def _channel(settings: Settings, index: int) -> Channel:
         return make_channel(settings.notifiers[index], _way(settings, settings.notifiers[index].url))
     except ValueError as error:
         problem = str(error)
-    key = "url" if settings.notifiers[index].url_file is None else "url_file"
-    raise settings.error("wrong value", "notifiers", index, key, expected=problem)
+    raise settings.error("wrong value", "notifiers", index, "url", expected=problem)

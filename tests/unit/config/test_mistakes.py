@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
+from tests.unit.config.conftest import ORG
 
+KEYED = '[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "secret"\n'
 Load = Callable[..., Settings]
 
 
@@ -175,6 +177,25 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
 def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) -> None:
     """By its name where that is usable, else by its number."""
     assert said(load, orgs=f"[[orgs]]\n{org}").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "org", "named"),
+    [
+        ('[database]\nurl_file = "secret"', ORG, "database.url_file"),
+        ('[silence]\nheartbeat_url_file = "secret"', ORG, "silence.heartbeat_url_file"),
+        ('[[notifiers]]\ntype = "webhook"\nurl_file = "secret"', ORG, "notifiers[#1].url_file"),
+        ("", KEYED, "orgs[#1].private_key_file"),
+    ],
+)
+def test_what_stands_in_a_secrets_file_is_told_by_the_files_key(
+    load: Load, tmp_path: Path, text: str, org: str, named: str
+) -> None:
+    """The key that the operator wrote, not the one that it stands for."""
+    (tmp_path / "secret").write_text("http://example.com/nonsense")
+    with pytest.raises(ConfigError) as caught:
+        load(text, orgs=org)
+    assert str(caught.value).startswith(f"wrong value ({tmp_path / 'oktawatch.toml'}: {named}): ")
 
 
 @pytest.mark.parametrize(
