@@ -66,7 +66,7 @@ class RuleSet:
             {
                 column: None
                 for rule in self.rules
-                if isinstance(rule, HistoryRule | SignalRule)
+                if isinstance(rule, HistoryRule | EventRule)
                 for column in rule.decided_by() or ()
             }
         )
@@ -146,7 +146,7 @@ class RuleSet:
             if rule.signal and not signals:
                 continue
             if isinstance(rule, EventRule):
-                yield from rule.evaluate(events, on_error)
+                yield from rule.evaluate(events, on_error, rows=rows)
             elif isinstance(rule, HistoryRule):
                 yield from rule.evaluate(rows, history, on_error)
 
@@ -160,11 +160,8 @@ class RuleSet:
             if isinstance(rule, HistoryRule):
                 for match in rule.evaluate(rows, history, on_error):
                     yield (to_text(match.published), match.event_uuid, rule.id)
-            elif isinstance(rule, SignalRule) and len(rows) == len(events):
-                for row in rule.among(rows, on_error):
-                    yield (row.published, row.uuid, rule.id)
             elif isinstance(rule, EventRule):
-                for event in rule.recognised(events, on_error):
+                for event in rule.recognised(events, on_error, rows=rows):
                     yield (event.published, event.uuid, rule.id)
 
 

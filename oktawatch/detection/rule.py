@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
+from oktawatch.detection.alike import alike, columns_of
 from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import AlertDetails, Match
 from oktawatch.model.severity import Severity
 from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
@@ -109,12 +111,27 @@ class EventRule(Rule):
     def matches(self, event: Event) -> bool:
         """Tell whether an event of one of ``event_types`` is what the rule looks for."""
 
-    def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
-        """Give the matches among a page's events, in the page's order."""
-        return map(self.match, self.recognised(events, on_error))
+    def decided_by(self) -> tuple[str, ...] | None:
+        """Give the columns of history that ``matches`` decides by, if they are known and few (see ``alike``)."""
+        return columns_of(self.matches)
 
-    def recognised(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
-        """Give the events of a page that match."""
+    def evaluate(
+        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
+    ) -> Iterator[Match]:
+        """Give the matches among a page's events, in the page's order. ``rows``: see ``recognised``."""
+        return map(self.match, self.recognised(events, on_error, rows=rows))
+
+    def recognised(
+        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
+    ) -> Iterator[Event]:
+        """Give the events of a page that match.
+
+        ``rows``: what is remembered of them. Where that is every one, the rule is asked once for events alike.
+        """
+        columns = self.decided_by()
+        if columns is not None and len(rows) == len(events):
+            yield from self._among(rows, columns, on_error)
+            return
         wanted = type_test(self.needed_types())
         for event in events:
             try:
@@ -124,6 +141,15 @@ class EventRule(Rule):
                 continue
             if found:
                 yield event
+
+    def _among(
+        self, rows: Sequence[HistoryRow], columns: tuple[str, ...] | None, on_error: OnError
+    ) -> Iterator[Event]:
+        wanted, matches = type_test(self.needed_types()), cast("Callable[[HistoryRow], bool]", self.matches)
+        found = alike(
+            rows, columns, lambda row: wanted(row.event_type) and matches(row), partial(on_error, self)
+        )
+        return (row.event for row in found if row.event)
 
 
 # A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.

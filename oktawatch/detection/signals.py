@@ -9,14 +9,13 @@ The table ``signals`` is for people who ask with SQL.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Protocol
 
-from oktawatch.detection.alike import alike, columns_of
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.rule import EventRule, OnError
+from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 
 
@@ -86,13 +85,13 @@ class SignalRule(EventRule):
     def matches(self, event: Seen) -> bool:
         """Tell whether an event of one of ``event_types`` is the signal."""
 
-    def decided_by(self) -> tuple[str, ...] | None:
-        """Give the columns that ``matches`` decides by, if they are known and few (see ``alike``)."""
-        return columns_of(self.matches)
-
-    def among(self, rows: Sequence[HistoryRow], on_error: OnError) -> Sequence[HistoryRow]:
-        """Give the rows of a page that are the signal."""
-        return alike(rows, self.decided_by(), self.test(), partial(on_error, self))
+    def recognised(
+        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
+    ) -> Iterator[Event]:
+        """Give the events of a page that are the signal, by what is remembered of them if it is every one."""
+        if len(rows) == len(events):
+            return self._among(rows, self.decided_by(), on_error)
+        return super().recognised(events, on_error)
 
     def test(self) -> Callable[[HistoryRow], bool]:
         """Give the test for a remembered event."""

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from oktawatch.detection.alike import PageRows, alike, columns_of, decides_by
 from oktawatch.detection.registry import configured_rules
+from oktawatch.detection.rule import EventRule
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
-from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import WindowRule
 from oktawatch.model.history import COLUMNS, HistoryRow
 
@@ -54,12 +54,16 @@ def test_what_takes_part_is_what_the_rule_takes(rule: WindowRule, rows: list[His
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in BUILT if isinstance(rule, SignalRule)], ids=lambda rule: rule.id
+    "rule", [rule for rule in BUILT if isinstance(rule, EventRule)], ids=lambda rule: rule.id
 )
 @given(rows=ROWS)
-def test_a_page_has_the_signals_that_the_rule_recognises(rule: SignalRule, rows: list[HistoryRow]) -> None:
+def test_what_is_recognised_is_what_the_rule_matches(rule: EventRule, rows: list[HistoryRow]) -> None:
     """Whether it is asked for each event or for each sort."""
-    assert list(rule.among(rows, fail)) == [row for row in rows if rule.test()(row)]
+    events = [row.whole() for row in rows]
+    for row, event in zip(rows, events, strict=True):
+        row.event = event
+    expected = [event for event in events if rule.matches(event) and event.event_type in rule.event_types]
+    assert list(rule.recognised(events, fail, rows=rows)) == list(rule.recognised(events, fail)) == expected
 
 
 @decides_by("outcome")
