@@ -281,8 +281,8 @@ class Event(Struct, gc=False):
 
 def needs_cleaning(encoded: bytes) -> bool:
     """Tell whether JSON has the one character in it that text must be rid of; a strict parser refuses others."""
-    # One byte is found far quicker than six.
-    return b"\\" in encoded and _NUL in encoded
+    # One byte is found far quicker than six, and six from the end quicker than from the beginning.
+    return b"\\" in encoded and encoded.rfind(_NUL) >= 0
 
 
 def _hide(actor: Any) -> None:

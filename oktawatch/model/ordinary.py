@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.event import Event
+from oktawatch.model.event import LONGEST_UUID, Event
 from oktawatch.model.text import LONGEST_TEXT
 from oktawatch.model.wire import RiskContext, RiskData
 
@@ -74,6 +74,8 @@ class DebugContext(Struct, gc=False):
 class OrdinaryEvent(Event, gc=False):
     """One LogEvent that is ordinary where history looks. Its page's text must be clean: see ``needs_cleaning``."""
 
+    uuid: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_UUID)]
+    published: str
     eventType: Text = None
     actor: Actor | None = None
     client: Client | None = None

@@ -18,6 +18,7 @@ from oktawatch.model.event import Event, UnusableEventError, needs_cleaning
 from oktawatch.model.lenient import cut_list, parse_json
 from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.model.rejected import RejectedEvent
+from oktawatch.model.timestamps import are_canonical
 from oktawatch.model.wire import NotAnObject
 
 NOT_AN_OBJECT = "not a JSON object"
@@ -32,7 +33,7 @@ _decode_event = msgspec.json.Decoder(Event | NotAnObject).decode
 class Decoded:
     """What a body held."""
 
-    events: list[Event]
+    events: Sequence[Event]
     """In Okta's order, one uuid once: the first of a page wins."""
     rejected: list[RejectedEvent]
     count: int
@@ -45,22 +46,33 @@ def decode(body: bytes, *, deep: bool = False) -> Decoded:
     ``deep``: every event will be remembered in history.
     """
     try:
-        found: list[Any] = (_ordinary_events(body) if deep else None) or _decode_events(body)
-        slices: list[msgspec.Raw] = _decode_slices(body)
+        slices: Sequence[msgspec.Raw] = _decode_slices(body)
+        ordinary = _ordinary_events(body, slices) if deep else None
+        found = ordinary or _decode_events(body)
     except (ValueError, RecursionError):
         elements = cut_list(body)
         return _collect(map(_decode_leniently, elements), elements)
-    return _collect(found, slices)
+    return Decoded(ordinary, [], len(slices)) if ordinary else _collect(found, slices)
 
 
-def _ordinary_events(body: bytes) -> list[Any] | None:
-    """Decode what history remembers, too; None where a page is not ordinary throughout."""
+def _ordinary_events(body: bytes, slices: Sequence[msgspec.Raw]) -> Sequence[Event] | None:
+    """Decode what history remembers, too; None where a page is not ordinary throughout.
+
+    What makes an event rememberable is known of all of them at once: the decoder has looked at the uuids.
+    """
     if needs_cleaning(body):
         return None
     try:
-        return _decode_ordinary_events(body)
+        events = _decode_ordinary_events(body)
     except (ValueError, RecursionError):
         return None
+    if len({event.uuid for event in events}) < len(events):
+        return None
+    if not are_canonical([event.published for event in events]):
+        return None
+    for event, raw in zip(events, slices, strict=True):
+        event.raw, event.known = raw, None
+    return events
 
 
 def _decode_leniently(element: bytes) -> Any:

@@ -24,7 +24,7 @@ class Page(Struct, frozen=True, kw_only=True):
     """Path and query that was asked."""
     next: str | None
     """Path and query of ``rel="next"`` as Okta wrote it; None when there is none."""
-    events: list[Event]
+    events: Sequence[Event]
     """In the order Okta sent them, one uuid once."""
     rejected: list[RejectedEvent]
     count: int

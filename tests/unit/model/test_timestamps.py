@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oktawatch.model.timestamps import canonical, from_text, parse_when, to_text, utc_now
+from oktawatch.model.timestamps import are_canonical, canonical, from_text, parse_when, to_text, utc_now
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 MOMENTS = st.datetimes(timezones=st.just(UTC))
@@ -122,3 +122,22 @@ def test_an_age_before_the_first_year_is_refused() -> None:
 def test_now_has_a_zone() -> None:
     """A naive time could be compared with no other."""
     assert utc_now().tzinfo is UTC
+
+
+@given(
+    st.lists(st.sampled_from(["2026-11-24T08:00:00.123Z", "0001-01-01T00:00:00.000Z"]) | st.text(max_size=30))
+)
+@example(["2026-02-30T08:00:00.123Z"])
+@example(["2026-11-24T08:00:00.123Z\n2026-11-24T08:00:00.123Z"])
+@example(["2026-11-24T08:00:00.123Z\n"])
+@example(["\uff12026-11-24T08:00:00.123Z"])
+def test_many_are_canonical_when_each_is(texts: list[str]) -> None:
+    """Asked at once or one by one."""
+    assert are_canonical(texts) == all(_is_canonical(text) for text in texts)
+
+
+def _is_canonical(text: str) -> bool:
+    try:
+        return canonical(text) == text
+    except ValueError:
+        return False

@@ -231,14 +231,38 @@ def test_depth_changes_nothing(values: list[Any], others: list[Any], ascii_only:
         assert repr(one.body()) == repr(other.body())
 
 
-def test_fields_come_with_the_page() -> None:
-    """Deep decoding reads an ordinary page whole, and no page whose text needs cleaning."""
+def test_ordinary_fields_come_with_the_page() -> None:
+    """What history remembers of events that are as Okta documents them."""
     ordinary = [_event("a", actor={"id": "unknown", "alternateId": "hunter2!"}), _event("b")]
     decoded = decode(json.dumps(ordinary).encode(), deep=True)
     assert [type(event) for event in decoded.events] == [OrdinaryEvent, OrdinaryEvent]
     assert decoded.events[0].actor_alternate_id == "redacted"
-    odd = decode(_page(_signin("a"), _signin("b", r'"\u0000"')), deep=True)
-    assert [type(event) for event in odd.events] == [Event, Event]
+    assert HistoryRow.of(decoded.events[0]).actor_alternate_id == "redacted"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        _signin("b", r'"\u0000"'),
+        _signin("a"),
+        _signin("").replace(b'"uuid":""', b'"uuid":7'),
+        _signin("b" * 256),
+        _signin("b").replace(b"08:00:00.000Z", b"08:00:00Z"),
+        _signin("b").replace(b"-11-24T", b"-13-24T"),
+        json.dumps(_event("b", actor={"id": 7})).encode(),
+        json.dumps(_event("b", actor={"displayName": "x" * 513})).encode(),
+        json.dumps(_event("b", securityContext={"isProxy": "true"})).encode(),
+        b"7",
+    ],
+    ids=["NUL", "twice", "no uuid", "long uuid", "seconds", "month", "type", "length", "proxy", "no object"],
+)
+def test_a_page_that_is_not_ordinary_throughout_is_decoded_like_others(odd: bytes) -> None:
+    """Nothing of it is read otherwise than where rules don't look back."""
+    body = _page(_signin("a"), odd)
+    shallow, deep = decode(body), decode(body, deep=True)
+    assert {type(event) for event in deep.events} == {Event}
+    assert [event.uuid for event in deep.events] == [event.uuid for event in shallow.events]
+    assert (deep.rejected, deep.count) == (shallow.rejected, shallow.count)
 
 
 @given(HOSTILE_LIST, st.booleans())
