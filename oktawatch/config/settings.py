@@ -49,6 +49,7 @@ from oktawatch.model.durations import format_duration
 from oktawatch.model.severity import Severity
 
 _BEYOND_A_SWEEP = timedelta(days=1)
+_INTERVALS_TO_SILENCE = 1.5  # a poll comes up to a tenth late, and takes its time
 
 
 class Section(BaseModel):
@@ -343,6 +344,14 @@ class Settings(BaseSettings):
         if self.retention.events < least:
             expected = f"expected at least {format_duration(least)}: poll.sweep_window and a day"
             raise misfit("retention", "events", expected=expected)
+        return self
+
+    @model_validator(mode="after")
+    def _silence_outlasts_an_interval(self) -> "Settings":
+        # Each pause between two polls would else be an alarm, and its end another message.
+        if self.silence.after < self.poll.interval * _INTERVALS_TO_SILENCE:
+            expected = f"expected at least {_INTERVALS_TO_SILENCE} times poll.interval"
+            raise misfit("silence", "after", expected=expected)
         return self
 
     @property

@@ -96,6 +96,10 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
             "wrong value (: notifiers[#1].orgs): expected the names",
         ),
         ('[silence]\nheartbeat_url = "http://h.example.com"', "wrong value (: silence.heartbeat_url)"),
+        (
+            '[poll]\ninterval = "11m"',
+            "wrong value (: silence.after): expected at least 1.5 times poll.interval",
+        ),
         ('[retention]\nalerts = "99d"', "wrong value (: retention.alerts): expected at least 100d"),
         (
             '[retention]\nevents = "24h"',
