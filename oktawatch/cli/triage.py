@@ -69,8 +69,9 @@ def _who() -> str:
 def _tell(database: "Database", ids: list[int], status: str, *, as_json: bool) -> int:
     from oktawatch.store.alerts import show_alert
 
+    told = list(dict.fromkeys(ids))
     if as_json:
-        print_json([show_alert(database, alert_id) for alert_id in ids])
+        print_json([show_alert(database, alert_id) for alert_id in told])
     else:
-        say(f"{status}: {', '.join(map(str, ids))}")
+        say(f"{status}: {', '.join(map(str, told))}")
     return DONE

@@ -163,3 +163,10 @@ def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.Monkey
     (closed,) = call("alerts", "close", "1", "--json").json
 
     assert (closed["status"], closed["closed_by"]) == ("closed", "4000001")
+
+
+@pytest.mark.usefixtures("alerts")
+def test_what_is_named_twice_is_told_once(call: Call) -> None:
+    """As it is decided about once."""
+    assert call("alerts", "ack", "2", "1", "2").err == "acknowledged: 2, 1\n"
+    assert [alert["id"] for alert in call("alerts", "close", "1", "1", "--json").json] == [1]
