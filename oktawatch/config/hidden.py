@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from urllib.parse import unquote, unquote_plus
 
 from pydantic import SecretStr
@@ -28,6 +29,21 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def tokens(url: SecretStr | None) -> list[str]:
-    """Give the parts of an Apprise URL that look like tokens: they are sent to other addresses by themselves."""
+    """Give the parts of an Apprise URL that look like tokens: they are sent to other addresses by themselves.
+
+    An address is none: it would be struck out wherever it is shown, of an alert too.
+    """
     parts = re.split(r"[/:@?&=#,]+", url.get_secret_value() if url else "")
-    return [part for part in parts if len(part) >= _SHORTEST_TOKEN and any(map(str.isdigit, part))]
+    return [
+        part
+        for part in parts
+        if len(part) >= _SHORTEST_TOKEN and any(map(str.isdigit, part)) and not _is_address(part)
+    ]
+
+
+def _is_address(part: str) -> bool:
+    try:
+        ip_address(part)
+    except ValueError:
+        return False
+    return True

@@ -387,6 +387,8 @@ class Settings(BaseSettings):
             yield from texts(notifier.url, notifier.secret)
             if notifier.type == "apprise":
                 yield from tokens(notifier.url)
+                for url in texts(notifier.url):
+                    yield from passwords(url)
         yield from texts(self.silence.heartbeat_url)
         for url in texts(self.database.url, self.poll.proxy, self._egress.proxy):
             yield from passwords(url)

@@ -245,6 +245,27 @@ def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
     assert list(load().secrets()) == ["00inline"]
 
 
+def test_what_of_an_apprise_url_the_log_must_hide(load: Load) -> None:
+    """Its tokens and password, wherever they turn up, and not the address that it leads to."""
+    urls = (
+        "mailto://me:pass%40word@203.0.113.7:2525?to=soc@example.com",
+        "slack://T0INVENTD/B0INVENTD/invented7777",
+    )
+    notifiers = "".join(
+        f'[[notifiers]]\nname = "{number}"\ntype = "apprise"\nurl = "{url}"\n'
+        for number, url in enumerate(urls)
+    )
+    assert set(load(notifiers).secrets()) == {
+        *urls,
+        "pass%40word",
+        "pass@word",
+        "T0INVENTD",
+        "B0INVENTD",
+        "invented7777",
+        "00inline",
+    }
+
+
 def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) -> None:
     """Credentials are for secrets alone."""
     settings = load(
