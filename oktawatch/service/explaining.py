@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from oktawatch.config import OrgSettings, Settings
-from oktawatch.engine.assembly import every_rule, make_access
+from oktawatch.engine.assembly import every_rule, make_access, make_trust
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.explain import Explainer, Explanation
 from oktawatch.engine.source import PageSource
@@ -19,6 +19,7 @@ async def explain_event(
     """
     rules, enabled = every_rule(settings)
     accesses = [make_access(settings, org) for org in orgs]
+    trust = make_trust(settings)
     database = DatabaseExecutor(settings.database.url.get_secret_value())
     try:
         await database.run(require_current)
@@ -26,7 +27,7 @@ async def explain_event(
         from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
         from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
-        async with open_session() as session:
+        async with open_session(trust) as session:
             sources: dict[str, PageSource] = {
                 access.name: LogClient(access, session=session) for access in accesses
             }

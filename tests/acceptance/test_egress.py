@@ -142,6 +142,16 @@ def test_webhooks_and_heartbeats_go_the_same_way(
 
 
 @pytest.mark.usefixtures("hooked")
+def test_explanations_go_the_same_way(program: Program) -> None:
+    """What an event says is asked of Okta like anything else."""
+    assert program.run("run", "--once").returncode == 0
+
+    told = program.json("explain", event(1, datetime.now(UTC)).uuid)
+
+    assert (told["source"], told["trouble"]) == ("okta", None)
+
+
+@pytest.mark.usefixtures("hooked")
 def test_check_asks_the_proxy_before_a_webhook(program: Program) -> None:
     """This machine can't look the host up, and need not."""
     findings = {one["about"]: one for one in program.json("check")["findings"]}
