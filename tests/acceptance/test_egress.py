@@ -146,7 +146,7 @@ def test_explanations_go_the_same_way(program: Program) -> None:
     """What an event says is asked of Okta like anything else."""
     assert program.run("run", "--once").returncode == 0
 
-    told = program.json("explain", event(1, datetime.now(UTC)).uuid)
+    told = program.json("explain", event(1, datetime.now(UTC))["uuid"])
 
     assert (told["source"], told["trouble"]) == ("okta", None)
 
