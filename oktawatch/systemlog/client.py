@@ -139,7 +139,7 @@ class LogClient:
         if self._executor is None or old:
             session = self._shared
             if session is None:
-                session = self._own = self._own or open_session()
+                session = self._own = self._own or open_session(None)
             make = partial(make_executor, self.org, session, timeout=self._timeout)
             self._executor = make() if app is None else await in_thread(make)
             self._made_at = self._clock()

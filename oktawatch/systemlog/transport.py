@@ -46,10 +46,11 @@ logging.getLogger(LOGGER_NAME).disabled = True
 aiohttp.set_zlib_backend(isal_zlib)
 
 
-def open_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+def open_session(trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
     """Open connections that any number of orgs can share; to be closed by who opened it.
 
-    ``trust``: whose certificates are good; by default those of the system's authorities. Cookies are not kept and the environment is not read (proxies and ``.netrc`` among it).
+    ``trust``: whose certificates are good; None for those of the system's authorities. Cookies are not
+    kept and the environment is not read (proxies and ``.netrc`` among it).
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(

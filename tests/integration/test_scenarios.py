@@ -70,7 +70,7 @@ async def test_of_a_scenario_exactly_the_attacks_are_alerts(
     """All nine rules on: one alert an attack, from where it came; none for what only looks like one."""
     database = DatabaseExecutor(place.url, create=True)
     with running(org) as url:
-        async with open_session() as session:
+        async with open_session(None) as session:
             await database.run(upgrade)
             await database.run(register_orgs, [ORG], now=NOW)
             source = LogClient(OrgAccess(ORG, url, TOKEN), session=session)

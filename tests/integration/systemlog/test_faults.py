@@ -377,7 +377,7 @@ async def test_only_the_log_is_asked() -> None:
 
 async def test_clients_share_a_session_and_leave_it_open() -> None:
     """Two hundred orgs need no two hundred pools."""
-    async with faulty(answer()) as server, open_session() as session:
+    async with faulty(answer()) as server, open_session(None) as session:
         for name in ("acme", "globex"):
             client = LogClient(OrgAccess(name, server.url, TOKEN), session=session)
             await client.page(QUERY)

@@ -206,6 +206,6 @@ async def test_many_orgs_are_read_at_once(clock: VirtualTime) -> None:
             client = LogClient(OrgAccess("acme", url, org.token), session=session)
             return await _all(client, polling_query(since=SINCE, filter="", limit=1000))
 
-    async with open_session() as session:
+    async with open_session(None) as session:
         found = await asyncio.gather(*map(read, orgs))
     assert [_uuids(pages) for pages in found] == [[event["uuid"] for event in org.events] for org in orgs]
