@@ -62,7 +62,7 @@ def prune(
     the next time goes on.
     """
     from oktawatch.engine.assembly import make_pruner, make_rules, open_database
-    from oktawatch.engine.pruning import TABLES
+    from oktawatch.store.pruning import PRUNED
     from oktawatch.store.schema import require_current
 
     settings = load_without_secrets(config, debug=debug)
@@ -74,7 +74,7 @@ def prune(
         deleted = asyncio.run(pruner.count() if dry_run else pruner.round())
     finally:
         executor.close()
-    rows = {table: deleted[table] for table in TABLES}
+    rows = {table: deleted[table] for table in PRUNED}
     if as_json:
         print_json({"dry_run": dry_run, "rows": rows})
     else:

@@ -23,7 +23,6 @@ from oktawatch.engine.retention import kept_by_okta
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
-    PRUNED,
     STEPS,
     Expiry,
     Piece,
@@ -43,8 +42,6 @@ PAUSE = timedelta(milliseconds=50)
 """Between two of them at least, in which whoever waits for the database goes on."""
 LATE = timedelta(days=1)
 """How late an event may come to be polled."""
-TABLES = tuple(table.name for table in PRUNED)
-"""From which rows are deleted."""
 _GONE = timedelta(days=1)
 _GOES_ON = timedelta(days=1)
 """A backfill that has not moved for longer begins anew when it is run again."""

@@ -23,7 +23,11 @@ Column = Literal[
 
 
 class HistoryRow(Struct, gc=False):
-    """One event, slim. The first fields are the columns of ``history``, in their order."""
+    """One event, slim. The first fields are the columns of ``history``, in their order.
+
+    Those after the key lie in the database by their place: a new one goes after the last column, has a
+    default, since rows that are there lack it, and a migration makes the view ``history`` anew.
+    """
 
     published: str
     """Canonical text."""
@@ -102,6 +106,8 @@ class HistoryRow(Struct, gc=False):
         }
 
 
+KEY = HistoryRow.__struct_fields__.index("event_type")
+"""How many of a row's fields are, with the org, its key."""
 COLUMNS = HistoryRow.__struct_fields__.index("event")
 """How many of a row's fields are columns."""
 

@@ -17,7 +17,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade
 
-_GROWING = (tables.events, tables.history)
+_GROWING = (tables.events, tables.history_rows)
 _OF_REPLICAS = (tables.replicas, tables.leases)  # who holds what on the server is the server's
 _REST = tuple(table for table in tables.metadata.sorted_tables if table not in (*_GROWING, *_OF_REPLICAS))
 _AT_ONCE = 5_000  # rows
@@ -42,7 +42,7 @@ def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, i
             found = _counts(connection)
         if found["orgs"] == 0:
             for table in _GROWING:
-                _copy_growing(reading, server, table, found[table.name], progress)
+                _copy_growing(reading, server, table, found[tables.shown(table)], progress)
             found = _copy_rest(reading, server, expected)
     _verify(expected, found)
     return expected
@@ -63,7 +63,7 @@ def _copy_growing(
     for part in _parts(reading, rows):
         with server.write() as writing:
             arrived += insert_new(writing, table, part, _names(table.columns))
-        progress(table.name, arrived)
+        progress(tables.shown(table), arrived)
 
 
 def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
@@ -94,7 +94,7 @@ def _counts(connection: Connection) -> dict[str, int]:
     def count(table: Table) -> int:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
-    return {table.name: count(table) for table in (*_GROWING, *_REST)}
+    return {tables.shown(table): count(table) for table in (*_GROWING, *_REST)}
 
 
 def _verify(expected: dict[str, int], found: dict[str, int]) -> None:

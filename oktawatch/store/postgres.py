@@ -140,14 +140,14 @@ class Postgres:
         columns: tuple[str, ...],
     ) -> int:
         """Insert all rows in one statement."""
-        return _insert(connection, table, columns, rows)
+        return _insert(connection, table, columns, rows, [_text_of(table, name) for name in columns])
 
     def insert_new_of(
         self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
     ) -> int:
         """Do the same, sending the org once."""
         names = tuple(column.name for column in table.columns)
-        return _insert(connection, table, names, rows, org)
+        return _insert(connection, table, names, rows, [_text] * (len(names) - 1), org)
 
     def explain(self, error: DBAPIError) -> str:
         """Give the server's first line: what follows quotes rows."""
@@ -179,12 +179,12 @@ def _insert(
     table: Table,
     names: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
+    texts: Sequence[Callable[[Any], str]],
     *shared: str,
 ) -> int:
-    """Insert rows whose first columns have the values that all share."""
+    """Insert rows whose first columns have the values that all share; ``texts`` write those of the others."""
     if not rows:
         return 0
-    texts = [_text_of(table, name) for name in names[len(shared) :]]
     arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
     statement = _statement(table, names, len(shared), connection.dialect)
     return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount
@@ -218,15 +218,17 @@ def _text(value: Any) -> str:
 
 
 _SPECIAL = re.compile(r'(["\\])')
+_BETWEEN = "\x1f"
 
 
 def _array(text: Callable[[Any], str], values: Sequence[Any]) -> str:
     """Write an array as Postgres reads it, every element quoted."""
-    if all(type(value) is str for value in values) and text is _text:
-        joined = '","'.join(values)
-        # One look at the whole in place of one at each: hardly any text needs escaping.
-        if "\\" not in joined and joined.count('"') == 2 * (len(values) - 1):
-            return f'{{"{joined}"}}'
+    if text is _text and all(type(value) is str for value in values):
+        # All at once in place of each by itself, with a character between them that next to no text has.
+        joined = _BETWEEN.join(values)
+        if joined.count(_BETWEEN) == len(values) - 1:
+            escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace(_BETWEEN, '","')
+            return f'{{"{escaped}"}}'
     elements = (
         "NULL" if value is None else '"' + _SPECIAL.sub(r"\\\1", text(value)) + '"' for value in values
     )

@@ -24,6 +24,7 @@ from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
+from oktawatch.store.history import FIELDS
 from oktawatch.store.orgs import take_org
 
 
@@ -121,9 +122,9 @@ def prune_history(database: Database, expiry: Expiry, most: int) -> Piece:
         before = _history_before(connection, expiry)
         if before is None:
             return Piece(Counter(), more=False)
-        which, more = _range(connection, tables.history, expiry.org, before, most)
+        which, more = _range(connection, tables.history_rows, expiry.org, before, most)
         _note_what_was(connection, expiry, before, which)
-        return Piece(Counter(history=_delete(connection, tables.history, which)), more=more)
+        return Piece(Counter(history=_delete(connection, tables.history_rows, which)), more=more)
 
 
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
@@ -135,11 +136,12 @@ def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
         return Piece(Counter(rejected_events=rejected, backfills=backfills), more=rejected == most)
 
 
-PRUNED = (
-    tables.alerts, tables.matches, tables.notifications, tables.signals, tables.events, tables.history,
+_PRUNED = (
+    tables.alerts, tables.matches, tables.notifications, tables.signals, tables.events, tables.history_rows,
     tables.rejected_events, tables.backfills, tables.leases,
 )  # fmt: skip
-"""Tables from which rows are deleted."""
+PRUNED = tuple(map(tables.shown, _PRUNED))
+"""Names of the tables from which rows are deleted."""
 
 STEPS: tuple[Step, ...] = (prune_alerts, prune_signals, prune_events, prune_history, prune_the_rest)
 
@@ -173,8 +175,8 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
     with database.read() as connection:
         before = _history_before(connection, expiry)
         if before is not None:
-            wanted.append((tables.history, _before(tables.history, expiry.org, before)))
-        return Counter({table.name: _count(connection, table, which) for table, which in wanted})
+            wanted.append((tables.history_rows, _before(tables.history_rows, expiry.org, before)))
+        return Counter({tables.shown(table): _count(connection, table, which) for table, which in wanted})
 
 
 def count_the_rest(
@@ -273,8 +275,9 @@ def _note_what_was(
     connection: Connection, expiry: Expiry, before: datetime, which: Sequence[ColumnElement[bool]]
 ) -> None:
     """Remember of which types there was history before, as long as any is written of them."""
-    history, noted = tables.history.c, tables.pruned_history.c
-    going = connection.execute(select(history.event_type).where(*which).distinct()).scalars()
+    noted = tables.pruned_history.c
+    event_type = tables.history_rows.c.fields[FIELDS["event_type"]].as_string()
+    going = connection.execute(select(event_type).where(*which).distinct()).scalars()
     wanted = sorted(filter(expiry.remembers, going))
     columns = ("org", "event_type", "before")
     insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)

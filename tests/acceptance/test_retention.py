@@ -89,7 +89,7 @@ def test_killed_anywhere_the_next_run_goes_on(program: Program, database: Databa
     for point in (
         "before DELETE matches", "after DELETE matches", "after DELETE notifications", "after DELETE alerts",
         "before COMMIT 4", "after DELETE signals", "after DELETE events", "after INSERT pruned_history",
-        "after DELETE history", "before DELETE rejected_events",
+        "after DELETE history_rows", "before DELETE rejected_events",
     ):  # fmt: skip
         killed = program.run("db", "prune", **{VARIABLE: point})
         assert killed.returncode == -signal.SIGKILL, point

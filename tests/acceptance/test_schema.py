@@ -1,5 +1,6 @@
 """The schema as operators meet it: brought up by hand on a server, by itself in a file, from a wheel."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, running
+from oktawatch.store.crashpoints import VARIABLE
+from oktawatch.store.database import Database
+from oktawatch.store.schema import upgrade
 from oktawatch.store.tables import REVISION
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import Program, errors
@@ -76,6 +80,26 @@ def test_hosts_that_upgrade_at_once(server: Program) -> None:
     assert [(host.returncode, out) for host, (out, _) in zip(hosts, ended, strict=True)] == [
         (0, f"{REVISION}\n")
     ] * 3
+
+
+def test_killed_while_it_upgrades(nothing: Place) -> None:
+    """Everything is as it was, and the next time brings it up."""
+    database = Database(nothing.url, create=True)
+    upgrade(database, "0007")
+    database.close()
+    nothing.run(
+        "INSERT INTO history (org, published, uuid, event_type) "
+        "VALUES ('acme', '2026-11-02T12:00:00.000Z', 'e1', 'user.session.start')"
+    )
+    program = Program(nothing.folder, nothing)
+    program.configure(("acme", "http://127.0.0.1:9", "00token"))
+    kept = "SELECT version_num, uuid, event_type FROM alembic_version, history"
+    for point in ("after INSERT history_rows", "after DROP", "after CREATE history_rows", "before COMMIT"):
+        killed = program.run("db", "upgrade", **{VARIABLE: point})
+        assert killed.returncode == -signal.SIGKILL, point
+        assert nothing.ask(kept) == [("0007", "e1", "user.session.start")], point
+    assert program.run("db", "upgrade").returncode == 0
+    assert nothing.ask(kept) == [(REVISION, "e1", "user.session.start")]
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,30 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Boolean, Column, MetaData, String, Table, delete, select
 
+from oktawatch.model.history import COLUMNS, KEY, HistoryRow
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
+from oktawatch.store.types import Moment
 from tests.support.places import Place
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 ORG = "acme"
+HISTORY = Table(
+    "history",
+    MetaData(),
+    Column("org", String, primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("uuid", String, primary_key=True),
+    *(
+        Column(name, Boolean if name == "is_proxy" else String)
+        for name in HistoryRow.__struct_fields__[KEY:COLUMNS]
+    ),
+)
+"""The view, as people who ask with SQL see it."""
 
 
 @contextmanager
@@ -38,8 +52,8 @@ def empty(database: Database) -> None:
 
 
 def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Give a table's rows in the order of their keys, some columns left out."""
-    table = tables.metadata.tables[name]
+    """Give the rows of a table, or of the view ``history``, in the order of their keys, some columns left out."""
+    table = HISTORY if name == HISTORY.name else tables.metadata.tables[name]
     with database.read() as connection:
         found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
         return [{key: value for key, value in row.items() if key not in without} for row in found]

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
@@ -16,9 +17,8 @@ from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.recent import RecentHistory, Room
 from oktawatch.model.event import Event
-from oktawatch.model.history import COLUMNS, Earlier, HistoryRow, Stretch
-from oktawatch.model.timestamps import FIRST, LAST, shifted, to_text
-from oktawatch.store import tables
+from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
+from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
@@ -190,10 +190,11 @@ def test_every_rule_can_be_on_at_once(database: Database) -> None:
     assert commit(database, rules, [body]).matches == 0
 
 
-def test_the_table_has_the_columns_of_a_row_in_their_order() -> None:
-    """Rows go in and come out as they are."""
-    names = [column.name for column in tables.history.columns]
-    assert names == ["org", *HistoryRow.__struct_fields__[:COLUMNS]]
+def test_people_see_the_columns_of_a_row_in_their_order(database: Database) -> None:
+    """The view keeps up with what a row is made of."""
+    with database.read() as connection:
+        asked = connection.exec_driver_sql("SELECT * FROM history")
+        assert list(asked.keys()) == ["org", *HistoryRow.__struct_fields__[:COLUMNS]]
 
 
 row_values = st.builds(
@@ -257,17 +258,117 @@ def test_the_database_answers_as_memory_does(
         assert memory.began(types) == stored.began(types)
 
 
+@properties
+@given(
+    remembered=st.lists(row_values, max_size=12),
+    asked=st.lists(
+        st.builds(Earlier, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
+        max_size=6,
+    ),
+    types=st.sampled_from([["user.session.start"], ["user.*", "zone.update"], ["*"]]),
+)
+def test_the_index_and_the_scan_answer_alike(
+    database: Database, remembered: list[HistoryRow], asked: list[Earlier], types: list[str]
+) -> None:
+    """By actor through the index of proxied events, by another column that has the same values through the table."""
+    empty(database)
+    for row in remembered:
+        row.actor_alternate_id = row.actor_id
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        stored.add(remembered)
+        by_index, by_scan = (
+            stored.seen(column, asked, event_types=types, conditions={"is_proxy": True})
+            for column in ("actor_id", "actor_alternate_id")
+        )
+    assert by_index == by_scan
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.sampled_from(
+    ['"', "\\", r"\"", "\u2028", "\U0001f600", "\x1f", "[null]", r"\u0000", "x" * 70_000]
+)
+
+
+@properties
+@given(
+    row=st.builds(
+        HistoryRow,
+        published=moments,
+        uuid=texts,
+        event_type=texts,
+        is_proxy=st.sampled_from([True, False, None]),
+        **{
+            name: st.none() | texts
+            for name in HistoryRow.__struct_fields__[KEY + 1 : COLUMNS]
+            if name != "is_proxy"
+        },
+    )
+)
+def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) -> None:
+    """For rules and for people, and is found by any of its fields."""
+    empty(database)
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        stored.add([row, HistoryRow(row.published, f"{row.uuid}+", row.event_type)])
+        first, second = sorted(stored.between(FIRST, LAST, limit=2) or [], key=lambda one: len(one.uuid))
+        assert first.columns == row.columns
+        assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (COLUMNS - 3))
+        for column in get_args(Column):
+            if (value := getattr(row, column)) is not None:
+                (found,) = stored.rows(column, [Stretch(FIRST, LAST, frozenset([value]))])
+                asked = [Earlier(value, FIRST, LAST, "another")]
+                assert found.columns == row.columns
+                assert stored.seen(column, asked, event_types=[row.event_type], conditions={}) == [True]
+    shown = {name: getattr(row, name) for name in HistoryRow.__struct_fields__[1:COLUMNS]}
+    (seen,) = (one for one in rows(database, "history") if one["uuid"] == row.uuid)
+    assert seen == {"org": ORG, "published": from_text(row.published)} | shown
+
+
+def test_what_an_older_version_remembered_lacks_later_fields(database: Database) -> None:
+    """A row is read by the places of its fields; those that came after it are empty."""
+    empty(database)
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        stored.add([HistoryRow(to_text(NOON), "u", "zone.update", "00u1", risk="LOW")])
+        connection.exec_driver_sql("""UPDATE history_rows SET fields = '["zone.update", "00u1"]'""")
+        (row,) = stored.between(FIRST, LAST, limit=1) or []
+    assert row == HistoryRow(to_text(NOON), "u", "zone.update", "00u1")
+    assert [one["risk"] for one in rows(database, "history")] == [None]
+
+
+class Explaining(StoredHistory):
+    """Says how the database would answer, in place of asking it."""
+
+    def __init__(self, connection: Connection, org: str) -> None:
+        super().__init__(connection, org)
+        self.plans: list[str] = []
+
+    def _run(self, statement: str, *values: Any) -> Any:
+        explain = "EXPLAIN" if self._connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = self._connection.exec_driver_sql(f"{explain} {statement}", values).all()
+        self.plans.append(" / ".join(str(step[-1]) for step in plan))
+        return []
+
+
+def test_what_a_page_asks_is_answered_in_one_go(database: Database) -> None:
+    """A thousand keys that were never seen don't read a week of the org a thousand times."""
+    empty(database)
+    with database.write() as connection:
+        history = Explaining(connection, ORG)
+        asked = [Earlier(f"203.0.113.{n}", FIRST, LAST, f"{n}") for n in range(100)]
+        assert history.seen("client_ip", asked, event_types=["user.*"], conditions={}) == [False] * 100
+    (plan,) = history.plans
+    assert (
+        database.shared
+        or "SEARCH history_rows USING PRIMARY KEY (org=? AND published>? AND published<?)" in plan
+    )
+    assert "CORRELATED" not in plan
+    assert "Nested Loop" not in plan
+    assert ("hashed SubPlan" in plan) is database.shared
+
+
 def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
     """Never through the table: it holds a week of an org."""
-    plans: list[str] = []
-    explain = "EXPLAIN" if database.shared else "EXPLAIN QUERY PLAN"
-
-    class Explaining(StoredHistory):
-        def _run(self, statement: str, *values: Any) -> Any:
-            plan = self._connection.exec_driver_sql(f"{explain} {statement}", values).all()
-            plans.append(" / ".join(str(step[-1]) for step in plan))
-            return []
-
     rule = FirstProxiedSession()
     empty(database)
     with database.write() as connection:
@@ -282,17 +383,18 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
             for n, row in enumerate(past):
                 row.is_proxy = n % 7 == 0
             StoredHistory(connection, ORG).add(past)
-            connection.exec_driver_sql("ANALYZE history")
-        Explaining(connection, ORG).seen(
+            connection.exec_driver_sql("ANALYZE history_rows")
+        history = Explaining(connection, ORG)
+        history.seen(
             rule.column,
             [Earlier("a", to_text(NOON), to_text(NOON), "u")],
             event_types=rule.event_types,
             conditions=rule.conditions,
         )
-    (plan,) = plans
-    assert "ix_history_proxied " in plan
+    (plan,) = history.plans
+    assert "ix_history_rows_proxied " in plan
     assert "Seq Scan" not in plan
-    assert database.shared or "(org=? AND actor_id=? AND published>? AND published<?)" in plan
+    assert database.shared or "(org=? AND proxied_actor=? AND published>? AND published<?)" in plan
 
 
 class Actors(MultipleSessions):

@@ -20,7 +20,7 @@ from tests.support.places import Kind, Place, place_of
 from tests.support.streams import event, page
 
 ODD = {
-    "displayName": 'Ann "the\\" O\'Neil\t{1,2} NULL \u00e9\U0001f600\x01',
+    "displayName": 'Ann "the\\" O\'Neil\t{1,2} NULL \u00e9\U0001f600\x01\x1f',
     "id": "00u,{}",
     "alternateId": "\\x41",
 }

@@ -1,0 +1,108 @@
+"""The revision that laid history down as arrays: every row reads the same before and after, both ways."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from oktawatch.model.history import COLUMNS, KEY, Earlier, HistoryRow
+from oktawatch.model.timestamps import FIRST, LAST, to_text
+from oktawatch.store.database import Database
+from oktawatch.store.history import StoredHistory
+from oktawatch.store.schema import downgrade, upgrade
+from tests.support.databases import HISTORY, NOW, ORG, rows
+from tests.support.places import Kind, Place, place_of
+from tests.support.program import eventually
+
+BEFORE, AFTER = "0007", "0008"
+TEXTS = (
+    'Ann "the\\" O\'Neil', "\\u0041 \\x41 \\", "\u2028\u2029\u00e9\U0001f600\x7f\x1f\x01\t\r\n", "[null]", "%s ? :b $1",
+    "NULL", "1", "x" * 100_000,
+)  # fmt: skip
+
+
+def remembered() -> list[HistoryRow]:
+    """Give rows with whatever a stranger may type, everything there and nothing there."""
+    filled: list[HistoryRow] = []
+    for number, text in enumerate(TEXTS):
+        row = HistoryRow(to_text(NOW + number * timedelta(milliseconds=1)), f"{number}", text)
+        for name in HistoryRow.__struct_fields__[KEY:COLUMNS]:
+            setattr(row, name, text)
+        row.is_proxy = (True, False, None)[number % 3]
+        filled.append(row)
+    return [*filled, HistoryRow(FIRST, "first", ""), HistoryRow(LAST, "last", "zone.update", is_proxy=True)]
+
+
+@contextmanager
+def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
+    """Give a database as it was before, with these rows."""
+    names = [column.name for column in HISTORY.columns]
+    with place_of(kind, folder, schema=False) as place:
+        made = Database(place.url, create=True)
+        upgrade(made, BEFORE)
+        marks = ", ".join(["%s" if made.shared else "?"] * len(names))
+        statement = f"INSERT INTO history ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 -- columns' names
+        with made.write() as connection:
+            for row in remembered():
+                connection.exec_driver_sql(statement, (ORG, *row.columns))
+        yield place, made
+        made.close()
+
+
+@pytest.fixture
+def database(kind: Kind, tmp_path: Path) -> Iterator[Database]:
+    """Give it on either."""
+    with older(kind, tmp_path) as (_, made):
+        yield made
+
+
+def types_of(database: Database) -> list[tuple[Any, ...]]:
+    """Give the names and types of history's columns, as SQL sees them."""
+    asked = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
+    if not database.shared:
+        # A value has a type of its own there, and a column decides how numbers and texts compare.
+        asked = ", ".join(f"typeof({one.name}), {one.name} = 1, {one.name} = '1'" for one in HISTORY.columns)
+        asked = f"SELECT {asked} FROM history ORDER BY org, published, uuid"  # noqa: S608 -- columns' names
+    with database.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(asked)]
+
+
+def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
+    """Values and types, up and down again, for people and for rules."""
+    before, types = rows(database, "history"), types_of(database)
+    assert len(before) == len(remembered())
+    upgrade(database, AFTER)
+    assert (rows(database, "history"), types_of(database)) == (before, types)
+    with database.read() as connection:
+        history = StoredHistory(connection, ORG)
+        found = history.between(FIRST, LAST, limit=100) or []
+        asked = [Earlier(text, FIRST, LAST, "another") for text in TEXTS]
+        proxied = history.seen("actor_id", asked, event_types=["*"], conditions={"is_proxy": True})
+    assert sorted(row.columns for row in found) == sorted(row.columns for row in remembered())
+    assert proxied == [number % 3 == 0 for number in range(len(TEXTS))]
+    downgrade(database, BEFORE)
+    assert (rows(database, "history"), types_of(database)) == (before, types)
+
+
+def test_what_is_written_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    """On a server a daemon may be in the middle of a page; the revision waits for it."""
+    statement = (
+        "INSERT INTO history (org, published, uuid, event_type) VALUES ('acme', '2026-11-02', 'late', 'x')"
+    )
+    waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE NOT granted AND datname = current_database()"
+    with (
+        older(Kind.POSTGRES, tmp_path) as (place, database),
+        psycopg.connect(place.url.replace("+psycopg", "")) as daemon,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        daemon.execute(statement)
+        upgrading = thread.submit(upgrade, database, AFTER)
+        eventually(lambda: place.ask(waiting) != [(0,)])
+        daemon.commit()
+        upgrading.result()
+        assert "late" in {row["uuid"] for row in rows(database, "history")}
