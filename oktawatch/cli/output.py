@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 _WIDE = 100_000  # columns where there is no terminal: a table in a file or a pipe is not cut
@@ -45,9 +44,7 @@ def cell(value: object) -> "Text":
     """Make a value fit for a table."""
     from rich.text import Text
 
-    from oktawatch.logs import printable
-
-    shown = "" if value is None else printable(str(value))
+    shown = _shown(value)
     return Text(shown, style=_SEVERITY_STYLES.get(shown, ""))
 
 
@@ -62,17 +59,25 @@ def print_table(
 
     Those in ``whole`` are not broken where a terminal is narrow: somebody wants to copy what is in them.
     """
+    screen = console()
+    if not screen.is_terminal:
+        right = [column in numbers for column in columns]
+        _print_plain([columns, *rows], right=right)
+        return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        right = column in numbers
+        is_number = column in numbers
         table.add_column(
-            column, justify="right" if right else "left", overflow="fold", no_wrap=right or column in whole
+            column,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number or column in whole,
         )
     for row in rows:
         table.add_row(*map(cell, row))
-    _print(table)
+    screen.print(table)
 
 
 def print_list(
@@ -96,6 +101,10 @@ def print_list(
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair a line."""
+    screen = console()
+    if not screen.is_terminal:
+        _print_plain(list(fields), right=(False, False))
+        return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -103,15 +112,24 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in fields:
         table.add_row(name, cell(value))
-    _print(table)
+    screen.print(table)
 
 
-def _print(table: "Table") -> None:
-    screen = console()
-    if screen.is_terminal:
-        screen.print(table)
-        return
-    with screen.capture() as captured:
-        screen.print(table)
-    for line in captured.get().splitlines():
+def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> None:
+    """Print aligned columns: for a file or a pipe, where a table can have any number of rows."""
+    from rich.cells import cell_len
+
+    shown = [[_shown(value) for value in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        line = ""
+        for text, width, is_right in zip(row, widths, right, strict=True):
+            padding = " " * (width - cell_len(text))
+            line += f"{padding}{text}  " if is_right else f"{text}{padding}  "
         print(line.rstrip())
+
+
+def _shown(value: object) -> str:
+    from oktawatch.logs import printable
+
+    return "" if value is None else printable(str(value))
