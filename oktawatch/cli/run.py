@@ -48,13 +48,15 @@ def _once(settings: "Settings", *, as_json: bool) -> int:
 
     done = asyncio.run(run_once(settings))
     summary = summed_up((one.org, one.result or PageResult(), one.error) for one in done.orgs)
-    summary["delivered"] = done.delivered
+    summary |= {"delivered": done.delivered, "undelivered": done.undelivered}
     if as_json:
         print_json(summary)
     else:
         print_summary(summary)
         if done.delivered:
             note(f"{done.delivered} notifications delivered")
+        if done.undelivered:
+            note(f"{done.undelivered} notifications not delivered: 'oktawatch notifications list' says why")
     for error in done.errors:
         note(f"error: {error}")
     return done.exit_code

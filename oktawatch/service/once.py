@@ -31,6 +31,7 @@ from oktawatch.service.delivery import deliver_once
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.lock import sole_user
 from oktawatch.store.errors import StoreError
+from oktawatch.store.letters import LetterFilter, count_letters
 from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -55,6 +56,8 @@ class OnceResult(Struct, frozen=True, kw_only=True):
     orgs: list[OrgOutcome]
     delivered: int
     """Notifications that their receivers took."""
+    undelivered: int
+    """Those that wait for the next time, or were given up."""
 
     @property
     def errors(self) -> list[str]:
@@ -124,7 +127,8 @@ async def _once(
     await _beat(settings, outcomes)
     async with open_notifiers(settings, rules, database, channels) as notifiers:
         delivered = await deliver_once([*notifiers, make_leftovers(settings, database)])
-    return OnceResult(orgs=outcomes, delivered=delivered)
+    undelivered = await database.run(count_letters, LetterFilter())
+    return OnceResult(orgs=outcomes, delivered=delivered, undelivered=undelivered)
 
 
 async def _beat(settings: Settings, outcomes: Sequence[OrgOutcome]) -> None:

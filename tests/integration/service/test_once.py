@@ -74,9 +74,23 @@ async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> N
     assert first.orgs[0].result is not None
     assert (first.orgs[0].result.new_events, first.orgs[0].result.matches, first.exit_code) == (25, 3, 0)
     assert told.count("alert_opened") == first.delivered == first.orgs[0].result.alert_count > 0
+    assert first.undelivered == 0
     assert second.orgs[0].result is not None
     assert (second.orgs[0].result.new_events, second.delivered, second.exit_code) == (0, 0, 0)
     assert "alert_opened" not in again
+
+
+async def test_what_could_not_be_sent_is_counted(load: Load, org: SimulatedOrg, place: Place) -> None:
+    """A receiver that is away is no failure of an org, and whoever runs it from a timer hears of it."""
+    async with serve(org) as url:
+        load(acme=(url, TOKEN))
+        file = place.folder / "oktawatch.toml"
+        away = '[[notifiers]]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
+        file.write_text(file.read_text("utf-8") + away, "utf-8")
+        result, told = await _run(config.load(file, environ={}))
+
+    assert (result.delivered, result.undelivered, result.exit_code) == (0, 1, 0)
+    assert "delivery_failed" in told
 
 
 async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
