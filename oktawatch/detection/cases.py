@@ -136,6 +136,10 @@ def run_text(text: str, known: Mapping[str, type[Rule]], *, path: str) -> list[C
             problems = _run(case, found, known)
         except (ValueError, RecursionError) as error:
             raise CasesError(f"{path}, case {number} ({case.name}): {error}") from None
+        except OverflowError:
+            raise CasesError(
+                f"{path}, case {number} ({case.name}): after, every: expected times before the year 10000"
+            ) from None
         results.append(CaseResult(path, found.rule, case.name, tuple(problems)))
     return results
 

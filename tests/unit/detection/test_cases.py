@@ -132,6 +132,10 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
             "rule.yaml, case 1 (a): after: expected a duration such as 90s or 5h59m, not 'soon'",
         ),
         (
+            HEAD + "cases: [{name: a, events: [{after: 9999999d}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): after, every: expected times before the year 10000",
+        ),
+        (
             HEAD + "cases: [{name: a, without: [client.zone], expect: {match: true}}]",
             "rule.yaml, case 1 (a): without: the event has no client.zone",
         ),
