@@ -25,10 +25,13 @@ def load_events(path: Path, *, now: datetime, keep_times: bool = False) -> list[
     shift = 0 if keep_times or not lines else present - max(published for _, _, published in lines)
     events = []
     persisted = 0
-    for body, event, published in lines:
-        persisted = max(persisted, min(published + shift, present))
-        moved = body if keep_times else _dump(event | {"published": times.to_text(published + shift)})
-        events.append((times.from_ms(persisted), moved))
+    try:
+        for body, event, published in lines:
+            persisted = max(persisted, min(published + shift, present))
+            moved = body if keep_times else _dump(event | {"published": times.to_text(published + shift)})
+            events.append((times.from_ms(persisted), moved))
+    except OverflowError:
+        raise EventsFileError(f"times too far apart to be moved to now ({path}): give --keep-times") from None
     return events
 
 

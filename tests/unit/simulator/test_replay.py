@@ -76,6 +76,15 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     assert str(error.value).startswith(f"{complaint} ({path}, line 3): give ")
 
 
+def test_times_beyond_the_calendar_are_not_moved(tmp_path: Path) -> None:
+    """An event of the first year and one of the last can't both be near now."""
+    path = tmp_path / "events.ndjson"
+    path.write_text('{"published":"0001-01-02T00:00:00Z"}\n{"published":"9999-01-01T00:00:00Z"}\n', "utf-8")
+    with pytest.raises(EventsFileError, match="give --keep-times"):
+        load_events(path, now=NOW)
+    assert len(load_events(path, now=NOW, keep_times=True)) == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The system's reason stands beside the path."""
     path = tmp_path / "absent.ndjson"
