@@ -11,6 +11,7 @@ have room. An org for which there is none is asked page by page from the table, 
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from threading import Lock
 from weakref import WeakSet
 
@@ -136,7 +137,7 @@ class RecentHistory:
 
     def _count(self, rows: Sequence[HistoryRow]) -> None:
         if rows:
-            self._counted.append((max(row.published for row in rows), len(rows)))
+            self._counted.append((max(map(attrgetter("published"), rows)), len(rows)))
             self.kept += len(rows)
 
     def _gaps(self, needed: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -22,6 +22,15 @@ Column = Literal[
 """A column that history can be searched by."""
 
 
+_NOTHING = NOTHING | {None}
+_NO_CLIENT, _NO_OUTCOME, _NO_SESSIONS = (
+    ordinary.Client(),
+    ordinary.Outcome(),
+    ordinary.AuthenticationContext(),
+)
+_NO_CONTEXT, _NO_DATA = ordinary.SecurityContext(), ordinary.DebugData()
+
+
 class HistoryRow(Struct, gc=False):
     """One event, slim. The first fields are the columns of ``history``, in their order.
 
@@ -55,11 +64,45 @@ class HistoryRow(Struct, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
-        """Take from an event what is remembered of it: what its accessors give."""
-        if type(event) is OrdinaryEvent and event.actor and event.actor.id not in _NOTHING:
-            return _of_ordinary(event, event.actor)
-        # Without an actor's id a login may have to be hidden, which the event's own fields are.
-        return _of_any(event)
+        """Take from an event what is remembered of it: what its accessors give.
+
+        Of an ordinary event types and lengths are known, which leaves a third of the work.
+        """
+        if not isinstance(event, OrdinaryEvent):
+            return _of_any(event)
+        actor = event.actor
+        if actor is None or actor.id in _NOTHING:
+            # A login without an actor's id may have to be hidden, which the event's own fields are.
+            return _of_any(event)
+        client = event.client or _NO_CLIENT
+        outcome = event.outcome or _NO_OUTCOME
+        sessions = event.authenticationContext or _NO_SESSIONS
+        context = event.securityContext or _NO_CONTEXT
+        data = (event.debugContext and event.debugContext.debugData) or _NO_DATA
+        login, address, device = actor.alternateId, client.ipAddress, data.dtHash
+        session, root = sessions.externalSessionId, sessions.rootSessionId
+        if session in _NOTHING:
+            session = None
+        assessment = assess(context, data)
+        return cls(
+            event.published,
+            event.uuid,
+            event.eventType or "",
+            actor.id,
+            None if login in _NOTHING else login,
+            actor.displayName or None,
+            None if address in _NOTHING else address,
+            (client.userAgent and client.userAgent.rawUserAgent) or None,
+            session,
+            session if root in _NOTHING else root,
+            None if device in _NOTHING else device,
+            outcome.result or None,
+            outcome.reason or None,
+            context.isProxy,
+            assessment.risk,
+            _written(assessment.behaviours) if assessment.behaviours else None,
+            event,
+        )
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -111,18 +154,15 @@ KEY = HistoryRow.__struct_fields__.index("event_type")
 COLUMNS = HistoryRow.__struct_fields__.index("event")
 """How many of a row's fields are columns."""
 
-_NO_ACTOR, _NO_CLIENT, _NO_AGENT, _NO_OUTCOME = wire.Actor(), wire.Client(), wire.UserAgent(), wire.Outcome()
-_NO_SESSIONS = wire.AuthenticationContext()
-
 
 def _of_any(event: Event) -> HistoryRow:
     fields = event.fields
-    actor = fields.actor if isinstance(fields.actor, wire.Actor) else _NO_ACTOR
-    client = fields.client if isinstance(fields.client, wire.Client) else _NO_CLIENT
-    agent = client.userAgent if isinstance(client.userAgent, wire.UserAgent) else _NO_AGENT
-    outcome = fields.outcome if isinstance(fields.outcome, wire.Outcome) else _NO_OUTCOME
+    actor = fields.actor if isinstance(fields.actor, wire.Actor) else wire.Actor()
+    client = fields.client if isinstance(fields.client, wire.Client) else wire.Client()
+    agent = client.userAgent if isinstance(client.userAgent, wire.UserAgent) else wire.UserAgent()
+    outcome = fields.outcome if isinstance(fields.outcome, wire.Outcome) else wire.Outcome()
     context = fields.authenticationContext
-    sessions = context if isinstance(context, wire.AuthenticationContext) else _NO_SESSIONS
+    sessions = context if isinstance(context, wire.AuthenticationContext) else wire.AuthenticationContext()
     session = meaning_of(sessions.externalSessionId)
     assessment = assess(fields.securityContext, event.debug_data)
     return HistoryRow(
@@ -142,50 +182,6 @@ def _of_any(event: Event) -> HistoryRow:
         event.is_proxy,
         assessment.risk,
         _written(assessment.behaviours),
-        event,
-    )
-
-
-_NOTHING = NOTHING | {None}
-_ORDINARY_CLIENT, _ORDINARY_AGENT, _ORDINARY_OUTCOME = (
-    ordinary.Client(),
-    ordinary.UserAgent(),
-    ordinary.Outcome(),
-)
-_ORDINARY_SESSIONS, _ORDINARY_CONTEXT = ordinary.AuthenticationContext(), ordinary.SecurityContext()
-_ORDINARY_WRAPPER, _ORDINARY_DATA = ordinary.DebugContext(), ordinary.DebugData()
-
-
-def _of_ordinary(event: OrdinaryEvent, actor: ordinary.Actor) -> HistoryRow:
-    """Do the same with types and lengths known: in a third of the time, for nearly every event."""
-    client = event.client or _ORDINARY_CLIENT
-    agent = client.userAgent or _ORDINARY_AGENT
-    outcome = event.outcome or _ORDINARY_OUTCOME
-    sessions = event.authenticationContext or _ORDINARY_SESSIONS
-    context = event.securityContext or _ORDINARY_CONTEXT
-    data = (event.debugContext or _ORDINARY_WRAPPER).debugData or _ORDINARY_DATA
-    assessment = assess(context, data)
-    login, address, device = actor.alternateId, client.ipAddress, data.dtHash
-    session, root = sessions.externalSessionId, sessions.rootSessionId
-    if session in _NOTHING:
-        session = None
-    return HistoryRow(
-        event.published,
-        event.uuid,
-        event.eventType or "",
-        actor.id,
-        None if login in _NOTHING else login,
-        actor.displayName or None,
-        None if address in _NOTHING else address,
-        agent.rawUserAgent or None,
-        session,
-        session if root in _NOTHING else root,
-        None if device in _NOTHING else device,
-        outcome.result or None,
-        outcome.reason or None,
-        context.isProxy,
-        assessment.risk,
-        _written(assessment.behaviours) if assessment.behaviours else None,
         event,
     )
 
