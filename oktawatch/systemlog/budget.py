@@ -7,7 +7,8 @@ live polling goes before a sweep and a sweep before a backfill, and a turn comes
 - we have made fewer requests in this window than our share of the limit (a little of it is kept for
   polling alone, so that a backfill never makes it wait for the next window), and
 - more than one request is left. The last answer that said how many may be half a minute old, so what
-  other tools take meanwhile is reckoned in: their share, or more when they were seen to take more.
+  other tools take meanwhile is reckoned in: their share, or more when they were seen to take more; all
+  of the limit before anything was seen of them.
 
 The numbers come with Okta's answers, and each of them may be absent: what isn't known holds nobody up,
 and a 429 without numbers is waited out ever longer. When a window ends is reckoned from the answer's own
@@ -214,11 +215,14 @@ class _Window:
 
 
 class _Others:
-    """What the org's other tools take of its limit: what is theirs, or more when more was seen."""
+    """What the org's other tools take of its limit: what is theirs, or more when more was seen.
+
+    Before anything was seen they may take all of it.
+    """
 
     def __init__(self, share: float) -> None:
         self._theirs = 1 - share
-        self._before = 0.0
+        self._before: float | None = None
         self._now: float | None = None
 
     def took(self, count: int, elapsed: int) -> None:
@@ -234,4 +238,6 @@ class _Others:
 
     def rate(self, limit: int | None) -> float:
         """Give the requests a second to reckon with."""
-        return max(self._theirs * (limit or 0) / WINDOW, self._before, self._now or 0.0)
+        seen = [rate for rate in (self._before, self._now) if rate is not None]
+        theirs = self._theirs if seen else 1.0
+        return max(theirs * (limit or 0) / WINDOW, *seen, 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oktawatch.simulator.ratelimit import Budget as OrgBudget
@@ -281,6 +281,9 @@ async def _hours(
     bursts=st.lists(st.integers(1, 20), min_size=1, max_size=3),
     backfill=st.booleans(),
 )
+@example(
+    limit=10, others=0.75, share=0.5, interval=45, bursts=[4], backfill=False
+)  # more than theirs, at once
 async def test_no_window_is_ever_used_up(
     *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
 ) -> None:
