@@ -152,17 +152,17 @@ class RuleSet:
 
     def signals(
         self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
-    ) -> Iterator[Signal]:
+    ) -> list[Signal]:
         """Give a page's signals: nothing but the names of what was recognised, for a fraction of a match."""
+        signals: list[Signal] = []
         for rule in self.rules:
-            if not rule.signal:
-                continue
-            if isinstance(rule, HistoryRule):
-                for match in rule.evaluate(rows, history, on_error):
-                    yield (to_text(match.published), match.event_uuid, rule.id)
-            elif isinstance(rule, EventRule):
-                for event in rule.recognised(events, on_error, rows=rows):
-                    yield (event.published, event.uuid, rule.id)
+            if rule.signal and isinstance(rule, HistoryRule):
+                matches = rule.evaluate(rows, history, on_error)
+                signals += [(to_text(match.published), match.event_uuid, rule.id) for match in matches]
+            elif rule.signal and isinstance(rule, EventRule):
+                found = rule.recognised(events, on_error, rows=rows)
+                signals += [(event.published, event.uuid, rule.id) for event in found]
+        return signals
 
 
 def build_rules(

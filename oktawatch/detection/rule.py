@@ -14,7 +14,7 @@ one in title, severity or context never loses the match.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -97,7 +97,7 @@ class Rule(ABC):
             rule_id=self.id,
             event_uuid=event.uuid,
             published=event.published_at,
-            dedup_key=_dedup_key(self, event) if key is None else _written(key),
+            dedup_key=_dedup_key(self, event, key),
             severity=_severity(self, event),
             details=partial(_details, self, event, more),
         )
@@ -123,15 +123,17 @@ class EventRule(Rule):
 
     def recognised(
         self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterator[Event]:
+    ) -> Iterable[Event]:
         """Give the events of a page that match.
 
         ``rows``: what is remembered of them. Where that is every one, the rule is asked once for events alike.
         """
         columns = self.decided_by()
         if columns is not None and len(rows) == len(events):
-            yield from self._among(rows, columns, on_error)
-            return
+            return self._among(rows, columns, on_error)
+        return self._one_by_one(events, on_error)
+
+    def _one_by_one(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
         wanted = type_test(self.needed_types())
         for event in events:
             try:
@@ -144,12 +146,12 @@ class EventRule(Rule):
 
     def _among(
         self, rows: Sequence[HistoryRow], columns: tuple[str, ...] | None, on_error: OnError
-    ) -> Iterator[Event]:
+    ) -> list[Event]:
         wanted, matches = type_test(self.needed_types()), cast("Callable[[HistoryRow], bool]", self.matches)
         found = alike(
             rows, columns, lambda row: wanted(row.event_type) and matches(row), partial(on_error, self)
         )
-        return (row.event for row in found if row.event)
+        return [row.event for row in found if row.event]
 
 
 # A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.
@@ -162,10 +164,10 @@ def _severity(rule: Rule, event: Event) -> Severity:
         return rule.severity
 
 
-def _dedup_key(rule: Rule, event: Event) -> str:
+def _dedup_key(rule: Rule, event: Event, key: Key | None) -> str:
     try:
-        return _written(rule.dedup(event))
-    except Exception:  # noqa: BLE001 -- a rule may raise anything
+        return _written(rule.dedup(event) if key is None else key)
+    except Exception:  # noqa: BLE001 -- a rule may raise or give anything
         return _written(Rule.dedup(rule, event))
 
 

@@ -9,7 +9,7 @@ The table ``signals`` is for people who ask with SQL.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -87,7 +87,7 @@ class SignalRule(EventRule):
 
     def recognised(
         self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterator[Event]:
+    ) -> Iterable[Event]:
         """Give the events of a page that are the signal, by what is remembered of them if it is every one."""
         if len(rows) == len(events):
             return self._among(rows, self.decided_by(), on_error)

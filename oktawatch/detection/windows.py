@@ -164,10 +164,12 @@ class WindowRule(HistoryRule):
                 if not takes(row):
                     continue
                 key = key_of(row)
-            except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
+                hash(key)
+                known = None not in key
+            except Exception as error:  # noqa: BLE001 -- a rule may raise or give anything, and must not stop its page
                 on_error(self, row.uuid, error)
                 continue
-            if None not in key:
+            if known:
                 parts.append((key, row))
         return parts
 

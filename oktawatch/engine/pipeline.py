@@ -120,7 +120,7 @@ def _group(
     rules = watch.rules
     rows = rules.history_rows(events)
     history = watch.recent.within(transaction.history, rules, rows)
-    signals = list(rules.signals(events, rows, history, _report))
+    signals = rules.signals(events, rows, history, _report)
     matches = list(rules.evaluate(events, rows, history, _report, signals=False))
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]

@@ -126,7 +126,7 @@ class RecentHistory:
             if found is None:
                 return False
             self._count(found)
-            for rule in self._rules.windowed:
+            for rule in self._rules.windowed if found else ():
                 # What a rule raised here was reported when the event came.
                 self.timelines(rule.id).remember(rule.parts(found, lambda *_: None))
             self._covered = _joined([*self._covered, (since, until)])

@@ -315,6 +315,38 @@ def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
     assert told == [("e-000", "KeyError('surprise')"), ("e-004", "ValueError('surprise')")]
 
 
+@pytest.mark.parametrize("wrong", [["list"], ([],), 7, "text", None])
+def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> None:
+    """As where the rule raises: the other events are looked at."""
+    told: list[tuple[str, str]] = []
+
+    class Broken(FailedLoginsUnknownUser):
+        def key(self, row: HistoryRow) -> Any:
+            return wrong if row.uuid == "e-000" else super().key(row)
+
+    rules = RuleSet([Broken(at_least=3)])
+    events = [Event.from_body(body) for body in failures(4, every=timedelta(seconds=1))]
+    rows = rules.history_rows(events)
+    on_error = lambda _, uuid, error: told.append((uuid, type(error).__name__))  # noqa: E731 -- a callback
+    assert [match.event_uuid for match in rules.evaluate(events, rows, MemoryHistory(), on_error)] == [
+        "e-003"
+    ]
+    assert told == [("e-000", "TypeError")]
+
+
+def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
+    """The alert is grouped by what a dedup key is by default."""
+
+    class Broken(FailedLoginsUnknownUser):
+        def key(self, row: HistoryRow) -> Any:
+            return (7, row.client_ip)
+
+    rules = RuleSet([Broken(at_least=2)])
+    events = [Event.from_body(body) for body in failures(2, every=timedelta(seconds=1))]
+    (match,) = rules.evaluate(events, rules.history_rows(events), MemoryHistory(), no_error)
+    assert match.dedup_key == AnonymizingVpnLogin().match(events[1]).dedup_key
+
+
 def test_history_is_needed_as_long_as_the_longest_window() -> None:
     """The main detection alone needs none, and remembers nothing."""
     events = [event()]
