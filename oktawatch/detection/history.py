@@ -42,6 +42,8 @@ class History(Protocol):
     ) -> list[bool]:
         """Tell for each event asked about whether there is an earlier row of its key.
 
+        Asked about are such events of the page: they are remembered with it.
+
         That is a row with the same value of ``column``, one of ``event_types`` (a trailing ``*``
         stands for any ending), the ``conditions`` (columns and their values), and
         since <= published <= the event's own, that is not (published, uuid) of the event itself.

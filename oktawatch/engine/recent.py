@@ -10,9 +10,10 @@ What may be kept is bounded for the process, not for an org: a few busy orgs amo
 have room. An org for which there is none is asked page by page from the table, which is slower.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from threading import Lock
+from types import MappingProxyType
 from weakref import WeakSet
 
 from oktawatch.detection.registry import RuleSet
@@ -30,7 +31,13 @@ _ORDINARY = 2_000
 _STRETCHES = 8
 """Stretches of time that are kept apart: a page whose events lie all over the calendar is asked from the table."""
 
+_MOST_SEEN = 2_000
+"""Keys of a question whose newest event is kept: those who come through a proxy in a week."""
+
 _AHEAD = "ahead of the database"
+
+_Question = tuple[Hashable, ...]
+"""What makes two questions about earlier events the same but for the events: column, types and conditions."""
 
 
 class Room:
@@ -72,6 +79,8 @@ class RecentHistory:
         self._needed_since = ""
         self._tidy_above = _ORDINARY
         self._version: str | None = None
+        self._newest: dict[_Question, dict[str, Earlier]] = {}
+        """An event of each key that is remembered, by what was asked about it."""
         room.share(self)
 
     def within(self, stored: StoredHistory, rules: RuleSet, rows: Sequence[HistoryRow]) -> "CurrentHistory":
@@ -107,6 +116,25 @@ class RecentHistory:
     def timelines(self, rule_id: str) -> Timelines:
         """Give a rule's timelines."""
         return self._timelines[rule_id]
+
+    def precedes(self, question: _Question, one: Earlier) -> bool:
+        """Tell whether an event is kept that is earlier than the one that is asked about."""
+        known = self._newest.get(question, _NONE).get(one.value)
+        return (
+            known is not None
+            and one.since <= known.published <= one.published
+            and (known.published, known.uuid) != (one.published, one.uuid)
+        )
+
+    def note(self, question: _Question, asked: Iterable[Earlier]) -> None:
+        """Keep the newest of events that the database has."""
+        newest = self._newest.setdefault(question, {})
+        for one in asked:
+            known = newest.get(one.value)
+            if known is None or known.published <= one.published:
+                newest[one.value] = one
+        if len(newest) > _MOST_SEEN:
+            newest.clear()
 
     def add(self, rows: Sequence[HistoryRow], version: str | None) -> None:
         """Note that the database has a page's rows too."""
@@ -166,7 +194,11 @@ class RecentHistory:
         self._timelines = {rule.id: Timelines(fewest=rule.fewest) for rule in self._rules.windowed}
         self._covered = []
         self._counted = []
+        self._newest = {}
         self.kept = 0
+
+
+_NONE: Mapping[str, Earlier] = MappingProxyType({})
 
 
 class CurrentHistory:
@@ -178,6 +210,7 @@ class CurrentHistory:
         self._rows = rows
         self._taken_up = False
         self._kept: bool | None = None
+        self._asked: list[tuple[_Question, Sequence[Earlier]]] = []
 
     def timelines(self, rule_id: str) -> Timelines | None:
         """See ``History``."""
@@ -198,8 +231,16 @@ class CurrentHistory:
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
     ) -> list[bool]:
-        """See ``History``."""
-        return self._stored.seen(column, asked, event_types=event_types, conditions=conditions)
+        """See ``History``. Most who come again do so soon: of these the database is not asked."""
+        self._take_up()
+        question = (column, *event_types, *conditions.items())
+        self._asked.append((question, asked))
+        open_ = [one for one in asked if not self._recent.precedes(question, one)]
+        if not open_:
+            return [True] * len(asked)
+        found = self._stored.seen(column, open_, event_types=event_types, conditions=conditions)
+        unseen = {one for one, seen in zip(open_, found, strict=True) if not seen}
+        return [one not in unseen for one in asked]
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """See ``History``."""
@@ -210,6 +251,8 @@ class CurrentHistory:
         if self._rows:
             self._take_up()
             self._recent.add(self._rows, self._stored.add(self._rows))
+            for question, asked in self._asked:
+                self._recent.note(question, asked)
 
     def _take_up(self) -> None:
         if not self._taken_up:

@@ -1,6 +1,6 @@
 """Windowed rules through the whole pipeline: what a plain reference finds, whatever happens on the way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, get_args
@@ -460,6 +460,69 @@ def test_what_is_kept_is_what_the_database_has(
                     stored.add(rows_of_page)
                 case "the room is taken":
                     other.kept = max(0, most_rows - recent.kept)
+
+
+@properties
+@given(
+    pages=st.lists(st.lists(row_values, max_size=4, unique_by=lambda row: row.uuid), max_size=8),
+    conditions=st.sampled_from([{}, {"is_proxy": True}]),
+    data=st.data(),
+)
+def test_what_was_seen_is_what_the_database_has_seen(
+    database: Database,
+    pages: list[list[HistoryRow]],
+    conditions: dict[str, str | bool],
+    data: st.DataObject,
+) -> None:
+    """Though it is not asked of those who came lately; whoever else writes, and after a rollback."""
+    empty(database)
+    recent, rules = RecentHistory(), RuleSet([FirstProxiedSession()])
+    types = ["user.session.start", "zone.update"]
+    first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
+    for drawn in pages:
+        page_rows = [HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn]
+        asked = [
+            Earlier(row.actor_id, shifted(row.published, -timedelta(minutes=2)), row.published, row.uuid)
+            for row in page_rows
+            if row.actor_id and row.event_type in types and (row.is_proxy or not conditions)
+        ]
+        with suppress(DiedError), database.write() as connection:
+            stored = StoredHistory(connection, ORG)
+            current = recent.within(stored, rules, page_rows)
+            answers = current.seen("actor_id", asked, event_types=types, conditions=conditions)
+            assert answers == stored.seen("actor_id", asked, event_types=types, conditions=conditions)
+            match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
+                case "adds":
+                    current.add()
+                case "dies":
+                    current.add()
+                    raise DiedError
+                case "another adds":
+                    stored.add(page_rows)
+
+
+def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most who come through a proxy do so again and again."""
+    empty(database)
+    recent, rules = RecentHistory(), RuleSet([FirstProxiedSession()])
+    questions: list[Sequence[Earlier]] = []
+    seen = StoredHistory.seen
+
+    def counted(self: StoredHistory, column: Column, asked: Sequence[Earlier], **more: Any) -> list[bool]:
+        questions.append(asked)
+        return seen(self, column, asked, **more)
+
+    monkeypatch.setattr(StoredHistory, "seen", counted)
+    for minute in range(3):
+        moment = to_text(NOON + timedelta(minutes=minute))
+        row = HistoryRow(moment, f"{minute}", "user.session.start", actor_id="00u1", is_proxy=True)
+        one = Earlier("00u1", to_text(NOON), moment, row.uuid)
+        with database.write() as connection:
+            current = recent.within(StoredHistory(connection, ORG), rules, [row])
+            found = current.seen("actor_id", [one], event_types=["user.*"], conditions={"is_proxy": True})
+            assert found == [minute > 0]
+            current.add()
+    assert len(questions) == 1
 
 
 def test_orgs_share_room_and_leave_it_when_they_go() -> None:
