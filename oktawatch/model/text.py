@@ -13,7 +13,13 @@ from oktawatch.model.lenient import DEEPEST
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
-_ODD = re.compile(rb"\\u0000|[0-9]{17}|[:\[,]\s*-?[0-9.]++[eE]\+?[0-9]").search
+_NUL = rb"\u0000"
+# JSON's shape: every digit a zero, every separator a colon, no spaces and signs. Odd numbers are found in it in a
+# tenth of the time that one expression for all of them takes.
+_SHAPE = bytes.maketrans(b"123456789E[,", b"000000000e::")
+_SPACES_AND_SIGNS = b" \t\n\r-+"
+_LONG_NUMBER = b"0" * 17
+_EXPONENT = re.compile(rb":[0.]++e0").search
 _INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
 _LARGE = 1e16  # from here on a double is a whole number, and encoders write it with an exponent
 
@@ -32,7 +38,9 @@ def is_clean(encoded: bytes) -> bool:
 
     Cleaning costs ten times as much as decoding, and hardly anything needs it.
     """
-    return not _ODD(encoded) and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
+    shape = encoded.translate(_SHAPE, _SPACES_AND_SIGNS)
+    odd = _NUL in encoded or _LONG_NUMBER in shape or _EXPONENT(shape)
+    return not odd and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
 
 
 def clean_json(value: Any, levels: int = DEEPEST) -> Any:
