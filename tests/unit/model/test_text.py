@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -51,6 +52,36 @@ def test_a_float_that_is_a_whole_number(number: float, expected: Any) -> None:
     assert type(cleaned["a"][0]) is type(expected)
     for encoded in (msgspec.json.encode([number]), msgspec.json.encode({"a": number})):
         assert not is_clean(encoded)
+
+
+NUMBERS = (
+    st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from([10**16, 10**17, -(2**63) - 1, 1e16, 1e-7, -1.5e300])
+)
+VALUES = st.recursive(
+    NUMBERS | st.text(max_size=5) | st.sampled_from(["\0", "1e5", "[1e5", "1" * 17]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.sampled_from([None, 1]), st.booleans())
+def test_what_is_clean_needs_no_cleaning(value: Any, indent: int | None, upper: bool) -> None:
+    """However it is spaced, and however exponents are written."""
+    encoded = json.dumps({"a": value}, indent=indent)
+    encoded = re.sub(r"(?<=[0-9])e(?=[-+0-9])", "E", encoded) if upper else encoded
+    if is_clean(encoded.encode()):
+        cleaned = clean_json(json.loads(encoded))
+        assert repr(cleaned) == repr(json.loads(encoded))
+
+
+def test_an_ordinary_event_is_clean() -> None:
+    """Addresses, times, versions and ids are no odd numbers."""
+    assert is_clean(
+        b'{"published": "2026-11-24T08:00:00.123Z", "ip": "203.0.113.254", "lat": -52.0908, "agent": "Chrome/141.0.0.0 '
+        b'Safari/537.36", "uuid": "3e5a1b7c-0e12-4f3e-8e99-1234567890ab", "asNumber": 64496, "list": [1, -2, 0.5]}'
+    )
 
 
 def test_numbers_that_no_encoder_writes_become_text() -> None:
