@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from oktawatch.model.lenient import parse_json
 from oktawatch.model.privacy import NOTHING, REDACTED, means_nothing, must_hide, redact_body
-from oktawatch.model.text import LONGEST_TEXT, clean_json, clean_text, is_clean, shorten
+from oktawatch.model.text import LONGEST_TEXT, clean_json, clean_text, is_clean, needs_cleaning, shorten
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
     Actor,
@@ -42,8 +42,6 @@ from oktawatch.model.wire import (
 
 LONGEST_UUID = 255
 
-_NUL = rb"\u0000"
-"""How JSON writes the one character that Postgres refuses."""
 _INTEGERS = range(2**63)
 _NO_DEBUG_DATA = DebugData()
 _decode_fields = msgspec.json.Decoder(Fields).decode
@@ -277,12 +275,6 @@ class Event(Struct, gc=False):
     def p_enrichment(self) -> Any:
         """What an enrichment on the way wrote beside Okta's own fields."""
         return self.fields.p_enrichment
-
-
-def needs_cleaning(encoded: bytes) -> bool:
-    """Tell whether JSON has the one character in it that text must be rid of; a strict parser refuses others."""
-    # One byte is found far quicker than six, and six from the end quicker than from the beginning.
-    return b"\\" in encoded and encoded.rfind(_NUL) >= 0
 
 
 def _hide(actor: Any) -> None:

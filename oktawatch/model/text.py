@@ -14,6 +14,7 @@ from oktawatch.model.lenient import DEEPEST
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _NUL = rb"\u0000"
+"""How JSON writes the one character that Postgres refuses."""
 # JSON's shape: every digit a zero, every separator a colon, no spaces and signs. Odd numbers are found in it in a
 # tenth of the time that one expression for all of them takes.
 _SHAPE = bytes.maketrans(b"123456789E[,", b"000000000e::")
@@ -33,13 +34,19 @@ def clean_text(text: str) -> str:
     return _UNFIT.sub(_REPLACEMENT, text)
 
 
+def needs_cleaning(encoded: bytes) -> bool:
+    """Tell whether JSON has the one character in it that text must be rid of; a strict parser refuses others."""
+    # One byte is found far quicker than six, and six from the end quicker than from the beginning.
+    return b"\\" in encoded and encoded.rfind(_NUL) >= 0
+
+
 def is_clean(encoded: bytes) -> bool:
     """Tell whether valid JSON needs no cleaning. Sometimes says no to what needs none.
 
     Cleaning costs ten times as much as decoding, and hardly anything needs it.
     """
     shape = encoded.translate(_SHAPE, _SPACES_AND_SIGNS)
-    odd = _NUL in encoded or _LONG_NUMBER in shape or _EXPONENT(shape)
+    odd = needs_cleaning(encoded) or _LONG_NUMBER in shape or _EXPONENT(shape)
     return not odd and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
 
 

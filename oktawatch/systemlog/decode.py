@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from oktawatch.model.event import Event, UnusableEventError, needs_cleaning
+from oktawatch.model.event import Event, UnusableEventError
 from oktawatch.model.lenient import cut_list, parse_json
 from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.model.rejected import RejectedEvent
+from oktawatch.model.text import needs_cleaning
 from oktawatch.model.timestamps import are_canonical
 from oktawatch.model.wire import NotAnObject
 

@@ -39,7 +39,7 @@ class MultipleSessions(DistinctInWindow):
     at_least: int = 3
 
     def takes(self, row: HistoryRow) -> bool:
-        """Sessions of users, not of Okta's own actors."""
+        """A session that is known, of a user and not of Okta's own actors."""
         ours = (row.actor_id or "").startswith("okta") or (row.actor_display_name or "").startswith("okta")
         return row.external_session_id is not None and not ours
 
