@@ -87,7 +87,7 @@ def alike(
     ``failed`` is told what it raised of a sort, with the uuid of one of that sort.
     """
     if columns is None:
-        return [row for row in rows if _holds(holds, row, failed)]
+        return _each(rows, holds, failed)
     sorts = rows.sorts if isinstance(rows, PageRows) and rows.tells(columns) else _sorts(rows, columns)
     held = {sort for sort, row in sorts.examples.items() if _holds(holds, _bare(row, columns), failed)}
     if len(held) == len(sorts.examples):
@@ -97,6 +97,15 @@ def alike(
 
 def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
     return HistoryRow("", row.uuid, row.event_type, **{name: getattr(row, name) for name in columns})
+
+
+def _each(
+    rows: Sequence[HistoryRow], holds: Callable[[HistoryRow], bool], failed: Callable[[str, Exception], None]
+) -> list[HistoryRow]:
+    try:
+        return list(filter(holds, rows))
+    except Exception:  # noqa: BLE001 -- asked one by one, it tells of which it raised
+        return [row for row in rows if _holds(holds, row, failed)]
 
 
 def _holds(

@@ -118,11 +118,21 @@ def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
         yield 'signals: expected a tuple of ids such as ("Okta.Login.Success",), in a rule about a window'
     if not given("event_types") or not _are_texts(given("event_types"), _names_something):
         yield 'event_types: expected a tuple such as ("user.session.start", "zone.*")'
-    if issubclass(rule_class, HistoryRule) and given("column") not in get_args(Column):
+    if issubclass(rule_class, HistoryRule):
+        yield from _column_faults(rule_class)
+
+
+def _column_faults(rule_class: type[HistoryRule]) -> Iterator[str]:
+    column = getattr(rule_class, "column", None)
+    if column not in get_args(Column):
         yield f"column: expected one of {', '.join(get_args(Column))}"
     columns = HistoryRow.__struct_fields__[:COLUMNS]
     if issubclass(rule_class, FirstSeen) and not set(rule_class.conditions) <= set(columns):
         yield f"conditions: expected some of {', '.join(columns)}"
+    if issubclass(rule_class, WindowRule) and rule_class.keyed_by:
+        keyed_by = rule_class.keyed_by
+        if not _are_texts(keyed_by, columns.__contains__) or column not in keyed_by:
+            yield f'keyed_by: expected a tuple of columns such as ("actor_id", "client_ip"), with {column} among them'
 
 
 def _number_faults(rule: Any) -> Iterator[str]:

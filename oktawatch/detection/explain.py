@@ -88,7 +88,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
     sorts = f" ({_named(rule.first)}; or: {_named(rule.second)})" if isinstance(rule, PairInWindow) else ""
     yield Condition(_said(rule.takes) + sorts, rule.takes(row))
     key = rule.key(row)
-    yield Condition(f"{_said(rule.key)} Known: {_shown(key)}", None not in key)
+    yield Condition(_said_of_key(rule, key), None not in key)
     window = _window(rule, row, key, history)
     within = f"within {format_duration(rule.window)}"
     match rule:
@@ -151,5 +151,8 @@ def _named(predicate: Callable[..., Any]) -> str:
     return _said(predicate).removesuffix(".")
 
 
-def _shown(key: Key) -> str:
-    return ", ".join("nothing" if part is None else part for part in key)
+def _said_of_key(rule: WindowRule, key: Key) -> str:
+    shown = ["nothing" if part is None else part for part in key]
+    if columns := rule.key_columns():
+        return "known: " + ", ".join(map(" is ".join, zip(columns, shown, strict=True)))
+    return f"{_said(rule.key)} Known: {', '.join(shown)}"

@@ -66,15 +66,15 @@ class HistoryRule(Rule):
     def such(
         self,
         rows: Sequence[HistoryRow],
-        columns: tuple[str, ...],
+        columns: tuple[str, ...] | None,
         holds: Callable[[HistoryRow], bool],
         on_error: OnError,
     ) -> Sequence[HistoryRow]:
         """Give the rows of its event types of which a predicate holds that decides by ``columns`` (see ``alike``)."""
-        wanted = self.wants()
-        return alike(
-            rows, columns, lambda row: wanted(row.event_type) and holds(row), partial(on_error, self)
-        )
+        wanted, failed = self.wants(), partial(on_error, self)
+        if columns is None:
+            return alike(alike(rows, (), lambda row: wanted(row.event_type), failed), None, holds, failed)
+        return alike(rows, columns, lambda row: wanted(row.event_type) and holds(row), failed)
 
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **marks: bool) -> Match:
         """Make the match of a row; its context lists the evidence, and the marks that are true."""
@@ -88,6 +88,8 @@ class WindowRule(HistoryRule):
 
     signals: ClassVar[tuple[str, ...]] = ()
     """Ids of signals that it asks for. Their events lie in its windows, too."""
+    keyed_by: ClassVar[tuple[str, ...]] = ()
+    """The columns that are its key, ``column`` among them, where that alone is not."""
     _asked: ClassVar[Signals] = MappingProxyType({})
     _tests: ClassVar[Mapping[str, Callable[[HistoryRow], bool]]] = MappingProxyType({})
 
@@ -116,9 +118,14 @@ class WindowRule(HistoryRule):
         """Give the columns that ``takes`` decides by."""
         return columns_of(self.takes)
 
-    @abstractmethod
     def key(self, row: HistoryRow) -> Key:
         """Say whose windows it belongs to; an event with nothing in any part takes no part."""
+        return tuple([getattr(row, column) for column in self.key_columns()])
+
+    def key_columns(self) -> tuple[str, ...]:
+        """Give the columns that are its key; none where ``key`` makes one of its own."""
+        inherited = type(self).key is WindowRule.key
+        return (self.keyed_by or (self.column,)) if inherited else ()
 
     @abstractmethod
     def holds(self, window: Sequence[HistoryRow]) -> bool:
@@ -151,18 +158,20 @@ class WindowRule(HistoryRule):
 
     def parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
         """Give the rows that take part, with their keys."""
-        columns = self.decided_by()
-        takes = self.takes
-        if columns is None:
-            rows = self.such(rows, (), _every, on_error)
-        else:
-            rows, takes = self.such(rows, columns, takes, on_error), _every
+        rows = self.such(rows, self.decided_by(), self.takes, on_error)
+        columns = [list(map(attrgetter(name), rows)) for name in self.key_columns()]
+        if not columns:
+            return self._own_parts(rows, on_error)
+        parts = zip(zip(*columns, strict=True), rows, strict=True)
+        if any(None in column for column in columns):
+            return [(key, row) for key, row in parts if None not in key]
+        return list(parts)
+
+    def _own_parts(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
         key_of = self.key
         parts = []
         for row in rows:
             try:
-                if not takes(row):
-                    continue
                 key = key_of(row)
                 hash(key)
                 known = None not in key
@@ -323,10 +332,6 @@ def spans(rows: Sequence[HistoryRow], window: timedelta) -> Iterator[tuple[str, 
         some = ordered[start : end + 1]
         yield shifted(some[0].published, -window), shifted(some[-1].published, window), some
         start = end + 1
-
-
-def _every(row: HistoryRow) -> bool:  # noqa: ARG001 -- a predicate's shape
-    return True
 
 
 def _more(evidence: Sequence[HistoryRow], marks: dict[str, bool]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
-from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import PairInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -48,6 +47,7 @@ class HighRiskAdminActivity(PairInWindow):
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1098/",)
     event_types: ClassVar[tuple[str, ...]] = tuple(_SIGN_INS)
     column: ClassVar[Column] = "actor_id"
+    keyed_by: ClassVar[tuple[str, ...]] = ("actor_id", "client_ip", "external_session_id")
 
     severity: Severity = Severity.MEDIUM
     dedup_period: timedelta = timedelta(hours=1)
@@ -58,10 +58,6 @@ class HighRiskAdminActivity(PairInWindow):
     def needed_types(self) -> tuple[str, ...]:
         """Name the operations and the sign-ins."""
         return (*self.event_types, *self.operations)
-
-    def key(self, row: HistoryRow) -> Key:
-        """One session of one actor at one address."""
-        return (row.actor_id, row.client_ip, row.external_session_id)
 
     @decides_by("outcome")
     def first(self, row: HistoryRow) -> bool:

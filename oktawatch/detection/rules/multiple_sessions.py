@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import DistinctInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -42,10 +41,6 @@ class MultipleSessions(DistinctInWindow):
         """A session that is known, of a user and not of Okta's own actors."""
         ours = (row.actor_id or "").startswith("okta") or (row.actor_display_name or "").startswith("okta")
         return row.external_session_id is not None and not ours
-
-    def key(self, row: HistoryRow) -> Key:
-        """Whose sessions."""
-        return (row.actor_id,)
 
     def value(self, row: HistoryRow) -> str | None:
         """Which session."""

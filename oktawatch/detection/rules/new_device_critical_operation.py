@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
-from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import PairInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -63,6 +62,7 @@ class NewDeviceCriticalOperation(PairInWindow):
     )
     event_types: ClassVar[tuple[str, ...]] = (_SIGN_IN,)
     column: ClassVar[Column] = "actor_id"
+    keyed_by: ClassVar[tuple[str, ...]] = ("actor_id", "client_ip")
 
     severity: Severity = Severity.MEDIUM
     dedup_period: timedelta = timedelta(hours=1)
@@ -75,10 +75,6 @@ class NewDeviceCriticalOperation(PairInWindow):
     def needed_types(self) -> tuple[str, ...]:
         """Name the operations and the sign-in."""
         return (*self.event_types, *self.operations)
-
-    def key(self, row: HistoryRow) -> Key:
-        """One actor at one address."""
-        return (row.actor_id, row.client_ip)
 
     @decides_by("outcome", "behaviours")
     def first(self, row: HistoryRow) -> bool:

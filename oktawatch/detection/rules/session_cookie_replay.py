@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import SequenceInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -37,6 +36,7 @@ class SessionCookieReplay(SequenceInWindow):
     )
     event_types: ClassVar[tuple[str, ...]] = (_START, "policy.evaluate_sign_on", "user.authentication.sso")
     column: ClassVar[Column] = "root_session_id"
+    keyed_by: ClassVar[tuple[str, ...]] = ("root_session_id", "actor_alternate_id")
 
     severity: Severity = Severity.HIGH
     dedup_period: timedelta = timedelta(hours=24)
@@ -57,10 +57,6 @@ class SessionCookieReplay(SequenceInWindow):
     def takes(self, row: HistoryRow) -> bool:
         """Users' sessions, not those of Okta's own actor."""
         return row.actor_alternate_id != "system@okta.com"
-
-    def key(self, row: HistoryRow) -> Key:
-        """Which session of whom."""
-        return (row.root_session_id, row.actor_alternate_id)
 
     def starts(self, row: HistoryRow) -> bool:
         """The session's beginning."""

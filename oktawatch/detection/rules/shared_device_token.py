@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import ClassVar
 
 from oktawatch.detection.alike import decides_by
-from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import DistinctInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -44,10 +43,6 @@ class SharedDeviceToken(DistinctInWindow):
     def takes(self, row: HistoryRow) -> bool:
         """Refused credentials."""
         return row.outcome_reason == "INVALID_CREDENTIALS"
-
-    def key(self, row: HistoryRow) -> Key:
-        """Which device."""
-        return (row.dt_hash,)
 
     def value(self, row: HistoryRow) -> str | None:
         """As whom it tried."""

@@ -52,7 +52,7 @@ def test_a_signal_may_use_what_is_documented() -> None:
 
 def test_history_is_searched_by_what_is_documented() -> None:
     """Any of these can be a rule's column."""
-    found = TEXT.partition("the one that tells most apart: ")[2].partition(". For")[0]
+    found = TEXT.partition("the one that tells most apart: ")[2].partition(". It is")[0]
     assert re.findall(r"`(\w+)`", found) == list(get_args(Column))
 
 

@@ -94,6 +94,16 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
             (False, "at least 16 such events within 5m: there are 3"),
         ),
         (
+            FailedLoginsUnknownUser(),
+            [sign_in({"outcome.reason": "VERIFICATION_ERROR", "client.ipAddress": None})],
+            (False, "As whom, from where. Known: nora@example.com, nothing"),
+        ),
+        (
+            HighRiskAdminActivity(),
+            [sign_in({"securityContext.risk": {"level": "HIGH"}, "outcome.result": "SUCCESS"})],
+            (False, "known: actor_id is 00u1, client_ip is 203.0.113.7, external_session_id is nothing"),
+        ),
+        (
             HighRiskAdminActivity(),
             [
                 sign_in(

@@ -17,6 +17,7 @@ from oktawatch.detection.rule import Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
+from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.detection.windows import MOST_EVIDENCE, WindowRule, stretches
 from oktawatch.model.event import Event
 from oktawatch.model.history import Earlier, HistoryRow, Stretch
@@ -332,6 +333,31 @@ def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> No
         "e-003"
     ]
     assert told == [("e-000", "TypeError")]
+
+
+def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_makes() -> None:
+    """Whoever has a method of its own has the last word, also over what it builds on."""
+
+    class Declared(MultipleSessions):
+        keyed_by = ("client_ip", "actor_id")
+
+    class Own(Declared):
+        def key(self, row: HistoryRow) -> Any:
+            return (row.actor_id, "own")
+
+    whose = [
+        HistoryRow("", "", "user.session.start", actor_id="00u1", client_ip="::1", external_session_id="s")
+    ]
+    whose.append(HistoryRow("", "", "user.session.start", actor_id="00u2", external_session_id="s"))
+    expected = (
+        (MultipleSessions(), [("00u1",), ("00u2",)]),
+        (Declared(), [("::1", "00u1")]),
+        (Own(), [("00u1", "own"), ("00u2", "own")]),
+    )
+    for rule, keys in expected:
+        parts = rule.parts(whose, no_error)
+        assert [key for key, _ in parts] == keys
+        assert all(rule.key(row) == key for key, row in parts)
 
 
 def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:

@@ -192,6 +192,13 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ),
         (WINDOW.replace("(row.actor_id,)", "[row.actor_id]"), f"line {LINE}: key: expected a tuple of texts"),
         (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of texts"),
+        *(
+            (
+                WINDOW.replace("    signals", f"    keyed_by = {wrong}\n    signals"),
+                f"line {LINE}: keyed_by: expected a tuple of columns",
+            )
+            for wrong in ("'actor_id'", "('client_ip',)", "('actor_id', 'address')", "['actor_id']", "(1,)")
+        ),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
