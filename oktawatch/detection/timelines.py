@@ -1,7 +1,8 @@
 """The events of a key in order of time: what windowed rules look at.
 
-Timelines can be kept from page to page. Which events were looked at belongs to one *reading*, of one
-page: in the next one everything may be looked at again, since its match may have to be told by then.
+``Timelines`` keep them, from page to page if there is room. A ``Reading`` is one page's look at them, as
+its events come: which events were looked at belongs to it alone, since in the next page's reading the
+match of any of them may have to be told.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,127 +11,142 @@ from datetime import timedelta
 
 from oktawatch.detection.rule import Key
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.timestamps import shifted
+from oktawatch.model.timestamps import FIRST, LAST, shifted
 
 _NEW, _SEEN, _MATCHED = b"\0", b"\1", b"\2"
 
-
-class Timeline:
-    """The events of one key in order of (published, uuid), and which of them have been looked at."""
-
-    __slots__ = ("_reading", "_states", "rows")
-
-    def __init__(self) -> None:
-        self.rows: list[HistoryRow] = []
-        self._states = bytearray()
-        self._reading: object = None
-
-    def remember(self, row: HistoryRow) -> tuple[int, bool]:
-        """Put a row into its place; give that, and whether the row is new. What is there stays as it is."""
-        rows = self.rows
-        at = len(rows)
-        if rows and rows[-1].published >= row.published:  # hardly ever: events come in order of time
-            place = _place(row)
-            at = bisect_left(rows, place, key=_place)
-            if at < len(rows) and _place(rows[at]) == place:
-                return at, False
-        rows.insert(at, row)
-        self._states.insert(at, _NEW[0])
-        return at, True
-
-    def arrived(
-        self,
-        row: HistoryRow,
-        window: timedelta,
-        holds: Callable[[Sequence[HistoryRow]], bool],
-        *,
-        fewest: int = 1,
-        reading: object = None,
-    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        """Take the next event of the stream; give the events that match now, with their windows.
-
-        Each event is given once a ``reading``. One that was looked at and has no new event in its window
-        is not looked at again: a page that is read a second time costs no more than the first time.
-        ``fewest``: the smallest window that can hold.
-        """
-        if reading is not self._reading:
-            self._states = bytearray(len(self.rows))
-            self._reading = reading
-        first, new = self.remember(row)
-        end = len(self.rows)
-        if end < fewest:
-            return
-        if first + 1 < end:
-            end = bisect_right(self.rows, shifted(row.published, window), key=_published)
-        if new:
-            self._states[first:end] = self._states[first:end].replace(_SEEN, _NEW)
-        at = self._states.find(_NEW, first, end)
-        while at >= 0:
-            start = bisect_left(self.rows, shifted(self.rows[at].published, -window), key=_published)
-            found = self.rows[start : at + 1]
-            matched = len(found) >= fewest and holds(found)
-            self._states[at] = (_MATCHED if matched else _SEEN)[0]
-            if matched:
-                yield self.rows[at], found
-            at = self._states.find(_NEW, at + 1, end)
-
-    def forget_before(self, moment: str) -> None:
-        """Forget what lies before a point in time."""
-        gone = bisect_left(self.rows, moment, key=_published)
-        del self.rows[:gone], self._states[:gone]
+Timeline = list[HistoryRow]
+"""The events of one key in order of (published, uuid)."""
 
 
 class Timelines:
-    """The timelines of a rule's keys. A key's only event has none yet: most keys never have a second."""
+    """The timelines of a rule's keys. A key's only event stands there alone: most keys never have a second.
 
-    def __init__(self, *, fewest: int = 1) -> None:
+    Two generations of them: what a key has moves to the new one when its next event comes. So what is left
+    in the old one can be forgotten at once, without a look at each event.
+    """
+
+    def __init__(self, window: timedelta, *, fewest: int = 1) -> None:
         """``fewest``: the smallest window that can hold."""
+        self._window = window
         self._fewest = fewest
-        self._several: dict[Key, Timeline] = {}
-        self._lone: dict[Key, HistoryRow] = {}
+        self._new: dict[Key, HistoryRow | Timeline] = {}
+        self._old: dict[Key, HistoryRow | Timeline] = {}
+        self._from, self._since = LAST, FIRST
+        """A point in time, and the beginning of its window: those of later events begin no earlier."""
 
     def arriving(
         self, arrivals: Iterable[tuple[Key, HistoryRow]]
     ) -> Iterator[tuple[Key, HistoryRow, Timeline]]:
-        """Take events that come; give those with their timelines that can match: ``remember`` or ``arrived`` is to follow.
+        """Take events that come; give those that are late or may match, before they are put into their timelines.
 
-        Of a key with fewer events than can match none was looked at, in this reading or before.
+        The others have too few events in their windows, and there are no later ones of their keys.
         """
-        several, lone, fewest = self._several, self._lone, self._fewest
+        new, old = self._new, self._old
+        others = self._fewest - 1
         for key, row in arrivals:
-            timeline = several.get(key)
-            if timeline is None:
-                first = lone.setdefault(key, row) if fewest > 1 else None
-                if first is row:
-                    continue
-                timeline = several[key] = Timeline()
-                if first is not None:
-                    del lone[key]
-                    timeline.remember(first)
-            if len(timeline.rows) + 1 < fewest:
-                timeline.remember(row)
+            timeline = new.setdefault(key, row)
+            if timeline is row:
+                kept = old.pop(key, None)
+                if kept is None:
+                    if others:
+                        continue
+                    kept = []
+                timeline = new[key] = kept if isinstance(kept, list) else [kept]
+            elif not isinstance(timeline, list):
+                timeline = new[key] = [timeline]
+            if (
+                others
+                and timeline[-1].published < row.published
+                and (len(timeline) < others or self._is_past(timeline[-others], row))
+            ):
+                timeline.append(row)
             else:
                 yield key, row, timeline
 
     def remember(self, arrivals: Iterable[tuple[Key, HistoryRow]]) -> None:
-        """Put rows into their places."""
+        """Put events into their places."""
         for _, row, timeline in self.arriving(arrivals):
-            timeline.remember(row)
+            put(row, timeline)
 
-    def rows_of(self, key: Key) -> list[HistoryRow]:
-        """Give the rows of a key."""
-        timeline, lone = self._several.get(key), self._lone.get(key)
-        return ([] if lone is None else [lone]) + ([] if timeline is None else timeline.rows)
+    def rows_of(self, key: Key) -> Timeline:
+        """Give the events of a key."""
+        kept = self._new.get(key) or self._old.get(key) or []
+        return kept if isinstance(kept, list) else [kept]
 
-    def forget_before(self, moment: str) -> None:
-        """Forget what lies before a point in time."""
-        self._lone = {key: row for key, row in self._lone.items() if row.published >= moment}
-        self._several = {
-            key: timeline for key, timeline in self._several.items() if timeline.rows[-1].published >= moment
-        }
-        for timeline in self._several.values():
-            if timeline.rows[0].published < moment:
-                timeline.forget_before(moment)
+    def forget_before(self, moment: str, *, all_old: bool = False) -> None:
+        """Forget what lies before a point in time; what came since the last call can wait for the next one.
+
+        ``all_old``: whether all that came before the last call lies before that point.
+        """
+        remaining = {} if all_old else self._old
+        self._old, self._new = self._new, {}
+        for key, kept in remaining.items():
+            if (kept[-1] if isinstance(kept, list) else kept).published >= moment:
+                self._old[key] = kept
+        for kept in self._old.values():
+            if isinstance(kept, list) and kept[0].published < moment:
+                del kept[: bisect_left(kept, moment, 0, len(kept) - 1, key=_published)]
+
+    def _is_past(self, earlier: HistoryRow, row: HistoryRow) -> bool:
+        """Tell whether an event lies before another one's window."""
+        if row.published < self._from or earlier.published >= self._since:
+            self._from, self._since = row.published, shifted(row.published, -self._window)
+        return earlier.published < self._since
+
+
+class Reading:
+    """One page's look at the windows of its events, and of those which they are late for."""
+
+    def __init__(
+        self, window: timedelta, holds: Callable[[Sequence[HistoryRow]], bool], *, fewest: int = 1
+    ) -> None:
+        """``fewest``: the smallest window that can hold."""
+        self._window = window
+        self._holds = holds
+        self._fewest = fewest
+        self._states: dict[Key, bytearray] = {}
+        """Which events of a timeline have been looked at."""
+
+    def arrived(
+        self, key: Key, row: HistoryRow, timeline: Timeline
+    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
+        """Take the next event of the stream; give the events that match now, with their windows.
+
+        Each is given once. One that was looked at and has no new event in its window is not looked at
+        again: a page that is read a second time costs no more than the first time.
+        """
+        states = self._states.setdefault(key, bytearray())
+        states.extend(bytes(len(timeline) - len(states)))  # what came without being looked at
+        first, new = put(row, timeline)
+        if new:
+            states[first:first] = _NEW
+        end = len(timeline)
+        if first + 1 < end:
+            end = bisect_right(timeline, shifted(row.published, self._window), key=_published)
+        if new:
+            states[first:end] = states[first:end].replace(_SEEN, _NEW)
+        at = states.find(_NEW, first, end)
+        while at >= 0:
+            start = bisect_left(timeline, shifted(timeline[at].published, -self._window), key=_published)
+            found = timeline[start : at + 1]
+            matched = len(found) >= self._fewest and self._holds(found)
+            states[at : at + 1] = _MATCHED if matched else _SEEN
+            if matched:
+                yield timeline[at], found
+            at = states.find(_NEW, at + 1, end)
+
+
+def put(row: HistoryRow, timeline: Timeline) -> tuple[int, bool]:
+    """Put an event into its place; give that, and whether it is new. What is there stays as it is."""
+    at = len(timeline)
+    if timeline and timeline[-1].published >= row.published:  # hardly ever: events come in order of time
+        place = _place(row)
+        at = bisect_left(timeline, place, key=_place)
+        if at < len(timeline) and _place(timeline[at]) == place:
+            return at, False
+    timeline.insert(at, row)
+    return at, True
 
 
 def _place(row: HistoryRow) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from oktawatch.detection.event_types import type_test
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import Key, OnError, Rule
 from oktawatch.detection.signals import Signals
-from oktawatch.detection.timelines import Timelines
+from oktawatch.detection.timelines import Reading, Timelines
 from oktawatch.model.history import Column, HistoryRow, Stretch
 from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
@@ -144,12 +144,10 @@ class WindowRule(HistoryRule):
         timelines = history.timelines(self.id)
         if timelines is None:
             timelines = self._timelines(arrivals, history, on_error)
-        holds, reading = partial(self._holds, on_error), object()
+        reading = Reading(self.window, partial(self._holds, on_error), fewest=self.fewest)
         whole: dict[tuple[str, str], HistoryRow] = {}
         for key, row, timeline in timelines.arriving(arrivals):
-            for found, rows_of_window in timeline.arrived(
-                row, self.window, holds, fewest=self.fewest, reading=reading
-            ):
+            for found, rows_of_window in reading.arrived(key, row, timeline):
                 # What is remembered of an event decides; the page's own row has the event with it.
                 if found is not row and not whole:
                     whole = {(one.published, one.uuid): one for one in rows}
@@ -186,7 +184,7 @@ class WindowRule(HistoryRule):
         self, arrivals: Sequence[tuple[Key, HistoryRow]], history: History, on_error: OnError
     ) -> Timelines:
         """Give the timelines of those keys, as they were."""
-        timelines = Timelines(fewest=self.fewest)
+        timelines = Timelines(self.window, fewest=self.fewest)
         keys = {key for key, _ in arrivals}
         asked = stretches([row for _, row in arrivals], self.column, self.window)
         found = self.parts(list(history.rows(self.column, asked)), on_error)

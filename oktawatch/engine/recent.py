@@ -66,7 +66,8 @@ PROCESS = Room()
 class RecentHistory:
     """What is kept of one org. Used by one transaction at a time: who holds the org's row."""
 
-    def __init__(self, room: Room = PROCESS) -> None:
+    def __init__(self, room: Room = PROCESS, *, ordinary: int = _ORDINARY) -> None:
+        """``ordinary``: rows that are never worth tidying up."""
         self.kept = 0
         """Rows, at most: those of a page count until the newest of them is forgotten."""
         self._room = room
@@ -76,8 +77,10 @@ class RecentHistory:
         """Stretches of time that are kept whole, apart from each other."""
         self._counted: list[tuple[str, int]] = []
         """The newest time and the number of rows of what was kept at once."""
+        self._old: list[tuple[str, int]] = []
+        """The same of what was there when it was last tidied up, the newest last."""
         self._needed_since = ""
-        self._tidy_above = _ORDINARY
+        self._ordinary = self._tidy_above = ordinary
         self._version: str | None = None
         self._newest: dict[_Question, dict[str, Earlier]] = {}
         """An event of each key that is remembered, by what was asked about it."""
@@ -108,6 +111,7 @@ class RecentHistory:
             if self._read(stored, needed, rows):
                 return True
             self._tidy()
+            self._tidy()  # of what came since it was last tidied up, too
             if self._read(stored, needed, rows):
                 return True
         self._forget()
@@ -141,9 +145,10 @@ class RecentHistory:
         self._version = version
         for row in rows:
             row.event = None
-        if self.kept > self._tidy_above or len(self._covered) > _STRETCHES:
+        worth_it = self._ordinary if self._old_has_passed() else self._tidy_above
+        if self.kept > worth_it or len(self._covered) > _STRETCHES:
             self._tidy()
-            self._tidy_above = max(_ORDINARY, 2 * self.kept)
+            self._tidy_above = max(self._ordinary, 4 * self.kept)
 
     def _read(
         self, stored: StoredHistory, needed: Sequence[tuple[str, str]], rows: Sequence[HistoryRow]
@@ -182,18 +187,26 @@ class RecentHistory:
         return gaps
 
     def _tidy(self) -> None:
-        """Forget what lies before all that the last page needed."""
+        """Forget what lies before all that the last page needed, of what was kept when it was last tidied up."""
         since = self._needed_since
+        all_old = self._old_has_passed()
         self._covered = [(max(first, since), last) for first, last in self._covered if last >= since]
         for timelines in self._timelines.values():
-            timelines.forget_before(since)
-        self._counted = [(newest, count) for newest, count in self._counted if newest >= since]
-        self.kept = sum(count for _, count in self._counted)
+            timelines.forget_before(since, all_old=all_old)
+        self._old = sorted([*(one for one in self._old if one[0] >= since), *self._counted])
+        self._counted = []
+        self.kept = sum(count for _, count in self._old)
+
+    def _old_has_passed(self) -> bool:
+        return not self._old or self._old[-1][0] < self._needed_since
 
     def _forget(self) -> None:
-        self._timelines = {rule.id: Timelines(fewest=rule.fewest) for rule in self._rules.windowed}
+        self._timelines = {
+            rule.id: Timelines(rule.window, fewest=rule.fewest) for rule in self._rules.windowed
+        }
         self._covered = []
         self._counted = []
+        self._old = []
         self._newest = {}
         self.kept = 0
 
