@@ -7,7 +7,7 @@ what it gets: a predicate that reads another column finds nothing there, in its 
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -86,13 +86,21 @@ def alike(
 
     ``failed`` is told what it raised of a sort, with the uuid of one of that sort.
     """
+    return list(compress(rows, marks(rows, columns, holds, failed)))
+
+
+def marks(
+    rows: Sequence[HistoryRow],
+    columns: tuple[str, ...] | None,
+    holds: Callable[[HistoryRow], bool],
+    failed: Callable[[str, Exception], None],
+) -> Iterable[bool]:
+    """Tell of each row whether the predicate holds. The rest is as in ``alike``."""
     if columns is None:
         return _each(rows, holds, failed)
     sorts = rows.sorts if isinstance(rows, PageRows) and rows.tells(columns) else _sorts(rows, columns)
     held = {sort for sort, row in sorts.examples.items() if _holds(holds, _bare(row, columns), failed)}
-    if len(held) == len(sorts.examples):
-        return rows
-    return list(compress(rows, map(held.__contains__, sorts.of_rows))) if held else []
+    return map(held.__contains__, sorts.of_rows) if held else repeat(False, len(rows))
 
 
 def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
@@ -101,18 +109,18 @@ def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
 
 def _each(
     rows: Sequence[HistoryRow], holds: Callable[[HistoryRow], bool], failed: Callable[[str, Exception], None]
-) -> list[HistoryRow]:
+) -> list[bool]:
     try:
-        return list(filter(holds, rows))
+        return list(map(bool, map(holds, rows)))
     except Exception:  # noqa: BLE001 -- asked one by one, it tells of which it raised
-        return [row for row in rows if _holds(holds, row, failed)]
+        return [_holds(holds, row, failed) for row in rows]
 
 
 def _holds(
     holds: Callable[[HistoryRow], bool], row: HistoryRow, failed: Callable[[str, Exception], None]
 ) -> bool:
     try:
-        return holds(row)
+        return bool(holds(row))
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
         failed(row.uuid, error)
         return False

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from itertools import compress
 from typing import Any
 
 from oktawatch.detection.alike import PageRows
@@ -25,7 +26,7 @@ from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import Match, Signal
+from oktawatch.model.match import EventKey, Match, Names, PageSignals
 from oktawatch.model.timestamps import to_text
 
 BUILT_IN: tuple[type[Rule], ...] = (
@@ -152,17 +153,21 @@ class RuleSet:
 
     def signals(
         self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
-    ) -> list[Signal]:
+    ) -> PageSignals:
         """Give a page's signals: nothing but the names of what was recognised, for a fraction of a match."""
-        signals: list[Signal] = []
+        ids, marks = [], []
+        others: dict[EventKey, Names] = {}
         for rule in self.rules:
-            if rule.signal and isinstance(rule, HistoryRule):
-                matches = rule.evaluate(rows, history, on_error)
-                signals += [(to_text(match.published), match.event_uuid, rule.id) for match in matches]
-            elif rule.signal and isinstance(rule, EventRule):
-                found = rule.recognised(events, on_error, rows=rows)
-                signals += [(event.published, event.uuid, rule.id) for event in found]
-        return signals
+            if rule.signal and isinstance(rule, EventRule):
+                ids.append(rule.id)
+                marks.append(rule.marks(events, on_error, rows=rows))
+            elif rule.signal and isinstance(rule, HistoryRule):
+                for match in rule.evaluate(rows, history, on_error):
+                    key = (to_text(match.published), match.event_uuid)
+                    others[key] = (*others.get(key, ()), rule.id)
+        of_events = list(zip(*marks, strict=True))
+        names = {marked: tuple(compress(ids, marked)) for marked in set(of_events)}
+        return PageSignals([names[marked] for marked in of_events], others)
 
 
 def build_rules(

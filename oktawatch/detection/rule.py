@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import compress
 from typing import Any, ClassVar, cast
 
 import msgspec
 
-from oktawatch.detection.alike import alike, columns_of
+from oktawatch.detection.alike import columns_of, marks
 from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
@@ -124,34 +125,37 @@ class EventRule(Rule):
     def recognised(
         self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
     ) -> Iterable[Event]:
-        """Give the events of a page that match.
+        """Give the events of a page that match. ``rows``: see ``marks``."""
+        return compress(events, self.marks(events, on_error, rows=rows))
+
+    def marks(
+        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
+    ) -> Iterable[bool]:
+        """Tell of each event of a page whether it matches.
 
         ``rows``: what is remembered of them. Where that is every one, the rule is asked once for events alike.
         """
         columns = self.decided_by()
         if columns is not None and len(rows) == len(events):
-            return self._among(rows, columns, on_error)
+            return self._marks_of(rows, columns, on_error)
         return self._one_by_one(events, on_error)
 
-    def _one_by_one(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
+    def _one_by_one(self, events: Sequence[Event], on_error: OnError) -> Iterator[bool]:
         wanted = type_test(self.needed_types())
         for event in events:
             try:
-                found = wanted(event.eventType) and self.matches(event)
+                yield bool(wanted(event.eventType) and self.matches(event))
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, event.uuid, error)
-                continue
-            if found:
-                yield event
+                yield False
 
-    def _among(
+    def _marks_of(
         self, rows: Sequence[HistoryRow], columns: tuple[str, ...] | None, on_error: OnError
-    ) -> list[Event]:
+    ) -> Iterable[bool]:
         wanted, matches = type_test(self.needed_types()), cast("Callable[[HistoryRow], bool]", self.matches)
-        found = alike(
+        return marks(
             rows, columns, lambda row: wanted(row.event_type) and matches(row), partial(on_error, self)
         )
-        return [row.event for row in found if row.event]
 
 
 # A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.

@@ -5,7 +5,7 @@ to hold against the events of its window: so there is no order in which the two 
 other pages and restarts make no difference, and asking costs no question. For that a signal decides by
 what history remembers of an event, and by that event alone.
 
-The table ``signals`` is for people who ask with SQL.
+The view ``signals`` is for people who ask with SQL.
 """
 
 from abc import abstractmethod
@@ -85,13 +85,13 @@ class SignalRule(EventRule):
     def matches(self, event: Seen) -> bool:
         """Tell whether an event of one of ``event_types`` is the signal."""
 
-    def recognised(
+    def marks(
         self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterable[Event]:
-        """Give the events of a page that are the signal, by what is remembered of them if it is every one."""
+    ) -> Iterable[bool]:
+        """Tell of each event of a page whether it is the signal, by what is remembered if that is every one."""
         if len(rows) == len(events):
-            return self._among(rows, self.decided_by(), on_error)
-        return super().recognised(events, on_error)
+            return self._marks_of(rows, self.decided_by(), on_error)
+        return super().marks(events, on_error)
 
     def test(self) -> Callable[[HistoryRow], bool]:
         """Give the test for a remembered event."""

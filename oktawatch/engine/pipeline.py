@@ -21,8 +21,7 @@ from oktawatch.detection.grouping import Grouping, Telling
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.recent import RecentHistory
-from oktawatch.model.event import Event
-from oktawatch.model.match import Signal
+from oktawatch.model.match import Match
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.routing import Route
@@ -91,18 +90,24 @@ def commit_page(
     ``telling``: whether alerts are told to the notifiers. Raises StoreError, and then nothing happened.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
-        grouping, signals = _group(transaction, watch, page.events, telling=telling)
+        rows = watch.rules.history_rows(page.events)
+        history = watch.recent.within(transaction.history, watch.rules, rows)
+        signals = watch.rules.signals(page.events, rows, history, _report)
+        matches = watch.rules.evaluate(page.events, rows, history, _report, signals=False)
+        grouping = _group(transaction, watch.rules, list(matches), telling=telling)
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
         notifications = _notifications(watch, grouping.tellings, now)
         transaction.enqueue(notifications)
+        added = transaction.add_events(page.events, rows, signals)
+        history.add()
         result = PageResult(
             pages=1,
             events=len(page.events),
-            new_events=transaction.add_events(page.events),
+            new_events=added.events,
             rejected=transaction.add_rejected(page.rejected),
-            matches=len(grouping.new) + transaction.add_signals(signals),
+            matches=len(grouping.new) + added.signals,
             alerts=dict(Counter(alert.severity for alert in grouping.visible)),
             notifications=len(notifications),
         )
@@ -115,13 +120,8 @@ def commit_page(
 
 
 def _group(
-    transaction: PageTransaction, watch: Watch, events: Sequence[Event], *, telling: bool
-) -> tuple[Grouping, list[Signal]]:
-    rules = watch.rules
-    rows = rules.history_rows(events)
-    history = watch.recent.within(transaction.history, rules, rows)
-    signals = rules.signals(events, rows, history, _report)
-    matches = list(rules.evaluate(events, rows, history, _report, signals=False))
+    transaction: PageTransaction, rules: RuleSet, matches: Sequence[Match], *, telling: bool
+) -> Grouping:
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
     alerts = transaction.alerts_near(new, rules.dedup_periods)
@@ -130,8 +130,7 @@ def _group(
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
     for match in matches:
         grouping.take(match)
-    history.add()
-    return grouping, signals
+    return grouping
 
 
 def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> list[Notification]:

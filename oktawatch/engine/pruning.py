@@ -71,7 +71,7 @@ class Pruner:
         pause: timedelta = PAUSE,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``orgs``: those that are watched. While one of the ``rules`` can't be used, all history stays."""
+        """``orgs``: those that are watched. While one of the ``rules`` can't be used, all that was seen stays."""
         self._database = database
         self._orgs = orgs
         self._rules = rules
@@ -116,11 +116,17 @@ class Pruner:
 
     async def _expiries(self, now: datetime, holds: Callable[[str], bool]) -> list[Expiry]:
         needed = self._ages.sweep_window + LATE + self._rules.longest_window
+
+        def history(reading: Reading) -> datetime | None:
+            if not self._rules.complete:
+                return _FIRST
+            return _before(_reached(reading, now), needed) if self._rules.look_back else None
+
         return [
             Expiry(
                 org=reading.org,
                 events=_before(now, self._ages.events),
-                history=_before(_reached(reading, now), needed) if self._rules.complete else None,
+                history=history(reading),
                 looked_back=needed,
                 going_on=_before(now, _GOES_ON),
                 alerts=_before(now, self._ages.alerts),

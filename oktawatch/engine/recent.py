@@ -260,10 +260,10 @@ class CurrentHistory:
         return self._stored.began(event_types)
 
     def add(self) -> None:
-        """Add the page's rows."""
+        """Note that the page's rows have been added."""
         if self._rows:
             self._take_up()
-            self._recent.add(self._rows, self._stored.add(self._rows))
+            self._recent.add(self._rows, self._stored.version())
             for question, asked in self._asked:
                 self._recent.note(question, asked)
 

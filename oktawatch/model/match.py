@@ -1,6 +1,6 @@
 """A match: one rule recognised one event. What "nothing twice" rests on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -35,8 +35,20 @@ class AlertDetails(Struct, frozen=True, kw_only=True):
     outcome_reason: str | None = None
 
 
-Signal = tuple[str, str, str]
-"""One signal recognised one event: recorded, and never an alert. The event's published and uuid, the rule's id."""
+EventKey = tuple[str, str]
+"""An event's published and uuid."""
+
+Names = tuple[str, ...]
+"""Ids of signals, each once, in the order of the rules."""
+
+
+class PageSignals(Struct, frozen=True):
+    """Which signals a page brings about: recorded, and never an alert."""
+
+    own: Sequence[Names] = ()
+    """Those that each of the page's events is, in the events' order; nothing where there are no signals at all."""
+    others: Mapping[EventKey, Names] = {}
+    """Those of events that a window decides about: they may have come with an earlier page."""
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ SLICE = 0.25
 """Seconds that the database itself waits for a lock before we look whether to stop."""
 DEADLINE = 30.0
 """Seconds after which a lock that never comes is an error."""
+NOTHING = "DO NOTHING"
+"""What becomes of a row whose key is there, as SQL."""
 
 
 class Backend(Protocol):
@@ -63,10 +65,16 @@ class Backend(Protocol):
     ) -> int:
         """Convert and insert rows, leaving out those whose key is there; give how many went in."""
 
-    def insert_new_of(
-        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    def insert_of(
+        self,
+        connection: Connection,
+        table: Table,
+        org: str,
+        rows: Sequence[tuple[Any, ...]],
+        columns: tuple[str, ...],
+        otherwise: str,
     ) -> int:
-        """Insert rows of one org as they are, likewise."""
+        """Insert rows of one org as they are; ``otherwise`` is what follows ON CONFLICT."""
 
     def explain(self, error: DBAPIError) -> str:
         """Say in one line what the database said, without what a stranger wrote into a row."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-from oktawatch.store.backend import Backend
+from oktawatch.store.backend import NOTHING, Backend
 
 
 def insert_new(
@@ -23,9 +23,20 @@ def insert_new(
     return _backend(connection).insert_new(connection, table, rows, columns)
 
 
-def insert_new_of(connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]) -> int:
-    """Insert rows of one org like that. They hold every column but the org, as values that both databases read."""
-    return _backend(connection).insert_new_of(connection, table, org, rows)
+def insert_of(
+    connection: Connection,
+    table: Table,
+    org: str,
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    columns: tuple[str, ...],
+    otherwise: str = NOTHING,
+) -> int:
+    """Insert rows of one org; give how many went in. They hold values that both databases read as they are.
+
+    ``columns``: the org, and what a row's values are. ``otherwise``: what becomes of one whose key is there.
+    """
+    return _backend(connection).insert_of(connection, table, org, rows, columns, otherwise)
 
 
 def _backend(connection: Connection) -> Backend:

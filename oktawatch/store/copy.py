@@ -1,8 +1,7 @@
 """Moving from a file to a server.
 
-What only ever grows, `events` and `history`, is by far the most. It goes first, in the order of its key
-and some thousand rows a transaction, so that a copy that was interrupted goes on after the last row that
-arrived. Everything else follows in one transaction, at whose end the rows of both databases are counted:
+What only ever grows, `events`, is by far the most. It goes first, in the order of its key and some thousand
+rows a transaction, so that a copy that was interrupted goes on after the last row that arrived. Everything else follows in one transaction, at whose end the rows of both databases are counted:
 a server's database that has orgs is complete, and one that has none is not.
 """
 
@@ -17,9 +16,8 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade
 
-_GROWING = (tables.events, tables.history_rows)
 _OF_REPLICAS = (tables.replicas, tables.leases)  # who holds what on the server is the server's
-_REST = tuple(table for table in tables.metadata.sorted_tables if table not in (*_GROWING, *_OF_REPLICAS))
+_REST = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.events, *_OF_REPLICAS))
 _AT_ONCE = 5_000  # rows
 
 Progress = Callable[[str, int], None]
@@ -41,16 +39,14 @@ def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, i
         with server.read() as connection:
             found = _counts(connection)
         if found["orgs"] == 0:
-            for table in _GROWING:
-                _copy_growing(reading, server, table, found[tables.shown(table)], progress)
+            _copy_events(reading, server, found[tables.events.name], progress)
             found = _copy_rest(reading, server, expected)
     _verify(expected, found)
     return expected
 
 
-def _copy_growing(
-    reading: Connection, server: Database, table: Table, arrived: int, progress: Progress
-) -> None:
+def _copy_events(reading: Connection, server: Database, arrived: int, progress: Progress) -> None:
+    table = tables.events
     key = [table.c.org, table.c.published, table.c.uuid]
     # Byte by byte, as SQLite compares: a server's own order is that of some language.
     latest = [column.collate("C").desc() if column.name != "published" else column.desc() for column in key]
@@ -63,7 +59,7 @@ def _copy_growing(
     for part in _parts(reading, rows):
         with server.write() as writing:
             arrived += insert_new(writing, table, part, _names(table.columns))
-        progress(tables.shown(table), arrived)
+        progress(table.name, arrived)
 
 
 def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
@@ -94,7 +90,7 @@ def _counts(connection: Connection) -> dict[str, int]:
     def count(table: Table) -> int:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
-    return {tables.shown(table): count(table) for table in (*_GROWING, *_REST)}
+    return {table.name: count(table) for table in (tables.events, *_REST)}
 
 
 def _verify(expected: dict[str, int], found: dict[str, int]) -> None:

@@ -3,7 +3,7 @@
 What is asked goes to the database as one JSON document and is joined there, so that neither the number
 of statements nor their text grows with a page. Each database takes JSON apart with functions of its own.
 
-Rows lie in ``history_rows`` as a key and one JSON array. A whole row is decoded here, in one go; where the
+Rows lie in ``events`` as a key and one JSON array. A whole row is decoded here, in one go; where the
 database has to look at a field it takes it out of the array. So what looks at fields must not look at many
 rows for each event asked about: it goes through a stretch of time once, whatever a page asks, or by the
 index of proxied events.
@@ -12,7 +12,6 @@ Stretches of time are range scans of the primary key. Who asks for the same stre
 keeps them (``engine.recent``), and can tell by ``version`` whether what it kept is still all there is.
 """
 
-import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -23,15 +22,13 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
-from oktawatch.store import tables
 from oktawatch.store.backend import to_json
-from oktawatch.store.bulk import insert_new_of
 
 _KEY = HistoryRow.__struct_fields__[:KEY]
 FIELDS = {name: place for place, name in enumerate(HistoryRow.__struct_fields__[KEY:COLUMNS])}
 """Where in a row's array its fields lie."""
 
-_encode, _decode, _values_of = msgspec.json.encode, msgspec.json.Decoder().decode, msgspec.structs.astuple
+_decode = msgspec.json.Decoder().decode
 
 
 class _Sql(Struct, frozen=True):
@@ -69,14 +66,14 @@ _SQL = {
         rows="""
             SELECT {columns}
             FROM json_each(?) AS stretch
-            CROSS JOIN history_rows
+            CROSS JOIN events
             WHERE org = ?
               AND {column} IN (SELECT value FROM json_each(stretch.value, '$[2]'))
               AND published BETWEEN json_extract(stretch.value, '$[0]') AND json_extract(stretch.value, '$[1]')
         """,
         seen="""
             SELECT EXISTS (
-                SELECT 1 FROM history_rows INDEXED BY ix_history_rows_proxied
+                SELECT 1 FROM events INDEXED BY ix_events_proxied
                 WHERE org = ? AND proxied_actor = json_extract(asked.value, '$[0]')
                   AND published BETWEEN json_extract(asked.value, '$[1]') AND json_extract(asked.value, '$[2]')
                   AND NOT (published = json_extract(asked.value, '$[2]') AND uuid = json_extract(asked.value, '$[3]'))
@@ -98,7 +95,7 @@ _SQL = {
             SELECT {columns}
             FROM jsonb_array_elements(%s::jsonb) AS stretch
             CROSS JOIN LATERAL (
-                SELECT * FROM history_rows
+                SELECT * FROM events
                 WHERE org = %s AND {column} IN (SELECT jsonb_array_elements_text(stretch -> 2))
                   AND published BETWEEN (stretch ->> 0)::timestamptz AND (stretch ->> 1)::timestamptz
                 OFFSET 0
@@ -106,7 +103,7 @@ _SQL = {
         """,
         seen="""
             SELECT EXISTS (
-                SELECT 1 FROM history_rows
+                SELECT 1 FROM events
                 WHERE org = %s AND proxied_actor = asked ->> 0
                   AND published BETWEEN (asked ->> 1)::timestamptz AND (asked ->> 2)::timestamptz
                   AND NOT (published = (asked ->> 2)::timestamptz AND uuid = asked ->> 3)
@@ -135,31 +132,12 @@ class StoredHistory:
         [(found,)] = self._run(f"SELECT history_version FROM orgs WHERE name = {self._sql.value}", self._org)  # noqa: S608 -- a placeholder
         return cast("str | None", found)
 
-    def add(self, rows: Sequence[HistoryRow]) -> str | None:
-        """Remember rows; what is remembered already stays as it is. Gives the version from now on."""
-        values = [
-            (
-                row.published,
-                row.uuid,
-                row.actor_id if row.is_proxy else None,
-                _encode(_values_of(row)[KEY:COLUMNS]).decode(),
-            )
-            for row in rows
-        ]
-        if not insert_new_of(self._connection, tables.history_rows, self._org, values):
-            return self.version()
-        # Drawn, not counted: after a rollback another writer must not come to the same version.
-        version = secrets.token_hex(8)
-        value = self._sql.value
-        set_version = f"UPDATE orgs SET history_version = {value} WHERE name = {value}"  # noqa: S608 -- placeholders
-        self._connection.exec_driver_sql(set_version, (version, self._org))
-        return version
-
     def between(self, since: str, until: str, *, limit: int) -> list[HistoryRow] | None:
         """Give every row of a stretch of time, both ends included; None when that is more than ``limit``."""
         sql = self._sql
         stretch = (
-            f"FROM history_rows WHERE org = {sql.value} AND published BETWEEN {sql.moment} AND {sql.moment}"
+            f"FROM events WHERE org = {sql.value} AND published BETWEEN {sql.moment} AND {sql.moment} "
+            "AND fields IS NOT NULL"
         )
         # Counting goes by the key alone and costs a fraction of reading.
         counted = f"SELECT count(*) FROM (SELECT 1 {stretch} LIMIT {limit + 1}) AS few"  # noqa: S608 -- a number, and this method's own text
@@ -197,8 +175,8 @@ class StoredHistory:
         types, values = self._types(event_types, self._named("event_type"))
         # In order of the primary key, stopping at the first: min() would read the whole table.
         remembered = f"""
-            SELECT {self._published} FROM history_rows
-            WHERE org = {self._sql.value} AND ({types}) ORDER BY history_rows.published LIMIT 1
+            SELECT {self._published} FROM events
+            WHERE org = {self._sql.value} AND ({types}) ORDER BY events.published LIMIT 1
         """  # noqa: S608 -- column names alone, and only the table's own
         types, values = self._types(event_types, "event_type")
         pruned = f"""
@@ -235,7 +213,7 @@ class StoredHistory:
         statement = f"""
             SELECT {value} AS value, {sql.canonical.format("max(published)")},
               CASE WHEN published >= {moment} THEN uuid END AS own, CASE WHEN published >= {moment} THEN published END AS at
-            FROM history_rows
+            FROM events
             WHERE org = {sql.value} AND published BETWEEN {moment} AND {moment} AND {sql.among.format(value)}
               AND ({filled["types"]}){filled["conditions"]}
             GROUP BY value, own, at

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import column, func, select, table
 
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import to_text
@@ -12,8 +12,10 @@ from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
+from oktawatch.store.types import Moment
 
 _matches = tables.matches.c
+_signals = table("signals", column("published", Moment))  # the view
 _AT_ONE_MOMENT = 10_000  # rows of one millisecond
 
 
@@ -22,9 +24,9 @@ def count_matches(database: Database, *, since: datetime) -> int:
     with database.read() as connection:
         return sum(
             connection.execute(
-                select(func.count()).select_from(table).where(table.c.published >= since)
+                select(func.count()).select_from(counted).where(counted.c.published >= since)
             ).scalar_one()
-            for table in (tables.matches, tables.signals)
+            for counted in (tables.matches, _signals)
         )
 
 
@@ -53,12 +55,12 @@ def recorded(
 
 def signalled(database: Database, org: str, published: datetime, event_uuid: str) -> list[str]:
     """Name the rules that have recorded a signal of an event."""
-    columns = tables.signals.c
-    query = select(columns.rule_id).where(
-        columns.org == org, columns.published == published, columns.event_uuid == event_uuid
+    columns = tables.events.c
+    query = select(columns.signals).where(
+        columns.org == org, columns.published == published, columns.uuid == event_uuid
     )
     with database.read() as connection:
-        return list(connection.execute(query).scalars())
+        return connection.execute(query).scalar() or []
 
 
 def seen_at(

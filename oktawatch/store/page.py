@@ -14,13 +14,15 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.event import Event
-from oktawatch.model.match import Match, MatchKey, Signal
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.match import Match, MatchKey, PageSignals
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new, insert_new_of
+from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
+from oktawatch.store.events import NO_SIGNALS, Added, add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.orgs import take_org
 
@@ -81,7 +83,7 @@ class PageTransaction:
         self.org = org
         self.now = now
         self.history = StoredHistory(connection, org)
-        """The org's past, without this page until ``history.add``."""
+        """The org's past, without this page until ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
         """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""
@@ -116,11 +118,11 @@ class PageTransaction:
             found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": some}).mappings()]
         return found
 
-    def add_events(self, events: Sequence[Event]) -> int:
-        """Remember events as seen; give how many were new."""
-        # `published` is canonical text, which both databases take as it is.
-        rows = [(event.published, event.uuid) for event in events]
-        return insert_new_of(self.connection, tables.events, self.org, rows)
+    def add_events(
+        self, events: Sequence[Event], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
+    ) -> Added:
+        """Remember events as seen, and what the two say of them; give what was new."""
+        return add_events(self.connection, self.org, events, rows, signals)
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
         """Set aside what could not be used, once by fingerprint; give how many were new."""
@@ -169,10 +171,6 @@ class PageTransaction:
             raise StoreError(
                 f"matches of {self.org} were recorded by somebody who did not take the org's row"
             )
-
-    def add_signals(self, signals: Sequence[Signal]) -> int:
-        """Record signals, each once; give how many were new."""
-        return insert_new_of(self.connection, tables.signals, self.org, signals)
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
         """Put notifications into the outbox; one that is there already stays as it is."""

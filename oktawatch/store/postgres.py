@@ -41,7 +41,7 @@ from sqlalchemy.exc import DBAPIError
 
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
-from oktawatch.store.backend import DEADLINE, SLICE, patiently, to_json
+from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
@@ -142,12 +142,18 @@ class Postgres:
         """Insert all rows in one statement."""
         return _insert(connection, table, columns, rows, [_text_of(table, name) for name in columns])
 
-    def insert_new_of(
-        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    def insert_of(
+        self,
+        connection: Connection,
+        table: Table,
+        org: str,
+        rows: Sequence[tuple[Any, ...]],
+        columns: tuple[str, ...],
+        otherwise: str,
     ) -> int:
         """Do the same, sending the org once."""
-        names = tuple(column.name for column in table.columns)
-        return _insert(connection, table, names, rows, [_text] * (len(names) - 1), org)
+        texts = [_text] * (len(columns) - 1)
+        return _insert(connection, table, columns, rows, texts, org, otherwise=otherwise)
 
     def explain(self, error: DBAPIError) -> str:
         """Give the server's first line: what follows quotes rows."""
@@ -181,22 +187,23 @@ def _insert(
     rows: Sequence[tuple[Any, ...]],
     texts: Sequence[Callable[[Any], str]],
     *shared: str,
+    otherwise: str = NOTHING,
 ) -> int:
     """Insert rows whose first columns have the values that all share; ``texts`` write those of the others."""
     if not rows:
         return 0
     arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
-    statement = _statement(table, names, len(shared), connection.dialect)
+    statement = _statement(table, names, len(shared), otherwise, connection.dialect)
     return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount
 
 
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], shared: int, dialect: Dialect) -> str:
+def _statement(table: Table, columns: tuple[str, ...], shared: int, otherwise: str, dialect: Dialect) -> str:
     types = [table.columns[name].type.compile(dialect) for name in columns]
     values = ", ".join([*(f"%s::{kind}" for kind in types[:shared]), "own.*"])
     arrays = ", ".join(f"%s::{kind}[]" for kind in types[shared:])
     names = ", ".join(columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS own ON CONFLICT DO NOTHING"  # noqa: S608 -- the tables' own names
+    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS own ON CONFLICT {otherwise}"  # noqa: S608 -- the tables' own names
 
 
 @lru_cache(maxsize=256)

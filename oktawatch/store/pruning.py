@@ -14,7 +14,6 @@ anything that a rule will look at; reading all of it anew after each piece would
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, tuple_, update
@@ -47,13 +46,13 @@ class Expiry(Struct, frozen=True, kw_only=True):
     events: datetime
     """Of what has been seen, and of what has no event time: rejected events and backfills."""
     history: datetime | None
-    """None: it stays."""
+    """Of what has been seen and rules may still look back at. None: they don't."""
     looked_back: timedelta
     """How far before what a backfill reads its history is needed."""
     going_on: datetime
     """A backfill that has moved since then is under way."""
     alerts: datetime
-    """Of alerts by their last match, with all that is theirs, and of signals."""
+    """Of alerts by their last match, with all that is theirs."""
     remembers: Callable[[str], bool]
     """Whether history of an event type is still written."""
 
@@ -101,30 +100,14 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
         return Piece(Counter(matches=matches, notifications=told, alerts=alerts), more=len(ids) == most)
 
 
-def prune_signals(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Delete the oldest signals."""
-    with database.write() as connection:
-        take_org(database, connection, expiry.org)
-        return _oldest(connection, tables.signals, expiry.org, expiry.alerts, most)
-
-
 def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Forget the oldest events that have been seen."""
+    """Forget the oldest events that have been seen, but not that there were some of a type."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
-        return _oldest(connection, tables.events, expiry.org, expiry.events, most)
-
-
-def prune_history(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Forget the oldest history, but not that there was some."""
-    with database.write() as connection:
-        take_org(database, connection, expiry.org)
-        before = _history_before(connection, expiry)
-        if before is None:
-            return Piece(Counter(), more=False)
-        which, more = _range(connection, tables.history_rows, expiry.org, before, most)
+        before = _events_before(connection, expiry)
+        which, more = _oldest(connection, expiry.org, before, most)
         _note_what_was(connection, expiry, before, which)
-        return Piece(Counter(history=_delete(connection, tables.history_rows, which)), more=more)
+        return Piece(Counter(events=_delete(connection, tables.events, which)), more=more)
 
 
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
@@ -137,13 +120,13 @@ def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
 
 
 _PRUNED = (
-    tables.alerts, tables.matches, tables.notifications, tables.signals, tables.events, tables.history_rows,
-    tables.rejected_events, tables.backfills, tables.leases,
+    tables.alerts, tables.matches, tables.notifications, tables.events, tables.rejected_events, tables.backfills,
+    tables.leases,
 )  # fmt: skip
-PRUNED = tuple(map(tables.shown, _PRUNED))
+PRUNED = tuple(table.name for table in _PRUNED)
 """Names of the tables from which rows are deleted."""
 
-STEPS: tuple[Step, ...] = (prune_alerts, prune_signals, prune_events, prune_history, prune_the_rest)
+STEPS: tuple[Step, ...] = (prune_alerts, prune_events, prune_the_rest)
 
 
 def prune_messages(database: Database, before: datetime, most: int) -> Piece:
@@ -167,16 +150,12 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.alerts, alerts),
         (tables.matches, [tables.matches.c.alert_id.in_(ids)]),
         (tables.notifications, [tables.notifications.c.alert_id.in_(ids)]),
-        (tables.signals, _before(tables.signals, expiry.org, expiry.alerts)),
-        (tables.events, _before(tables.events, expiry.org, expiry.events)),
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]
     with database.read() as connection:
-        before = _history_before(connection, expiry)
-        if before is not None:
-            wanted.append((tables.history_rows, _before(tables.history_rows, expiry.org, before)))
-        return Counter({tables.shown(table): _count(connection, table, which) for table, which in wanted})
+        wanted.append((tables.events, _before(expiry.org, _events_before(connection, expiry))))
+        return Counter({table.name: _count(connection, table, which) for table, which in wanted})
 
 
 def count_the_rest(
@@ -196,23 +175,24 @@ def _expired_alerts(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
     return (alerts.status.in_(AlertStatus), alerts.last_event_at < expiry.alerts, alerts.org == expiry.org)
 
 
-def _before(table: Table, org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
-    return (table.c.org == org, table.c.published < moment)
+def _before(org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
+    return (tables.events.c.org == org, tables.events.c.published < moment)
 
 
-def _history_before(connection: Connection, expiry: Expiry) -> datetime | None:
-    """Say up to when history has had its time just now: a backfill may have begun since we last looked.
+def _events_before(connection: Connection, expiry: Expiry) -> datetime:
+    """Say up to when events have had their time just now: a backfill may have begun since we last looked.
 
     One that begins takes the org's row, as we have: what it reads stays from its first page on.
     """
     if expiry.history is None:
-        return None
+        return expiry.events
     columns = tables.backfills.c
     under_way = select(func.min(columns.since)).where(
         columns.org == expiry.org, columns.finished_at.is_(None), columns.updated_at > expiry.going_on
     )
     since: datetime | None = connection.execute(under_way).scalar_one()
-    return expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
+    needed = expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
+    return min(expiry.events, needed)
 
 
 def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
@@ -252,18 +232,12 @@ def _delete(
     return connection.execute(delete(table).where(*which)).rowcount
 
 
-def _oldest(connection: Connection, table: Table, org: str, before: datetime, most: int) -> Piece:
-    """Delete the oldest rows of a table that is in order of time."""
-    which, more = _range(connection, table, org, before, most)
-    return Piece(Counter({table.name: _delete(connection, table, which)}), more=more)
-
-
-def _range(
-    connection: Connection, table: Table, org: str, before: datetime, most: int
+def _oldest(
+    connection: Connection, org: str, before: datetime, most: int
 ) -> tuple[Sequence[ColumnElement[bool]], bool]:
-    """Say which are the oldest rows, as a range of the table's key, and whether there are more of that age."""
-    which = _before(table, org, before)
-    key: list[Any] = [column for column in table.primary_key.columns if column.name != "org"]
+    """Say which are the oldest events, as a range of the key, and whether there are more of that age."""
+    which = _before(org, before)
+    key = (tables.events.c.published, tables.events.c.uuid)
     last = connection.execute(select(*key).where(*which).order_by(*key).offset(most - 1).limit(1)).first()
     if last is None:
         return which, False
@@ -276,7 +250,7 @@ def _note_what_was(
 ) -> None:
     """Remember of which types there was history before, as long as any is written of them."""
     noted = tables.pruned_history.c
-    event_type = tables.history_rows.c.fields[FIELDS["event_type"]].as_string()
+    event_type = tables.events.c.fields[FIELDS["event_type"]].as_string()
     going = connection.execute(select(event_type).where(*which).distinct()).scalars()
     wanted = sorted(filter(expiry.remembers, going))
     columns = ("org", "event_type", "before")

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from oktawatch.store.backend import DEADLINE, SLICE, patiently, to_json
+from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 from oktawatch.store.errors import MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
@@ -101,12 +101,17 @@ class Sqlite:
         """Insert some hundred rows a step: one at a time takes SQLite twice as long."""
         return _insert(connection, table, columns, _converted(table, columns, rows, connection.dialect))
 
-    def insert_new_of(
-        self, connection: Connection, table: Table, org: str, rows: Sequence[tuple[Any, ...]]
+    def insert_of(
+        self,
+        connection: Connection,
+        table: Table,
+        org: str,
+        rows: Sequence[tuple[Any, ...]],
+        columns: tuple[str, ...],
+        otherwise: str,
     ) -> int:
         """Do the same, binding the org once a step."""
-        names = tuple(column.name for column in table.columns)
-        return _insert(connection, table, names, rows, org)
+        return _insert(connection, table, columns, rows, org, otherwise=otherwise)
 
     def explain(self, error: DBAPIError) -> str:
         """Give SQLite's own words, which hold no values."""
@@ -149,26 +154,29 @@ def _insert(
     names: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
     *shared: str,
+    otherwise: str = NOTHING,
 ) -> int:
     """Insert rows whose first columns have the values that all share."""
     new = 0
     whole = len(rows) - len(rows) % _AT_ONCE
     for start in range(0, whole, _AT_ONCE):
         values = (*shared, *chain.from_iterable(rows[start : start + _AT_ONCE]))
-        statement = _statement(table, names, _AT_ONCE, len(shared))
+        statement = _statement(table, names, _AT_ONCE, len(shared), otherwise)
         new += connection.exec_driver_sql(statement, values).rowcount
     if whole < len(rows):
         one_by_one = [(*shared, *row) for row in rows[whole:]]
-        new += connection.exec_driver_sql(_statement(table, names, 1, len(shared)), one_by_one).rowcount
+        new += connection.exec_driver_sql(
+            _statement(table, names, 1, len(shared), otherwise), one_by_one
+        ).rowcount
     return new
 
 
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], rows: int, shared: int) -> str:
+def _statement(table: Table, columns: tuple[str, ...], rows: int, shared: int, otherwise: str) -> str:
     own = len(columns) - shared
     numbers = [[*range(shared), *range(shared + row * own, shared + (row + 1) * own)] for row in range(rows)]
     values = ", ".join(f"({', '.join(f'?{number + 1}' for number in row)})" for row in numbers)
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608 -- the tables' own names
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT {otherwise}"  # noqa: S608 -- the tables' own names
 
 
 def _converted(

@@ -1,4 +1,4 @@
-"""The tables. Their names and columns are a public contract: people query them with SQL, `history` by its view.
+"""The tables. Their names and columns are a public contract: people query them with SQL.
 
 ``events`` has its dedup key *in time order*: (org, published, uuid). Inserts land at the end of the
 tree, retention and windows are range scans. A second index on uuid would take that gain away, so
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0008"
+REVISION = "0009"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -66,30 +66,22 @@ cursors = Table(
     Column("swept_until", Moment),
 )
 
+# What has been seen, and of it what rules look back at and which signals it is: a row an event, since most of what a row
+# costs is its key. People read the latter two through the views `history` and `signals`, which a migration makes: each
+# value that is bound costs SQLite an allocation and a copy, so what is only read again lies in one array.
 events = Table(
     "events",
     metadata,
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
-    sqlite_with_rowid=False,
-)
-
-# What history remembers, a row an event. People read it through the view `history`, which has a column for each field
-# (a migration makes it). Each value that is bound costs SQLite an allocation and a copy, so what is only read again lies
-# in one array: 17 columns took 6.4 microseconds an event, these take 4.0.
-history_rows = Table(
-    "history_rows",
-    metadata,
-    Column("org", String, primary_key=True),
-    Column("published", Moment, primary_key=True),
-    Column("uuid", String, primary_key=True),
-    Column("proxied_actor", String),  # the actor's id, where the event came through a proxy
-    Column("fields", Document, nullable=False),  # an array: those of a HistoryRow from `event_type` on
-    # Time-ordered, like `events`: an index that begins with a key costs a write all over the tree for
-    # each row. So what is recent is kept in memory, and only the few proxied events are found by actor.
+    Column("proxied_actor", String),  # the actor's id, where what came through a proxy is remembered
+    Column("fields", Document),  # an array: those of a HistoryRow from `event_type` on
+    Column("signals", Document),  # an array of rules' ids
+    # An index that begins with a key costs a write all over the tree for each row. So what is recent is
+    # kept in memory, and only the few proxied events are found by actor.
     Index(
-        "ix_history_rows_proxied",
+        "ix_events_proxied",
         "org",
         "proxied_actor",
         "published",
@@ -159,17 +151,6 @@ matches = Table(
     Column("dedup_key", String, nullable=False),
     Column("severity", SeverityName, nullable=False),
     Column("alert_id", ForeignKey("alerts.id"), index=True),
-    sqlite_with_rowid=False,
-)
-
-# Most events can be signals: so they lie in order of time, as `events` do, and hold nothing but a name.
-signals = Table(
-    "signals",
-    metadata,
-    Column("org", ForeignKey("orgs.name"), primary_key=True),
-    Column("published", Moment, primary_key=True),
-    Column("event_uuid", String, primary_key=True),
-    Column("rule_id", String, primary_key=True),
     sqlite_with_rowid=False,
 )
 
@@ -278,8 +259,3 @@ leases = Table(
     Column("holder", String),
     Column("expires_at", Moment, nullable=False),
 )
-
-
-def shown(table: Table) -> str:
-    """Give the name by which people know a table."""
-    return "history" if table is history_rows else table.name

@@ -94,7 +94,10 @@ def test_killed_while_it_upgrades(nothing: Place) -> None:
     program = Program(nothing.folder, nothing)
     program.configure(("acme", "http://127.0.0.1:9", "00token"))
     kept = "SELECT version_num, uuid, event_type FROM alembic_version, history"
-    for point in ("after INSERT history_rows", "after DROP", "after CREATE history_rows", "before COMMIT"):
+    for point in (
+        "after INSERT history_rows", "after DROP", "after CREATE history_rows", "after INSERT events", "after CREATE events",
+        "before COMMIT",
+    ):  # fmt: skip
         killed = program.run("db", "upgrade", **{VARIABLE: point})
         assert killed.returncode == -signal.SIGKILL, point
         assert nothing.ask(kept) == [("0007", "e1", "user.session.start")], point

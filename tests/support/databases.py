@@ -28,7 +28,16 @@ HISTORY = Table(
         for name in HistoryRow.__struct_fields__[KEY:COLUMNS]
     ),
 )
-"""The view, as people who ask with SQL see it."""
+SIGNALS = Table(
+    "signals",
+    MetaData(),
+    Column("org", String, primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("event_uuid", String, primary_key=True),
+    Column("rule_id", String, primary_key=True),
+)
+VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
+"""As people who ask with SQL see them."""
 
 
 @contextmanager
@@ -52,8 +61,8 @@ def empty(database: Database) -> None:
 
 
 def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Give the rows of a table, or of the view ``history``, in the order of their keys, some columns left out."""
-    table = HISTORY if name == HISTORY.name else tables.metadata.tables[name]
+    """Give the rows of a table or a view, in the order of their keys, some columns left out."""
+    table = VIEWS[name] if name in VIEWS else tables.metadata.tables[name]
     with database.read() as connection:
         found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
         return [{key: value for key, value in row.items() if key not in without} for row in found]

@@ -80,7 +80,7 @@ def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
     "damage",
     [
         "DELETE FROM events WHERE uuid = (SELECT min(uuid) FROM events)",
-        "INSERT INTO events SELECT org, published, 'another' FROM events LIMIT 1",
+        "INSERT INTO events (org, published, uuid) SELECT org, published, 'another' FROM events LIMIT 1",
         "UPDATE matches SET alert_id = (SELECT max(id) FROM alerts) WHERE alert_id = (SELECT min(id) FROM alerts)",
         "UPDATE alerts SET event_count = event_count + 1 WHERE id = 1",
         "UPDATE alerts SET severity = 'LOW' WHERE id = 1",

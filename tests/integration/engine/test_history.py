@@ -20,6 +20,7 @@ from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
 from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
+from oktawatch.store.events import add_events
 from oktawatch.store.history import StoredHistory
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
@@ -245,10 +246,9 @@ def test_the_database_answers_as_memory_does(
     memory.add(remembered)
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
-        stored.add(remembered)
-        StoredHistory(connection, OTHER).add(
-            [HistoryRow(to_text(NOON), "other", "zone.update", actor_id="00u1")]
-        )
+        theirs = [HistoryRow(to_text(NOON), "other", "zone.update", actor_id="00u1")]
+        add_events(connection, ORG, remembered, remembered)
+        add_events(connection, OTHER, theirs, theirs)
         both: list[MemoryHistory | StoredHistory] = [memory, stored]
         for column in ("actor_id", "client_ip"):
             first, second = (plain(one.rows(column, stretches)) for one in both)
@@ -276,7 +276,7 @@ def test_the_index_and_the_scan_answer_alike(
         row.actor_alternate_id = row.actor_id
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
-        stored.add(remembered)
+        add_events(connection, ORG, remembered, remembered)
         by_index, by_scan = (
             stored.seen(column, asked, event_types=types, conditions={"is_proxy": True})
             for column in ("actor_id", "actor_alternate_id")
@@ -309,7 +309,8 @@ def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) ->
     empty(database)
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
-        stored.add([row, HistoryRow(row.published, f"{row.uuid}+", row.event_type)])
+        both = [row, HistoryRow(row.published, f"{row.uuid}+", row.event_type)]
+        add_events(connection, ORG, both, both)
         first, second = sorted(stored.between(FIRST, LAST, limit=2) or [], key=lambda one: len(one.uuid))
         assert first.columns == row.columns
         assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (COLUMNS - 3))
@@ -329,8 +330,9 @@ def test_what_an_older_version_remembered_lacks_later_fields(database: Database)
     empty(database)
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
-        stored.add([HistoryRow(to_text(NOON), "u", "zone.update", "00u1", risk="LOW")])
-        connection.exec_driver_sql("""UPDATE history_rows SET fields = '["zone.update", "00u1"]'""")
+        whole = [HistoryRow(to_text(NOON), "u", "zone.update", "00u1", risk="LOW")]
+        add_events(connection, ORG, whole, whole)
+        connection.exec_driver_sql("""UPDATE events SET fields = '["zone.update", "00u1"]'""")
         (row,) = stored.between(FIRST, LAST, limit=1) or []
     assert row == HistoryRow(to_text(NOON), "u", "zone.update", "00u1")
     assert [one["risk"] for one in rows(database, "history")] == [None]
@@ -359,8 +361,7 @@ def test_what_a_page_asks_is_answered_in_one_go(database: Database) -> None:
         assert history.seen("client_ip", asked, event_types=["user.*"], conditions={}) == [False] * 100
     (plan,) = history.plans
     assert (
-        database.shared
-        or "SEARCH history_rows USING PRIMARY KEY (org=? AND published>? AND published<?)" in plan
+        database.shared or "SEARCH events USING PRIMARY KEY (org=? AND published>? AND published<?)" in plan
     )
     assert "CORRELATED" not in plan
     assert "Nested Loop" not in plan
@@ -382,8 +383,8 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
             ]
             for n, row in enumerate(past):
                 row.is_proxy = n % 7 == 0
-            StoredHistory(connection, ORG).add(past)
-            connection.exec_driver_sql("ANALYZE history_rows")
+            add_events(connection, ORG, past, past)
+            connection.exec_driver_sql("ANALYZE events")
         history = Explaining(connection, ORG)
         history.seen(
             rule.column,
@@ -392,7 +393,7 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
             conditions=rule.conditions,
         )
     (plan,) = history.plans
-    assert "ix_history_rows_proxied " in plan
+    assert "ix_events_proxied " in plan
     assert "Seq Scan" not in plan
     assert database.shared or "(org=? AND proxied_actor=? AND published>? AND published<?)" in plan
 
@@ -452,13 +453,15 @@ def test_what_is_kept_is_what_the_database_has(
                 case "adds":
                     if timelines is not None:
                         timelines.remember(arrivals)
+                    add_events(connection, ORG, rows_of_page, rows_of_page)
                     current.add()
                     assert recent.kept + other.kept <= most_rows
                 case "dies":
+                    add_events(connection, ORG, rows_of_page, rows_of_page)
                     current.add()
                     raise DiedError
                 case "another adds":
-                    stored.add(rows_of_page)
+                    add_events(connection, ORG, rows_of_page, rows_of_page)
                 case "the room is taken":
                     other.kept = max(0, most_rows - recent.kept)
 
@@ -494,12 +497,14 @@ def test_what_was_seen_is_what_the_database_has_seen(
             assert answers == stored.seen("actor_id", asked, event_types=types, conditions=conditions)
             match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
                 case "adds":
+                    add_events(connection, ORG, page_rows, page_rows)
                     current.add()
                 case "dies":
+                    add_events(connection, ORG, page_rows, page_rows)
                     current.add()
                     raise DiedError
                 case "another adds":
-                    stored.add(page_rows)
+                    add_events(connection, ORG, page_rows, page_rows)
 
 
 def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from oktawatch.store.cursors import mark_swept, move_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.page import page_transaction
-from oktawatch.store.pruning import Expiry, count_expired, prune_alerts, prune_history
+from oktawatch.store.pruning import Expiry, count_expired, prune_alerts, prune_events
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
@@ -41,6 +41,8 @@ from tests.unit.detection.reference import LAWS, Body
 OTHER = "other"
 DAY = timedelta(days=1)
 AGES = Ages(events=30 * DAY, alerts=400 * DAY, sweep_window=timedelta(hours=2))
+BRIEF = Ages(events=DAY, alerts=400 * DAY, sweep_window=timedelta(hours=2))
+"""What rules look back at outlives these."""
 ALL = build_rules({}, enable=["*"], read_file=str)
 properties = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -73,11 +75,12 @@ def pruner(
     rules: RuleSet = ALL,
     *,
     orgs: tuple[str, ...] = (ORG, OTHER),
+    ages: Ages = AGES,
     most: int = 3,
     now: datetime = NOW,
 ) -> Pruner:
     """Make what prunes, in pieces as small as can be."""
-    return Pruner(executor, orgs, rules, AGES, most=most, pause=timedelta(), now=lambda: now)
+    return Pruner(executor, orgs, rules, ages, most=most, pause=timedelta(), now=lambda: now)
 
 
 def read(
@@ -164,12 +167,10 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
     deleted = await pruner(executor).round()
     assert deleted == counted
     assert deleted == {
-        "alerts": 4, "matches": 4, "notifications": 6, "signals": 2, "events": 4, "history": 5,
-        "rejected_events": 1, "backfills": 2,
+        "alerts": 4, "matches": 4, "notifications": 6, "events": 4, "rejected_events": 1, "backfills": 2,
     }  # fmt: skip
     assert {name: len(rows(database, name)) for name in deleted} == {
-        "alerts": 8, "matches": 8, "notifications": 10, "signals": 4, "events": 2, "history": 1,
-        "rejected_events": 0, "backfills": 1,
+        "alerts": 8, "matches": 8, "notifications": 10, "events": 2, "rejected_events": 0, "backfills": 1,
     }  # fmt: skip
     after = outcome(database)
     assert all(row in before[name] for name, kept in after.items() for row in kept)
@@ -214,17 +215,22 @@ async def test_history_is_kept_as_long_as_the_rules_look_back(
     polled(database, NOW, swept=NOW - 2 * DAY)
     ages = [timedelta(days=days) for days in range(14, -1, -1)]
     read(database, *ages)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == list(range(10, -1, -1))
-    await pruner(executor, RuleSet([MultipleSessions()])).round()
+    await pruner(executor, RuleSet([MultipleSessions()]), ages=BRIEF).round()
     assert remembered(database) == list(range(3, -1, -1))
-    await pruner(executor, build_rules({}, read_file=str)).round()
-    assert remembered(database) == list(range(3, -1, -1))
-    polled_on = update(tables.cursors).values(swept_until=NOW - timedelta(minutes=5))
-    with database.write() as connection:
-        connection.execute(polled_on)
-    await pruner(executor, build_rules({}, read_file=str)).round()
+    await pruner(executor, build_rules({}, read_file=str), ages=BRIEF).round()
     assert remembered(database) == [1, 0]
+
+
+async def test_what_rules_do_not_need_is_kept_as_long_as_the_operator_says(
+    database: Database, executor: DatabaseExecutor
+) -> None:
+    """What is remembered goes with what was seen, whichever of the two ages is longer."""
+    polled(database, NOW)
+    read(database, 31 * DAY, 30 * DAY, 20 * DAY)
+    await pruner(executor).round()
+    assert remembered(database) == [30, 20]
 
 
 async def test_a_rule_that_can_not_be_used_keeps_all_history(
@@ -233,9 +239,9 @@ async def test_a_rule_that_can_not_be_used_keeps_all_history(
     """How far it looks back nobody knows; what it will need when it is mended must still be there."""
     polled(database, NOW)
     read(database, 89 * DAY)
-    await pruner(executor, RuleSet([MultipleSessions()], complete=False)).round()
+    await pruner(executor, RuleSet([MultipleSessions()], complete=False), ages=BRIEF).round()
     assert remembered(database) == [89]
-    await pruner(executor, RuleSet([MultipleSessions()])).round()
+    await pruner(executor, RuleSet([MultipleSessions()]), ages=BRIEF).round()
     assert remembered(database) == []
 
 
@@ -245,12 +251,12 @@ async def test_what_was_not_read_for_long_keeps_its_history(
     """Its next poll goes on where the last one ended, but no further back than Okta keeps events."""
     polled(database, NOW - 50 * DAY)
     read(database, 100 * DAY, 59 * DAY, 58 * DAY, 57 * DAY, 50 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == [58, 57, 50]
     with database.write() as connection:
         connection.execute(update(tables.cursors).values(last_caught_up_at=NOW - 500 * DAY))
     read(database, 100 * DAY, 98 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == [98, 58, 57, 50]
 
 
@@ -262,10 +268,10 @@ async def test_a_backfill_under_way_keeps_its_history(database: Database, execut
         database, ORG, command="backfill --since 60d", filter="", since=since, until=NOW, notify=False, query="?", now=NOW,
     )  # fmt: skip
     read(database, 69 * DAY, 60 * DAY, 30 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == [60, 30]
     # It stopped, and nobody took it up again.
-    await pruner(executor, now=NOW + 2 * DAY).round()
+    await pruner(executor, now=NOW + 2 * DAY, ages=BRIEF).round()
     assert remembered(database) == []
 
 
@@ -275,15 +281,15 @@ def test_a_backfill_that_begins_meanwhile_keeps_its_history(database: Database) 
     rules = RuleSet([FirstProxiedSession()])
     expiry = until(NOW, rules)
     read(database, 70 * DAY, 69 * DAY, rules=rules)
-    assert prune_history(database, expiry, 1).rows["history"] == 1
+    assert prune_events(database, expiry, 1).rows["events"] == 1
     begin_backfill(
         database, ORG, command="backfill --since 60d", filter="", since=NOW - 60 * DAY, until=NOW, notify=False, query="?",
         now=NOW,
     )  # fmt: skip
     read(database, 60 * DAY, 50 * DAY, rules=rules)
-    assert prune_history(database, expiry, 10).rows["history"] == 1
+    assert prune_events(database, expiry, 10).rows["events"] == 1
     assert remembered(database) == [60, 50]
-    assert count_expired(database, expiry)["history"] == 0
+    assert count_expired(database, expiry)["events"] == 0
 
 
 async def test_orgs_that_nobody_watches_any_more(database: Database, executor: DatabaseExecutor) -> None:
@@ -317,7 +323,7 @@ async def test_an_old_org_does_not_warm_up_again(database: Database, executor: D
     """Nothing happened for weeks, all of its history is gone, and still it is known to be old."""
     polled(database, NOW)
     read(database, 40 * DAY, 39 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == []
     read(database, timedelta())
     warm = {alert["anchor"]: alert["context"].get("warmup") for alert in first_seen_alerts(database)}
@@ -328,9 +334,9 @@ async def test_what_was_turned_off_warms_up_anew(database: Database, executor: D
     """Of what no rule looks at any more it is forgotten, too, that there was some."""
     polled(database, NOW)
     read(database, 40 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     assert len(rows(database, "pruned_history")) == 1
-    await pruner(executor, build_rules({}, read_file=str)).round()
+    await pruner(executor, build_rules({}, read_file=str), ages=BRIEF).round()
     assert rows(database, "pruned_history") == []
     read(database, timedelta())
     assert first_seen_alerts(database)[-1]["context"]["warmup"]
@@ -340,7 +346,7 @@ async def test_a_past_that_is_gone_is_warming_up(database: Database, executor: D
     """A backfill into it finds what one finds who begins with an org, and says so."""
     polled(database, NOW)
     read(database, 60 * DAY)
-    await pruner(executor).round()
+    await pruner(executor, ages=BRIEF).round()
     read(database, 50 * DAY)
     assert first_seen_alerts(database)[-1]["context"]["warmup"]
 
@@ -383,7 +389,7 @@ def law(database: Database, rule_id: str, data: st.DataObject) -> None:
             earliest = min(from_text(body["published"]) for body in after)
             expiry = until(earliest - rules.longest_window, rules)
             for _ in range(pieces):
-                if not prune_history(database, expiry, most).more:
+                if not prune_events(database, expiry, most).more:
                     break
             if starts_anew:
                 watch = Watch(org=ORG, rules=rules)
@@ -415,6 +421,7 @@ def test_pruning_changes_no_later_match_on_a_server(
 def compared(database: Database) -> dict[str, Any]:
     """Give what must not depend on pruning: all but what has been cut off, and how whole an event was at hand."""
     kept = outcome(database)
+    del kept["events"], kept["signals"]
     for alert in kept["alerts"]:
         alert["context"] = {key: alert["context"].get(key) for key in ("evidence", "warmup", "event_type")}
     return kept
@@ -438,7 +445,7 @@ def test_one_event_too_many_is_noticed(database: Database) -> None:
         empty(database)
         committed(database, Watch(org=ORG, rules=rules), bodies[:2])
         cut = from_text(bodies[2]["published"]) - window + late
-        prune_history(database, until(cut, rules), 10)
+        prune_events(database, until(cut, rules), 10)
         committed(database, Watch(org=ORG, rules=rules), bodies[2:])
         assert len(rows(database, "matches")) == matches
 
@@ -453,7 +460,7 @@ async def test_it_keeps_what_late_events_need(database: Database, executor: Data
     same = {"actor": {"id": "00u1", "alternateId": "nora@example.com"}}
     first = page([event(1, at=latest - rules.longest_window - NOW, **same)])
     commit_page(database, watch, first, telling=True, advance=lambda *_: None, now=NOW)
-    await pruner(executor, rules).round()
+    await pruner(executor, rules, ages=BRIEF).round()
     late = page([event(2, at=latest - NOW, **same)])
     commit_page(database, Watch(org=ORG, rules=rules), late, telling=True, advance=lambda *_: None, now=NOW)
     assert len(rows(database, "matches")) == 1
@@ -469,7 +476,7 @@ async def test_a_quiet_org_that_is_read_anew(database: Database, executor: Datab
     for part in ([first], [second]):
         watch = Watch(org=ORG, rules=rules)
         commit_page(database, watch, page(part), telling=True, advance=lambda *_: None, now=NOW)
-    await pruner(executor, rules).round()
+    await pruner(executor, rules, ages=BRIEF).round()
     again = Watch(org=ORG, rules=rules)
     commit_page(database, again, page([second]), telling=True, advance=lambda *_: None, now=NOW)
     assert [match["event_uuid"] for match in rows(database, "matches")] == [first.uuid]
@@ -502,7 +509,7 @@ async def test_pages_and_two_who_prune_at_once(database: Database, executor: Dat
     finally:
         other.close()
         again.close()
-    assert all((one + two)[name] >= expected[name] for name in ("alerts", "matches", "signals"))
+    assert all((one + two)[name] >= expected[name] for name in ("alerts", "matches", "events"))
     assert (await pruner(executor).count()) == {}
     kept = {name: len(rows(database, name)) for name in ("signals", "events")}
     assert kept == {"signals": 0, "events": 20}

@@ -30,7 +30,12 @@ ODD = {
 def file(tmp_path: Path) -> Iterator[Database]:
     """Give a file with rows in every table that a page fills."""
     rules = build_rules({}, enable=["*"], read_file=str)
-    events = [event(number, at=timedelta(seconds=number)) for number in range(300)]
+    events = [
+        event(
+            number, at=timedelta(seconds=number), outcome={"result": "SUCCESS" if number % 2 else "FAILURE"}
+        )
+        for number in range(300)
+    ]
     events += [
         event(1_000 + number, actor=ODD, client={"ipAddress": f"2001:db8::{number}"}) for number in range(9)
     ]
@@ -70,9 +75,9 @@ def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
     """Times, JSON, bytes, and texts with everything that an array's text gives a meaning to."""
     counts = copy(file, server, progress=quietly)
     assert counts["events"] == 3 * 309
-    assert (
-        min(counts[name] for name in ("history", "alerts", "matches", "notifications", "rejected_events")) > 0
-    )
+    assert min(counts[name] for name in ("alerts", "matches", "notifications", "rejected_events")) > 0
+    assert len(rows(file, "history")) > 0
+    assert len(rows(file, "signals")) > 0
     for table in metadata.tables:
         if table not in {"replicas", "leases"}:
 
@@ -101,9 +106,7 @@ def test_an_interrupted_copy_goes_on(
     assert [arrived for table, arrived in sent if table == "events"] == [
         100, 200, 300, 400, 500, 600, 700, 800, 900, 927,
     ]  # fmt: skip
-    assert {tuple(row.values()) for row in rows(server, "events")} == {
-        tuple(row.values()) for row in rows(file, "events")
-    }
+    assert sorted(rows(server, "events"), key=repr) == sorted(rows(file, "events"), key=repr)
 
 
 def test_a_finished_copy_is_not_made_again(file: Database, server: Database) -> None:

@@ -1,4 +1,4 @@
-"""The revision that laid history down as arrays: every row reads the same before and after, both ways."""
+"""The revisions that laid down anew what was seen and remembered: every row reads the same before and after, both ways."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from tests.support.databases import HISTORY, NOW, ORG, rows
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import eventually
 
-BEFORE, AFTER = "0007", "0008"
+COLUMNS_OF_HISTORY, ARRAYS, ONE_ROW = "0007", "0008", "0009"
 TEXTS = (
     'Ann "the\\" O\'Neil', "\\u0041 \\x41 \\", "\u2028\u2029\u00e9\U0001f600\x7f\x1f\x01\t\r\n", "[null]", "%s ? :b $1",
     "NULL", "1", "x" * 100_000,
@@ -44,10 +44,13 @@ def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
     names = [column.name for column in HISTORY.columns]
     with place_of(kind, folder, schema=False) as place:
         made = Database(place.url, create=True)
-        upgrade(made, BEFORE)
+        upgrade(made, COLUMNS_OF_HISTORY)
         marks = ", ".join(["%s" if made.shared else "?"] * len(names))
         statement = f"INSERT INTO history ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 -- columns' names
         with made.write() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO orgs (name, created_at) VALUES ('{ORG}', '{to_text(NOW)}')"  # noqa: S608 -- this test's own
+            )
             for row in remembered():
                 connection.exec_driver_sql(statement, (ORG, *row.columns))
         yield place, made
@@ -76,8 +79,9 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
     """Values and types, up and down again, for people and for rules."""
     before, types = rows(database, "history"), types_of(database)
     assert len(before) == len(remembered())
-    upgrade(database, AFTER)
-    assert (rows(database, "history"), types_of(database)) == (before, types)
+    for revision in (ARRAYS, ONE_ROW):
+        upgrade(database, revision)
+        assert (rows(database, "history"), types_of(database)) == (before, types)
     with database.read() as connection:
         history = StoredHistory(connection, ORG)
         found = history.between(FIRST, LAST, limit=100) or []
@@ -86,24 +90,76 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
     # As text: True is 1 to an assertion.
     assert sorted(map(repr, found)) == sorted(map(repr, remembered()))
     assert proxied == [number % 3 == 0 for number in range(len(TEXTS))]
-    downgrade(database, BEFORE)
-    assert (rows(database, "history"), types_of(database)) == (before, types)
+    for revision in (ARRAYS, COLUMNS_OF_HISTORY):
+        downgrade(database, revision)
+        assert (rows(database, "history"), types_of(database)) == (before, types)
 
 
-def test_what_is_written_meanwhile_is_not_lost(tmp_path: Path) -> None:
-    """On a server a daemon may be in the middle of a page; the revision waits for it."""
-    statement = (
-        "INSERT INTO history (org, published, uuid, event_type) VALUES ('acme', '2026-11-02', 'late', 'x')"
+def test_three_tables_become_one_row_an_event(database: Database) -> None:
+    """Whatever was there of an event: seen, remembered, a signal or two, and any of these without the others."""
+    upgrade(database, ARRAYS)
+    at = to_text(NOW)
+    with database.write() as connection:
+        for uuid in ("seen", "seen and signalled", "0"):
+            values = f"('acme', '{at}', '{uuid}')"
+            connection.exec_driver_sql(f"INSERT INTO events (org, published, uuid) VALUES {values}")  # noqa: S608 -- this test's own
+        for uuid, rule in (
+            ("seen and signalled", "B"),
+            ("seen and signalled", "A"),
+            ("0", "A"),
+            ("gone", "A"),
+        ):
+            values = f"('acme', '{at}', '{uuid}', '{rule}')"
+            connection.exec_driver_sql(f"INSERT INTO signals VALUES {values}")  # noqa: S608 -- likewise
+    history, signals, seen = (told(database, name) for name in ("history", "signals", "events"))
+    upgrade(database, ONE_ROW)
+    assert (told(database, "history"), told(database, "signals")) == (history, signals)
+    # What was remembered or a signal had been seen, though that had been forgotten.
+    assert told(database, "events") == sorted(
+        {*seen, *(row[:3] for row in history), *(row[:3] for row in signals)}
     )
+    downgrade(database, ARRAYS)
+    assert (told(database, "history"), told(database, "signals")) == (history, signals)
+
+
+def told(database: Database, name: str) -> list[tuple[Any, ...]]:
+    """Give the first four columns of a table's rows, or the three that there are, as texts and in order."""
+    columns = {
+        "history": "org, published, uuid, event_type",
+        "signals": "org, published, event_uuid, rule_id",
+    }
+    asked = f"SELECT {columns.get(name, 'org, published, uuid')} FROM {name}"  # noqa: S608 -- from above
+    with database.read() as connection:
+        return sorted(tuple(map(str, row)) for row in connection.exec_driver_sql(asked))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "statement"),
+    [
+        (
+            COLUMNS_OF_HISTORY,
+            ARRAYS,
+            "INSERT INTO history (org, published, uuid, event_type) VALUES ('acme', '2026-11-02', 'late', 'x')",
+        ),
+        (ARRAYS, ONE_ROW, "INSERT INTO events (org, published, uuid) VALUES ('acme', '2026-11-02', 'late')"),
+        (ARRAYS, ONE_ROW, "INSERT INTO signals VALUES ('acme', '2026-11-02', 'late', 'x')"),
+    ],
+)
+def test_what_is_written_meanwhile_is_not_lost(
+    tmp_path: Path, before: str, after: str, statement: str
+) -> None:
+    """On a server a daemon may be in the middle of a page; the revision waits for it."""
     waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE NOT granted AND datname = current_database()"
     with (
         older(Kind.POSTGRES, tmp_path) as (place, database),
         psycopg.connect(place.url.replace("+psycopg", "")) as daemon,
         ThreadPoolExecutor(1) as thread,
     ):
+        upgrade(database, before)
         daemon.execute(statement)
-        upgrading = thread.submit(upgrade, database, AFTER)
+        upgrading = thread.submit(upgrade, database, after)
         eventually(lambda: place.ask(waiting) != [(0,)])
         daemon.commit()
         upgrading.result()
-        assert "late" in {row["uuid"] for row in rows(database, "history")}
+        name = "history" if after == ARRAYS else "events"
+        assert "late" in {row[2] for row in told(database, name)}

@@ -1,0 +1,164 @@
+"""What was seen, what is remembered and which signals it is, in one row an event; the columns are views of it."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+FIELDS = (
+    "event_type", "actor_id", "actor_alternate_id", "actor_display_name", "client_ip", "user_agent",
+    "external_session_id", "root_session_id", "dt_hash", "outcome", "outcome_reason", "is_proxy", "risk",
+    "behaviours",
+)  # fmt: skip
+"""In the order of the array."""
+
+
+def moment() -> sa.types.TypeEngine[Any]:
+    """Give the type of a point in time."""
+    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
+
+
+def document() -> sa.types.TypeEngine[Any]:
+    """Give the type of a JSON value."""
+    return sa.JSON().with_variant(JSONB(), "postgresql")
+
+
+def on_postgres() -> bool:
+    """Tell the databases apart: each has its own functions for JSON."""
+    return op.get_bind().dialect.name == "postgresql"
+
+
+def history_of(table: str) -> str:
+    """Give the view ``history`` of a table."""
+    field = "fields ->> {}" if on_postgres() else "json_extract(fields, '$[{}]')"
+    made = (
+        f"CAST({field.format(place)} AS {'BOOLEAN' if name == 'is_proxy' else 'VARCHAR'}) AS {name}"
+        for place, name in enumerate(FIELDS)
+    )
+    which = " WHERE fields IS NOT NULL" if table == "events" else ""
+    return f"CREATE VIEW history AS SELECT org, published, uuid, {', '.join(made)} FROM {table}{which}"  # noqa: S608 -- names from above
+
+
+def named_signals() -> str:
+    """Give the SQL that gives a row for each signal."""
+    each = "jsonb_array_elements_text" if on_postgres() else "json_each"
+    name = "signal" if on_postgres() else "signal.value"
+    return (
+        f"SELECT org, published, uuid AS event_uuid, {name} AS rule_id "  # noqa: S608 -- names from above
+        f"FROM events CROSS JOIN {each}(events.signals) AS signal"
+    )
+
+
+def hold(*tables: str) -> None:
+    """Let nobody write between reading a table and dropping it. SQLite's write has its lock already."""
+    if on_postgres():
+        op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+
+
+def key() -> tuple[sa.Column[Any], ...]:
+    """Give the columns that tell events apart."""
+    return (
+        sa.Column("org", sa.String(), nullable=False),
+        sa.Column("published", moment(), nullable=False),
+        sa.Column("uuid", sa.String(), nullable=False),
+    )
+
+
+def proxied(table: str) -> None:
+    """Make the index by which the few proxied events are found."""
+    is_proxied = sa.text("proxied_actor IS NOT NULL")
+    op.create_index(
+        f"ix_{table}_proxied",
+        table,
+        ["org", "proxied_actor", "published"],
+        sqlite_where=is_proxied,
+        postgresql_where=is_proxied,
+    )
+
+
+def upgrade() -> None:
+    """Bring the schema up. What was seen is copied whole: a row can't be widened in its place for less."""
+    hold("events", "history_rows", "signals")
+    op.execute("DROP VIEW history")
+    op.rename_table("events", "seen")
+    if on_postgres():
+        op.execute("ALTER INDEX pk_events RENAME TO pk_seen")
+    op.create_table(
+        "events",
+        *key(),
+        sa.Column("proxied_actor", sa.String()),
+        sa.Column("fields", document()),
+        sa.Column("signals", document()),
+        sa.PrimaryKeyConstraint("org", "published", "uuid", name="pk_events"),
+        sqlite_with_rowid=False,
+    )
+    gathered = "jsonb_agg(rule_id)" if on_postgres() else "nullif(json_group_array(rule_id), '[]')"
+    op.execute(
+        f"""
+        INSERT INTO events (org, published, uuid, proxied_actor, fields, signals)
+        SELECT every.org, every.published, every.uuid, proxied_actor, fields, (
+            SELECT {gathered} FROM signals
+            WHERE signals.org = every.org AND signals.published = every.published AND event_uuid = every.uuid
+        )
+        FROM (
+            SELECT org, published, uuid FROM seen
+            UNION SELECT org, published, uuid FROM history_rows
+            UNION SELECT org, published, event_uuid FROM signals
+        ) AS every
+        LEFT JOIN history_rows
+          ON history_rows.org = every.org AND history_rows.published = every.published AND history_rows.uuid = every.uuid
+        """  # noqa: S608 -- names from above
+    )
+    for table in ("seen", "history_rows", "signals"):
+        op.drop_table(table)
+    proxied("events")
+    op.execute(history_of("events"))
+    op.execute(f"CREATE VIEW signals AS {named_signals()}")
+
+
+def downgrade() -> None:
+    """Take it back."""
+    hold("events")
+    op.execute("DROP VIEW history")
+    op.execute("DROP VIEW signals")
+    op.create_table(
+        "history_rows",
+        *key(),
+        sa.Column("proxied_actor", sa.String()),
+        sa.Column("fields", document(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "published", "uuid", name="pk_history_rows"),
+        sqlite_with_rowid=False,
+    )
+    op.execute(
+        "INSERT INTO history_rows SELECT org, published, uuid, proxied_actor, fields FROM events WHERE fields IS NOT NULL"
+    )
+    op.create_table(
+        "signals",
+        sa.Column("org", sa.String(), nullable=False),
+        sa.Column("published", moment(), nullable=False),
+        sa.Column("event_uuid", sa.String(), nullable=False),
+        sa.Column("rule_id", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["org"], ["orgs.name"], name="fk_signals_org_orgs"),
+        sa.PrimaryKeyConstraint("org", "published", "event_uuid", "rule_id", name="pk_signals"),
+        sqlite_with_rowid=False,
+    )
+    op.execute(f"INSERT INTO signals {named_signals()}")
+    op.rename_table("events", "whole")
+    if on_postgres():
+        op.execute("ALTER INDEX pk_events RENAME TO pk_whole")
+    op.create_table(
+        "events",
+        *key(),
+        sa.PrimaryKeyConstraint("org", "published", "uuid", name="pk_events"),
+        sqlite_with_rowid=False,
+    )
+    op.execute("INSERT INTO events SELECT org, published, uuid FROM whole")
+    op.drop_table("whole")
+    proxied("history_rows")
+    op.execute(history_of("history_rows"))

@@ -1,0 +1,139 @@
+"""A row an event, whatever comes of it when: what is there stays, and what was left out is filled in."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.match import EventKey, Names, PageSignals
+from oktawatch.model.timestamps import to_text
+from oktawatch.store.database import Database
+from oktawatch.store.events import Added, add_events
+from oktawatch.store.history import StoredHistory
+from tests.support.databases import NOW, ORG, empty, open_database, rows
+from tests.support.places import Kind, place_of
+
+OTHER = "other"
+KEYS = [(to_text(NOW + minute * timedelta(minutes=1)), uuid) for minute in range(3) for uuid in "ab"]
+
+
+@pytest.fixture(scope="module")
+def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Give one database for all; each test empties it first."""
+    with place_of(kind, tmp_path_factory.mktemp("events")) as place, open_database(place, OTHER) as made:
+        yield made
+
+
+def remembered(key: EventKey, actor: str = "00u1") -> HistoryRow:
+    """Give what is remembered of an event, which came through a proxy."""
+    return HistoryRow(*key, "user.session.start", actor_id=actor, is_proxy=True)
+
+
+def version(connection: Connection) -> str | None:
+    """Give the version of the org's history."""
+    return StoredHistory(connection, ORG).version()
+
+
+def test_what_was_seen_before_is_filled_in(database: Database) -> None:
+    """An org that was read with one rule is read anew with rules that look back."""
+    empty(database)
+    events = [remembered(key) for key in KEYS]
+    with database.write() as connection:
+        assert add_events(connection, ORG, events) == Added(6, 0)
+        before = version(connection)
+        signals = PageSignals([("A",)] * 3)
+        assert add_events(connection, ORG, events[:3], events[:3], signals) == Added(0, 3)
+        between = version(connection)
+        assert between != before
+        assert add_events(connection, ORG, events[:3], events[:3], signals) == Added(0, 0)
+        assert version(connection) == between
+    assert len(rows(database, "events")) == 6
+    assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"] * 3
+    assert [row["rule_id"] for row in rows(database, "signals")] == ["A"] * 3
+    assert [row["proxied_actor"] for row in rows(database, "events")] == ["00u1"] * 3 + [None] * 3
+
+
+def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
+    """Though the same event says something else the next time, or a signal is recorded of it."""
+    empty(database)
+    first, second = remembered(KEYS[0]), remembered(KEYS[0], "00u2")
+    with database.write() as connection:
+        add_events(connection, ORG, [first], [first])
+        assert add_events(connection, ORG, [second], [second], PageSignals([("A",)])) == Added(0, 1)
+    (row,) = rows(database, "events")
+    assert (row["proxied_actor"], row["signals"]) == ("00u1", ["A"])
+    assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
+
+
+def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Database) -> None:
+    """It is recorded with that event; of one that has been forgotten nothing is."""
+    empty(database)
+    first, second = remembered(KEYS[0]), remembered(KEYS[2])
+    with database.write() as connection:
+        add_events(connection, ORG, [first], [first])
+        signals = PageSignals(
+            [("A",)], {KEYS[0]: ("W",), KEYS[2]: ("W",), ("2020-01-01T00:00:00.000Z", "x"): ("W",)}
+        )
+        assert add_events(connection, ORG, [second], [second], signals) == Added(1, 3)
+    assert [row["signals"] for row in rows(database, "events")] == [["W"], ["A", "W"]]
+
+
+def test_other_orgs_have_rows_of_their_own(database: Database) -> None:
+    """The same event of two orgs is two."""
+    empty(database)
+    event = remembered(KEYS[0])
+    with database.write() as connection:
+        assert add_events(connection, ORG, [event], [event]) == Added(1, 0)
+        assert add_events(connection, OTHER, [event], [event], PageSignals([("A",)])) == Added(1, 1)
+    assert [row["signals"] for row in rows(database, "events")] == [None, ["A"]]
+
+
+ids = st.lists(st.sampled_from("ABC"), unique=True, max_size=3).map(lambda names: tuple(sorted(names)))
+pages = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from(KEYS), st.booleans(), ids), min_size=1, max_size=5),
+        st.booleans(),
+        st.dictionaries(st.sampled_from(KEYS), ids.filter(bool), max_size=2),
+    ),
+    max_size=5,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pages=pages)
+def test_it_is_what_a_plain_dictionary_is(database: Database, pages: list[Any]) -> None:
+    """However pages overlap, with events that come twice, are remembered or not, and are signals of any rules."""
+    empty(database)
+    plain: dict[EventKey, tuple[bool, Names]] = {}
+    for drawn, signals_are_on, others in pages:
+        # An event is the same each time that it is on a page.
+        page = [(key, is_remembered, names) for key, is_remembered, names in drawn]
+        first = {key: (is_remembered, names) for key, is_remembered, names in reversed(page)}
+        events = [remembered(key) for key, _, _ in page]
+        kept = [remembered(key) for key, _, _ in page if first[key][0]]
+        signals = PageSignals([first[key][1] for key, _, _ in page] if signals_are_on else [], others)
+        with database.write() as connection:
+            added = add_events(connection, ORG, events, kept, signals)
+        new_events = new_signals = 0
+        for key, (is_remembered, names) in first.items():
+            new_events += key not in plain
+            was_remembered, had = plain.get(key, (False, ()))
+            more = tuple(name for name in names if signals_are_on and name not in had)
+            new_signals += len(more)
+            plain[key] = (was_remembered or is_remembered, had + more)
+        for key, names in others.items():
+            if key in plain:
+                more = tuple(name for name in names if name not in plain[key][1])
+                new_signals += len(more)
+                plain[key] = (plain[key][0], plain[key][1] + more)
+        assert added == Added(new_events, new_signals)
+    found = {
+        (to_text(row["published"]), row["uuid"]): (row["fields"] is not None, tuple(row["signals"] or ()))
+        for row in rows(database, "events")
+    }
+    assert found == plain
