@@ -14,7 +14,7 @@ from oktawatch.model import ordinary, wire
 from oktawatch.model.event import Event, meaning_of, text_of
 from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.model.privacy import NOTHING
-from oktawatch.model.risk import POSITIVE, assess
+from oktawatch.model.risk import NOTHING_SAID, POSITIVE, assess
 
 Column = Literal[
     "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
@@ -83,7 +83,15 @@ class HistoryRow(Struct, gc=False):
         session, root = sessions.externalSessionId, sessions.rootSessionId
         if session in _NOTHING:
             session = None
-        assessment = assess(context, data)
+        silent = (
+            data.logOnlySecurityData
+            is data.risk
+            is data.behaviors
+            is context.risk
+            is context.userBehaviors
+            is None
+        )
+        assessment = NOTHING_SAID if silent else assess(context, data)
         return cls(
             event.published,
             event.uuid,

@@ -34,16 +34,16 @@ class Assessment(Struct, frozen=True):
     """The behaviours that were observed, in order: ``New Country``, ``New Device``, …"""
 
 
+NOTHING_SAID = Assessment(None, ())
+"""What is known of an event that has none of these."""
+
 _NO_CONTEXT = RiskContext()
-_NO_ASSESSMENT = Assessment(None, ())
 
 
 def assess(security: Any, data: RiskData) -> Assessment:
     """Read the risk level and the observed behaviours from an event's securityContext and debugData."""
     context = security if isinstance(security, RiskContext) else _NO_CONTEXT
     listed = context.userBehaviors
-    if data.logOnlySecurityData is data.risk is data.behaviors is None and context.risk is listed is None:
-        return _NO_ASSESSMENT
     log_only = _log_only(data.logOnlySecurityData)
     level = _level(log_only.risk) or _level(context.risk) or _printed_level(data.risk)
     if isinstance(log_only.behaviors, dict):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.model.lenient import DEEPEST
-from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
+from oktawatch.model.text import clean_json, clean_text, is_clean, needs_cleaning, shorten
 
 HOSTILE_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 HOSTILE_JSON = st.recursive(
@@ -157,3 +157,10 @@ def test_a_shortened_text_is_no_longer_than_its_limit(text: str, limit: int) -> 
 def test_two_long_texts_with_one_beginning_stay_different() -> None:
     """A megabyte in a user name must not pass for another user."""
     assert shorten("a" * 10_000 + "x") != shorten("a" * 10_000 + "y")
+
+
+@given(st.lists(st.sampled_from([b"\\", b"u", b"0000", rb"\u0000", rb"\u014c", b"x" * 5_000]), max_size=12))
+def test_the_one_character_is_found_wherever_it_is(parts: list[bytes]) -> None:
+    """In a text with few escapes as in one with many."""
+    encoded = b"".join(parts)
+    assert needs_cleaning(encoded) is (rb"\u0000" in encoded)
