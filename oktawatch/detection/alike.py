@@ -5,9 +5,10 @@ says by which columns it decides, and is shown an event that has these and no ot
 what it gets: a predicate that reads another column finds nothing there, in its first test case.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import compress, repeat
+from itertools import compress, count
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,15 +66,16 @@ class PageRows(list[HistoryRow]):
 class Sorts(NamedTuple):
     """Which sorts of events there are."""
 
-    of_rows: list[Any]
-    """Each row's."""
-    examples: dict[Any, HistoryRow]
+    of_rows: list[int]
+    """The number of each row's."""
+    examples: list[HistoryRow]
     """A row of each."""
 
 
 def _sorts(rows: Sequence[HistoryRow], columns: tuple[str, ...]) -> Sorts:
-    of_rows = list(map(attrgetter("event_type", *columns), rows))
-    return Sorts(of_rows, dict(zip(of_rows, rows, strict=True)))
+    numbers = defaultdict[Any, int](count().__next__)
+    of_rows = list(map(numbers.__getitem__, map(attrgetter("event_type", *columns), rows)))
+    return Sorts(of_rows, list(dict(zip(of_rows, rows, strict=True)).values()))
 
 
 def alike(
@@ -86,7 +88,12 @@ def alike(
 
     ``failed`` is told what it raised of a sort, with the uuid of one of that sort.
     """
-    return list(compress(rows, marks(rows, columns, holds, failed)))
+    if columns is None:
+        return _each(rows, holds, failed)
+    of_rows, held = _asked(rows, columns, holds, failed)
+    if all(held):
+        return rows
+    return list(compress(rows, map(held.__getitem__, of_rows))) if any(held) else []
 
 
 def marks(
@@ -97,10 +104,20 @@ def marks(
 ) -> Iterable[bool]:
     """Tell of each row whether the predicate holds. The rest is as in ``alike``."""
     if columns is None:
-        return _each(rows, holds, failed)
+        return [_holds(holds, row, failed) for row in rows]
+    of_rows, held = _asked(rows, columns, holds, failed)
+    return map(held.__getitem__, of_rows)
+
+
+def _asked(
+    rows: Sequence[HistoryRow],
+    columns: tuple[str, ...],
+    holds: Callable[[HistoryRow], bool],
+    failed: Callable[[str, Exception], None],
+) -> tuple[list[int], list[bool]]:
+    """Give the number of each row's sort, and of each sort whether the predicate holds."""
     sorts = rows.sorts if isinstance(rows, PageRows) and rows.tells(columns) else _sorts(rows, columns)
-    held = {sort for sort, row in sorts.examples.items() if _holds(holds, _bare(row, columns), failed)}
-    return map(held.__contains__, sorts.of_rows) if held else repeat(False, len(rows))
+    return sorts.of_rows, [_holds(holds, _bare(row, columns), failed) for row in sorts.examples]
 
 
 def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
@@ -109,11 +126,11 @@ def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
 
 def _each(
     rows: Sequence[HistoryRow], holds: Callable[[HistoryRow], bool], failed: Callable[[str, Exception], None]
-) -> list[bool]:
+) -> list[HistoryRow]:
     try:
-        return list(map(bool, map(holds, rows)))
+        return list(filter(holds, rows))
     except Exception:  # noqa: BLE001 -- asked one by one, it tells of which it raised
-        return [_holds(holds, row, failed) for row in rows]
+        return [row for row in rows if _holds(holds, row, failed)]
 
 
 def _holds(
