@@ -32,6 +32,8 @@ class Timelines:
         self._fewest = fewest
         self._new: dict[Key, HistoryRow | Timeline] = {}
         self._old: dict[Key, HistoryRow | Timeline] = {}
+        self._grown: list[Timeline] = []
+        """Those of the new generation that have more than an event, or had."""
         self._from, self._since = LAST, FIRST
         """A point in time, and the beginning of its window: those of later events begin no earlier."""
 
@@ -42,7 +44,7 @@ class Timelines:
 
         The others have too few events in their windows, and there are no later ones of their keys.
         """
-        new, old = self._new, self._old
+        new, old, grown = self._new, self._old, self._grown
         others = self._fewest - 1
         for key, row in arrivals:
             timeline = new.setdefault(key, row)
@@ -55,6 +57,7 @@ class Timelines:
                 timeline = new[key] = kept if isinstance(kept, list) else [kept]
             elif not isinstance(timeline, list):
                 timeline = new[key] = [timeline]
+                grown.append(timeline)
             if (
                 others
                 and timeline[-1].published < row.published
@@ -81,12 +84,16 @@ class Timelines:
         """
         remaining = {} if all_old else self._old
         self._old, self._new = self._new, {}
+        grown, self._grown = self._grown, []
         for key, kept in remaining.items():
-            if (kept[-1] if isinstance(kept, list) else kept).published >= moment:
+            timeline = kept if isinstance(kept, list) else [kept]
+            if timeline[-1].published >= moment:
                 self._old[key] = kept
-        for kept in self._old.values():
-            if isinstance(kept, list) and kept[0].published < moment:
-                del kept[: bisect_left(kept, moment, 0, len(kept) - 1, key=_published)]
+                grown.append(timeline)
+        for timeline in grown:
+            if timeline[0].published < moment:
+                # Its newest event stays in any case: a timeline has at least one.
+                del timeline[: bisect_left(timeline, moment, 0, len(timeline) - 1, key=_published)]
 
     def _is_past(self, earlier: HistoryRow, row: HistoryRow) -> bool:
         """Tell whether an event lies before another one's window."""

@@ -92,6 +92,16 @@ def test_what_was_forgotten_takes_no_room(pages: list[list[tuple[str, int, str]]
         timelines.remember(
             [((name,), HistoryRow(at(now + minute), uuid, "x")) for name, minute, uuid in drawn]
         )
-        for _ in range(2):
-            timelines.forget_before(at(now))
+        for moment in (now - 1, now):
+            timelines.forget_before(at(moment))
         assert all(row.published >= at(now) for name in "abc" for row in timelines.rows_of((name,)))
+
+
+def test_a_key_that_goes_on_and_on_keeps_what_is_recent() -> None:
+    """Its timeline goes from generation to generation, and its events don't."""
+    timelines = Timelines(timedelta(minutes=WINDOW), fewest=3)
+    for minute in range(30):
+        timelines.remember([(("a",), HistoryRow(at(minute), "1", "x"))])
+        assert len(timelines.rows_of(("a",))) <= WINDOW + 1 + 5
+        if minute % 5 == 4:
+            timelines.forget_before(at(minute - WINDOW), all_old=True)
