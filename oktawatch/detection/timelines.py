@@ -55,6 +55,7 @@ class Timelines:
                         continue
                     kept = []
                 timeline = new[key] = kept if isinstance(kept, list) else [kept]
+                grown.append(timeline)
             elif not isinstance(timeline, list):
                 timeline = new[key] = [timeline]
                 grown.append(timeline)
