@@ -91,7 +91,7 @@ def commit_page(
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
-        history = watch.recent.within(transaction.history, watch.rules, rows)
+        history = watch.recent.within(transaction.history, transaction.history_version, watch.rules, rows)
         signals = watch.rules.signals(page.events, rows, history, _report)
         matches = watch.rules.evaluate(page.events, rows, history, _report, signals=False)
         grouping = _group(transaction, watch.rules, list(matches), telling=telling)
@@ -101,7 +101,7 @@ def commit_page(
         notifications = _notifications(watch, grouping.tellings, now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, signals)
-        history.add()
+        history.add(transaction.history_version)
         result = PageResult(
             pages=1,
             events=len(page.events),

@@ -86,12 +86,14 @@ class RecentHistory:
         """An event of each key that is remembered, by what was asked about it."""
         room.share(self)
 
-    def within(self, stored: StoredHistory, rules: RuleSet, rows: Sequence[HistoryRow]) -> "CurrentHistory":
-        """Give the org's past within the transaction of a page that has these rows."""
+    def within(
+        self, stored: StoredHistory, version: str | None, rules: RuleSet, rows: Sequence[HistoryRow]
+    ) -> "CurrentHistory":
+        """Give the org's past within the transaction of a page that has these rows, and finds it at a version."""
         if rules is not self._rules:
             self._rules = rules
             self._forget()
-        return CurrentHistory(self, stored, rows)
+        return CurrentHistory(self, stored, version, rows)
 
     def take_up(self, version: str | None) -> None:
         """Keep what is kept if the history is still at the version that it was kept at."""
@@ -217,9 +219,12 @@ _NONE: Mapping[str, Earlier] = MappingProxyType({})
 class CurrentHistory:
     """The past of one org within one page's transaction: what is kept, and the database for the rest."""
 
-    def __init__(self, recent: RecentHistory, stored: StoredHistory, rows: Sequence[HistoryRow]) -> None:
+    def __init__(
+        self, recent: RecentHistory, stored: StoredHistory, version: str | None, rows: Sequence[HistoryRow]
+    ) -> None:
         self._recent = recent
         self._stored = stored
+        self._version = version
         self._rows = rows
         self._taken_up = False
         self._kept: bool | None = None
@@ -259,18 +264,18 @@ class CurrentHistory:
         """See ``History``."""
         return self._stored.began(event_types)
 
-    def add(self) -> None:
-        """Note that the page's rows have been added."""
+    def add(self, version: str | None) -> None:
+        """Note that the page's rows have been added, and the version that history is at now."""
         if self._rows:
             self._take_up()
-            self._recent.add(self._rows, self._stored.version())
+            self._recent.add(self._rows, version)
             for question, asked in self._asked:
                 self._recent.note(question, asked)
 
     def _take_up(self) -> None:
         if not self._taken_up:
             self._taken_up = True
-            self._recent.take_up(self._stored.version())
+            self._recent.take_up(self._version)
 
 
 def _joined(stretches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

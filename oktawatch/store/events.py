@@ -114,6 +114,8 @@ class Added(Struct, frozen=True):
     """Events that had not been seen."""
     signals: int
     """Signals that had not been recorded."""
+    version: str | None = None
+    """Which version of history this is, if it has more rows now."""
 
 
 def add_events(
@@ -137,10 +139,12 @@ def add_events(
     lacking, added = _lacking(page, others, known)
     if lacking:
         insert_of(connection, tables.events, org, lacking, columns=_WHOLE, otherwise=_FILL_IN)
-    if any(map(_fields, lacking)):
-        # Drawn, not counted: after a rollback another writer must not come to the same version.
-        connection.execute(_RENEW, {"org": org, "version": secrets.token_hex(8)})
-    return added
+    if not any(map(_fields, lacking)):
+        return added
+    # Drawn, not counted: after a rollback another writer must not come to the same version.
+    version = secrets.token_hex(8)
+    connection.execute(_RENEW, {"org": org, "version": version})
+    return msgspec.structs.replace(added, version=version)
 
 
 def _page(events: Sequence[Seen], rows: Sequence[HistoryRow], names: Sequence[Names]) -> dict[EventKey, _Row]:
@@ -184,7 +188,8 @@ def _others(page: dict[EventKey, _Row], others: Mapping[EventKey, Names]) -> dic
 def _known(connection: Connection, org: str, asked: Mapping[EventKey, _Row]) -> dict[EventKey, _Known]:
     """Say what is there of these events."""
     sql = _SQL[connection.dialect.name]
-    stretch = (org, min(asked)[0], max(asked)[0])
+    times = [published for published, _ in asked]
+    stretch = (org, min(times), max(times))
     if connection.exec_driver_sql(sql.nothing_between, stretch).scalar_one():
         return {}
     found = connection.exec_driver_sql(sql.known, (to_json(list(asked)), org))
@@ -203,13 +208,15 @@ def _lacking(
     signals = sum(len(_read(names)) * count for names, count in counted.items())
     lacking = list(new)
     # Of others that are there no more, signals are none either.
-    for key in known:
-        row = page.get(key) or others[key]
-        further = [name for name in _read(row[4]) if name not in known[key].signals]
-        if further or (row[3] is not None and not known[key].is_remembered):
-            names = _written((*known[key].signals, *further)) if further else None
-            lacking.append((*row[:4], names))
+    for key, there in known.items():
+        published, uuid, proxied_actor, fields, names = page.get(key) or others[key]
+        if there.is_remembered:
+            proxied_actor = fields = None  # it stays as it is
+        further = [name for name in _read(names) if name not in there.signals]
+        if further or fields:
             signals += len(further)
+            names = _written((*there.signals, *further)) if further else None
+            lacking.append((published, uuid, proxied_actor, fields, names))
     return lacking, Added(len(new), signals)
 
 

@@ -9,13 +9,13 @@ rows for each event asked about: it goes through a stretch of time once, whateve
 index of proxied events.
 
 Stretches of time are range scans of the primary key. Who asks for the same stretches page after page
-keeps them (``engine.recent``), and can tell by ``version`` whether what it kept is still all there is.
+keeps them (``engine.recent``), and can tell by the history's version whether what it kept is still all there is.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -126,11 +126,6 @@ class StoredHistory:
         self._sql = _SQL[connection.dialect.name]
         self._published = self._sql.canonical.format("published")
         self._columns = f"{self._published}, uuid, {self._sql.fields}"
-
-    def version(self) -> str | None:
-        """Give what changes whenever rows are added, by whomever."""
-        [(found,)] = self._run(f"SELECT history_version FROM orgs WHERE name = {self._sql.value}", self._org)  # noqa: S608 -- a placeholder
-        return cast("str | None", found)
 
     def between(self, since: str, until: str, *, limit: int) -> list[HistoryRow] | None:
         """Give every row of a stretch of time, both ends included; None when that is more than ``limit``."""

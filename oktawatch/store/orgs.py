@@ -12,7 +12,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 
 _ROW = (
-    select(tables.orgs.c.name)
+    select(tables.orgs.c.history_version)
     .where(tables.orgs.c.name == bindparam("org"))
     .with_for_update(key_share=True)  # rows that refer to the org's may be inserted meanwhile
 )
@@ -25,10 +25,16 @@ def register_orgs(database: Database, names: Sequence[str], *, now: datetime) ->
         insert_new(connection, tables.orgs, [(name, now) for name in sorted(names)], ("name", "created_at"))
 
 
-def take_org(database: Database, connection: Connection, org: str) -> None:
-    """Take an org's row, the first thing that a write on an org does; raise StoreError when there is none."""
-    if database.take(connection, _ROW, {"org": org}) is None:
+def take_org(database: Database, connection: Connection, org: str) -> str | None:
+    """Take an org's row, the first thing that a write on an org does; give its history's version.
+
+    That is another one whenever rows are added to the history, by whomever. Raises StoreError when there is no such org.
+    """
+    row = database.take(connection, _ROW, {"org": org})
+    if row is None:
         raise StoreError(f"org {org} has no row in this database: it was never registered")
+    version: str | None = row.history_version
+    return version
 
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
-from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import Match, MatchKey, PageSignals
 from oktawatch.model.notification import Notification, NotificationState
@@ -22,7 +21,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.events import NO_SIGNALS, Added, add_events
+from oktawatch.store.events import NO_SIGNALS, Added, Seen, add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.orgs import take_org
 
@@ -78,10 +77,12 @@ _PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
 class PageTransaction:
     """What can be read and written within one page's transaction."""
 
-    def __init__(self, connection: Connection, org: str, now: datetime) -> None:
+    def __init__(self, connection: Connection, org: str, history_version: str | None, now: datetime) -> None:
         self.connection = connection
         self.org = org
         self.now = now
+        self.history_version = history_version
+        """What history is at: see ``take_org``."""
         self.history = StoredHistory(connection, org)
         """The org's past, without this page until ``add_events``."""
 
@@ -119,10 +120,12 @@ class PageTransaction:
         return found
 
     def add_events(
-        self, events: Sequence[Event], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
+        self, events: Sequence[Seen], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
     ) -> Added:
         """Remember events as seen, and what the two say of them; give what was new."""
-        return add_events(self.connection, self.org, events, rows, signals)
+        added = add_events(self.connection, self.org, events, rows, signals)
+        self.history_version = added.version or self.history_version
+        return added
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
         """Set aside what could not be used, once by fingerprint; give how many were new."""
@@ -222,8 +225,8 @@ def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator
     Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
     """
     with database.write() as connection:
-        take_org(database, connection, org)
-        yield PageTransaction(connection, org, now)
+        version = take_org(database, connection, org)
+        yield PageTransaction(connection, org, version, now)
 
 
 def _alert(row: Mapping[Any, Any]) -> Alert:

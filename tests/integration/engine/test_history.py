@@ -22,6 +22,7 @@ from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import add_events
 from oktawatch.store.history import StoredHistory
+from oktawatch.store.page import page_transaction
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import page
@@ -440,9 +441,9 @@ def test_what_is_kept_is_what_the_database_has(
             HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn
         ]
         arrivals = rule.parts(rows_of_page, lambda *_: None)
-        with suppress(DiedError), database.write() as connection:
-            stored = StoredHistory(connection, ORG)
-            current = recent.within(stored, rules, rows_of_page)
+        with suppress(DiedError), page_transaction(database, ORG, now=NOW) as transaction:
+            stored, version = transaction.history, transaction.history_version
+            current = recent.within(stored, version, rules, rows_of_page)
             timelines = current.timelines(rule.id) if arrivals else None
             assert recent.kept + other.kept <= most_rows
             everything = stored.between(FIRST, LAST, limit=100) or []
@@ -453,15 +454,15 @@ def test_what_is_kept_is_what_the_database_has(
                 case "adds":
                     if timelines is not None:
                         timelines.remember(arrivals)
-                    add_events(connection, ORG, rows_of_page, rows_of_page)
-                    current.add()
+                    transaction.add_events(rows_of_page, rows_of_page)
+                    current.add(transaction.history_version)
                     assert recent.kept + other.kept <= most_rows
                 case "dies":
-                    add_events(connection, ORG, rows_of_page, rows_of_page)
-                    current.add()
+                    transaction.add_events(rows_of_page, rows_of_page)
+                    current.add(transaction.history_version)
                     raise DiedError
                 case "another adds":
-                    add_events(connection, ORG, rows_of_page, rows_of_page)
+                    transaction.add_events(rows_of_page, rows_of_page)
                 case "the room is taken":
                     other.kept = max(0, most_rows - recent.kept)
 
@@ -490,21 +491,21 @@ def test_what_was_seen_is_what_the_database_has_seen(
             for row in page_rows
             if row.actor_id and row.event_type in types and (row.is_proxy or not conditions)
         ]
-        with suppress(DiedError), database.write() as connection:
-            stored = StoredHistory(connection, ORG)
-            current = recent.within(stored, rules, page_rows)
+        with suppress(DiedError), page_transaction(database, ORG, now=NOW) as transaction:
+            stored, version = transaction.history, transaction.history_version
+            current = recent.within(stored, version, rules, page_rows)
             answers = current.seen("actor_id", asked, event_types=types, conditions=conditions)
             assert answers == stored.seen("actor_id", asked, event_types=types, conditions=conditions)
             match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
                 case "adds":
-                    add_events(connection, ORG, page_rows, page_rows)
-                    current.add()
+                    transaction.add_events(page_rows, page_rows)
+                    current.add(transaction.history_version)
                 case "dies":
-                    add_events(connection, ORG, page_rows, page_rows)
-                    current.add()
+                    transaction.add_events(page_rows, page_rows)
+                    current.add(transaction.history_version)
                     raise DiedError
                 case "another adds":
-                    add_events(connection, ORG, page_rows, page_rows)
+                    transaction.add_events(page_rows, page_rows)
 
 
 def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,11 +524,12 @@ def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytes
         moment = to_text(NOON + timedelta(minutes=minute))
         row = HistoryRow(moment, f"{minute}", "user.session.start", actor_id="00u1", is_proxy=True)
         one = Earlier("00u1", to_text(NOON), moment, row.uuid)
-        with database.write() as connection:
-            current = recent.within(StoredHistory(connection, ORG), rules, [row])
+        with page_transaction(database, ORG, now=NOW) as transaction:
+            current = recent.within(transaction.history, transaction.history_version, rules, [row])
             found = current.seen("actor_id", [one], event_types=["user.*"], conditions={"is_proxy": True})
             assert found == [minute > 0]
-            current.add()
+            transaction.add_events([row], [row])
+            current.add(transaction.history_version)
     assert len(questions) == 1
 
 
@@ -552,8 +554,9 @@ def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> No
             HistoryRow(to_text(NOON + n * timedelta(days=9)), f"{n}", "x", actor_id="00u1")
             for n in range(count)
         ]
-        with database.write() as connection:
-            current = recent.within(StoredHistory(connection, ORG), rules, page_rows)
+        with page_transaction(database, ORG, now=NOW) as transaction:
+            current = recent.within(transaction.history, transaction.history_version, rules, page_rows)
             assert (current.timelines(rule.id) is not None) is kept
-            current.add()
+            transaction.add_events(page_rows, page_rows)
+            current.add(transaction.history_version)
         assert (recent.kept > 0) is kept
