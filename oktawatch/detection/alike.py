@@ -121,7 +121,8 @@ def _asked(
 
 
 def _bare(row: HistoryRow, columns: tuple[str, ...]) -> HistoryRow:
-    return HistoryRow("", row.uuid, row.event_type, **{name: getattr(row, name) for name in columns})
+    shown = {"published": "", "uuid": row.uuid, "event_type": row.event_type}
+    return HistoryRow(**shown | {name: getattr(row, name) for name in columns})
 
 
 def _each(

@@ -84,6 +84,14 @@ def test_a_predicate_sees_only_what_it_says_that_it_reads() -> None:
     assert alike([row], columns_of(_hasty), _hasty, fail) == []
 
 
+def test_any_column_can_be_decided_by() -> None:
+    """The event type, which all are shown, and the key, of which each event has its own."""
+    row = HistoryRow("2026-11-02T12:00:00.000Z", "e-1", "zone.update")
+    for name in HistoryRow.__struct_fields__[:COLUMNS]:
+        shown = decides_by(name)(lambda one, name=name: getattr(one, name) == getattr(row, name))
+        assert alike([row], columns_of(shown), shown, fail) == [row]
+
+
 def test_a_predicate_is_asked_once_for_events_alike() -> None:
     """However many there are on a page; what it raises is told once."""
     asked, told = [], []
