@@ -153,7 +153,7 @@ def _page(events: Sequence[Seen], rows: Sequence[HistoryRow], names: Sequence[Na
     signals: Iterable[str | None] = map(texts.__getitem__, names) if names else repeat(None, len(events))
     remembered: Iterable[HistoryRow | None] = rows
     if len(rows) != len(events):
-        of_keys = {(row.published, row.uuid): row for row in rows}
+        of_keys = {(row.published, row.uuid): row for row in reversed(rows)}  # the first one stays
         remembered = [of_keys.get((event.published, event.uuid)) for event in events]
     made: list[_Row] = [
         (event.published, event.uuid, None, None, signal)

@@ -68,6 +68,17 @@ def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
     assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
 
 
+def test_of_an_event_that_is_on_a_page_twice_the_first_stays(database: Database) -> None:
+    """As rules see it, and whether or not the page has others that nobody looks back at."""
+    first, second, other = remembered(KEYS[0]), remembered(KEYS[0], "00u2"), remembered(KEYS[1])
+    for further in ([], [other]):
+        empty(database)
+        with database.write() as connection:
+            added = add_events(connection, ORG, [first, second, *further], [first, second])
+        assert counts(added) == (1 + len(further), 0)
+        assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
+
+
 def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Database) -> None:
     """It is recorded with that event; of one that has been forgotten nothing is."""
     empty(database)
