@@ -1,5 +1,6 @@
 """Timelines that are kept from page to page, against plain lists of all that came."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -105,3 +106,16 @@ def test_a_key_that_goes_on_and_on_keeps_what_is_recent() -> None:
         assert len(timelines.rows_of(("a",))) <= WINDOW + 1 + 5
         if minute % 5 == 4:
             timelines.forget_before(at(minute - WINDOW), all_old=True)
+
+
+def test_who_is_forgotten_is_held_by_nothing() -> None:
+    """Keys that had several events and come no more don't pile up, be they of the older generation or the newer."""
+    timelines = Timelines(timedelta(minutes=WINDOW), fewest=3)
+    rows = [HistoryRow(at(minute), "1", "x") for minute in range(4)]
+    held = [sys.getrefcount(row) for row in rows]
+    timelines.remember([(("a",), rows[0]), (("b",), rows[1])])
+    timelines.forget_before(at(0))
+    timelines.remember([(("b",), rows[2]), (("b",), rows[3])])
+    for _ in range(2):
+        timelines.forget_before(at(10))
+    assert [sys.getrefcount(row) for row in rows] == held
