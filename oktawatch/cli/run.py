@@ -9,7 +9,7 @@ import typer
 from oktawatch.cli.exits import UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.setup import load_settings
+from oktawatch.cli.setup import load_settings, read_settings, start_logging
 from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def run(
         return _once(settings, as_json=as_json)
     from oktawatch.service.daemon import run_daemon
 
-    return asyncio.run(run_daemon(settings, partial(load_settings, config, debug=debug)))
+    begin_logging = partial(start_logging, debug=debug)
+    return asyncio.run(run_daemon(settings, partial(read_settings, config), begin_logging))
 
 
 def _once(settings: "Settings", *, as_json: bool) -> int:

@@ -17,6 +17,13 @@ def load_settings(path: Path | None, *, debug: bool) -> "Settings":
     return _begun(config.load(path), debug=debug)
 
 
+def read_settings(path: Path | None) -> "Settings":
+    """Read the settings and go on logging as before; raise ConfigError."""
+    from oktawatch import config
+
+    return _hidden(config.load(path))
+
+
 def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
     """Do the same for a command that asks the database alone.
 
@@ -28,11 +35,15 @@ def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
 
 
 def _begun(settings: "Settings", *, debug: bool) -> "Settings":
+    start_logging(_hidden(settings), debug=debug)
+    return settings
+
+
+def _hidden(settings: "Settings") -> "Settings":
     from oktawatch import logs
 
     for secret in settings.secrets():
         logs.hide(secret)
-    start_logging(settings, debug=debug)
     return settings
 
 

@@ -14,7 +14,7 @@ committed is read again, so nothing is lost by being quick.
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -83,10 +83,10 @@ class _Signals:
                 task.cancel()
 
 
-async def run_daemon(settings: Settings, load: Load) -> int:
+async def run_daemon(settings: Settings, load: Load, begin_logging: Callable[[Settings], None]) -> int:
     """Watch every org until SIGTERM or SIGINT; give the exit code, which is 0 then.
 
-    ``load`` reads the configuration anew on SIGHUP. Trouble with an org or, once started, with the
+    ``load`` reads the configuration anew on SIGHUP, and when all of it is accepted ``begin_logging`` is called with it. Trouble with an org or, once started, with the
     database is logged and outlived. Raises ConfigError when it can't start as configured, and
     StoreError when it can't start for the database's sake.
     """
@@ -97,7 +97,7 @@ async def run_daemon(settings: Settings, load: Load) -> int:
             _log.info("daemon_starting", version=__version__, orgs=len(settings.orgs))
             preparing = asyncio.create_task(database.until_cancelled(plan.prepare(database)))
             if await _unless_stopped(preparing, signals):
-                await _serve(plan, load, database, signals)
+                await _serve(plan, load, begin_logging, database, signals)
     finally:
         database.close()
     _log.info("daemon_stopped")
@@ -136,10 +136,17 @@ async def _unless_stopped(task: "asyncio.Task[Any]", signals: _Signals) -> bool:
     return True
 
 
-async def _serve(plan: Plan, load: Load, database: DatabaseExecutor, signals: _Signals) -> None:
+async def _serve(
+    plan: Plan,
+    load: Load,
+    begin_logging: Callable[[Settings], None],
+    database: DatabaseExecutor,
+    signals: _Signals,
+) -> None:
     systemd = Systemd.from_environment()
     following = await _watch(plan, load, database, systemd, signals, event="daemon_started")
     while following is not None:
+        begin_logging(following.settings)
         following = await _watch(following, load, database, systemd, signals, event="daemon_reloaded")
 
 

@@ -13,7 +13,7 @@ from tests.support.documented import RULE_ID, write_example
 from tests.support.logclient import event
 from tests.support.places import Place
 
-SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlisten = ""\nlog_format = "json"\n'
+SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlisten = ""\nlog_format = "json"\nlog_level = "info"\n'
 DETECTION = '[detection]\nrules_dir = "rules"\n'
 
 
@@ -88,13 +88,15 @@ def test_a_rule_that_was_turned_on_watches_from_now_on(
 
 
 def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> None:
-    """Beside the others, which go on where they were."""
+    """Beside the others, which go on where they were; what else has changed is taken over, too."""
     other = SimulatedOrg()
+    change(tmp_path, '"info"', '"debug"')
     with running(other) as url:
         change(tmp_path, "[[orgs]]", f"{table('other', url, other)}[[orgs]]")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.logged("daemon_reloaded")
         until(lambda: bool(other.requests), "a poll of the other org")
+        until(lambda: "debug" in {line["level"] for line in daemon.log}, "a line of what has no news")
         # Stopped while its org can still answer.
     assert daemon.events("cursor_restarted") == []
     assert daemon.events("rules_enabled") == []
@@ -108,7 +110,8 @@ def test_a_broken_configuration_changes_nothing(daemon: Daemon, org: SimulatedOr
 
 
 def test_a_broken_rule_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
-    """One line names the file and its line; all rules that were on still are."""
+    """One line names the file and its line; all rules that were on still are, and what is logged still is."""
+    change(tmp_path, '"info"', '"critical"')
     file = write_example(tmp_path / "rules")
     file.write_text("import nothing_of_this_name\n", "utf-8")
     error = refused(daemon, org)
