@@ -45,6 +45,7 @@ from oktawatch.detection.rule import Rule
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.durations import parse_duration
 from oktawatch.model.event import Event, UnusableEventError
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
@@ -232,16 +233,17 @@ def _matches(rules: RuleSet, events: Sequence[Event], failures: list[str]) -> li
     history = MemoryHistory()
     matches: dict[MatchKey, Match] = {}
     for event in events:
-        rows = rules.history_rows([event])
+        remembered = rules.history_rows([event])
         found = rules.evaluate(
             [event],
-            rows,
+            # As on a page of which all is remembered: there a predicate is shown what it says that it decides by.
+            remembered if rules.look_back else [HistoryRow.of(event)],
             history,
             lambda _, uuid, error: failures.append(f"the rule raised {error!r} at {uuid}"),
         )
         for match in found:
             matches.setdefault(match.key, match)
-        history.add(rows)
+        history.add(remembered)
     return list(matches.values())
 
 
