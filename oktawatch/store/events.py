@@ -88,7 +88,7 @@ _encode, _values_of = msgspec.json.encode, msgspec.structs.astuple
 _fields, _signals = itemgetter(3), itemgetter(4)
 
 
-class Seen(Protocol):
+class Keyed(Protocol):
     """An event, or what is remembered of one."""
 
     @property
@@ -121,7 +121,7 @@ class Added(Struct, frozen=True):
 def add_events(
     connection: Connection,
     org: str,
-    events: Sequence[Seen],
+    events: Sequence[Keyed],
     rows: Sequence[HistoryRow] = (),
     signals: PageSignals = NO_SIGNALS,
 ) -> Added:
@@ -147,7 +147,9 @@ def add_events(
     return msgspec.structs.replace(added, version=version)
 
 
-def _page(events: Sequence[Seen], rows: Sequence[HistoryRow], names: Sequence[Names]) -> dict[EventKey, _Row]:
+def _page(
+    events: Sequence[Keyed], rows: Sequence[HistoryRow], names: Sequence[Names]
+) -> dict[EventKey, _Row]:
     """Make the rows of a page, one for each event, be it on the page once or twice."""
     texts = {some: _written(some) for some in set(names)}
     signals: Iterable[str | None] = map(texts.__getitem__, names) if names else repeat(None, len(events))

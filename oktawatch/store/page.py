@@ -21,7 +21,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.events import NO_SIGNALS, Added, Seen, add_events
+from oktawatch.store.events import NO_SIGNALS, Added, Keyed, add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.orgs import take_org
 
@@ -120,7 +120,7 @@ class PageTransaction:
         return found
 
     def add_events(
-        self, events: Sequence[Seen], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
+        self, events: Sequence[Keyed], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
     ) -> Added:
         """Remember events as seen, and what the two say of them; give what was new."""
         added = add_events(self.connection, self.org, events, rows, signals)

@@ -252,7 +252,7 @@ def _note_what_was(
     noted = tables.pruned_history.c
     event_type = tables.events.c.fields[FIELDS["event_type"]].as_string()
     going = connection.execute(select(event_type).where(*which).distinct()).scalars()
-    wanted = sorted(filter(expiry.remembers, going))
+    wanted = sorted(kind for kind in going if kind is not None and expiry.remembers(kind))
     columns = ("org", "event_type", "before")
     insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)
     later = (noted.org == expiry.org, noted.event_type.in_(wanted), noted.before < before)
