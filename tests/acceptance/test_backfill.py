@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, generate, running
+from oktawatch.store.crashpoints import VARIABLE
 from tests.support.places import Place
 from tests.support.program import Program, errors, eventually
 
@@ -59,6 +60,28 @@ def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) 
     assert "Traceback" not in stderr
     assert (summary["pages"], summary["new_events"]) == (3, EVENTS - 30)
     assert program.rows("SELECT count(*) FROM events") == [(EVENTS,)]
+
+
+def test_killed_while_it_fills_in_what_rules_look_back_at(program: Program) -> None:
+    """An org that was read by the default rule alone: of a page all is filled in or nothing, and no event counts twice."""
+    org = org_with_events()
+    command = ("backfill", "--since", "1d")
+    left = "SELECT count(*), count(fields), count(signals), (SELECT events_seen FROM orgs) FROM events"
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        program.json(*command)
+        (before,) = program.rows(left)
+        assert before == (EVENTS, 0, 0, EVENTS)
+        program.configure(("acme", url, org.token), more='[detection]\nenable = ["*"]\n')
+        for point in ("before INSERT events", "after INSERT events", "before COMMIT 2"):
+            killed = program.run(*command, **{VARIABLE: point})
+            assert killed.returncode == -signal.SIGKILL, point
+            assert program.rows(left) == [before], point
+        summary = program.json(*command)
+    (signalled,) = program.rows("SELECT count(*) FROM history WHERE outcome = 'SUCCESS'")
+    assert summary["new_events"] == 0
+    assert program.rows(left) == [(EVENTS, EVENTS, *signalled, EVENTS)]
+    assert 0 < signalled[0] < EVENTS
 
 
 def test_a_failing_org_stops_no_other(program: Program) -> None:
