@@ -27,7 +27,7 @@ from urllib.parse import quote
 import structlog
 
 from oktawatch.model.durations import format_duration
-from oktawatch.model.text import clean_json, shorten
+from oktawatch.model.sanitize import clean_json, shorten
 from oktawatch.model.timestamps import to_text, utc_now
 
 LONGEST_VALUE = 2_000  # characters

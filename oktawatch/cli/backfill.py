@@ -17,7 +17,7 @@ from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.service.past import Past, PastResult
+    from oktawatch.service.backfill import Past, PastResult
     from oktawatch.store.database import Database
 
 _LARGEST_LIST = 2**63 - 1
@@ -60,7 +60,7 @@ def backfill(
     Reading again changes nothing. Interrupted, the same command within 24 hours goes on where it
     stopped. Safe beside a running daemon, which tells what was recorded here in silence.
     """
-    from oktawatch.service.past import Past
+    from oktawatch.service.backfill import Past
 
     request = _request(since, until, notify=notify, dry_run=dry_run)
     settings = load_settings(config, debug=debug)

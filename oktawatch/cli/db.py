@@ -104,9 +104,9 @@ def copy(
     Stop `run` first. Interrupted, the same command goes on where it stopped; at the end the rows of both
     are counted. Afterwards set database.url.
     """
-    from oktawatch.config.values import check_server
+    from oktawatch.config.validators import check_server
     from oktawatch.engine.assembly import open_database
-    from oktawatch.service.lock import sole_user
+    from oktawatch.service.file_lock import exclusive_lock
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
 
@@ -123,7 +123,7 @@ def copy(
             )
         server = Database(to)
         try:
-            with sole_user(executor):
+            with exclusive_lock(executor):
                 counts = copy_database(
                     executor.database, server, progress=lambda table, rows: note(f"{table}: {rows:,} rows")
                 )

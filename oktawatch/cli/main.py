@@ -169,10 +169,10 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 def _unusable_input() -> tuple[type[Exception], ...]:
     from oktawatch.config.errors import ConfigError
-    from oktawatch.detection.cases import CasesError
+    from oktawatch.detection.rule_tests import RuleTestError
     from oktawatch.simulator.replay import EventsFileError
 
-    return ConfigError, CasesError, EventsFileError
+    return ConfigError, RuleTestError, EventsFileError
 
 
 def _failures() -> tuple[type[Exception], ...]:

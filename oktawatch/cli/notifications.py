@@ -45,14 +45,14 @@ def list_(
     A pending one is tried again at its next attempt. A dead letter was refused for good or grew too old.
     """
     from oktawatch.model.notification import NotificationState
-    from oktawatch.store.letters import LetterFilter, count_letters, list_letters
+    from oktawatch.store.outbox_admin import NotificationFilter, count_notifications, list_notifications
 
-    wanted = LetterFilter(
+    wanted = NotificationFilter(
         state=NotificationState(state) if state is not None else None, notifier=notifier, org=org
     )
     with existing_database(load_without_secrets(config, debug=debug)) as database:
-        found = list_letters(database, wanted, limit=limit)
-        count = count_letters(database, wanted) if len(found) == limit else len(found)
+        found = list_notifications(database, wanted, limit=limit)
+        count = count_notifications(database, wanted) if len(found) == limit else len(found)
     print_list(found, "notifications", count=count, as_json=as_json, draw=_print)
     return DONE
 
@@ -65,12 +65,12 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
     the same key as before, and their age (max_age) counts from now.
     """
     from oktawatch.model.timestamps import utc_now
-    from oktawatch.store import letters
+    from oktawatch.store import outbox_admin
 
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
-        letters.retry(database, ids, now=utc_now())
-        wanted = {letter["notifier"] for letter in letters.show_letters(database, ids)}
+        outbox_admin.retry(database, ids, now=utc_now())
+        wanted = {notification["notifier"] for notification in outbox_admin.show_notifications(database, ids)}
         for name in sorted(wanted - {notifier.name for notifier in settings.notifiers}):
             note(
                 f"warning: no notifier is named {name} in this configuration: nobody will send what is for it"
@@ -84,24 +84,24 @@ def drop(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Deb
 
     Their alerts stay as they are. One that the daemon is sending at this moment may arrive, and counts as sent.
     """
-    from oktawatch.store import letters
+    from oktawatch.store import outbox_admin
 
     with existing_database(load_without_secrets(config, debug=debug)) as database:
-        letters.drop(database, ids)
+        outbox_admin.drop(database, ids)
         return _tell(database, ids, "dropped", as_json=as_json)
 
 
 def _tell(database: "Database", ids: list[str], state: str, *, as_json: bool) -> int:
-    from oktawatch.store.letters import show_letters
+    from oktawatch.store.outbox_admin import show_notifications
 
     if as_json:
-        print_json(show_letters(database, ids))
+        print_json(show_notifications(database, ids))
     else:
         note(f"{state}: {', '.join(dict.fromkeys(ids))}")
     return DONE
 
 
-def _print(letters: list[dict[str, Any]]) -> None:
+def _print(notifications: list[dict[str, Any]]) -> None:
     columns = {
         "ID": "id",
         "STATE": "state",
@@ -114,5 +114,5 @@ def _print(letters: list[dict[str, Any]]) -> None:
         "NEXT ATTEMPT": "next_attempt_at",
         "LAST ERROR": "last_error",
     }
-    rows = [[letter[name] for name in columns.values()] for letter in letters]
+    rows = [[notification[name] for name in columns.values()] for notification in notifications]
     print_table(tuple(columns), rows, numbers=("ALERT", "ATTEMPTS"))

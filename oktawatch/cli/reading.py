@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from oktawatch.config import OrgSettings, Settings
     from oktawatch.engine.database import DatabaseExecutor
-    from oktawatch.service.past import Past, PastResult, Show
+    from oktawatch.service.backfill import Past, PastResult, Show
 
 IN_MEMORY = "sqlite://"
 """A database of a reading that leaves nothing behind."""

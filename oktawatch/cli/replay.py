@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from oktawatch.engine.replay import Replayed
-    from oktawatch.service.past import PastResult
+    from oktawatch.service.backfill import PastResult
 
 
 def replay(
@@ -38,7 +38,7 @@ def replay(
     from oktawatch.engine.assembly import make_rule
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.replay import reading_from, replayed
-    from oktawatch.service.past import Past
+    from oktawatch.service.backfill import Past
 
     begin, end = stretch(since, until)
     settings = load_settings(config, debug=debug)

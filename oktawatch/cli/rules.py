@@ -16,8 +16,8 @@ from oktawatch.cli.setup import load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.detection.cases import CaseResult
     from oktawatch.detection.rule import Rule
+    from oktawatch.detection.rule_tests import RuleTestResult
 
 _WHAT = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
@@ -102,8 +102,8 @@ def cases(
     A file names its rule and lists cases, each an event and what is expected of it. A rule of one's own
     is found in the Python file of the same name beside it.
     """
-    from oktawatch.detection.cases import run_cases
     from oktawatch.detection.registry import BUILT_IN
+    from oktawatch.detection.rule_tests import run_rule_tests
     from oktawatch.engine.loading import cases_and_rules, load_files
 
     cases_, files = cases_and_rules(paths or ())
@@ -112,7 +112,7 @@ def cases(
         for unusable in found.problems:
             note(f"error: {unusable}")
         return FAILED
-    results = run_cases(cases_, rules=found.rules.values())
+    results = run_rule_tests(cases_, rules=found.rules.values())
     failed = sum(not result.passed for result in results)
     if as_json:
         print_json([_result(result) for result in results])
@@ -199,7 +199,7 @@ def _number(value: Any) -> str | int | list[Any]:
             return value if isinstance(value, int) else str(value)
 
 
-def _result(result: "CaseResult") -> dict[str, Any]:
+def _result(result: "RuleTestResult") -> dict[str, Any]:
     return {
         "path": result.path,
         "rule": result.rule_id,

@@ -45,7 +45,7 @@ def run(
 
 def _once(settings: "Settings", *, as_json: bool) -> int:
     from oktawatch.engine.pipeline import PageResult
-    from oktawatch.service.once import run_once
+    from oktawatch.service.run_once import run_once
 
     done = asyncio.run(run_once(settings))
     summary = summed_up((one.org, one.result or PageResult(), one.error) for one in done.orgs)

@@ -22,11 +22,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
-from oktawatch.config import pending
 from oktawatch.config.egress import Egress
 from oktawatch.config.errors import ConfigError, Origins, misfit
-from oktawatch.config.hidden import passwords, texts, tokens
-from oktawatch.config.values import (
+from oktawatch.config.secret_masking import passwords, texts, tokens
+from oktawatch.config.validators import (
     AnyCase,
     Duration,
     File,
@@ -277,6 +276,10 @@ def _at_least_the_log(notifiers: tuple[NotifierSettings, ...]) -> tuple[Notifier
     return notifiers or (_LOG,)
 
 
+WITHOUT_EFFECT: dict[str, frozenset[str]] = {"service": frozenset({"listen"})}
+"""Keys, by section, that are accepted and have no effect yet."""
+
+
 class Settings(BaseSettings):
     """Everything an operator said, checked. Made by `load` alone: it reads no variable by itself."""
 
@@ -376,8 +379,13 @@ class Settings(BaseSettings):
         return ConfigError(what, self._origins.where(place), expected)
 
     def without_effect(self) -> list[str]:
-        """List what was set but changes nothing yet, with where it was set; see `pending`."""
-        return [self._origins.where(place) for place in pending.places(self)]
+        """List the keys that an operator set but that have no effect yet, each with where it was set."""
+        keys = WITHOUT_EFFECT["service"] & self.service.model_fields_set
+        return [
+            self._origins.where(("service", key))
+            for key in sorted(keys)
+            if getattr(self.service, key) is not None
+        ]
 
     def secrets(self) -> Iterator[str]:
         """Give every text that must never be shown, for the log's last line of defence."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from oktawatch.config.egress import Egress, entries
 from oktawatch.config.errors import ConfigError, Origins, spell, suggest
 from oktawatch.config.settings import Settings
-from oktawatch.config.values import LONGEST_NAME, check_proxy
+from oktawatch.config.validators import LONGEST_NAME, check_proxy
 
 FILE_NAME = "oktawatch.toml"
 SYSTEM_FILE = Path("/etc/oktawatch/oktawatch.toml")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, get_args
 
 from oktawatch.detection.event_types import type_test
-from oktawatch.detection.timelines import Timelines
+from oktawatch.detection.window_buffers import WindowBuffers
 from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
 
 
@@ -26,7 +26,7 @@ class History(Protocol):
         events lie far apart; all of them are one question.
         """
 
-    def timelines(self, rule_id: str) -> Timelines | None:
+    def timelines(self, rule_id: str) -> WindowBuffers | None:
         """Give a windowed rule's timelines, if they are kept and have all that this page needs.
 
         The rule adds to them what comes.

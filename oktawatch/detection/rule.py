@@ -29,8 +29,8 @@ from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import AlertDetails, Match
+from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
-from oktawatch.model.text import clean_json, clean_text, is_clean, shorten
 
 LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
 LONGEST_TITLE = 1_000

@@ -30,7 +30,7 @@ from oktawatch.detection.event_types import type_test
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import Key, OnError, Rule
 from oktawatch.detection.signals import Signals
-from oktawatch.detection.timelines import Reading, Timelines
+from oktawatch.detection.window_buffers import Reading, WindowBuffers
 from oktawatch.model.history import Column, HistoryRow, Stretch
 from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
@@ -143,7 +143,7 @@ class WindowRule(HistoryRule):
             return
         timelines = history.timelines(self.id)
         if timelines is None:
-            timelines = self._timelines(arrivals, history, on_error)
+            timelines = self._window_buffers(arrivals, history, on_error)
         reading = Reading(self.window, partial(self._holds, on_error), fewest=self.fewest)
         whole: dict[tuple[str, str], HistoryRow] = {}
         for key, row, timeline in timelines.arriving(arrivals):
@@ -180,11 +180,11 @@ class WindowRule(HistoryRule):
                 parts.append((key, row))
         return parts
 
-    def _timelines(
+    def _window_buffers(
         self, arrivals: Sequence[tuple[Key, HistoryRow]], history: History, on_error: OnError
-    ) -> Timelines:
+    ) -> WindowBuffers:
         """Give the timelines of those keys, as they were."""
-        timelines = Timelines(self.window, fewest=self.fewest)
+        timelines = WindowBuffers(self.window, fewest=self.fewest)
         keys = {key for key, _ in arrivals}
         asked = stretches([row for _, row in arrivals], self.column, self.window)
         found = self.parts(list(history.rows(self.column, asked)), on_error)

@@ -31,14 +31,14 @@ from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
-from oktawatch.systemlog.trust import trusting
+from oktawatch.systemlog.tls import load_ca_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.deliver import Notifier
-    from oktawatch.engine.leftovers import Leftovers
+    from oktawatch.engine.orphaned_notifications import OrphanedNotifications
     from oktawatch.engine.pipeline import Watch
     from oktawatch.engine.pruning import Pruner
     from oktawatch.engine.silence import SilenceWatch
@@ -175,12 +175,12 @@ def make_access(settings: Settings, org: OrgSettings, *, renewed: bool = False) 
     raise settings.error("no credentials", "orgs", settings.orgs.index(org), key, expected=problem)
 
 
-def make_trust(settings: Settings) -> ssl.SSLContext | None:
+def make_tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Say whose certificates are good; None for the system's authorities alone. Raises ConfigError."""
     if settings.poll.ca_file is None:
         return None
     try:
-        return trusting(settings.poll.ca_file)
+        return load_ca_file(settings.poll.ca_file)
     except ValueError as error:
         problem = str(error)
     raise settings.error("no certificates", "poll", "ca_file", expected=problem)
@@ -316,11 +316,11 @@ async def open_notifiers(
         ]
 
 
-def make_leftovers(settings: Settings, database: "DatabaseExecutor") -> "Leftovers":
+def make_orphaned_notifications(settings: Settings, database: "DatabaseExecutor") -> "OrphanedNotifications":
     """Make what gives up what waits for notifiers that are not configured."""
-    from oktawatch.engine.leftovers import Leftovers  # noqa: PLC0415 -- as above
+    from oktawatch.engine.orphaned_notifications import OrphanedNotifications  # noqa: PLC0415 -- as above
 
-    return Leftovers([notifier.name for notifier in settings.notifiers], database)
+    return OrphanedNotifications([notifier.name for notifier in settings.notifiers], database)
 
 
 def _per_minute(notifier: NotifierSettings) -> int | None:
@@ -351,7 +351,9 @@ def _way(settings: Settings, url: SecretStr | None) -> Way:
     if url is None or not url.get_secret_value().startswith(("http:", "https:")):
         return DIRECT
     proxy = settings.proxy_for(url.get_secret_value())
-    return Way(proxy=proxy.get_secret_value() if proxy is not None else None, trust=make_trust(settings))
+    return Way(
+        proxy=proxy.get_secret_value() if proxy is not None else None, trust=make_tls_context(settings)
+    )
 
 
 def _channel(settings: Settings, index: int) -> Channel:

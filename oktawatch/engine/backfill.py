@@ -14,13 +14,13 @@ import msgspec
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.okta_retention import clamp_to_okta_retention
+from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
-from oktawatch.engine.retention import kept_by_okta
-from oktawatch.engine.source import PageSource
 from oktawatch.model.cursor import Backfill
 from oktawatch.model.timestamps import to_text, utc_now
 from oktawatch.store.backfills import begin_backfill, move_backfill
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import bounded_query
 
@@ -68,7 +68,7 @@ class Backfiller:
         Raises SystemLogError or StoreError; what was committed until then stays.
         """
         now = self._now()
-        kept = kept_by_okta(since, now)
+        kept = clamp_to_okta_retention(since, now)
         if since < kept:
             _log.warning(
                 "backfill_clamped", org=self._watch.org, since=to_text(since), kept_since=to_text(kept)

@@ -15,8 +15,8 @@ from msgspec import Struct
 from oktawatch.detection.explain import Condition, explain
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.retention import OKTA_KEEPS, kept_by_okta
-from oktawatch.engine.source import PageSource
+from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
+from oktawatch.engine.page_source import PageSource
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import from_text, utc_now
@@ -119,7 +119,7 @@ class Explainer:
 
     async def _ask(self, event_uuid: str, place: tuple[str, datetime] | None) -> tuple[str, Event | None]:
         now = self._now()
-        since = kept_by_okta(now - OKTA_KEEPS, now)
+        since = clamp_to_okta_retention(now - OKTA_KEEPS, now)
         orgs, until = list(self._sources), now
         if place is not None:
             orgs, since, until = [place[0]], place[1] - _BESIDE, place[1] + _BESIDE

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from oktawatch.engine.retention import OKTA_KEEPS
+from oktawatch.engine.okta_retention import OKTA_KEEPS
 from oktawatch.model.durations import format_duration, round_duration
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.status import OrgStatus
@@ -19,7 +19,7 @@ _WARNING = timedelta(days=15)
 """How long before Okta forgets what was not read yet this is said loudly."""
 
 
-class Health(Struct, frozen=True, kw_only=True):
+class Watchdog(Struct, frozen=True, kw_only=True):
     """How an org stands at one moment."""
 
     lag: timedelta | None
@@ -36,7 +36,7 @@ class Health(Struct, frozen=True, kw_only=True):
         return not (self.behind or self.failing)
 
 
-def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Health:
+def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Watchdog:
     """Judge an org; ``status`` is None for one that the database does not know.
 
     ``interval``: from one poll to the next, as configured.
@@ -62,4 +62,4 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> He
         )
     if error:
         problems.append(f"the last poll failed: {error}")
-    return Health(lag=lag, behind=behind, failing=error is not None, problems=tuple(problems))
+    return Watchdog(lag=lag, behind=behind, failing=error is not None, problems=tuple(problems))

@@ -18,8 +18,8 @@ from types import ModuleType
 
 from msgspec import Struct
 
-from oktawatch.detection.contract import fault_of, missing_signals
 from oktawatch.detection.rule import Rule
+from oktawatch.detection.validation import fault_of, missing_signals
 
 ENTRY_POINTS = "oktawatch.rules"
 """The group in which an installed package names its rules' classes."""

@@ -20,13 +20,13 @@ from msgspec import Struct, field
 from oktawatch.detection.grouping import Grouping, Telling
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
-from oktawatch.engine.recent import RecentHistory
+from oktawatch.engine.history_cache import HistoryCache
 from oktawatch.model.match import Match
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
-from oktawatch.store.page import PageTransaction, page_transaction
+from oktawatch.store.page_transaction import PageTransaction, page_transaction
 from oktawatch.systemlog.page import Page
 
 _log: Any = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     rules: RuleSet
     routes: tuple[Route, ...] = ()
-    recent: RecentHistory = field(default_factory=RecentHistory)
+    recent: HistoryCache = field(default_factory=HistoryCache)
     """What is kept of the org's past from page to page."""
 
 

@@ -18,13 +18,13 @@ import structlog
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.okta_retention import clamp_to_okta_retention
+from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
-from oktawatch.engine.retention import kept_by_okta
-from oktawatch.engine.source import PageSource
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.cursors import move_cursor, read_cursor
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.errors import RequestRefusedError, TimedOutError, UnavailableError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import named_limit, polling_query
@@ -125,7 +125,7 @@ class Poller:
         """Begin to watch an org: a lookback before now, which is Okta's now when this machine's clock is ahead."""
         now = self._now()
         while True:
-            since = kept_by_okta(now - self._initial_lookback, now)
+            since = clamp_to_okta_retention(now - self._initial_lookback, now)
             page = await self._source.page(self._from(since))
             if page.date is None or now - page.date < _AHEAD:
                 return page, since
@@ -159,7 +159,7 @@ class Poller:
         """Say from when on to read again, so that nothing is lost that the cursor stood for."""
         now = servers_now or self._now()
         wanted = min(cursor.last_published or cursor.began_at, now) - OVERLAP
-        since = kept_by_okta(wanted, now)
+        since = clamp_to_okta_retention(wanted, now)
         if since > wanted:
             _log.error("events_out_of_reach", org=self._watch.org, since=wanted, kept_since=since)
         return since

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.retention import kept_by_okta
+from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
@@ -141,7 +141,7 @@ def _reached(reading: Reading, now: datetime) -> datetime:
     """Say up to when nothing of an org can come any more, but by a backfill."""
     known = [moment for moment in (reading.until, reading.newest) if moment is not None]
     # What Okta has no more can't come, however long ago the org was read.
-    return kept_by_okta(min(*known, now) if known else _FIRST, now)
+    return clamp_to_okta_retention(min(*known, now) if known else _FIRST, now)
 
 
 def _before(moment: datetime, age: timedelta) -> datetime:

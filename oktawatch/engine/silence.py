@@ -21,8 +21,8 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, change_alarms, standing
-from oktawatch.store.heard import Heard, last_heard
 from oktawatch.store.notifiers import Neighbours, tell_lasting
+from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class SilenceWatch:
         return bool(failing)
 
     async def _check_orgs(self, now: datetime) -> bool:
-        heard = await self._database.run(last_heard)
+        heard = await self._database.run(read_liveness)
         stand = {name for kind, name in await self._database.run(standing) if kind == _ORG}
         silent = {
             org
@@ -89,14 +89,14 @@ class SilenceWatch:
             _log.info("org_heard_again", org=alarm.subject[1])
         return bool(raised or ended)
 
-    def _is_silent(self, heard: Heard, now: datetime) -> bool:
+    def _is_silent(self, heard: OrgLiveness, now: datetime) -> bool:
         polled = heard.polled_at is not None and heard.polled_at >= self._started
         return now - heard.success_at > self._after and (polled or now - self._started > self._after)
 
-    def _is_well(self, heard: Heard | None, now: datetime) -> bool:
+    def _is_well(self, heard: OrgLiveness | None, now: datetime) -> bool:
         return heard is not None and now - heard.success_at <= self._after
 
-    def _alarm(self, heard: Heard) -> Alarm:
+    def _alarm(self, heard: OrgLiveness) -> Alarm:
         error = heard.error or "polls don't come to an end"
         return Alarm(
             subject=(_ORG, heard.org),

@@ -16,12 +16,12 @@ from typing import Any
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.poll import CaughtUp
-from oktawatch.engine.source import PageSource
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.cursors import mark_swept, read_swept_until
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.queries import bounded_query
 
 _log: Any = structlog.get_logger(__name__)

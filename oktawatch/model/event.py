@@ -9,7 +9,7 @@ A page is decoded in three depths, since 98 events of a hundred concern nobody. 
 event rememberable, and what the default rule decides by. When the first other accessor is read: the
 fields of ``wire.Fields``, out of the event's own slice of the page. When somebody asks for ``body()``:
 everything, for the context of the few events that match, and for a rule that a user wrote. Where rules
-look back, what history remembers of every event comes with its page (``ordinary``).
+look back, what history remembers of every event comes with its page (``strict_event``).
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -20,9 +20,9 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model.lenient import parse_json
+from oktawatch.model.lenient_json import parse_json
 from oktawatch.model.privacy import NOTHING, REDACTED, means_nothing, must_hide, redact_body
-from oktawatch.model.text import LONGEST_TEXT, clean_json, clean_text, is_clean, needs_cleaning, shorten
+from oktawatch.model.sanitize import LONGEST_TEXT, clean_json, clean_text, is_clean, needs_cleaning, shorten
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
     Actor,

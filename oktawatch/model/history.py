@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from oktawatch.model import ordinary, wire
+from oktawatch.model import strict_event, wire
 from oktawatch.model.event import Event, meaning_of, text_of
-from oktawatch.model.ordinary import OrdinaryEvent
 from oktawatch.model.privacy import NOTHING
 from oktawatch.model.risk import NOTHING_SAID, POSITIVE, assess
+from oktawatch.model.strict_event import StrictEvent
 
 Column = Literal[
     "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
@@ -24,11 +24,11 @@ Column = Literal[
 
 _NOTHING = NOTHING | {None}
 _NO_CLIENT, _NO_OUTCOME, _NO_SESSIONS = (
-    ordinary.Client(),
-    ordinary.Outcome(),
-    ordinary.AuthenticationContext(),
+    strict_event.Client(),
+    strict_event.Outcome(),
+    strict_event.AuthenticationContext(),
 )
-_NO_CONTEXT, _NO_DATA = ordinary.SecurityContext(), ordinary.DebugData()
+_NO_CONTEXT, _NO_DATA = strict_event.SecurityContext(), strict_event.DebugData()
 
 
 class HistoryRow(Struct, gc=False):
@@ -68,7 +68,7 @@ class HistoryRow(Struct, gc=False):
 
         Of an ordinary event types and lengths are known, which leaves a third of the work.
         """
-        if not isinstance(event, OrdinaryEvent):
+        if not isinstance(event, StrictEvent):
             return _of_any(event)
         actor = event.actor
         if actor is None or actor.id in _NOTHING:

@@ -19,7 +19,13 @@ from msgspec import Struct
 from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
 from oktawatch.config.secrets import TWINS
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_access, make_channels, make_composer, make_trust, read_rulebook
+from oktawatch.engine.assembly import (
+    make_access,
+    make_channels,
+    make_composer,
+    make_tls_context,
+    read_rulebook,
+)
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
@@ -139,7 +145,7 @@ async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
     try:
-        trust = make_trust(settings)
+        trust = make_tls_context(settings)
     except ConfigError as error:
         return [_failed("certificates", str(error))]
     turn = asyncio.Semaphore(_AT_ONCE)

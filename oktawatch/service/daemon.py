@@ -27,7 +27,7 @@ from oktawatch.config import Settings
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_heartbeat,
-    make_leftovers,
+    make_orphaned_notifications,
     make_pruner,
     make_silence_watch,
     make_watch,
@@ -39,21 +39,21 @@ from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
+from oktawatch.service.credential_refresh import Connect, OrgSource
 from oktawatch.service.delivery import INTERVAL, Delivery, Round
-from oktawatch.service.health import Health
+from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
-from oktawatch.service.lock import sole_user
-from oktawatch.service.plan import Load, Plan, reload_plan
 from oktawatch.service.polling import OrgPolling
 from oktawatch.service.pruning import FIRST, Pruning
 from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
+from oktawatch.service.reload import Load, Plan, reload_plan
+from oktawatch.service.replica import Replica
 from oktawatch.service.schedule import Schedule
 from oktawatch.service.silence import Silence, interval
-from oktawatch.service.streak import Streak
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
-from oktawatch.service.tenancy import Tenancy
-from oktawatch.service.token import Connect, OrgSource
+from oktawatch.service.watchdog import Watchdog
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.priority import Priority
 
@@ -93,7 +93,7 @@ async def run_daemon(settings: Settings, load: Load, begin_logging: Callable[[Se
     plan = Plan.of(settings)
     database = open_database(settings)
     try:
-        with sole_user(database), _listening() as signals:
+        with exclusive_lock(database), _listening() as signals:
             _log.info("daemon_starting", version=__version__, orgs=len(settings.orgs))
             preparing = asyncio.create_task(database.until_cancelled(plan.prepare(database)))
             if await _unless_stopped(preparing, signals):
@@ -206,16 +206,16 @@ class _Watchers:
         self._systemd = systemd
         self._interval = settings.poll.interval
         orgs = [org.name for org in settings.orgs]
-        self._health = Health(orgs)
-        trouble = Streak("database")
+        self._health = Watchdog(orgs)
+        trouble = FailureLog("database")
         self._silence_after = settings.silence.after
         self._silence = Silence(
             make_silence_watch(settings, database), database_trouble=trouble, told=self._deliver_now
         )
         beat = make_heartbeat(settings)
         self._heartbeat = Heartbeat(beat) if beat is not None else None
-        self._tenancy = (
-            Tenancy(
+        self._replica = (
+            Replica(
                 settings.service.instance or socket.gethostname(),
                 orgs,
                 database,
@@ -229,7 +229,7 @@ class _Watchers:
         self._pruning = Pruning(
             make_pruner(settings, rules, database), holds=self._holds, database_trouble=trouble
         )
-        senders: tuple[Round, ...] = (*notifiers, make_leftovers(settings, database))
+        senders: tuple[Round, ...] = (*notifiers, make_orphaned_notifications(settings, database))
         self._deliveries = {f"deliver:{one.name}": Delivery(one, database_trouble=trouble) for one in senders}
         self._sweep_interval = settings.poll.sweep_interval
         self._pollings: list[OrgPolling] = []
@@ -245,7 +245,7 @@ class _Watchers:
         source: OrgSource,
         database: DatabaseExecutor,
         watch: Watch,
-        trouble: Streak,
+        trouble: FailureLog,
     ) -> None:
         poll = settings.poll
         poller = Poller(
@@ -278,12 +278,12 @@ class _Watchers:
     async def stop(self) -> None:
         """Bring every job to its end, and let other replicas go on."""
         await self.schedule.stop(_PATIENCE)
-        if self._tenancy is not None:
-            await self._tenancy.release()
+        if self._replica is not None:
+            await self._replica.release()
 
     def _add_jobs(self) -> None:
-        if self._tenancy is not None:
-            self.schedule.every(self._tenancy.interval, "leases", self._tenancy.round, exact=True)
+        if self._replica is not None:
+            self.schedule.every(self._replica.interval, "leases", self._replica.round, exact=True)
         apart = min(_APART, self._interval / len(self._pollings))
         for number, polling in enumerate(self._pollings):
             work = partial(self._poll, polling)
@@ -305,7 +305,7 @@ class _Watchers:
 
     def _holds(self, org: str) -> bool:
         """Whether an org is this process's to poll: alone on its database, each of them is."""
-        return self._tenancy is None or self._tenancy.holds(org)
+        return self._replica is None or self._replica.holds(org)
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
         return await sweeping.round() if self._holds(sweeping.org) else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from oktawatch.service.streak import UNEXPECTED, Streak, backoff
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import StoppedError, StoreError
 
 INTERVAL = timedelta(seconds=5)
@@ -36,7 +36,7 @@ async def deliver_once(notifiers: Sequence[Round]) -> int:
         except StoppedError:
             return 0
         except Exception as error:  # noqa: BLE001 -- as below
-            Streak("delivery_round", notifier=notifier.name).failed(_reason(error), error)
+            FailureLog("delivery_round", notifier=notifier.name).failed(_reason(error), error)
             return 0
 
     return sum(await asyncio.gather(*map(deliver, notifiers)))
@@ -51,10 +51,10 @@ def _reason(error: Exception) -> str:
 class Delivery:
     """Delivers for one notifier without ever failing."""
 
-    def __init__(self, notifier: Round, *, database_trouble: Streak) -> None:
+    def __init__(self, notifier: Round, *, database_trouble: FailureLog) -> None:
         self._notifier = notifier
         self._database_trouble = database_trouble
-        self._streak = Streak("delivery_round", notifier=notifier.name)
+        self._failure_log = FailureLog("delivery_round", notifier=notifier.name)
         self._failures = 0
 
     async def round(self) -> timedelta | None:
@@ -69,10 +69,10 @@ class Delivery:
             if isinstance(error, StoreError):
                 self._database_trouble.failed("database", error)
             else:
-                self._streak.failed(_reason(error), error)
+                self._failure_log.failed(_reason(error), error)
             return backoff(self._failures, INTERVAL)
         self._failures = 0
-        self._streak.ended()
+        self._failure_log.ended()
         if taken:
             # An empty outbox was only read, which works while nothing can be written.
             self._database_trouble.ended()

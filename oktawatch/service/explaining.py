@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from oktawatch.config import OrgSettings, Settings
-from oktawatch.engine.assembly import every_rule, make_access, make_trust
+from oktawatch.engine.assembly import every_rule, make_access, make_tls_context
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.explain import Explainer, Explanation
-from oktawatch.engine.source import PageSource
+from oktawatch.engine.page_source import PageSource
 from oktawatch.store.schema import require_current
 
 
@@ -19,7 +19,7 @@ async def explain_event(
     """
     rules, enabled = every_rule(settings)
     accesses = [make_access(settings, org) for org in orgs]
-    trust = make_trust(settings)
+    trust = make_tls_context(settings)
     database = DatabaseExecutor(settings.database.url.get_secret_value())
     try:
         await database.run(require_current)

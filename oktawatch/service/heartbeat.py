@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 
 from oktawatch.notify.channel import DeliveryError
-from oktawatch.service.streak import UNEXPECTED, Streak
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog
 
 
 class Heartbeat:
@@ -13,7 +13,7 @@ class Heartbeat:
         """``beat`` makes the request; raises DeliveryError."""
         self._beat = beat
         self._well: set[str] = set()
-        self._streak = Streak("heartbeat")
+        self._failure_log = FailureLog("heartbeat")
 
     def polled(self, org: str) -> None:
         """Note that a poll of an org ended well."""
@@ -27,8 +27,8 @@ class Heartbeat:
         try:
             await self._beat()
         except DeliveryError as error:
-            self._streak.failed("unreachable", error)
+            self._failure_log.failed("unreachable", error)
         except Exception as error:  # noqa: BLE001 -- watching goes on without a heartbeat
-            self._streak.failed(UNEXPECTED, error)
+            self._failure_log.failed(UNEXPECTED, error)
         else:
-            self._streak.ended()
+            self._failure_log.ended()

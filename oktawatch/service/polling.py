@@ -13,7 +13,7 @@ from typing import Protocol
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.model.timestamps import utc_now
-from oktawatch.service.streak import UNEXPECTED, Streak, backoff
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.errors import (
@@ -50,7 +50,7 @@ class OrgPolling:
         database: DatabaseExecutor,
         *,
         interval: timedelta,
-        database_trouble: Streak,
+        database_trouble: FailureLog,
         enqueued: Callable[[], None],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -62,7 +62,7 @@ class OrgPolling:
         self._database_trouble = database_trouble
         self._enqueued = enqueued
         self._now = now
-        self._streak = Streak("poll", org=org)
+        self._failure_log = FailureLog("poll", org=org)
         self._failures = 0
 
     @property
@@ -81,7 +81,7 @@ class OrgPolling:
         except Exception as error:  # noqa: BLE001 -- one org's trouble, even a bug, must not be another's
             return await self._failed(error)
         self._failures = 0
-        self._streak.ended()
+        self._failure_log.ended()
         self._database_trouble.ended()
         if result.notifications:
             self._enqueued()
@@ -94,7 +94,7 @@ class OrgPolling:
             self._database_trouble.failed("database", error)
         else:
             failure = self._too_long() if isinstance(error, TimeoutError) else error
-            self._streak.failed(_reason(failure), failure)
+            self._failure_log.failed(_reason(failure), failure)
             await self._record(failure)
         return backoff(self._failures, self._interval, slowly=isinstance(error, _MENDED_BY_PEOPLE))
 

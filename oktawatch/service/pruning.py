@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from oktawatch.service.streak import UNEXPECTED, Streak
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog
 from oktawatch.store.errors import StoppedError, StoreError
 
 _log: Any = structlog.get_logger(__name__)
@@ -28,12 +28,12 @@ class Round(Protocol):
 class Pruning:
     """Prunes without ever failing."""
 
-    def __init__(self, pruner: Round, *, holds: Callable[[str], bool], database_trouble: Streak) -> None:
+    def __init__(self, pruner: Round, *, holds: Callable[[str], bool], database_trouble: FailureLog) -> None:
         """Take what prunes; ``holds``: whether an org is this process's to see to."""
         self._pruner = pruner
         self._holds = holds
         self._database_trouble = database_trouble
-        self._streak = Streak("pruning")
+        self._failure_log = FailureLog("pruning")
 
     async def round(self) -> None:
         """Prune once."""
@@ -44,9 +44,9 @@ class Pruning:
         except StoreError as error:
             self._database_trouble.failed("database", error)
         except Exception as error:  # noqa: BLE001 -- a bug here must not end the daemon
-            self._streak.failed(UNEXPECTED, error)
+            self._failure_log.failed(UNEXPECTED, error)
         else:
-            self._streak.ended()
+            self._failure_log.ended()
             self._database_trouble.ended()
             if deleted.total():
                 _log.info("pruned", **{table: rows for table, rows in sorted(deleted.items()) if rows})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from oktawatch.service.streak import UNEXPECTED, Streak
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog
 from oktawatch.store.errors import StoppedError, StoreError
 
 _OFTEN = timedelta(seconds=30)
@@ -25,12 +25,12 @@ class Check(Protocol):
 class Silence:
     """Looks for silence without ever failing."""
 
-    def __init__(self, watch: Check, *, database_trouble: Streak, told: Callable[[], None]) -> None:
+    def __init__(self, watch: Check, *, database_trouble: FailureLog, told: Callable[[], None]) -> None:
         """``told`` is called when there is something to send."""
         self._watch = watch
         self._database_trouble = database_trouble
         self._told = told
-        self._streak = Streak("silence_check")
+        self._failure_log = FailureLog("silence_check")
 
     async def round(self) -> None:
         """Look once."""
@@ -41,8 +41,8 @@ class Silence:
         except StoreError as error:
             self._database_trouble.failed("database", error)
         except Exception as error:  # noqa: BLE001 -- a bug here must not end the looking
-            self._streak.failed(UNEXPECTED, error)
+            self._failure_log.failed(UNEXPECTED, error)
         else:
-            self._streak.ended()
+            self._failure_log.ended()
             if told:
                 self._told()

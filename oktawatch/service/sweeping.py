@@ -7,7 +7,7 @@ from typing import Protocol
 
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import CaughtUp
-from oktawatch.service.streak import UNEXPECTED, Streak, backoff
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import StoppedError, StoreError
 from oktawatch.systemlog.errors import SystemLogError
 
@@ -34,7 +34,7 @@ class OrgSweeping:
         *,
         interval: timedelta,
         caught_up: Callable[[], CaughtUp | None],
-        database_trouble: Streak,
+        database_trouble: FailureLog,
         enqueued: Callable[[], None],
     ) -> None:
         """``caught_up`` gives how far polling has come; ``enqueued`` is called when there is something to tell."""
@@ -44,7 +44,7 @@ class OrgSweeping:
         self._caught_up = caught_up
         self._database_trouble = database_trouble
         self._enqueued = enqueued
-        self._streak = Streak("sweep", org=org)
+        self._failure_log = FailureLog("sweep", org=org)
 
     async def round(self) -> timedelta | None:
         """Sweep once; give in how long to sweep again when that is not at the usual time."""
@@ -58,7 +58,7 @@ class OrgSweeping:
             return None
         except Exception as error:  # noqa: BLE001 -- one org's trouble, even a bug, must not be another's
             return self._failed(error)
-        self._streak.ended()
+        self._failure_log.ended()
         self._database_trouble.ended()
         if result.notifications:
             self._enqueued()
@@ -72,5 +72,5 @@ class OrgSweeping:
             reason = "timed_out"
         else:
             reason = error.reason if isinstance(error, SystemLogError) else UNEXPECTED
-        self._streak.failed(reason, error)
-        return backoff(self._streak.failures, self._interval)
+        self._failure_log.failed(reason, error)
+        return backoff(self._failure_log.failures, self._interval)

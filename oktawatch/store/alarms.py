@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select
 from oktawatch.model.notification import AlarmState, NotificationKind, NotificationState
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 _columns = tables.alarms.c

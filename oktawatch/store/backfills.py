@@ -9,7 +9,7 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
 from oktawatch.store.orgs import take_org
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.backfills.c
 _TAKEN_UP_WITHIN = timedelta(hours=24)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, literal, select, text, tuple_
 
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade

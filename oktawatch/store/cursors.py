@@ -6,11 +6,11 @@ from sqlalchemy import Connection, select, update
 
 from oktawatch.model.cursor import Cursor
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
 from oktawatch.store.orgs import take_org
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.cursors.c
 

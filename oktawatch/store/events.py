@@ -24,7 +24,7 @@ from oktawatch.model.history import COLUMNS, KEY, HistoryRow
 from oktawatch.model.match import EventKey, Names, PageSignals
 from oktawatch.store import tables
 from oktawatch.store.backend import to_json
-from oktawatch.store.bulk import insert_of
+from oktawatch.store.bulk_insert import insert_of
 
 _SEEN = ("org", "published", "uuid")
 _WHOLE = (*_SEEN, "proxied_actor", "fields", "signals")

@@ -9,7 +9,7 @@ rows for each event asked about: it goes through a stretch of time once, whateve
 index of proxied events.
 
 Stretches of time are range scans of the primary key. Who asks for the same stretches page after page
-keeps them (``engine.recent``), and can tell by the history's version whether what it kept is still all there is.
+keeps them (``engine.history_cache``), and can tell by the history's version whether what it kept is still all there is.
 """
 
 from bisect import bisect_right

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from oktawatch.model.notification import AlarmState
 from oktawatch.store import tables
 from oktawatch.store.alarms import Alarm, tell
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 APART = timedelta(hours=1)

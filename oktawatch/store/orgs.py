@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, update
 
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
-from oktawatch.store.bulk import insert_new
+from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.history import FIELDS
 from oktawatch.store.orgs import take_org

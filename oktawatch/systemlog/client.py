@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from oktawatch.systemlog.access import OrgAccess
-from oktawatch.systemlog.answers import failure, refusal, unreadable, where
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import RequestRefusedError
-from oktawatch.systemlog.grants import token_refusal
+from oktawatch.systemlog.http_errors import failure, refusal, unreadable, where
+from oktawatch.systemlog.oauth_errors import token_refusal
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.priority import PagesAt, Priority
 from oktawatch.systemlog.queries import LOGS_PATH

@@ -15,17 +15,17 @@ from typing import Any
 import msgspec
 
 from oktawatch.model.event import Event, UnusableEventError
-from oktawatch.model.lenient import cut_list, parse_json
-from oktawatch.model.ordinary import OrdinaryEvent
+from oktawatch.model.lenient_json import cut_list, parse_json
 from oktawatch.model.rejected import RejectedEvent
-from oktawatch.model.text import needs_cleaning
+from oktawatch.model.sanitize import needs_cleaning
+from oktawatch.model.strict_event import StrictEvent
 from oktawatch.model.timestamps import are_canonical
 from oktawatch.model.wire import NotAnObject
 
 NOT_AN_OBJECT = "not a JSON object"
 
 _decode_events = msgspec.json.Decoder(list[Event | NotAnObject]).decode
-_decode_ordinary_events = msgspec.json.Decoder(list[OrdinaryEvent]).decode
+_decode_ordinary_events = msgspec.json.Decoder(list[StrictEvent]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(Event | NotAnObject).decode
 

@@ -13,8 +13,8 @@ from oktawatch.cli.main import main
 from oktawatch.engine.assembly import make_access, make_rules, make_watch, open_database
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.poll import Poller
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.polling import OrgPolling
-from oktawatch.service.streak import Streak
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
@@ -57,7 +57,7 @@ class Alone:
             poller,
             self.database,
             interval=INTERVAL,
-            database_trouble=Streak("database"),
+            database_trouble=FailureLog("database"),
             enqueued=lambda: None,
             now=time,
         )

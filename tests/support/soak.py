@@ -30,7 +30,7 @@ from oktawatch.notify.routing import Route
 from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.page import PageTransaction
+from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import ClassVar
 
 from oktawatch.detection.alike import decides_by
+from oktawatch.detection.icloud_relay import enriched_service, relay_service
 from oktawatch.detection.networks import NO_NETWORKS, Networks
-from oktawatch.detection.relay import enriched_service, relay_service
 from oktawatch.detection.rule import EventRule
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy import event as sql_event
 
 from oktawatch import config
-from oktawatch.service.once import run_once
+from oktawatch.service.run_once import run_once
 from oktawatch.simulator import SimulatedOrg, broken, serve
 from oktawatch.store.crashpoints import point
 from tests.acceptance.crash.world import APPLE, POINTS

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from oktawatch.engine import deliver
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier
-from oktawatch.engine.leftovers import Leftovers
+from oktawatch.engine.orphaned_notifications import OrphanedNotifications
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
-from oktawatch.store.letters import retry
+from oktawatch.store.outbox_admin import retry
 from tests.support.databases import open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Hanging, Receiver, put, sign_in
 from tests.support.places import Place
@@ -185,7 +185,7 @@ async def test_a_revived_letter_does_not_die_at_once(database: DatabaseExecutor,
 async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -> None:
     """A day after its notifier has left the configuration it is a dead letter, and the log says so once."""
     put(database.database, sign_in(1), notifiers=("gone",))
-    leftovers = Leftovers(["soc"], database, now=clock)
+    leftovers = OrphanedNotifications(["soc"], database, now=clock)
     with capture_logs() as logs:
         for _ in range(30):
             assert await leftovers.round() == 0

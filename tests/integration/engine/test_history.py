@@ -14,15 +14,15 @@ from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.multiple_sessions import MultipleSessions
+from oktawatch.engine.history_cache import HistoryCache, Room
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
-from oktawatch.engine.recent import RecentHistory, Room
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
 from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import add_events
 from oktawatch.store.history import StoredHistory
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import page
@@ -432,7 +432,7 @@ def test_what_is_kept_is_what_the_database_has(
     """However little is kept, whoever else writes, and whether a transaction is rolled back."""
     empty(database)
     room = Room(most_rows)
-    recent, other = RecentHistory(room, ordinary=ordinary), RecentHistory(room)
+    recent, other = HistoryCache(room, ordinary=ordinary), HistoryCache(room)
     rule = Actors()
     rules = RuleSet([rule])
     first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
@@ -481,7 +481,7 @@ def test_what_was_seen_is_what_the_database_has_seen(
 ) -> None:
     """Though it is not asked of those who came lately; whoever else writes, and after a rollback."""
     empty(database)
-    recent, rules = RecentHistory(), RuleSet([FirstProxiedSession()])
+    recent, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     types = ["user.session.start", "zone.update"]
     first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
     for drawn in pages:
@@ -511,7 +511,7 @@ def test_what_was_seen_is_what_the_database_has_seen(
 def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most who come through a proxy do so again and again."""
     empty(database)
-    recent, rules = RecentHistory(), RuleSet([FirstProxiedSession()])
+    recent, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     questions: list[Sequence[Earlier]] = []
     seen = StoredHistory.seen
 
@@ -536,7 +536,7 @@ def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytes
 def test_orgs_share_room_and_leave_it_when_they_go() -> None:
     """A daemon that reads its configuration anew makes new orgs, and drops the old ones."""
     room = Room(10)
-    first, second = RecentHistory(room), RecentHistory(room)
+    first, second = HistoryCache(room), HistoryCache(room)
     first.kept, second.kept = 3, 4
     assert room.left() == 3
     del first
@@ -548,7 +548,7 @@ def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> No
     empty(database)
     rule = Actors()
     rules = RuleSet([rule])
-    recent = RecentHistory(Room(100))
+    recent = HistoryCache(Room(100))
     for count, kept in ((9, False), (8, True), (20, False)):
         page_rows = [
             HistoryRow(to_text(NOON + n * timedelta(days=9)), f"{n}", "x", actor_id="00u1")

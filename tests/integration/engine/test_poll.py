@@ -16,7 +16,7 @@ from oktawatch.model.cursor import Cursor
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.store.errors import CursorMovedError, StoppedError
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from oktawatch.systemlog.errors import RequestRefusedError, UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows

@@ -29,7 +29,7 @@ from oktawatch.store.backfills import begin_backfill
 from oktawatch.store.cursors import mark_swept, move_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from oktawatch.store.pruning import Expiry, count_expired, prune_alerts, prune_events
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of

@@ -13,7 +13,7 @@ from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import record_failure
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import Clock
 from tests.support.places import Place

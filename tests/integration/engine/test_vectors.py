@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from oktawatch.detection import cases, rules
+from oktawatch.detection import rule_tests, rules
 from oktawatch.detection.registry import BUILT_IN, RuleSet
 from oktawatch.engine.backfill import Backfiller
 from oktawatch.engine.database import DatabaseExecutor
@@ -24,7 +24,7 @@ from tests.support.places import Kind, place_of
 from tests.support.streams import Script, cut
 
 CASES = {
-    file.stem: cases._parsed(file.read_text("utf-8"), str(file))
+    file.stem: rule_tests._parsed(file.read_text("utf-8"), str(file))
     for file in sorted(Path(rules.__file__).parent.glob("*.yaml"))
 }
 KNOWN = {rule.id: rule for rule in BUILT_IN}
@@ -81,12 +81,12 @@ async def test_the_cases_hold_the_whole_way(
         empty(database)
         steps = [
             one
-            for step in case.events or [cases._Step(case.event, case.without)]
-            for one in cases._repeated(step)
+            for step in case.events or [rule_tests._Step(case.event, case.without)]
+            for one in rule_tests._repeated(step)
         ]
-        base = cases._merged(found.base, case.base)
-        events = [cases._event(base, step, number) for number, step in enumerate(steps, start=1)]
-        rule = cases._rule(found.rule, KNOWN, case.options, found.files)
+        base = rule_tests._merged(found.base, case.base)
+        events = [rule_tests._event(base, step, number) for number, step in enumerate(steps, start=1)]
+        rule = rule_tests._rule(found.rule, KNOWN, case.options, found.files)
         await way(executor, Watch(org=ORG, rules=RuleSet([rule])), events)
 
         recorded = rows(database, "signals" if rule.signal else "matches")
@@ -110,5 +110,5 @@ async def test_the_cases_hold_the_whole_way(
         if expect.dedup_key is not None:
             assert msgspec.json.decode(first["dedup_key"]) == expect.dedup_key, case.name
         if expect.context is not None and way is polled:  # how much is at hand whole depends on the pages
-            assert cases._missing(expect.context, first["context"], case.name) == []
+            assert rule_tests._missing(expect.context, first["context"], case.name) == []
         assert sum(alert["event_count"] for alert in alerts) == len(recorded), case.name

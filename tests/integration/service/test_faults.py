@@ -11,8 +11,8 @@ from oktawatch.detection.registry import build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.polling import OrgPolling
-from oktawatch.service.streak import Streak
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
@@ -86,7 +86,7 @@ class Watched:
             poller,
             database,
             interval=INTERVAL,
-            database_trouble=Streak("database"),
+            database_trouble=FailureLog("database"),
             enqueued=lambda: None,
             now=self._time,
         )

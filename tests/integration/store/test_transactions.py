@@ -10,7 +10,7 @@ from oktawatch.model.cursor import Cursor
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place
 from tests.support.streams import event

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from oktawatch.store import postgres as backend
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.page import page_transaction
+from oktawatch.store.page_transaction import page_transaction
 from tests.support import postgres
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place, place_of

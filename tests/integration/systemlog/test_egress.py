@@ -14,8 +14,8 @@ from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.queries import polling_query
+from oktawatch.systemlog.tls import load_ca_file
 from oktawatch.systemlog.transport import open_session
-from oktawatch.systemlog.trust import trusting
 from tests.support.certificates import HOST, PrivateCa
 from tests.support.proxy import PASSWORD, URL_PASSWORD, ForwardProxy, forwarding
 from tests.support.signing import CLIENT, rsa_pem, rsa_public_jwk
@@ -48,7 +48,7 @@ def org() -> SimulatedOrg:
 
 @contextlib.asynccontextmanager
 async def _client(access: OrgAccess, ca: PrivateCa | None) -> AsyncIterator[LogClient]:
-    async with open_session(None if ca is None else trusting(ca.file)) as session:
+    async with open_session(None if ca is None else load_ca_file(ca.file)) as session:
         yield LogClient(access, session=session)
 
 

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from oktawatch.detection.contract import fault_of
 from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.detection.signals import Seen
+from oktawatch.detection.validation import fault_of
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, Column, HistoryRow
 from tests.support.documented import DOCUMENT

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.detection.contract import fault_of
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.signals import Seen, SignalRule
+from oktawatch.detection.validation import fault_of
 from oktawatch.detection.windows import CountInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow

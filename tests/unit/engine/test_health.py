@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from oktawatch.engine.health import Health, judge
+from oktawatch.engine.health import Watchdog, judge
 from oktawatch.store.status import OrgStatus
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -13,7 +13,7 @@ INTERVAL = timedelta(seconds=30)
 LONGEST = 3 * INTERVAL + timedelta(seconds=60)
 
 
-def health(**known: Any) -> Health:
+def health(**known: Any) -> Watchdog:
     """Judge an org of which this is known."""
     nothing: dict[str, Any] = dict.fromkeys(OrgStatus.__struct_fields__)
     return judge(OrgStatus(**nothing | {"org": "acme"} | known), interval=INTERVAL, now=NOW)

@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 
 from oktawatch.service import delivery
 from oktawatch.service.delivery import Delivery
-from oktawatch.service.streak import Streak
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import StoppedError, StoreError
 
 
@@ -40,7 +40,7 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 async def _rounds(notifier: Rounds) -> list[timedelta | None]:
-    one = Delivery(notifier, database_trouble=Streak("database"))
+    one = Delivery(notifier, database_trouble=FailureLog("database"))
     return [await one.round() for _ in range(len(notifier.ends))]
 
 

@@ -11,8 +11,8 @@ from structlog.typing import EventDict
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.service import polling
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.polling import DEADLINE, OrgPolling
-from oktawatch.service.streak import Streak
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
@@ -89,7 +89,7 @@ class Org:
         database: DatabaseExecutor,
         poller: Rounds | Hanging,
         *,
-        trouble: Streak | None = None,
+        trouble: FailureLog | None = None,
         name: str = "acme",
     ) -> None:
         self.time = NOW
@@ -101,7 +101,7 @@ class Org:
             poller,
             database,
             interval=INTERVAL,
-            database_trouble=trouble or Streak("database"),
+            database_trouble=trouble or FailureLog("database"),
             enqueued=self._count,
             now=lambda: self.time,
         )
@@ -189,7 +189,7 @@ async def test_the_databases_trouble_is_told_once_for_all(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
     """A database that refuses is one line, however many orgs it stops, and one when it works again."""
-    trouble = Streak("database")
+    trouble = FailureLog("database")
     orgs = [
         Org(database, Rounds(StoreError("disk full"), PageResult()), trouble=trouble, name=name)
         for name in ("acme", "globex")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.pruning import Pruning
-from oktawatch.service.streak import Streak
 from oktawatch.store.errors import StoppedError, StoreError
 
 
@@ -30,7 +30,7 @@ class Rounds:
 
 async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
     rounds = Rounds(*ends)
-    pruning = Pruning(rounds, holds=lambda org: org == "acme", database_trouble=Streak("database"))
+    pruning = Pruning(rounds, holds=lambda org: org == "acme", database_trouble=FailureLog("database"))
     with capture_logs() as logs:
         for _ in ends:
             await pruning.round()

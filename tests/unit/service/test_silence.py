@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.silence import Silence, interval
-from oktawatch.service.streak import Streak
 from oktawatch.store.errors import StoppedError, StoreError
 
 
@@ -26,7 +26,7 @@ class Checks:
 
 async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
     told: list[None] = []
-    silence = Silence(Checks(*ends), database_trouble=Streak("database"), told=lambda: told.append(None))
+    silence = Silence(Checks(*ends), database_trouble=FailureLog("database"), told=lambda: told.append(None))
     with capture_logs() as logs:
         for _ in ends:
             await silence.round()

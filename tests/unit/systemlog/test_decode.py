@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.lenient import cut_list, parse_json
-from oktawatch.model.ordinary import OrdinaryEvent
+from oktawatch.model.lenient_json import cut_list, parse_json
+from oktawatch.model.strict_event import StrictEvent
 from oktawatch.systemlog import decode as decoding
 from oktawatch.systemlog.decode import Decoded, decode
 from tests.support.shared import shared_data
@@ -235,7 +235,7 @@ def test_ordinary_fields_come_with_the_page() -> None:
     """What history remembers of events that are as Okta documents them."""
     ordinary = [_event("a", actor={"id": "unknown", "alternateId": "hunter2!"}), _event("b")]
     decoded = decode(json.dumps(ordinary).encode(), deep=True)
-    assert [type(event) for event in decoded.events] == [OrdinaryEvent, OrdinaryEvent]
+    assert [type(event) for event in decoded.events] == [StrictEvent, StrictEvent]
     assert decoded.events[0].actor_alternate_id == "redacted"
     assert HistoryRow.of(decoded.events[0]).actor_alternate_id == "redacted"
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from oktawatch.systemlog import errors
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
-from oktawatch.systemlog.answers import failure, refusal, unreadable
 from oktawatch.systemlog.errors import SystemLogError, quoted
+from oktawatch.systemlog.http_errors import failure, refusal, unreadable
 from tests.support.shared import shared_data
 
 TOKEN = "00invented-token-of-nobody"

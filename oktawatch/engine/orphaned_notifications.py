@@ -1,0 +1,47 @@
+"""What waits for a notifier that is configured no more, or under another name: given up after a day, and said so.
+
+Nobody sends it, and nobody would see that: so it becomes a dead letter, which `status` counts. Not at once,
+since replicas get a new configuration one after the other, and a name may have been a slip of the pen.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.model.timestamps import utc_now
+from oktawatch.store.outbox_admin import abandon
+
+_log: Any = structlog.get_logger(__name__)
+
+AGE = timedelta(days=1)
+_EVERY = timedelta(minutes=10)
+
+
+class OrphanedNotifications:
+    """Looks after the outbox of whom nobody knows, in the rounds that notifiers have."""
+
+    name = "#leftovers"  # no notifier's name begins so
+
+    def __init__(
+        self, notifiers: Sequence[str], database: DatabaseExecutor, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        """``notifiers``: those that there are."""
+        self._notifiers = tuple(notifiers)
+        self._database = database
+        self._now = now
+        self._next = now()
+
+    async def round(self) -> int:
+        """Give up what is to be, now and then; nothing is ever sent. Raises StoreError."""
+        now = self._now()
+        if now >= self._next:
+            abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)
+            self._next = now + _EVERY
+            for notifier, count in sorted(abandoned.items()):
+                _log.error(
+                    "notifications_given_up", notifier=notifier, count=count, error="it is not configured"
+                )
+        return 0

@@ -1,0 +1,164 @@
+"""The outbox as people look at it, and what they decide about it: to try again, or to let be.
+
+A daemon may be sending a message while somebody decides about it. Then the receiver has the last word:
+what it took is sent, whatever was decided; and what is on its way is not sent a second time beside that.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, exists, func, or_, select, update
+
+from oktawatch.model.notification import NotificationState
+from oktawatch.store import tables
+from oktawatch.store.alerts import as_json
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+
+_columns = tables.notifications.c
+_alerts = tables.alerts.c
+_with_alert = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
+_NOT_CONFIGURED = "no notifier of this name is configured: give one this name and retry, or drop it"
+UNDONE = (NotificationState.PENDING, NotificationState.DEAD)
+"""What is still to be done, by oktawatch or by a person."""
+
+
+class NotificationStateError(StoreError):
+    """A notification can't be decided about like that; nothing was changed."""
+
+
+class NotificationFilter(Struct, frozen=True, kw_only=True):
+    """Which notifications are wanted; None leaves a part open."""
+
+    state: NotificationState | None = None
+    """None: what is undone."""
+    notifier: str | None = None
+    org: str | None = None
+    """Of an alert that it tells, or that its digest stands for."""
+
+
+def list_notifications(database: Database, wanted: NotificationFilter, *, limit: int) -> list[dict[str, Any]]:
+    """Give notifications as JSON objects, with their alert's org: dead ones first, then the latest."""
+    first = case((_columns.state == NotificationState.DEAD, 0), else_=1)
+    query = (
+        select(*_columns, _alerts.org)
+        .select_from(_with_alert)
+        .where(*_conditions(wanted))
+        .order_by(first, _columns.created_at.desc(), _columns.alert_id.desc(), _columns.id)
+        .limit(limit)
+    )
+    with database.read() as connection:
+        return [as_json(row) for row in connection.execute(query).mappings()]
+
+
+def count_notifications(database: Database, wanted: NotificationFilter) -> int:
+    """Count notifications."""
+    query = select(func.count()).select_from(_with_alert).where(*_conditions(wanted))
+    with database.read() as connection:
+        return connection.execute(query).scalar_one()
+
+
+def show_notifications(database: Database, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Give some notifications as JSON objects."""
+    query = select(*_columns, _alerts.org).select_from(_with_alert).where(_columns.id.in_(ids))
+    with database.read() as connection:
+        found = {row["id"]: as_json(row) for row in connection.execute(query).mappings()}
+    return [found[one] for one in dict.fromkeys(ids) if one in found]
+
+
+def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
+    """Make pending and dead notifications due now, their age counted anew. Another one raises NotificationStateError."""
+
+    def due(letter: RowMapping) -> dict[str, Any]:
+        _must_be_undone(letter, "sent again")
+        values: dict[str, Any] = {"state": NotificationState.PENDING, "retried_at": now}
+        if letter["state"] == NotificationState.DEAD:
+            # Delays start again from the shortest; but that it was tried stays known, so that no digest takes it in.
+            values["attempts"] = min(letter["attempts"], 1)
+        if letter["claimed_until"] is None or letter["claimed_until"] <= now:
+            values |= {"next_attempt_at": now, "claimed_until": None}
+        return values
+
+    _decide(database, ids, due)
+
+
+def drop(database: Database, ids: Sequence[str]) -> None:
+    """Let pending and dead notifications be. Another one raises NotificationStateError."""
+
+    def dropped(letter: RowMapping) -> dict[str, Any]:
+        _must_be_undone(letter, "dropped")
+        return {"state": NotificationState.DROPPED, "next_attempt_at": None}
+
+    _decide(database, ids, dropped)
+
+
+def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
+    """Give up what has waited since before for notifiers other than these; count it by notifier."""
+    unknown = (
+        _columns.state == NotificationState.PENDING,
+        _columns.notifier.not_in(notifiers),
+        func.coalesce(_columns.retried_at, _columns.created_at) <= before,
+    )
+    with database.read() as connection:
+        names = connection.execute(select(_columns.notifier).where(*unknown).distinct()).scalars().all()
+    if not names:
+        return {}  # only read, as nearly always: nobody who writes is disturbed
+    given_up = (
+        update(tables.notifications)
+        .where(*unknown)
+        .values(state=NotificationState.DEAD, next_attempt_at=None, last_error=_NOT_CONFIGURED)
+        .returning(_columns.notifier)
+    )
+    with database.write() as connection:
+        _hold(database, connection, names)
+        return dict(Counter(connection.execute(given_up).scalars()))
+
+
+def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMapping], dict[str, Any]]) -> None:
+    wanted = sorted(set(ids))
+    chosen = _columns.id.in_(wanted)
+    with database.read() as connection:
+        notifiers = connection.execute(select(_columns.notifier).where(chosen).distinct()).scalars().all()
+    with database.write() as connection:
+        _hold(database, connection, notifiers)
+        query = select(_columns.id, _columns.state, _columns.attempts, _columns.claimed_until).where(chosen)
+        locked = connection.execute(query.order_by(_columns.id).with_for_update()).mappings()
+        found = {letter["id"]: letter for letter in locked}
+        for one in wanted:
+            if one not in found:
+                raise NotificationStateError(
+                    f"no such notification ({one}): see 'oktawatch notifications list'"
+                )
+            statement = update(tables.notifications).where(_columns.id == one).values(decision(found[one]))
+            connection.execute(statement)
+
+
+def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
+    """Keep others from changing many rows of these outboxes: who folds one does so in any order."""
+    for notifier in sorted(notifiers):
+        database.hold(connection, f"outbox of {notifier}")
+
+
+def _must_be_undone(letter: RowMapping, to_be: str) -> None:
+    if letter["state"] not in UNDONE:
+        what = f"the notification is {letter['state']} ({letter['id']})"
+        raise NotificationStateError(f"{what}: only a pending or dead one can be {to_be}")
+
+
+def _conditions(wanted: NotificationFilter) -> Sequence[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        _columns.state == wanted.state if wanted.state else _columns.state.in_(UNDONE)
+    ]
+    if wanted.notifier:
+        conditions.append(_columns.notifier == wanted.notifier)
+    if wanted.org:
+        held = tables.notifications.alias()
+        alert = tables.alerts.alias()
+        stands_for = exists().where(
+            and_(held.c.digest_id == _columns.id, alert.c.id == held.c.alert_id, alert.c.org == wanted.org)
+        )
+        conditions.append(or_(_alerts.org == wanted.org, stands_for))
+    return conditions

@@ -1,0 +1,246 @@
+"""The one transaction that a page causes.
+
+Everything a page brings about, events seen, matches, alerts, notifications to send, the new cursor,
+is committed together or not at all. The transaction takes the org's row before it reads anything
+else, so that two writers on one org can't each miss the other's half.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from oktawatch.model.alert import Alert, AlertStatus
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.match import Match, MatchKey, PageSignals
+from oktawatch.model.notification import Notification, NotificationState
+from oktawatch.model.rejected import RejectedEvent
+from oktawatch.store import tables
+from oktawatch.store.bulk_insert import insert_new
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.events import NO_SIGNALS, Added, Keyed, add_events
+from oktawatch.store.history import StoredHistory
+from oktawatch.store.orgs import take_org
+
+_GROUPED = (
+    tables.alerts.c.id,
+    tables.alerts.c.rule_id,
+    tables.alerts.c.dedup_key,
+    tables.alerts.c.anchor,
+    tables.alerts.c.severity,
+    tables.alerts.c.status,
+    tables.alerts.c.event_count,
+    tables.alerts.c.first_event_at,
+    tables.alerts.c.last_event_at,
+    tables.alerts.c.closed_at,
+    tables.alerts.c.told,
+)
+# Statements are made once: building one costs SQLAlchemy as much as running it.
+_RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables.matches.c.alert_id).where(
+    tables.matches.c.org == bindparam("org"),
+    tables.matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
+    tables.matches.c.event_uuid.in_(bindparam("uuids", expanding=True)),
+)
+_NEAR = select(*_GROUPED).where(
+    tables.alerts.c.org == bindparam("org"),
+    tables.alerts.c.rule_id == bindparam("rule_id"),
+    tables.alerts.c.dedup_key.in_(bindparam("keys", expanding=True)),
+    tables.alerts.c.anchor.between(bindparam("earliest"), bindparam("latest")),
+)
+_BY_ID = select(*_GROUPED).where(tables.alerts.c.id.in_(bindparam("ids", expanding=True)))
+_OPEN = tables.alerts.insert().returning(
+    tables.alerts.c.id, tables.alerts.c.rule_id, tables.alerts.c.dedup_key, tables.alerts.c.anchor
+)
+_REGROUP = update(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
+_COUNT = (
+    update(tables.orgs)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .values(
+        events_seen=tables.orgs.c.events_seen + bindparam("new_events"),
+        events_rejected=tables.orgs.c.events_rejected + bindparam("rejected"),
+        matches=tables.orgs.c.matches + bindparam("new_matches"),
+    )
+)
+_COUNT_LATE = (
+    update(tables.orgs)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .values(events_late=tables.orgs.c.events_late + bindparam("late"))
+)
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
+
+
+class PageTransaction:
+    """What can be read and written within one page's transaction."""
+
+    def __init__(self, connection: Connection, org: str, history_version: str | None, now: datetime) -> None:
+        self.connection = connection
+        self.org = org
+        self.now = now
+        self.history_version = history_version
+        """What history is at: see ``take_org``."""
+        self.history = StoredHistory(connection, org)
+        """The org's past, without this page until ``add_events``."""
+
+    def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
+        """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""
+        found: dict[MatchKey, int | None] = {}
+        rule_ids = sorted({key.rule_id for key in keys})
+        for uuids in _chunks(sorted({key.event_uuid for key in keys})):
+            values = {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
+            found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
+        return found
+
+    def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
+        """Give every alert that one of these matches could join: its key's, anchored within its rule's ``reach``.
+
+        A question a rule: a rule with a long reach must not fetch the many alerts of one with a short one.
+        """
+        found = []
+        for rule_id in dict.fromkeys(match.rule_id for match in matches):
+            theirs = [match for match in matches if match.rule_id == rule_id]
+            earliest = _shifted(min(match.published for match in theirs), -reach[rule_id])
+            latest = _shifted(max(match.published for match in theirs), reach[rule_id])
+            for keys in _chunks(sorted({match.dedup_key for match in theirs})):
+                values = {
+                    "org": self.org, "rule_id": rule_id, "keys": keys, "earliest": earliest, "latest": latest,
+                }  # fmt: skip
+                found += [_alert(row) for row in self.connection.execute(_NEAR, values).mappings()]
+        return found
+
+    def alerts(self, ids: Sequence[int]) -> list[Alert]:
+        """Give the alerts with these ids."""
+        found = []
+        for some in _chunks(ids):
+            found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": some}).mappings()]
+        return found
+
+    def add_events(
+        self, events: Sequence[Keyed], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
+    ) -> Added:
+        """Remember events as seen, and what the two say of them; give what was new."""
+        added = add_events(self.connection, self.org, events, rows, signals)
+        self.history_version = added.version or self.history_version
+        return added
+
+    def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
+        """Set aside what could not be used, once by fingerprint; give how many were new."""
+        rows = [(self.org, one.fingerprint, self.now, one.reason, one.raw) for one in rejected]
+        columns = ("org", "fingerprint", "received_at", "reason", "raw")
+        return insert_new(self.connection, tables.rejected_events, rows, columns)
+
+    def open_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Store alerts for the first time and give them their ids."""
+        if not alerts:
+            return
+        rows = self.connection.execute(_OPEN, [self._opened(alert) for alert in alerts])
+        ids = {tuple(row[1:]): row[0] for row in rows}
+        for alert in alerts:
+            alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
+
+    def save_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Store what grouping and telling changed of alerts that were stored before."""
+        if alerts:
+            self.connection.execute(
+                _REGROUP,
+                [
+                    {
+                        "alert_id": alert.id,
+                        "severity": alert.severity,
+                        "status": alert.status,
+                        "event_count": alert.event_count,
+                        "first_event_at": alert.first_event_at,
+                        "last_event_at": alert.last_event_at,
+                        "told": alert.told,
+                        "updated_at": self.now,
+                    }
+                    for alert in alerts
+                ],
+            )
+
+    def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
+        """Record new matches; their alerts have ids by now."""
+        columns = ("org", "rule_id", "event_uuid", "published", "dedup_key", "severity", "alert_id")
+        rows = [
+            (self.org, match.rule_id, match.event_uuid, match.published, match.dedup_key, match.severity, alert.id if alert else None)
+            for match, alert in matches
+        ]  # fmt: skip
+        if insert_new(self.connection, tables.matches, rows, columns) != len(rows):
+            # Whoever holds the org's row has looked which are recorded; nobody else may record any.
+            raise StoreError(
+                f"matches of {self.org} were recorded by somebody who did not take the org's row"
+            )
+
+    def enqueue(self, notifications: Sequence[Notification]) -> None:
+        """Put notifications into the outbox; one that is there already stays as it is."""
+        columns = (
+            "id", "alert_id", "notifier", "kind", "severity", "state", "attempts", "next_attempt_at", "created_at",
+            "late",
+        )  # fmt: skip
+        rows = [
+            (one.id, one.alert.id, one.notifier, one.kind, one.severity, NotificationState.PENDING, 0, self.now, self.now, one.late)
+            for one in notifications
+        ]  # fmt: skip
+        insert_new(self.connection, tables.notifications, rows, columns)
+
+    def count(self, *, new_events: int, rejected: int, matches: int) -> None:
+        """Add to the org's counters."""
+        self.connection.execute(
+            _COUNT, {"org": self.org, "new_events": new_events, "rejected": rejected, "new_matches": matches}
+        )
+
+    def count_late(self, events: int) -> None:
+        """Count events that polling had missed among the org's."""
+        self.connection.execute(_COUNT_LATE, {"org": self.org, "late": events})
+
+    def _opened(self, alert: Alert) -> dict[str, Any]:
+        details = alert.details
+        if details is None:
+            raise ValueError("an alert that was never stored has no details")
+        shown = {name: getattr(details, name) for name in details.__struct_fields__}
+        return shown | {
+            "org": self.org,
+            "rule_id": alert.rule_id,
+            "dedup_key": alert.dedup_key,
+            "anchor": alert.anchor,
+            "severity": alert.severity,
+            "status": alert.status,
+            "event_count": alert.event_count,
+            "first_event_at": alert.first_event_at,
+            "last_event_at": alert.last_event_at,
+            "told": alert.told,
+            "created_at": self.now,
+            "updated_at": self.now,
+        }
+
+
+@contextmanager
+def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator[PageTransaction]:
+    """Open a page's transaction: it holds the org's row from its first statement on.
+
+    Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
+    """
+    with database.write() as connection:
+        version = take_org(database, connection, org)
+        yield PageTransaction(connection, org, version, now)
+
+
+def _alert(row: Mapping[Any, Any]) -> Alert:
+    return Alert(**{**row, "status": AlertStatus(row["status"])})
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Shift a point in time, stopping at the ends of the calendar: event time can be anything."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _LAST if by > timedelta() else _FIRST
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _PARAMETERS):
+        yield values[start : start + _PARAMETERS]

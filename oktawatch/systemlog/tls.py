@@ -1,0 +1,21 @@
+"""Whose certificates are good."""
+
+import ssl
+from pathlib import Path
+
+
+def load_ca_file(ca_file: Path) -> ssl.SSLContext:
+    """Trust the system's authorities and those in a file, PEM.
+
+    Raises ValueError with what is expected when the file holds none.
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError:
+        problem = f"expected certificates in PEM in {ca_file}"
+    except OSError as error:
+        problem = f"expected a readable file at {ca_file}: {error.strerror}"
+    else:
+        return context
+    raise ValueError(problem)

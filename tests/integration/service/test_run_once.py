@@ -1,0 +1,155 @@
+"""`run --once` against simulated orgs: every org once, what failed by name, and nothing twice."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch import config
+from oktawatch.config import ConfigError, Settings
+from oktawatch.engine.assembly import open_database
+from oktawatch.service.file_lock import exclusive_lock
+from oktawatch.service.run_once import OnceResult, run_once
+from oktawatch.simulator import SimulatedOrg, serve
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.status import org_statuses
+from tests.support.logclient import NOW, TOKEN, Clock, event
+from tests.support.places import Kind, Place, place_of
+from tests.support.waiting import eventually
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def org() -> SimulatedOrg:
+    """Return an org with three pages of sign-ins, one in ten of them through an anonymizer."""
+    org = SimulatedOrg(now=Clock(), token=TOKEN)
+    for number in range(25):
+        org.persist(event(number, NOW, securityContext={"isProxy": number % 10 == 0}))
+    return org
+
+
+@pytest.fixture
+def load(place: Place) -> Load:
+    """Load a configuration with orgs given as ``name=(url, token)``."""
+    return _loading(place)
+
+
+@pytest.fixture
+def load_file(tmp_path: Path) -> Iterator[Load]:
+    """Do the same for what concerns SQLite's file."""
+    with place_of(Kind.SQLITE, tmp_path) as file:
+        yield _loading(file)
+
+
+def _loading(place: Place) -> Load:
+    def from_orgs(**orgs: tuple[str, str]) -> Settings:
+        text = f'[database]\nurl = "{place.url}"\n[poll]\npage_size = 10\ninitial_lookback = "90d"\n'
+        for name, (url, token) in orgs.items():
+            text += f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{token}"\n'
+        file = place.folder / "oktawatch.toml"
+        file.write_text(text, "utf-8")
+        return config.load(file, environ={})
+
+    return from_orgs
+
+
+async def _run(settings: Settings) -> tuple[OnceResult, list[str]]:
+    with capture_logs() as logs:
+        result = await run_once(settings)
+    return result, [line["event"] for line in logs]
+
+
+async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> None:
+    """Every page is read, every alert is told in the same run; a second run changes nothing."""
+    async with serve(org) as url:
+        settings = load(acme=(url, TOKEN))
+        first, told = await _run(settings)
+        second, again = await _run(settings)
+
+    assert first.orgs[0].result is not None
+    assert (first.orgs[0].result.new_events, first.orgs[0].result.matches, first.exit_code) == (25, 3, 0)
+    assert told.count("alert_opened") == first.delivered == first.orgs[0].result.alert_count > 0
+    assert first.undelivered == 0
+    assert second.orgs[0].result is not None
+    assert (second.orgs[0].result.new_events, second.delivered, second.exit_code) == (0, 0, 0)
+    assert "alert_opened" not in again
+
+
+async def test_what_could_not_be_sent_is_counted(load: Load, org: SimulatedOrg, place: Place) -> None:
+    """A receiver that is away is no failure of an org, and whoever runs it from a timer hears of it."""
+    async with serve(org) as url:
+        load(acme=(url, TOKEN))
+        file = place.folder / "oktawatch.toml"
+        away = '[[notifiers]]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
+        file.write_text(file.read_text("utf-8") + away, "utf-8")
+        result, told = await _run(config.load(file, environ={}))
+
+    assert (result.delivered, result.undelivered, result.exit_code) == (0, 1, 0)
+    assert "delivery_failed" in told
+
+
+async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
+    """A refused token is one line and exit code 1, kept for `status`; the other org is read and told."""
+    async with serve(org) as url:
+        result, told = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
+
+    (error,) = result.errors
+    assert error.startswith("Okta refuses the token (globex, ")
+    assert result.exit_code == 1
+    assert [outcome.result is None for outcome in result.orgs] == [True, False]
+    assert "alert_opened" in told
+    database = Database(place.url)
+    kept = {status.org: status.last_error for status in org_statuses(database)}
+    database.close()
+    assert kept == {"acme": None, "globex": error}
+
+
+async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
+    """Where a daemon runs there is nothing to do once, and nothing is asked of Okta."""
+    async with serve(org) as url:
+        settings = load_file(acme=(url, TOKEN))
+        await _run(settings)
+        asked = len(org.requests)
+        daemon = open_database(settings)
+        with exclusive_lock(daemon), pytest.raises(ConfigError, match="another oktawatch runs"):
+            await run_once(settings)
+
+    daemon.close()
+    assert len(org.requests) == asked
+
+
+async def test_interrupted_while_another_program_holds_the_database(
+    load: Load, org: SimulatedOrg, place: Place
+) -> None:
+    """Ctrl-C does not wait for somebody else's lock, and nothing of the page is committed."""
+    async with serve(org) as url:
+        settings = load(acme=(url, TOKEN))
+        await _run(settings)
+        org.persist(event(100, NOW))
+        with place.locked():
+            run = asyncio.create_task(run_once(settings))
+            await eventually(lambda: "oktawatch-database_0" in {one.name for one in threading.enumerate()})
+            run.cancel()
+            done, _ = await asyncio.wait([run], timeout=5)
+        ((count,),) = place.ask("SELECT count(*) FROM events")
+
+    assert done == {run}
+    assert run.cancelled()
+    assert count == 25
+
+
+async def test_an_unusable_database_is_no_orgs_failure(
+    load_file: Load, org: SimulatedOrg, tmp_path: Path
+) -> None:
+    """What keeps every org from being read is raised as what it is."""
+    (tmp_path / "oktawatch.db").mkdir()
+    async with serve(org) as url:
+        with pytest.raises(StoreError, match="unable to open database file"):
+            await run_once(load_file(acme=(url, TOKEN)))
+
+    assert org.requests == []

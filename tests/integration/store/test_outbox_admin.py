@@ -1,0 +1,267 @@
+"""What people decide about the outbox holds, beside whoever is sending from it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.model.notification import DueNotification, NotificationState
+from oktawatch.store.database import Database
+from oktawatch.store.digests import fold
+from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from oktawatch.store.outbox_admin import (
+    NotificationFilter,
+    NotificationStateError,
+    abandon,
+    count_notifications,
+    drop,
+    list_notifications,
+    retry,
+)
+from tests.support.databases import NOW, open_database, rows
+from tests.support.outbox import put, sign_in
+from tests.support.places import Place
+
+LEASE = timedelta(minutes=2)
+LATER = NOW + timedelta(days=3)
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Give a database."""
+    with open_database(place, "globex") as made:
+        yield made
+
+
+def take(database: Database, *, now: datetime = NOW) -> DueNotification:
+    """Claim the next one."""
+    due = claim(database, "soc", now=now, lease=LEASE)
+    assert due is not None
+    return due
+
+
+def die(database: Database, *, times: int = 1) -> str:
+    """Let the next one be given up after some attempts; give its id."""
+    for left in reversed(range(times)):
+        due = take(database)
+        again = NOW if left else None
+        mark_failed(database, due.id, error="status 503", next_attempt_at=again, now=NOW)
+    return due.id
+
+
+def letter(database: Database, one: str) -> dict[str, Any]:
+    """Give its row."""
+    (found,) = [row for row in rows(database, "notifications") if row["id"] == one]
+    return found
+
+
+def test_a_dead_letter_is_revived(database: Database) -> None:
+    """It is due at once, its age counts anew, and it is sent under its own id."""
+    put(database, sign_in(1))
+    dead = die(database, times=9)
+
+    retry(database, [dead], now=LATER)
+
+    due = take(database, now=LATER)
+    assert (due.id, due.retried_at, due.created_at) == (dead, LATER, NOW)
+    assert due.attempts == 1  # the delays start again from the shortest
+    mark_sent(database, dead, now=LATER)
+    assert letter(database, dead)["state"] == "sent"
+
+
+def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
+    """Its receiver may have it already, and would not know it again; revived, that still is so."""
+    put(database, sign_in(1))
+    dead = die(database)
+    put(database, *(sign_in(number) for number in range(2, 30)))
+    retry(database, [dead], now=NOW)
+
+    fold(database, "soc", now=NOW, per_minute=10)
+
+    assert letter(database, dead)["state"] == "pending"
+    assert letter(database, dead)["digest_id"] is None
+
+
+def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
+    """What it stands for is not changed any more."""
+    put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
+    fold(database, "soc", now=NOW, per_minute=1)
+    dead = die(database)
+    retry(database, [dead], now=NOW)
+    put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(10, 15)))
+    fold(database, "soc", now=NOW, per_minute=1)
+
+    assert [row["digest_id"] for row in rows(database, "notifications")].count(dead) == 5
+
+
+def test_a_pending_one_is_due_now(database: Database) -> None:
+    """Whoever knows that the receiver is back need not wait for an hour."""
+    put(database, sign_in(1))
+    due = take(database)
+    mark_failed(database, due.id, error="no", next_attempt_at=NOW + timedelta(hours=1), now=NOW)
+
+    retry(database, [due.id], now=NOW)
+
+    assert take(database).id == due.id
+
+
+def test_what_is_being_sent_is_not_sent_beside_that(database: Database) -> None:
+    """The attempt under way is the one that was asked for; when its process has died, its lease decides."""
+    put(database, sign_in(1))
+    due = take(database)
+
+    retry(database, [due.id], now=NOW)
+
+    assert claim(database, "soc", now=NOW, lease=LEASE) is None
+    assert take(database, now=NOW + LEASE).id == due.id
+
+
+def test_what_was_dropped_on_its_way(database: Database) -> None:
+    """What the receiver took is sent; what it did not is dropped, and not tried again."""
+    put(database, sign_in(1), sign_in(2))
+    first, second = take(database), take(database)
+
+    drop(database, [first.id, second.id])
+    mark_sent(database, first.id, now=NOW)
+    mark_failed(database, second.id, error="no", next_attempt_at=NOW, now=NOW)
+
+    assert letter(database, first.id)["state"] == "sent"
+    assert letter(database, second.id)["state"] == "dropped"
+    assert claim(database, "soc", now=LATER, lease=LEASE) is None
+
+
+def test_what_was_dropped_is_not_sent(database: Database) -> None:
+    """Neither what waits nor what was given up."""
+    put(database, sign_in(1), sign_in(2))
+    dead = die(database)
+    waiting = [row["id"] for row in rows(database, "notifications") if row["id"] != dead]
+
+    drop(database, [dead, *waiting])
+
+    assert {row["state"] for row in rows(database, "notifications")} == {"dropped"}
+    assert claim(database, "soc", now=LATER, lease=LEASE) is None
+
+
+@pytest.mark.parametrize("decide", [lambda database, ids: retry(database, ids, now=LATER), drop])
+def test_all_or_none(database: Database, decide: Any) -> None:
+    """One that is not there, or is done, and nothing is changed."""
+    put(database, sign_in(1), sign_in(2))
+    sent, dead = take(database).id, die(database)
+    mark_sent(database, sent, now=NOW)
+    before = rows(database, "notifications")
+
+    for wrong, said in (
+        (NOBODY, "no such notification"),
+        (sent, f"is sent .{sent}.: only a pending or dead one"),
+    ):
+        with pytest.raises(NotificationStateError, match=said):
+            decide(database, [dead, wrong])
+
+    assert rows(database, "notifications") == before
+
+
+def test_deciding_beside_who_sends(database: Database) -> None:
+    """Nothing is sent twice at once, and everything comes to an end, whoever comes first."""
+    put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(40)))
+    ids = [row["id"] for row in rows(database, "notifications")]
+
+    def send(_sender: int) -> list[str]:
+        sent = []
+        while due := claim(database, "soc", now=NOW, lease=LEASE):
+            fold(database, "soc", now=NOW, per_minute=30)
+            sent.append(due.id)
+            mark_sent(database, due.id, now=NOW)
+        return sent
+
+    def decide(_person: int) -> list[str]:
+        for one in ids:
+            try:
+                retry(database, [one], now=NOW)
+            except NotificationStateError:
+                continue
+        return []
+
+    with ThreadPoolExecutor(4) as threads:
+        work = [threads.submit(job, 0) for job in (send, decide, send, decide)]
+        sent = [one for each in work for one in each.result()]
+
+    assert len(sent) == len(set(sent))
+    assert {row["state"] for row in rows(database, "notifications")} <= {"sent", "digested"}
+
+
+def test_the_list(database: Database) -> None:
+    """Dead letters come first, then the latest; by default what is undone; filters go together."""
+    put(database, sign_in(1), notifiers=("soc", "pager"))
+    dead = die(database)
+    put(database, sign_in(2), now=NOW + timedelta(minutes=1))
+    put(database, sign_in(3), now=NOW + timedelta(minutes=2))
+
+    found = list_notifications(database, NotificationFilter(), limit=10)
+
+    assert [(one["state"], one["notifier"]) for one in found] == [
+        ("dead", "soc"), ("pending", "soc"), ("pending", "soc"), ("pending", "pager"),
+    ]  # fmt: skip
+    assert (found[0]["id"], found[0]["last_error"], found[0]["attempts"], found[0]["org"]) == (
+        dead,
+        "status 503",
+        1,
+        "acme",
+    )
+    assert [one["created_at"] for one in found[1:]] == [
+        "2026-11-02T12:02:00.000Z", "2026-11-02T12:01:00.000Z", "2026-11-02T12:00:00.000Z",
+    ]  # fmt: skip
+    for wanted, count in (
+        (NotificationFilter(state=NotificationState.DEAD), 1),
+        (NotificationFilter(state=NotificationState.SENT), 0),
+        (NotificationFilter(notifier="pager"), 1),
+        (NotificationFilter(notifier="pager", state=NotificationState.DEAD), 0),
+        (NotificationFilter(org="acme"), 4),
+        (NotificationFilter(org="globex"), 0),
+    ):
+        assert (
+            len(list_notifications(database, wanted, limit=10))
+            == count_notifications(database, wanted)
+            == count
+        )
+    assert len(list_notifications(database, NotificationFilter(), limit=2)) == 2
+
+
+def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
+    """Who looks for an org finds what was told of it together with others."""
+    put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
+    fold(database, "soc", now=NOW, per_minute=1)
+
+    (digest,) = list_notifications(database, NotificationFilter(org="acme"), limit=10)
+
+    assert (digest["kind"], digest["org"]) == ("digest", None)
+    assert list_notifications(database, NotificationFilter(org="globex"), limit=10) == []
+
+
+def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
+    """After its time, with the reason; what is younger, or has a notifier, waits on."""
+    put(database, sign_in(1), notifiers=("soc", "gone", "renamed"))
+    put(database, sign_in(2), now=LATER, notifiers=("gone",))
+
+    given_up = abandon(database, ["soc"], before=LATER - timedelta(days=1))
+
+    assert given_up == {"gone": 1, "renamed": 1}
+    assert abandon(database, ["soc"], before=LATER - timedelta(days=1)) == {}
+    dead = list_notifications(database, NotificationFilter(state=NotificationState.DEAD), limit=10)
+    assert {one["notifier"] for one in dead} == {"gone", "renamed"}
+    assert all(one["last_error"].startswith("no notifier of this name is configured") for one in dead)
+    assert count_notifications(database, NotificationFilter(state=NotificationState.PENDING)) == 2
+
+
+def test_what_was_given_up_is_sent_when_its_notifier_is_back(database: Database) -> None:
+    """By a retry: it was never tried, and has its whole age before it."""
+    put(database, sign_in(1))
+    abandon(database, [], before=NOW)
+    ids = [row["id"] for row in rows(database, "notifications")]
+    retry(database, ids, now=LATER)
+
+    assert abandon(database, [], before=LATER - timedelta(days=1)) == {}
+    due = take(database, now=LATER)
+    assert (due.attempts, due.retried_at) == (0, LATER)

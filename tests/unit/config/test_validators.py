@@ -1,0 +1,107 @@
+"""Addresses are checked before anything is sent there."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.config import ConfigError, Settings
+from oktawatch.config.validators import check_https, check_listen, check_org_url, is_loopback
+
+Load = Callable[..., Settings]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://acme.okta.com", "https://acme.okta.com"),
+        ("https://acme.okta.com/", "https://acme.okta.com"),
+        ("HTTPS://Acme.Okta.com", "https://acme.okta.com"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_an_orgs_address_is_scheme_and_host(url: str, expected: str) -> None:
+    """Okta's paths are put behind it, so that nothing else may be there."""
+    assert check_org_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "acme.okta.com",
+        "https://",
+        "https:///x",
+        "http://acme.okta.com",
+        "http://128.0.0.1",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost@acme.okta.com",
+        "http://localhost:x@acme.okta.com",
+        "http://localhost\\@acme.okta.com",
+        "http://127.1",
+        "http://[::2]",
+        "http://[::1",
+        "https://user:word@acme.okta.com",
+        "https://acme.okta.com/api",
+        "https://acme.okta.com?x=1",
+        "https://acme.okta.com?",
+        "https://acme.okta.com#x",
+        "https://acme.okta.com:port",
+        "https://acme.okta.com:99999",
+        "https://acme.okta.com:0",
+        "https://acme okta.com",
+        "https://acme.okta.com\n",
+        "https://acme.okta.com\x00",
+        "https://äcme.okta.com",
+        "https://acme-admin.okta.com",
+        "ftp://acme.okta.com",
+    ],
+)
+def test_another_address_is_refused(url: str) -> None:
+    """What could carry the token elsewhere, or in the clear, or what can't be an org's address at all."""
+    with pytest.raises(ValueError, match="expected"):
+        check_org_url(url)
+
+
+@given(st.text())
+def test_no_text_breaks_the_check_of_an_address(text: str) -> None:
+    """An address passes, or is refused with what is expected, which is not the address."""
+    for check in (check_org_url, check_https, check_listen):
+        try:
+            check(text)
+        except ValueError as wrong:
+            assert str(wrong).startswith("expected")  # noqa: PT017 -- most texts are refused, not all
+
+
+@given(st.ip_addresses(v=4))
+def test_http_is_for_this_machine_alone(address: object) -> None:
+    """Of all IPv4 addresses just 127.0.0.0/8 is loopback."""
+    assert is_loopback(str(address)) == str(address).startswith("127.")
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:80", "localhost:9464"])
+def test_where_to_listen_is_host_and_port(address: str) -> None:
+    """Empty turns it off."""
+    assert check_listen(address) == address
+
+
+def test_the_name_of_an_org_is_its_host_by_default(load: Load) -> None:
+    """Two without a name on one host need names."""
+    org = '[[orgs]]\nurl = "http://127.0.0.1:{}"\ntoken = "00t"\n'
+    assert load(orgs=org.format(8080)).orgs[0].name == "127.0.0.1"
+    with pytest.raises(ConfigError, match=r"orgs\[#2\]\.name\): expected a name of its own"):
+        load(orgs=org.format(8080) + org.format(8081))
+
+
+def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
+    """Both have to exist, since alerts that reach nobody would go unnoticed."""
+    settings = load(
+        '[[notifiers]]\ntype = "log"\norgs = ["acme", "#eu", "*"]',
+        orgs='[[orgs]]\nname = "acme"\nurl = "https://a.okta.com"\ntoken = "00t"\ntags = ["eu"]',
+    )
+    assert settings.notifiers[0].orgs == ("acme", "#eu", "*")

@@ -1,0 +1,196 @@
+"""Test cases in YAML: those of the built-in rules, and what is said of files that are wrong."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from oktawatch.detection.alike import decides_by
+from oktawatch.detection.registry import BUILT_IN
+from oktawatch.detection.rule_tests import RuleTestError, RuleTestResult, run_rule_tests
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.model.event import Event
+
+HEAD = """\
+rule: Okta.Anonymizing.VPN.Login
+base: {eventType: user.session.start, securityContext: {isProxy: true}, client: {ipAddress: 203.0.113.7}}
+"""
+
+
+def problems(folder: Path, case: str) -> tuple[str, ...]:
+    """Run one case and give its problems."""
+    (result,) = run_rule_tests([written(folder, f"{HEAD}cases: [{{name: one, {case}}}]\n")])
+    return result.problems
+
+
+def written(folder: Path, text: str) -> Path:
+    """Write a file of cases."""
+    path = folder / "rule.yaml"
+    path.write_text(dedent(text), encoding="utf-8")
+    return path
+
+
+RESULTS = run_rule_tests()
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=[f"{result.rule_id}: {result.name}" for result in RESULTS])
+def test_the_built_in_rules_pass_their_cases(result: RuleTestResult) -> None:
+    """Each rule's file of cases holds."""
+    assert result.problems == ()
+
+
+def test_every_built_in_rule_has_cases() -> None:
+    """A detection without a test case is a guess."""
+    assert {result.rule_id for result in RESULTS} == {rule.id for rule in BUILT_IN}
+
+
+@pytest.mark.parametrize(
+    ("case", "problem"),
+    [
+        ("expect: {match: false}", "match: expected false, came true"),
+        ("expect: {match: [2]}", "match: expected [2], came [1]"),
+        ("expect: {alerts: [2]}", "alerts: expected [2], came [1]"),
+        ("expect: {severity: INFO}", "severity: expected INFO, came MEDIUM"),
+        ("expect: {dedup_key: ['x']}", 'dedup_key: expected ["x"], came ["","203.0.113.7"]'),
+        ("expect: {context: {ips: []}}", 'context.ips: expected [], came ["203.0.113.7"]'),
+        ("expect: {context: {client: {zone: a}}}", "context.client.zone: expected a, came nothing"),
+        ("expect: {context: {client: {}}}", 'context.client: expected {}, came {"ipAddress":"203.0.113.7"}'),
+        ("event: {eventType: x}, expect: {severity: INFO}", "expected a match, came none"),
+    ],
+)
+def test_a_case_that_fails_says_what_was_expected_and_what_came(
+    tmp_path: Path, case: str, problem: str
+) -> None:
+    """One sentence for each difference."""
+    assert problems(tmp_path, case) == (problem,)
+
+
+def test_a_rule_that_reads_more_than_it_says_fails_its_first_case(tmp_path: Path) -> None:
+    """As it would on a page of which all is remembered, though not on others."""
+
+    class Hasty(AnonymizingVpnLogin):
+        @decides_by("is_proxy")
+        def matches(self, event: Event) -> bool:
+            return event.is_proxy is True and event.client_ip is not None
+
+    class Honest(AnonymizingVpnLogin):
+        @decides_by("is_proxy", "client_ip")
+        def matches(self, event: Event) -> bool:
+            return event.is_proxy is True and event.client_ip is not None
+
+    path = written(tmp_path, f"{HEAD}cases: [{{name: one, expect: {{match: true}}}}]\n")
+    problems_of = {rule: run_rule_tests([path], rules=[rule])[0].problems for rule in (Hasty, Honest)}
+    assert problems_of == {Hasty: ("match: expected true, came false",), Honest: ()}
+
+
+def test_a_title_that_differs_is_shown(tmp_path: Path) -> None:
+    """Word for word, so that it can be copied into the case when it is right."""
+    (problem,) = problems(tmp_path, "expect: {title: x}")
+    assert problem.startswith(
+        "title: expected x, came <displayName-not-found> <alternateId-not-found> attempted"
+    )
+
+
+def test_cases_do_not_change_the_base_that_they_share(tmp_path: Path) -> None:
+    """What one case takes away the next one still has."""
+    text = """\
+        cases:
+          - {name: without, without: [securityContext.isProxy], expect: {match: false}}
+          - {name: changed, event: {securityContext: {isProxy: null}}, expect: {match: false}}
+          - {name: plain, expect: {match: true}}
+        """
+    results = run_rule_tests([written(tmp_path, HEAD + dedent(text))])
+    assert [result.passed for result in results] == [True, True, True]
+
+
+def test_dates_that_yaml_recognises_are_text(tmp_path: Path) -> None:
+    """An event's own time need not be quoted."""
+    case = "events: [{event: {published: 2026-11-01T08:00:00Z}}, {event: {published: 2026-11-01}}]"
+    assert problems(tmp_path, f"{case}, expect: {{match: [1, 2], alerts: [1, 1]}}") == ()
+
+
+def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
+    """Both endings, at any depth."""
+    (tmp_path / "deep").mkdir()
+    for name in ("b.yaml", "deep/a.yml", "c.txt"):
+        (tmp_path / name).write_text(
+            f"{HEAD}cases: [{{name: {name}, expect: {{match: true}}}}]\n", encoding="utf-8"
+        )
+    assert [result.name for result in run_rule_tests([tmp_path])] == ["b.yaml", "deep/a.yml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rule: [\n", "rule.yaml, line 2: no valid YAML: "),
+        ("\x07", "rule.yaml: no valid YAML: "),
+        ("a: " + "[" * 5000, "rule.yaml: no valid YAML: "),
+        ("", "rule.yaml: Expected object, got null"),
+        (
+            "rule: Nope\ncases: [{name: a, expect: {match: true}}]",
+            "rule.yaml: rule: no rule 'Nope'; there are: Okta.",
+        ),
+        (HEAD, "rule.yaml: Object missing required field cases"),
+        (HEAD + "cases: []", "rule.yaml: cases: Expected array of length >= 1"),
+        (HEAD + "bases: {}\ncases: []", "rule.yaml: Object contains unknown field bases"),
+        (HEAD + "cases: [{name: a}]", "rule.yaml, case 1 (a): Object missing required field expect"),
+        (HEAD + "cases: [7]", "rule.yaml, case 1: Expected object, got int"),
+        (
+            HEAD + "cases: [{name: a, expect: {matches: true}}]",
+            "rule.yaml, case 1 (a): expect: Object contains unknown field matches",
+        ),
+        (
+            HEAD + "cases: [{name: a, expect: {severity: urgent}}]",
+            "rule.yaml, case 1 (a): expect.severity: Invalid enum value 'urgent'",
+        ),
+        (HEAD + "cases: [{name: a, expect: {}}]", "rule.yaml, case 1 (a): expect: it names nothing"),
+        (
+            HEAD + "cases: [{name: a, event: {a: 1}, events: [{}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): give either event or events",
+        ),
+        (
+            HEAD + "cases: [{name: a, events: [{after: soon}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): after: expected a duration such as 90s or 5h59m, not 'soon'",
+        ),
+        (
+            HEAD + "cases: [{name: a, events: [{after: 9999999d}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): after, every: expected times before the year 10000",
+        ),
+        (
+            HEAD + "cases: [{name: a, without: [client.zone], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): without: the event has no client.zone",
+        ),
+        (
+            HEAD + "cases: [{name: a, event: {uuid: ''}, expect: {match: true}}]",
+            "rule.yaml, case 1 (a): event 1: no usable uuid",
+        ),
+        (
+            HEAD + "cases: [{name: a, options: {threshold: 0}, expect: {match: true}}]",
+            "rule.yaml, case 1 (a): options: threshold: expected a whole number of at least 1",
+        ),
+        (
+            HEAD + "cases: [{name: a, options: {relay_networks: x.csv}, expect: {match: true}}]",
+            "rule.yaml, case 1 (a): options: relay_networks: can't read x.csv: no such name under files",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
+    """One line: the file, the line or the case, what is wrong."""
+    with pytest.raises(RuleTestError) as caught:
+        run_rule_tests([written(tmp_path, text)])
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/{problem}")
+    assert "\n" not in message
+
+
+def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
+    """A missing file, one that is no text, a folder without any."""
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa")
+    (tmp_path / "empty").mkdir()
+    for name, problem in {
+        "none.yaml": "can't read it: No such file or directory",
+        "binary.yaml": "can't read it: it is no UTF-8 text",
+        "empty": "no YAML file in this folder",
+    }.items():
+        with pytest.raises(RuleTestError, match=problem):
+            run_rule_tests([tmp_path / name])

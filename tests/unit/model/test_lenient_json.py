@@ -1,0 +1,104 @@
+"""What strict parsers refuse is read all the same."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.lenient_json import DEEPEST, cut_list, parse_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (rb'"\ud800"', "\ud800"),
+        (b'"\xff"', "\udcff"),
+        (b'"a\x00\n"', "a\x00\n"),
+        (b"1e400", float("inf")),
+        (b"-Infinity", float("-inf")),
+        (b"1" * 5_000, "1" * 5_000),
+        (b"-12345678901234567890", "-12345678901234567890"),
+        (b"-9223372036854775808", -(2**63)),
+    ],
+)
+def test_odd_values_come_through(raw: bytes, expected: Any) -> None:
+    """Each of these makes a strict parser refuse a whole page."""
+    assert parse_json(raw) == expected
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b'{"a":1', b"[1 2]", b"tru", b"<html>", b'"\\', b"[" * 5_000])
+def test_what_is_no_json_is_refused(raw: bytes) -> None:
+    """Leniency ends where the value has no end or no sense."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(raw)
+
+
+def test_only_the_part_that_is_too_deep_is_dropped() -> None:
+    """The rest of the object stays, before it and after it."""
+    deep = b'{"a":' * 9_999 + b"[]" + b"}" * 9_999
+    raw = b'{"before":"[[[","deep":[' + deep + b"," + deep + b'],"after":{"b":[1]}}'
+    found = parse_json(raw)
+    assert found["before"] == "[[["
+    assert found["after"] == {"b": [1]}
+    assert len(found["deep"]) == 2
+    levels, value = 2, found["deep"][1]
+    while value is not None:
+        levels, value = levels + 1, value["a"]
+    assert levels == DEEPEST
+
+
+@given(st.lists(JSON, max_size=6), st.sampled_from([None, 1]), st.booleans())
+def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, ascii_only: bool) -> None:
+    """Whatever stands inside of strings, and however it is spaced."""
+    raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    assert [json.loads(element) for element in cut_list(raw)] == values
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"null",
+        b"[",
+        b'["a',
+        b'["a\\"]',
+        b"[{]",
+        b"[}",
+        b"[1}]",
+        b"[1] [2]",
+        b"[1]]",
+        b"[1],",
+        b'x["a"]',
+        b'[{"a":"' + b'\\"' * 100_000 + b"]",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_list_is_not_cut(raw: bytes) -> None:
+    """A body cut short must not pass for a shorter list."""
+    with pytest.raises(ValueError, match="list"):
+        cut_list(raw)
+
+
+def test_an_empty_list_has_no_elements() -> None:
+    """Spaces are no element; a comma makes two."""
+    assert cut_list(b" [ \n] ") == []
+    assert cut_list(b"[ , ]") == [b"", b""]
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='[]{}",\\ a1', max_size=60).map(str.encode))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    """Nothing but a value error comes out of nonsense."""
+    for read in (parse_json, cut_list):
+        try:
+            read(raw)
+        except ValueError:
+            continue

@@ -1,0 +1,129 @@
+"""A token that is renewed in its file is taken up when Okta refuses the old one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch import config
+from oktawatch.engine.assembly import make_access
+from oktawatch.service.credential_refresh import OrgSource
+from oktawatch.systemlog.access import OrgAccess
+from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.errors import TokenRefusedError
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import Priority
+
+QUERY = "/api/v1/logs?limit=1000"
+PAGE = Page.read(b"[]", query=QUERY, url="https://acme.okta.com", links=[], date=None)
+
+
+class Okta:
+    """Takes one token, and counts what it is asked."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.asked: list[str] = []
+        self.priorities: list[Priority] = []
+        self.budgets: list[RateBudget] = []
+
+    def connect(self, access: OrgAccess, *, budget: RateBudget) -> "Client":
+        """Give a client with these credentials."""
+        self.budgets.append(budget)
+        return Client(self, access.token)
+
+
+class Client:
+    """Asks with one token."""
+
+    def __init__(self, okta: Okta, token: str) -> None:
+        self._okta = okta
+        self._token = token
+
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
+        """Ask."""
+        assert query == QUERY
+        self._okta.priorities.append(priority)
+        self._okta.asked.append(self._token)
+        if self._token != self._okta.token:
+            raise TokenRefusedError("Okta refuses the token")
+        return PAGE
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[[Okta], OrgSource]:
+    """Make a source whose token lies in ``acme.token``, where it reads ``00first`` at the start."""
+
+    def make(okta: Okta) -> OrgSource:
+        (tmp_path / "acme.token").write_text("00first", "utf-8")
+        file = tmp_path / "oktawatch.toml"
+        file.write_text(
+            '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "acme.token"\n', "utf-8"
+        )
+        settings = config.load(file, environ={})
+        org = settings.orgs[0]
+        return OrgSource(settings, org, make_access(settings, org), okta.connect)
+
+    return make
+
+
+async def test_a_token_that_works_is_kept(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
+    """What the file holds by now does not matter while Okta takes the old one."""
+    okta = Okta("00first")
+    pages = source(okta)
+    (tmp_path / "acme.token").write_text("00second", "utf-8")
+
+    assert await pages.page(QUERY) is PAGE
+
+    assert okta.asked == ["00first"]
+
+
+async def test_a_renewed_token_is_taken_up(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
+    """The refused request is sent again with the token that is in the file, and the next ones too."""
+    okta = Okta("00second")
+    pages = source(okta)
+    (tmp_path / "acme.token").write_text("00second", "utf-8")
+
+    with capture_logs() as logs:
+        assert await pages.page(QUERY) is PAGE
+        await pages.page(QUERY)
+
+    assert okta.asked == ["00first", "00second", "00second"]
+    assert [(line["event"], line["org"]) for line in logs] == [("token_renewed", "acme")]
+    assert "00second" not in str(logs)
+
+
+async def test_a_token_that_was_not_renewed_stays_refused(source: Callable[[Okta], OrgSource]) -> None:
+    """Nothing is asked twice with the same token."""
+    okta = Okta("00second")
+    pages = source(okta)
+
+    with pytest.raises(TokenRefusedError):
+        await pages.page(QUERY)
+
+    assert okta.asked == ["00first"]
+
+
+async def test_a_file_that_is_gone(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
+    """Okta's refusal is what is said, not that there is no other token."""
+    pages = source(Okta("00second"))
+    (tmp_path / "acme.token").unlink()
+
+    with pytest.raises(TokenRefusedError):
+        await pages.page(QUERY)
+
+
+async def test_a_renewed_token_has_the_same_budget(
+    source: Callable[[Okta], OrgSource], tmp_path: Path
+) -> None:
+    """The rate limit is the org's, whoever asks, and whatever comes first."""
+    okta = Okta("00second")
+    pages = source(okta)
+    (tmp_path / "acme.token").write_text("00second", "utf-8")
+
+    await pages.at(Priority.SWEEP).page(QUERY)
+    await pages.page(QUERY)
+
+    assert okta.budgets == [pages.budget, pages.budget]
+    assert okta.priorities == [Priority.SWEEP, Priority.SWEEP, Priority.POLL]

@@ -1,0 +1,96 @@
+"""Failures in a row are told once, and tried again ever more slowly."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
+
+INTERVAL = timedelta(seconds=30)
+
+
+def test_a_streak_is_told_once() -> None:
+    """Only the first of equal failures and the end are lines of the log."""
+    streak = FailureLog("poll", org="acme")
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            streak.failed("unavailable", OSError("no route"))
+        streak.ended()
+        streak.ended()
+
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("poll_failed", "error"),
+        ("poll_recovered", "info"),
+    ]
+    assert (logs[0]["org"], logs[0]["reason"], logs[0]["error"]) == ("acme", "unavailable", "no route")
+    assert logs[1]["failures"] == 3
+
+
+def test_another_reason_is_told() -> None:
+    """A streak whose reason changes says so, and stays one streak."""
+    streak = FailureLog("poll")
+
+    with capture_logs() as logs:
+        for reason in ("unavailable", "unavailable", "token_refused", "unavailable"):
+            streak.failed(reason, OSError(reason))
+        streak.ended()
+
+    reasons = [line.get("reason") for line in logs]
+    assert reasons == ["unavailable", "token_refused", "unavailable", None]
+    assert logs[-1]["failures"] == 4
+    assert logs[-1]["reasons"] == {"unavailable": 3, "token_refused": 1}
+
+
+def test_each_streak_counts_for_itself() -> None:
+    """What ended is not told again."""
+    streak = FailureLog("poll")
+
+    with capture_logs() as logs:
+        for reason in ("unavailable", "rate_limited"):
+            streak.failed(reason, OSError(reason))
+            streak.ended()
+
+    assert [line["reasons"] for line in logs if "reasons" in line] == [
+        {"unavailable": 1},
+        {"rate_limited": 1},
+    ]
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    """A bug is logged with its exception, which level debug shows whole."""
+    error = ZeroDivisionError("a bug")
+
+    with capture_logs() as logs:
+        FailureLog("poll").failed(UNEXPECTED, error)
+
+    assert logs[0]["exc_info"] is error
+
+
+@pytest.mark.parametrize(
+    ("slowly", "minutes"), [(False, [0.5, 1, 2, 4, 5, 5]), (True, [2, 4, 8, 15, 15, 15])]
+)
+def test_backoff_grows_to_its_bound(slowly: bool, minutes: list[float]) -> None:
+    """Each wait is twice the one before, up to five minutes; to fifteen for what people must mend."""
+    waits = [backoff(n, INTERVAL, slowly=slowly, jitter=lambda: 0.5) for n in range(1, 7)]
+
+    assert waits == [timedelta(minutes=wait) for wait in minutes]
+
+
+def test_backoff_is_spread() -> None:
+    """What failed together comes again within a quarter before and after."""
+    spread = [backoff(1, INTERVAL, jitter=partial(float, at)) for at in (0.0, 1.0)]
+
+    assert spread == [timedelta(seconds=22.5), timedelta(seconds=37.5)]
+
+
+def test_backoff_of_a_long_outage() -> None:
+    """A number of failures that no float holds is still the longest wait."""
+    assert backoff(10**6, INTERVAL, jitter=lambda: 0.5) == timedelta(minutes=5)
+
+
+def test_backoff_of_what_is_polled_rarely() -> None:
+    """An org that is polled once an hour is tried again in half a minute, not in an hour."""
+    assert backoff(1, timedelta(hours=1), jitter=lambda: 0.5) == timedelta(seconds=30)

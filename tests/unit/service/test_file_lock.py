@@ -1,0 +1,68 @@
+"""One daemon a database file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oktawatch.config import ConfigError
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.service.file_lock import exclusive_lock
+
+_HOLD = """
+import sys
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.service.file_lock import exclusive_lock
+with exclusive_lock(DatabaseExecutor("sqlite:///" + sys.argv[1], create=True)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _executor(file: Path) -> DatabaseExecutor:
+    return DatabaseExecutor(f"sqlite:///{file}", create=True)
+
+
+def test_a_second_user_is_refused(tmp_path: Path) -> None:
+    """Whoever comes second, even under another name of the file, is told what to do."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    with exclusive_lock(_executor(tmp_path / "one.db")):
+        second = exclusive_lock(_executor(tmp_path / "link" / "one.db"))
+        with (
+            pytest.raises(ConfigError, match=r"another oktawatch runs on this database \(.*one\.db\): stop"),
+            second,
+        ):
+            pytest.fail("the lock was given twice")
+
+
+def test_another_file_is_free(tmp_path: Path) -> None:
+    """Two databases are nobody's concern, and one that was let go of is free again."""
+    with exclusive_lock(_executor(tmp_path / "one.db")), exclusive_lock(_executor(tmp_path / "two.db")):
+        pass
+    with exclusive_lock(_executor(tmp_path / "one.db")):
+        assert not (tmp_path / "one.db").exists()
+
+
+def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
+    """SIGKILL frees the lock with the process; the file that stays behind locks nobody out."""
+    file = tmp_path / "one.db"
+    command = [sys.executable, "-c", _HOLD, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError), exclusive_lock(_executor(file)):
+            pytest.fail("the lock was given twice")
+        other.kill()
+
+    with exclusive_lock(_executor(file)):
+        assert (tmp_path / "one.db.lock").exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A database in a folder that does not exist is one line that says how to mend it."""
+    with (
+        pytest.raises(ConfigError, match=r"No such file or directory: make a folder"),
+        exclusive_lock(_executor(tmp_path / "nowhere" / "one.db")),
+    ):
+        pytest.fail("there is no folder to lock in")

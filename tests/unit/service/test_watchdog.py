@@ -1,0 +1,68 @@
+"""The watchdog is fed while rounds end, however they end, and not when one is stuck."""
+
+from datetime import timedelta
+
+from oktawatch.service.watchdog import Watchdog
+
+INTERVAL = timedelta(seconds=30)
+_MINUTE = 60.0
+
+
+class Clock:
+    """A monotonic clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def __call__(self) -> float:
+        """Give the time in seconds."""
+        return self.time
+
+
+def test_a_round_that_does_not_end_is_stuck() -> None:
+    """Ten minutes after its last round ended, an org whose next one has not is stuck; others are not."""
+    clock = Clock()
+    health = Watchdog(["acme", "globex"], clock=clock)
+    for org in ("acme", "globex"):
+        health.round_ended(org, next_in=INTERVAL)
+
+    clock.time += 9.9 * _MINUTE
+    assert health.stuck() == []
+    health.round_ended("globex", next_in=INTERVAL)
+    clock.time += 0.2 * _MINUTE
+
+    assert health.stuck() == ["acme"]
+
+
+def test_a_first_round_that_does_not_end_is_stuck() -> None:
+    """The start counts as the end of a round."""
+    clock = Clock()
+    health = Watchdog(["acme"], clock=clock)
+
+    clock.time += 10.1 * _MINUTE
+
+    assert health.stuck() == ["acme"]
+
+
+def test_a_stuck_org_that_comes_free_is_well() -> None:
+    """A round that ends late ends the alarm."""
+    clock = Clock()
+    health = Watchdog(["acme"], clock=clock)
+    clock.time += 11 * _MINUTE
+
+    health.round_ended("acme", next_in=INTERVAL)
+
+    assert health.stuck() == []
+
+
+def test_waiting_is_not_being_stuck() -> None:
+    """An org that is polled once an hour, or is left alone after failures, is well meanwhile."""
+    clock = Clock()
+    health = Watchdog(["acme"], clock=clock)
+    health.round_ended("acme", next_in=timedelta(hours=1))
+
+    clock.time += 61 * _MINUTE
+    assert health.stuck() == []
+    clock.time += 10 * _MINUTE
+
+    assert health.stuck() == ["acme"]
