@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo docs test soak check format system bench cassettes lock clean
+.PHONY: help demo docs test test-all soak check format system bench cassettes lock clean
 help:            ## list the targets
-	@sed -n 's/^\([a-z]*\): .*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
 $(READY): pyproject.toml constraints.txt
 	@echo "oktawatch: making $(VENV) and installing what pyproject.toml names (once, under a minute)"
@@ -19,19 +19,22 @@ demo: $(READY)   ## a simulated Okta org, oktawatch on it, the first alerts on s
 	@echo "oktawatch: running the demo (files in ./oktawatch-demo)"
 	@$(BIN)/oktawatch demo
 
-test: $(READY)   ## every test but those that need Debian packages
+# Tests marked `slow` wait for test-all, and properties draw a fifth of their examples.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+test: $(READY)   ## the tests, in minutes
 	@echo "oktawatch: running the tests"
-	@$(BIN)/pytest -n 2 --dist worksteal
+	@$(PYTEST) -m "not slow"
 
 KILLS ?= 100
 SEEDS ?= 200
-soak: $(READY)   ## the long forms: the daemon killed KILLS=100 times a database, leases of 30 s, SEEDS=200 orgs that do everything wrong
-	@echo "oktawatch: killing the daemon $(KILLS) times a database"
-	@OKTAWATCH_TEST_KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist worksteal -rP tests/acceptance/crash/test_crashes.py
-	@echo "oktawatch: taking over from a replica that was killed, with the default lease_ttl"
-	@OKTAWATCH_TEST_LEASE_TTL=30 $(BIN)/pytest -rP tests/acceptance/test_replicas.py -k take_over
-	@echo "oktawatch: reading $(SEEDS) simulated orgs that do everything wrong"
-	@OKTAWATCH_SOAK_SEEDS=$(SEEDS) $(BIN)/pytest -n 2 --dist worksteal tests/acceptance/soak
+LONG := OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
+test-all: $(READY)  ## every test, all examples of every property, and the long forms of `make soak`
+	@echo "oktawatch: running every test in its long form"
+	@$(LONG) $(PYTEST) --hypothesis-profile=thorough
+
+soak: $(READY)   ## the long forms alone: the daemon killed KILLS=100 times a database, leases of 30 s, SEEDS=200 orgs that do everything wrong
+	@echo "oktawatch: killing the daemon $(KILLS) times a database; reading $(SEEDS) simulated orgs that do everything wrong"
+	@$(LONG) $(PYTEST) -rP tests/acceptance/crash/test_crashes.py tests/acceptance/soak tests/acceptance/test_replicas.py
 
 system: $(READY) ## the systemd units, checked by systemd's own tools; two replicas behind a real PgBouncer
 	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer; } >/dev/null || { \

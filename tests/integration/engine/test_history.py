@@ -25,6 +25,7 @@ from oktawatch.store.history import StoredHistory
 from oktawatch.store.page_transaction import page_transaction
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
+from tests.support.properties import examples
 from tests.support.streams import page
 from tests.unit.detection.events import NOON
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
@@ -32,7 +33,7 @@ from tests.unit.detection.reference import LAWS, Body, first_seen
 
 OTHER = "other"
 properties = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -419,7 +420,7 @@ def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]
     return plain(one for one in rows if since <= one.published <= until and one.actor_id == row.actor_id)
 
 
-@settings(properties, max_examples=100)
+@settings(properties, max_examples=examples(100))
 @given(
     pages=st.lists(st.lists(row_values, max_size=4, unique_by=lambda row: row.uuid), min_size=4, max_size=10),
     most_rows=st.sampled_from([0, 1, 3, 6, 100, 100, 100]),

@@ -19,6 +19,7 @@ from oktawatch.store.orgs import register_orgs
 from oktawatch.systemlog.decode import decode
 from tests.support.databases import NOW, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
+from tests.support.properties import examples
 from tests.support.streams import body, page
 
 ORG = "\U0001f600" * 100
@@ -208,7 +209,7 @@ _JSON = st.recursive(
 @given(st.lists(st.tuples(st.sampled_from(FIELDS[2:]), _JSON), min_size=1, max_size=6))
 @example([("actor", 1.7976931348623157e308)])
 @settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+    max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )  # fmt: skip
 def test_any_value(both: tuple[Database, Database], values: list[tuple[str, Any]]) -> None:
     """Whatever JSON stands wherever, both databases take it and give the same back."""

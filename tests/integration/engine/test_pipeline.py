@@ -24,6 +24,7 @@ from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, Place, place_of
+from tests.support.properties import examples
 from tests.support.streams import cut, cut_streams, event, page, streams
 
 WATCH = Watch(
@@ -73,7 +74,7 @@ def read_on(database: Database, pages: list[Page]) -> None:
 
 
 properties = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -33,6 +33,7 @@ from oktawatch.store.page_transaction import page_transaction
 from oktawatch.store.pruning import Expiry, count_expired, prune_alerts, prune_events
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
+from tests.support.properties import examples
 from tests.support.streams import event, page
 from tests.support.waiting import eventually
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
@@ -401,7 +402,7 @@ def law(database: Database, rule_id: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
-@settings(properties, max_examples=40)
+@settings(properties, max_examples=examples(40))
 @given(data=st.data())
 def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.DataObject) -> None:
     """Whatever is cut off before a window of the earliest event to come: matches, alerts, warming up."""
@@ -409,7 +410,7 @@ def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.D
 
 
 @pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
-@settings(properties, max_examples=5)
+@settings(properties, max_examples=examples(5))
 @given(data=st.data())
 def test_pruning_changes_no_later_match_on_a_server(
     database: Database, rule_id: str, data: st.DataObject

@@ -17,6 +17,7 @@ from oktawatch.store.database import Database
 from tests.support.databases import NOW, ORG, empty, open_database, rows
 from tests.support.documented import LEANING_ID, write_example
 from tests.support.places import Kind, place_of
+from tests.support.properties import examples
 from tests.support.streams import page
 from tests.unit.detection.history_streams import body_of, pages_of, times
 from tests.unit.detection.reference import Body, Law, address, alternate_id, look_up, result
@@ -81,7 +82,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_it_records_what_a_plain_reference_finds(
     database: Database, rules: dict[bool, RuleSet], data: st.DataObject

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
+from tests.support.properties import examples
 from tests.unit.config.conftest import ORG
 
 KEYED = '[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "secret"\n'
@@ -266,7 +267,7 @@ KEYS = st.sampled_from(
 SHAPES: list[Callable[[str], Any]] = [str, lambda text: [text], lambda text: {"a": text}]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(secret=SECRET, key=KEYS, shape=st.sampled_from(SHAPES), section=st.sampled_from(["orgs", "notifiers"]))
 def test_no_error_ever_holds_a_value(
     tmp_path: Path, secret: str, key: str, shape: Callable[[str], Any], section: str

@@ -23,6 +23,7 @@ from oktawatch.model.event import Event
 from oktawatch.model.history import Earlier, HistoryRow, Stretch
 from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
+from tests.support.properties import examples
 from tests.unit.detection.events import NOON, event
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
 from tests.unit.detection.reference import LAWS, Body, first_seen
@@ -67,7 +68,7 @@ def no_error(rule: Rule, uuid: str, error: Exception) -> None:
 
 @pytest.mark.parametrize("rule_id", LAWS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: st.DataObject) -> None:
     """Any order, any cut into pages, any repetition, any crash before a commit."""
     stream = data.draw(streams(rule_id))
@@ -85,7 +86,7 @@ def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: 
 
 @pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_where_pages_end_changes_neither_the_matches_nor_their_order_nor_the_alerts(
     rule_id: str, data: st.DataObject
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from oktawatch.simulator.ratelimit import Budget as OrgBudget
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.priority import Priority
+from tests.support.properties import examples
 from tests.support.shared import shared_data
 from tests.support.virtual import VirtualTime
 
@@ -272,7 +273,7 @@ async def _hours(
     return org
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     limit=st.sampled_from([3, 4, 10, 20, 60, 120]),
     others=st.floats(0, 1),

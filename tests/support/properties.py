@@ -1,0 +1,26 @@
+"""How many examples Hypothesis draws for a property: a few in `make test`, many in `make test-all`."""
+
+from hypothesis import HealthCheck, settings
+
+QUICK, THOROUGH = "quick", "thorough"
+_SHARE = 5
+"""The quick profile draws one example for so many of the thorough one."""
+_DEFAULT = 100
+
+
+def register_profiles() -> None:
+    """Register both profiles and load the quick one; ``--hypothesis-profile=thorough`` loads the other.
+
+    Neither has a deadline: how long an example takes depends on the machine's load and decides no property.
+    """
+    slow = [HealthCheck.too_slow]
+    settings.register_profile(
+        QUICK, max_examples=_DEFAULT // _SHARE, deadline=None, suppress_health_check=slow
+    )
+    settings.register_profile(THOROUGH, max_examples=_DEFAULT, deadline=None, suppress_health_check=slow)
+    settings.load_profile(QUICK)
+
+
+def examples(thorough: int) -> int:
+    """Return ``max_examples`` for a property that needs other numbers than its profile's."""
+    return thorough if settings.get_current_profile_name() == THOROUGH else -(-thorough // _SHARE)
