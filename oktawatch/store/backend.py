@@ -34,8 +34,8 @@ class Backend(Protocol):
     connections: int
     """How many are worth having at once."""
 
-    def engine(self) -> Engine:
-        """Make the engine; nothing is connected yet."""
+    def engine(self, *, stopping: threading.Event) -> Engine:
+        """Build the engine without connecting. Once ``stopping`` is set, no connection waits for long."""
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
         """Begin a transaction. A write may be given up with StoppedError while it waits."""

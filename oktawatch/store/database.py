@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from oktawatch.store import crashpoints
 from oktawatch.store.backend import Backend
-from oktawatch.store.errors import StoreError
+from oktawatch.store.errors import StoppedError, StoreError
 from oktawatch.store.postgres import Postgres
 from oktawatch.store.sqlite import Sqlite
 
@@ -48,7 +48,9 @@ class Database:
                 raise StoreError(
                     f"database.url: {other} is not supported: use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
                 )
-        self._engine = self._backend.engine().execution_options(oktawatch_backend=self._backend)
+        self._engine = self._backend.engine(stopping=self._stopping).execution_options(
+            oktawatch_backend=self._backend
+        )
         event.listen(self._engine, "begin", self._begin)
         crashpoints.arm(self._engine)
 
@@ -107,6 +109,8 @@ class Database:
             with self._begun(write=write) as connection:
                 yield connection
         except DBAPIError as error:
+            if self._stopping.is_set():
+                raise StoppedError("stopping: the transaction was given up") from error
             raise self._refusal(self._backend.explain(error)) from error
         except PoolTimeoutError as error:
             raise self._refusal("every connection is in use") from error

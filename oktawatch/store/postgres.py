@@ -41,6 +41,8 @@ from sqlalchemy.exc import DBAPIError
 
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
+from oktawatch.store import answer_deadline
+from oktawatch.store.answer_deadline import AnswerDeadline, answer_within
 from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 
 _CONNECTIONS = 5
@@ -82,8 +84,9 @@ class Postgres:
     def __init__(self, url: URL) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
 
-    def engine(self) -> Engine:
+    def engine(self, *, stopping: threading.Event) -> Engine:
         """Make the engine; nothing is connected yet."""
+        deadline = AnswerDeadline(stopping)
         arguments = {name: value for name, value in _CONNECT.items() if name not in self._url.query}
         engine = create_engine(
             self._url,
@@ -95,11 +98,18 @@ class Postgres:
             max_overflow=0,
         )
         event.listen(engine, "handle_error", _leave_what_only_reads)
+        event.listen(
+            engine,
+            "do_connect",
+            lambda _dialect, _record, positional, named: deadline.connect(*positional, **named),
+        )
         return engine
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:  # noqa: ARG002 -- beginning waits for nobody here
         """Begin."""
+        answer_within(connection, answer_deadline.BEGIN_WITHIN_S)
         connection.exec_driver_sql(_WRITE if write else _READ)
+        answer_within(connection, answer_deadline.ANSWER_WITHIN_S)
 
     def take(
         self,
@@ -124,7 +134,8 @@ class Postgres:
         return patiently(attempt, busy=_is_busy, stopping=stopping)
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Take a lock that ends with the transaction."""
+        """Take a lock that ends with the transaction, whose statements may take long from there on."""
+        answer_within(connection, answer_deadline.MIGRATE_WITHIN_S)
         self.take(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
 
     def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:

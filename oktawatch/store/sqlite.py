@@ -50,7 +50,7 @@ class Sqlite:
             )
         self._url = url
 
-    def engine(self) -> Engine:
+    def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file always answers
         """Make the engine; nothing is connected yet."""
         arguments: dict[str, Any] = {"timeout": SLICE}
         options: dict[str, Any] = {}

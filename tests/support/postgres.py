@@ -5,7 +5,7 @@ import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -92,6 +92,19 @@ class OwnServer(Server):
     def close(self) -> None:
         """Stop it and remove its folder."""
         self._server.cleanup()
+
+
+def behind(url: str) -> tuple[str | int, Callable[[int], str]]:
+    """Return where a database's server listens, and a function from a proxy's port to the database's URL."""
+    parsed = make_url(url)
+    folder = parsed.query.get("host")
+    upstream = f"{folder}/.s.PGSQL.{parsed.port or 5432}" if folder else parsed.port or 5432
+
+    def by_proxy(port: int) -> str:
+        changed = parsed.difference_update_query(["host"]).set(host="127.0.0.1", port=port)
+        return changed.render_as_string(hide_password=False)
+
+    return upstream, by_proxy
 
 
 @cache

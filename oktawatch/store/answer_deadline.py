@@ -1,0 +1,101 @@
+"""Deadlines for a Postgres server's answers, kept by the client.
+
+A server, or a pooler before it, can keep a connection open and fall silent. TCP keepalives don't notice:
+the peer's kernel still answers them. Without a deadline the thread that waits is lost for good, and so is
+the daemon when it stops.
+
+psycopg waits by resuming a generator at least ten times a second. So the thread that waits can look at the
+clock itself, and no second thread has to shut sockets under it. What expires closes the connection: nobody
+knows how far its transaction came, and the server rolls it back unless it was committed.
+"""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen, PQGenConn
+from sqlalchemy import Connection as SqlConnection
+
+T = TypeVar("T")
+
+BEGIN_WITHIN_S = 30.0
+"""For the message that begins a transaction: it waits for nobody, except for a free place in a pooler."""
+ANSWER_WITHIN_S = 120.0
+"""For a statement. Longer than the server itself waits for a lock."""
+MIGRATE_WITHIN_S = 3600.0
+"""For a statement of a schema upgrade, which may rewrite a large table."""
+STOP_WITHIN_S = 2.5
+"""For everything together once the program stops; all of stopping is to end within 5 s."""
+_CANCEL_WITHIN_S = 0.5
+
+
+class AnswerDeadline:
+    """Opens connections that raise OperationalError when the server doesn't answer in time."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        """End every wait within `STOP_WITHIN_S` once ``stopping`` is set."""
+        self._stopping = stopping
+        self._stop_by: float | None = None
+        self._class = _connection_class(self)
+
+    def connect(self, *arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
+        """Connect as `psycopg.connect` does; ``connect_timeout`` is psycopg's to keep."""
+        return self._class.connect(*arguments, **parameters)
+
+    def limit(self, steps: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:
+        """Run psycopg's steps; raise OperationalError when they are not done in time."""
+        deadline = time.monotonic() + within_s
+        try:
+            wanted = next(steps)
+            while True:
+                ready = yield wanted
+                if self._stops_now():
+                    raise psycopg.OperationalError("the program stops, and the server has not answered yet")
+                if time.monotonic() > deadline:
+                    raise psycopg.OperationalError(f"the server has not answered within {within_s:.0f} s")
+                wanted = steps.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _stops_now(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + STOP_WITHIN_S
+        return time.monotonic() > self._stop_by
+
+
+def answer_within(connection: SqlConnection, seconds: float) -> None:
+    """Set how long each further statement of a connection may take."""
+    driver_connection: Any = connection.connection.driver_connection
+    driver_connection.answer_within_s = seconds
+
+
+def _connection_class(deadline: AnswerDeadline) -> type[psycopg.Connection[Any]]:
+    class LimitedConnection(psycopg.Connection[Any]):
+        answer_within_s = ANSWER_WITHIN_S
+
+        def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:
+            limited = deadline.limit(gen, self.answer_within_s)
+            try:
+                return super().wait(limited, *arguments, **options)
+            except psycopg.OperationalError:
+                if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                    self._abandon()
+                raise
+
+        def _abandon(self) -> None:
+            # Otherwise the server goes on with the statement, and holds its locks until that is done.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCEL_WITHIN_S)
+            self.pgconn.finish()
+
+        @classmethod
+        def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Any]:
+            return deadline.limit(super()._connect_gen(conninfo), MIGRATE_WITHIN_S)
+
+    return LimitedConnection

@@ -1,0 +1,41 @@
+"""The daemon on a Postgres server that keeps its connections open and falls silent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, running
+from tests.support.daemon import STOPS_WITHIN, Daemon, until
+from tests.support.places import Kind, Place, place_of
+from tests.support.postgres import behind
+from tests.support.stalling import StallingProxy, stalling
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[tuple[Place, StallingProxy]]:
+    """Give a proxy before a server, and the place that leads through it."""
+    with place_of(Kind.POSTGRES, tmp_path) as made:
+        upstream, by_proxy = behind(made.url)
+        with stalling(upstream) as proxy:
+            yield Place(made.kind, tmp_path, by_proxy(proxy.port)), proxy
+
+
+@pytest.mark.parametrize("when", ["watching", "starting"])
+def test_it_stops_in_time(proxy: tuple[Place, StallingProxy], when: str) -> None:
+    """Whether it fell silent before the start or in the middle of the night."""
+    place, stalled = proxy
+    org = SimulatedOrg()
+    with running(org) as url:
+        text = f'[poll]\ninterval = "1s"\n[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{org.token}"\n'
+        if when == "starting":
+            stalled.stall()
+        with Daemon(place, text + '[service]\nlog_format = "json"\n') as daemon:
+            if when == "watching":
+                daemon.heard("READY=1")
+                stalled.stall()
+                asked = len(org.requests)
+                until(lambda: len(org.requests) > asked, "a page that is not committed")
+            daemon.logged("daemon_starting")
+            code, seconds = daemon.stop()
+    assert (code, seconds < STOPS_WITHIN) == (0, True), seconds

@@ -1,0 +1,130 @@
+"""A Postgres server that keeps its connections open and says nothing hangs nobody."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from oktawatch.store import answer_deadline
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoppedError, StoreError
+from oktawatch.store.schema import require_current
+from tests.support.places import Kind, Place, place_of
+from tests.support.postgres import behind
+from tests.support.stalling import StallingProxy, stalling
+
+SOON_S = 5.0
+"""What ends by then has not waited for the server."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Give a Postgres database with a schema."""
+    with place_of(Kind.POSTGRES, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(place: Place) -> Iterator[StallingProxy]:
+    """Give a proxy before the server."""
+    with stalling(behind(place.url)[0]) as made:
+        yield made
+
+
+@pytest.fixture
+def stopping() -> threading.Event:
+    """Give what stops the program."""
+    return threading.Event()
+
+
+@pytest.fixture
+def database(place: Place, proxy: StallingProxy, stopping: threading.Event) -> Iterator[Database]:
+    """Give the database, reached by the proxy, with a connection in its pool."""
+    with closing(Database(behind(place.url)[1](proxy.port), stopping=stopping)) as made:
+        require_current(made)
+        yield made
+
+
+def fall_silent(database: Database, proxy: StallingProxy, *, statement: str | None) -> None:
+    """Run a transaction in which the server falls silent, before a statement or before the commit."""
+    with database.write() as connection:
+        connection.execute(text("SELECT 1"))
+        proxy.stall()
+        if statement is not None:
+            connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("statement", ["SELECT 2", None], ids=["a statement", "the commit"])
+def test_a_server_that_falls_silent(
+    database: Database, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch, statement: str | None
+) -> None:
+    """The wait ends with an error that says so, and the next transaction has another connection."""
+    monkeypatch.setattr(answer_deadline, "ANSWER_WITHIN_S", 0.3)
+    with pytest.raises(StoreError, match="the server has not answered within"):
+        fall_silent(database, proxy, statement=statement)
+    proxy.flow()
+    require_current(database)
+
+
+def test_connections_that_fell_silent_in_the_pool_are_replaced(
+    place: Place, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers new connections: nobody notices the old one."""
+    monkeypatch.setattr(answer_deadline, "BEGIN_WITHIN_S", 0.3)
+    with closing(Database(behind(place.url)[1](proxy.port))) as database:
+        require_current(database)
+        proxy.hold_present()
+        require_current(database)
+
+
+@pytest.mark.parametrize("fault", ["stall", "drip"])
+def test_stopping_ends_a_statement(
+    database: Database, proxy: StallingProxy, stopping: threading.Event, fault: str
+) -> None:
+    """The transaction is given up: what it did not commit is done again after a restart."""
+
+    def read() -> None:
+        with database.read() as connection:
+            getattr(proxy, fault)()
+            stopping.set()
+            connection.execute(text("SELECT repeat('x', 10000)")).all()
+
+    begun = time.monotonic()
+    with pytest.raises(StoppedError):
+        read()
+    assert time.monotonic() - begun < SOON_S
+
+
+def test_stopping_ends_connecting(place: Place, proxy: StallingProxy, stopping: threading.Event) -> None:
+    """The server accepts, and never says hello."""
+    proxy.stall()
+    stopping.set()
+    begun = time.monotonic()
+    database = Database(behind(place.url)[1](proxy.port), stopping=stopping)
+    with closing(database), pytest.raises(StoppedError):
+        require_current(database)
+    assert time.monotonic() - begun < SOON_S
+
+
+def test_a_half_closed_connection_is_replaced(database: Database, proxy: StallingProxy) -> None:
+    """The server's side ended while the connection lay in the pool."""
+    proxy.half_close()
+    require_current(database)
+
+
+def test_stopping_cancels_the_statement_on_the_server(
+    place: Place, database: Database, stopping: threading.Event
+) -> None:
+    """The server holds no locks for a statement whose client has gone."""
+    timer = threading.Timer(0.3, stopping.set)
+    timer.start()
+    with pytest.raises(StoppedError), database.read() as connection:
+        connection.execute(text("SELECT pg_sleep(60)"))
+    timer.join()
+    end = time.monotonic() + SOON_S
+    while place.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' AND state = 'active'"):
+        assert time.monotonic() < end
