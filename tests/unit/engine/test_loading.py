@@ -27,11 +27,8 @@ HEAD = """\
 from dataclasses import dataclass
 from datetime import timedelta
 
-from oktawatch.detection.first_seen import FirstSeen
-from oktawatch.detection.rule import EventRule, Rule
-from oktawatch.detection.signals import SignalRule
-from oktawatch.detection.windows import CountInWindow
-from oktawatch.model.severity import Severity
+from oktawatch.detection.rule import Rule
+from oktawatch.rules import CountInWindow, DistinctInWindow, EventRule, FirstSeen, Severity, SignalRule
 
 
 """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from oktawatch import config
+from oktawatch import channels, config
 from oktawatch.config import NotifierSettings
 from oktawatch.notify.apprise import AppriseChannel
 from oktawatch.notify.webhook import WebhookChannel
@@ -82,6 +82,13 @@ def test_the_configuration(tmp_path: Path) -> None:
 
     assert [one.name for one in config.load(file, environ={}).notifiers] == ["soc", "people"]
     assert "oktawatch.channels" in tomllib.loads(example("toml", 1))["project"]["entry-points"]
+
+
+def test_a_channel_imports_what_is_documented() -> None:
+    """The public module exports every class that the section on custom channels names."""
+    section = PAGE.partition("## A channel of your own")[2]
+    named = set(re.findall(r"`((?:[A-Z][a-z]+)+)`", section))
+    assert {"Channel", "DeliveryError", "Message"} <= named <= set(channels.__all__)
 
 
 @pytest.mark.parametrize(

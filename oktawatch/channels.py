@@ -1,0 +1,23 @@
+"""The public interface for authors of notification channels.
+
+Import everything that a channel needs from here. This module and ``oktawatch.rules`` are the only public
+modules, and semantic versioning covers them: a name documented in docs/notifications.md changes its
+meaning or goes away only with a new major version. Every other module may change in any release.
+
+    from oktawatch.channels import DeliveryError, Message, NotifierSettings, Way
+"""
+
+from oktawatch.config import NotifierSettings
+from oktawatch.model.severity import Severity
+from oktawatch.notify.channel import Channel, DeliveryError, Way
+from oktawatch.notify.message import Line, Message
+
+__all__ = [
+    "Channel",
+    "DeliveryError",
+    "Line",
+    "Message",
+    "NotifierSettings",
+    "Severity",
+    "Way",
+]
