@@ -1,7 +1,7 @@
-"""Whether a class is a rule: what the registry takes for granted of the built-in ones, checked of others'.
+"""Check that a class satisfies the rule contract.
 
-The type checker sees to the rules that come with the program. One that an operator wrote meets no type
-checker on its way, so a slip in it has to be said in words, before it looks at any event.
+The type checker covers the rules that come with the program. No type checker sees a rule that an operator
+wrote, so its mistakes are found and described here, before it looks at any event.
 """
 
 import inspect
@@ -14,18 +14,19 @@ from typing import Any, get_args
 from oktawatch.detection.event_types import is_pattern
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.options import LONGEST_PERIOD
+from oktawatch.detection.probes import probe_faults
 from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.detection.rule_guard import is_interrupt
 from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.history import COLUMNS, Column, HistoryRow
 from oktawatch.model.severity import Severity
-from oktawatch.model.timestamps import FIRST
 
 _is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
 
 
 def fault_of(rule_class: type[Rule]) -> str | None:
-    """Say what a class lacks to be a rule, in one sentence; None when it is one."""
+    """Return what a class lacks to be a rule, in one sentence; None when it is one."""
     return next(_faults(rule_class), None)
 
 
@@ -41,15 +42,15 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
     make: Any = rule_class  # that it can be made of its defaults, with the right types, is the question
     try:
         rule = make()
-    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         yield f"it can't be made: {type(error).__name__}: {error}"
         return
     yield from _number_faults(rule)
-    if isinstance(rule, SignalRule):
-        yield from _signal_faults(rule)
     if isinstance(rule, WindowRule):
         yield from _window_faults(rule)
-    yield from _key_faults(rule)
+    yield from probe_faults(rule)
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
@@ -70,35 +71,12 @@ def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> 
     return None
 
 
-def _signal_faults(rule: SignalRule) -> Iterator[str]:
-    """Try it on an event of which nothing is known: that it raises nothing else is not our question."""
-    try:
-        rule.matches(HistoryRow(FIRST, "", ""))
-    except AttributeError as error:
-        if error.obj is not None and isinstance(error.obj, HistoryRow):
-            yield f"matches: history remembers no {error.name}, and a signal decides by what it does"
-    except Exception:  # noqa: BLE001, S110 -- a rule may raise anything
-        pass
-
-
-def _key_faults(rule: Rule) -> Iterator[str]:
-    """Try it on an event of which everything is known: without its comma a key of one part is no tuple."""
-    row = HistoryRow(FIRST, "1", "1", is_proxy=True, behaviours="[]")
-    for column in get_args(Column):
-        setattr(row, column, "1")
-    name = "key" if isinstance(rule, WindowRule) else "dedup"
-    try:
-        key: Any = rule.key(row) if isinstance(rule, WindowRule) else rule.dedup(row.whole())
-    except Exception:  # noqa: BLE001 -- a rule may raise anything: what it raises is told where events come in
-        return
-    if not isinstance(key, tuple) or not all(part is None or isinstance(part, str) for part in key):
-        yield f"{name}: expected a tuple of texts such as (row.actor_id,), with its comma"
-
-
 def _window_faults(rule: WindowRule) -> Iterator[str]:
     try:
         fewest: Any = rule.fewest
-    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         yield f"fewest: it raised {type(error).__name__}: {error}"
         return
     if type(fewest) is not int or fewest < 1:
@@ -148,7 +126,9 @@ def _number_faults(rule: Any) -> Iterator[str]:
             yield f"{name}: expected a timedelta, more than nothing and at most 400 days"
     try:
         needed = rule.needed_types()
-    except Exception as error:  # noqa: BLE001 -- a rule may raise anything
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         yield f"needed_types: it raised {type(error).__name__}: {error}"
     else:
         if not needed or not _are_texts(needed, _names_something):

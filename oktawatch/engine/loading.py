@@ -19,6 +19,7 @@ from types import ModuleType
 from msgspec import Struct
 
 from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule_guard import is_interrupt
 from oktawatch.detection.validation import fault_of, missing_signals
 
 ENTRY_POINTS = "oktawatch.rules"
@@ -140,7 +141,9 @@ def _from_file(file: Path) -> Iterator[type[Rule] | RuleProblem]:
     try:
         tree = ast.parse(text, place)
         module = _run(compile(tree, place, "exec"), file)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever stands in a file must stop no other
+    except BaseException as error:  # whatever a file does must stop no other
+        if is_interrupt(error):
+            raise
         yield RuleProblem(place, _line(error, place), _said(error))
         return
     lines = {node.name: node.lineno for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -172,7 +175,9 @@ def _from_package(entry: EntryPoint) -> tuple[str, Findings]:
     place = f"entry point {entry.name}{package}"
     try:
         found = entry.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a package does must stop no other
+    except BaseException as error:  # whatever a package does must stop no other
+        if is_interrupt(error):
+            raise
         return place, [RuleProblem(place, None, _said(error))]
     if not isinstance(found, type) or not issubclass(found, Rule):
         return place, [RuleProblem(place, None, f"expected the class of a rule at {entry.value}")]

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from oktawatch.detection.rule import Rule
-from oktawatch.rules import CountInWindow, DistinctInWindow, EventRule, FirstSeen, Severity, SignalRule
+from oktawatch.rules import (
+    CountInWindow, DistinctInWindow, EventRule, FirstSeen, PairInWindow, SequenceInWindow, Severity, SignalRule,
+)
 
 
 """
@@ -64,6 +66,29 @@ class Asking(CountInWindow):
         return (row.actor_id,)
 """
 )
+DISTINCT = (
+    WINDOW.replace('    signals = ("Acme.Mine",)\n', "").replace("CountIn", "DistinctIn")
+    + "\n    def value(self, row):\n        return row.session\n"
+)
+
+
+def windowed(kind: str, **methods: str) -> str:
+    """Return a file with a rule of a kind that looks back; ``methods``: what each returns, by its head."""
+    text = WINDOW.replace('    signals = ("Acme.Mine",)\n', "").replace("CountInWindow", kind)
+    return text.replace("    at_least: int = 2\n", "") + "".join(
+        f"\n    def {head}:\n        return {value}\n" for head, value in methods.items()
+    )
+
+
+KINDS = {
+    "PairInWindow": windowed("PairInWindow", **{"first(self, row)": "True", "second(self, row)": "True"}),
+    "SequenceInWindow": windowed(
+        "SequenceInWindow",
+        **{"starts(self, row)": "True", "follows(self, row)": "True", "suspicious(self, rows)": "bool(rows)"},
+    ),
+    "FirstSeen": windowed("FirstSeen", **{"counts(self, key)": "True"}),
+}
+"""Correct files, by kind."""
 LINE = RULE[: RULE.index("class Mine")].count("\n") + 1
 
 
@@ -189,6 +214,64 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ),
         (WINDOW.replace("(row.actor_id,)", "[row.actor_id]"), f"line {LINE}: key: expected a tuple of texts"),
         (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of texts"),
+        (DISTINCT, f"line {LINE}: value: history remembers no session"),
+        (
+            DISTINCT.replace("row.session", "row.client_ip or row.address"),
+            f"line {LINE}: value: history remembers no address",
+        ),
+        (RULE.replace("return True", "return event.risk"), f"line {LINE}: matches: an event has no risk"),
+        (
+            RULE.replace("return True", "return event.is_proxy and kown"),
+            f"line {LINE}: matches: NameError: name 'kown'",
+        ),
+        (
+            RULE.replace("return True", "return not event.is_proxy and kown"),
+            f"line {LINE}: matches: NameError: name 'kown'",
+        ),
+        (RULE.replace("return True", "return self.most"), f"line {LINE}: matches: the rule has no most"),
+        (
+            WINDOW
+            + '\n    def takes(self, row):\n        return self.signalled(row, "Acme.Mine") and row.ip\n',
+            f"line {LINE}: takes: history remembers no ip",
+        ),
+        (
+            WINDOW
+            + '\n    def takes(self, row):\n        return self.signalled(row, "Acme.Mine") or row.ip\n',
+            f"line {LINE}: takes: history remembers no ip",
+        ),
+        *(
+            (
+                f"{RULE}\n    def {method}(self, event):\n        return event.nothing\n",
+                f"line {LINE}: {method}: an event has no nothing",
+            )
+            for method in ("title", "context", "severity_of", "dedup")
+        ),
+        *(
+            (
+                KINDS[kind].replace(
+                    f"def {method}(self, row):", f"def {method}(self, row):\n        row.nothing"
+                ),
+                f"line {LINE}: {method}: history remembers no nothing",
+            )
+            for kind, methods in {
+                "PairInWindow": ("first", "second"),
+                "SequenceInWindow": ("starts", "follows"),
+            }.items()
+            for method in methods
+        ),
+        (
+            KINDS["SequenceInWindow"].replace("return bool(rows)", "return rows[0].nothing"),
+            f"line {LINE}: suspicious: history remembers no nothing",
+        ),
+        (
+            KINDS["FirstSeen"].replace("return True", "return self.nothing"),
+            f"line {LINE}: counts: the rule has no nothing",
+        ),
+        (
+            RULE + "\n    def __post_init__(self):\n        raise SystemExit\n",
+            f"line {LINE}: it can't be made: SystemExit",
+        ),
+        ("import asyncio\nraise asyncio.CancelledError\n", "line 2: CancelledError"),
         *(
             (
                 WINDOW.replace("    signals", f"    keyed_by = {wrong}\n    signals"),
@@ -206,6 +289,19 @@ def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str
     assert problem.startswith((f"broken.py, {said}", f"broken.py: {said}"))
     assert problem.isprintable()
     assert RULE_ID in found(folder).rules
+
+
+@pytest.mark.parametrize("text", [RULE, *KINDS.values(), DISTINCT.replace("row.session", "row.client_ip")])
+def test_a_correct_rule_of_each_kind_is_usable(folder: Path, text: str) -> None:
+    """None of the invented events makes a fault of what is right."""
+    (folder / "mine.py").write_text(text, "utf-8")
+    assert problems(folder) == []
+
+
+def test_a_rule_may_fail_on_an_invented_value(folder: Path) -> None:
+    """Only a missing name is a fault: the values of a real event may be others."""
+    (folder / "mine.py").write_text(RULE.replace("return True", "return {}[event.client_ip]"), "utf-8")
+    assert problems(folder) == []
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:

@@ -1,0 +1,35 @@
+"""The events that rules are tried on."""
+
+import inspect
+
+from oktawatch.detection.probes import invented_events, probe_faults, remembered_row
+from oktawatch.detection.registry import BUILT_IN, configured_rules
+from oktawatch.model.event import Event
+from oktawatch.model.history import COLUMNS
+
+
+def test_of_one_event_everything_is_known_and_of_the_other_nothing() -> None:
+    """Every documented accessor and every column: a new one must be added to the invented event."""
+    known, unknown = invented_events("user.session.start")
+    rows = [remembered_row(event) for event in (known, unknown)]
+    always = {"published", "published_at", "uuid", "event_type", "fields", "debug_data"}
+    extra = {"ip_service_categories", "p_enrichment"}  # for the built-in rules alone
+    accessors = {name for name, _ in inspect.getmembers(Event, inspect.isdatadescriptor)}
+    public = {
+        name
+        for name in accessors - always - extra
+        if not name.startswith("_") and isinstance(getattr(Event, name), property)
+    }
+    assert len(public) > 15
+    assert [name for name in public if getattr(known, name) is None] == []
+    assert [name for name in public if getattr(unknown, name) is not None] == []
+    columns = set(rows[0].__struct_fields__[:COLUMNS]) - always
+    assert [name for name in columns if getattr(rows[0], name) is None] == []
+    assert [name for name in columns if getattr(rows[1], name) is not None] == []
+
+
+def test_built_in_rules_satisfy_the_contract() -> None:
+    """They are tried like an operator's rules."""
+    rules = configured_rules({}, read_file=str)
+    assert len(rules) == len(BUILT_IN)
+    assert [fault for rule in rules.values() for fault in probe_faults(rule)] == []
