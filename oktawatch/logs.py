@@ -10,14 +10,12 @@ What other libraries log goes the same way, as the event ``library_log``. The Ok
 it writes Authorization headers.
 """
 
-import contextlib
 import enum
 import json
 import logging
 import os
 import re
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timedelta
@@ -26,6 +24,7 @@ from urllib.parse import quote
 
 import structlog
 
+from oktawatch.log_stream import LogStream
 from oktawatch.model.durations import format_duration
 from oktawatch.model.sanitize import clean_json, shorten
 from oktawatch.model.timestamps import to_text, utc_now
@@ -90,18 +89,23 @@ def printable(text: str) -> str:
 def configure(
     log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
 ) -> None:
-    """Send every log line to ``stream`` (standard error), from ``level`` on, in one format.
+    """Write log lines of ``level`` and above to ``stream``, standard error by default, in one format.
 
     ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and
     critical; debug adds the traceback of an exception, which is one line ``error=…`` otherwise.
     """
-    output = _Output(sys.stderr if stream is None else stream)
+    stream = sys.stderr if stream is None else stream
+    is_terminal = _is_terminal(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
     # Only a terminal is asked for: systemd's variables are inherited by the shells of a desktop, too,
     # and a journal is no terminal.
-    as_json = log_format == "json" or (log_format == "auto" and not output.is_terminal)
-    layout = _json_line if as_json else _Console(colours=output.is_terminal and "NO_COLOR" not in os.environ)
+    as_json = log_format == "json" or (log_format == "auto" and not is_terminal)
+    layout = _json_line if as_json else _Console(colours=is_terminal and "NO_COLOR" not in os.environ)
     render = _Renderer(layout, tracebacks=number <= logging.DEBUG)
+    output = LogStream(
+        stream,
+        lambda lines: render(None, "", {"event": "log_lines_dropped", "level": "warning", "lines": lines}),
+    )
 
     structlog.configure(
         processors=[structlog.processors.add_log_level, render],
@@ -110,6 +114,13 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _route_libraries(_LibraryHandler(render, output), number)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
 
 
 def _route_libraries(handler: logging.Handler, level: int) -> None:
@@ -125,29 +136,6 @@ def _route_libraries(handler: logging.Handler, level: int) -> None:
     sdk.propagate = False
     sdk.setLevel(logging.CRITICAL + 1)
     sdk.disabled = True  # outlasts whoever sets its level again
-
-
-class _Output:
-    """Writes lines. A log that can't be written stops nothing."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.RLock()  # a signal handler may log while its own thread does
-        try:
-            self.is_terminal = stream.isatty()
-        except ValueError:  # closed
-            self.is_terminal = False
-
-    def write(self, line: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        fit = line.encode(encoding, "backslashreplace").decode(encoding)
-        # Whoever reads the log may be gone, and a page must not fail for that.
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(fit + "\n")
-            self._stream.flush()
-
-    # structlog calls the method that is named like the level.
-    debug = info = warning = error = critical = write
 
 
 class _Renderer:
@@ -259,7 +247,7 @@ def _as_text(value: object) -> str:
 class _LibraryHandler(logging.Handler):
     """Turns the records of other libraries into lines of ours."""
 
-    def __init__(self, render: _Renderer, output: _Output) -> None:
+    def __init__(self, render: _Renderer, output: LogStream) -> None:
         super().__init__()
         self._render = render
         self._output = output

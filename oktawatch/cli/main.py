@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -110,9 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_process() -> None:
     # A file that it makes holds people's names and addresses, and now and then a mistyped password.
     os.umask(os.umask(_OWNER_ALONE) | _OWNER_ALONE)
+    _open_missing_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         # People have names in every script; where a terminal doesn't, the rest is shown all the same.
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _open_missing_streams() -> None:
+    """Open /dev/null for each standard stream that is closed.
+
+    Its file descriptor would go to the next file that is opened, the database for example, and what a
+    library writes to the stream would end up in there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 -- open until the end
 
 
 def _check_text(words: Sequence[str]) -> None:

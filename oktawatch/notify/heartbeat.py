@@ -14,13 +14,19 @@ _PATIENCE = 10  # seconds
 
 
 async def beat(url: str, way: Way = DIRECT) -> None:
-    """Ask for the address once; raise DeliveryError when it does not answer well."""
+    """Request the address once. Raises DeliveryError when it does not answer well."""
     import aiohttp  # noqa: PLC0415 -- only who has such a service pays for it
 
-    timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+    from oktawatch.resolver import Resolver  # noqa: PLC0415 -- as above
+
+    session_for_one_request = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=Resolver()),
+        timeout=aiohttp.ClientTimeout(total=_PATIENCE),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
+            session_for_one_request as session,
             session.get(url, allow_redirects=False, proxy=way.proxy, ssl=way.trust or True) as response,
         ):
             status = response.status

@@ -21,6 +21,7 @@ from oktawatch.config import NotifierSettings
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
+from oktawatch.resolver import Resolver
 
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 _FINAL = frozenset(
@@ -76,7 +77,10 @@ class WebhookChannel:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+                connector=aiohttp.TCPConnector(resolver=Resolver()),
+                timeout=_TIMEOUT,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
             )
         return self._session
 

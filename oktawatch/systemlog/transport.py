@@ -26,6 +26,7 @@ from okta.http_client import HTTPClient
 from okta.request_executor import RequestExecutor
 
 from oktawatch import __version__
+from oktawatch.resolver import Resolver
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.signing import ServiceAppOAuth, signed
 
@@ -47,14 +48,17 @@ aiohttp.set_zlib_backend(isal_zlib)
 
 
 def open_session(trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
-    """Open connections that any number of orgs can share; to be closed by who opened it.
+    """Open a session that any number of orgs can share; the caller closes it.
 
-    ``trust``: whose certificates are good; None for those of the system's authorities. Cookies are not
-    kept and the environment is not read (proxies and ``.netrc`` among it).
+    ``trust``: the certificates to accept; None for those of the system's authorities. The session keeps no
+    cookies and does not read the environment (proxies, ``.netrc``).
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=_CONNECTIONS, keepalive_timeout=_KEPT_ALIVE, ssl=True if trust is None else trust
+            limit=_CONNECTIONS,
+            keepalive_timeout=_KEPT_ALIVE,
+            ssl=True if trust is None else trust,
+            resolver=Resolver(),
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,

@@ -31,8 +31,20 @@ def until(condition: Callable[[], bool], what: str) -> None:
 class Daemon:
     """``python -m oktawatch run`` with a configuration, an invented systemd around it, its log in JSON."""
 
-    def __init__(self, where: Path | Place, text: str, *, watchdog: float | None = None) -> None:
-        """Write the configuration; ``watchdog`` is systemd's time-out in seconds."""
+    def __init__(
+        self,
+        where: Path | Place,
+        text: str,
+        *,
+        watchdog: float | None = None,
+        sitecustomize: str = "",
+        stderr: int | None = None,
+    ) -> None:
+        """Write the configuration.
+
+        ``watchdog`` is systemd's time-out in seconds. ``sitecustomize`` is Python code that the process runs
+        first. ``stderr`` is the file descriptor that takes the place of the log file.
+        """
         place = where if isinstance(where, Place) else None
         folder = where.folder if isinstance(where, Place) else where
         self.database = folder / "oktawatch.db"
@@ -48,12 +60,16 @@ class Daemon:
         self._environ |= place.environment if place else {}
         if watchdog is not None:
             self._environ["WATCHDOG_USEC"] = str(int(watchdog * 1_000_000))
+        if sitecustomize:
+            (folder / "sitecustomize.py").write_text(sitecustomize, "utf-8")
+            self._environ["PYTHONPATH"] = str(folder)
+        self._stderr = stderr
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start it."""
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self.command, env=self._environ, stderr=log)
+            self._process = subprocess.Popen(self.command, env=self._environ, stderr=self._stderr or log)
         return self
 
     def __exit__(
