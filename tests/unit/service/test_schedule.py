@@ -1,4 +1,4 @@
-"""Jobs run one instance at a time, say when they are due again, and end in order."""
+"""Jobs run one instance at a time, say when they are due again, end in order, and survive clocks that jump."""
 
 import asyncio
 import logging
@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
+import time_machine
 from structlog.testing import capture_logs
 
 from oktawatch.model.timestamps import utc_now
+from oktawatch.service import schedule as schedule_module
 from oktawatch.service.schedule import Schedule
+from tests.support.waiting import eventually
 
 HOUR = timedelta(hours=1)
 PATIENCE = timedelta(seconds=4)
@@ -191,3 +194,80 @@ async def test_stopping_does_not_wait_for_ever(schedule: Schedule) -> None:
     await asyncio.sleep(0)
 
     assert [(line["event"], line["jobs"]) for line in logs] == [("jobs_left_running", ["deaf"])]
+
+
+class Ticking(Job):
+    """Work that is due every few milliseconds."""
+
+    interval = timedelta(milliseconds=5)
+
+    async def runs_on(self) -> None:
+        """Wait until it has run twice more."""
+        before = self.runs
+        await eventually(lambda: self.runs > before + 1)
+
+
+@pytest.fixture
+def clock_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the clocks often, so that nobody waits for it."""
+    monkeypatch.setattr(schedule_module, "_CLOCK_CHECK_S", 0.005)
+
+
+@pytest.mark.usefixtures("clock_checks")
+@pytest.mark.parametrize("jump", [-2 * HOUR, -HOUR * 24 * 365 * 30, HOUR, HOUR * 24])
+async def test_jobs_run_on_when_the_clock_jumps(schedule: Schedule, jump: timedelta) -> None:
+    """Back or forward, and when it is set right again; each jump is logged once."""
+    job, rare = Ticking(), Job()
+    schedule.every(job.interval, "job", job)
+    schedule.every(timedelta(days=400), "rare", rare, after=timedelta(days=365))
+    with capture_logs() as logs:
+        schedule.start()
+        await job.runs_on()
+        with time_machine.travel(utc_now() + jump):
+            await eventually(lambda: len(logs) == 1)
+            await job.runs_on()
+        await eventually(lambda: len(logs) == 2)
+        await job.runs_on()
+
+    assert [(line["event"], line["seconds"]) for line in logs] == [
+        ("clock_jumped", pytest.approx(jump.total_seconds(), abs=2)),
+        ("clock_jumped", pytest.approx(-jump.total_seconds(), abs=2)),
+    ]
+    assert rare.runs == 0
+    assert timedelta(days=364) < _due(schedule, "rare") - utc_now() <= timedelta(days=365)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_missed_runs_are_not_counted(*, exact: bool) -> None:
+    """After a jump of centuries a job is due once: a list of what it missed would be memory without end."""
+    schedule = Schedule()
+    schedule.every(HOUR, "job", Job(), exact=exact)
+    (job,) = schedule._scheduler.get_jobs()
+    job.next_run_time = utc_now()
+
+    assert len(job._get_run_times(utc_now() + timedelta(days=10_000))) == 1
+
+
+async def test_a_clock_that_is_kept_right_is_no_jump(
+    schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second more or less is how clocks are synchronised."""
+    checks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal checks
+        checks += 1
+        await real_sleep(0)
+
+    real_sleep = asyncio.sleep
+    schedule.every(HOUR, "job", Job(), after=HOUR)
+    with capture_logs() as logs, time_machine.travel(utc_now()) as traveller:
+        schedule.start()
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        for _ in range(10):
+            traveller.shift(0.1)
+            await real_sleep(0)
+        monkeypatch.undo()
+
+    assert checks > 5
+    assert logs == []
