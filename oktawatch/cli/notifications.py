@@ -64,12 +64,11 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
     The daemon takes them up within seconds, unless their receiver has asked it to wait. Their receiver sees
     the same key as before, and their age (max_age) counts from now.
     """
-    from oktawatch.model.timestamps import utc_now
     from oktawatch.store import outbox_admin
 
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
-        outbox_admin.retry(database, ids, now=utc_now())
+        outbox_admin.retry(database, ids, now=database.now())
         wanted = {notification["notifier"] for notification in outbox_admin.show_notifications(database, ids)}
         for name in sorted(wanted - {notifier.name for notifier in settings.notifiers}):
             note(

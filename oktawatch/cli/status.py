@@ -40,10 +40,9 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
 
 def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:
     from oktawatch.engine.health import judge
-    from oktawatch.model.timestamps import utc_now
     from oktawatch.store.status import org_statuses
 
-    now = utc_now()
+    now = database.now()
     known = {found.org: found for found in org_statuses(database)}
     configured = [org.name for org in settings.orgs]
     return [

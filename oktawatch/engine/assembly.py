@@ -24,7 +24,6 @@ from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, config
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
-from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer, RuleText
 from oktawatch.notify.heartbeat import beat
@@ -220,7 +219,8 @@ async def prepare_database(settings: Settings, database: "DatabaseExecutor") -> 
     by_itself = settings.database.auto_upgrade or not database.database.shared
     try:
         await database.run(upgrade if by_itself else require_current)
-        await database.run(register_orgs, [org.name for org in settings.orgs], now=utc_now())
+        await database.read_clock()
+        await database.run(register_orgs, [org.name for org in settings.orgs], now=database.now())
     except SchemaError as error:
         problem = str(error)
     else:

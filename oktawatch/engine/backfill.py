@@ -18,7 +18,7 @@ from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.cursor import Backfill
-from oktawatch.model.timestamps import to_text, utc_now
+from oktawatch.model.timestamps import to_text
 from oktawatch.store.backfills import begin_backfill, move_backfill
 from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.page import Page
@@ -51,14 +51,14 @@ class Backfiller:
         watch: Watch,
         *,
         page_size: int,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
         progress: Callable[[Progress], None] = lambda _progress: None,
     ) -> None:
         self._source = source
         self._database = database
         self._watch = watch
         self._page_size = page_size
-        self._now = now
+        self._now = now or database.now
         self._progress = progress
 
     async def run(self, *, command: str, since: datetime, until: datetime, telling: bool) -> PageResult:

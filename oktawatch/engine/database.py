@@ -1,17 +1,20 @@
 """Database work off the event loop, in threads of its own.
 
-`asyncio.to_thread` shares its few threads with the resolver that HTTP clients use: writers that wait
-for a lock would stall every org's look-ups. There are as many threads as connections are worth having:
-one on SQLite, since it has one writer anyway.
+`asyncio.to_thread` has a few threads for everything in the process, which writers that wait for a lock
+would use up. There are as many threads as connections are worth having: one on SQLite, since it has one
+writer anyway.
 """
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 
 P = ParamSpec("P")
@@ -27,6 +30,24 @@ class DatabaseExecutor:
         self._threads = ThreadPoolExecutor(
             max_workers=self.database.connections, thread_name_prefix="oktawatch-database"
         )
+        self._clock: tuple[datetime, float] | None = None
+        """The server's time, and when it was read by the monotonic clock."""
+
+    def now(self) -> datetime:
+        """Return the time by the clock that all users of the database share.
+
+        On Postgres it is the server's clock as `read_clock` read it, advanced by the monotonic clock: replicas
+        whose own clocks differ agree on what is due. On SQLite it is this machine's clock.
+        """
+        if self._clock is None:
+            return utc_now()
+        moment, read_at = self._clock
+        return moment + timedelta(seconds=time.monotonic() - read_at)
+
+    async def read_clock(self) -> None:
+        """Read the server's clock, where there is a server. Raises StoreError."""
+        if self.database.shared:
+            self._clock = (await self.run(Database.now), time.monotonic())
 
     async def run(
         self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs

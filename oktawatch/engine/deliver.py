@@ -10,6 +10,7 @@ behind the others. A notifier that fails delays no other.
 
 import math
 import random
+import time
 from asyncio import timeout
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,12 +20,12 @@ import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import DueNotification
-from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.composer import Composer
 from oktawatch.store.digests import fold
 from oktawatch.store.notifiers import Neighbours
 from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
+from oktawatch.store.outbox_times import repair_times
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=1)
 _LONGEST_PAUSE = timedelta(minutes=5)
 _NOBODY = Neighbours()
+_CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
 """Before a message is given up for its age: one that waited in a daemon that was down is tried, too."""
 
@@ -55,7 +57,8 @@ class Notifier:
         max_age: timedelta,
         per_minute: int | None = None,
         neighbours: Neighbours = _NOBODY,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``max_age``: what could not be delivered for so long becomes a dead letter.
@@ -70,14 +73,17 @@ class Notifier:
         self._max_age = max_age
         self._per_minute = per_minute
         self._neighbours = neighbours
-        self._now = now
+        self._now = now or database.now
+        self._clock = clock
         self._jitter = jitter
         self._failures = 0
-        self._paused_until: datetime | None = None
+        self._paused_until = 0.0  # by the monotonic clock
+        self._latest: datetime | None = None
 
     async def round(self) -> int:
-        """Send what is due; give how many were taken. Raises StoreError."""
-        begun = self._now()
+        """Send what is due. Return how many messages were taken. Raises StoreError."""
+        begun = self._clock()
+        await self._repair_times()
         if self._paused or not await self._anything_due():
             return 0
         taken = 0
@@ -95,8 +101,20 @@ class Notifier:
             allowance -= 1
         return taken
 
-    def _goes_on(self, begun: datetime) -> bool:
-        return not self._paused and self._now() - begun < ROUND
+    async def _repair_times(self) -> None:
+        """After a start, or when the clock was set back, end waits that a wrong clock has made too long."""
+        now, latest = self._now(), self._latest
+        self._latest = now
+        if latest is not None and now > latest - _CLOCK_TOLERANCE:
+            return
+        repaired = await self._database.run(
+            repair_times, self.name, now=now, longest_wait=LONGEST_DELAY, lease=LEASE
+        )
+        if repaired:
+            _log.warning("delivery_times_repaired", notifier=self.name, notifications=repaired)
+
+    def _goes_on(self, begun: float) -> bool:
+        return not self._paused and self._clock() - begun < ROUND.total_seconds()
 
     async def _anything_due(self) -> bool:
         return await self._database.run(anything_due, self.name, now=self._now())
@@ -117,7 +135,7 @@ class Notifier:
 
     @property
     def _paused(self) -> bool:
-        return self._paused_until is not None and self._now() < self._paused_until
+        return self._clock() < self._paused_until
 
     async def _send(self, notification: DueNotification) -> bool:
         try:
@@ -178,7 +196,7 @@ class Notifier:
     def _pause(self, error: DeliveryError) -> None:
         pause = self._spread(FIRST_DELAY, _LONGEST_PAUSE, self._failures)
         self._failures += 1
-        self._paused_until = self._now() + max(pause, self._asked_for(error))
+        self._paused_until = self._clock() + max(pause, self._asked_for(error)).total_seconds()
 
     def _asked_for(self, error: DeliveryError) -> timedelta:
         """Give how long the receiver wants to be left alone; past the greatest age that is forever."""

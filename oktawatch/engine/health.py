@@ -2,6 +2,7 @@
 
 The lag of an org is the time since its last poll that caught up. It is *behind* when that is more than
 three intervals and a minute. A quiet night is not behind: a poll that brings nothing has caught up.
+A poll dated in the future is behind too: the clock was wrong then or is wrong now, so nobody knows its lag.
 """
 
 from datetime import datetime, timedelta
@@ -37,18 +38,24 @@ class Watchdog(Struct, frozen=True, kw_only=True):
 
 
 def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Watchdog:
-    """Judge an org; ``status`` is None for one that the database does not know.
+    """Judge an org. ``status`` is None if the database does not know it.
 
-    ``interval``: from one poll to the next, as configured.
+    ``interval`` is the configured time from one poll to the next.
     """
     caught_up = status.last_caught_up_at if status else None
     error = status.last_error if status else None
-    lag = max(now - caught_up, timedelta()) if caught_up else None
+    in_future = caught_up if caught_up and caught_up > now + _GRACE else None
+    lag = max(now - caught_up, timedelta()) if caught_up and not in_future else None
     longest = _INTERVALS * interval + _GRACE
     behind = lag is None or lag > longest
     problems = []
     if status is None or status.last_poll_at is None:
         problems.append("it was never polled")
+    elif in_future:
+        problems.append(
+            f"its last poll is dated in the future, at {to_text(in_future)}: the clock was set back, or was "
+            "ahead then. The next poll that catches up puts it right"
+        )
     elif lag is None:
         problems.append("no poll has caught up yet")
     elif behind:

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.model.timestamps import utc_now
 from oktawatch.store.outbox_admin import abandon
 
 _log: Any = structlog.get_logger(__name__)
@@ -26,20 +25,24 @@ class OrphanedNotifications:
     name = "#leftovers"  # no notifier's name begins so
 
     def __init__(
-        self, notifiers: Sequence[str], database: DatabaseExecutor, *, now: Callable[[], datetime] = utc_now
+        self,
+        notifiers: Sequence[str],
+        database: DatabaseExecutor,
+        *,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """``notifiers``: those that there are."""
         self._notifiers = tuple(notifiers)
         self._database = database
-        self._now = now
-        self._next = now()
+        self._now = now or database.now
+        self._latest: datetime | None = None
 
     async def round(self) -> int:
         """Give up what is to be, now and then; nothing is ever sent. Raises StoreError."""
         now = self._now()
-        if now >= self._next:
+        if self._latest is None or abs(now - self._latest) >= _EVERY:
             abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)
-            self._next = now + _EVERY
+            self._latest = now
             for notifier, count in sorted(abandoned.items()):
                 _log.error(
                     "notifications_given_up", notifier=notifier, count=count, error="it is not configured"

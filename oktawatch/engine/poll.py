@@ -8,6 +8,7 @@ The next page is fetched while this one is processed.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -22,7 +23,6 @@ from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.cursor import Cursor
-from oktawatch.model.timestamps import utc_now
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.errors import RequestRefusedError, TimedOutError, UnavailableError
@@ -61,7 +61,8 @@ class Poller:
         *,
         page_size: int,
         initial_lookback: timedelta,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``initial_lookback``: where an org starts that was never polled."""
         self._source = source
@@ -69,14 +70,16 @@ class Poller:
         self._watch = watch
         self._page_size = page_size
         self._initial_lookback = initial_lookback
-        self._now = now
+        self._now = now or database.now
+        self._clock = clock
         self._struggles = 0
         self.caught_up: CaughtUp | None = None
         """Where the last round ended; None unless it caught up."""
 
-    async def round(self, *, deadline: datetime | None = None) -> PageResult:
-        """Read from the cursor until caught up, or until ``deadline``; the next round goes on there.
+    async def round(self, *, deadline: float | None = None) -> PageResult:
+        """Read from the cursor until caught up, or until ``deadline``; the next round continues there.
 
+        ``deadline`` is a time of the monotonic clock, in seconds.
         Raises SystemLogError or StoreError; what was committed until then stays.
         """
         self.caught_up = None
@@ -91,10 +94,10 @@ class Poller:
         self._struggles = 0
         return total
 
-    async def _read(self, cursor: Cursor | None, total: PageResult, deadline: datetime | None) -> None:
+    async def _read(self, cursor: Cursor | None, total: PageResult, deadline: float | None) -> None:
         page, began_at = await self._first_page(cursor)
         while True:
-            last = page.caught_up or (deadline is not None and self._now() >= deadline)
+            last = page.caught_up or (deadline is not None and self._clock() >= deadline)
             ahead = None if last else asyncio.create_task(self._source.page(page.resume))
             try:
                 cursor = await self._commit(page, cursor, total, began_at=began_at)

@@ -20,7 +20,6 @@ from msgspec import Struct
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
-from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
     STEPS,
@@ -69,7 +68,7 @@ class Pruner:
         *,
         most: int = MOST,
         pause: timedelta = PAUSE,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """``orgs``: those that are watched. While one of the ``rules`` can't be used, all that was seen stays."""
         self._database = database
@@ -78,7 +77,7 @@ class Pruner:
         self._ages = ages
         self._most = most
         self._pause = pause
-        self._now = now
+        self._now = now or database.now
 
     async def round(self, *, holds: Callable[[str], bool] = lambda _org: True) -> Counter[str]:
         """Delete what has had its time; give how many rows, by table. Raises StoreError.

@@ -1,24 +1,28 @@
 """The silence alarm: a detector that nobody hears of looks just like a quiet night.
 
-An org that no poll has read for `silence.after` is an alarm, told once to every notifier that has to do
-with the org, and once more when it is over. That an alarm stands is kept in the database, so a restart
-neither repeats it nor forgets to take it back.
+An org that no poll has read for `silence.after` is an alarm. It is sent once to every notifier that is
+responsible for the org, and once more when it is over. A raised alarm is a row in the database, so a
+restart neither repeats it nor forgets to end it.
 
 After a start an org has the time of one poll before it is judged: what was not polled while nothing ran
 is caught up with, and is no alarm.
 
-A notifier that can't deliver is an alarm for the others: most of that is told with the attempt that fails
-(`store.notifiers`), and here what has lasted since one, when the next is long in coming.
+How long an org has been silent is measured by the monotonic clock, from when its last good poll changed in the
+database. Only the age of the poll found at the start is a matter of the wall clock.
+
+A notifier that can't deliver is an alarm for the others. Most of these are raised with the attempt that
+fails (`store.notifiers`). What has lasted since an attempt, with the next one far off, is raised here.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, change_alarms, standing
 from oktawatch.store.notifiers import Neighbours, tell_lasting
@@ -27,11 +31,22 @@ from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 _log: Any = structlog.get_logger(__name__)
 
 _ORG = "org"
+_CLOCK_TOLERANCE = timedelta(seconds=5)
 _NONE: Mapping[str, Neighbours] = {}
 
 
+class _LastSuccess(Struct, frozen=True):
+    """An org's last good poll, as seen by this process."""
+
+    recorded_at: datetime
+    at: float
+    """When it was, by the monotonic clock."""
+    certain: bool
+    """False if it is dated in the future: then nobody knows when it was, and ``at`` is when it was found."""
+
+
 class SilenceWatch:
-    """Looks after some orgs."""
+    """Raises and ends alarms about silent orgs and failing notifiers."""
 
     def __init__(
         self,
@@ -41,25 +56,32 @@ class SilenceWatch:
         *,
         after: timedelta,
         notifiers: Mapping[str, Neighbours] = _NONE,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``orgs``: their tags by name. ``after``: how long one may be silent. ``notifiers``: who hears of each."""
+        """Watch ``orgs``, a mapping of names to tags.
+
+        ``after``: how long an org may be silent. ``notifiers``: who is told when one of them fails.
+        """
         self._orgs = orgs
         self._routes = routes
         self._database = database
         self._after = after
         self._notifiers = tuple(notifiers.items())
-        self._now = now
-        self._started = now()
+        self._now = now or database.now
+        self._clock = clock
+        self._started_at = self._now()
+        self._started = clock()
+        self._successes: dict[str, _LastSuccess] = {}
 
     async def check(self) -> bool:
-        """Raise and end what is to be; tell whether anything was told. Raises StoreError."""
+        """Raise and end alarms. Return whether there is a message to send. Raises StoreError."""
         now = self._now()
         orgs = await self._check_orgs(now)
         return await self._check_notifiers(now) or orgs
 
     async def _check_notifiers(self, now: datetime) -> bool:
-        if now - self._started <= self._after:
+        if not self._up_for_long:
             return False  # an attempt has its time, too
         failing = await self._database.run(tell_lasting, self._notifiers, now=now)
         for name in failing:
@@ -68,13 +90,13 @@ class SilenceWatch:
 
     async def _check_orgs(self, now: datetime) -> bool:
         heard = await self._database.run(read_liveness)
+        for one in heard.values():
+            self._note_success(one)
         stand = {name for kind, name in await self._database.run(standing) if kind == _ORG}
         silent = {
-            org
-            for org in self._orgs
-            if org in heard and org not in stand and self._is_silent(heard[org], now)
+            org for org in self._orgs if org in heard and org not in stand and self._is_silent(heard[org])
         }
-        over = {org for org in stand if org not in self._orgs or self._is_well(heard.get(org), now)}
+        over = {org for org in stand if org not in self._orgs or self._is_well(org)}
         if not silent and not over:
             return False
         raised, ended = await self._database.run(
@@ -89,12 +111,30 @@ class SilenceWatch:
             _log.info("org_heard_again", org=alarm.subject[1])
         return bool(raised or ended)
 
-    def _is_silent(self, heard: OrgLiveness, now: datetime) -> bool:
-        polled = heard.polled_at is not None and heard.polled_at >= self._started
-        return now - heard.success_at > self._after and (polled or now - self._started > self._after)
+    def _note_success(self, heard: OrgLiveness) -> None:
+        before = self._successes.get(heard.org)
+        if before is not None and before.recorded_at == heard.success_at:
+            return
+        # A change happened since the last check, which is not long ago.
+        age = timedelta() if before is not None else self._now() - heard.success_at
+        certain = age >= -_CLOCK_TOLERANCE
+        at = self._clock() - max(age, timedelta()).total_seconds()
+        self._successes[heard.org] = _LastSuccess(heard.success_at, at, certain)
 
-    def _is_well(self, heard: OrgLiveness | None, now: datetime) -> bool:
-        return heard is not None and now - heard.success_at <= self._after
+    @property
+    def _up_for_long(self) -> bool:
+        return self._clock() - self._started > self._after.total_seconds()
+
+    def _silent_for_long(self, org: str) -> bool:
+        return self._clock() - self._successes[org].at > self._after.total_seconds()
+
+    def _is_silent(self, heard: OrgLiveness) -> bool:
+        polled = heard.polled_at is not None and heard.polled_at >= self._started_at
+        return self._silent_for_long(heard.org) and (polled or self._up_for_long)
+
+    def _is_well(self, org: str) -> bool:
+        success = self._successes.get(org)
+        return success is not None and success.certain and not self._silent_for_long(org)
 
     def _alarm(self, heard: OrgLiveness) -> Alarm:
         error = heard.error or "polls don't come to an end"

@@ -19,7 +19,6 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.poll import CaughtUp
-from oktawatch.model.timestamps import utc_now
 from oktawatch.store.cursors import mark_swept, read_swept_until
 from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.queries import bounded_query
@@ -41,7 +40,7 @@ class Sweeper:
         *,
         page_size: int,
         window: timedelta,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """``window``: how much of the past a round reads."""
         self._source = source
@@ -49,7 +48,7 @@ class Sweeper:
         self._watch = watch
         self._page_size = page_size
         self._window = window
-        self._now = now
+        self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
         """Read the window before the time at which a poll caught up; ``new_events`` are those it missed.

@@ -6,13 +6,13 @@ the cursor stays where the last committed page left it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
-from oktawatch.model.timestamps import utc_now
 from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import record_failure
@@ -36,8 +36,8 @@ _MENDED_BY_PEOPLE = (TokenRefusedError, PermissionMissingError, WrongHostError, 
 class Round(Protocol):
     """What `engine.poll.Poller` is to us."""
 
-    async def round(self, *, deadline: datetime | None = None) -> PageResult:
-        """Read until caught up or until the deadline; raise SystemLogError or StoreError."""
+    async def round(self, *, deadline: float | None = None) -> PageResult:
+        """Read until caught up or until the deadline. Raises SystemLogError or StoreError."""
 
 
 class OrgPolling:
@@ -52,7 +52,8 @@ class OrgPolling:
         interval: timedelta,
         database_trouble: FailureLog,
         enqueued: Callable[[], None],
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``database_trouble`` is shared by all orgs; ``enqueued`` is called when there is something to tell."""
         self.org = org
@@ -61,7 +62,8 @@ class OrgPolling:
         self._interval = interval
         self._database_trouble = database_trouble
         self._enqueued = enqueued
-        self._now = now
+        self._now = now or database.now
+        self._clock = clock
         self._failure_log = FailureLog("poll", org=org)
         self._failures = 0
 
@@ -71,8 +73,8 @@ class OrgPolling:
         return self._failures > 0
 
     async def round(self) -> timedelta | None:
-        """Poll once; give in how long to poll again when that is not at the usual time."""
-        deadline = self._now() + DEADLINE
+        """Poll once. Return the delay until the next round, or None for the usual interval."""
+        deadline = self._clock() + DEADLINE.total_seconds()
         try:
             async with asyncio.timeout(HARD_DEADLINE.total_seconds()):
                 result = await self._poller.round(deadline=deadline)
@@ -85,7 +87,7 @@ class OrgPolling:
         self._database_trouble.ended()
         if result.notifications:
             self._enqueued()
-        return timedelta() if self._now() >= deadline else None
+        return timedelta() if self._clock() >= deadline else None
 
     async def _failed(self, error: Exception) -> timedelta:
         self._failures += 1

@@ -58,9 +58,10 @@ class Replica:
         return org in self._held and self._clock() < self._until
 
     async def round(self) -> None:
-        """See to the leases. What can't be renewed runs out by itself."""
+        """Renew, take and give up leases. A lease that can't be renewed runs out by itself."""
         begun = self._clock()
         try:
+            await self._database.read_clock()
             held = await self._database.run(self._leases.keep)
         except StoppedError:
             return

@@ -121,7 +121,7 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no type
     """
 
     def __init__(self, interval: timedelta, *, jitter: float) -> None:
-        self._interval = interval
+        self.interval = interval
         self._jitter = jitter
         self._due = 0.0  # by the monotonic clock
 
@@ -139,6 +139,6 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no type
 
         It is later than ``now`` in any case: otherwise APScheduler would ask for ever.
         """
-        delay = self._interval * (1 + self._jitter * random.random())  # noqa: S311 -- no secret
+        delay = self.interval * (1 + self._jitter * random.random())  # noqa: S311 -- no secret
         self.due_in(delay)
         return now + delay

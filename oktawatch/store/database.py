@@ -9,13 +9,15 @@ finished.
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, event
+from sqlalchemy import Connection, Row, Select, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from oktawatch.model.timestamps import utc_now
 from oktawatch.store import crashpoints
 from oktawatch.store.backend import Backend
 from oktawatch.store.errors import StoppedError, StoreError
@@ -70,6 +72,17 @@ class Database:
     def connections(self) -> int:
         """How many transactions are worth having at once."""
         return self._backend.connections
+
+    def now(self) -> datetime:
+        """Return the time by the clock that all users of the database share.
+
+        On Postgres it is the server's clock, on SQLite this machine's.
+        """
+        if not self.shared:
+            return utc_now()
+        with self.read() as connection:
+            now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+            return now
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -142,7 +142,9 @@ def _name(value: Any) -> str:
 
 
 def _sent_lately(connection: Connection, notifier: str, now: datetime) -> int:
-    query = select(func.count()).where(_columns.notifier == notifier, _columns.sent_at > now - _MINUTE)
+    # Bounded above: a clock that ran ahead must not use up the allowance until it is reached again.
+    lately = _columns.sent_at.between(now - _MINUTE, now + _MINUTE)
+    query = select(func.count()).where(_columns.notifier == notifier, lately)
     return connection.execute(query).scalar_one()
 
 

@@ -27,6 +27,8 @@ _leases, _replicas = tables.leases.c, tables.replicas.c
 _now: Any = func.now()
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _FORGOTTEN = timedelta(days=1)
+_FAR = 10
+"""A lease that lasts so many times longer than ours is one from before the server's clock was set back."""
 
 
 class NameTakenError(StoreError):
@@ -65,7 +67,10 @@ class Leases:
             elif excess < 0:
                 held |= self._taken(connection, _leases.expires_at <= _now, -excess)
             # Whatever its share, no replica looks on while an org has nobody.
-            held |= self._taken(connection, _leases.expires_at <= _now - self._lasts, len(self._orgs))
+            abandoned = (_leases.expires_at <= _now - self._lasts) | (
+                _leases.expires_at > _now + _FAR * self._lasts
+            )
+            held |= self._taken(connection, abandoned, len(self._orgs))
         self._begun = True
         self._unwanted |= held & self._given_up
         self._given_up -= held

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
 
 from oktawatch.model.notification import AlarmState
 from oktawatch.store import tables
@@ -26,11 +26,13 @@ APART = timedelta(hours=1)
 _LONGEST_ERROR = 1_000  # characters
 
 _columns = tables.notifiers.c
+_now = bindparam("now", type_=_columns.told_at.type)
 _NOTE = (
     update(tables.notifiers)
     .where(_columns.name == bindparam("notifier"))
     .values(
-        failing_since=func.coalesce(_columns.failing_since, bindparam("now", type_=_columns.told_at.type)),
+        # A time in the future was set by a wrong clock.
+        failing_since=func.coalesce(case((_columns.failing_since <= _now, _columns.failing_since)), _now),
         last_error=bindparam("error"),
     )
 )
@@ -48,7 +50,7 @@ _LASTING = (
 _TELL = (
     update(tables.notifiers)
     .where(_columns.name == bindparam("notifier"), *_LASTING)
-    .values(told_at=bindparam("now", type_=_columns.told_at.type))
+    .values(told_at=_now)
     .returning(_columns.failing_since, _columns.last_error)
 )
 _IN_TROUBLE = (
@@ -59,7 +61,11 @@ _IN_TROUBLE = (
 _RECOVER = (
     update(tables.notifiers)
     .where(_columns.name == bindparam("notifier"))
-    .values(failing_since=None, last_error=None)
+    .values(
+        failing_since=None,
+        last_error=None,
+        told_at=case((_columns.told_at > _now, _now), else_=_columns.told_at),
+    )
 )
 
 
@@ -86,7 +92,7 @@ def note_success(connection: Connection, notifier: str, neighbours: Neighbours, 
     trouble = connection.execute(_IN_TROUBLE, {"notifier": notifier}).first()
     if trouble is None:
         return False
-    connection.execute(_RECOVER, {"notifier": notifier})
+    connection.execute(_RECOVER, {"notifier": notifier, "now": now})
     if trouble.told_at is None or trouble.told_at < trouble.failing_since:
         return False
     over = Alarm(subject=("notifier", notifier), tell=neighbours.names, since=trouble.failing_since)

@@ -96,6 +96,7 @@ class Desk:
                 per_minute=one.max_per_minute,
                 neighbours=Neighbours(names=tuple({"soc", "people"} - {one.name})),
                 now=self.clock,
+                clock=self.clock.monotonic,
             )
             for one, channel in zip(settings.notifiers, self.channels, strict=True)
         ]

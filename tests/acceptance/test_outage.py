@@ -51,6 +51,7 @@ class Alone:
             page_size=1000,
             initial_lookback=HOUR,
             now=time,
+            clock=time.monotonic,
         )
         self._polling = OrgPolling(
             "acme",
@@ -60,6 +61,7 @@ class Alone:
             database_trouble=FailureLog("database"),
             enqueued=lambda: None,
             now=time,
+            clock=time.monotonic,
         )
 
     async def prepare(self) -> None:

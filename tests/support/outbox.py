@@ -23,18 +23,32 @@ COMPOSER = Composer(
 
 
 class Clock:
-    """A clock that moves when a test says so."""
+    """A wall clock and a monotonic clock that move when a test says so."""
 
     def __init__(self, at: datetime = NOW) -> None:
-        self.at = at
+        self._passed = timedelta()
+        self._set_to = at
+        """What the wall clock would show if no time had passed."""
 
     def __call__(self) -> datetime:
-        """Tell the time."""
-        return self.at
+        """Return the wall clock's time."""
+        return self._set_to + self._passed
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock's time."""
+        return 1_000 + self._passed.total_seconds()
 
     def advance(self, **by: float) -> None:
         """Let time pass."""
-        self.at += timedelta(**by)
+        self._passed += timedelta(**by)
+
+    def reach(self, moment: datetime) -> None:
+        """Let time pass until the wall clock shows this."""
+        self._passed = moment - self._set_to
+
+    def jump(self, **by: float) -> None:
+        """Set the wall clock, back or forward, while no time passes."""
+        self._set_to += timedelta(**by)
 
 
 class Receiver:

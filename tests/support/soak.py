@@ -182,6 +182,7 @@ class Soak:
             page_size=50,
             initial_lookback=timedelta(hours=12),
             now=self.clock,
+            clock=self._seconds,
         )
         sweeper = Sweeper(
             client.at(Priority.SWEEP),
@@ -198,6 +199,7 @@ class Soak:
             self._database,
             max_age=timedelta(days=30),
             now=self.clock,
+            clock=self._seconds,
             jitter=self.rng.random,
         )
         return client, poller, sweeper, notifier
@@ -205,7 +207,7 @@ class Soak:
     async def _round(self, poller: Poller, sweeper: Sweeper, *, sweep: bool) -> bool:
         """Poll, and sweep when it has caught up; tell whether both went well."""
         try:
-            await poller.round(deadline=self.clock() + 5 * MINUTE)
+            await poller.round(deadline=self._seconds() + 300)
             if sweep and poller.caught_up is not None:
                 self.late += (await sweeper.round(poller.caught_up)).new_events
         except SystemLogError as error:

@@ -14,6 +14,7 @@ from oktawatch.engine.deliver import LEASE, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
+from oktawatch.store.outbox import claim
 from oktawatch.store.outbox_admin import retry
 from tests.support.databases import open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Hanging, Receiver, put, sign_in
@@ -41,7 +42,10 @@ def notifier(
     channel: Channel, database: DatabaseExecutor, clock: Clock, *, name: str = "soc", max_age: timedelta = DAY
 ) -> Notifier:
     """Make a notifier whose delays are exact."""
-    return Notifier(name, channel, COMPOSER, database, max_age=max_age, now=clock, jitter=lambda: 0.5)
+    return Notifier(
+        name, channel, COMPOSER, database,
+        max_age=max_age, now=clock, clock=clock.monotonic, jitter=lambda: 0.5,
+    )  # fmt: skip
 
 
 def row(database: DatabaseExecutor) -> dict[str, Any]:
@@ -72,7 +76,7 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
         await soc.round()
         due = row(database)["next_attempt_at"]
         waits.append((due - clock()).total_seconds())
-        clock.at = due
+        clock.reach(due)
 
     assert await soc.round() == 1
 
@@ -95,13 +99,16 @@ async def test_delays_are_spread(
     """What failed together does not come again together; never sooner than in 5 s, never later than in an hour."""
     put(database.database, sign_in(1))
     receiver = Receiver(*[DeliveryError("no")] * 20)
-    soc = Notifier("soc", receiver, COMPOSER, database, max_age=DAY, now=clock, jitter=lambda: jitter)
+    soc = Notifier(
+        "soc", receiver, COMPOSER, database,
+        max_age=DAY, now=clock, clock=clock.monotonic, jitter=lambda: jitter,
+    )  # fmt: skip
     seen = []
     for _ in range(14):
         await soc.round()
         due = row(database)["next_attempt_at"]
         seen.append((due - clock()).total_seconds())
-        clock.at = due
+        clock.reach(due)
 
     assert [*seen[:4], *seen[-2:]] == waits
     assert all(5 <= wait <= 3600 for wait in seen)
@@ -273,7 +280,7 @@ async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock
     soc = notifier(receiver, database, clock)
 
     assert await soc.round() == 0
-    clock.at += LEASE
+    clock.advance(seconds=LEASE.total_seconds())
 
     assert await soc.round() == 1
     assert [one.id for one in receiver.taken] == [row(database)["id"]]
@@ -298,3 +305,64 @@ async def test_a_slow_receiver_ends_a_round(database: DatabaseExecutor, clock: C
             await super().send(message)
 
     assert await notifier(Slow(), database, clock).round() == 3
+
+
+async def test_a_message_tried_while_the_clock_was_ahead_is_tried_again(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """Once the clock is right it does not wait for the day to pass; nor do its receiver's other messages."""
+    put(database.database, sign_in(1))
+    receiver = Receiver(DeliveryError("status 500"))
+    soc = notifier(receiver, database, clock)
+    clock.jump(days=1)
+    await soc.round()
+    clock.jump(days=-1)
+    put(database.database, sign_in(2), now=clock())
+    clock.advance(seconds=6)
+
+    with capture_logs() as logs:
+        assert await soc.round() == 2
+
+    repaired = [line for line in logs if line["event"] == "delivery_times_repaired"]
+    assert [(line["notifier"], line["notifications"]) for line in repaired] == [("soc", 1)]
+
+
+async def test_a_message_from_the_future_is_sent(database: DatabaseExecutor, clock: Clock) -> None:
+    """It was put there while the clock was ahead: by a page, and by a process that died while sending it."""
+    put(database.database, sign_in(1), now=clock() + DAY)
+    await database.run(claim, "soc", now=clock() + DAY, lease=LEASE)
+    put(database.database, sign_in(2), now=clock() + timedelta(minutes=10))
+    receiver = Receiver()
+
+    assert await notifier(receiver, database, clock).round() == 2
+    assert {one["created_at"] for one in rows(database.database, "notifications")} == {clock()}
+
+
+async def test_a_wait_that_is_meant_is_kept(database: DatabaseExecutor, clock: Clock) -> None:
+    """Neither a start nor a jump shortens an ordinary delay or a claim."""
+    put(database.database, sign_in(1), sign_in(2))
+    receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=50)))
+    await notifier(receiver, database, clock).round()
+    await database.run(claim, "soc", now=clock(), lease=LEASE)
+    before = rows(database.database, "notifications")
+
+    assert await notifier(receiver, database, clock).round() == 0
+    assert rows(database.database, "notifications") == before
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(hours=2)])
+async def test_a_pause_lasts_as_long_as_it_should(
+    database: DatabaseExecutor, clock: Clock, jump: timedelta
+) -> None:
+    """Whatever the wall clock does meanwhile, the receiver is left alone, and not for longer than it asked for."""
+    put(database.database, sign_in(1))
+    receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=10)))
+    soc = notifier(receiver, database, clock)
+    await soc.round()
+    clock.jump(seconds=jump.total_seconds())
+    clock.advance(minutes=9)
+    put(database.database, sign_in(2), now=clock())
+    early = await soc.round()
+    clock.advance(minutes=1)
+
+    assert (early, await soc.round()) == (0, 2)

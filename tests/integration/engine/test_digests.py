@@ -38,7 +38,8 @@ def notifier(receiver: Receiver, database: DatabaseExecutor, clock: Clock, per_m
     """Make a notifier that takes so many messages a minute."""
     return Notifier(
         "soc", receiver, COMPOSER, database,
-        max_age=timedelta(days=1), per_minute=per_minute, now=clock, jitter=lambda: 0.5,
+        max_age=timedelta(days=1), per_minute=per_minute, now=clock, clock=clock.monotonic,
+        jitter=lambda: 0.5,
     )  # fmt: skip
 
 
@@ -227,7 +228,7 @@ async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor
     put(database.database, *apart(50))
     assert fold(database.database, "soc", now=clock(), per_minute=1) == 1
     assert claim(database.database, "soc", now=clock(), lease=LEASE) is not None
-    clock.at += LEASE
+    clock.advance(seconds=LEASE.total_seconds())
     put(database.database, *apart(50, first=100), now=clock())
     receiver = Receiver()
 
@@ -242,7 +243,7 @@ async def test_an_alert_whose_process_died_in_between(database: DatabaseExecutor
     put(database.database, sign_in(0, at=past))
     first = claim(database.database, "soc", now=clock(), lease=LEASE)
     assert first is not None
-    clock.at += LEASE
+    clock.advance(seconds=LEASE.total_seconds())
     put(database.database, *(sign_in(n, at=past) for n in range(1, 9)), now=clock())
     receiver = Receiver()
 
@@ -305,3 +306,19 @@ async def test_a_hostile_campaign(database: DatabaseExecutor, clock: Clock) -> N
     assert message.plain().splitlines()[-1] == "Look: oktawatch alerts list --since 2026-11-02T12:00:00Z"
     for form in (message.plain(), message.markdown(), message.html(), message.heading):
         assert "://" not in form
+
+
+async def test_what_was_sent_by_a_clock_that_ran_ahead_uses_up_no_allowance(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """Once the clock is right, alerts are told by themselves again."""
+    receiver = Receiver()
+    soc = notifier(receiver, database, clock, per_minute=2)
+    clock.jump(days=1)
+    put(database.database, sign_in(1, at=clock()), sign_in(2, at=clock()), now=clock())
+    ahead = await soc.round()
+    clock.jump(days=-1)
+    put(database.database, sign_in(3, at=clock()), sign_in(4, at=clock()), now=clock())
+
+    assert (ahead, await soc.round()) == (2, 2)
+    assert digests(receiver) == []

@@ -79,7 +79,8 @@ class Flooded:
         channel = WebhookChannel(NotifierSettings(type="webhook", url=SecretStr(receiver.url)))
         self.channel = channel
         self.notifier = Notifier(
-            "soc", channel, COMPOSER, executor, max_age=timedelta(days=1), per_minute=CONFIGURED, now=clock
+            "soc", channel, COMPOSER, executor,
+            max_age=timedelta(days=1), per_minute=CONFIGURED, now=clock, clock=clock.monotonic,
         )  # fmt: skip
 
     async def page(self, alerts: int) -> None:

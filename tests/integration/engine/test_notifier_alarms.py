@@ -46,12 +46,14 @@ class Team:
         self.notifiers = {
             name: Notifier(
                 name, self.receivers[name], COMPOSER, self.executor,
-                max_age=timedelta(days=1), neighbours=neighbours(name), now=self.clock, jitter=lambda: 0.5,
+                max_age=timedelta(days=1), neighbours=neighbours(name), now=self.clock, clock=self.clock.monotonic,
+                jitter=lambda: 0.5,
             )
             for name in NAMES
         }  # fmt: skip
         self.watch = SilenceWatch(
-            {}, (), self.executor, after=AFTER, notifiers={name: neighbours(name) for name in NAMES}, now=self.clock
+            {}, (), self.executor, after=AFTER, notifiers={name: neighbours(name) for name in NAMES},
+            now=self.clock, clock=self.clock.monotonic,
         )  # fmt: skip
 
     def alert(self, *names: str) -> None:
@@ -227,7 +229,10 @@ async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
 async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor) -> None:
     """With one notifier there is nobody else; the log says it, and no row is made."""
     team.alert("soc")
-    alone = Notifier("soc", Receiver(GONE), COMPOSER, executor, max_age=timedelta(days=1), now=team.clock)
+    alone = Notifier(
+        "soc", Receiver(GONE), COMPOSER, executor,
+        max_age=timedelta(days=1), now=team.clock, clock=team.clock.monotonic,
+    )  # fmt: skip
     with capture_logs() as logs:
         await alone.round()
 
@@ -277,3 +282,32 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     (row,) = rows(database, "notifications")
     assert row["state"] == "pending"
     assert rows(database, "notifiers") == []
+
+
+async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
+    """It began while the clock was ahead: once that is right it lasts as long as any trouble, and no day longer."""
+    team.receivers["soc"].script = [DeliveryError("status 500")] * 100
+    team.clock.jump(days=1)
+    team.alert("soc")
+    await team.round()
+    team.clock.jump(days=-1)
+
+    await team.pass_(40)
+
+    assert team.heard("pager") == team.heard("mail") == [("silence.raised", ["soc"])]
+
+
+async def test_trouble_after_an_alarm_from_the_future_is_told(team: Team) -> None:
+    """An alarm that was raised and over while the clock was ahead keeps no later one back."""
+    team.receivers["soc"].script = [GONE, None, GONE]
+    team.clock.jump(days=1)
+    team.alert("soc")
+    await team.round()
+    team.clock.jump(days=-1)
+    for _ in range(2):
+        team.clock.advance(hours=2)
+        team.alert("soc")
+        await team.round()
+    await team.pass_(2)
+
+    assert [kind for kind, _ in team.heard("pager")] == ["silence.raised", "silence.over", "silence.raised"]

@@ -39,7 +39,9 @@ class Watched:
         tags: dict[str, Sequence[str]] = {
             org: ("prod",) if org == "globex" else () for org in orgs or ("acme", "globex")
         }
-        return SilenceWatch(tags, routes, self._executor, after=AFTER, now=self.clock)
+        return SilenceWatch(
+            tags, routes, self._executor, after=AFTER, now=self.clock, clock=self.clock.monotonic
+        )
 
     def poll(self, org: str, error: str | None = None) -> None:
         """Let a poll end."""
@@ -201,3 +203,54 @@ async def test_two_replicas_tell_once(watched: Watched) -> None:
     await watched.pass_(two, 20, acme="down", globex=None)
 
     assert len(watched.told) == 2
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(days=-1), timedelta(minutes=-20)])
+async def test_a_clock_that_is_set_back_hides_no_silence(watched: Watched, jump: timedelta) -> None:
+    """An org that is not polled any more is an alarm as soon as ever, though its last poll is in the future."""
+    watch = watched.start()
+    await watched.pass_(watch, 20, acme=None, globex=None)
+    watched.clock.jump(seconds=jump.total_seconds())
+
+    await watched.pass_(watch, 16, acme="down", globex=None)
+
+    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1), timedelta(days=9_000)])
+async def test_a_clock_that_jumps_forward_is_no_silence(watched: Watched, jump: timedelta) -> None:
+    """Nothing was missed; nor is it when the clock is set right again."""
+    watch = watched.start()
+    await watched.pass_(watch, 20, acme=None, globex=None)
+    for seconds in (jump.total_seconds(), -jump.total_seconds()):
+        watched.clock.jump(seconds=seconds)
+        await watch.check()
+        await watched.pass_(watch, 20, acme=None, globex=None)
+
+    assert watched.told == []
+
+
+async def test_a_poll_in_the_future_is_no_life_sign(watched: Watched) -> None:
+    """A daemon that starts after the clock was set right raises the alarm after the usual time."""
+    watched.clock.jump(days=1)
+    watched.poll("acme")
+    watched.clock.jump(days=-1)
+
+    await watched.pass_(watched.start(), 17, acme="down", globex=None)
+
+    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+
+
+async def test_a_clock_that_is_set_back_ends_no_alarm(watched: Watched) -> None:
+    """Until a poll has succeeded, nothing is well again, restart or not."""
+    watch = watched.start()
+    await watched.pass_(watch, 20, acme="down", globex=None)
+    watched.clock.jump(days=-1)
+    await watched.pass_(watch, 20, acme="down", globex=None)
+    await watched.pass_(watched.start(), 20, acme="down", globex=None)
+    before = {state for _, state, _ in watched.told}
+
+    await watched.pass_(watched.start(), 1, acme=None, globex=None)
+
+    assert before == {"raised"}
+    assert {state for _, state, _ in watched.told} == {"raised", "over"}

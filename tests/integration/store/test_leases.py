@@ -147,3 +147,12 @@ def test_status_shows_who_holds_what(database: Database) -> None:
         "acme": None,
         **dict.fromkeys(ORGS, "a"),
     }
+
+
+def test_a_lease_from_before_the_servers_clock_was_set_back_holds_nothing(database: Database) -> None:
+    """Its replica died meanwhile, so that nobody renews it."""
+    lost, other = replica("a"), replica("b")
+    settle(database, lost, other)
+    time_passes(database, -7200, "b")
+
+    assert other.keep(database) == set(ORGS)

@@ -36,6 +36,18 @@ def test_behind(lag: timedelta, behind: bool) -> None:
     assert bool(found.problems) is behind
 
 
+@pytest.mark.parametrize(
+    ("ahead", "behind"),
+    [(timedelta(seconds=30), False), (timedelta(seconds=61), True), (timedelta(days=1), True)],
+)
+def test_a_poll_in_the_future_is_not_fresh(ahead: timedelta, behind: bool) -> None:
+    """After a clock was set back nobody knows how long ago the last poll was."""
+    found = health(last_poll_at=NOW + ahead, last_caught_up_at=NOW + ahead)
+
+    assert (found.lag is None, found.behind, found.good) == (behind, behind, not behind)
+    assert ["dated in the future" in problem for problem in found.problems] == [True] * behind
+
+
 def test_how_long_is_said_for_people() -> None:
     """After a weekend nobody wants seconds."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - timedelta(days=2, hours=14, seconds=3))

@@ -37,9 +37,9 @@ class Rounds:
 
     def __init__(self, *ends: PageResult | Exception) -> None:
         self.ends = list(ends)
-        self.deadlines: list[datetime | None] = []
+        self.deadlines: list[float | None] = []
 
-    async def round(self, *, deadline: datetime | None = None) -> PageResult:
+    async def round(self, *, deadline: float | None = None) -> PageResult:
         """End."""
         self.deadlines.append(deadline)
         end = self.ends.pop(0)
@@ -53,7 +53,7 @@ class Hanging:
 
     cancelled = False
 
-    async def round(self, *, deadline: datetime | None = None) -> PageResult:
+    async def round(self, *, deadline: float | None = None) -> PageResult:
         """Hang."""
         assert deadline is not None
         try:
@@ -104,7 +104,11 @@ class Org:
             database_trouble=trouble or FailureLog("database"),
             enqueued=self._count,
             now=lambda: self.time,
+            clock=self._monotonic,
         )
+
+    def _monotonic(self) -> float:
+        return (self.time - NOW).total_seconds()
 
     def _count(self) -> None:
         self.enqueued += 1
@@ -130,7 +134,7 @@ async def test_a_good_round(database: DatabaseExecutor, logs: list[EventDict]) -
 
     assert await org.rounds(1) == [None]
 
-    assert poller.deadlines == [NOW + timedelta(minutes=5)]
+    assert poller.deadlines == [300.0]
     assert (org.enqueued, org.polling.failing, logs) == (0, False, [])
 
 
@@ -146,8 +150,8 @@ async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor)
 async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: DatabaseExecutor) -> None:
     """What is still to be read doesn't wait for the interval."""
     org = Org(database, Rounds(PageResult(), PageResult()))
-    moments = iter([NOW, NOW + DEADLINE])
-    org.polling._now = lambda: next(moments)
+    moments = iter([0.0, DEADLINE.total_seconds()])
+    org.polling._clock = lambda: next(moments)
 
     assert await org.rounds(1) == [timedelta()]
 

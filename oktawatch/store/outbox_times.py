@@ -1,0 +1,44 @@
+"""Repair times in the outbox that a wrong clock has set.
+
+A clock that ran a day ahead leaves messages behind that are due in a day, created in the future, or claimed by
+nobody for a day to come. Once the clock is right, each of these times is brought back to now.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, select, update
+
+from oktawatch.model.notification import NotificationState
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+
+_columns = tables.notifications.c
+_TOLERANCE = timedelta(seconds=5)
+"""A message that another replica has just created is not from the future."""
+
+
+def repair_times(
+    database: Database, notifier: str, *, now: datetime, longest_wait: timedelta, lease: timedelta
+) -> int:
+    """Make a notifier's messages due whose times can't be right. Return how many there were.
+
+    ``longest_wait`` is the longest time between two attempts, ``lease`` how long a message can be claimed.
+    """
+    wrong = (
+        _columns.state == NotificationState.PENDING,
+        _columns.notifier == notifier,
+        (_columns.next_attempt_at > now + longest_wait)
+        | (_columns.claimed_until > now + lease)
+        | (_columns.created_at > now + _TOLERANCE),
+    )
+    with database.read() as connection:
+        if connection.execute(select(_columns.id).where(*wrong).limit(1)).first() is None:
+            return 0  # as nearly always: no writer is disturbed
+    repair = {
+        "next_attempt_at": now,
+        "claimed_until": None,
+        "created_at": case((_columns.created_at > now, now), else_=_columns.created_at),
+        "retried_at": case((_columns.retried_at > now, now), else_=_columns.retried_at),
+    }
+    with database.write() as connection:
+        return connection.execute(update(tables.notifications).where(*wrong).values(repair)).rowcount

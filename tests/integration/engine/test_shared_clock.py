@@ -1,0 +1,69 @@
+"""Processes that share a database go by its clock, whatever their machines' clocks show."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+import time_machine
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.model.timestamps import utc_now
+from oktawatch.notify.channel import DeliveryError
+from tests.support.databases import open_database, rows
+from tests.support.outbox import COMPOSER, Receiver, put, sign_in
+from tests.support.places import Kind, Place
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def executor(place: Place) -> Iterator[DatabaseExecutor]:
+    """Return a database with its threads."""
+    with open_database(place):
+        made = DatabaseExecutor(place.url)
+        yield made
+        made.close()
+
+
+def _near(moment: datetime, other: datetime) -> bool:
+    return abs(moment - other) < MINUTE
+
+
+async def test_now_is_the_servers_time(executor: DatabaseExecutor, place: Place) -> None:
+    """On SQLite there is one machine, and its clock it is."""
+    true = utc_now()
+    with time_machine.travel(true + DAY) as machine:
+        await executor.read_clock()
+        read = executor.now()
+        machine.shift(DAY)
+        after_a_jump = executor.now()
+        asked = executor.database.now()
+
+    if place.kind is Kind.POSTGRES:
+        assert all(_near(moment, true) for moment in (read, after_a_jump, asked))
+    else:
+        assert _near(read, true + DAY)
+        assert all(_near(moment, true + 2 * DAY) for moment in (after_a_jump, asked))
+
+
+async def test_a_replica_a_day_ahead_delays_no_delivery(executor: DatabaseExecutor, place: Place) -> None:
+    """What it has tried in vain is due again for every replica in seconds; on SQLite, once its clock is right."""
+    put(executor.database, sign_in(1), now=utc_now())
+    receiver = Receiver(DeliveryError("status 500"))
+    with time_machine.travel(utc_now() + DAY):
+        await executor.read_clock()
+        await Notifier("soc", receiver, COMPOSER, executor, max_age=DAY).round()
+    tried = rows(executor.database, "notifications")[0]
+
+    other = DatabaseExecutor(place.url)
+    await other.read_clock()
+    ten_seconds_later = Notifier(
+        "soc", receiver, COMPOSER, other, max_age=DAY, now=lambda: other.now() + timedelta(seconds=10)
+    )
+    sent = await ten_seconds_later.round()
+    other.close()
+
+    assert (tried["attempts"], sent) == (1, 1)
+    assert _near(tried["next_attempt_at"], utc_now()) is (place.kind is Kind.POSTGRES)
