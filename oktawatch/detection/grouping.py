@@ -12,6 +12,11 @@ input in time order gives the plain anchored grouping, and any cut of the stream
 same rows. Matches are taken in the order of the stream, never sorted: no incremental engine could
 give the same alerts for two different orders.
 
+Joining counts outcomes. The first success of an alert that had only failures is news: an alert whose
+earliest outcome is a failure and that has a success has *risen*. From MEDIUM on it then counts one
+level above the highest of its matches, so that the telling law tells it again. What has risen stays
+risen, whatever arrives late.
+
 *Telling* stands apart from grouping, so that a silent backfill can take nothing away: whenever a
 telling reader reads a match, new or recorded before, of an alert that is open or acknowledged and
 whose severity is above the one last told, that is told once.
@@ -30,6 +35,8 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import Severity
 
 _TELLABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
+_RISES_FROM = Severity.MEDIUM
+"""An alert below it stays as it is when somebody gets in."""
 
 
 class TellingKind(StrEnum):
@@ -56,6 +63,8 @@ class GroupingPolicy(Struct, frozen=True):
     threshold: int
     signal: bool = False
     """Its matches are recorded and never make an alert."""
+    raise_on_success: bool = True
+    """Whether an alert rises when somebody gets in after failures."""
 
 
 class Grouping:
@@ -118,10 +127,13 @@ class Grouping:
             alert = _opened_by(match)
             insort(alerts, alert, key=lambda alert: alert.anchor)
             self.opened.append(alert)
+        if match.event.succeeded and alert.successes == 0 and alert.event_count > 0:
+            alert.title = match.details().title  # the stored one says that somebody tried to get in
         alert.event_count += 1
         alert.first_event_at = min(alert.first_event_at, match.published)
         alert.last_event_at = max(alert.last_event_at, match.published)
-        alert.severity = max(alert.severity, match.severity)
+        _count_outcome(alert, match)
+        _set_severity(alert, match, policy)
         if alert.status is AlertStatus.PENDING and alert.event_count >= policy.threshold:
             alert.status = AlertStatus.OPEN
             self.visible.append(alert)
@@ -139,6 +151,29 @@ class Grouping:
     def _note_change(self, alert: Alert) -> None:
         if alert.id is not None:
             self._changed[alert.id] = alert
+
+
+def _count_outcome(alert: Alert, match: Match) -> None:
+    if match.event.succeeded:
+        alert.successes += 1
+        alert.succeeded_at = min(alert.succeeded_at or match.published, match.published)
+    elif match.event.failed:
+        alert.failures += 1
+        alert.failed_at = min(alert.failed_at or match.published, match.published)
+
+
+def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
+    highest = max(_highest_match(alert), match.severity)
+    if policy.raise_on_success and alert.failed_at and alert.succeeded_at:
+        alert.risen = alert.risen or alert.failed_at < alert.succeeded_at
+    alert.severity = highest.raised() if alert.risen and highest >= _RISES_FROM else highest
+
+
+def _highest_match(alert: Alert) -> Severity:
+    """Return the severity of the alert without its rise: a CRITICAL one rises from HIGH and CRITICAL alike."""
+    if alert.risen and alert.severity > _RISES_FROM:
+        return Severity(alert.severity - 1)
+    return alert.severity
 
 
 def _joinable(alerts: list[Alert], match: Match, period: timedelta) -> Alert | None:

@@ -61,6 +61,10 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
             return _networks(_typed(value, str, "the path of a file of address ranges"), read_file)
         case tuple():
             return _texts(value, default)
+        case bool():
+            if not isinstance(value, bool):
+                raise TypeError("expected true or false")
+            return value
         case int():
             expected = "a whole number of at least 1"
             if _typed(value, int, expected) < 1:

@@ -59,7 +59,10 @@ class RuleSet:
         self.rules = tuple(rules)
         self.complete = complete
         self.policies = {
-            rule.id: GroupingPolicy(rule.dedup_period, rule.threshold, rule.signal) for rule in self.rules
+            rule.id: GroupingPolicy(
+                rule.dedup_period, rule.threshold, signal=rule.signal, raise_on_success=rule.raise_on_success
+            )
+            for rule in self.rules
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))

@@ -28,7 +28,7 @@ from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import AlertDetails, Match
+from oktawatch.model.match import AlertDetails, Match, MatchedEvent
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
 
@@ -66,6 +66,8 @@ class Rule(ABC):
     """Matches of one dedup key within this time of the alert's anchor belong to one alert."""
     threshold: int = 1
     """How many matches make the alert visible."""
+    raise_on_success: bool = True
+    """Whether an alert of MEDIUM or above goes up one level when somebody gets in after failures."""
 
     def needed_types(self) -> tuple[str, ...]:
         """Give the event types that it needs with its present numbers."""
@@ -100,6 +102,13 @@ class Rule(ABC):
             published=event.published_at,
             dedup_key=_dedup_key(self, event, key),
             severity=_severity(self, event),
+            event=MatchedEvent(
+                event_type=event.event_type or None,
+                outcome=event.outcome_result,
+                outcome_reason=event.outcome_reason,
+                client_ip=event.client_ip,
+                user_agent=event.user_agent,
+            ),
             details=partial(_details, self, event, more),
         )
 

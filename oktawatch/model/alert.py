@@ -41,9 +41,21 @@ class Alert(Struct, kw_only=True):
     event_count: int
     first_event_at: datetime
     last_event_at: datetime
+    successes: int = 0
+    """How many of its events have the outcome SUCCESS or ALLOW."""
+    failures: int = 0
+    """How many of its events have the outcome FAILURE or DENY."""
+    succeeded_at: datetime | None = None
+    """Event time of the earliest success."""
+    failed_at: datetime | None = None
+    """Event time of the earliest failure."""
+    risen: bool = False
+    """Whether it went up a level because somebody got in after failures. Never taken back."""
     closed_at: datetime | None = None
     told: Severity | None = None
     """The severity at which it was last told; None: never."""
+    title: str | None = None
+    """A title that replaces the stored one; None keeps it."""
     details: AlertDetails | None = None
     """What it shows; only an alert that is not stored yet carries it."""
 

@@ -51,6 +51,31 @@ class PageSignals(Struct, frozen=True):
     """Those of events that a window decides about: they may have come with an earlier page."""
 
 
+_SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
+_FAILURES = frozenset(("FAILURE", "DENY"))
+
+
+class MatchedEvent(Struct, frozen=True, kw_only=True):
+    """The event behind a match, as ``alert_events`` shows it. Names are the columns of ``matches``."""
+
+    event_type: str | None = None
+    outcome: str | None = None
+    """Okta's ``outcome.result``: ``SUCCESS``, ``FAILURE``, ``ALLOW``, ``DENY``, ``CHALLENGE`` and others."""
+    outcome_reason: str | None = None
+    client_ip: str | None = None
+    user_agent: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether somebody got in: the outcome is SUCCESS or ALLOW."""
+        return self.outcome in _SUCCESSES
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody was kept out: the outcome is FAILURE or DENY."""
+        return self.outcome in _FAILURES
+
+
 class Match(Struct, frozen=True, kw_only=True):
     """One rule recognised one event of one org."""
 
@@ -60,8 +85,9 @@ class Match(Struct, frozen=True, kw_only=True):
     dedup_key: str
     """A JSON array of texts."""
     severity: Severity
+    event: MatchedEvent = MatchedEvent()
     details: Callable[[], AlertDetails]
-    """Makes what an alert shows of it; called only for a match that opens one."""
+    """Build what an alert shows of it: called for a match that opens an alert or is its first success."""
 
     @property
     def key(self) -> MatchKey:

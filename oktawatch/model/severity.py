@@ -19,6 +19,10 @@ class Severity(enum.IntEnum):
         """Give the name, so that a severity in a text reads as people write it."""
         return self.name
 
+    def raised(self) -> "Severity":
+        """Return the next level up, at most CRITICAL."""
+        return Severity(min(self + 1, Severity.CRITICAL))
+
     @classmethod
     def parse(cls, text: str) -> "Severity":
         """Read a name in any case; raise ValueError that lists the names otherwise."""

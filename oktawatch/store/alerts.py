@@ -8,12 +8,17 @@ from msgspec import Struct
 from sqlalchemy import desc, func, select
 
 from oktawatch.model.alert import AlertStatus
+from oktawatch.model.match import MatchedEvent
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 
 _columns = tables.alerts.c
+_EVENT = tuple(
+    tables.matches.c[name]
+    for name in ("event_uuid", "published", "severity", *MatchedEvent.__struct_fields__)
+)
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
@@ -51,9 +56,9 @@ def count_alerts(database: Database, wanted: AlertFilter) -> int:
 
 
 def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
-    """Give one alert as a JSON object, with the uuids of its events under ``events``; None for none."""
+    """Return one alert as a JSON object, with its events in order of time under ``events``; None if there is none."""
     matches = (
-        select(tables.matches.c.event_uuid, tables.matches.c.published, tables.matches.c.severity)
+        select(*_EVENT)
         .where(tables.matches.c.alert_id == alert_id)
         .order_by(tables.matches.c.published, tables.matches.c.event_uuid)
     )

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import Match, MatchKey, PageSignals
+from oktawatch.model.match import Match, MatchedEvent, MatchKey, PageSignals
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
@@ -35,6 +36,11 @@ _GROUPED = (
     tables.alerts.c.event_count,
     tables.alerts.c.first_event_at,
     tables.alerts.c.last_event_at,
+    tables.alerts.c.successes,
+    tables.alerts.c.failures,
+    tables.alerts.c.succeeded_at,
+    tables.alerts.c.failed_at,
+    tables.alerts.c.risen,
     tables.alerts.c.closed_at,
     tables.alerts.c.told,
 )
@@ -54,7 +60,16 @@ _BY_ID = select(*_GROUPED).where(tables.alerts.c.id.in_(bindparam("ids", expandi
 _OPEN = tables.alerts.insert().returning(
     tables.alerts.c.id, tables.alerts.c.rule_id, tables.alerts.c.dedup_key, tables.alerts.c.anchor
 )
-_REGROUP = update(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
+_GROUPING_CHANGES = (
+    "severity", "status", "event_count", "first_event_at", "last_event_at", "successes", "failures", "succeeded_at",
+    "failed_at", "risen", "told",
+)  # fmt: skip
+"""Columns of an alert that grouping and telling change."""
+_REGROUP = (
+    update(tables.alerts)
+    .where(tables.alerts.c.id == bindparam("alert_id"))
+    .values(title=func.coalesce(bindparam("new_title"), tables.alerts.c.title))
+)
 _COUNT = (
     update(tables.orgs)
     .where(tables.orgs.c.name == bindparam("org"))
@@ -150,13 +165,9 @@ class PageTransaction:
                 [
                     {
                         "alert_id": alert.id,
-                        "severity": alert.severity,
-                        "status": alert.status,
-                        "event_count": alert.event_count,
-                        "first_event_at": alert.first_event_at,
-                        "last_event_at": alert.last_event_at,
-                        "told": alert.told,
+                        "new_title": alert.title,
                         "updated_at": self.now,
+                        **_grouping_changes(alert),
                     }
                     for alert in alerts
                 ],
@@ -164,9 +175,15 @@ class PageTransaction:
 
     def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
         """Record new matches; their alerts have ids by now."""
-        columns = ("org", "rule_id", "event_uuid", "published", "dedup_key", "severity", "alert_id")
+        columns = (
+            "org", "rule_id", "event_uuid", "published", "dedup_key", "severity", "alert_id",
+            *MatchedEvent.__struct_fields__,
+        )  # fmt: skip
         rows = [
-            (self.org, match.rule_id, match.event_uuid, match.published, match.dedup_key, match.severity, alert.id if alert else None)
+            (
+                self.org, match.rule_id, match.event_uuid, match.published, match.dedup_key, match.severity,
+                alert.id if alert else None, *msgspec.structs.astuple(match.event),
+            )
             for match, alert in matches
         ]  # fmt: skip
         if insert_new(self.connection, tables.matches, rows, columns) != len(rows):
@@ -207,12 +224,8 @@ class PageTransaction:
             "rule_id": alert.rule_id,
             "dedup_key": alert.dedup_key,
             "anchor": alert.anchor,
-            "severity": alert.severity,
-            "status": alert.status,
-            "event_count": alert.event_count,
-            "first_event_at": alert.first_event_at,
-            "last_event_at": alert.last_event_at,
-            "told": alert.told,
+            "title": alert.title or details.title,
+            **_grouping_changes(alert),
             "created_at": self.now,
             "updated_at": self.now,
         }
@@ -231,6 +244,10 @@ def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator
 
 def _alert(row: Mapping[Any, Any]) -> Alert:
     return Alert(**{**row, "status": AlertStatus(row["status"])})
+
+
+def _grouping_changes(alert: Alert) -> dict[str, Any]:
+    return {name: getattr(alert, name) for name in _GROUPING_CHANGES}
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:

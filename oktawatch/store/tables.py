@@ -17,12 +17,13 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
 )
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0009"
+REVISION = "0010"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -116,6 +117,11 @@ alerts = Table(
     Column("event_count", Integer, nullable=False),
     Column("first_event_at", Moment, nullable=False),
     Column("last_event_at", Moment, nullable=False),
+    Column("successes", Integer, nullable=False, server_default=_no_count),
+    Column("failures", Integer, nullable=False, server_default=_no_count),
+    Column("succeeded_at", Moment),  # event time of the earliest success
+    Column("failed_at", Moment),  # event time of the earliest failure
+    Column("risen", Boolean, nullable=False, server_default=false()),  # somebody got in after failures
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
@@ -151,6 +157,12 @@ matches = Table(
     Column("dedup_key", String, nullable=False),
     Column("severity", SeverityName, nullable=False),
     Column("alert_id", ForeignKey("alerts.id"), index=True),
+    # What `alert_events` shows of the event, which outlives its row in `events`.
+    Column("event_type", String),
+    Column("outcome", String),
+    Column("outcome_reason", String),
+    Column("client_ip", String),
+    Column("user_agent", String),
     sqlite_with_rowid=False,
 )
 

@@ -99,6 +99,7 @@ sign_ins = st.tuples(
     st.sampled_from(["203.0.113.7", "198.51.100.9"]),
     st.sampled_from([True, True, False]),
     st.booleans(),
+    st.sampled_from(["SUCCESS", "FAILURE", "CHALLENGE", None]),
 )
 
 
@@ -110,6 +111,7 @@ def streams(draw: st.DrawFn, *, longest: int = 20) -> list[Event]:
             number,
             at=timedelta(hours=hour),
             actor={"id": actor, "alternateId": f"{actor}@example.com"},
+            outcome={"result": result},
             client={"ipAddress": ip},
             securityContext={
                 "isProxy": proxy,
@@ -118,7 +120,9 @@ def streams(draw: st.DrawFn, *, longest: int = 20) -> list[Event]:
                 },
             },
         )
-        for number, (hour, actor, ip, proxy, relay) in enumerate(draw(st.lists(sign_ins, max_size=longest)))
+        for number, (hour, actor, ip, proxy, relay, result) in enumerate(
+            draw(st.lists(sign_ins, max_size=longest))
+        )
     ]
 
 

@@ -63,5 +63,6 @@ class AnonymizingVpnLogin(EventRule):
             "Service": relay_service(event, self.relay_networks) or enriched_service(event),
         }
         known = ", ".join(f"{label}={value}" for label, value in parts.items() if value)
-        title = f"{name} <{login}> attempted to sign in from an anonymizing proxy"
+        verb = "signed in" if event.outcome_result == "SUCCESS" else "tried to sign in"
+        title = f"{name} <{login}> {verb} from an anonymizing proxy"
         return f"{title} - {known}" if known else title

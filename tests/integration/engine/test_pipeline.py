@@ -194,7 +194,7 @@ def test_an_alert_shows_what_its_first_match_was(place: Place) -> None:
         )
         (alert,) = rows(database, "alerts")
         assert alert["title"] == (
-            "Nora Vale <nora@example.com> attempted to sign in from an anonymizing proxy - IP=203.0.113.7"
+            "Nora Vale <nora@example.com> tried to sign in from an anonymizing proxy - IP=203.0.113.7"
         )
         assert (alert["event_count"], alert["status"], alert["severity"]) == (2, "open", Severity.MEDIUM)
         assert (alert["first_event_at"], alert["last_event_at"]) == (NOW, NOW + timedelta(hours=1))

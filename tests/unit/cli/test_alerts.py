@@ -135,7 +135,7 @@ def test_show(call: Call) -> None:
     done = call("alerts", "show", "1")
     shown = call("alerts", "show", "1", "--json").json
 
-    assert "Nora Vale <nora@example.com> attempted to sign in" in done.out
+    assert "Nora Vale <nora@example.com> tried to sign in" in done.out
     assert [found["published"] for found in shown["events"]] == [
         to_text(NOW - timedelta(hours=1)),
         to_text(NOW - timedelta(minutes=50)),

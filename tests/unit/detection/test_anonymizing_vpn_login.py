@@ -143,7 +143,7 @@ def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str
         )
     ).title
     parts = ", ".join(f"{part}={PARTS[part]}" for part in there)
-    who = "Nora Vale <nora@example.com> attempted to sign in from an anonymizing proxy"
+    who = "Nora Vale <nora@example.com> tried to sign in from an anonymizing proxy"
     assert title == (f"{who} - {parts}" if parts else who)
 
 
@@ -158,7 +158,7 @@ def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str
 )
 def test_the_title_has_placeholders_for_names(actor: Any, who: str) -> None:
     """An actor without names is still somebody."""
-    assert details(event(actor=actor)).title.startswith(f"{who} attempted")
+    assert details(event(actor=actor)).title.startswith(f"{who} tried")
 
 
 @pytest.mark.parametrize("changes", [{}, {"client": None}, {"request": {"ipChain": "x"}}, {"actor": []}])

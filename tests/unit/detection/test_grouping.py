@@ -9,16 +9,23 @@ from hypothesis import strategies as st
 
 from oktawatch.detection.grouping import Grouping, GroupingPolicy, TellingKind
 from oktawatch.model.alert import Alert, AlertStatus
-from oktawatch.model.match import AlertDetails, Match, MatchKey
+from oktawatch.model.match import AlertDetails, Match, MatchedEvent, MatchKey
 from oktawatch.model.severity import Severity
 from tests.unit.detection.events import NOON
 
 PERIOD = timedelta(hours=6)
 RULE = "Example.Rule"
-DETAILS = AlertDetails(title="example", context={})
+OUTCOMES = ("SUCCESS", "ALLOW", "FAILURE", "DENY", "CHALLENGE", None)
 
 
-def match(number: int, at: timedelta, *, key: str = "k", severity: Severity = Severity.MEDIUM) -> Match:
+def match(
+    number: int,
+    at: timedelta,
+    *,
+    key: str = "k",
+    severity: Severity = Severity.MEDIUM,
+    outcome: str | None = None,
+) -> Match:
     """Make the match of event ``number``, ``at`` after noon."""
     return Match(
         rule_id=RULE,
@@ -26,15 +33,16 @@ def match(number: int, at: timedelta, *, key: str = "k", severity: Severity = Se
         published=NOON + at,
         dedup_key=key,
         severity=severity,
-        details=lambda: DETAILS,
+        event=MatchedEvent(outcome=outcome),
+        details=lambda: AlertDetails(title=f"{outcome} of e-{number}", context={}),
     )
 
 
 class Memory:
     """A store in memory: what pages are grouped against, and what they leave behind."""
 
-    def __init__(self, *, threshold: int = 1) -> None:
-        self.policy = GroupingPolicy(PERIOD, threshold)
+    def __init__(self, *, threshold: int = 1, raise_on_success: bool = True) -> None:
+        self.policy = GroupingPolicy(PERIOD, threshold, raise_on_success=raise_on_success)
         self.alerts: list[Alert] = []
         self.recorded: dict[MatchKey, int | None] = {}
         self.told: list[tuple[int | None, TellingKind, Severity]] = []
@@ -52,21 +60,35 @@ class Memory:
         self.recorded |= {new.key: alert.id for new, alert in grouping.new if alert}
         self.told += [(telling.alert.id, telling.kind, telling.severity) for telling in grouping.tellings]
 
-    def rows(self) -> list[tuple[str, datetime, int, datetime, datetime, Severity, AlertStatus]]:
-        """Give the alerts as plain rows, in no order that depends on how they came about."""
-        return sorted(
-            (a.dedup_key, a.anchor, a.event_count, a.first_event_at, a.last_event_at, a.severity, a.status)
-            for a in self.alerts
-        )
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return the alerts as plain rows, in no order that depends on how they came about."""
+        return [
+            (
+                *(
+                    a.dedup_key,
+                    a.anchor,
+                    a.event_count,
+                    a.first_event_at,
+                    a.last_event_at,
+                    a.severity,
+                    a.status,
+                ),
+                *(a.successes, a.failures, a.succeeded_at, a.failed_at, a.risen, a.title),
+            )
+            for a in sorted(self.alerts, key=lambda alert: (alert.dedup_key, alert.anchor))
+        ]
 
 
 # Times on a coarse grid: equal times and exact borders of the period are where laws break.
 streams = st.lists(
-    st.tuples(st.integers(0, 60), st.sampled_from("ab"), st.sampled_from(Severity)), max_size=25
+    st.tuples(
+        st.integers(0, 60), st.sampled_from("ab"), st.sampled_from(Severity), st.sampled_from(OUTCOMES)
+    ),
+    max_size=25,
 ).map(
     lambda stream: [
-        match(number, timedelta(hours=1) * at, key=key, severity=severity)
-        for number, (at, key, severity) in enumerate(stream)
+        match(number, timedelta(hours=1) * at, key=key, severity=severity, outcome=outcome)
+        for number, (at, key, severity, outcome) in enumerate(stream)
     ]
 )
 
@@ -247,3 +269,116 @@ def test_a_signal_is_recorded_and_makes_no_alert() -> None:
     grouping.take(match(1, timedelta()))
     assert [(new.event_uuid, alert) for new, alert in grouping.new] == [("e-1", None)]
     assert (grouping.opened, grouping.tellings) == ([], [])
+
+
+@given(streams)
+def test_an_alert_counts_the_outcomes_of_its_events(stream: list[Match]) -> None:
+    """Successes and failures add up over the alerts, with the times of the earliest of each."""
+    memory = Memory()
+    memory.page(stream)
+    assert sum(alert.successes for alert in memory.alerts) == sum(one.event.succeeded for one in stream)
+    assert sum(alert.failures for alert in memory.alerts) == sum(one.event.failed for one in stream)
+    for alert in memory.alerts:
+        theirs = [one for one in stream if memory.recorded[one.key] == alert.id]
+        assert alert.succeeded_at == min((m.published for m in theirs if m.event.succeeded), default=None)
+        assert alert.failed_at == min((m.published for m in theirs if m.event.failed), default=None)
+
+
+@given(streams)
+def test_an_alert_in_order_rises_when_its_first_outcome_is_a_failure_and_somebody_gets_in(
+    stream: list[Match],
+) -> None:
+    """In order of time: one level above the highest of its matches, from MEDIUM on."""
+    memory = Memory()
+    memory.page(sorted(stream, key=lambda one: one.published))
+    for alert in memory.alerts:
+        theirs = [one for one in stream if memory.recorded[one.key] == alert.id]
+        highest = max(one.severity for one in theirs)
+        failed, succeeded = alert.failed_at, alert.succeeded_at
+        assert alert.risen == (failed is not None and succeeded is not None and failed < succeeded)
+        rises = alert.risen and highest >= Severity.MEDIUM
+        assert alert.severity == (highest.raised() if rises else highest)
+
+
+@given(streams)
+def test_what_has_risen_stays_risen(stream: list[Match]) -> None:
+    """No later match lowers an alert, and a late success takes no rise back."""
+    memory = Memory()
+    for one in stream:
+        before = {alert.id: (alert.severity, alert.risen) for alert in memory.alerts}
+        memory.page([one])
+        for alert in memory.alerts:
+            severity, risen = before.get(alert.id, (Severity.INFO, False))
+            assert alert.severity >= severity
+            assert alert.risen or not risen
+
+
+@given(streams)
+def test_without_raise_on_success_severities_are_those_of_the_matches(stream: list[Match]) -> None:
+    """The option turns rising off and leaves the counts."""
+    memory = Memory(raise_on_success=False)
+    memory.page(stream)
+    for alert in memory.alerts:
+        assert alert.severity == max(one.severity for one in stream if memory.recorded[one.key] == alert.id)
+        assert not alert.risen
+
+
+def test_the_first_success_after_failures_is_told_once_and_names_the_alert_anew() -> None:
+    """Three failures, then somebody gets in: told as raised, with a title that says so."""
+    memory = Memory()
+    failures = [match(n, timedelta(minutes=n), outcome="FAILURE") for n in range(3)]
+    successes = [match(n, timedelta(minutes=n), outcome="SUCCESS") for n in (3, 4)]
+    memory.page(failures)
+    memory.page(successes)
+    memory.page([*failures, *successes])
+    assert memory.told == [
+        (1, TellingKind.OPENED, Severity.MEDIUM),
+        (1, TellingKind.RAISED, Severity.HIGH),
+    ]
+    (alert,) = memory.alerts
+    assert (alert.successes, alert.failures, alert.risen) == (2, 3, True)
+    assert alert.succeeded_at == NOON + timedelta(minutes=3)
+    assert alert.title == "SUCCESS of e-3"
+
+
+def test_a_success_before_the_failures_raises_nothing() -> None:
+    """Somebody who got in at once and mistyped later is no news."""
+    memory = Memory()
+    memory.page([match(1, timedelta(), outcome="SUCCESS"), match(2, timedelta(minutes=1), outcome="FAILURE")])
+    assert memory.alerts[0].severity is Severity.MEDIUM
+    assert memory.alerts[0].title is None
+
+
+def test_a_success_that_arrives_late_and_came_first_raises_nothing() -> None:
+    """The earliest outcome decides, whatever the order of arrival."""
+    memory = Memory()
+    memory.page([match(2, timedelta(minutes=1), outcome="FAILURE"), match(1, timedelta(), outcome="SUCCESS")])
+    assert (memory.alerts[0].risen, memory.alerts[0].severity) == (False, Severity.MEDIUM)
+
+
+def test_an_info_alert_stays_until_a_worse_match_joins_it() -> None:
+    """A relay sign-in that succeeds after a failure stays INFO; a MEDIUM one beside it then counts as HIGH."""
+    memory = Memory()
+    memory.page(
+        [
+            match(1, timedelta(), severity=Severity.INFO, outcome="FAILURE"),
+            match(2, timedelta(minutes=1), severity=Severity.INFO, outcome="SUCCESS"),
+        ]
+    )
+    severities = [memory.alerts[0].severity]
+    memory.page([match(3, timedelta(minutes=2), outcome="FAILURE")])
+    severities.append(memory.alerts[0].severity)
+    assert severities == [Severity.INFO, Severity.HIGH]
+
+
+def test_critical_is_the_highest_level() -> None:
+    """An alert that rises from CRITICAL stays CRITICAL."""
+    memory = Memory()
+    memory.page(
+        [
+            match(1, timedelta(), severity=Severity.CRITICAL, outcome="FAILURE"),
+            match(2, timedelta(minutes=1), severity=Severity.CRITICAL, outcome="SUCCESS"),
+        ]
+    )
+    assert memory.alerts[0].severity is Severity.CRITICAL
+    assert memory.told == [(1, TellingKind.OPENED, Severity.CRITICAL)]

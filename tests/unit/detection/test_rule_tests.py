@@ -87,7 +87,7 @@ def test_a_title_that_differs_is_shown(tmp_path: Path) -> None:
     """Word for word, so that it can be copied into the case when it is right."""
     (problem,) = problems(tmp_path, "expect: {title: x}")
     assert problem.startswith(
-        "title: expected x, came <displayName-not-found> <alternateId-not-found> attempted"
+        "title: expected x, came <displayName-not-found> <alternateId-not-found> tried to"
     )
 
 

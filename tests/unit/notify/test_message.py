@@ -19,7 +19,7 @@ from tests.unit.notify.test_text import hostile
 
 ALERT: dict[str, Any] = {
     "id": 17, "org": "acme", "rule_id": "Okta.Anonymizing.VPN.Login", "severity": "MEDIUM", "status": "open",
-    "title": "Nora Vale <nora@example.com> attempted to sign in from an anonymizing proxy - IP=203.0.113.7",
+    "title": "Nora Vale <nora@example.com> tried to sign in from an anonymizing proxy - IP=203.0.113.7",
     "actor_id": "00u1", "actor_alternate_id": "nora@example.com", "actor_display_name": "Nora Vale",
     "client_ip": "203.0.113.7", "country": "Norway", "city": "Oslo", "as_number": 64500, "as_org": "Example Net",
     "isp": None, "domain": None, "outcome_result": "FAILURE", "outcome_reason": "INVALID_CREDENTIALS",
@@ -58,7 +58,7 @@ def test_it_says_everything(form: int) -> None:
 
     for part in (
         "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme",
-        "attempted to sign in from an anonymizing proxy - IP=203.0.113.7",
+        "tried to sign in from an anonymizing proxy - IP=203.0.113.7",
         "Nora Vale (nora@example.com)",
         "203.0.113.7 · Oslo, Norway · AS64500 Example Net",
         "VPN (EXAMPLE_VPN)",

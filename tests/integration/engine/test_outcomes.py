@@ -1,0 +1,149 @@
+"""Somebody fails, then gets in: the alert says so, and people are told once, whoever reads it and however often."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from oktawatch.detection.registry import RuleSettings, build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.event import Event
+from oktawatch.notify.routing import Route
+from oktawatch.store.alerts import show_alert
+from oktawatch.store.database import Database
+from oktawatch.store.schema import downgrade, upgrade
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Place
+from tests.support.streams import event, page
+
+R1 = "Okta.Anonymizing.VPN.Login"
+AGENT = "ExampleBrowser/1.0"
+
+
+def sign_in(number: int, *, seconds: int, result: str) -> Event:
+    """Return a proxied sign-in that far after noon; a failure has a reason."""
+    reason = {"reason": "INVALID_CREDENTIALS"} if result == "FAILURE" else {}
+    client = {"ipAddress": "203.0.113.7", "userAgent": {"rawUserAgent": AGENT}}
+    return event(number, at=timedelta(seconds=seconds), outcome={"result": result, **reason}, client=client)
+
+
+FAILED, GOT_IN = sign_in(1, seconds=0, result="FAILURE"), sign_in(2, seconds=8, result="SUCCESS")
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Open a fresh database of either kind."""
+    with open_database(place) as made:
+        yield made
+
+
+def read(
+    database: Database, events: Sequence[Event], *, telling: bool = True, raise_on_success: bool = True
+) -> None:
+    """Commit one page, with the state of a process that has just started."""
+    settings = {R1: RuleSettings(options={"raise_on_success": raise_on_success})}
+    watch = Watch(org=ORG, rules=build_rules(settings, read_file=str), routes=(Route(notifier="soc"),))
+    commit_page(database, watch, page(events), telling=telling, advance=lambda *_: None, now=NOW)
+
+
+def told(database: Database) -> list[tuple[str, str]]:
+    """Return what was put into the outbox, as kinds and severities."""
+    return sorted((row["kind"], row["severity"].name) for row in rows(database, "notifications"))
+
+
+def alert(database: Database) -> dict[str, Any]:
+    """Return the only alert."""
+    (row,) = rows(database, "alerts")
+    return row
+
+
+ONCE = [("opened", "MEDIUM"), ("raised", "HIGH")]
+
+
+def test_the_success_is_told_once(database: Database) -> None:
+    """A FAILURE, 8 seconds later a SUCCESS: one alert that went up a level, with both counted."""
+    read(database, [FAILED])
+    assert told(database) == [("opened", "MEDIUM")]
+    read(database, [GOT_IN])
+    read(database, [FAILED, GOT_IN])
+    assert told(database) == ONCE
+    row = alert(database)
+    assert (row["successes"], row["failures"], row["risen"]) == (1, 1, True)
+    assert (row["succeeded_at"], row["failed_at"]) == (NOW + timedelta(seconds=8), NOW)
+    assert (row["outcome_result"], row["outcome_reason"]) == ("FAILURE", "INVALID_CREDENTIALS")
+    assert row["title"].startswith("Nora Vale <nora@example.com> signed in from")
+
+
+def test_both_on_one_page_are_told_as_from_two(database: Database) -> None:
+    """Where pages end changes nothing."""
+    read(database, [FAILED, GOT_IN])
+    assert told(database) == ONCE
+
+
+def test_a_failure_that_arrives_after_its_success_raises_the_alert(database: Database) -> None:
+    """The failure came first in time, however late it arrived."""
+    read(database, [GOT_IN])
+    read(database, [FAILED])
+    assert told(database) == ONCE
+    assert alert(database)["title"].startswith("Nora Vale <nora@example.com> signed in from")
+
+
+def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
+    """What it recorded is told when polling reads it, once."""
+    read(database, [FAILED, GOT_IN], telling=False)
+    assert told(database) == []
+    read(database, [FAILED])
+    assert told(database) == [("opened", "HIGH")]
+    read(database, [GOT_IN])
+    assert told(database) == [("opened", "HIGH")]
+
+
+def test_without_raise_on_success_the_alert_keeps_its_severity(database: Database) -> None:
+    """The option gives the published rule's severities and leaves the counts."""
+    read(database, [FAILED, GOT_IN], raise_on_success=False)
+    assert told(database) == [("opened", "MEDIUM")]
+    assert (alert(database)["successes"], alert(database)["risen"]) == (1, False)
+
+
+def test_each_event_behind_an_alert_can_be_read_back(database: Database) -> None:
+    """What happened, in order, long after the events themselves were pruned."""
+    read(database, [GOT_IN, FAILED])
+    shown = show_alert(database, alert(database)["id"])
+    assert shown is not None
+    assert [
+        (one["event_type"], one["outcome"], one["outcome_reason"], one["client_ip"], one["user_agent"])
+        for one in shown["events"]
+    ] == [
+        ("user.session.start", "FAILURE", "INVALID_CREDENTIALS", "203.0.113.7", AGENT),
+        ("user.session.start", "SUCCESS", None, "203.0.113.7", AGENT),
+    ]
+
+
+def test_the_migration_counts_what_is_stored(database: Database) -> None:
+    """From an earlier revision: of the first event the alert knows the outcome, of others history does."""
+    read(database, [FAILED, GOT_IN], raise_on_success=False)
+    downgrade(database, "0009")
+    upgrade(database)
+    row = alert(database)
+    assert (row["successes"], row["failures"], row["succeeded_at"], row["failed_at"]) == (0, 1, None, NOW)
+    first, second = rows(database, "matches")
+    assert (first["event_type"], first["outcome"], first["user_agent"]) == (
+        "user.session.start",
+        "FAILURE",
+        AGENT,
+    )
+    assert (second["event_type"], second["outcome"]) == (None, None)
+
+
+def test_the_migration_counts_what_history_remembers(database: Database) -> None:
+    """Where a rule looks back, every event's outcome is known."""
+    rules = build_rules({}, enable=["*"], read_file=str)
+    watch = Watch(org=ORG, rules=rules)
+    commit_page(database, watch, page([FAILED, GOT_IN]), telling=True, advance=lambda *_: None, now=NOW)
+    before = rows(database, "alerts", without=("risen",))
+    matches = rows(database, "matches")
+    downgrade(database, "0009")
+    upgrade(database)
+    assert rows(database, "alerts", without=("risen",)) == before
+    assert rows(database, "matches") == matches
