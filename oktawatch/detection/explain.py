@@ -1,8 +1,7 @@
 """Why a rule matches an event or does not: its conditions, one after the other, up to the one that fails.
 
-Nothing is decided here a second time. The conditions are the rule's own predicates, called as they are
-when pages come in, and a predicate is told by the first line of its docstring. So a rule that somebody
-writes explains itself.
+Nothing is decided twice. The conditions are the rule's own predicates, called as they are when a page is
+processed, and the first line of a predicate's docstring describes it. So an operator's rule explains itself.
 """
 
 import inspect
@@ -23,22 +22,22 @@ from oktawatch.detection.windows import (
     WindowRule,
 )
 from oktawatch.model.durations import format_duration
-from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
+from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 from oktawatch.model.timestamps import shifted
 
 _NAMED = 5  # event types in a line
 
 
 class Past(Protocol):
-    """What of `History` an explanation asks: it has no page, and keeps nothing for the next one."""
+    """The part of `History` that an explanation needs: it has no page and no cache."""
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterable[HistoryRow]:
+    def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """See `History`."""
 
     def seen(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
@@ -47,17 +46,17 @@ class Past(Protocol):
 
 
 class Condition(Struct, frozen=True):
-    """One thing that must be so for a rule to match, and whether it is."""
+    """One condition of a match, and whether it holds."""
 
     text: str
     holds: bool
 
 
 def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
-    """Give the conditions of a rule for an event, up to the first that does not hold: all hold of a match.
+    """Return the conditions of a rule for an event, up to the first that does not hold. All hold for a match.
 
-    ``row``: the event, whole where it can be had. ``history``: the past of its org, which may have the
-    event itself and later ones.
+    ``row``: the event, whole where it is available. ``history``: the history of its org, which may include
+    the event itself and later ones.
     """
     found: list[Condition] = []
     try:
@@ -111,14 +110,14 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
 
 
 def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Sequence[HistoryRow]:
-    """Give the event's window, as the rule sees it when pages come in."""
+    """Return the event's window, as the rule sees it when a page is processed."""
     wanted = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
-    stretch = Stretch(since, row.published, frozenset({getattr(row, rule.column)}))
+    time_range = TimeRange(since, row.published, frozenset({getattr(row, rule.column)}))
     place = (row.published, row.uuid)
     before = {
         (one.published, one.uuid): one
-        for one in history.rows(rule.column, [stretch])
+        for one in history.rows(rule.column, [time_range])
         if (one.published, one.uuid) < place
         and wanted(one.event_type)
         and rule.takes(one)
@@ -135,8 +134,8 @@ def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> I
         yield Condition(f"{rule.column} is known", holds=False)
         return
     yield Condition(f"{_said(rule.counts)} It is {key}", rule.counts(key))
-    asked = Earlier(key, shifted(row.published, -rule.window), row.published, row.uuid)
-    (seen,) = history.seen(rule.column, [asked], event_types=rule.needed_types(), conditions=rule.conditions)
+    query = SeenQuery(key, shifted(row.published, -rule.window), row.published, row.uuid)
+    (seen,) = history.seen(rule.column, [query], event_types=rule.needed_types(), conditions=rule.conditions)
     yield Condition(f"no such event of {key} within {format_duration(rule.window)} before", not seen)
 
 
@@ -147,12 +146,13 @@ def _said(predicate: Callable[..., Any]) -> str:
 
 
 def _named(predicate: Callable[..., Any]) -> str:
-    """Give the same for the middle of a sentence."""
+    """Return the description for the middle of a sentence."""
     return _said(predicate).removesuffix(".")
 
 
 def _said_of_key(rule: WindowRule, key: Key) -> str:
     shown = ["nothing" if part is None else part for part in key]
-    if columns := rule.key_columns():
+    if type(rule).key is WindowRule.key:
+        columns = rule.keyed_by or (rule.column,)
         return "known: " + ", ".join(map(" is ".join, zip(columns, shown, strict=True)))
     return f"{_said(rule.key)} Known: {', '.join(shown)}"

@@ -1,4 +1,4 @@
-"""The kind of rule that fires on what its key did for the first time in a while."""
+"""The kind of rule that matches the first event of a key in a while."""
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,54 +9,50 @@ from typing import ClassVar
 from oktawatch.detection.history import History
 from oktawatch.detection.rule import OnError
 from oktawatch.detection.windows import HistoryRule
-from oktawatch.model.history import Earlier, HistoryRow
+from oktawatch.model.history import HistoryRow, SeenQuery
 from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstSeen(HistoryRule):
-    """An event whose key had no such event in the time before. Every such event renews the memory.
+    """An event whose key had no qualifying event within the window before it. Each one renews the memory.
 
-    This kind alone depends on the order of arrival: nothing is un-fired, so a first occurrence that
-    comes late fires beside the one that fired already. "Before" among equal times is the order of the
-    stream.
+    This is the only kind that depends on the order of arrival: a match is never revoked, so a first
+    occurrence that arrives late matches beside the one that matched already. Among equal times,
+    "before" means earlier in the stream.
 
-    The key is the value of ``column``. What makes an event *such* an event is declared, not coded,
-    since the database decides by it: the event types and ``conditions``.
+    The key is the value of ``column``. Which events qualify is declared, by ``event_types`` and
+    ``conditions``, not coded, because the database evaluates it.
     """
 
     conditions: ClassVar[Mapping[str, str | bool]] = {}
-    """Columns of history and the values they must have."""
+    """Columns of history and the values that they must have."""
 
     def counts(self, key: str) -> bool:  # noqa: ARG002 -- by default every key counts
-        """Tell whether a key is watched."""
+        """Return whether a key is watched."""
         return True
 
-    def decided_by(self) -> tuple[str, ...]:
-        """Give the columns of its conditions."""
-        return tuple(self.conditions)
-
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
-        """Give the matches among a page's events, in the page's order."""
+        """Return the matches among a page's events, in the page's order."""
         arrivals = list(self._arrivals(rows, on_error))
         if not arrivals:
             return
-        asked = [
-            Earlier(key, shifted(row.published, -self.window), row.published, row.uuid)
+        queries = [
+            SeenQuery(key, shifted(row.published, -self.window), row.published, row.uuid)
             for key, row in arrivals
         ]
-        seen = history.seen(self.column, asked, event_types=self.needed_types(), conditions=self.conditions)
-        beginning = _Beginning(self, rows, history)
+        seen = history.seen(self.column, queries, event_types=self.needed_types(), conditions=self.conditions)
+        start = _HistoryStart(self, rows, history)
         on_page: dict[str, list[tuple[str, str]]] = {}
-        for (key, row), one, seen_before in zip(arrivals, asked, seen, strict=True):
+        for (key, row), query, seen_before in zip(arrivals, queries, seen, strict=True):
             times = on_page.setdefault(key, [])
-            if not seen_before and not _within(times, one):
-                yield self.match_of(row, (key,), [row], warmup=beginning.is_near(row))
+            if not seen_before and not _any_earlier(times, query):
+                yield self.match_of(row, (key,), [row], warmup=start.is_near(row))
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
-        for row in self.such(rows, self.decided_by(), self._is_such, on_error):
+        for row in self.accepted(rows, self._qualifies, on_error):
             key = getattr(row, self.column)
             if key is None:
                 continue
@@ -68,20 +64,20 @@ class FirstSeen(HistoryRule):
             if counts:
                 yield key, row
 
-    def _is_such(self, row: HistoryRow) -> bool:
+    def _qualifies(self, row: HistoryRow) -> bool:
         return all(getattr(row, name) == value for name, value in self.conditions.items())
 
 
-def _within(times: Sequence[tuple[str, str]], asked: Earlier) -> bool:
-    """Tell whether one of these events lies in the stretch, other than the event itself."""
-    at = bisect_right(times, (asked.published, "\U0010ffff")) - 1
-    while at >= 0 and times[at] == (asked.published, asked.uuid):
+def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
+    """Return whether one of these events answers the query: earlier, and not the event itself."""
+    at = bisect_right(events, (query.published, "\U0010ffff")) - 1
+    while at >= 0 and events[at] == (query.published, query.uuid):
         at -= 1
-    return at >= 0 and times[at][0] >= asked.since
+    return at >= 0 and events[at][0] >= query.since
 
 
-class _Beginning:
-    """When the org's history began, as it was when an event of the page came; asked only if need be."""
+class _HistoryStart:
+    """When the org's history began, as of the arrival of each event of a page. Queried only when needed."""
 
     def __init__(self, rule: FirstSeen, rows: Sequence[HistoryRow], history: History) -> None:
         self._rule = rule
@@ -89,12 +85,12 @@ class _Beginning:
         self._rows = iter(rows)
         self._history = history
         self._began: str | None = None
-        self._asked = False
+        self._is_known = False
 
     def is_near(self, row: HistoryRow) -> bool:
-        """Tell whether history is too short to know that this is a first occurrence: a cold start."""
-        if not self._asked:
-            self._began, self._asked = self._history.began(self._rule.needed_types()), True
+        """Return whether history is too short to tell a first occurrence: a cold start."""
+        if not self._is_known:
+            self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:
             if self._wanted(other.event_type):
                 self._began = min(self._began or other.published, other.published)

@@ -1,10 +1,10 @@
-"""How detections see the past: two questions, asked for a whole page at once.
+"""History as detections query it: two kinds of query, each for a whole page at once.
 
-A windowed rule looks at a page, says which stretches of time of which keys it needs, and gets every
-row of them in one answer; a rule that asks "seen before?" gets one answer for all its events. So the
-number of questions depends on the number of rules, never of events, and everything after the answer
-happens in memory. The past is read within the page's transaction, under the org's lock: two writers
-would else each miss the other's half.
+A windowed rule reads the rows of its keys within the page's time ranges; a rule about first occurrences
+asks for all its events at once whether there was an earlier one. The number of queries depends on the
+number of rules, never on the number of events, and everything else happens in memory. History is read
+within the page's transaction, under the org's lock. Otherwise two concurrent writers could each miss
+the other's half of a pattern.
 """
 
 from bisect import bisect_left, bisect_right, insort_right
@@ -13,51 +13,50 @@ from typing import Protocol, get_args
 
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.window_buffers import WindowBuffers
-from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
+from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 
 
 class History(Protocol):
-    """The past of one org, as it was before this page. Read only."""
+    """The history of one org, as it was before this page. Read only."""
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterable[HistoryRow]:
-        """Give every row whose ``column`` has one of a stretch's values within that stretch, in any order.
+    def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
+        """Return every row whose ``column`` has one of a range's values within that range, in any order.
 
-        A row may come more than once. Stretches are few (neighbouring times share one) unless an org's
-        events lie far apart; all of them are one question.
+        A row may be returned more than once. All ranges are one query.
         """
 
-    def timelines(self, rule_id: str) -> WindowBuffers | None:
-        """Give a windowed rule's timelines, if they are kept and have all that this page needs.
+    def buffers(self, rule_id: str) -> WindowBuffers | None:
+        """Return a windowed rule's cached buffers if they have all that this page needs, else None.
 
-        The rule adds to them what comes.
+        The rule inserts the page's events into them.
         """
 
     def seen(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
     ) -> list[bool]:
-        """Tell for each event asked about whether there is an earlier row of its key.
+        """Return for each query whether there is an earlier row of its key.
 
-        Asked about are such events of the page: they are remembered with it.
+        An earlier row has the query's value in ``column``, one of ``event_types`` (a trailing ``*``
+        matches any ending) and the ``conditions`` (columns and their values); its ``published`` is at
+        least ``since`` and at most that of the event, and it is not the event itself.
 
-        That is a row with the same value of ``column``, one of ``event_types`` (a trailing ``*``
-        stands for any ending), the ``conditions`` (columns and their values), and
-        since <= published <= the event's own, that is not (published, uuid) of the event itself.
+        The queries' events must be events of the page: they are added to history with it.
         """
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Give the earliest ``published`` of these event types that is remembered; None for none at all.
+        """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        Where earlier ones were pruned: the time from which on all are remembered, if that is earlier.
+        Where earlier rows were pruned, return the time from which on history is complete, if earlier.
         """
 
 
 class MemoryHistory:
-    """A history in memory: what is recent, test cases, and events that are stored nowhere."""
+    """A history in memory, for test cases and for events that are stored nowhere."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], HistoryRow] = {}
@@ -67,14 +66,8 @@ class MemoryHistory:
         """Count the rows."""
         return len(self._rows)
 
-    def since(self, moment: str) -> "MemoryHistory":
-        """Give a history of the rows from a point in time on."""
-        kept = MemoryHistory()
-        kept.add(row for row in self._rows.values() if row.published >= moment)
-        return kept
-
     def add(self, rows: Iterable[HistoryRow]) -> None:
-        """Remember rows; what is remembered already stays as it is."""
+        """Add rows. A row that is there already stays as it is."""
         for row in rows:
             key = (row.published, row.uuid)
             if key in self._rows:
@@ -83,25 +76,21 @@ class MemoryHistory:
             for column in _SEARCHED:
                 value = getattr(row, column)
                 if value is not None:
-                    found = self._by_value.setdefault((column, value), [])
-                    if not found or found[-1].published <= row.published:
-                        found.append(remembered)  # nearly always: pages come in order of time
-                    else:
-                        insort_right(found, remembered, key=_published)
+                    insort_right(self._by_value.setdefault((column, value), []), remembered, key=_published)
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> Iterable[HistoryRow]:
+    def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """See ``History``."""
-        for since, until, values in stretches:
+        for since, until, values in ranges:
             for value in values:
                 yield from self._between(column, value, since, until)
 
-    def timelines(self, rule_id: str) -> None:
-        """See ``History``: none are kept."""
+    def buffers(self, rule_id: str) -> None:
+        """See ``History``. Nothing is cached."""
 
     def seen(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
@@ -111,11 +100,11 @@ class MemoryHistory:
         return [
             any(
                 wanted(row.event_type)
-                and (row.published, row.uuid) != (one.published, one.uuid)
+                and (row.published, row.uuid) != (query.published, query.uuid)
                 and all(getattr(row, name) == value for name, value in conditions.items())
-                for row in self._between(column, one.value, one.since, one.published)
+                for row in self._between(column, query.value, query.since, query.published)
             )
-            for one in asked
+            for query in queries
         ]
 
     def began(self, event_types: Sequence[str]) -> str | None:

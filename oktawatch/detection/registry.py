@@ -1,13 +1,11 @@
-"""Which rules there are, which are on, with which numbers, and what they need of Okta."""
+"""The rules that exist, the rules that are on, their options, and what they need of Okta."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
-from oktawatch.detection.alike import PageRows
 from oktawatch.detection.event_types import scim_filter, type_test
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
@@ -26,7 +24,7 @@ from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import EventKey, Match, Names, PageSignals
+from oktawatch.model.match import EventKey, Match, SignalIds, Signals
 from oktawatch.model.timestamps import to_text
 
 BUILT_IN: tuple[type[Rule], ...] = (
@@ -44,10 +42,10 @@ BUILT_IN: tuple[type[Rule], ...] = (
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """What the configuration says of one rule."""
+    """The configuration of one rule."""
 
     enabled: bool | None = None
-    """None: as the rule itself says, or as ``enable`` says."""
+    """None: by the rule's own default, or by ``enable``."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,7 +53,7 @@ class RuleSet:
     """The rules that are on. Immutable."""
 
     def __init__(self, rules: Iterable[Rule], *, complete: bool = True) -> None:
-        """``complete``: whether every rule is there that is to be on; False where one can't be used."""
+        """``complete``: False where a rule that should be on can't be used."""
         self.rules = tuple(rules)
         self.complete = complete
         self.policies = {
@@ -66,14 +64,6 @@ class RuleSet:
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
-        self._decided_by = tuple(
-            {
-                column: None
-                for rule in self.rules
-                if isinstance(rule, HistoryRule | EventRule)
-                for column in rule.decided_by() or ()
-            }
-        )
         self._remembered = [
             type_test(
                 {
@@ -89,88 +79,93 @@ class RuleSet:
 
     @property
     def look_back(self) -> bool:
-        """Whether any rule decides by more than one event: then the fields of each event are read."""
+        """Whether any rule decides by more than one event."""
         return bool(self._looking_back)
 
     @property
     def dedup_periods(self) -> dict[str, timedelta]:
-        """How far apart two matches of one alert can be, by rule."""
+        """The dedup periods by rule id."""
         return {rule.id: rule.dedup_period for rule in self.rules}
 
     @property
     def filter(self) -> str:
-        """The SCIM filter that brings just the event types these rules need.
+        """The SCIM filter for the event types that these rules need.
 
-        With no rule at all it is one that brings nothing.
+        Without any rule it is a filter that matches nothing.
         """
         return scim_filter(kind for rule in self.rules for kind in rule.needed_types())
 
     @property
     def longest_window(self) -> timedelta:
-        """How far back the rules look: history is needed that long. Nothing when none looks back."""
+        """How far back the rules look, and so how long history is needed. Zero when no rule looks back."""
         return max((rule.window for rule in self._looking_back), default=timedelta())
 
     @property
     def longest_look(self) -> timedelta:
-        """How far the rules look at everything that happened around an event."""
+        """How far the windowed rules look around an event."""
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def remembers(self, event_type: str) -> bool:
-        """Tell whether events of a type are to be remembered, since a rule may look back at them."""
+        """Return whether events of a type go into history because a rule may look back at them."""
         return any(test(event_type) for test in self._remembered)
 
-    def history_rows(self, events: Iterable[Event]) -> PageRows:
-        """Give what must be remembered of a page: a row for each event that a rule may look back at."""
+    def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
+        """Return the history rows of a page: one for each event that a rule may look back at."""
         if not self._looking_back:
-            return PageRows((), ())
+            return []
         wanted, wanted_in_any_case = self._remembered
-        remembered = [
+        return [
             HistoryRow.of(event)
             for event in events
             if wanted(event.eventType) or wanted_in_any_case(event.eventType)
         ]
-        return PageRows(remembered, self._decided_by)
 
     def evaluate(
-        self,
-        events: Sequence[Event],
-        rows: Sequence[HistoryRow],
-        history: History,
-        on_error: OnError,
-        *,
-        signals: bool = True,
-    ) -> Iterator[Match]:
-        """Give the matches of a page; those of each rule in the order in which they come about.
-
-        ``rows``: the page's ``history_rows``. ``history``: the past without this page; read at most once
-        or twice a rule, and only by rules that have something to ask. ``signals``: whether to give those
-        of signals too.
-        """
-        for rule in self.rules:
-            if rule.signal and not signals:
-                continue
-            if isinstance(rule, EventRule):
-                yield from rule.evaluate(events, on_error, rows=rows)
-            elif isinstance(rule, HistoryRule):
-                yield from rule.evaluate(rows, history, on_error)
-
-    def signals(
         self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
-    ) -> PageSignals:
-        """Give a page's signals: nothing but the names of what was recognised, for a fraction of a match."""
-        ids, marks = [], []
-        others: dict[EventKey, Names] = {}
+    ) -> "PageFindings":
+        """Return the matches and signals of a page; those of each rule in the order in which they come about.
+
+        ``rows``: the page's ``history_rows``. ``history``: the history without this page. Each rule that
+        looks back queries it at most twice.
+        """
+        matches: list[Match] = []
+        signals: dict[EventKey, SignalIds] = {}
         for rule in self.rules:
-            if rule.signal and isinstance(rule, EventRule):
-                ids.append(rule.id)
-                marks.append(rule.marks(events, on_error, rows=rows))
-            elif rule.signal and isinstance(rule, HistoryRule):
-                for match in rule.evaluate(rows, history, on_error):
-                    key = (to_text(match.published), match.event_uuid)
-                    others[key] = (*others.get(key, ()), rule.id)
-        of_events = list(zip(*marks, strict=True))
-        names = {marked: tuple(compress(ids, marked)) for marked in set(of_events)}
-        return PageSignals([names[marked] for marked in of_events], others)
+            if rule.signal:
+                for key in dict.fromkeys(_signalled(rule, events, rows, history, on_error)):
+                    signals[key] = (*signals.get(key, ()), rule.id)
+            else:
+                matches += matches_of(rule, events, rows, history, on_error)
+        return PageFindings(matches, signals)
+
+
+class PageFindings(NamedTuple):
+    """What rules found on a page."""
+
+    matches: list[Match]
+    signals: Signals
+
+
+def matches_of(
+    rule: Rule, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+) -> Iterator[Match]:
+    """Return the matches of one rule on a page. The arguments are those of ``RuleSet.evaluate``."""
+    if isinstance(rule, EventRule):
+        yield from rule.evaluate(events, on_error)
+    elif isinstance(rule, HistoryRule):
+        yield from rule.evaluate(rows, history, on_error)
+
+
+def _signalled(
+    rule: Rule, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+) -> Iterator[EventKey]:
+    """Return the events that are a signal. Most events can be one: no matches are made for them."""
+    if isinstance(rule, EventRule):
+        for event in rule.recognised(events, on_error):
+            yield event.published, event.uuid
+    else:
+        for match in matches_of(rule, events, rows, history, on_error):
+            yield to_text(match.published), match.event_uuid
 
 
 def build_rules(
@@ -180,9 +175,9 @@ def build_rules(
     read_file: ReadFile,
     classes: Iterable[type[Rule]] = BUILT_IN,
 ) -> RuleSet:
-    """Make the rules that are on, with the numbers that the configuration gives them.
+    """Build the rules that are on, with the options of the configuration.
 
-    ``classes``: every rule that there is. The rest is as in the two that follow.
+    ``classes``: every rule that exists. See ``configured_rules`` and ``rules_on`` for the rest.
     """
     return RuleSet(
         rules_on(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)
@@ -192,7 +187,7 @@ def build_rules(
 def configured_rules(
     settings: Mapping[str, RuleSettings], *, read_file: ReadFile, classes: Iterable[type[Rule]] = BUILT_IN
 ) -> dict[str, Rule]:
-    """Make every rule, on or off, with its numbers and the signals that it asks for, by their ids.
+    """Build every rule, on or off, with its options and the signals that it uses, by id.
 
     Raises RuleOptionError.
     """
@@ -212,10 +207,10 @@ def configured_rules(
 def rules_on(
     rules: Mapping[str, Rule], settings: Mapping[str, RuleSettings], enable: Iterable[str]
 ) -> list[Rule]:
-    """Give those of all rules that are on.
+    """Return the rules that are on.
 
-    ``enable``: ids, or globs of ids, to turn on beside those that are on by default; a rule's own
-    ``enabled`` goes before it. Raises RuleOptionError for what names no rule.
+    ``enable``: ids or globs of ids to turn on beside the defaults; a rule's own ``enabled`` takes
+    precedence. Raises RuleOptionError for an entry that matches no rule.
     """
     globs = tuple(enable)
     for glob in globs:

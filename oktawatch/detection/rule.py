@@ -1,33 +1,30 @@
 """The rule contract: what a detection is made of.
 
 A rule is a class, one file each in ``rules/``, with its metadata beside its code and its test cases
-in a YAML file of the same name. Class variables say what it *is*; dataclass fields are the numbers
-that the configuration may change, with their defaults. The vocabulary is the one that detection
-engineers know: match, title, severity, context, dedup key, dedup period, threshold.
+in a YAML file of the same name. Class variables are the metadata; dataclass fields are the options
+that the configuration may change, with their defaults. The vocabulary is that of detection engineers:
+match, title, severity, context, dedup key, dedup period, threshold.
 
-This module has what every rule has, and the simplest kind, the rule that looks at one event; kinds
-that look at several are in ``windows`` and ``first_seen``.
+This module has the base class and the simplest kind, the rule that looks at one event. The kinds that
+look at several events are in ``windows`` and ``first_seen``.
 
-A rule is pure: it sees events through their safe accessors and does no I/O. What it gets wrong is
-contained here: an exception while it decides is reported and stops neither the page nor other rules;
-one in title, severity or context never loses the match.
+A rule is pure: it reads events through their safe accessors and does no I/O. Its exceptions are contained
+here: one raised by a decision is reported and stops neither the page nor other rules; one raised by the
+title, severity or context never loses the match.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import compress
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 
-from oktawatch.detection.alike import columns_of, marks
 from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.model.event import Event
-from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import AlertDetails, Match, MatchedEvent
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
@@ -36,15 +33,15 @@ LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postg
 LONGEST_TITLE = 1_000
 
 Key = tuple[str | None, ...]
-"""Values that together say which events or matches belong together."""
+"""Events or matches with equal keys belong together."""
 
 OnError = Callable[["Rule", str, Exception], None]
-"""Told of an exception that a rule raised while it looked at the event with this uuid."""
+"""Reports an exception that a rule raised for the event with this uuid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
-    """One detection, of whatever kind."""
+    """One detection, of any kind."""
 
     id: ClassVar[str]
     name: ClassVar[str]
@@ -56,45 +53,45 @@ class Rule(ABC):
     """ATT&CK ids: ``TA0006:T1556``."""
     references: ClassVar[tuple[str, ...]] = ()
     event_types: ClassVar[tuple[str, ...]]
-    """The event types it needs; a trailing ``*`` stands for any ending."""
+    """The event types that the rule needs; a trailing ``*`` matches any ending."""
     on_by_default: ClassVar[bool] = False
     signal: ClassVar[bool] = False
-    """Its matches are recorded for other rules and never make an alert."""
+    """Whether matches are only recorded, for other rules to use, and never become alerts."""
 
     severity: Severity
     dedup_period: timedelta
     """Matches of one dedup key within this time of the alert's anchor belong to one alert."""
     threshold: int = 1
-    """How many matches make the alert visible."""
+    """The number of matches that makes the alert visible."""
     raise_on_success: bool = True
     """Whether an alert of MEDIUM or above goes up one level when somebody gets in after failures."""
 
     def needed_types(self) -> tuple[str, ...]:
-        """Give the event types that it needs with its present numbers."""
+        """Return the event types that the rule needs with its present options."""
         return self.event_types
 
     def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default looks at no event
-        """Say how bad this match is."""
+        """Return the severity of the match of an event."""
         return self.severity
 
     def title(self, event: Event) -> str:
-        """Say in one line what happened."""
+        """Return one line that says what happened."""
         return f"{self.name}: {event.actor_alternate_id or event.actor_id or 'somebody'}"
 
     def context(self, event: Event) -> dict[str, Any]:
-        """Gather what somebody needs who looks into the alert."""
+        """Return what an analyst needs to look into the alert."""
         return event_context(event)
 
     def dedup(self, event: Event) -> Key:
-        """Name whose alert it is: matches that agree in all parts share one."""
+        """Return the dedup key: matches with equal keys share an alert."""
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
     def match(
         self, event: Event, *, key: Key | None = None, more: Callable[[], dict[str, Any]] | None = None
     ) -> Match:
-        """Make the match of an event that the rule recognised.
+        """Return the match of an event that the rule recognised.
 
-        ``key`` stands for what ``dedup`` gives; ``more`` adds to the context.
+        ``key`` replaces the result of ``dedup``; ``more`` returns additions to the context.
         """
         return Match(
             rule_id=self.id,
@@ -115,59 +112,30 @@ class Rule(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule(Rule):
-    """A rule that decides by one event alone. Subclass it, give it its metadata, say what matches."""
+    """A rule that decides by one event alone. A subclass has the metadata and says what matches."""
 
     @abstractmethod
     def matches(self, event: Event) -> bool:
-        """Tell whether an event of one of ``event_types`` is what the rule looks for."""
+        """Return whether the rule recognises an event of one of ``event_types``."""
 
-    def decided_by(self) -> tuple[str, ...] | None:
-        """Give the columns of history that ``matches`` decides by, if they are known and few (see ``alike``)."""
-        return columns_of(self.matches)
+    def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
+        """Return the matches among a page's events, in the page's order."""
+        return map(self.match, self.recognised(events, on_error))
 
-    def evaluate(
-        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterator[Match]:
-        """Give the matches among a page's events, in the page's order. ``rows``: see ``recognised``."""
-        return map(self.match, self.recognised(events, on_error, rows=rows))
-
-    def recognised(
-        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterable[Event]:
-        """Give the events of a page that match. ``rows``: see ``marks``."""
-        return compress(events, self.marks(events, on_error, rows=rows))
-
-    def marks(
-        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterable[bool]:
-        """Tell of each event of a page whether it matches.
-
-        ``rows``: what is remembered of them. Where that is every one, the rule is asked once for events alike.
-        """
-        columns = self.decided_by()
-        if columns is not None and len(rows) == len(events):
-            return self._marks_of(rows, columns, on_error)
-        return self._one_by_one(events, on_error)
-
-    def _one_by_one(self, events: Sequence[Event], on_error: OnError) -> Iterator[bool]:
+    def recognised(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
+        """Return the events of a page that match, in the page's order."""
         wanted = type_test(self.needed_types())
         for event in events:
             try:
-                yield bool(wanted(event.eventType) and self.matches(event))
+                is_match = bool(wanted(event.eventType) and self.matches(event))
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, event.uuid, error)
-                yield False
-
-    def _marks_of(
-        self, rows: Sequence[HistoryRow], columns: tuple[str, ...] | None, on_error: OnError
-    ) -> Iterable[bool]:
-        wanted, matches = type_test(self.needed_types()), cast("Callable[[HistoryRow], bool]", self.matches)
-        return marks(
-            rows, columns, lambda row: wanted(row.event_type) and matches(row), partial(on_error, self)
-        )
+                continue
+            if is_match:
+                yield event
 
 
-# A match is never lost for its looks: whatever a rule raises or gives below, there is a fallback.
+# Presentation never loses a match: whatever a rule raises or returns below, there is a fallback.
 
 
 def _severity(rule: Rule, event: Event) -> Severity:
@@ -180,7 +148,7 @@ def _severity(rule: Rule, event: Event) -> Severity:
 def _dedup_key(rule: Rule, event: Event, key: Key | None) -> str:
     try:
         return _written(rule.dedup(event) if key is None else key)
-    except Exception:  # noqa: BLE001 -- a rule may raise or give anything
+    except Exception:  # noqa: BLE001 -- a rule may raise or return anything
         return _written(Rule.dedup(rule, event))
 
 
@@ -198,7 +166,7 @@ def _title(rule: Rule, event: Event) -> str:
 
 def _context(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
     try:
-        # There and back: a plain copy of plain values, or an exception for what no encoder writes.
+        # The round trip makes a plain copy of plain values, or raises for values that JSON does not have.
         encoded = msgspec.json.encode(rule.context(event) | (more() if more else {}))
         context = msgspec.json.decode(encoded)
         context = context if is_clean(encoded) else clean_json(context)

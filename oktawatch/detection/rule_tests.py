@@ -40,12 +40,11 @@ from msgspec import Meta, Struct, field
 from oktawatch.detection.grouping import Grouping
 from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.options import RuleOptionError
-from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, matches_of
 from oktawatch.detection.rule import Rule
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.durations import parse_duration
 from oktawatch.model.event import Event, UnusableEventError
-from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
@@ -231,21 +230,16 @@ def _numbered(value: Any, number: str) -> Any:
 
 
 def _matches(rules: RuleSet, events: Sequence[Event], failures: list[str]) -> list[Match]:
-    """Let the events come one at a time, as they do in life; give each match once."""
+    """Process the events one at a time, as they arrive in life; return each match once."""
     history = MemoryHistory()
     matches: dict[MatchKey, Match] = {}
     for event in events:
-        remembered = rules.history_rows([event])
-        found = rules.evaluate(
-            [event],
-            # As on a page of which all is remembered: there a predicate is shown what it says that it decides by.
-            remembered if rules.look_back else [HistoryRow.of(event)],
-            history,
-            lambda _, uuid, error: failures.append(f"the rule raised {error!r} at {uuid}"),
-        )
-        for match in found:
-            matches.setdefault(match.key, match)
-        history.add(remembered)
+        rows = rules.history_rows([event])
+        report = lambda _, uuid, error: failures.append(f"the rule raised {error!r} at {uuid}")  # noqa: E731 -- a callback
+        for rule in rules.rules:
+            for match in matches_of(rule, [event], rows, history, report):
+                matches.setdefault(match.key, match)
+        history.add(rows)
     return list(matches.values())
 
 

@@ -1,26 +1,24 @@
-"""Signals: what is recorded and told to nobody, for other rules to lean on.
+"""Signals: matches that are recorded but alert nobody, for other rules to use.
 
-A rule in a window that asks for a signal gets no look into a table. It gets the signal's own predicate,
-to hold against the events of its window: so there is no order in which the two must come, late events,
-other pages and restarts make no difference, and asking costs no question. For that a signal decides by
-what history remembers of an event, and by that event alone.
+A windowed rule that uses a signal does not query a table. It calls the signal's own predicate on the
+events of its window. Order, late events, page boundaries and restarts then make no difference, and there
+is nothing to query. In return a signal decides by one event alone, and by the columns of history.
 
-The view ``signals`` is for people who ask with SQL.
+The view ``signals`` is for people who query with SQL.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from oktawatch.detection.event_types import type_test
-from oktawatch.detection.rule import EventRule, OnError
-from oktawatch.model.event import Event
+from oktawatch.detection.rule import EventRule
 from oktawatch.model.history import HistoryRow
 
 
 class Seen(Protocol):
-    """What an event and its row in history say in the same words."""
+    """The accessors that an event and its history row share."""
 
     @property
     def uuid(self) -> str:
@@ -77,27 +75,19 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SignalRule(EventRule):
-    """An event that is recorded, told to nobody, and can be asked for by rules in a window."""
+    """An event that is recorded, alerts nobody, and can be used by windowed rules."""
 
     signal: ClassVar[bool] = True
 
     @abstractmethod
     def matches(self, event: Seen) -> bool:
-        """Tell whether an event of one of ``event_types`` is the signal."""
-
-    def marks(
-        self, events: Sequence[Event], on_error: OnError, *, rows: Sequence[HistoryRow] = ()
-    ) -> Iterable[bool]:
-        """Tell of each event of a page whether it is the signal, by what is remembered if that is every one."""
-        if len(rows) == len(events):
-            return self._marks_of(rows, self.decided_by(), on_error)
-        return super().marks(events, on_error)
+        """Return whether an event of one of ``event_types`` is the signal."""
 
     def test(self) -> Callable[[HistoryRow], bool]:
-        """Give the test for a remembered event."""
+        """Return the test for a history row."""
         wanted, matches = type_test(self.needed_types()), self.matches
         return lambda row: wanted(row.event_type) and matches(row)
 
 
-Signals = Mapping[str, SignalRule]
-"""By their ids."""
+SignalRules = Mapping[str, SignalRule]
+"""Signal rules by their ids."""

@@ -104,12 +104,11 @@ def _column_faults(rule_class: type[HistoryRule]) -> Iterator[str]:
     column = getattr(rule_class, "column", None)
     if column not in get_args(Column):
         yield f"column: expected one of {', '.join(get_args(Column))}"
-    columns = HistoryRow.__struct_fields__[:COLUMNS]
-    if issubclass(rule_class, FirstSeen) and not set(rule_class.conditions) <= set(columns):
-        yield f"conditions: expected some of {', '.join(columns)}"
+    if issubclass(rule_class, FirstSeen) and not set(rule_class.conditions) <= set(COLUMNS):
+        yield f"conditions: expected some of {', '.join(COLUMNS)}"
     if issubclass(rule_class, WindowRule) and rule_class.keyed_by:
         keyed_by = rule_class.keyed_by
-        if not _are_texts(keyed_by, columns.__contains__) or column not in keyed_by:
+        if not _are_texts(keyed_by, COLUMNS.__contains__) or column not in keyed_by:
             yield f'keyed_by: expected a tuple of columns such as ("actor_id", "client_ip"), with {column} among them'
 
 

@@ -1,8 +1,8 @@
-"""The events of a key in order of time: what windowed rules look at.
+"""The recent events of each key, in order of time: what windowed rules look at.
 
-``WindowBuffers`` keep them, from page to page if there is room. A ``Reading`` is one page's look at them, as
-its events come: which events were looked at belongs to it alone, since in the next page's reading the
-match of any of them may have to be told.
+``WindowBuffers`` hold the events, from page to page if the cache has room. A ``WindowScan`` is one page's
+pass over them. Which events were examined belongs to the scan alone: the next page may have to report the
+match of any of them again.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,153 +11,111 @@ from datetime import timedelta
 
 from oktawatch.detection.rule import Key
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.timestamps import FIRST, LAST, shifted
+from oktawatch.model.timestamps import shifted
 
-_NEW, _SEEN, _MATCHED = b"\0", b"\1", b"\2"
-
-Timeline = list[HistoryRow]
+Buffer = list[HistoryRow]
 """The events of one key in order of (published, uuid)."""
+
+_NEW, _EXAMINED, _MATCHED = b"\0", b"\1", b"\2"
 
 
 class WindowBuffers:
-    """The timelines of a rule's keys. A key's only event stands there alone: most keys never have a second.
+    """The buffers of one rule, by key."""
 
-    Two generations of them: what a key has moves to the new one when its next event comes. So what is left
-    in the old one can be forgotten at once, without a look at each event.
-    """
+    def __init__(self) -> None:
+        self._buffers: dict[Key, Buffer] = {}
 
-    def __init__(self, window: timedelta, *, fewest: int = 1) -> None:
-        """``fewest``: the smallest window that can hold."""
-        self._window = window
-        self._fewest = fewest
-        self._new: dict[Key, HistoryRow | Timeline] = {}
-        self._old: dict[Key, HistoryRow | Timeline] = {}
-        self._grown: list[Timeline] = []
-        """Those of the new generation that have more than an event, or had."""
-        self._from, self._since = LAST, FIRST
-        """A point in time, and the beginning of its window: those of later events begin no earlier."""
+    def buffer(self, key: Key) -> Buffer:
+        """Return the buffer of a key, to be read and inserted into."""
+        return self._buffers.setdefault(key, [])
 
-    def arriving(
-        self, arrivals: Iterable[tuple[Key, HistoryRow]]
-    ) -> Iterator[tuple[Key, HistoryRow, Timeline]]:
-        """Take events that come; give those that are late or may match, before they are put into their timelines.
+    def insert(self, keyed_rows: Iterable[tuple[Key, HistoryRow]]) -> None:
+        """Insert events into the buffers of their keys."""
+        for key, row in keyed_rows:
+            insert(self.buffer(key), row)
 
-        The others have too few events in their windows, and there are no later ones of their keys.
-        """
-        new, old, grown = self._new, self._old, self._grown
-        others = self._fewest - 1
-        for key, row in arrivals:
-            timeline = new.setdefault(key, row)
-            if timeline is row:
-                kept = old.pop(key, None)
-                if kept is None:
-                    if others:
-                        continue
-                    kept = []
-                timeline = new[key] = kept if isinstance(kept, list) else [kept]
-                grown.append(timeline)
-            elif not isinstance(timeline, list):
-                timeline = new[key] = [timeline]
-                grown.append(timeline)
-            if (
-                others
-                and timeline[-1].published < row.published
-                and (len(timeline) < others or self._is_past(timeline[-others], row))
-            ):
-                timeline.append(row)
-            else:
-                yield key, row, timeline
-
-    def remember(self, arrivals: Iterable[tuple[Key, HistoryRow]]) -> None:
-        """Put events into their places."""
-        for _, row, timeline in self.arriving(arrivals):
-            put(row, timeline)
-
-    def rows_of(self, key: Key) -> Timeline:
-        """Give the events of a key."""
-        kept = self._new.get(key) or self._old.get(key) or []
-        return kept if isinstance(kept, list) else [kept]
-
-    def forget_before(self, moment: str, *, all_old: bool = False) -> None:
-        """Forget what lies before a point in time; what came since the last call can wait for the next one.
-
-        ``all_old``: whether all that came before the last call lies before that point.
-        """
-        remaining = {} if all_old else self._old
-        self._old, self._new = self._new, {}
-        grown, self._grown = self._grown, []
-        for key, kept in remaining.items():
-            timeline = kept if isinstance(kept, list) else [kept]
-            if timeline[-1].published >= moment:
-                self._old[key] = kept
-                grown.append(timeline)
-        for timeline in grown:
-            if timeline[0].published < moment:
-                # Its newest event stays in any case: a timeline has at least one.
-                del timeline[: bisect_left(timeline, moment, 0, len(timeline) - 1, key=_published)]
-
-    def _is_past(self, earlier: HistoryRow, row: HistoryRow) -> bool:
-        """Tell whether an event lies before another one's window."""
-        if row.published < self._from or earlier.published >= self._since:
-            self._from, self._since = row.published, shifted(row.published, -self._window)
-        return earlier.published < self._since
+    def delete_before(self, moment: str) -> None:
+        """Delete all events before a point in time, and the buffers that become empty."""
+        self._buffers = {
+            key: buffer for key, buffer in self._buffers.items() if buffer and buffer[-1].published >= moment
+        }
+        for buffer in self._buffers.values():
+            if buffer[0].published < moment:
+                del buffer[: bisect_left(buffer, moment, key=_published)]
 
 
-class Reading:
-    """One page's look at the windows of its events, and of those which they are late for."""
+class WindowScan:
+    """One page's pass over the windows of its events, and over the later windows that they belong to."""
 
     def __init__(
-        self, window: timedelta, holds: Callable[[Sequence[HistoryRow]], bool], *, fewest: int = 1
+        self,
+        buffers: WindowBuffers,
+        window: timedelta,
+        holds: Callable[[Sequence[HistoryRow]], bool],
+        *,
+        fewest: int = 1,
     ) -> None:
-        """``fewest``: the smallest window that can hold."""
+        """``fewest``: the size of the smallest window for which ``holds`` can be true."""
+        self._buffers = buffers
         self._window = window
         self._holds = holds
         self._fewest = fewest
         self._states: dict[Key, bytearray] = {}
-        """Which events of a timeline have been looked at."""
+        """For each event of a buffer: new, examined or matched."""
 
-    def arrived(
-        self, key: Key, row: HistoryRow, timeline: Timeline
-    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        """Take the next event of the stream; give the events that match now, with their windows.
+    def insert(self, key: Key, row: HistoryRow) -> Iterable[tuple[HistoryRow, Sequence[HistoryRow]]]:
+        """Insert the next event of the stream; return the events that match now, with their windows.
 
-        Each is given once. One that was looked at and has no new event in its window is not looked at
-        again: a page that is read a second time costs no more than the first time.
+        Each event is returned at most once. An event whose window gained nothing is not examined again, so
+        that reading a page a second time costs no more than the first time.
         """
-        states = self._states.setdefault(key, bytearray())
-        states.extend(bytes(len(timeline) - len(states)))  # what came without being looked at
-        first, new = put(row, timeline)
-        if new:
+        buffer = self._buffers.buffer(key)
+        if not buffer or buffer[-1].published < row.published:
+            # The usual case. No later window has this event, and its own is usually too small to look at.
+            others = self._fewest - 1
+            if len(buffer) < others or (
+                others and buffer[-others].published < shifted(row.published, -self._window)
+            ):
+                buffer.append(row)
+                return ()
+        return self._matches(buffer, self._states.setdefault(key, bytearray()), row)
+
+    def _matches(
+        self, buffer: Buffer, states: bytearray, row: HistoryRow
+    ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
+        states.extend(bytes(len(buffer) - len(states)))  # appended without being examined
+        first, is_new = insert(buffer, row)
+        if is_new:
             states[first:first] = _NEW
-        end = len(timeline)
+        end = len(buffer)
         if first + 1 < end:
-            end = bisect_right(timeline, shifted(row.published, self._window), key=_published)
-        if new:
-            states[first:end] = states[first:end].replace(_SEEN, _NEW)
+            end = bisect_right(buffer, shifted(row.published, self._window), key=_published)
+        if is_new:
+            states[first:end] = states[first:end].replace(_EXAMINED, _NEW)
         at = states.find(_NEW, first, end)
         while at >= 0:
-            start = bisect_left(timeline, shifted(timeline[at].published, -self._window), key=_published)
-            found = timeline[start : at + 1]
-            matched = len(found) >= self._fewest and self._holds(found)
-            states[at : at + 1] = _MATCHED if matched else _SEEN
+            start = bisect_left(buffer, shifted(buffer[at].published, -self._window), key=_published)
+            window = buffer[start : at + 1]
+            matched = len(window) >= self._fewest and self._holds(window)
+            states[at : at + 1] = _MATCHED if matched else _EXAMINED
             if matched:
-                yield timeline[at], found
+                yield buffer[at], window
             at = states.find(_NEW, at + 1, end)
 
 
-def put(row: HistoryRow, timeline: Timeline) -> tuple[int, bool]:
-    """Put an event into its place; give that, and whether it is new. What is there stays as it is."""
-    at = len(timeline)
-    if timeline and timeline[-1].published >= row.published:  # hardly ever: events come in order of time
-        place = _place(row)
-        at = bisect_left(timeline, place, key=_place)
-        if at < len(timeline) and _place(timeline[at]) == place:
+def insert(buffer: Buffer, row: HistoryRow) -> tuple[int, bool]:
+    """Insert an event in order; return its index and whether it is new. An event that is there stays as it is."""
+    at = len(buffer)
+    if buffer and buffer[-1].published >= row.published:  # rare: events arrive in order of time
+        key = _order(row)
+        at = bisect_left(buffer, key, key=_order)
+        if at < len(buffer) and _order(buffer[at]) == key:
             return at, False
-    timeline.insert(at, row)
+    buffer.insert(at, row)
     return at, True
 
 
-def _place(row: HistoryRow) -> tuple[str, str]:
+def _order(row: HistoryRow) -> tuple[str, str]:
     return (row.published, row.uuid)
 
 

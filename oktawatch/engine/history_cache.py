@@ -1,13 +1,12 @@
-"""The recent past of an org, kept from page to page.
+"""The recent history of an org, cached in memory from page to page.
 
-Rules look back from some minutes to a few hours, and one page's neighbourhood is the next page's. So the
-timelines that windowed rules look at are kept, with whole stretches of time in them, and grow by what
-pages bring. Within a page's transaction, under the org's row, they are either all there is, which the
-history's version tells, or they are read anew: another process may have written, or our own transaction
-may have been rolled back.
+Rules look back from minutes to hours, and what one page needs, the next page needs too. So the buffers that
+windowed rules look at are cached, complete for some time ranges, and grow with each page. Within a page's
+transaction, under the org's row, they are either complete, which the history's version tells, or they are
+read again: another process may have written, or our own transaction may have been rolled back.
 
-What may be kept is bounded for the process, not for an org: a few busy orgs among hundreds of quiet ones
-have room. An org for which there is none is asked page by page from the table, which is slower.
+The bound is for the process, not for an org, so that a few busy orgs among hundreds of quiet ones have room.
+An org that finds no room is read page by page from the table, which is slower.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,168 +17,164 @@ from weakref import WeakSet
 
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.window_buffers import WindowBuffers
-from oktawatch.detection.windows import spans
-from oktawatch.model.history import Column, Earlier, HistoryRow, Stretch
+from oktawatch.detection.windows import clusters
+from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 from oktawatch.store.history import StoredHistory
 
-MOST_ROWS = 100_000
-"""Rows that are kept in a process, of 1.2 KB each in an ordinary org."""
+MAX_ROWS = 100_000
+"""Rows cached in a process, of 1.2 KB each in an ordinary org."""
 
-_ORDINARY = 2_000
-"""Rows of one org that are never worth tidying up."""
+_EVICT_ABOVE = 2_000
+"""Rows of one org from which on evicting old ones is worth the time."""
 
-_STRETCHES = 8
-"""Stretches of time that are kept apart: a page whose events lie all over the calendar is asked from the table."""
+_MAX_RANGES = 8
+"""Separate time ranges of one org. A page whose events are all over the calendar is read from the table."""
 
-_MOST_SEEN = 2_000
-"""Keys of a question whose newest event is kept: those who come through a proxy in a week."""
+_MAX_SEEN = 2_000
+"""Keys of which the newest event is cached: the actors that come through a proxy in a week."""
 
-_AHEAD = "ahead of the database"
+_UNCOMMITTED = "uncommitted"
+"""The version while the buffers have rows that the database has not: no history has it."""
 
 _Question = tuple[Hashable, ...]
-"""What makes two questions about earlier events the same but for the events: column, types and conditions."""
+"""What queries about earlier events have in common: column, event types and conditions."""
 
 
-class Room:
-    """How many rows may be kept, by all who share it."""
+class CacheLimit:
+    """The number of rows that several caches may hold together."""
 
-    def __init__(self, most_rows: int = MOST_ROWS) -> None:
-        self._most_rows = most_rows
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self._max_rows = max_rows
         self._lock = Lock()
-        self._sharing: WeakSet[HistoryCache] = WeakSet()
+        self._caches: WeakSet[HistoryCache] = WeakSet()
 
-    def share(self, recent: "HistoryCache") -> None:
-        """Count what is kept there from now on, as long as it lives."""
+    def register(self, cache: "HistoryCache") -> None:
+        """Count the rows of a cache for as long as it lives."""
         with self._lock:
-            self._sharing.add(recent)
+            self._caches.add(cache)
 
-    def left(self) -> int:
-        """Give how many more may be kept."""
+    def free(self) -> int:
+        """Return how many more rows may be cached."""
         with self._lock:
-            return self._most_rows - sum(recent.kept for recent in self._sharing)
+            return self._max_rows - sum(cache.row_count for cache in self._caches)
 
 
-PROCESS = Room()
+PROCESS_LIMIT = CacheLimit()
 """Shared by all orgs of this process."""
 
 
 class HistoryCache:
-    """What is kept of one org. Used by one transaction at a time: who holds the org's row."""
+    """The cache of one org. Used by one transaction at a time: the one that holds the org's row."""
 
-    def __init__(self, room: Room = PROCESS, *, ordinary: int = _ORDINARY) -> None:
-        """``ordinary``: rows that are never worth tidying up."""
-        self.kept = 0
-        """Rows, at most: those of a page count until the newest of them is forgotten."""
-        self._room = room
+    def __init__(self, limit: CacheLimit = PROCESS_LIMIT, *, evict_above: int = _EVICT_ABOVE) -> None:
+        self.row_count = 0
+        """At most this many rows are cached: a batch counts whole until its newest row is evicted."""
+        self._limit = limit
         self._rules = RuleSet([])
-        self._window_buffers: dict[str, WindowBuffers] = {}
-        self._covered: list[tuple[str, str]] = []
-        """Stretches of time that are kept whole, apart from each other."""
-        self._counted: list[tuple[str, int]] = []
-        """The newest time and the number of rows of what was kept at once."""
-        self._old: list[tuple[str, int]] = []
-        """The same of what was there when it was last tidied up, the newest last."""
+        self._buffers: dict[str, WindowBuffers] = {}
+        self._complete: list[tuple[str, str]] = []
+        """Disjoint time ranges of which every row is cached."""
+        self._batches: list[tuple[str, int]] = []
+        """The newest time and the number of rows of each batch that was added."""
         self._needed_since = ""
-        self._ordinary = self._tidy_above = ordinary
+        self._evict_above = self._min_evict_above = evict_above
         self._version: str | None = None
-        self._newest: dict[_Question, dict[str, Earlier]] = {}
-        """An event of each key that is remembered, by what was asked about it."""
-        room.share(self)
+        self._newest: dict[_Question, dict[str, SeenQuery]] = {}
+        """An event of each key that history has, by question."""
+        limit.register(self)
 
     def within(
         self, stored: StoredHistory, version: str | None, rules: RuleSet, rows: Sequence[HistoryRow]
     ) -> "CurrentHistory":
-        """Give the org's past within the transaction of a page that has these rows, and finds it at a version."""
+        """Return the org's history within the transaction of a page with these rows, at this version."""
         if rules is not self._rules:
             self._rules = rules
-            self._forget()
+            self._clear()
         return CurrentHistory(self, stored, version, rows)
 
-    def take_up(self, version: str | None) -> None:
-        """Keep what is kept if the history is still at the version that it was kept at."""
+    def validate(self, version: str | None) -> None:
+        """Clear the cache unless history is still at the version that the cache has."""
         if version != self._version:
-            self._forget()
+            self._clear()
             self._version = version
 
-    def prepare(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
-        """Read what a page needs and is not kept; tell whether there is room for it and for the page.
+    def load(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
+        """Read what a page needs and the cache lacks; return whether there is room for it and for the page.
 
-        Rules add the page to the timelines, which are ahead of the database until ``add``.
+        Rules then insert the page's rows, which the database has only after ``commit``.
         """
-        needed = [(since, until) for since, until, _ in spans(rows, self._rules.longest_look)]
+        needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_look)]
         self._needed_since = needed[0][0]
-        self._version = _AHEAD
-        if len(needed) <= _STRETCHES:
+        self._version = _UNCOMMITTED
+        if len(needed) <= _MAX_RANGES:
             if self._read(stored, needed, rows):
                 return True
-            self._tidy()
-            self._tidy()  # of what came since it was last tidied up, too
+            self._evict()
             if self._read(stored, needed, rows):
                 return True
-        self._forget()
+        self._clear()
         return False
 
-    def timelines(self, rule_id: str) -> WindowBuffers:
-        """Give a rule's timelines."""
-        return self._window_buffers[rule_id]
+    def buffers(self, rule_id: str) -> WindowBuffers:
+        """Return the buffers of a rule."""
+        return self._buffers[rule_id]
 
-    def precedes(self, question: _Question, one: Earlier) -> bool:
-        """Tell whether an event is kept that is earlier than the one that is asked about."""
-        known = self._newest.get(question, _NONE).get(one.value)
+    def has_earlier(self, question: _Question, query: SeenQuery) -> bool:
+        """Return whether the cache has an earlier event of the query's key. False: ask the database."""
+        known = self._newest.get(question, _NONE).get(query.value)
         return (
             known is not None
-            and one.since <= known.published <= one.published
-            and (known.published, known.uuid) != (one.published, one.uuid)
+            and query.since <= known.published <= query.published
+            and (known.published, known.uuid) != (query.published, query.uuid)
         )
 
-    def note(self, question: _Question, asked: Iterable[Earlier]) -> None:
-        """Keep the newest of events that the database has."""
+    def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
+        """Cache the newest of these events, which the database has, for each key."""
         newest = self._newest.setdefault(question, {})
-        for one in asked:
-            known = newest.get(one.value)
-            if known is None or known.published <= one.published:
-                newest[one.value] = one
-        if len(newest) > _MOST_SEEN:
+        for query in queries:
+            known = newest.get(query.value)
+            if known is None or known.published <= query.published:
+                newest[query.value] = query
+        if len(newest) > _MAX_SEEN:
             newest.clear()
 
-    def add(self, rows: Sequence[HistoryRow], version: str | None) -> None:
-        """Note that the database has a page's rows too."""
+    def commit(self, rows: Sequence[HistoryRow], version: str | None) -> None:
+        """Record that the database has a page's rows too, and which version its history has now."""
         self._version = version
         for row in rows:
             row.event = None
-        worth_it = self._ordinary if self._old_has_passed() else self._tidy_above
-        if self.kept > worth_it or len(self._covered) > _STRETCHES:
-            self._tidy()
-            self._tidy_above = max(self._ordinary, 4 * self.kept)
+        if self.row_count > self._evict_above or len(self._complete) > _MAX_RANGES:
+            self._evict()
+            self._evict_above = max(self._min_evict_above, 2 * self.row_count)
 
     def _read(
         self, stored: StoredHistory, needed: Sequence[tuple[str, str]], rows: Sequence[HistoryRow]
     ) -> bool:
-        more = len(rows)
         for since, until in self._gaps(needed):
-            found = stored.between(since, until, limit=max(0, self._room.left() - more))
+            found = stored.between(since, until, limit=max(0, self._limit.free() - len(rows)))
             if found is None:
                 return False
             self._count(found)
             for rule in self._rules.windowed if found else ():
-                # What a rule raised here was reported when the event came.
-                self.timelines(rule.id).remember(rule.parts(found, lambda *_: None))
-            self._covered = _joined([*self._covered, (since, until)])
-        if more > self._room.left():
+                # What a rule raises here was reported when the event arrived.
+                self.buffers(rule.id).insert(rule.keyed(found, lambda *_: None))
+            self._complete = _merged([*self._complete, (since, until)])
+        if len(rows) > self._limit.free():
             return False
         self._count(rows)
         return True
 
     def _count(self, rows: Sequence[HistoryRow]) -> None:
         if rows:
-            self._counted.append((max(map(attrgetter("published"), rows)), len(rows)))
-            self.kept += len(rows)
+            self._batches.append((max(map(attrgetter("published"), rows)), len(rows)))
+            self.row_count += len(rows)
 
     def _gaps(self, needed: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the parts of these time ranges that are not cached."""
         gaps = []
         for since, until in needed:
             reached = since
-            for first, last in self._covered:
+            for first, last in self._complete:
                 if first <= until and last >= reached:
                     if first > reached:
                         gaps.append((reached, first))
@@ -188,102 +183,94 @@ class HistoryCache:
                 gaps.append((reached, until))
         return gaps
 
-    def _tidy(self) -> None:
-        """Forget what lies before all that the last page needed, of what was kept when it was last tidied up."""
+    def _evict(self) -> None:
+        """Delete everything before the time that the last page needed."""
         since = self._needed_since
-        all_old = self._old_has_passed()
-        self._covered = [(max(first, since), last) for first, last in self._covered if last >= since]
-        for timelines in self._window_buffers.values():
-            timelines.forget_before(since, all_old=all_old)
-        self._old = sorted([*(one for one in self._old if one[0] >= since), *self._counted])
-        self._counted = []
-        self.kept = sum(count for _, count in self._old)
+        self._complete = [(max(first, since), last) for first, last in self._complete if last >= since]
+        for buffers in self._buffers.values():
+            buffers.delete_before(since)
+        self._batches = [batch for batch in self._batches if batch[0] >= since]
+        self.row_count = sum(count for _, count in self._batches)
 
-    def _old_has_passed(self) -> bool:
-        return not self._old or self._old[-1][0] < self._needed_since
-
-    def _forget(self) -> None:
-        self._window_buffers = {
-            rule.id: WindowBuffers(rule.window, fewest=rule.fewest) for rule in self._rules.windowed
-        }
-        self._covered = []
-        self._counted = []
-        self._old = []
+    def _clear(self) -> None:
+        self._buffers = {rule.id: WindowBuffers() for rule in self._rules.windowed}
+        self._complete = []
+        self._batches = []
         self._newest = {}
-        self.kept = 0
+        self.row_count = 0
 
 
-_NONE: Mapping[str, Earlier] = MappingProxyType({})
+_NONE: Mapping[str, SeenQuery] = MappingProxyType({})
 
 
 class CurrentHistory:
-    """The past of one org within one page's transaction: what is kept, and the database for the rest."""
+    """The history of one org within one page's transaction: the cache, and the database for the rest."""
 
     def __init__(
-        self, recent: HistoryCache, stored: StoredHistory, version: str | None, rows: Sequence[HistoryRow]
+        self, cache: HistoryCache, stored: StoredHistory, version: str | None, rows: Sequence[HistoryRow]
     ) -> None:
-        self._recent = recent
+        self._cache = cache
         self._stored = stored
         self._version = version
         self._rows = rows
-        self._taken_up = False
-        self._kept: bool | None = None
-        self._asked: list[tuple[_Question, Sequence[Earlier]]] = []
+        self._is_validated = False
+        self._is_loaded: bool | None = None
+        self._asked: list[tuple[_Question, Sequence[SeenQuery]]] = []
 
-    def timelines(self, rule_id: str) -> WindowBuffers | None:
+    def buffers(self, rule_id: str) -> WindowBuffers | None:
         """See ``History``."""
-        if self._kept is None:
-            self._take_up()
-            self._kept = self._recent.prepare(self._stored, self._rows)
-        return self._recent.timelines(rule_id) if self._kept else None
+        if self._is_loaded is None:
+            self._validate()
+            self._is_loaded = self._cache.load(self._stored, self._rows)
+        return self._cache.buffers(rule_id) if self._is_loaded else None
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> list[HistoryRow]:
+    def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
         """See ``History``."""
-        return self._stored.rows(column, stretches)
+        return self._stored.rows(column, ranges)
 
     def seen(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
     ) -> list[bool]:
-        """See ``History``. Most who come again do so soon: of these the database is not asked."""
-        self._take_up()
+        """See ``History``. Most keys that come again do so soon: for these the cache has the answer."""
+        self._validate()
         question = (column, *event_types, *conditions.items())
-        self._asked.append((question, asked))
-        open_ = [one for one in asked if not self._recent.precedes(question, one)]
-        if not open_:
-            return [True] * len(asked)
-        found = self._stored.seen(column, open_, event_types=event_types, conditions=conditions)
-        unseen = {one for one, seen in zip(open_, found, strict=True) if not seen}
-        return [one not in unseen for one in asked]
+        self._asked.append((question, queries))
+        unknown = [query for query in queries if not self._cache.has_earlier(question, query)]
+        if not unknown:
+            return [True] * len(queries)
+        found = self._stored.seen(column, unknown, event_types=event_types, conditions=conditions)
+        unseen = {query for query, seen in zip(unknown, found, strict=True) if not seen}
+        return [query not in unseen for query in queries]
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """See ``History``."""
         return self._stored.began(event_types)
 
-    def add(self, version: str | None) -> None:
-        """Note that the page's rows have been added, and the version that history is at now."""
+    def commit(self, version: str | None) -> None:
+        """Record that the page's rows have been added, and which version history has now."""
         if self._rows:
-            self._take_up()
-            self._recent.add(self._rows, version)
-            for question, asked in self._asked:
-                self._recent.note(question, asked)
+            self._validate()
+            self._cache.commit(self._rows, version)
+            for question, queries in self._asked:
+                self._cache.remember(question, queries)
 
-    def _take_up(self) -> None:
-        if not self._taken_up:
-            self._taken_up = True
-            self._recent.take_up(self._version)
+    def _validate(self) -> None:
+        if not self._is_validated:
+            self._is_validated = True
+            self._cache.validate(self._version)
 
 
-def _joined(stretches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Join stretches of time that touch."""
-    joined: list[tuple[str, str]] = []
-    for since, until in sorted(stretches):
-        if joined and since <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], until))
+def _merged(ranges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Merge the time ranges that touch."""
+    merged: list[tuple[str, str]] = []
+    for since, until in sorted(ranges):
+        if merged and since <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], until))
         else:
-            joined.append((since, until))
-    return joined
+            merged.append((since, until))
+    return merged

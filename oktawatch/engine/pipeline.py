@@ -42,8 +42,8 @@ class Watch(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     rules: RuleSet
     routes: tuple[Route, ...] = ()
-    recent: HistoryCache = field(default_factory=HistoryCache)
-    """What is kept of the org's past from page to page."""
+    cache: HistoryCache = field(default_factory=HistoryCache)
+    """The org's recent history, cached from page to page."""
 
 
 class PageResult(Struct, kw_only=True):
@@ -91,17 +91,16 @@ def commit_page(
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
-        history = watch.recent.within(transaction.history, transaction.history_version, watch.rules, rows)
-        signals = watch.rules.signals(page.events, rows, history, _report)
-        matches = watch.rules.evaluate(page.events, rows, history, _report, signals=False)
-        grouping = _group(transaction, watch.rules, list(matches), telling=telling)
+        history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
+        found = watch.rules.evaluate(page.events, rows, history, _report)
+        grouping = _group(transaction, watch.rules, found.matches, telling=telling)
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
         notifications = _notifications(watch, grouping.tellings, now)
         transaction.enqueue(notifications)
-        added = transaction.add_events(page.events, rows, signals)
-        history.add(transaction.history_version)
+        added = transaction.add_events(page.events, rows, found.signals)
+        history.commit(transaction.history_version)
         result = PageResult(
             pages=1,
             events=len(page.events),

@@ -115,7 +115,7 @@ class HistoryRow(Struct, gc=False):
     @property
     def columns(self) -> tuple[Any, ...]:
         """Give the values of the columns of ``history``, in their order."""
-        return msgspec.structs.astuple(self)[:COLUMNS]
+        return msgspec.structs.astuple(self)[: len(COLUMNS)]
 
     @property
     def outcome_result(self) -> str | None:
@@ -157,10 +157,8 @@ class HistoryRow(Struct, gc=False):
         }
 
 
-KEY = HistoryRow.__struct_fields__.index("event_type")
-"""How many of a row's fields are, with the org, its key."""
-COLUMNS = HistoryRow.__struct_fields__.index("event")
-"""How many of a row's fields are columns."""
+COLUMNS = HistoryRow.__struct_fields__[: HistoryRow.__struct_fields__.index("event")]
+"""The names of the columns of ``history``, in their order."""
 
 
 def _of_any(event: Event) -> HistoryRow:
@@ -198,8 +196,8 @@ def _written(behaviours: tuple[str, ...]) -> str | None:
     return msgspec.json.encode(behaviours).decode() if behaviours else None
 
 
-class Stretch(NamedTuple):
-    """A stretch of time, and the values of a column whose rows in it are wanted."""
+class TimeRange(NamedTuple):
+    """A range of time, and the values of a column whose rows in it are wanted."""
 
     since: str
     """Canonical text, itself included."""
@@ -208,14 +206,14 @@ class Stretch(NamedTuple):
     values: frozenset[str]
 
 
-class Earlier(NamedTuple):
-    """One event, and the stretch of time before it in which another one of its key would be earlier."""
+class SeenQuery(NamedTuple):
+    """The query whether an event's key had another event in the time before it."""
 
     value: str
-    """Of the column that the question is about."""
+    """The event's value of the column that is searched."""
     since: str
     """Canonical text, itself included."""
     published: str
-    """The event's own: rows up to and including this time are earlier, but for the event itself."""
+    """The event's own time, included: rows up to it are earlier, except for the event itself."""
     uuid: str
     """The event's own."""

@@ -1,6 +1,6 @@
-"""A match: one rule recognised one event. What "nothing twice" rests on."""
+"""A match: one rule recognised one event. Its key is what makes every result exactly-once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,14 +10,14 @@ from oktawatch.model.severity import Severity
 
 
 class MatchKey(NamedTuple):
-    """What makes a match the same match within an org, whoever reads the event and however often."""
+    """The identity of a match within an org, whoever reads the event and however often."""
 
     rule_id: str
     event_uuid: str
 
 
 class AlertDetails(Struct, frozen=True, kw_only=True):
-    """What an alert shows of the match that opened it. Names are the columns of ``alerts``."""
+    """What an alert shows of the match that opened it. The names are columns of ``alerts``."""
 
     title: str
     context: dict[str, Any]
@@ -38,17 +38,11 @@ class AlertDetails(Struct, frozen=True, kw_only=True):
 EventKey = tuple[str, str]
 """An event's published and uuid."""
 
-Names = tuple[str, ...]
-"""Ids of signals, each once, in the order of the rules."""
+SignalIds = tuple[str, ...]
+"""The ids of the signals that an event is, each once, in the order of the rules."""
 
-
-class PageSignals(Struct, frozen=True):
-    """Which signals a page brings about: recorded, and never an alert."""
-
-    own: Sequence[Names] = ()
-    """Those that each of the page's events is, in the events' order; nothing where there are no signals at all."""
-    others: Mapping[EventKey, Names] = {}
-    """Those of events that a window decides about: they may have come with an earlier page."""
+Signals = Mapping[EventKey, SignalIds]
+"""The signals that a page brings about. An event may have come with an earlier page: a window decided about it."""
 
 
 _SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
@@ -91,5 +85,5 @@ class Match(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> MatchKey:
-        """What makes it the same match."""
+        """The identity of the match."""
         return MatchKey(self.rule_id, self.event_uuid)

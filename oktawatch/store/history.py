@@ -1,15 +1,15 @@
-"""The past of one org as detections ask for it: one statement a question, however much is asked.
+"""The history of one org as detections query it: one statement a query, however large it is.
 
-What is asked goes to the database as one JSON document and is joined there, so that neither the number
-of statements nor their text grows with a page. Each database takes JSON apart with functions of its own.
+A query goes to the database as one JSON document and is joined there, so that neither the number of
+statements nor their text grows with a page. Each database has its own JSON functions.
 
-Rows lie in ``events`` as a key and one JSON array. A whole row is decoded here, in one go; where the
-database has to look at a field it takes it out of the array. So what looks at fields must not look at many
-rows for each event asked about: it goes through a stretch of time once, whatever a page asks, or by the
-index of proxied events.
+Rows are stored in ``events`` as a key and one JSON array. A whole row is decoded here at once; where the
+database has to look at a field, it extracts it from the array. So a statement that looks at fields must
+not look at many rows for each event of a query: it scans a time range once, or uses the index of proxied
+events.
 
-Stretches of time are range scans of the primary key. Who asks for the same stretches page after page
-keeps them (``engine.history_cache``), and can tell by the history's version whether what it kept is still all there is.
+A time range is a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
+knows by the history's version whether they are still complete.
 """
 
 from bisect import bisect_right
@@ -17,45 +17,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
+from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 from oktawatch.store.backend import to_json
-
-_KEY = HistoryRow.__struct_fields__[:KEY]
-FIELDS = {name: place for place, name in enumerate(HistoryRow.__struct_fields__[KEY:COLUMNS])}
-"""Where in a row's array its fields lie."""
-
-_decode = msgspec.json.Decoder().decode
+from oktawatch.store.history_fields import KEY, PLACES, decode_row
 
 
 class _Sql(Struct, frozen=True):
-    """How one database is asked. Columns and conditions are filled in, values are not."""
+    """The SQL of one database. Columns and conditions are filled in, values are bound."""
 
     value: str
-    """Stands for a value."""
+    """The placeholder of a value."""
     moment: str
-    """Stands for a point in time, given as canonical text."""
+    """The placeholder of a point in time, bound as canonical text."""
     canonical: str
-    """Gives a point in time as canonical text."""
+    """A point in time as canonical text."""
     fields: str
-    """Gives a row's array as text."""
+    """A row's array as text."""
     field: str
-    """Gives one of its texts by its place."""
+    """A text of the array, by its place."""
     truth: str
-    """Gives one that is true or false."""
+    """A boolean of the array, by its place."""
     rows: str
-    """Asked with the stretches and the org."""
+    """Takes the time ranges and the org."""
     seen: str
-    """By the index. Asked with the org, the values of types and conditions, and what is asked about."""
+    """Uses the index. Takes the org, the values of types and conditions, and the queries."""
     among: str
-    """Tells whether something is one of the texts of a JSON array, which is taken apart once."""
+    """Whether a value is one of the texts of a JSON array, which is unpacked once."""
 
 
 _SQL = {
-    # CROSS JOIN keeps the order: from each stretch that is asked for to its part of the table.
+    # CROSS JOIN keeps the join order: from each time range to its part of the table.
     "sqlite": _Sql(
         value="?",
         moment="?",
@@ -65,11 +59,11 @@ _SQL = {
         truth="json_extract(fields, '$[{}]')",
         rows="""
             SELECT {columns}
-            FROM json_each(?) AS stretch
+            FROM json_each(?) AS time_range
             CROSS JOIN events
             WHERE org = ?
-              AND {column} IN (SELECT value FROM json_each(stretch.value, '$[2]'))
-              AND published BETWEEN json_extract(stretch.value, '$[0]') AND json_extract(stretch.value, '$[1]')
+              AND {column} IN (SELECT value FROM json_each(time_range.value, '$[2]'))
+              AND published BETWEEN json_extract(time_range.value, '$[0]') AND json_extract(time_range.value, '$[1]')
         """,
         seen="""
             SELECT EXISTS (
@@ -83,7 +77,7 @@ _SQL = {
         """,
         among="{} IN (SELECT value FROM json_each(?))",
     ),
-    # OFFSET 0 does the same.
+    # OFFSET 0 keeps the join order.
     "postgresql": _Sql(
         value="%s",
         moment="%s::timestamptz",
@@ -93,11 +87,11 @@ _SQL = {
         truth="(fields ->> {})::boolean",
         rows="""
             SELECT {columns}
-            FROM jsonb_array_elements(%s::jsonb) AS stretch
+            FROM jsonb_array_elements(%s::jsonb) AS time_range
             CROSS JOIN LATERAL (
                 SELECT * FROM events
-                WHERE org = %s AND {column} IN (SELECT jsonb_array_elements_text(stretch -> 2))
-                  AND published BETWEEN (stretch ->> 0)::timestamptz AND (stretch ->> 1)::timestamptz
+                WHERE org = %s AND {column} IN (SELECT jsonb_array_elements_text(time_range -> 2))
+                  AND published BETWEEN (time_range ->> 0)::timestamptz AND (time_range ->> 1)::timestamptz
                 OFFSET 0
             ) AS found
         """,
@@ -111,14 +105,14 @@ _SQL = {
             )
             FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS list(asked, number) ORDER BY number
         """,
-        # IS TRUE keeps it from becoming a join, which where statistics are missing is a loop within a loop.
+        # IS TRUE keeps it from becoming a join, which without statistics would be a nested loop.
         among="({} IN (SELECT jsonb_array_elements_text(%s::jsonb))) IS TRUE",
     ),
 }
 
 
 class StoredHistory:
-    """Answers detections' questions about one org, within a page's transaction."""
+    """Answers detections' queries about one org, within a page's transaction."""
 
     def __init__(self, connection: Connection, org: str) -> None:
         self._connection = connection
@@ -128,48 +122,48 @@ class StoredHistory:
         self._columns = f"{self._published}, uuid, {self._sql.fields}"
 
     def between(self, since: str, until: str, *, limit: int) -> list[HistoryRow] | None:
-        """Give every row of a stretch of time, both ends included; None when that is more than ``limit``."""
+        """Return every row of a time range, both ends included; None if there are more than ``limit``."""
         sql = self._sql
-        stretch = (
+        selection = (
             f"FROM events WHERE org = {sql.value} AND published BETWEEN {sql.moment} AND {sql.moment} "
             "AND fields IS NOT NULL"
         )
-        # Counting goes by the key alone and costs a fraction of reading.
-        counted = f"SELECT count(*) FROM (SELECT 1 {stretch} LIMIT {limit + 1}) AS few"  # noqa: S608 -- a number, and this method's own text
+        # Counting reads the key alone and costs a fraction of reading the rows.
+        counted = f"SELECT count(*) FROM (SELECT 1 {selection} LIMIT {limit + 1}) AS few"  # noqa: S608 -- a number, and this method's own text
         [(count,)] = self._run(counted, self._org, since, until)
         if count > limit:
             return None
-        selected = f"SELECT {self._columns} {stretch}"
+        selected = f"SELECT {self._columns} {selection}"
         return _rows(self._run(selected, self._org, since, until)) if count else []
 
-    def rows(self, column: Column, stretches: Sequence[Stretch]) -> list[HistoryRow]:
-        """Give every row whose ``column`` has one of a stretch's values within that stretch."""
+    def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
+        """Return every row whose ``column`` has one of a range's values within that range."""
         statement = self._sql.rows.format(columns=self._columns, column=self._named(column))
-        asked = [(since, until, sorted(values)) for since, until, values in stretches]
-        return _rows(self._run(statement, to_json(asked), self._org))
+        wanted = [(since, until, sorted(values)) for since, until, values in ranges]
+        return _rows(self._run(statement, to_json(wanted), self._org))
 
     def seen(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
     ) -> list[bool]:
-        """Tell for each event asked about whether there is an earlier row of its key."""
+        """Return for each query whether there is an earlier row of its key."""
         if column == "actor_id" and conditions.get("is_proxy") is True:
             others = {name: value for name, value in conditions.items() if name != "is_proxy"}
-            return self._seen_by_index(asked, event_types, others)
-        return self._seen_on_the_way(column, asked, event_types, conditions) if asked else []
+            return self._seen_by_index(queries, event_types, others)
+        return self._seen_by_scan(column, queries, event_types, conditions) if queries else []
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Give the earliest ``published`` of these event types that is remembered; None for none at all.
+        """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        Where earlier ones were pruned: the time from which on all are remembered, if that is earlier.
+        Where earlier rows were pruned, return the time from which on history is complete, if earlier.
         """
         types, values = self._types(event_types, self._named("event_type"))
-        # In order of the primary key, stopping at the first: min() would read the whole table.
-        remembered = f"""
+        # In the order of the primary key, up to the first row: min() would read the whole table.
+        stored = f"""
             SELECT {self._published} FROM events
             WHERE org = {self._sql.value} AND ({types}) ORDER BY events.published LIMIT 1
         """  # noqa: S608 -- column names alone, and only the table's own
@@ -179,28 +173,28 @@ class StoredHistory:
                 SELECT min(before) AS published FROM pruned_history WHERE org = {self._sql.value} AND ({types})
             ) AS noted WHERE published IS NOT NULL
         """  # noqa: S608 -- likewise
-        both = [*self._run(remembered, self._org, *values), *self._run(pruned, self._org, *values)]
+        both = [*self._run(stored, self._org, *values), *self._run(pruned, self._org, *values)]
         return min((published for (published,) in both), default=None)
 
     def _seen_by_index(
-        self, asked: Sequence[Earlier], event_types: Sequence[str], conditions: Mapping[str, str | bool]
+        self, queries: Sequence[SeenQuery], event_types: Sequence[str], conditions: Mapping[str, str | bool]
     ) -> list[bool]:
-        """Look up proxied events of an actor, one by one."""
+        """Look up the proxied events of each query's actor."""
         filled, values = self._filled(event_types, conditions)
         statement = self._sql.seen.format(**filled)
-        return [bool(found) for (found,) in self._run(statement, self._org, *values, to_json(asked))]
+        return [bool(found) for (found,) in self._run(statement, self._org, *values, to_json(queries))]
 
-    def _seen_on_the_way(
+    def _seen_by_scan(
         self,
         column: Column,
-        asked: Sequence[Earlier],
+        queries: Sequence[SeenQuery],
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
     ) -> list[bool]:
-        """Go once through the time that all look back on, however many ask.
+        """Scan the time that all queries cover once, however many there are.
 
-        Of a value's rows before the page the latest decides for all that ask about it. Those of the page's own
-        time, of which there are few, are looked at one by one.
+        Of a value's rows before the page, the latest one decides for all queries of that value. The rows of
+        the page's own time are few, and are compared one by one.
         """
         filled, values = self._filled(event_types, conditions)
         sql, value = self._sql, self._named(column)
@@ -213,8 +207,11 @@ class StoredHistory:
               AND ({filled["types"]}){filled["conditions"]}
             GROUP BY value, own, at
         """  # noqa: S608 -- columns' names alone
-        since, first = min(one.since for one in asked), min(one.published for one in asked)
-        until, wanted = max(one.published for one in asked), to_json(sorted({one.value for one in asked}))
+        since, first = min(query.since for query in queries), min(query.published for query in queries)
+        until, wanted = (
+            max(query.published for query in queries),
+            to_json(sorted({query.value for query in queries})),
+        )
         found: dict[str, list[tuple[str, str]]] = {}
         for key, published, uuid, _ in self._run(
             statement, first, first, self._org, since, until, wanted, *values
@@ -222,12 +219,12 @@ class StoredHistory:
             found.setdefault(key, []).append((published, uuid or ""))
         for rows in found.values():
             rows.sort()
-        return [_has_earlier(found.get(one.value, ()), one) for one in asked]
+        return [_any_earlier(found.get(query.value, ()), query) for query in queries]
 
     def _filled(
         self, event_types: Sequence[str], conditions: Mapping[str, str | bool]
     ) -> tuple[dict[str, str], list[str]]:
-        """Give the text of the tests that a row must pass, and the values in it."""
+        """Return the SQL of the tests that a row must pass, and its values."""
         types, values = self._types(event_types, self._named("event_type"))
         tests = (
             f" AND {'' if value else 'NOT '}{self._named(name)}"
@@ -247,24 +244,24 @@ class StoredHistory:
         return " OR ".join(tests) or "1 = 0", [*names, *(prefix for prefix in prefixes for _ in range(2))]
 
     def _named(self, name: str) -> str:
-        """Give the SQL for a column of ``history``; raise KeyError for what is none: names stand in statements."""
-        if name in _KEY:
+        """Return the SQL of a column of ``history``. Raise KeyError for any other name: it becomes part of a statement."""
+        if name in KEY:
             return name
         sql = self._sql.truth if name == "is_proxy" else self._sql.field
-        return sql.format(FIELDS[name])
+        return sql.format(PLACES[name])
 
     def _run(self, statement: str, *values: Any) -> Sequence[Any]:
         return self._connection.exec_driver_sql(statement, values).all()
 
 
 def _rows(found: Iterable[tuple[str, str, str]]) -> list[HistoryRow]:
-    return [HistoryRow(published, uuid, *_decode(fields)) for published, uuid, fields in found]
+    return [decode_row(*row) for row in found]
 
 
-def _has_earlier(rows: Sequence[tuple[str, str]], one: Earlier) -> bool:
-    """Tell whether one of these, in order of time, is earlier: the latest one that is not the event itself."""
-    at = bisect_right(rows, one.published, key=itemgetter(0))
+def _any_earlier(rows: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
+    """Return whether one of these rows, in order of time, answers the query: earlier, and not the event itself."""
+    at = bisect_right(rows, query.published, key=itemgetter(0))
     return any(
-        published >= one.since and (published, uuid) != (one.published, one.uuid)
+        published >= query.since and (published, uuid) != (query.published, query.uuid)
         for published, uuid in rows[max(0, at - 2) : at]
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import Match, MatchedEvent, MatchKey, PageSignals
+from oktawatch.model.match import Match, MatchedEvent, MatchKey, Signals
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
@@ -135,9 +135,9 @@ class PageTransaction:
         return found
 
     def add_events(
-        self, events: Sequence[Keyed], rows: Sequence[HistoryRow] = (), signals: PageSignals = NO_SIGNALS
+        self, events: Sequence[Keyed], rows: Sequence[HistoryRow] = (), signals: Signals = NO_SIGNALS
     ) -> Added:
-        """Remember events as seen, and what the two say of them; give what was new."""
+        """Add events with their history rows and signals; return how much was new."""
         added = add_events(self.connection, self.org, events, rows, signals)
         self.history_version = added.version or self.history_version
         return added

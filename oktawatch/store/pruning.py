@@ -23,7 +23,7 @@ from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
-from oktawatch.store.history import FIELDS
+from oktawatch.store.history_fields import PLACES
 from oktawatch.store.orgs import take_org
 
 
@@ -250,7 +250,7 @@ def _note_what_was(
 ) -> None:
     """Remember of which types there was history before, as long as any is written of them."""
     noted = tables.pruned_history.c
-    event_type = tables.events.c.fields[FIELDS["event_type"]].as_string()
+    event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
     going = connection.execute(select(event_type).where(*which).distinct()).scalars()
     wanted = sorted(kind for kind in going if kind is not None and expiry.remembers(kind))
     columns = ("org", "event_type", "before")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Column, MetaData, String, Table, delete, select
 
-from oktawatch.model.history import COLUMNS, KEY, HistoryRow
+from oktawatch.model.history import COLUMNS
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
@@ -23,10 +23,7 @@ HISTORY = Table(
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
-    *(
-        Column(name, Boolean if name == "is_proxy" else String)
-        for name in HistoryRow.__struct_fields__[KEY:COLUMNS]
-    ),
+    *(Column(name, Boolean if name == "is_proxy" else String) for name in COLUMNS[2:]),
 )
 SIGNALS = Table(
     "signals",

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.icloud_relay import enriched_service, relay_service
 from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.rule import EventRule
@@ -42,7 +41,6 @@ class AnonymizingVpnLogin(EventRule):
     relay_networks: Networks = NO_NETWORKS
     """Ranges of relays beside those that Okta names: one CIDR a line, or Apple's CSV."""
 
-    @decides_by("is_proxy")
     def matches(self, event: Event) -> bool:
         """Okta says that the address is a proxy; JSON's true, nothing that looks like it."""
         return event.is_proxy is True

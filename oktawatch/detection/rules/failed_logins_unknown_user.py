@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.rule import Key
 from oktawatch.detection.windows import CountInWindow
 from oktawatch.model.event import Event
@@ -38,7 +37,6 @@ class FailedLoginsUnknownUser(CountInWindow):
     window: timedelta = timedelta(minutes=5)
     at_least: int = 16
 
-    @decides_by("outcome_reason")
     def takes(self, row: HistoryRow) -> bool:
         """Failed verifications, in whatever case Okta writes it."""
         return (row.outcome_reason or "").upper() == "VERIFICATION_ERROR"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
 from oktawatch.detection.windows import PairInWindow
 from oktawatch.model.event import Event
@@ -59,12 +58,10 @@ class HighRiskAdminActivity(PairInWindow):
         """Name the operations and the sign-ins."""
         return (*self.event_types, *self.operations)
 
-    @decides_by("outcome")
     def first(self, row: HistoryRow) -> bool:
         """An administrator's operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
-    @decides_by("outcome", "risk")
     def second(self, row: HistoryRow) -> bool:
         """A risky sign-in that was let in."""
         return row.risk == "HIGH" and row.outcome is not None and _SIGN_INS.get(row.event_type) == row.outcome

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.signals import Seen, SignalRule
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
@@ -27,7 +26,6 @@ class LoginSuccess(SignalRule):
     severity: Severity = Severity.INFO
     dedup_period: timedelta = timedelta(hours=1)
 
-    @decides_by("outcome")
     def matches(self, event: Seen) -> bool:
         """Okta let the user in."""
         return event.outcome_result == "SUCCESS"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.event_types import EventTypes
 from oktawatch.detection.windows import PairInWindow
 from oktawatch.model.event import Event
@@ -76,7 +75,6 @@ class NewDeviceCriticalOperation(PairInWindow):
         """Name the operations and the sign-in."""
         return (*self.event_types, *self.operations)
 
-    @decides_by("outcome", "behaviours")
     def first(self, row: HistoryRow) -> bool:
         """A sign-in in which everything is new."""
         return (
@@ -86,7 +84,6 @@ class NewDeviceCriticalOperation(PairInWindow):
             and row.observed().issuperset(self.behaviours)
         )
 
-    @decides_by("outcome")
     def second(self, row: HistoryRow) -> bool:
         """A critical operation that succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations

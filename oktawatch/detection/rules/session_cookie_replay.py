@@ -66,10 +66,10 @@ class SessionCookieReplay(SequenceInWindow):
         """A use of the session."""
         return row.event_type != _START
 
-    def suspicious(self, stretch: Sequence[HistoryRow]) -> bool:
+    def suspicious(self, rows: Sequence[HistoryRow]) -> bool:
         """A change of address or client, and a program among the clients."""
-        addresses = {row.client_ip for row in stretch} - {None}
-        agents = {row.user_agent for row in stretch} - {None}
+        addresses = {row.client_ip for row in rows} - {None}
+        agents = {row.user_agent for row in rows} - {None}
         return (len(addresses) > 1 or len(agents) > 1) and any(map(self._automated, agents))
 
     def _automated(self, agent: str | None) -> bool:

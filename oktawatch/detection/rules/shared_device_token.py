@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from oktawatch.detection.alike import decides_by
 from oktawatch.detection.windows import DistinctInWindow
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column, HistoryRow
@@ -39,7 +38,6 @@ class SharedDeviceToken(DistinctInWindow):
     window: timedelta = timedelta(minutes=9)
     at_least: int = 21
 
-    @decides_by("outcome_reason")
     def takes(self, row: HistoryRow) -> bool:
         """Refused credentials."""
         return row.outcome_reason == "INVALID_CREDENTIALS"

@@ -14,10 +14,10 @@ from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.multiple_sessions import MultipleSessions
-from oktawatch.engine.history_cache import HistoryCache, Room
+from oktawatch.engine.history_cache import CacheLimit, HistoryCache
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.event import Event
-from oktawatch.model.history import COLUMNS, KEY, Column, Earlier, HistoryRow, Stretch
+from oktawatch.model.history import COLUMNS, Column, HistoryRow, SeenQuery, TimeRange
 from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import add_events
@@ -197,7 +197,7 @@ def test_people_see_the_columns_of_a_row_in_their_order(database: Database) -> N
     """The view keeps up with what a row is made of."""
     with database.read() as connection:
         asked = connection.exec_driver_sql("SELECT * FROM history")
-        assert list(asked.keys()) == ["org", *HistoryRow.__struct_fields__[:COLUMNS]]
+        assert list(asked.keys()) == ["org", *COLUMNS]
 
 
 row_values = st.builds(
@@ -221,12 +221,14 @@ def plain(found: Any) -> list[tuple[Any, ...]]:
 @properties
 @given(
     remembered=st.lists(row_values, max_size=12),
-    stretches=st.lists(
-        st.builds(Stretch, moments, moments, st.frozensets(st.sampled_from(["00u1", "00u2", "203.0.113.7"]))),
+    ranges=st.lists(
+        st.builds(
+            TimeRange, moments, moments, st.frozensets(st.sampled_from(["00u1", "00u2", "203.0.113.7"]))
+        ),
         max_size=3,
     ),
     asked=st.lists(
-        st.builds(Earlier, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
+        st.builds(SeenQuery, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
         max_size=4,
     ),
     types=st.lists(
@@ -237,8 +239,8 @@ def plain(found: Any) -> list[tuple[Any, ...]]:
 def test_the_database_answers_as_memory_does(
     database: Database,
     remembered: list[HistoryRow],
-    stretches: list[Stretch],
-    asked: list[Earlier],
+    ranges: list[TimeRange],
+    asked: list[SeenQuery],
     types: list[str],
     conditions: dict[str, str | bool],
 ) -> None:
@@ -253,7 +255,7 @@ def test_the_database_answers_as_memory_does(
         add_events(connection, OTHER, theirs, theirs)
         both: list[MemoryHistory | StoredHistory] = [memory, stored]
         for column in ("actor_id", "client_ip"):
-            first, second = (plain(one.rows(column, stretches)) for one in both)
+            first, second = (plain(one.rows(column, ranges)) for one in both)
             assert first == second
         seen = [one.seen("actor_id", asked, event_types=types, conditions=conditions) for one in both]
         assert seen[0] == seen[1]
@@ -264,13 +266,13 @@ def test_the_database_answers_as_memory_does(
 @given(
     remembered=st.lists(row_values, max_size=12),
     asked=st.lists(
-        st.builds(Earlier, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
+        st.builds(SeenQuery, st.sampled_from(["00u1", "00u2"]), moments, moments, st.sampled_from("abx")),
         max_size=6,
     ),
     types=st.sampled_from([["user.session.start"], ["user.*", "zone.update"], ["*"]]),
 )
 def test_the_index_and_the_scan_answer_alike(
-    database: Database, remembered: list[HistoryRow], asked: list[Earlier], types: list[str]
+    database: Database, remembered: list[HistoryRow], asked: list[SeenQuery], types: list[str]
 ) -> None:
     """By actor through the index of proxied events, by another column that has the same values through the table."""
     empty(database)
@@ -299,11 +301,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         uuid=texts,
         event_type=texts,
         is_proxy=st.sampled_from([True, False, None]),
-        **{
-            name: st.none() | texts
-            for name in HistoryRow.__struct_fields__[KEY + 1 : COLUMNS]
-            if name != "is_proxy"
-        },
+        **{name: st.none() | texts for name in COLUMNS[3:] if name != "is_proxy"},
     )
 )
 def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) -> None:
@@ -315,14 +313,14 @@ def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) ->
         add_events(connection, ORG, both, both)
         first, second = sorted(stored.between(FIRST, LAST, limit=2) or [], key=lambda one: len(one.uuid))
         assert first.columns == row.columns
-        assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (COLUMNS - 3))
+        assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (len(COLUMNS) - 3))
         for column in get_args(Column):
             if (value := getattr(row, column)) is not None:
-                (found,) = stored.rows(column, [Stretch(FIRST, LAST, frozenset([value]))])
-                asked = [Earlier(value, FIRST, LAST, "another")]
+                (found,) = stored.rows(column, [TimeRange(FIRST, LAST, frozenset([value]))])
+                asked = [SeenQuery(value, FIRST, LAST, "another")]
                 assert found.columns == row.columns
                 assert stored.seen(column, asked, event_types=[row.event_type], conditions={}) == [True]
-    shown = {name: getattr(row, name) for name in HistoryRow.__struct_fields__[1:COLUMNS]}
+    shown = {name: getattr(row, name) for name in COLUMNS[1:]}
     (seen,) = (one for one in rows(database, "history") if one["uuid"] == row.uuid)
     assert seen == {"org": ORG, "published": from_text(row.published)} | shown
 
@@ -359,7 +357,7 @@ def test_what_a_page_asks_is_answered_in_one_go(database: Database) -> None:
     empty(database)
     with database.write() as connection:
         history = Explaining(connection, ORG)
-        asked = [Earlier(f"203.0.113.{n}", FIRST, LAST, f"{n}") for n in range(100)]
+        asked = [SeenQuery(f"203.0.113.{n}", FIRST, LAST, f"{n}") for n in range(100)]
         assert history.seen("client_ip", asked, event_types=["user.*"], conditions={}) == [False] * 100
     (plan,) = history.plans
     assert (
@@ -390,7 +388,7 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
         history = Explaining(connection, ORG)
         history.seen(
             rule.column,
-            [Earlier("a", to_text(NOON), to_text(NOON), "u")],
+            [SeenQuery("a", to_text(NOON), to_text(NOON), "u")],
             event_types=rule.event_types,
             conditions=rule.conditions,
         )
@@ -423,17 +421,17 @@ def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]
 @settings(properties, max_examples=examples(100))
 @given(
     pages=st.lists(st.lists(row_values, max_size=4, unique_by=lambda row: row.uuid), min_size=4, max_size=10),
-    most_rows=st.sampled_from([0, 1, 3, 6, 100, 100, 100]),
-    ordinary=st.sampled_from([0, 0, 3, 100]),
+    max_rows=st.sampled_from([0, 1, 3, 6, 100, 100, 100]),
+    evict_above=st.sampled_from([0, 0, 3, 100]),
     data=st.data(),
 )
 def test_what_is_kept_is_what_the_database_has(
-    database: Database, pages: list[list[HistoryRow]], most_rows: int, ordinary: int, data: st.DataObject
+    database: Database, pages: list[list[HistoryRow]], max_rows: int, evict_above: int, data: st.DataObject
 ) -> None:
     """However little is kept, whoever else writes, and whether a transaction is rolled back."""
     empty(database)
-    room = Room(most_rows)
-    recent, other = HistoryCache(room, ordinary=ordinary), HistoryCache(room)
+    limit = CacheLimit(max_rows)
+    cache, other = HistoryCache(limit, evict_above=evict_above), HistoryCache(limit)
     rule = Actors()
     rules = RuleSet([rule])
     first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
@@ -441,31 +439,31 @@ def test_what_is_kept_is_what_the_database_has(
         rows_of_page = [
             HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn
         ]
-        arrivals = rule.parts(rows_of_page, lambda *_: None)
+        arrivals = rule.keyed(rows_of_page, lambda *_: None)
         with suppress(DiedError), page_transaction(database, ORG, now=NOW) as transaction:
             stored, version = transaction.history, transaction.history_version
-            current = recent.within(stored, version, rules, rows_of_page)
-            timelines = current.timelines(rule.id) if arrivals else None
-            assert recent.kept + other.kept <= most_rows
+            current = cache.within(stored, version, rules, rows_of_page)
+            buffers = current.buffers(rule.id) if arrivals else None
+            assert cache.row_count + other.row_count <= max_rows
             everything = stored.between(FIRST, LAST, limit=100) or []
             for key, row in arrivals:
-                if timelines is not None:
-                    assert around(timelines.rows_of(key), row) == around(everything, row)
+                if buffers is not None:
+                    assert around(buffers.buffer(key), row) == around(everything, row)
             match data.draw(st.sampled_from(["adds"] * 6 + ["dies", "another adds", "the room is taken"])):
                 case "adds":
-                    if timelines is not None:
-                        timelines.remember(arrivals)
+                    if buffers is not None:
+                        buffers.insert(arrivals)
                     transaction.add_events(rows_of_page, rows_of_page)
-                    current.add(transaction.history_version)
-                    assert recent.kept + other.kept <= most_rows
+                    current.commit(transaction.history_version)
+                    assert cache.row_count + other.row_count <= max_rows
                 case "dies":
                     transaction.add_events(rows_of_page, rows_of_page)
-                    current.add(transaction.history_version)
+                    current.commit(transaction.history_version)
                     raise DiedError
                 case "another adds":
                     transaction.add_events(rows_of_page, rows_of_page)
                 case "the room is taken":
-                    other.kept = max(0, most_rows - recent.kept)
+                    other.row_count = max(0, max_rows - cache.row_count)
 
 
 @properties
@@ -482,28 +480,28 @@ def test_what_was_seen_is_what_the_database_has_seen(
 ) -> None:
     """Though it is not asked of those who came lately; whoever else writes, and after a rollback."""
     empty(database)
-    recent, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
+    cache, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     types = ["user.session.start", "zone.update"]
     first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
     for drawn in pages:
         page_rows = [HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn]
         asked = [
-            Earlier(row.actor_id, shifted(row.published, -timedelta(minutes=2)), row.published, row.uuid)
+            SeenQuery(row.actor_id, shifted(row.published, -timedelta(minutes=2)), row.published, row.uuid)
             for row in page_rows
             if row.actor_id and row.event_type in types and (row.is_proxy or not conditions)
         ]
         with suppress(DiedError), page_transaction(database, ORG, now=NOW) as transaction:
             stored, version = transaction.history, transaction.history_version
-            current = recent.within(stored, version, rules, page_rows)
+            current = cache.within(stored, version, rules, page_rows)
             answers = current.seen("actor_id", asked, event_types=types, conditions=conditions)
             assert answers == stored.seen("actor_id", asked, event_types=types, conditions=conditions)
             match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
                 case "adds":
                     transaction.add_events(page_rows, page_rows)
-                    current.add(transaction.history_version)
+                    current.commit(transaction.history_version)
                 case "dies":
                     transaction.add_events(page_rows, page_rows)
-                    current.add(transaction.history_version)
+                    current.commit(transaction.history_version)
                     raise DiedError
                 case "another adds":
                     transaction.add_events(page_rows, page_rows)
@@ -512,11 +510,11 @@ def test_what_was_seen_is_what_the_database_has_seen(
 def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most who come through a proxy do so again and again."""
     empty(database)
-    recent, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
-    questions: list[Sequence[Earlier]] = []
+    cache, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
+    questions: list[Sequence[SeenQuery]] = []
     seen = StoredHistory.seen
 
-    def counted(self: StoredHistory, column: Column, asked: Sequence[Earlier], **more: Any) -> list[bool]:
+    def counted(self: StoredHistory, column: Column, asked: Sequence[SeenQuery], **more: Any) -> list[bool]:
         questions.append(asked)
         return seen(self, column, asked, **more)
 
@@ -524,24 +522,24 @@ def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytes
     for minute in range(3):
         moment = to_text(NOON + timedelta(minutes=minute))
         row = HistoryRow(moment, f"{minute}", "user.session.start", actor_id="00u1", is_proxy=True)
-        one = Earlier("00u1", to_text(NOON), moment, row.uuid)
+        one = SeenQuery("00u1", to_text(NOON), moment, row.uuid)
         with page_transaction(database, ORG, now=NOW) as transaction:
-            current = recent.within(transaction.history, transaction.history_version, rules, [row])
+            current = cache.within(transaction.history, transaction.history_version, rules, [row])
             found = current.seen("actor_id", [one], event_types=["user.*"], conditions={"is_proxy": True})
             assert found == [minute > 0]
             transaction.add_events([row], [row])
-            current.add(transaction.history_version)
+            current.commit(transaction.history_version)
     assert len(questions) == 1
 
 
 def test_orgs_share_room_and_leave_it_when_they_go() -> None:
     """A daemon that reads its configuration anew makes new orgs, and drops the old ones."""
-    room = Room(10)
-    first, second = HistoryCache(room), HistoryCache(room)
-    first.kept, second.kept = 3, 4
-    assert room.left() == 3
+    limit = CacheLimit(10)
+    first, second = HistoryCache(limit), HistoryCache(limit)
+    first.row_count, second.row_count = 3, 4
+    assert limit.free() == 3
     del first
-    assert room.left() == 6
+    assert limit.free() == 6
 
 
 def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> None:
@@ -549,15 +547,15 @@ def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> No
     empty(database)
     rule = Actors()
     rules = RuleSet([rule])
-    recent = HistoryCache(Room(100))
+    cache = HistoryCache(CacheLimit(100))
     for count, kept in ((9, False), (8, True), (20, False)):
         page_rows = [
             HistoryRow(to_text(NOON + n * timedelta(days=9)), f"{n}", "x", actor_id="00u1")
             for n in range(count)
         ]
         with page_transaction(database, ORG, now=NOW) as transaction:
-            current = recent.within(transaction.history, transaction.history_version, rules, page_rows)
-            assert (current.timelines(rule.id) is not None) is kept
+            current = cache.within(transaction.history, transaction.history_version, rules, page_rows)
+            assert (current.buffers(rule.id) is not None) is kept
             transaction.add_events(page_rows, page_rows)
-            current.add(transaction.history_version)
-        assert (recent.kept > 0) is kept
+            current.commit(transaction.history_version)
+        assert (cache.row_count > 0) is kept

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.match import EventKey, Names, PageSignals
+from oktawatch.model.match import EventKey, SignalIds
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import Added, add_events
@@ -44,7 +44,7 @@ def test_what_was_seen_before_is_filled_in(database: Database) -> None:
     events = [remembered(key) for key in KEYS]
     with database.write() as connection:
         assert add_events(connection, ORG, events) == Added(6, 0, None)
-        signals = PageSignals([("A",)] * 3)
+        signals = dict.fromkeys(KEYS[:3], ("A",))
         added = add_events(connection, ORG, events[:3], events[:3], signals)
         assert counts(added) == (0, 3)
         assert added.version is not None
@@ -62,7 +62,7 @@ def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
     first, second = remembered(KEYS[0]), remembered(KEYS[0], "00u2")
     with database.write() as connection:
         add_events(connection, ORG, [first], [first])
-        assert add_events(connection, ORG, [second], [second], PageSignals([("A",)])) == Added(0, 1)
+        assert add_events(connection, ORG, [second], [second], {KEYS[0]: ("A",)}) == Added(0, 1)
     (row,) = rows(database, "events")
     assert (row["proxied_actor"], row["signals"]) == ("00u1", ["A"])
     assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
@@ -85,9 +85,7 @@ def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Databas
     first, second = remembered(KEYS[0]), remembered(KEYS[2])
     with database.write() as connection:
         add_events(connection, ORG, [first], [first])
-        signals = PageSignals(
-            [("A",)], {KEYS[0]: ("W",), KEYS[2]: ("W",), ("2020-01-01T00:00:00.000Z", "x"): ("W",)}
-        )
+        signals = {KEYS[0]: ("W",), KEYS[2]: ("A", "W"), ("2020-01-01T00:00:00.000Z", "x"): ("W",)}
         assert counts(add_events(connection, ORG, [second], [second], signals)) == (1, 3)
     assert [row["signals"] for row in rows(database, "events")] == [["W"], ["A", "W"]]
 
@@ -98,7 +96,7 @@ def test_other_orgs_have_rows_of_their_own(database: Database) -> None:
     event = remembered(KEYS[0])
     with database.write() as connection:
         assert counts(add_events(connection, ORG, [event], [event])) == (1, 0)
-        assert counts(add_events(connection, OTHER, [event], [event], PageSignals([("A",)]))) == (1, 1)
+        assert counts(add_events(connection, OTHER, [event], [event], {KEYS[0]: ("A",)})) == (1, 1)
     assert [row["signals"] for row in rows(database, "events")] == [None, ["A"]]
 
 
@@ -118,14 +116,17 @@ pages = st.lists(
 def test_it_is_what_a_plain_dictionary_is(database: Database, pages: list[Any]) -> None:
     """However pages overlap, with events that come twice, are remembered or not, and are signals of any rules."""
     empty(database)
-    plain: dict[EventKey, tuple[bool, Names]] = {}
+    plain: dict[EventKey, tuple[bool, SignalIds]] = {}
     for drawn, signals_are_on, others in pages:
         # An event is the same each time that it is on a page.
         page = [(key, is_remembered, names) for key, is_remembered, names in drawn]
         first = {key: (is_remembered, names) for key, is_remembered, names in reversed(page)}
         events = [remembered(key) for key, _, _ in page]
         kept = [remembered(key) for key, _, _ in page if first[key][0]]
-        signals = PageSignals([first[key][1] for key, _, _ in page] if signals_are_on else [], others)
+        signals = {key: names for key, (_, names) in first.items() if names} if signals_are_on else {}
+        signals |= {
+            key: tuple(dict.fromkeys((*signals.get(key, ()), *names))) for key, names in others.items()
+        }
         with database.write() as connection:
             added = add_events(connection, ORG, events, kept, signals)
         new_events = new_signals = 0

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from oktawatch.model.history import COLUMNS, KEY, Earlier, HistoryRow
+from oktawatch.model.history import COLUMNS, HistoryRow, SeenQuery
 from oktawatch.model.timestamps import FIRST, LAST, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
@@ -31,7 +31,7 @@ def remembered() -> list[HistoryRow]:
     filled: list[HistoryRow] = []
     for number, text in enumerate(TEXTS):
         row = HistoryRow(to_text(NOW + number * timedelta(milliseconds=1)), f"{number}", text)
-        for name in HistoryRow.__struct_fields__[KEY:COLUMNS]:
+        for name in COLUMNS[2:]:
             setattr(row, name, text)
         row.is_proxy = (True, False, None)[number % 3]
         filled.append(row)
@@ -85,7 +85,7 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
     with database.read() as connection:
         history = StoredHistory(connection, ORG)
         found = history.between(FIRST, LAST, limit=100) or []
-        asked = [Earlier(text, FIRST, LAST, "another") for text in TEXTS]
+        asked = [SeenQuery(text, FIRST, LAST, "another") for text in TEXTS]
         proxied = history.seen("actor_id", asked, event_types=["*"], conditions={"is_proxy": True})
     # As text: True is 1 to an assertion.
     assert sorted(map(repr, found)) == sorted(map(repr, remembered()))

@@ -83,7 +83,7 @@ def matched(rule: Rule, *bodies: dict[str, Any]) -> list[str]:
     rules, history, found = RuleSet([rule]), MemoryHistory(), []
     for event in map(Event.from_body, bodies):
         rows = rules.history_rows([event])
-        found += [match.event_uuid for match in rules.evaluate([event], rows, history, fail)]
+        found += [match.event_uuid for match in rules.evaluate([event], rows, history, fail).matches]
         history.add(rows)
     return found
 
@@ -111,7 +111,8 @@ def test_a_signal_is_recorded_and_makes_no_alert() -> None:
     """By the name of its event alone."""
     rules = RuleSet(configured_rules({}, read_file=str, classes=(Sso,)).values())
     event = Event.from_body(sso(1))
-    assert rules.signals([event], [], MemoryHistory(), fail).own == [(Sso.id,)]
+    found = rules.evaluate([event], [], MemoryHistory(), fail)
+    assert (found.matches, found.signals) == ([], {(event.published, event.uuid): (Sso.id,)})
     assert rules.policies[Sso.id].signal
 
 
@@ -124,7 +125,7 @@ def test_a_signal_that_raises_is_reported_and_stops_nothing() -> None:
     rules, reported = RuleSet([made[ManySso.id]]), []
     event = Event.from_body(sso(1))
     rows = rules.history_rows([event])
-    list(rules.evaluate([event], rows, MemoryHistory(), lambda *said: reported.append(said[0].id)))
+    rules.evaluate([event], rows, MemoryHistory(), lambda *said: reported.append(said[0].id))
     assert reported == [ManySso.id]
 
 

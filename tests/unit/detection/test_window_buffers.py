@@ -1,4 +1,4 @@
-"""WindowBuffers that are kept from page to page, against plain lists of all that came."""
+"""Window buffers that live from page to page, against plain lists of all events that arrived."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.detection.rule import Key
-from oktawatch.detection.window_buffers import Reading, WindowBuffers
+from oktawatch.detection.window_buffers import WindowBuffers, WindowScan
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import to_text
 from tests.unit.detection.events import NOON
@@ -26,29 +26,30 @@ PAGES = st.lists(st.tuples(ARRIVALS, st.integers(0, 6), st.booleans()), max_size
 
 
 def at(minute: int) -> str:
-    """Write a time."""
+    """Return a time as text."""
     return to_text(NOON + timedelta(minutes=minute))
 
 
 def place(row: HistoryRow) -> Place:
-    """Give what a timeline is ordered by."""
+    """Return what a buffer is ordered by."""
     return (row.published, row.uuid)
 
 
-def read(timelines: WindowBuffers, page: Sequence[tuple[Key, HistoryRow]], fewest: int) -> list[Found]:
-    """Give the events of a page that match, and those that it was late for."""
-    reading = Reading(timedelta(minutes=WINDOW), lambda window: len(window) >= fewest, fewest=fewest)
+def scan(buffers: WindowBuffers, page: Sequence[tuple[Key, HistoryRow]], fewest: int) -> list[Found]:
+    """Return the events of a page that match, and the earlier ones that match now."""
+    holds = lambda window: len(window) >= fewest  # noqa: E731 -- a rule's predicate
+    scanning = WindowScan(buffers, timedelta(minutes=WINDOW), holds, fewest=fewest)
     return [
         (key, place(found), [place(one) for one in window])
-        for key, row, timeline in timelines.arriving(page)
-        for found, window in reading.arrived(key, row, timeline)
+        for key, row in page
+        for found, window in scanning.insert(key, row)
     ]
 
 
 def expected(
     known: dict[Key, dict[Place, int]], page: Sequence[tuple[Key, Place, int]], fewest: int
 ) -> Iterator[Found]:
-    """Give the same by looking at everything after each event."""
+    """Return the same by looking at everything after each event."""
     given_already = set()
     for key, came, minute in page:
         minutes = known.setdefault(key, {})
@@ -67,55 +68,42 @@ def expected(
 def test_what_is_kept_decides_as_all_that_came(
     pages: list[tuple[list[tuple[str, int, str]], int, bool]], fewest: int
 ) -> None:
-    """Late, again, at equal times; whatever was forgotten meanwhile that no window reaches back to any more."""
-    timelines = WindowBuffers(timedelta(minutes=WINDOW), fewest=fewest)
+    """Late, again, at equal times; whatever was deleted meanwhile that no window reaches back to any more."""
+    buffers = WindowBuffers()
     known: dict[Key, dict[Place, int]] = {}
-    now, came, old = 0, list[int](), list[int]()
+    now = 0
     for drawn, later, forgets in pages:
         now += later
         if forgets:
-            needed = now - LATEST - WINDOW
-            timelines.forget_before(at(needed), all_old=all(minute < needed for minute in old))
-            old, came = [minute for minute in old if minute >= needed] + came, []
+            buffers.delete_before(at(now - LATEST - WINDOW))
         page = [((name,), HistoryRow(at(now + minute), uuid, "x")) for name, minute, uuid in drawn]
         minutes = [now + minute for _, minute, _ in drawn]
         plain = [(key, place(row), minute) for (key, row), minute in zip(page, minutes, strict=True)]
-        assert read(timelines, page, fewest) == list(expected(known, plain, fewest))
-        came += minutes
+        assert scan(buffers, page, fewest) == list(expected(known, plain, fewest))
 
 
 @given(st.lists(ARRIVALS, max_size=6))
-def test_what_was_forgotten_takes_no_room(pages: list[list[tuple[str, int, str]]]) -> None:
-    """Asked a second time, it has forgotten what came since the first, too."""
-    timelines = WindowBuffers(timedelta(minutes=WINDOW), fewest=3)
+def test_what_was_deleted_is_gone(pages: list[list[tuple[str, int, str]]]) -> None:
+    """And what came later is there."""
+    buffers = WindowBuffers()
+    came: set[tuple[str, Place]] = set()
     for number, drawn in enumerate(pages):
         now = number * 3
-        timelines.remember(
-            [((name,), HistoryRow(at(now + minute), uuid, "x")) for name, minute, uuid in drawn]
-        )
-        for moment in (now - 1, now):
-            timelines.forget_before(at(moment))
-        assert all(row.published >= at(now) for name in "abc" for row in timelines.rows_of((name,)))
+        rows = [(name, HistoryRow(at(now + minute), uuid, "x")) for name, minute, uuid in drawn]
+        buffers.insert(((name,), row) for name, row in rows)
+        came |= {(name, place(row)) for name, row in rows}
+        buffers.delete_before(at(now))
+        came = {(name, when) for name, when in came if when[0] >= at(now)}
+        assert {(name, place(row)) for name in "abc" for row in buffers.buffer((name,))} == came
 
 
-def test_a_key_that_goes_on_and_on_keeps_what_is_recent() -> None:
-    """Its timeline goes from generation to generation, and its events don't."""
-    timelines = WindowBuffers(timedelta(minutes=WINDOW), fewest=3)
-    for minute in range(30):
-        timelines.remember([(("a",), HistoryRow(at(minute), "1", "x"))])
-        assert len(timelines.rows_of(("a",))) <= WINDOW + 1 + 5
-        if minute % 5 == 4:
-            timelines.forget_before(at(minute - WINDOW), all_old=True)
-
-
-def test_who_is_forgotten_is_held_by_nothing() -> None:
-    """Keys that had several events and come no more don't pile up, be they of the older generation or the newer."""
-    timelines = WindowBuffers(timedelta(minutes=WINDOW), fewest=3)
+def test_deleted_events_are_held_by_nothing() -> None:
+    """Keys that had several events and come no more don't pile up."""
+    buffers = WindowBuffers()
     rows = [HistoryRow(at(minute), "1", "x") for minute in range(4)]
     held = [sys.getrefcount(row) for row in rows]
-    timelines.remember([(("a",), rows[0]), (("b",), rows[1])])
-    timelines.forget_before(at(0))
-    timelines.remember([(("b",), rows[2]), (("b",), rows[3])])
-    for _ in range(2):
-        timelines.forget_before(at(10))
+    buffers.insert([(("a",), rows[0]), (("b",), rows[1]), (("b",), rows[2]), (("b",), rows[3])])
+    buffers.delete_before(at(2))
+    assert [sys.getrefcount(row) for row in rows] == [*held[:2], held[2] + 1, held[3] + 1]
+    buffers.delete_before(at(10))
     assert [sys.getrefcount(row) for row in rows] == held

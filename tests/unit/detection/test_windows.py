@@ -18,9 +18,9 @@ from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.multiple_sessions import MultipleSessions
-from oktawatch.detection.windows import MOST_EVIDENCE, WindowRule, stretches
+from oktawatch.detection.windows import MOST_EVIDENCE, WindowRule, time_ranges
 from oktawatch.model.event import Event
-from oktawatch.model.history import Earlier, HistoryRow, Stretch
+from oktawatch.model.history import HistoryRow, SeenQuery, TimeRange
 from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 from tests.support.properties import examples
@@ -43,7 +43,7 @@ class Memory:
         """Read a page; one that is not committed leaves nothing behind."""
         events = [Event.from_body(body) for body in bodies]
         rows = self.rules.history_rows(events)
-        found = list(self.rules.evaluate(events, rows, self.history, no_error))
+        found = self.rules.evaluate(events, rows, self.history, no_error).matches
         if committed:
             self.history.add(rows)
             for match in found:
@@ -241,7 +241,7 @@ def test_questions_depend_on_the_number_of_rules_not_of_events() -> None:
         ]
         events = [Event.from_body(body) for body in bodies]
         history.questions = 0
-        list(EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error))
+        EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)
         assert history.questions == 8  # six windows; first seen asks twice
 
 
@@ -249,7 +249,8 @@ def test_a_page_without_interesting_events_asks_nothing() -> None:
     """Most pages, for most rules."""
     history = Counting()
     events = [event(f"e-{n}", securityContext={"isProxy": False}, actor=None) for n in range(9)]
-    assert list(EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)) == []
+    found = EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)
+    assert (found.matches, found.signals) == ([], {})
     assert history.questions == 0
 
 
@@ -258,17 +259,17 @@ def row(at: timedelta, actor: str) -> HistoryRow:
     return HistoryRow(to_text(NOON + at), actor, "x", actor_id=actor)
 
 
-def test_neighbouring_rows_share_a_stretch_and_an_absurd_time_has_its_own() -> None:
+def test_neighbouring_rows_share_a_range_and_an_absurd_time_has_its_own() -> None:
     """One event dated 9999 can't make a page read years of everybody's history."""
     hour = timedelta(hours=1)
     rows = [row(hour, "b"), row(timedelta(), "a"), row(timedelta(days=9), "c")]
     rows.append(HistoryRow("9999-12-31T23:59:59.000Z", "x", "x", actor_id="d"))
     rows.append(HistoryRow("0001-01-01T00:00:00.000Z", "x", "x", actor_id="e"))
-    assert stretches(rows, "actor_id", hour) == [
-        Stretch("0001-01-01T00:00:00.000Z", "0001-01-01T01:00:00.000Z", frozenset("e")),
-        Stretch("2026-11-02T11:00:00.000Z", "2026-11-02T14:00:00.000Z", frozenset("ab")),
-        Stretch("2026-11-11T11:00:00.000Z", "2026-11-11T13:00:00.000Z", frozenset("c")),
-        Stretch("9999-12-31T22:59:59.000Z", "9999-12-31T23:59:59.999Z", frozenset("d")),
+    assert time_ranges(rows, "actor_id", hour) == [
+        TimeRange("0001-01-01T00:00:00.000Z", "0001-01-01T01:00:00.000Z", frozenset("e")),
+        TimeRange("2026-11-02T11:00:00.000Z", "2026-11-02T14:00:00.000Z", frozenset("ab")),
+        TimeRange("2026-11-11T11:00:00.000Z", "2026-11-11T13:00:00.000Z", frozenset("c")),
+        TimeRange("9999-12-31T22:59:59.000Z", "9999-12-31T23:59:59.999Z", frozenset("d")),
     ]
 
 
@@ -313,7 +314,7 @@ def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
         MemoryHistory(),
         lambda _, uuid, error: told.append((uuid, repr(error))),
     )
-    assert [match.event_uuid for match in found] == ["e-003", "e-005"]
+    assert [match.event_uuid for match in found.matches] == ["e-003", "e-005"]
     assert told == [("e-000", "KeyError('surprise')"), ("e-004", "ValueError('surprise')")]
 
 
@@ -330,9 +331,9 @@ def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> No
     events = [Event.from_body(body) for body in failures(4, every=timedelta(seconds=1))]
     rows = rules.history_rows(events)
     on_error = lambda _, uuid, error: told.append((uuid, type(error).__name__))  # noqa: E731 -- a callback
-    assert [match.event_uuid for match in rules.evaluate(events, rows, MemoryHistory(), on_error)] == [
-        "e-003"
-    ]
+    assert [
+        match.event_uuid for match in rules.evaluate(events, rows, MemoryHistory(), on_error).matches
+    ] == ["e-003"]
     assert told == [("e-000", "TypeError")]
 
 
@@ -356,7 +357,7 @@ def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_m
         (Own(), [("00u1", "own"), ("00u2", "own")]),
     )
     for rule, keys in expected:
-        parts = rule.parts(whose, no_error)
+        parts = rule.keyed(whose, no_error)
         assert [key for key, _ in parts] == keys
         assert all(rule.key(row) == key for key, row in parts)
 
@@ -370,7 +371,7 @@ def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
 
     rules = RuleSet([Broken(at_least=2)])
     events = [Event.from_body(body) for body in failures(2, every=timedelta(seconds=1))]
-    (match,) = rules.evaluate(events, rules.history_rows(events), MemoryHistory(), no_error)
+    (match,) = rules.evaluate(events, rules.history_rows(events), MemoryHistory(), no_error).matches
     assert match.dedup_key == AnonymizingVpnLogin().match(events[1]).dedup_key
 
 
@@ -396,14 +397,14 @@ def test_memory_history_answers_like_the_protocol_says() -> None:
     history.add([*rows, *rows])
     texts = [one.published for one in rows]
     assert [
-        one.published for one in history.rows("actor_id", [Stretch(texts[0], texts[1], frozenset("ab"))])
+        one.published for one in history.rows("actor_id", [TimeRange(texts[0], texts[1], frozenset("ab"))])
     ] == texts[:2]
-    assert list(history.rows("client_ip", [Stretch(texts[0], texts[1], frozenset("a"))])) == []
+    assert list(history.rows("client_ip", [TimeRange(texts[0], texts[1], frozenset("a"))])) == []
     asked = [
-        Earlier("a", texts[1], texts[1], "a"),
-        Earlier("a", texts[1], texts[1], "other"),
-        Earlier("a", texts[0], texts[1], "a"),
-        Earlier("b", texts[0], texts[1], "b"),
+        SeenQuery("a", texts[1], texts[1], "a"),
+        SeenQuery("a", texts[1], texts[1], "other"),
+        SeenQuery("a", texts[0], texts[1], "a"),
+        SeenQuery("b", texts[0], texts[1], "b"),
     ]
     assert history.seen("actor_id", asked, event_types=["x"], conditions={}) == [False, True, True, False]
     assert not any(history.seen("actor_id", asked, event_types=["y.*"], conditions={}))

@@ -44,7 +44,7 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
 def test_a_row_of_a_bare_event_is_empty() -> None:
     """Nothing is None."""
     row = HistoryRow.of(Event.from_body(BARE))
-    assert row.columns == ("0001-01-01T00:00:00.000Z", "e-1", "", *[None] * (COLUMNS - 3))
+    assert row.columns == ("0001-01-01T00:00:00.000Z", "e-1", "", *[None] * (len(COLUMNS) - 3))
     assert row.observed() == frozenset()
 
 
