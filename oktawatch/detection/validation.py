@@ -19,7 +19,7 @@ from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rule_guard import is_interrupt
 from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
-from oktawatch.model.history import COLUMNS, Column, HistoryRow
+from oktawatch.model.history import COLUMNS, Column
 from oktawatch.model.severity import Severity
 
 _is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
