@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import BoundedRead
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
@@ -90,20 +91,37 @@ class Backfiller:
                 events=backfill.events,
             )
         total = PageResult()
+        await self._read(backfill, total, telling=telling)
+        return total
+
+    async def _read(self, backfill: Backfill, total: PageResult, *, telling: bool) -> None:
+        reading = BoundedRead(
+            self._source,
+            self._watch.org,
+            filter=self._watch.rules.filter,
+            until=backfill.until,
+            page_size=self._page_size,
+        )
         ahead = asyncio.create_task(self._source.page(backfill.query))
         try:
             while True:
                 page = await ahead
+                missing = await reading.check(page)
                 if page.next is not None:
                     ahead = asyncio.create_task(self._source.page(page.next))
-                backfill = await self._commit(page, backfill, total, telling=telling)
-                if page.next is None:
-                    return total
+                finished = page.next is None and missing is None
+                backfill = await self._commit(page, backfill, total, telling=telling, finished=finished)
+                if missing is not None:
+                    raise missing
+                if finished:
+                    return
         finally:
             ahead.cancel()
             await asyncio.wait([ahead])
 
-    async def _commit(self, page: Page, read: Backfill, total: PageResult, *, telling: bool) -> Backfill:
+    async def _commit(
+        self, page: Page, read: Backfill, total: PageResult, *, telling: bool, finished: bool
+    ) -> Backfill:
         moved = [read]
 
         def advance(transaction: PageTransaction, result: PageResult) -> None:
@@ -116,7 +134,7 @@ class Backfiller:
                 matches=read.matches + result.matches,
                 alerts=read.alerts + result.alert_count,
             )
-            move_backfill(transaction, read, to, finished=page.next is None)
+            move_backfill(transaction, read, to, finished=finished)
             moved[0] = to
 
         result = await self._database.run(
@@ -128,7 +146,7 @@ class Backfiller:
                 org=read.org,
                 since=read.since,
                 until=read.until,
-                reached=read.until if page.next is None else min(page.newest or read.since, read.until),
+                reached=read.until if finished else min(page.newest or read.since, read.until),
                 events=moved[0].events,
                 total=total,
             )

@@ -1,8 +1,10 @@
 """Live polling: one round reads an org's stream from its cursor until it has caught up.
 
-Okta's own cursor is the cursor, stored with the filter that is frozen into it. Where there is none,
-or it belongs to another filter, or Okta takes it no more, polling starts anew at a point in time a
-little before the newest event it has brought: what comes twice finds itself recorded.
+Okta's own cursor is the cursor, stored with the filter that is frozen into it. When it belongs to another
+filter or page size, or Okta refuses it, polling restarts at a point in time before which nothing is missing
+(``engine.restart_point``). Events that come twice are recorded once.
+
+A page without a next link is committed, but the cursor stays and the round fails: polling has no last page.
 
 The next page is fetched while this one is processed.
 """
@@ -19,9 +21,11 @@ import structlog
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import ProgressGuard, is_full, missing_next
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.restart_point import RestartPoint
 from oktawatch.model.cursor import Cursor
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.page_transaction import PageTransaction
@@ -32,13 +36,15 @@ from oktawatch.systemlog.queries import named_limit, polling_query
 _log: Any = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=5)
-"""How far before the newest event polling starts anew. Events are persisted a little out of order."""
+"""How far before the restart point polling restarts. Events appear a little out of order."""
 _STRUGGLES = 5
 """After so many failures of Okta's in a row smaller pages are asked for: a query may be too much for it."""
 _SMALLER = 4  # times
 _AHEAD = timedelta(minutes=1)
 """From then on this machine's clock is too far ahead of Okta's to say where to begin."""
 _SMALLEST_PAGE = 10
+_RESTARTS = 3
+"""How many times a round restarts. If the cursors of new streams are refused too, restarting is no way out."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True):
@@ -48,6 +54,22 @@ class CaughtUp(Struct, frozen=True, kw_only=True):
     """Okta's own clock when a poll caught up."""
     began_at: datetime
     """From when on the org has been polled with this filter."""
+
+
+class _Stream(Struct, frozen=True, kw_only=True):
+    """What is known of the stream that is being read, beside its cursor."""
+
+    page_size: int | None
+    """The limit that its first request named."""
+    began_at: datetime
+    restart: RestartPoint
+
+
+class _Read(Struct, frozen=True, kw_only=True):
+    """A page that was fetched, and the stream that it belongs to."""
+
+    page: Page
+    stream: _Stream
 
 
 class Poller:
@@ -73,6 +95,9 @@ class Poller:
         self._now = now or database.now
         self._clock = clock
         self._struggles = 0
+        self._guard = ProgressGuard(watch.org)
+        self._committed: tuple[str, RestartPoint] | None = None
+        """The query and the restart point of the cursor that this poller committed last."""
         self.caught_up: CaughtUp | None = None
         """Where the last round ended; None unless it caught up."""
 
@@ -95,51 +120,72 @@ class Poller:
         return total
 
     async def _read(self, cursor: Cursor | None, total: PageResult, deadline: float | None) -> None:
-        page, began_at = await self._first_page(cursor)
+        restarts = 0
+        read = await self._first_page(cursor)
         while True:
-            last = page.caught_up or (deadline is not None and self._clock() >= deadline)
+            page = read.page
+            self._check_progress(read)
+            last = page.caught_up or page.next is None or (deadline is not None and self._clock() >= deadline)
             ahead = None if last else asyncio.create_task(self._source.page(page.resume))
             try:
-                cursor = await self._commit(page, cursor, total, began_at=began_at)
+                cursor = await self._commit(read, cursor, total)
+                if page.next is None:
+                    raise missing_next(self._watch.org, page)
                 if ahead is None:
                     return
-                page = await ahead
+                read = _Read(page=await ahead, stream=self._stream_of(cursor))
             except RequestRefusedError as error:
-                page = await self._restart(cursor, error)
+                restarts += 1
+                if restarts > _RESTARTS:
+                    raise
+                read = await self._restart(cursor, error)
             finally:
                 if ahead is not None:
                     await _abandon(ahead)
 
-    async def _first_page(self, cursor: Cursor | None) -> tuple[Page, datetime]:
-        """Fetch where reading goes on; give with it from when on this filter has been read."""
+    async def _first_page(self, cursor: Cursor | None) -> _Read:
+        """Fetch where reading goes on."""
         if cursor is None:
             return await self._very_first_page()
         if reason := self._outdated(cursor):
             _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
-            since = self._anew(cursor)
-            same = cursor.filter == self._watch.rules.filter
-            return await self._source.page(self._from(since)), cursor.began_at if same else since
+            return await self._anew(cursor)
         try:
-            return await self._source.page(cursor.query), cursor.began_at
+            return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         except RequestRefusedError as error:
-            return await self._restart(cursor, error), cursor.began_at
+            return await self._restart(cursor, error)
 
-    async def _very_first_page(self) -> tuple[Page, datetime]:
-        """Begin to watch an org: a lookback before now, which is Okta's now when this machine's clock is ahead."""
-        now = self._now()
+    async def _very_first_page(self) -> _Read:
+        """Begin to watch an org: a lookback before now."""
+        page, since = await self._start(lambda now: now - self._initial_lookback)
+        restart = RestartPoint(at=since)
+        return _Read(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
+
+    async def _start(
+        self, wanted: Callable[[datetime], datetime], okta_now: datetime | None = None
+    ) -> tuple[Page, datetime]:
+        """Fetch a new stream's first page; return it with its ``since``.
+
+        ``wanted`` tells from the time of day where to start. When this machine's clock turns out to be ahead of
+        Okta's, start again by Okta's: what lies between the two would be left out.
+        """
+        now = okta_now or self._now()
         while True:
-            since = clamp_to_okta_retention(now - self._initial_lookback, now)
-            page = await self._source.page(self._from(since))
-            if page.date is None or now - page.date < _AHEAD:
+            since = clamp_to_okta_retention(wanted(now), now)
+            query = polling_query(since=since, filter=self._watch.rules.filter, limit=self._limit)
+            page = await self._source.page(query)
+            date = page.date
+            if date is None or now - date < _AHEAD or clamp_to_okta_retention(wanted(date), date) >= since:
                 return page, since
-            _log.warning("clock_ahead", org=self._watch.org, now=now, okta=page.date)
-            now = page.date
+            _log.warning("clock_ahead", org=self._watch.org, now=now, okta=date)
+            now = date
 
     def _outdated(self, cursor: Cursor) -> str | None:
-        """Say why a cursor can't be used as it is: what its link has frozen is not what is wanted."""
+        """Return why a cursor can't be used as it is: what its link has frozen is not what is wanted."""
         if cursor.filter != self._watch.rules.filter:
             return "the rules that are on need another filter"
-        if named_limit(cursor.query) not in {None, self._limit}:
+        # Okta's links may name a smaller limit than was asked for: asking again would change nothing.
+        if (cursor.page_size or named_limit(cursor.query)) not in {None, self._limit}:
             return f"pages of {self._limit} events are wanted"
         return None
 
@@ -149,44 +195,72 @@ class Poller:
             return self._page_size
         return min(self._page_size, max(self._page_size // _SMALLER, _SMALLEST_PAGE))
 
-    async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> Page:
+    async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
         """Go on without a cursor that Okta refuses, after one more try."""
         if cursor is None:
             raise error
         with suppress(RequestRefusedError):
-            return await self._source.page(cursor.query)
+            return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
-        return await self._source.page(self._from(self._anew(cursor, error.date)))
+        return await self._anew(cursor, error.date)
 
-    def _anew(self, cursor: Cursor, servers_now: datetime | None = None) -> datetime:
-        """Say from when on to read again, so that nothing is lost that the cursor stood for."""
-        now = servers_now or self._now()
-        wanted = min(cursor.last_published or cursor.began_at, now) - OVERLAP
-        since = clamp_to_okta_retention(wanted, now)
+    async def _anew(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
+        """Start a new stream that brings every event that the cursor's stream may not have brought."""
+        restart = self._stream_of(cursor).restart.at
+        wanted = restart - OVERLAP
+        page, since = await self._start(lambda _now: wanted, okta_now)
         if since > wanted:
             _log.error("events_out_of_reach", org=self._watch.org, since=wanted, kept_since=since)
-        return since
+        self._guard.clear()
+        same = cursor.filter == self._watch.rules.filter
+        stream = _Stream(
+            page_size=self._limit,
+            began_at=cursor.began_at if same else since,
+            restart=RestartPoint(at=restart),
+        )
+        return _Read(page=page, stream=stream)
 
-    def _from(self, since: datetime) -> str:
-        return polling_query(since=since, filter=self._watch.rules.filter, limit=self._limit)
+    def _stream_of(self, cursor: Cursor) -> _Stream:
+        """Return what is known of a cursor's stream: more than is stored, if this poller committed it last."""
+        if self._committed is not None and self._committed[0] == cursor.query:
+            restart = self._committed[1]
+        else:
+            restart = RestartPoint(at=cursor.restart_at or cursor.began_at)
+        return _Stream(page_size=cursor.page_size, began_at=cursor.began_at, restart=restart)
 
-    async def _commit(
-        self, page: Page, cursor: Cursor | None, total: PageResult, *, began_at: datetime
-    ) -> Cursor:
-        now = self._now()
+    def _check_progress(self, read: _Read) -> None:
+        """Raise NoProgressError for a page that was read before, and again and again."""
+        if read.page.caught_up and not is_full(read.page, read.stream.page_size or self._page_size):
+            self._guard.clear()  # the same tail may be read for days
+        else:
+            self._guard.check(read.page)
+
+    async def _commit(self, read: _Read, cursor: Cursor | None, total: PageResult) -> Cursor:
+        """Commit a page and return the cursor; one that leads no further is committed without moving the cursor."""
+        page, stream, now = read.page, read.stream, self._now()
+        leads_on = page.next is not None
+        caught_up = page.caught_up and leads_on
+        restart = stream.restart.after(page) if leads_on else stream.restart
         to = Cursor(
             filter=self._watch.rules.filter,
             query=page.resume,
-            began_at=began_at,
+            page_size=stream.page_size,
+            began_at=stream.began_at,
+            restart_at=restart.at,
             last_published=_newest(cursor, page),
-            last_caught_up_at=now if page.caught_up else (cursor.last_caught_up_at if cursor else None),
+            last_caught_up_at=now if caught_up else (cursor.last_caught_up_at if cursor else None),
         )
+        # The first cursor is stored in any case: it holds the time from which on nothing may be missed.
+        moved = to if leads_on or cursor is None else cursor
+        advance = _stay if moved is cursor else partial(_advance, cursor, to)
         result = await self._database.run(
-            commit_page, self._watch, page, telling=True, advance=partial(_advance, cursor, to), now=now
+            commit_page, self._watch, page, telling=True, advance=advance, now=now
         )
         total.add(result)
-        if page.caught_up and page.date is not None:
-            self.caught_up = CaughtUp(date=page.date, began_at=began_at)
+        if moved is to:
+            self._committed = to.query, restart
+        if caught_up and page.date is not None:
+            self.caught_up = CaughtUp(date=page.date, began_at=stream.began_at)
         log = _log.info if result.new_events or result.rejected else _log.debug
         log(
             "page_committed",
@@ -196,15 +270,19 @@ class Poller:
             matches=result.matches,
             alerts=result.alert_count,
         )
-        return to
+        return moved
 
 
 def _advance(read: Cursor | None, to: Cursor, transaction: PageTransaction, _result: PageResult) -> None:
     move_cursor(transaction, read, to)
 
 
+def _stay(_transaction: PageTransaction, _result: PageResult) -> None:
+    """Leave the cursor where it is."""
+
+
 def _newest(cursor: Cursor | None, page: Page) -> datetime | None:
-    """Move last_published on, never beyond Okta's own clock: an event dated 2099 must not poison it."""
+    """Return the newest ``published`` until now, but none beyond Okta's own clock: it may be dated 2099."""
     before = cursor.last_published if cursor else None
     if page.newest is None or page.date is None:
         return before
@@ -213,7 +291,7 @@ def _newest(cursor: Cursor | None, page: Page) -> datetime | None:
 
 
 async def _abandon(task: "asyncio.Task[Page]") -> None:
-    """End a request that nobody waits for, without a trace of what became of it."""
+    """Cancel a request and discard its result."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import BoundedRead
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.poll import CaughtUp
@@ -57,25 +58,30 @@ class Sweeper:
         reads the rest as far as its window reaches.
         """
         total = PageResult()
+        org, rules_filter = self._watch.org, self._watch.rules.filter
         until = polled.date - SETTLED
-        swept_until = await self._database.run(read_swept_until, self._watch.org)
+        swept_until = await self._database.run(read_swept_until, org)
         since = max(min(until, swept_until or until) - self._window, polled.began_at)
         if since >= until:
             return total
         query: str | None = bounded_query(
-            since=since, until=until, filter=self._watch.rules.filter, limit=self._page_size
+            since=since, until=until, filter=rules_filter, limit=self._page_size
         )
+        read = BoundedRead(self._source, org, filter=rules_filter, until=until, page_size=self._page_size)
         while query is not None:
             page = await self._source.page(query)
+            missing = await read.check(page)
             total.add(
                 await self._database.run(
                     commit_page, self._watch, page, telling=True, advance=_count_late, now=self._now()
                 )
             )
+            if missing is not None:
+                raise missing
             query = page.next
-        await self._database.run(mark_swept, self._watch.org, until)
+        await self._database.run(mark_swept, org, until)
         log = _log.warning if total.new_events else _log.info
-        log("sweep_finished", org=self._watch.org, events=total.events, late=total.new_events)
+        log("sweep_finished", org=org, events=total.events, late=total.new_events)
         return total
 
 

@@ -6,14 +6,18 @@ from msgspec import Struct
 
 
 class Cursor(Struct, frozen=True, kw_only=True):
-    """An org's place in Okta's stream: Okta's own link, with the filter it belongs to."""
+    """An org's place in Okta's stream: Okta's own link, with the filter and page size it belongs to."""
 
     filter: str
     """The SCIM filter that the link has frozen into it."""
     query: str
     """Path and query of the next request, as Okta wrote them."""
+    page_size: int | None = None
+    """The limit that the stream's first request named; Okta's own links may name another one."""
     began_at: datetime
     """From when on events with this filter have been read: where the first stream with it began."""
+    restart_at: datetime | None = None
+    """Where a new stream has to start to lose nothing, before the overlap: see ``engine.restart_point``."""
     last_published: datetime | None = None
     """The newest event that polling has brought, never later than Okta's own clock said."""
     last_caught_up_at: datetime | None = None

@@ -50,10 +50,15 @@ def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else digits
 
 
-def cut_list(raw: bytes) -> list[bytes]:
+class TooManyElementsError(ValueError):
+    """A list with more elements than it may have."""
+
+
+def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
     """Cut a JSON list into the bytes of its elements; raise ValueError when it is no list.
 
     Only brackets and strings are checked: whether an element is JSON shows when it is parsed.
+    Stops with TooManyElementsError after ``at_most`` elements.
     """
     body = raw.strip(_SPACE)
     if not body.startswith(b"["):
@@ -71,6 +76,8 @@ def cut_list(raw: bytes) -> list[bytes]:
         if depth == 0 and (mark != b"]" or position != len(body)):
             raise ValueError("the list ends before its end")
         if depth == 0 or mark == b",":
+            if len(elements) == at_most:
+                raise TooManyElementsError(f"more than {at_most} elements")
             elements.append(body[start : position - 1].strip(_SPACE))
             start = position
         if depth == 0:

@@ -16,7 +16,7 @@ _columns = tables.cursors.c
 
 
 def read_cursor(database: Database, org: str) -> Cursor | None:
-    """Give an org's cursor; None for one that was never polled."""
+    """Return an org's cursor; None for one that was never polled."""
     with database.read() as connection:
         return _read(connection, org)
 
@@ -24,15 +24,17 @@ def read_cursor(database: Database, org: str) -> Cursor | None:
 def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -> None:
     """Move the org's cursor from where it was read (None: it had none) to where a polling page ends.
 
-    That the org was polled well is remembered with it.
+    Record the successful poll with it.
 
-    Raises CursorMovedError when it stands elsewhere by now: another writer won, and this page must
+    Raises CursorMovedError when the cursor has moved meanwhile: another writer won, and this page must
     be rolled back whole.
     """
     values = {
         "filter": to.filter,
         "cursor": to.query,
+        "page_size": to.page_size,
         "began_at": to.began_at,
+        "restart_at": to.restart_at,
         "last_published": to.last_published,
         "updated_at": transaction.now,
         "last_caught_up_at": to.last_caught_up_at,
@@ -72,7 +74,9 @@ def _read(connection: Connection, org: str) -> Cursor | None:
     query = select(
         _columns.filter,
         _columns.cursor.label("query"),
+        _columns.page_size,
         _columns.began_at,
+        _columns.restart_at,
         _columns.last_published,
         _columns.last_caught_up_at,
     ).where(_columns.org == org)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0010"
+REVISION = "0011"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -52,6 +52,9 @@ orgs = Table(
     Column("last_error_at", Moment),
     Column("history_version", String(32)),  # another one whenever rows are added to the org's history
     Column("rules", String),  # a JSON array: those that were on when it was last watched
+    # Of the elements that polling brought lately: how many, and how many were unusable.
+    Column("recent_elements", Integer, nullable=False, server_default=_no_count),
+    Column("recent_rejected", Integer, nullable=False, server_default=_no_count),
 )
 
 cursors = Table(
@@ -60,7 +63,9 @@ cursors = Table(
     Column("org", ForeignKey("orgs.name"), primary_key=True),
     Column("filter", String, nullable=False),
     Column("cursor", String, nullable=False),
+    Column("page_size", Integer),
     Column("began_at", Moment, nullable=False),
+    Column("restart_at", Moment),
     Column("last_published", Moment),
     Column("updated_at", Moment, nullable=False),
     Column("last_caught_up_at", Moment),

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from oktawatch.model.event import Event, UnusableEventError
-from oktawatch.model.lenient_json import cut_list, parse_json
+from oktawatch.model.lenient_json import TooManyElementsError, cut_list, parse_json
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.sanitize import needs_cleaning
 from oktawatch.model.strict_event import StrictEvent
@@ -23,6 +23,10 @@ from oktawatch.model.timestamps import are_canonical
 from oktawatch.model.wire import NotAnObject
 
 NOT_AN_OBJECT = "not a JSON object"
+
+MOST_ELEMENTS = 10_000
+"""Ten times as many as Okta puts on a page."""
+_COMMAS = 100  # in an ordinary event
 
 _decode_events = msgspec.json.Decoder(list[Event | NotAnObject]).decode
 _decode_ordinary_events = msgspec.json.Decoder(list[StrictEvent]).decode
@@ -41,19 +45,30 @@ class Decoded:
     """Elements of the list, usable or not."""
 
 
-def decode(body: bytes, *, deep: bool = False) -> Decoded:
-    """Make events of a body; raise ValueError when it is no JSON list at all.
+def decode(body: bytes, *, at_most: int = MOST_ELEMENTS, deep: bool = False) -> Decoded:
+    """Decode a body into events; raise ValueError when it is no JSON list, or one of more than ``at_most`` elements.
 
     ``deep``: every event will be remembered in history.
     """
     try:
-        slices: Sequence[msgspec.Raw] = _decode_slices(body)
+        slices = _slices(body, at_most)
         ordinary = _ordinary_events(body, slices) if deep else None
         found = ordinary or _decode_events(body)
+    except TooManyElementsError:
+        raise
     except (ValueError, RecursionError):
-        elements = cut_list(body)
+        elements = cut_list(body, at_most=at_most)
         return _collect(map(_decode_leniently, elements), elements)
     return Decoded(ordinary, [], len(slices)) if ordinary else _collect(found, slices)
+
+
+def _slices(body: bytes, at_most: int) -> Sequence[msgspec.Raw]:
+    if body.count(b",") > _COMMAS * at_most:
+        cut_list(body, at_most=at_most)  # counted first: the slices of a million elements take 60 MB
+    slices: Sequence[msgspec.Raw] = _decode_slices(body)
+    if len(slices) > at_most:
+        raise TooManyElementsError(f"more than {at_most} elements")
+    return slices
 
 
 def _ordinary_events(body: bytes, slices: Sequence[msgspec.Raw]) -> Sequence[Event] | None:

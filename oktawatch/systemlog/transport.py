@@ -31,8 +31,8 @@ from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.signing import ServiceAppOAuth, signed
 
 USER_AGENT = f"oktawatch/{__version__}"
-LARGEST_BODY = 128 * 1024 * 1024
-"""Bytes of a page, inflated; Okta's own pages have two or three megabytes."""
+LARGEST_BODY = 64 * 1024 * 1024
+"""Bytes of a page, inflated; Okta's own pages have two or three megabytes. aiohttp inflates a little at a time."""
 LARGEST_ERROR = 64 * 1024
 
 _CONNECTIONS = 256  # one request in flight an org, so this many orgs never wait for each other

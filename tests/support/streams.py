@@ -39,14 +39,17 @@ def page(
     caught_up: bool = False,
     date: datetime | None = NOW,
     rejected: Sequence[RejectedEvent] = (),
+    link_error: str | None = None,
 ) -> Page:
     """Give a page as the System Log's client does."""
     return Page(
         query=query,
         next=following,
+        link_error=link_error,
         events=list(events),
         rejected=list(rejected),
         count=len(events) + len(rejected),
+        oldest=min((one.published_at for one in events), default=None),
         newest=max((one.published_at for one in events), default=None),
         date=date,
         caught_up=caught_up,

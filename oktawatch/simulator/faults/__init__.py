@@ -24,9 +24,10 @@ from .answers import (
     timed_out,
     too_many_requests,
 )
-from .bodies import cut_off, cut_short, empty, longer_than_said, not_a_list, shorter_than_said
+from .bodies import bomb, cut_off, cut_short, empty, longer_than_said, not_a_list, shorter_than_said
 from .connections import close, hang, reset, stall
 from .fault import Fault
+from .links import cap, circle, hollow, self_linked, strip_links
 from .pages import contradict, elsewhere, overlap, repeat, short, unlinked
 from .script import Script
 
@@ -34,6 +35,9 @@ __all__ = [
     "Fault",
     "Script",
     "bare",
+    "bomb",
+    "cap",
+    "circle",
     "close",
     "concurrent",
     "contradict",
@@ -44,6 +48,7 @@ __all__ = [
     "error",
     "every",
     "hang",
+    "hollow",
     "html",
     "login_page",
     "longer_than_said",
@@ -56,9 +61,11 @@ __all__ = [
     "refused_token",
     "repeat",
     "reset",
+    "self_linked",
     "short",
     "shorter_than_said",
     "stall",
+    "strip_links",
     "timed_out",
     "too_many_requests",
     "unlinked",
@@ -89,7 +96,13 @@ def every() -> list[Fault]:
         cut_short(),
         longer_than_said(),
         shorter_than_said(),
+        bomb(),
         elsewhere(),
+        strip_links(),
+        circle(),
+        self_linked(),
+        hollow(),
+        cap(),
         unlinked(),
         short(),
         repeat(),

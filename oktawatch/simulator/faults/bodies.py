@@ -23,6 +23,11 @@ def not_a_list() -> Fault:
     return _replaced("not_a_list", b'{"events":[]}')
 
 
+def bomb(elements: int = 20_000) -> Fault:
+    """Send a list of many empty objects, which is small when it is compressed."""
+    return _replaced("bomb", b"[" + b",".join([b"{}"] * elements) + b"]", compressed=True)
+
+
 def cut_short() -> Fault:
     """Send half of the JSON, well framed: something on the way lost the rest and said nothing."""
 
@@ -52,11 +57,13 @@ def shorter_than_said() -> Fault:
     return _misframed("shorter_than_said", lambda body: (body, len(body) + 1))
 
 
-def _replaced(name: str, body: bytes) -> Fault:
+def _replaced(name: str, body: bytes, *, compressed: bool = False) -> Fault:
     async def commit(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         response.headers.pop("Content-Encoding", None)
-        response.body = body
+        response.body = gzip.compress(body) if compressed else body
+        if compressed:
+            response.headers["Content-Encoding"] = "gzip"
         return response
 
     return Fault(name, commit)

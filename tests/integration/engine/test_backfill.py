@@ -8,7 +8,9 @@ import pytest
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import MissingPagesError, NoProgressError
 from oktawatch.engine.pipeline import PageResult, Watch
+from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.routing import Route
@@ -125,3 +127,72 @@ async def test_what_okta_keeps_no_more_is_not_asked_for(database: DatabaseExecut
     source = Script({}, first=bounded(1)[0])
     await run(source, database, since=NOW - timedelta(days=400))
     assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(days=90))
+
+
+class Endless(Script):
+    """Serves a page or nothing, under ever new links."""
+
+    def __init__(self, events: list[Event]) -> None:
+        super().__init__({})
+        self._events = events
+
+    async def page(self, query: str) -> Page:
+        """Answer with a link that was never seen before."""
+        self.asked.append(query)
+        return page(self._events, query=query, following=f"/api/v1/logs?until=x&after={len(self.asked)}")
+
+
+@pytest.mark.parametrize("events", [[], [event(1)]], ids=["empty", "the same"])
+async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
+    """It says so after a few pages, and is not finished."""
+    source = Endless(events)
+    with pytest.raises(NoProgressError, match=r"brings nothing new.*\(acme\)"):
+        await run(source, database)
+    assert len(source.asked) < 10
+    (row,) = rows(database.database, "backfills")
+    assert row["finished_at"] is None
+
+
+async def test_a_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
+    """A bounded read would ask for it for ever."""
+    stuck = "/api/v1/logs?until=x&after=0"
+    with pytest.raises(NoProgressError):
+        await run(Script({}, first=page([event(1)], query=stuck, following=stuck)), database)
+
+
+class Stripped(Script):
+    """Serves one page without a next link, and what lies at its end and behind it."""
+
+    def __init__(self, first: Page, rest: list[Event]) -> None:
+        super().__init__({})
+        self._pages = [first, page(rest)]
+
+    async def page(self, query: str) -> Page:
+        """Answer with the one, then with the other."""
+        self.asked.append(query)
+        return self._pages[len(self.asked) - 1]
+
+
+@pytest.mark.parametrize("size", [2, 1000])
+async def test_a_full_last_page_is_checked(database: DatabaseExecutor, size: int) -> None:
+    """Its next link may have been removed on the way: whether more is there is asked for, and then said."""
+    events = [event(number, at=-timedelta(minutes=size - number)) for number in range(size)]
+    first = page(events, query=f"/api/v1/logs?until=x&limit={size}")
+    stripped = Stripped(first, [events[-1], event(size, at=-timedelta(seconds=1))])
+    with pytest.raises(MissingPagesError, match="no link to a next page"):
+        await run(stripped, database)
+    assert parameters(stripped.asked[1])["since"] == to_text(events[-1].published_at)
+    (row,) = rows(database.database, "backfills")
+    assert (row["finished_at"], row["events"]) == (None, size)
+    assert (await run(Stripped(first, events[-1:]), database)).events == size
+    (row,) = rows(database.database, "backfills")
+    assert row["finished_at"] == NOW
+
+
+async def test_a_link_to_another_host_is_not_the_end(database: DatabaseExecutor) -> None:
+    """What came with it is kept, and the backfill is not finished."""
+    only = page([event(1)], link_error="a next link to another host")
+    with pytest.raises(MissingPagesError, match="another host"):
+        await run(Script({}, first=only), database)
+    (row,) = rows(database.database, "backfills")
+    assert (row["finished_at"], row["new_events"]) == (None, 1)

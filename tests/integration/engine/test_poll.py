@@ -10,6 +10,7 @@ import structlog
 
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import NoProgressError
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import OVERLAP, Poller
 from oktawatch.model.cursor import Cursor
@@ -17,7 +18,7 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.store.errors import CursorMovedError, StoppedError
 from oktawatch.store.page_transaction import page_transaction
-from oktawatch.systemlog.errors import RequestRefusedError, UnavailableError
+from oktawatch.systemlog.errors import BrokenTransferError, RequestRefusedError, UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows
 from tests.support.streams import Script, cut, event, page
@@ -27,13 +28,20 @@ FILTER = 'eventType eq "user.session.start"'
 STALE = "/api/v1/logs?after=stale"
 
 
-def poller(source: Any, database: DatabaseExecutor, *, rules: RuleSet = RULES, now: datetime = NOW) -> Poller:
+def poller(
+    source: Any,
+    database: DatabaseExecutor,
+    *,
+    rules: RuleSet = RULES,
+    now: datetime = NOW,
+    page_size: int = 1000,
+) -> Poller:
     """Make a poller whose clock stands still."""
     return Poller(
         source,
         database,
         Watch(org=ORG, rules=rules),
-        page_size=1000,
+        page_size=page_size,
         initial_lookback=timedelta(hours=24),
         now=lambda: now,
     )
@@ -88,11 +96,13 @@ async def test_the_next_round_goes_on_at_okta_s_own_link(database: DatabaseExecu
     assert await database.run(read_cursor, ORG) == Cursor(
         filter=FILTER,
         query="/api/v1/logs?after=1&limit=1000",
+        page_size=1000,
         began_at=NOW - timedelta(hours=24),
+        restart_at=NOW - timedelta(hours=24),
         last_published=NOW,
         last_caught_up_at=NOW,
     )
-    again = Script({"/api/v1/logs?after=1&limit=1000": page(caught_up=True)})
+    again = Script({"/api/v1/logs?after=1&limit=1000": page(caught_up=True, following=STALE)})
     await poller(again, database).round()
     assert again.asked == ["/api/v1/logs?after=1&limit=1000"]
 
@@ -125,17 +135,21 @@ async def test_an_event_from_the_future_does_not_poison_last_published(database:
 
 async def test_other_rules_start_another_cursor_a_little_earlier(database: DatabaseExecutor) -> None:
     """A link has its filter frozen: another filter needs another stream, and loses nothing of this one."""
-    await poller(script(cut([event(1, at=-timedelta(hours=3))], [])), database).round()
+    tail = page(caught_up=True, query="/api/v1/logs?after=1&limit=1000", following="/api/v1/logs?after=2")
+    source = script([*cut([event(1, at=-timedelta(hours=3))], []), tail])
+    one = poller(source, database)
+    await one.round()
+    await one.round()
     none = Script({}, first=page(caught_up=True, following="/api/v1/logs?after=new"))
     await poller(none, database, rules=RuleSet([])).round()
-    assert parameters(none.asked[0])["since"] == to_text(NOW - timedelta(hours=3) - OVERLAP)
+    assert parameters(none.asked[0])["since"] == to_text(NOW - OVERLAP)
     cursor = await database.run(read_cursor, ORG)
     assert cursor is not None
     assert (cursor.filter, cursor.query) == (RuleSet([]).filter, "/api/v1/logs?after=new")
 
 
 async def test_a_refused_cursor_is_dropped_after_one_more_try(database: DatabaseExecutor) -> None:
-    """Polling starts anew where it was; what comes twice finds itself recorded."""
+    """Polling restarts where nothing is missing before; what comes twice finds itself recorded."""
     events = [event(1, at=-timedelta(hours=3)), event(2, at=-timedelta(hours=2))]
     await poller(script(cut(events[:1], [])), database).round()
     fresh = page(events, caught_up=True, following="/api/v1/logs?after=fresh")
@@ -143,7 +157,7 @@ async def test_a_refused_cursor_is_dropped_after_one_more_try(database: Database
     source = Script({"/api/v1/logs?after=1&limit=1000": refused}, first=fresh)
     result = await poller(source, database).round()
     assert source.asked[:2] == ["/api/v1/logs?after=1&limit=1000"] * 2
-    assert parameters(source.asked[2])["since"] == to_text(NOW - timedelta(hours=3) - OVERLAP)
+    assert parameters(source.asked[2])["since"] == to_text(NOW - timedelta(hours=24) - OVERLAP)
     assert (result.events, result.new_events) == (2, 1)
 
 
@@ -245,7 +259,7 @@ async def test_what_okta_keeps_no_more_is_not_asked_for_and_said(
     """A daemon that was down too long starts where Okta's memory begins."""
     await poller(script(cut([event(1)], [])), database).round()
     later = NOW + timedelta(days=120)
-    none = Script({}, first=page(caught_up=True, following=STALE))
+    none = Script({}, first=page(caught_up=True, following=STALE, date=later))
     with structlog.testing.capture_logs() as logs:
         await poller(none, database, rules=RuleSet([]), now=later).round()
     assert parameters(none.asked[0])["since"] == to_text(later - timedelta(days=90))
@@ -285,3 +299,105 @@ async def test_an_org_that_can_t_be_reached_is_no_reason_for_smaller_pages(
         with pytest.raises(UnavailableError):
             await one.round()
     assert away.asked == [tail] * 8
+
+
+async def test_a_clock_that_is_ahead_does_not_clamp_a_restart(database: DatabaseExecutor) -> None:
+    """Half a year ahead, everything since the last poll would seem to be out of Okta's reach."""
+    await poller(script(cut([event(1)], [])), database).round()
+    fresh = Script({}, first=page(caught_up=True, following=STALE))
+    await poller(fresh, database, rules=RuleSet([]), now=NOW + timedelta(days=180)).round()
+    assert parameters(fresh.asked[-1])["since"] == to_text(NOW - timedelta(hours=24) - OVERLAP)
+
+
+@pytest.mark.parametrize("link_error", [None, "a next link to another host"])
+async def test_a_page_without_a_next_one_is_kept_and_is_an_error(
+    database: DatabaseExecutor, link_error: str | None
+) -> None:
+    """Polling has no last page. The cursor stays, and so does the time of the last successful poll."""
+    await poller(script(cut([event(1)], [])), database).round()
+    before = rows(database.database, "cursors")
+    tail = "/api/v1/logs?after=1&limit=1000"
+    cut_off = Script({tail: page([event(2)], query=tail, caught_up=True, link_error=link_error)})
+    later = poller(cut_off, database, now=NOW + timedelta(minutes=1))
+    with pytest.raises(BrokenTransferError, match=link_error or "no link to a next page"):
+        await later.round()
+    assert [row["uuid"] for row in rows(database.database, "events")] == [event(1).uuid, event(2).uuid]
+    assert rows(database.database, "cursors") == before
+    assert later.caught_up is None
+
+
+async def test_a_first_page_without_a_next_one_still_marks_the_beginning(database: DatabaseExecutor) -> None:
+    """A day later the lookback would begin a day later, too."""
+    alone = Script({}, first=page([event(1)], query="/api/v1/logs?since=x&limit=1000"))
+    for _ in range(2):
+        with pytest.raises(BrokenTransferError):
+            await poller(alone, database).round()
+    cursor = await database.run(read_cursor, ORG)
+    assert cursor is not None
+    assert (cursor.began_at, cursor.last_caught_up_at) == (NOW - timedelta(hours=24), None)
+    assert alone.asked[1] == "/api/v1/logs?since=x&limit=1000"
+
+
+async def test_the_same_page_under_ever_new_links_is_an_error(database: DatabaseExecutor) -> None:
+    """A cache in between would have us read it for ever, and see nothing that happens."""
+
+    class Circle(Script):
+        async def page(self, query: str) -> Page:
+            self.asked.append(query)
+            return page([event(1, at=-timedelta(days=1))], query=query, following=f"{STALE}{len(self.asked)}")
+
+    circle = Circle({})
+    one = poller(circle, database)
+    for _ in range(2):
+        with pytest.raises(NoProgressError, match="brings nothing new"):
+            await one.round()
+    assert len(circle.asked) <= 8
+    assert len(rows(database.database, "events")) == 1
+
+
+async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
+    """Each poll ends with it as if it had caught up, and the events behind it are never read."""
+    stuck = "/api/v1/logs?after=1&limit=2"
+    full = page([event(1), event(2)], query=stuck, following=stuck, caught_up=True)
+    one = poller(Script({}, first=full), database, page_size=2)
+    for _ in range(5):
+        await one.round()
+    with pytest.raises(NoProgressError):
+        await one.round()
+
+
+async def test_a_quiet_tail_that_links_to_itself_is_no_error(database: DatabaseExecutor) -> None:
+    """Nothing happens for hours, and nothing is wrong."""
+    tail = "/api/v1/logs?after=1&limit=1000"
+    one = poller(Script({}, first=page([event(1)], query=tail, following=tail, caught_up=True)), database)
+    for _ in range(20):
+        await one.round()
+
+
+async def test_a_link_that_names_another_limit_is_followed(database: DatabaseExecutor) -> None:
+    """Okta may serve smaller pages than it is asked for; asking again would change nothing."""
+    smaller = "/api/v1/logs?after=1&limit=500"
+    first = page([event(1)], query="/api/v1/logs?since=x&limit=1000", following=smaller, caught_up=True)
+    tail = page(query=smaller, following=smaller, caught_up=True)
+    source = Script({smaller: tail}, first=first)
+    await poller(source, database).round()
+    for _ in range(3):
+        await poller(source, database).round()
+    assert source.asked[1:] == [smaller] * 3
+
+
+async def test_cursors_that_are_always_refused_end_the_round(database: DatabaseExecutor) -> None:
+    """Restarting again and again would read the same page until the deadline."""
+    first = page([event(1)], query="/api/v1/logs?since=x", following=STALE)
+
+    class Refusing(Script):
+        async def page(self, query: str) -> Page:
+            if query == STALE:
+                self.asked.append(query)
+                raise RequestRefusedError("Invalid paging request.", status=400)
+            return await super().page(query)
+
+    source = Refusing({}, first=first)
+    with pytest.raises(RequestRefusedError):
+        await poller(source, database).round()
+    assert len(source.asked) < 20

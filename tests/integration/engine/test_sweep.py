@@ -6,13 +6,16 @@ import pytest
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.follow import MissingPagesError, NoProgressError
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import CaughtUp
 from oktawatch.engine.sweep import SETTLED, Sweeper
+from oktawatch.model.event import Event
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.routing import Route
-from oktawatch.store.cursors import read_cursor
+from oktawatch.store.cursors import read_cursor, read_swept_until
 from oktawatch.systemlog.errors import UnavailableError
+from tests.integration.engine.test_backfill import Endless
 from tests.integration.engine.test_poll import parameters, poller, script
 from tests.support.databases import NOW, ORG, rows
 from tests.support.streams import Script, cut, event, page
@@ -97,3 +100,24 @@ async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExec
     asked = parameters(source.asked[1])
     assert asked["since"] == to_text(NOW - SETTLED - timedelta(hours=2))
     assert asked["until"] == to_text(NOW + timedelta(hours=9) - SETTLED)
+
+
+@pytest.mark.parametrize("events", [[], [event(1, at=-timedelta(hours=1))]], ids=["empty", "the same"])
+async def test_a_sweep_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
+    """And the same stretch is swept again the next time."""
+    await poller(script(cut([event(2)], [])), database).round()
+    source = Endless(events)
+    with pytest.raises(NoProgressError):
+        await sweeper(source, database).round(caught_up())
+    assert len(source.asked) < 10
+    assert await database.run(read_swept_until, ORG) is None
+
+
+async def test_a_sweep_of_which_a_part_is_missing_is_an_error(database: DatabaseExecutor) -> None:
+    """A link that can't be followed is not the end of the stretch."""
+    await poller(script(cut([event(2)], [])), database).round()
+    only = page([event(1, at=-timedelta(hours=1))], link_error="a next link to another host")
+    with pytest.raises(MissingPagesError):
+        await sweeper(Script({}, first=only), database).round(caught_up())
+    assert await database.run(read_swept_until, ORG) is None
+    assert len(rows(database.database, "events")) == 2

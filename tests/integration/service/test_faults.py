@@ -42,6 +42,7 @@ PASSING = {
     "broken_transfer": [
         faults.redirect(), faults.login_page(), faults.empty(), faults.not_a_list(), faults.cut_off(),
         faults.cut_short(), faults.longer_than_said(), faults.shorter_than_said(), faults.elsewhere(),
+        faults.unlinked(), faults.strip_links(), faults.bomb(),
     ],
 }  # fmt: skip
 PATIENCE = 20.0
@@ -49,7 +50,8 @@ SHORT_PATIENCE = 1.0
 """Where requests do hang; a machine that is busy must not look like one of them."""
 LASTING = {"token_refused": [faults.refused_token()], "permission_missing": [faults.no_permission()]}
 SURVIVED = [
-    faults.refused_cursor(), faults.unlinked(), faults.short(), faults.repeat(), faults.overlap(), faults.contradict(),
+    faults.refused_cursor(), faults.short(), faults.repeat(), faults.overlap(), faults.contradict(), faults.circle(),
+    faults.self_linked(), faults.hollow(), faults.cap(),
 ]  # fmt: skip
 
 

@@ -43,7 +43,14 @@ def _read(
         pytest.param([None], {}, False, id="short page without a usable published"),
         pytest.param([FRESH], {"date": None}, False, id="short page, no server clock"),
         pytest.param([FRESH], {"date": "today"}, False, id="short page, no readable server clock"),
-        pytest.param(["2099-01-01T00:00:00.000Z"], {}, True, id="short page from the future"),
+        pytest.param(["2099-01-01T00:00:00.000Z"], {}, False, id="short page from the future"),
+        pytest.param(
+            [OLD, "2099-01-01T00:00:00.000Z"], {}, False, id="the future in the middle of the stream"
+        ),
+        pytest.param([FRESH, "2099-01-01T00:00:00.000Z"], {}, True, id="the future at the end of the stream"),
+        pytest.param(
+            [OLD], {"date": "Fri, 31 Dec 9999 23:59:59 GMT"}, False, id="a server clock at the end of time"
+        ),
         pytest.param([FRESH] * 3, {"query": "/api/v1/logs?after=1"}, False, id="limit from the next link"),
         pytest.param(
             [FRESH] * 3,
@@ -86,13 +93,30 @@ def test_rejected_elements_fill_a_page_too() -> None:
     assert (page.count, page.caught_up, page.newest) == (3, False, None)
 
 
-@pytest.mark.parametrize(
-    "answer", [{"body": b"<html>"}, {"links": ['<https://evil.example.com/api/v1/logs?a>; rel="next"']}]
-)
-def test_an_answer_that_is_no_page_is_refused(answer: dict[str, Any]) -> None:
+def test_an_answer_that_is_no_page_is_refused() -> None:
     """Never an empty page."""
     with pytest.raises(ValueError, match=r"."):
-        _read([], **answer)
+        _read([], body=b"<html>")
+
+
+@pytest.mark.parametrize(
+    ("links", "error"),
+    [
+        (['<https://evil.example.com/api/v1/logs?a>; rel="next"'], "a next link to another host"),
+        (["next"], "a Link header that can't be read"),
+    ],
+)
+def test_a_bad_next_link_spoils_no_event(links: list[str], error: str) -> None:
+    """Nobody follows it, and what came with it is kept."""
+    page = _read([OLD], links=links)
+    assert [event.uuid for event in page.events] == ["u0"]
+    assert (page.next, page.link_error, page.resume) == (None, error, QUERY)
+
+
+def test_a_stripped_link_header_is_told_from_a_last_page() -> None:
+    """Okta's last page still links to itself."""
+    assert not _read([OLD], following=None).linked
+    assert _read([OLD], links=[f'<{URL}{QUERY}>; rel="self"']).linked
 
 
 @pytest.mark.parametrize(
