@@ -11,6 +11,8 @@ from msgspec import Struct
 from oktawatch.model.severity import Severity
 from oktawatch.notify.text import as_code, as_html
 
+_SLIM_LIST = 10  # entries of an alarm in a slim body
+
 
 class Line(Struct, frozen=True):
     """One thing that a message says."""
@@ -37,16 +39,26 @@ class Message(Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     """The same for programs: a JSON object that begins with its type."""
 
+    def slim_body(self) -> dict[str, Any] | None:
+        """Return the body without its large parts, for a receiver with a size limit; None if it has none."""
+        alert, silence = self.body.get("alert"), self.body.get("silence")
+        if alert is not None and alert["context"] is not None:
+            return self.body | {"alert": alert | {"context": None}}
+        if silence is not None and len(silence["about"]) > _SLIM_LIST:
+            about = silence["about"]
+            return self.body | {"silence": {"about": about[:_SLIM_LIST], "more": len(about) - _SLIM_LIST}}
+        return None
+
     def plain(self) -> str:
-        """Give it as text, without its heading."""
+        """Return it as text, without its heading."""
         return "\n".join(f"{line.label}: {line.link or line.text}" for line in self.lines)
 
     def markdown(self) -> str:
-        """Give it in the Markdown that every chat reads, without its heading."""
+        """Return it in the Markdown that every chat reads, without its heading."""
         return "\n\n".join(f"**{line.label}:** {_markdown(line)}" for line in self.lines)
 
     def html(self) -> str:
-        """Give it as a piece of HTML, without its heading."""
+        """Return it as a piece of HTML, without its heading."""
         rows = "".join(f"<p><b>{as_html(line.label)}:</b> {_html(line)}</p>\n" for line in self.lines)
         return f"<div>\n{rows}</div>"
 

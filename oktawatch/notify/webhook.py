@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -45,8 +46,20 @@ class WebhookChannel:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message) -> None:
-        """Send it, and wait for a status of 2xx."""
-        body = msgspec.json.encode(message.body)
+        """Send it, and wait for a status of 2xx. When it is too large, send it once more without its large parts."""
+        status, retry_after = await self._post(message, message.body)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (slim := message.slim_body()) is not None:
+            status, retry_after = await self._post(message, slim)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise DeliveryError(
+                _refusal(status),
+                final=status in _FINAL,
+                retry_after=parse_retry_after(retry_after, self._now()),
+            )
+
+    async def _post(self, message: Message, content: dict[str, Any]) -> tuple[int, str | None]:
+        """Return the answer's status and its Retry-After header."""
+        body = msgspec.json.encode(content)
         try:
             async with self._open().post(
                 yarl.URL(self._url.get_secret_value()),
@@ -56,18 +69,12 @@ class WebhookChannel:
                 proxy=self._way.proxy,
                 ssl=self._way.trust or True,
             ) as response:
-                status, retry_after = response.status, response.headers.get("Retry-After")
+                return response.status, response.headers.get("Retry-After")
         except TimeoutError:
             raise DeliveryError("no answer in time") from None
         except aiohttp.ClientError as error:
             # aiohttp's own words hold the URL, which is a secret.
             raise DeliveryError(_explain(error)) from None
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise DeliveryError(
-                _refusal(status),
-                final=status in _FINAL,
-                retry_after=parse_retry_after(retry_after, self._now()),
-            )
 
     async def close(self) -> None:
         """Close connections."""

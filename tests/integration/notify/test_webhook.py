@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -15,6 +16,7 @@ from oktawatch.config import NotifierSettings
 from oktawatch.model.notification import NotificationKind
 from oktawatch.notify import webhook
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.message import Message
 from oktawatch.notify.webhook import WebhookChannel, parse_retry_after
 from tests.support.databases import NOW
 from tests.support.http import Answer, HttpReceiver, listening
@@ -31,16 +33,23 @@ async def receiver() -> AsyncIterator[HttpReceiver]:
         yield made
 
 
-async def send(url: str, *, secret: str | None = None, **changes: Any) -> None:
+async def send(
+    url: str, *, secret: str | None = None, message: Message | None = None, **changes: Any
+) -> None:
     """Send one message over a channel of its own."""
     settings = NotifierSettings(
         type="webhook", url=SecretStr(url), secret=SecretStr(secret) if secret else None
     )
     channel = WebhookChannel(settings, now=lambda: NOW)
     try:
-        await channel.send(COMPOSER.compose(due(**changes)) if changes else MESSAGE)
+        await channel.send(message or (COMPOSER.compose(due(**changes)) if changes else MESSAGE))
     finally:
         await channel.close()
+
+
+def without_alert(kind: NotificationKind, content: dict[str, Any] | None = None) -> Message:
+    """Compose a message that is about no alert."""
+    return COMPOSER.compose(msgspec.structs.replace(due(kind), alert=None, content=content))
 
 
 async def refusal(url: str) -> DeliveryError:
@@ -95,9 +104,58 @@ async def test_taken(receiver: HttpReceiver, status: int) -> None:
 @pytest.mark.parametrize("status", [400, 404, 410, 413])
 async def test_refused_for_good(receiver: HttpReceiver, status: int) -> None:
     """What will never be taken is not tried again."""
-    receiver.script = [Answer(status)]
+    receiver.script = [Answer(status)] * 2
 
     assert (await refusal(receiver.url)).final
+
+
+async def test_too_large(receiver: HttpReceiver) -> None:
+    """It is sent once more under the same key, signed anew, without what makes it large."""
+    receiver.script = [Answer(413), Answer(204)]
+
+    await send(receiver.url, secret="hunter2hunter2")
+
+    first, second = receiver.received
+    assert first.json["alert"]["context"] is not None
+    assert second.json == first.json | {"alert": first.json["alert"] | {"context": None}}
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert first.headers["Oktawatch-Signature"] != second.headers["Oktawatch-Signature"]
+
+
+async def test_a_slim_message_may_fail_for_now(receiver: HttpReceiver) -> None:
+    """What the second answer says counts: a busy receiver gets it again later."""
+    receiver.script = [Answer(413), Answer(503, {"Retry-After": "17"})]
+
+    error = await refusal(receiver.url)
+
+    assert (error.final, error.retry_after) == (False, timedelta(seconds=17))
+
+
+async def test_nothing_slimmer(receiver: HttpReceiver) -> None:
+    """A message without large parts is refused for good by the first 413."""
+    receiver.script = [Answer(413), Answer(204)]
+    with pytest.raises(DeliveryError) as caught:
+        await send(receiver.url, message=without_alert(NotificationKind.TEST))
+
+    assert caught.value.final
+    assert len(receiver.received) == 1
+
+
+async def test_a_large_alarm(receiver: HttpReceiver) -> None:
+    """Of a thousand orgs that are not polled the first ten are named, and the others counted."""
+    receiver.script = [Answer(413), Answer(204)]
+    about = [
+        {"what": "org", "name": f"org{n}", "since": "2026-11-02T09:45:30.000Z", "error": "x"}
+        for n in range(1000)
+    ]
+
+    message = without_alert(NotificationKind.SILENCE, {"state": "raised", "about": about})
+    await send(receiver.url, message=message)
+
+    assert receiver.received[1].json == {
+        "type": "silence.raised",
+        "silence": {"about": about[:10], "more": 990},
+    }
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 409, 422, 429, 500, 502, 503, 599])
