@@ -79,7 +79,9 @@ def backfill(
     errors = [one.error for one in result.orgs if one.error is not None]
     for error in errors:
         note(f"error: {error}")
-    return FAILED if errors else DONE
+    if result.failed_deliveries:
+        note("error: some notifications were not delivered: 'oktawatch notifications list' says why")
+    return FAILED if errors or result.failed_deliveries else DONE
 
 
 def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _Request:

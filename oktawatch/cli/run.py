@@ -29,8 +29,9 @@ def run(
 ) -> int:
     """Watch every org on its schedule until SIGTERM or Ctrl-C.
 
-    The daemon stays up through refused tokens and unreachable hosts, and says so. With --once they
-    end it with 1. SIGHUP makes it read configuration and rules anew.
+    The daemon stays up through refused tokens and unreachable hosts, and logs them. With --once they,
+    or a notification that could not be delivered, make the exit code 1. On SIGHUP the daemon reads
+    configuration and rules again.
     """
     if as_json and not once:
         raise UsageError("--json makes no sense by itself (run): give it with --once")
@@ -60,4 +61,6 @@ def _once(settings: "Settings", *, as_json: bool) -> int:
             note(f"{done.undelivered} notifications not delivered: 'oktawatch notifications list' says why")
     for error in done.errors:
         note(f"error: {error}")
+    if done.delivery_failed:
+        note("error: a delivery failed: the log and 'oktawatch notifications list' say why")
     return done.exit_code

@@ -26,6 +26,7 @@ from oktawatch.engine.loading import LoadedRules, load_rules
 from oktawatch.logs import hide
 from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.routing import Route
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from oktawatch.engine.pipeline import Watch
     from oktawatch.engine.pruning import Pruner
     from oktawatch.engine.silence import SilenceWatch
-    from oktawatch.store.notifiers import Neighbours
 
 
 _log: Any = structlog.get_logger(__name__)
@@ -257,17 +257,15 @@ def make_silence_watch(settings: Settings, database: "DatabaseExecutor") -> "Sil
         make_routes(settings),
         database,
         after=settings.silence.after,
-        notifiers=_neighbours(settings),
+        notifiers=_escalations(settings),
     )
 
 
-def _neighbours(settings: Settings) -> "dict[str, Neighbours]":
-    """Say who hears of each notifier's trouble: all the others, whatever else they want to hear of."""
-    from oktawatch.store.notifiers import Neighbours  # noqa: PLC0415 -- as above
-
+def _escalations(settings: Settings) -> dict[str, Escalation]:
+    """Return who hears of each notifier's trouble: all the others, whatever else they want to hear of."""
     names = [notifier.name for notifier in settings.notifiers]
     return {
-        name: Neighbours(names=tuple(other for other in names if other != name), after=settings.silence.after)
+        name: Escalation(names=tuple(other for other in names if other != name), after=settings.silence.after)
         for name in names
     }
 
@@ -298,7 +296,7 @@ async def open_notifiers(
     from oktawatch.engine.deliver import Notifier  # noqa: PLC0415 -- as above
 
     composer = make_composer(settings, rules)
-    neighbours = _neighbours(settings)
+    escalations = _escalations(settings)
     async with AsyncExitStack() as stack:
         for channel in channels:
             stack.push_async_callback(channel.close)
@@ -310,7 +308,7 @@ async def open_notifiers(
                 database,
                 max_age=notifier.max_age,
                 per_minute=_per_minute(notifier),
-                neighbours=neighbours[notifier.name],
+                escalation=escalations[notifier.name],
             )
             for notifier, channel in zip(settings.notifiers, channels, strict=True)
         ]

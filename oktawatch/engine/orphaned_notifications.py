@@ -32,6 +32,8 @@ class OrphanedNotifications:
         now: Callable[[], datetime] | None = None,
     ) -> None:
         """``notifiers``: those that there are."""
+        self.failed = 0
+        """Notifications given up so far."""
         self._notifiers = tuple(notifiers)
         self._database = database
         self._now = now or database.now
@@ -43,6 +45,7 @@ class OrphanedNotifications:
         if self._latest is None or abs(now - self._latest) >= _EVERY:
             abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)
             self._latest = now
+            self.failed += sum(abandoned.values())
             for notifier, count in sorted(abandoned.items()):
                 _log.error(
                     "notifications_given_up", notifier=notifier, count=count, error="it is not configured"

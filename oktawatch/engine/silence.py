@@ -10,29 +10,31 @@ is caught up with, and is no alarm.
 How long an org has been silent is measured by the monotonic clock, from when its last good poll changed in the
 database. Only the age of the poll found at the start is a matter of the wall clock.
 
-A notifier that can't deliver is an alarm for the others. Most of these are raised with the attempt that
-fails (`store.notifiers`). What has lasted since an attempt, with the next one far off, is raised here.
+A notifier that can't deliver is an alarm for the others (`notify.escalation`). Most of these are raised with
+the attempt that fails. Here they are raised when an attempt failed and the next is far off.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, change_alarms, standing
-from oktawatch.store.notifiers import Neighbours, tell_lasting
+from oktawatch.store.notifiers import tell_lasting_trouble
 from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 
 _log: Any = structlog.get_logger(__name__)
 
 _ORG = "org"
 _CLOCK_TOLERANCE = timedelta(seconds=5)
-_NONE: Mapping[str, Neighbours] = {}
+_NONE: Mapping[str, Escalation] = {}
 
 
 class _LastSuccess(Struct, frozen=True):
@@ -55,7 +57,7 @@ class SilenceWatch:
         database: DatabaseExecutor,
         *,
         after: timedelta,
-        notifiers: Mapping[str, Neighbours] = _NONE,
+        notifiers: Mapping[str, Escalation] = _NONE,
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +69,7 @@ class SilenceWatch:
         self._routes = routes
         self._database = database
         self._after = after
-        self._notifiers = tuple(notifiers.items())
+        self._notifiers = notifiers
         self._now = now or database.now
         self._clock = clock
         self._started_at = self._now()
@@ -83,7 +85,10 @@ class SilenceWatch:
     async def _check_notifiers(self, now: datetime) -> bool:
         if not self._up_for_long:
             return False  # an attempt has its time, too
-        failing = await self._database.run(tell_lasting, self._notifiers, now=now)
+        decisions = {
+            name: partial(escalation.after_time, now=now) for name, escalation in self._notifiers.items()
+        }
+        failing = await self._database.run(tell_lasting_trouble, decisions, now=now)
         for name in failing:
             _log.error("notifier_failing", notifier=name)
         return bool(failing)

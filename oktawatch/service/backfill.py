@@ -21,7 +21,7 @@ from oktawatch.engine.assembly import (
 from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
-from oktawatch.service.delivery import deliver_once
+from oktawatch.service.delivery import Delivered, deliver_once
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -43,14 +43,16 @@ class OrgPast(Struct, frozen=True, kw_only=True):
     """One line for people; None when all was read."""
 
 
-class PastResult(Struct, frozen=True, kw_only=True):
-    """What became of all of them."""
+class PastResult(Struct, kw_only=True):
+    """The result for all of them."""
 
     orgs: list[OrgPast]
     seconds: float
     """From before the first request to after the last commit."""
     delivered: int = 0
     """Messages that notifiers took."""
+    failed_deliveries: int = 0
+    """Attempts that failed."""
 
 
 class Past:
@@ -113,11 +115,14 @@ class Past:
             began = time.perf_counter()
             orgs = await asyncio.gather(*(backfill(access, watch) for access, watch in self._orgs))
             seconds = time.perf_counter() - began
-        delivered = await self._deliver(database) if telling else 0
-        return PastResult(orgs=orgs, seconds=seconds, delivered=delivered)
+        result = PastResult(orgs=orgs, seconds=seconds)
+        if telling:
+            delivered = await self._deliver(database)
+            result.delivered, result.failed_deliveries = delivered.taken, delivered.failed
+        return result
 
-    async def _deliver(self, database: DatabaseExecutor) -> int:
-        """Send what is due, beside a daemon that may do the same: what is claimed is sent by one of us."""
+    async def _deliver(self, database: DatabaseExecutor) -> Delivered:
+        """Send what is due. A daemon may do so at the same time: each message is claimed by one of them."""
         async with open_notifiers(self._settings, self._rules, database, self._channels) as notifiers:
             return await deliver_once(notifiers)
 

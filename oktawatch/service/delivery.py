@@ -1,45 +1,62 @@
-"""One notifier, round after round, whatever goes wrong."""
+"""Deliver for one notifier, round after round, whatever goes wrong."""
 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from msgspec import Struct
+
 from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import StoppedError, StoreError
 
 INTERVAL = timedelta(seconds=5)
-"""How often the outbox is looked at beside what a poll has just put there: retries become due."""
+"""Time between two rounds, beside those that follow a poll: retries become due."""
 DEADLINE = timedelta(minutes=5)
-"""After it a round is cancelled; what the receiver has not confirmed is sent again under the same id."""
+"""After it a round is cancelled; a message that is not confirmed by then is sent again under the same id."""
 
 
 class Round(Protocol):
-    """What `engine.deliver.Notifier` is to us."""
+    """The part of `engine.deliver.Notifier` that is used here."""
 
     name: str
+    failed: int
+    """Attempts that failed so far."""
 
     async def round(self) -> int:
-        """Send what is due; give how many were taken. Raises StoreError."""
+        """Send what is due; return how many messages were taken. Raises StoreError."""
 
 
-async def deliver_once(notifiers: Sequence[Round]) -> int:
-    """Send what is due, by all notifiers at once; give how many messages were taken.
+class Delivered(Struct, frozen=True, kw_only=True):
+    """The result of one round of all notifiers."""
 
-    What fails is logged: it stays in the outbox, and the daemon tries it again.
+    taken: int
+    """Messages that their receivers took."""
+    failed: int
+    """Attempts, or whole rounds, that failed."""
+
+
+async def deliver_once(notifiers: Sequence[Round]) -> Delivered:
+    """Send what is due, by all notifiers at once.
+
+    A failure is logged; its message stays in the outbox for the next run.
     """
+    broken = 0
 
     async def deliver(notifier: Round) -> int:
+        nonlocal broken
         try:
             async with asyncio.timeout(DEADLINE.total_seconds()):
                 return await notifier.round()
         except StoppedError:
             return 0
         except Exception as error:  # noqa: BLE001 -- as below
+            broken += 1
             FailureLog("delivery_round", notifier=notifier.name).failed(_reason(error), error)
             return 0
 
-    return sum(await asyncio.gather(*map(deliver, notifiers)))
+    taken = sum(await asyncio.gather(*map(deliver, notifiers)))
+    return Delivered(taken=taken, failed=broken + sum(notifier.failed for notifier in notifiers))
 
 
 def _reason(error: Exception) -> str:
@@ -58,7 +75,7 @@ class Delivery:
         self._failures = 0
 
     async def round(self) -> timedelta | None:
-        """Deliver what is due; give in how long to try again when that is not at the usual time."""
+        """Deliver what is due; return when to try again if not at the usual time."""
         try:
             async with asyncio.timeout(DEADLINE.total_seconds()):
                 taken = await self._notifier.round()

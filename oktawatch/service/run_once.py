@@ -32,6 +32,7 @@ from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
+from oktawatch.store.outbox import has_retries
 from oktawatch.store.outbox_admin import NotificationFilter, count_notifications
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -51,13 +52,15 @@ class OrgOutcome(Struct, frozen=True, kw_only=True):
 
 
 class OnceResult(Struct, frozen=True, kw_only=True):
-    """What became of one round over all orgs."""
+    """The result of one round over all orgs."""
 
     orgs: list[OrgOutcome]
     delivered: int
-    """Notifications that their receivers took."""
+    """Messages that their receivers took."""
     undelivered: int
-    """Those that wait for the next time, or were given up."""
+    """Notifications that wait for the next time, or were given up."""
+    delivery_failed: bool
+    """A delivery failed in this run, or one that failed before still waits for its next attempt."""
 
     @property
     def errors(self) -> list[str]:
@@ -66,8 +69,8 @@ class OnceResult(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0; 1 when an org failed."""
-        return 1 if self.errors else 0
+        """0; 1 when an org or a delivery failed."""
+        return 1 if self.errors or self.delivery_failed else 0
 
 
 async def run_once(settings: Settings) -> OnceResult:
@@ -128,7 +131,12 @@ async def _once(
     async with open_notifiers(settings, rules, database, channels) as notifiers:
         delivered = await deliver_once([*notifiers, make_orphaned_notifications(settings, database)])
     undelivered = await database.run(count_notifications, NotificationFilter())
-    return OnceResult(orgs=outcomes, delivered=delivered, undelivered=undelivered)
+    return OnceResult(
+        orgs=outcomes,
+        delivered=delivered.taken,
+        undelivered=undelivered,
+        delivery_failed=delivered.failed > 0 or await database.run(has_retries),
+    )
 
 
 async def _beat(settings: Settings, outcomes: Sequence[OrgOutcome]) -> None:

@@ -1,9 +1,9 @@
 """The outbox: notifications that were committed with their page and wait to be sent.
 
-A row is *claimed* in a short transaction, sent outside any, and marked afterwards. To claim it is to
-count the attempt and to move the next one to where the lease ends, so that no other process takes it
-meanwhile; when the process dies, that attempt comes, and the receiver gets it again under the same id.
-At least once, with an idempotency key.
+A row is *claimed* in a short transaction, sent outside any, and marked afterwards. A claim counts the
+attempt and moves the next one to the end of the lease, so that no other process takes the row meanwhile.
+When the process dies, that next attempt comes, and the receiver gets the message again under the same id:
+at least once, with an idempotency key.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,10 @@ from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.digests import summarise
-from oktawatch.store.notifiers import Neighbours, note_failure, note_success
+from oktawatch.store.notifiers import Decide, record_failure, record_success
 
 _columns = tables.notifications.c
 _LONGEST_ERROR = 1_000  # characters
-_NOBODY = Neighbours()
 _TOLD = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
 _DUE = (
     _columns.state == NotificationState.PENDING,
@@ -56,13 +55,22 @@ def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
         return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
 
 
-def claim(database: Database, notifier: str, *, now: datetime, lease: timedelta) -> DueNotification | None:
-    """Take what is due for a notifier the longest, for as long as ``lease``; None when nothing is.
+def claim(
+    database: Database,
+    notifier: str,
+    *,
+    now: datetime,
+    lease: timedelta,
+    notification_id: str | None = None,
+) -> DueNotification | None:
+    """Claim a notification that is due, for as long as ``lease``; return None when there is none.
 
-    What a worse one of the same alert has overtaken is dropped on the way: it says nothing any more.
+    ``notification_id``: this one. None: the one that has been due the longest.
+    A notification that a worse one of the same alert has overtaken is dropped on the way.
     """
+    query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
-        while row := connection.execute(_NEXT, {"notifier": notifier, "now": now}).mappings().first():
+        while row := connection.execute(query, {"notifier": notifier, "now": now}).mappings().first():
             if _overtaken(connection, row):
                 _set(connection, row["id"], state=NotificationState.DROPPED, next_attempt_at=None)
                 continue
@@ -79,11 +87,11 @@ def claim(database: Database, notifier: str, *, now: datetime, lease: timedelta)
 
 
 def mark_sent(
-    database: Database, notification_id: str, *, now: datetime, neighbours: Neighbours = _NOBODY
+    database: Database, notification_id: str, *, now: datetime, health: Decide | None = None
 ) -> bool:
-    """Remember that a receiver took it, whatever was said of it while it was on its way.
+    """Record that the receiver took a message, whatever was decided about it while it was on its way.
 
-    Tell whether that ended an alarm about its notifier, which ``neighbours`` are told.
+    ``health``: what that changes about its notifier; None: nothing. Return whether it ended an alarm.
     """
     statement = (
         update(tables.notifications)
@@ -99,7 +107,9 @@ def mark_sent(
     )
     with database.write() as connection:
         notifier = connection.execute(statement).scalar()
-        return notifier is not None and note_success(connection, notifier, neighbours, now=now)
+        if notifier is None or health is None:
+            return False
+        return record_success(connection, notifier, health, now=now)
 
 
 def mark_failed(
@@ -109,11 +119,11 @@ def mark_failed(
     error: str,
     next_attempt_at: datetime | None,
     now: datetime,
-    neighbours: Neighbours = _NOBODY,
+    health: Decide | None = None,
 ) -> bool:
-    """Remember a failed attempt and when to try again; None makes it a dead letter.
+    """Record a failed attempt and when to try again; without a next time it is a dead letter.
 
-    Tell whether that raised an alarm about its notifier, which ``neighbours`` are told.
+    ``health``: what that changes about its notifier; None: nothing. Return whether it raised an alarm.
     """
     dead = next_attempt_at is None
     statement = (
@@ -129,9 +139,16 @@ def mark_failed(
     )
     with database.write() as connection:
         notifier = connection.execute(statement).scalar()
-        return notifier is not None and note_failure(
-            connection, notifier, neighbours, error=error, dead=dead, now=now
-        )
+        if notifier is None or health is None:
+            return False
+        return record_failure(connection, notifier, health, now=now)
+
+
+def has_retries(database: Database) -> bool:
+    """Return whether a notification whose delivery failed waits for another attempt."""
+    failed = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
+    with database.read() as connection:
+        return bool(connection.execute(select(failed)).scalar_one())
 
 
 def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:

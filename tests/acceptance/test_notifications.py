@@ -19,8 +19,8 @@ from oktawatch.cli.main import main
 from oktawatch.engine.assembly import make_channels, make_composer, make_rules, open_database
 from oktawatch.engine.deliver import Notifier
 from oktawatch.notify import webhook
+from oktawatch.notify.escalation import Escalation
 from oktawatch.simulator import SimulatedOrg, running
-from oktawatch.store.notifiers import Neighbours
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.databases import NOW
 from tests.support.databases import open_database as fresh_database
@@ -94,7 +94,7 @@ class Desk:
                 self.database,
                 max_age=one.max_age,
                 per_minute=one.max_per_minute,
-                neighbours=Neighbours(names=tuple({"soc", "people"} - {one.name})),
+                escalation=Escalation(names=tuple({"soc", "people"} - {one.name})),
                 now=self.clock,
                 clock=self.clock.monotonic,
             )

@@ -2,18 +2,25 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 
-from oktawatch.detection.registry import build_rules
+from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
+from oktawatch.model.outbox import DeliveryPlan
 from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
 from oktawatch.notify.message import Message
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
+from oktawatch.store.digests import plan_outbox
 from tests.support.databases import NOW, ORG
 from tests.support.streams import event, page
 
 RULES = build_rules({}, read_file=lambda name: name)
+HIGH_RULES = build_rules(
+    {"Okta.Anonymizing.VPN.Login": RuleSettings(options={"severity": "HIGH"})}, read_file=lambda name: name
+)
 APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}}
 
 COMPOSER = Composer(
@@ -105,9 +112,26 @@ def sign_in(
 
 
 def put(
-    database: Database, *events: Event, now: datetime = NOW, notifiers: tuple[str, ...] = ("soc",)
+    database: Database,
+    *events: Event,
+    now: datetime = NOW,
+    notifiers: tuple[str, ...] = ("soc",),
+    rules: RuleSet = RULES,
 ) -> None:
-    """Commit a page with these events; what it tells waits in the outbox for these notifiers."""
+    """Commit a page with these events; its alerts wait in the outbox of these notifiers."""
     routes = tuple(Route(notifier=name) for name in notifiers)
-    watch = Watch(org=ORG, rules=RULES, routes=routes)
+    watch = Watch(org=ORG, rules=rules, routes=routes)
     commit_page(database, watch, page(events), telling=True, advance=lambda *_: None, now=now)
+
+
+def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> DeliveryPlan:
+    """Plan a notifier's next messages, as a delivery round does."""
+    return plan_outbox(
+        database,
+        notifier,
+        partial(plan_delivery, now=now, per_minute=per_minute),
+        now=now,
+        sent_within=MINUTE,
+        digests_within=CAMPAIGN_MEMORY,
+        opened_within=CAMPAIGN_TIME,
+    )

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from oktawatch.engine import deliver
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import LEASE, Notifier
+from oktawatch.engine.deliver import LEASE, TROUBLE, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
@@ -207,18 +207,48 @@ async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -
 async def test_a_receiver_that_is_down_gets_one_message_at_a_time(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """The outbox is not tried from end to end, and nothing that waits is blamed for it."""
+    """The outbox is not tried from end to end: after three messages one at a time, the others untried."""
     put(database.database, *(sign_in(number) for number in range(10)))
-    receiver = Receiver(*[DeliveryError("status 500")] * 3)
+    receiver = Receiver(*[DeliveryError("status 500")] * 5)
     soc = notifier(receiver, database, clock)
+    asked = []
     for _ in range(3):
         await soc.round()
         await soc.round()  # at once: paused
+        asked.append(len(receiver.asked))
         clock.advance(minutes=1)
-    assert len(receiver.asked) == 3
 
+    assert asked == [TROUBLE, TROUBLE + 1, TROUBLE + 2]
     assert await soc.round() == 10
-    assert sorted(one["attempts"] for one in rows(database.database, "notifications")) == [*[1] * 7, *[2] * 3]
+    assert sum(one["attempts"] for one in rows(database.database, "notifications")) == 10 + 5
+
+
+async def test_a_receiver_that_fails_now_and_then(database: DatabaseExecutor, clock: Clock) -> None:
+    """One failed request in four delays that message alone: the others are there at once, and it within minutes."""
+    put(database.database, *(sign_in(number) for number in range(200)))
+    failing = [DeliveryError("status 502"), None, None, None]
+    receiver = Receiver(*failing * 100)
+    soc = notifier(receiver, database, clock)
+
+    assert await soc.round() == 150
+    for _ in range(36):
+        clock.advance(seconds=5)
+        await soc.round()
+
+    assert len(receiver.taken) == 200
+
+
+async def test_one_message_that_keeps_failing_pauses_nobody(database: DatabaseExecutor, clock: Clock) -> None:
+    """However often it failed, a new alert is sent at once."""
+    put(database.database, sign_in(0))
+    receiver = Receiver(*[DeliveryError("status 500")] * 5)
+    soc = notifier(receiver, database, clock)
+    while receiver.script:
+        clock.advance(minutes=2)
+        await soc.round()
+    put(database.database, sign_in(1, at=clock()), now=clock())
+
+    assert await soc.round() == 1
 
 
 async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
@@ -289,7 +319,7 @@ async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock
 async def test_one_that_fails_delays_no_other(database: DatabaseExecutor, clock: Clock) -> None:
     """Each notifier has its own rows and its own pauses."""
     put(database.database, sign_in(1), sign_in(2), notifiers=("soc", "pager"))
-    broken = notifier(Receiver(DeliveryError("status 500")), database, clock)
+    broken = notifier(Receiver(*[DeliveryError("status 500")] * 2), database, clock)
     good = notifier(Receiver(), database, clock, name="pager")
 
     assert [await broken.round(), await good.round()] == [0, 2]

@@ -12,10 +12,10 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier
 from oktawatch.model.notification import DueNotification
 from oktawatch.notify.channel import DeliveryError
-from oktawatch.store.digests import fold
+from oktawatch.notify.message import Message
 from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database, rows
-from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
+from tests.support.outbox import COMPOSER, HIGH_RULES, Clock, Receiver, fold, put, sign_in
 from tests.support.places import Place
 
 
@@ -94,6 +94,62 @@ async def test_no_more_within_the_minute(database: DatabaseExecutor, clock: Cloc
 
     assert [digest["alerts"] for digest in digests(receiver)] == [41, 21]
     assert states(database) == {"sent": 20, "digested": 62}
+
+
+async def test_a_flood_hides_no_high_alert(database: DatabaseExecutor, clock: Clock) -> None:
+    """Amid a flood that has used up the minute, a HIGH alert is sent in the next round, by itself and by name."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    put(database.database, *apart(100))
+    await soc.round()
+    clock.advance(seconds=5)
+    put(database.database, *apart(60, first=100), now=clock())
+    put(database.database, sign_in(500, at=clock(), ip="192.0.2.9"), now=clock(), rules=HIGH_RULES)
+    put(database.database, *apart(60, first=200), now=clock())
+    receiver.taken.clear()
+
+    assert await soc.round() == 1
+
+    (told,) = receiver.taken
+    assert (told.type, told.body["alert"]["severity"]) == ("alert.opened", "HIGH")
+    assert "user500@example.com" in told.plain()
+
+
+async def test_high_alerts_come_first_and_worst_first(database: DatabaseExecutor, clock: Clock) -> None:
+    """More of them than the allowance leave one urgent digest; the flood's digest stands for the least severe."""
+    put(database.database, *apart(40))
+    put(database.database, *(sign_in(500 + n, ip=f"192.0.2.{n}") for n in range(30)), rules=HIGH_RULES)
+    receiver = Receiver()
+
+    assert await notifier(receiver, database, clock).round() == 20
+
+    told = [one.severity and one.severity.name for one in receiver.taken]
+    assert told == ["HIGH"] * 10 + ["MEDIUM"] * 10
+    assert [(digest["alerts"], digest["severities"]) for digest in digests(receiver)] == [
+        (21, {"HIGH": 21}),
+        (31, {"MEDIUM": 31}),
+    ]
+    assert receiver.taken[9].heading == "[HIGH] 21 alerts more"
+
+
+async def test_a_high_alert_overtakes_a_slow_receivers_queue(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """Within a round that takes long, what is urgent and comes meanwhile is sent after seconds."""
+
+    class Slow(Receiver):
+        async def send(self, message: Message) -> None:
+            clock.advance(seconds=4)
+            await super().send(message)
+            if len(self.taken) == 2:
+                urgent = sign_in(500, at=clock(), ip="192.0.2.9")
+                put(database.database, urgent, now=clock(), rules=HIGH_RULES)
+
+    put(database.database, *apart(9))
+    slow = Slow()
+    await notifier(slow, database, clock).round()
+
+    severities = [one.severity and one.severity.name for one in slow.taken]
+    assert severities.index("HIGH") <= 4
 
 
 async def test_as_many_as_it_takes_come_by_themselves(database: DatabaseExecutor, clock: Clock) -> None:
@@ -226,7 +282,7 @@ async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: 
 async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
     """Sent but not marked, it is sent again as it was: nobody would see what it took in by then."""
     put(database.database, *apart(50))
-    assert fold(database.database, "soc", now=clock(), per_minute=1) == 1
+    assert len(fold(database.database, "soc", now=clock(), per_minute=1).send) == 1
     assert claim(database.database, "soc", now=clock(), lease=LEASE) is not None
     clock.advance(seconds=LEASE.total_seconds())
     put(database.database, *apart(50, first=100), now=clock())

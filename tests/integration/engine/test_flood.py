@@ -21,11 +21,10 @@ from oktawatch.engine.deliver import Notifier
 from oktawatch.notify.webhook import WebhookChannel
 from oktawatch.store import tables
 from oktawatch.store.database import Database
-from oktawatch.store.digests import fold
 from oktawatch.store.outbox import anything_due, claim
 from tests.support.databases import NOW, open_database, rows
 from tests.support.http import Answer, HttpReceiver, listening
-from tests.support.outbox import COMPOSER, Clock, put, sign_in
+from tests.support.outbox import COMPOSER, Clock, fold, put, sign_in
 from tests.support.places import Kind, Place
 
 ALERTS = 10_000

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.escalation import REPEAT_AFTER, Escalation
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.notifiers import APART, Neighbours
 from oktawatch.store.outbox import claim, mark_failed, mark_sent
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
@@ -26,9 +27,9 @@ GONE = DeliveryError("status 410", final=True)
 DOWN = DeliveryError("status 503")
 
 
-def neighbours(name: str) -> Neighbours:
-    """Give the others."""
-    return Neighbours(names=tuple(other for other in NAMES if other != name), after=AFTER)
+def escalation(name: str) -> Escalation:
+    """Return the escalation to all the others."""
+    return Escalation(names=tuple(other for other in NAMES if other != name), after=AFTER)
 
 
 class Team:
@@ -46,13 +47,13 @@ class Team:
         self.notifiers = {
             name: Notifier(
                 name, self.receivers[name], COMPOSER, self.executor,
-                max_age=timedelta(days=1), neighbours=neighbours(name), now=self.clock, clock=self.clock.monotonic,
+                max_age=timedelta(days=1), escalation=escalation(name), now=self.clock, clock=self.clock.monotonic,
                 jitter=lambda: 0.5,
             )
             for name in NAMES
         }  # fmt: skip
         self.watch = SilenceWatch(
-            {}, (), self.executor, after=AFTER, notifiers={name: neighbours(name) for name in NAMES},
+            {}, (), self.executor, after=AFTER, notifiers={name: escalation(name) for name in NAMES},
             now=self.clock, clock=self.clock.monotonic,
         )  # fmt: skip
 
@@ -171,7 +172,7 @@ async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None
         ("silence.raised", ["soc"]), ("silence.over", ["soc"]), ("silence.raised", ["soc"]), ("silence.over", ["soc"]),
     ]  # fmt: skip
     first, second = (row["created_at"] for row in team.alarms if row["content"]["state"] == "raised" and row["notifier"] == "mail")  # fmt: skip
-    assert second - first >= APART
+    assert second - first >= REPEAT_AFTER
 
 
 async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) -> None:
@@ -246,13 +247,15 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
     put(database, *(sign_in(number) for number in range(8)))
     claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
     ids = [one.id for one in claimed if one is not None]
-    told = neighbours("soc")
+    told = escalation("soc")
+    lost = partial(told.after_failure, error="status 410", lost=True, now=NOW)
+    taken = partial(told.after_success, now=NOW + AFTER)
 
     def die(one: str) -> bool:
-        return mark_failed(database, one, error="status 410", next_attempt_at=None, now=NOW, neighbours=told)
+        return mark_failed(database, one, error="status 410", next_attempt_at=None, now=NOW, health=lost)
 
     def succeed(one: str) -> bool:
-        return mark_sent(database, one, now=NOW + AFTER, neighbours=told)
+        return mark_sent(database, one, now=NOW + AFTER, health=taken)
 
     with ThreadPoolExecutor(4) as processes:
         raised = list(processes.map(die, ids))
@@ -276,8 +279,9 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     due = claim(database, "soc", now=NOW, lease=AFTER)
     assert due is not None
     monkeypatch.setattr("oktawatch.store.notifiers.tell", fail)
+    lost = partial(escalation("soc").after_failure, error="no", lost=True, now=NOW)
     with pytest.raises(StoreError):
-        mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, neighbours=neighbours("soc"))
+        mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, health=lost)
 
     (row,) = rows(database, "notifications")
     assert row["state"] == "pending"

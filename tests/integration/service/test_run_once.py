@@ -17,6 +17,7 @@ from oktawatch.simulator import SimulatedOrg, serve
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.status import org_statuses
+from tests.support.http import Answer, listening
 from tests.support.logclient import NOW, TOKEN, Clock, event
 from tests.support.places import Kind, Place, place_of
 from tests.support.waiting import eventually
@@ -80,17 +81,43 @@ async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> N
     assert "alert_opened" not in again
 
 
-async def test_what_could_not_be_sent_is_counted(load: Load, org: SimulatedOrg, place: Place) -> None:
-    """A receiver that is away is no failure of an org, and whoever runs it from a timer hears of it."""
+AWAY = '[[notifiers]]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
+
+
+def _with_notifier(place: Place, notifier: str) -> Settings:
+    file = place.folder / "oktawatch.toml"
+    file.write_text(file.read_text("utf-8") + notifier, "utf-8")
+    return config.load(file, environ={})
+
+
+async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place) -> None:
+    """It is no failure of an org, and still one: exit code 1, in the next run too, while it waits for its retry."""
     async with serve(org) as url:
         load(acme=(url, TOKEN))
-        file = place.folder / "oktawatch.toml"
-        away = '[[notifiers]]\ntype = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
-        file.write_text(file.read_text("utf-8") + away, "utf-8")
-        result, told = await _run(config.load(file, environ={}))
+        settings = _with_notifier(place, AWAY)
+        first, told = await _run(settings)
+        second, _ = await _run(settings)
 
-    assert (result.delivered, result.undelivered, result.exit_code) == (0, 1, 0)
+    assert (first.delivered, first.undelivered, first.errors, first.exit_code) == (0, 1, [], 1)
     assert "delivery_failed" in told
+    assert (second.undelivered, second.exit_code) == (1, 1)
+
+
+@pytest.mark.parametrize("answers", [(Answer(410),), (Answer(500), Answer(204))])
+async def test_a_failure_is_told_by_its_own_run_alone(
+    load: Load, org: SimulatedOrg, place: Place, answers: tuple[Answer, ...]
+) -> None:
+    """A dead letter ends its run with 1, and no later one; so does a retry that succeeds."""
+    async with serve(org) as url, listening(*answers) as receiver:
+        load(acme=(url, TOKEN))
+        settings = _with_notifier(place, f'[[notifiers]]\ntype = "webhook"\nurl = "{receiver.url}"\n')
+        first, _ = await _run(settings)
+        place.run(
+            "UPDATE notifications SET next_attempt_at = '2020-01-01T00:00:00.000Z' WHERE state = 'pending'"
+        )
+        second, _ = await _run(settings)
+
+    assert (first.exit_code, second.exit_code) == (1, 0)
 
 
 async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from oktawatch.model.notification import DueNotification, NotificationState
 from oktawatch.store.database import Database
-from oktawatch.store.digests import fold
 from oktawatch.store.outbox import claim, mark_failed, mark_sent
 from oktawatch.store.outbox_admin import (
     NotificationFilter,
@@ -21,7 +20,7 @@ from oktawatch.store.outbox_admin import (
     retry,
 )
 from tests.support.databases import NOW, open_database, rows
-from tests.support.outbox import put, sign_in
+from tests.support.outbox import fold, put, sign_in
 from tests.support.places import Place
 
 LEASE = timedelta(minutes=2)

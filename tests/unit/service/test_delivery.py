@@ -18,6 +18,7 @@ class Rounds:
     """A notifier whose rounds end as they are told to; None is one that never ends."""
 
     name = "soc"
+    failed = 0
 
     def __init__(self, *ends: int | Exception | None) -> None:
         self.ends = list(ends)

@@ -1,0 +1,64 @@
+"""Decide when the other notifiers hear that one can't deliver.
+
+Trouble begins with the first attempt that fails, and ends with the next message that is taken. It is told
+at once when a message becomes a dead letter, otherwise when it has lasted for some time; its end is told
+if it was told itself. `store.notifiers` applies the decision in the transaction that marks the attempt, so
+of several processes one tells.
+
+A time in the future was set by a clock that ran ahead, and counts as now.
+
+An alarm that can't be delivered is trouble of the notifier that doesn't take it, which is told once while
+it lasts. So two notifiers that are both down tell of each other once each.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+
+from oktawatch.model.notification import AlarmState
+from oktawatch.model.notifier_health import HealthChange, NotifierHealth
+
+REPEAT_AFTER = timedelta(hours=1)
+"""Time between two alarms about one notifier: one that keeps failing and recovering is not told each time."""
+_LONGEST_ERROR = 1_000  # characters
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """Which notifiers hear of one notifier's trouble, and how long it has to last."""
+
+    names: tuple[str, ...] = ()
+    """The other notifiers."""
+    after: timedelta = timedelta(minutes=15)
+
+    def after_failure(self, health: NotifierHealth, *, error: str, lost: bool, now: datetime) -> HealthChange:
+        """Return what a failed attempt changes. ``lost``: its message became a dead letter."""
+        since = health.failing_since
+        failing = NotifierHealth(
+            failing_since=since if since is not None and since <= now else now,
+            last_error=error[:_LONGEST_ERROR],
+            told_at=health.told_at,
+        )
+        return self._tell(failing, now) if lost else self.after_time(failing, now=now)
+
+    def after_success(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
+        """Return what a message that was taken changes."""
+        since, told_at = health.failing_since, health.told_at
+        well = NotifierHealth(told_at=None if told_at is None else min(told_at, now))
+        if since is None or told_at is None or told_at < since:
+            return HealthChange(health=well)
+        return HealthChange(health=well, alarm=AlarmState.OVER, since=since, tell=self.names)
+
+    def after_time(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
+        """Return what changes when nothing happens: trouble may have lasted long enough."""
+        since = health.failing_since
+        if since is None or since > now - self.after:
+            return HealthChange(health=health)
+        return self._tell(health, now)
+
+    def _tell(self, health: NotifierHealth, now: datetime) -> HealthChange:
+        since, told_at = health.failing_since, health.told_at
+        if told_at is not None and (since is None or told_at >= since or told_at > now - REPEAT_AFTER):
+            return HealthChange(health=health)
+        told = msgspec.structs.replace(health, told_at=now)
+        return HealthChange(health=told, alarm=AlarmState.RAISED, since=since, tell=self.names)

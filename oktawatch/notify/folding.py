@@ -1,0 +1,238 @@
+"""Decide which messages a notifier gets next, so that a flood of alerts is no flood of messages.
+
+Pure decisions over the state of an outbox. `store.digests` reads the state and applies the plan.
+
+**Urgent** are HIGH and CRITICAL alerts, and alarms about oktawatch itself. They have an allowance of their
+own, as large as that of everything else together, so no flood delays them. They are sent one by one, worst
+first; only what exceeds the allowance goes into a digest.
+
+Everything else is folded into digests for three reasons: it is old news (late), one address or network
+causes it for many people (a campaign), or it exceeds the allowance (above). Of what exceeds the allowance
+the lowest severity is folded first.
+
+A digest that nobody has tried to send yet takes more alerts in. One that was tried never changes, and an
+alert that was tried is never folded: their receiver may have them already.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from oktawatch.model.notification import DigestReason, NotificationKind
+from oktawatch.model.outbox import (
+    DeliveryPlan,
+    DigestTopic,
+    Fold,
+    OpenedAlert,
+    OutboxState,
+    Postponement,
+    SentNotification,
+    WaitingNotification,
+)
+from oktawatch.model.severity import Severity
+
+MINUTE = timedelta(minutes=1)
+CAMPAIGN_PEOPLE = 5
+"""People affected by one source that make a campaign."""
+CAMPAIGN_TIME = timedelta(minutes=10)
+"""Time within which they are counted, and for which the rest of a campaign is then collected."""
+CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
+"""Time for which a campaign is remembered after its last digest."""
+_CAMPAIGNS_AT_ONCE = 5  # the largest; alerts of others are folded like any alert
+_LATE_INTERVAL = timedelta(minutes=1)
+
+_Source = Callable[[WaitingNotification | OpenedAlert], str | int | None]
+_SOURCES: dict[str, _Source] = {
+    "client_ip": lambda alert: alert.client_ip,
+    "as_number": lambda alert: alert.as_number,
+}
+
+
+def plan_delivery(
+    outbox: OutboxState,
+    *,
+    now: datetime,
+    per_minute: int | None,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+) -> DeliveryPlan:
+    """Return the next messages of a notifier, and the digests to make before.
+
+    ``per_minute``: the messages a minute that the notifier takes, counted once for what is urgent and once
+    for everything else. None: no limit, and no digests.
+    """
+    due = [notification for notification in outbox.waiting if notification.next_attempt_at <= now]
+    if per_minute is None:
+        due.sort(key=_worst_first)
+        return DeliveryPlan(postponements=[], folds=[], send=[notification.id for notification in due])
+    # A message from the future was sent by a clock that ran ahead: it must not count until that time has come.
+    past = [sent for sent in outbox.sent if sent.sent_at < now + MINUTE]
+    outbox = msgspec.structs.replace(outbox, sent=past)
+    lately = [sent for sent in past if sent.sent_at > now - MINUTE]
+    urgent_sent = sum(map(is_urgent, lately))
+    urgent = _Lane([one for one in due if is_urgent(one)], max(per_minute - urgent_sent, 0), new_id)
+    urgent.fold_above(DigestTopic(DigestReason.ABOVE, urgent=True), at_least=1)
+    ordinary_sent = len(lately) - urgent_sent
+    ordinary = _Lane([one for one in due if not is_urgent(one)], max(per_minute - ordinary_sent, 0), new_id)
+    _fold_late(ordinary, outbox, now)
+    for by in _SOURCES:
+        _fold_campaigns(ordinary, outbox, by, now)
+    ordinary.fold_above(DigestTopic(DigestReason.ABOVE))
+    return DeliveryPlan(
+        postponements=ordinary.postponements,
+        folds=urgent.folds + ordinary.folds,
+        send=urgent.next_messages() + ordinary.next_messages(),
+    )
+
+
+def is_urgent(message: WaitingNotification | SentNotification) -> bool:
+    """Return whether a message counts against the urgent allowance."""
+    if message.topic is not None:
+        return message.topic.urgent
+    if message.kind is NotificationKind.SILENCE:
+        return True
+    return message.severity is not None and message.severity >= Severity.HIGH
+
+
+def _worst_first(message: WaitingNotification) -> tuple[int, datetime, int]:
+    severity = Severity.HIGH if message.kind is NotificationKind.SILENCE else message.severity
+    return (-1 if severity is None else -severity - 2, message.next_attempt_at, message.alert_id or 0)
+
+
+class _Lane:
+    """The due notifications that share one allowance."""
+
+    def __init__(self, due: Iterable[WaitingNotification], allowance: int, new_id: Callable[[], str]) -> None:
+        self.allowance = allowance
+        self.folds: list[Fold] = []
+        self.postponements: list[Postponement] = []
+        self._new_id = new_id
+        self._digests: list[WaitingNotification] = []
+        self._tried: list[WaitingNotification] = []
+        self.alerts: dict[str, WaitingNotification] = {}
+        """Those that can be folded."""
+        for notification in due:
+            if notification.topic is not None:
+                self._digests.append(notification)
+            elif notification.alert_id is None or notification.attempts:
+                self._tried.append(notification)
+            else:
+                self.alerts[notification.id] = notification
+
+    @property
+    def room(self) -> int:
+        """Messages that may be sent beside those that can't be folded."""
+        new_digests = sum(fold.new for fold in self.folds)
+        return max(self.allowance - len(self._digests) - len(self._tried) - new_digests, 0)
+
+    def postpone(self, alerts: Iterable[WaitingNotification], until: datetime) -> None:
+        """Collect alerts until a later time."""
+        if ids := self._remove(alerts):
+            self.postponements.append(Postponement(ids, until))
+
+    def fold(self, alerts: Iterable[WaitingNotification], topic: DigestTopic, *, people: int = 0) -> None:
+        """Fold alerts into the digest of their topic that was not tried yet, else into a new one."""
+        unsent = next((one.id for one in self._digests if one.topic == topic and not one.attempts), None)
+        self.folds.append(
+            Fold(
+                ids=self._remove(alerts),
+                digest_id=unsent or self._new_id(),
+                topic=topic,
+                people=people,
+                new=unsent is None,
+            )
+        )
+
+    def fold_above(self, topic: DigestTopic, *, at_least: int = 0) -> None:
+        """Fold the least severe alerts that exceed the allowance; without an allowance all of them wait.
+
+        ``at_least``: alerts that are sent by themselves although their digest has to wait for it.
+        """
+        room = self.room
+        if self.allowance and len(self.alerts) > room:
+            alone = max(room - 1, min(room, at_least), 0)  # one message is the digest
+            self.fold(sorted(self.alerts.values(), key=_worst_first)[alone:], topic)
+
+    def next_messages(self) -> list[str]:
+        """Return the ids to send: digests that have waited, then alerts, then new digests."""
+        alone = sorted([*self._tried, *self.alerts.values()], key=_worst_first)
+        waited = [one.id for one in self._digests]
+        new = [fold.digest_id for fold in self.folds if fold.new]
+        return [*waited, *(one.id for one in alone), *new][: self.allowance]
+
+    def _remove(self, alerts: Iterable[WaitingNotification]) -> list[str]:
+        ids = [alert.id for alert in alerts]
+        for notification_id in ids:
+            del self.alerts[notification_id]
+        return ids
+
+
+def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
+    """Fold old news, at most once a minute. A single alert is sent by itself."""
+    late = [alert for alert in lane.alerts.values() if alert.late]
+    if len(late) < 2:  # noqa: PLR2004 -- one is no digest
+        return
+    topic = DigestTopic(DigestReason.LATE)
+    sent = [one.sent_at for one in outbox.sent if one.topic == topic and one.sent_at > now - _LATE_INTERVAL]
+    if sent:
+        lane.postpone(late, sent[-1] + _LATE_INTERVAL)
+    else:
+        lane.fold(late, topic)
+
+
+def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
+    """Fold the alerts that one source causes for many people within a short time.
+
+    Later alerts of a known campaign are collected, and sent as another digest.
+    """
+    source = _SOURCES[by]
+    groups: dict[str | int, list[WaitingNotification]] = defaultdict(list)
+    for alert in lane.alerts.values():
+        origin = source(alert)
+        if alert.kind is NotificationKind.OPENED and origin is not None:
+            groups[origin].append(alert)
+    if not groups:
+        return
+    for origin, last_digest_at in _known_campaigns(outbox, by, now).items():
+        group = groups.pop(origin, [])
+        if group and now < last_digest_at + CAMPAIGN_TIME:
+            lane.postpone(group, last_digest_at + CAMPAIGN_TIME)
+        elif len(group) > 1:
+            lane.fold(group, DigestTopic(DigestReason.CAMPAIGN, by, origin))
+    people = _count_people(outbox, source, now)
+    campaigns = [origin for origin in groups if people.get(origin, 0) >= CAMPAIGN_PEOPLE]
+    campaigns.sort(key=lambda origin: (-people[origin], str(origin)))
+    for origin in campaigns[: min(_CAMPAIGNS_AT_ONCE, lane.room)]:
+        topic = DigestTopic(DigestReason.CAMPAIGN, by, origin)
+        lane.fold(groups[origin], topic, people=people[origin])
+
+
+def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | int, datetime]:
+    """Return the sources of recent campaign digests, and when the last one of each was sent."""
+    return {
+        sent.topic.source: sent.sent_at
+        for sent in outbox.sent
+        if sent.topic is not None
+        and sent.topic.by == by
+        and sent.topic.source is not None
+        and sent.sent_at > now - CAMPAIGN_MEMORY
+    }
+
+
+def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
+    """Count by source the people about whom alerts were opened lately, sent or waiting."""
+    since = now - CAMPAIGN_TIME
+    waiting = [
+        one
+        for one in outbox.waiting
+        if one.kind is NotificationKind.OPENED and not one.late and one.created_at > since
+    ]
+    people: dict[str | int, set[str | None]] = defaultdict(set)
+    alerts: list[WaitingNotification | OpenedAlert] = [*outbox.opened, *waiting]
+    for alert in alerts:
+        origin = source(alert)
+        if origin is not None:
+            people[origin].add(alert.person)
+    return {origin: len(persons) for origin, persons in people.items()}

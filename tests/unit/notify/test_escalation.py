@@ -1,0 +1,98 @@
+"""The others hear that a notifier can't deliver: when a message is lost or trouble lasts, once, and when it is over."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.notification import AlarmState
+from oktawatch.model.notifier_health import NotifierHealth
+from oktawatch.notify.escalation import REPEAT_AFTER, Escalation
+from tests.support.databases import NOW
+
+AFTER = timedelta(minutes=15)
+OTHERS = Escalation(names=("pager", "mail"), after=AFTER)
+WELL = NotifierHealth()
+
+
+def test_a_lost_message_is_told_at_once() -> None:
+    """With the first attempt that makes a dead letter."""
+    change = OTHERS.after_failure(WELL, error="status 410", lost=True, now=NOW)
+
+    assert (change.alarm, change.since, change.tell) == (AlarmState.RAISED, NOW, ("pager", "mail"))
+    assert change.health == NotifierHealth(failing_since=NOW, last_error="status 410", told_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("lasted", "alarm"), [(AFTER - timedelta(seconds=1), None), (AFTER, AlarmState.RAISED)]
+)
+def test_trouble_is_told_when_it_lasts(lasted: timedelta, alarm: AlarmState | None) -> None:
+    """At its age, whether another attempt fails or only time passes; its beginning stays the first failure."""
+    failing = OTHERS.after_failure(WELL, error="status 503", lost=False, now=NOW).health
+    later = OTHERS.after_failure(failing, error="status 502", lost=False, now=NOW + lasted)
+
+    assert later.alarm is OTHERS.after_time(failing, now=NOW + lasted).alarm is alarm
+    assert (later.health.failing_since, later.health.last_error) == (NOW, "status 502")
+
+
+def test_it_is_told_once_and_its_end_once() -> None:
+    """More failures tell nothing more; the next message that is taken ends it, and the one after tells nothing."""
+    told = OTHERS.after_failure(WELL, error="no", lost=True, now=NOW).health
+    again = OTHERS.after_failure(told, error="no", lost=True, now=NOW + 2 * REPEAT_AFTER)
+    over = OTHERS.after_success(again.health, now=NOW)
+
+    assert again.alarm is None
+    assert (over.alarm, over.since) == (AlarmState.OVER, NOW)
+    assert OTHERS.after_success(over.health, now=NOW).alarm is None
+
+
+def test_the_end_of_trouble_that_was_not_told_is_not_told() -> None:
+    """A receiver that was restarted is nobody's business."""
+    failing = OTHERS.after_failure(WELL, error="no", lost=False, now=NOW).health
+
+    assert OTHERS.after_success(failing, now=NOW).alarm is None
+
+
+def test_an_error_is_kept_short() -> None:
+    """A receiver decides nothing about the size of a row."""
+    change = OTHERS.after_failure(WELL, error="x" * 5_000, lost=False, now=NOW)
+
+    assert len(change.health.last_error or "") == 1_000
+
+
+def test_times_of_a_clock_that_ran_ahead_count_as_now() -> None:
+    """Neither trouble nor an alarm that is dated a day ahead keeps a later alarm back."""
+    ahead = NOW + timedelta(days=1)
+    dated = OTHERS.after_failure(WELL, error="no", lost=True, now=ahead).health
+    failing = OTHERS.after_failure(dated, error="no", lost=False, now=NOW).health
+    well = OTHERS.after_success(dated, now=NOW).health
+
+    assert failing.failing_since == NOW
+    assert well.told_at == NOW
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("lost", "failed", "taken", "time")), st.integers(1, 90)), max_size=60)
+)
+def test_alarms_alternate_and_keep_their_distance(steps: list[tuple[str, int]]) -> None:
+    """After each alarm comes its end before another, and two alarms are at least an hour apart."""
+    health, now, told = WELL, NOW, []
+    for step, minutes in steps:
+        now += timedelta(minutes=minutes)
+        if step == "taken":
+            change = OTHERS.after_success(health, now=now)
+        elif step == "time":
+            change = OTHERS.after_time(health, now=now)
+        else:
+            change = OTHERS.after_failure(health, error="no", lost=step == "lost", now=now)
+        health = change.health
+        if change.alarm is not None:
+            told.append((change.alarm, now))
+
+    assert [alarm for alarm, _ in told] == [AlarmState.RAISED, AlarmState.OVER] * (len(told) // 2) + [
+        AlarmState.RAISED
+    ] * (len(told) % 2)
+    raised = [at for alarm, at in told if alarm is AlarmState.RAISED]
+    assert all(second - first >= REPEAT_AFTER for first, second in pairwise(raised))

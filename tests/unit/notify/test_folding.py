@@ -1,0 +1,252 @@
+"""Decide which messages a notifier gets next: worst first, the least severe folded first, nothing lost."""
+
+from collections import Counter
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.model.notification import DigestReason, NotificationKind
+from oktawatch.model.outbox import (
+    DeliveryPlan,
+    DigestTopic,
+    OpenedAlert,
+    OutboxState,
+    SentNotification,
+    WaitingNotification,
+)
+from oktawatch.model.severity import Severity
+from oktawatch.notify.folding import CAMPAIGN_TIME, MINUTE, is_urgent, plan_delivery
+from tests.support.databases import NOW
+
+ABOVE = DigestTopic(DigestReason.ABOVE)
+SECOND = timedelta(seconds=1)
+
+
+def alert(number: int, severity: Severity | None = Severity.MEDIUM, **fields: Any) -> WaitingNotification:
+    """Return the untried notification of a new alert about a person and an address of its own."""
+    defaults: dict[str, Any] = {
+        "id": f"alert-{number}",
+        "alert_id": number,
+        "kind": NotificationKind.OPENED,
+        "severity": severity,
+        "late": False,
+        "attempts": 0,
+        "next_attempt_at": NOW - SECOND,
+        "created_at": NOW - SECOND,
+        "client_ip": f"198.51.100.{number}",
+        "person": f"user{number}@example.com",
+    }
+    return WaitingNotification(**(defaults | fields))
+
+
+def message(name: str, kind: NotificationKind, **fields: Any) -> WaitingNotification:
+    """Return a waiting message that is about no single alert."""
+    return alert(0, None, id=name, alert_id=None, kind=kind, client_ip=None, person=None, **fields)
+
+
+def sent(
+    number: int, severity: Severity = Severity.MEDIUM, *, ago: timedelta = SECOND
+) -> list[SentNotification]:
+    """Return alerts that were sent a while ago."""
+    one = SentNotification(kind=NotificationKind.OPENED, severity=severity, sent_at=NOW - ago)
+    return [one] * number
+
+
+def plan(
+    *waiting: WaitingNotification,
+    per_minute: int | None = 10,
+    sent: list[SentNotification] | None = None,
+    opened: list[OpenedAlert] | None = None,
+) -> DeliveryPlan:
+    """Plan with digests called ``digest-1``, ``digest-2`` and so on."""
+    numbers = count(1)
+    state = OutboxState(waiting=list(waiting), sent=sent or [], opened=opened or [])
+    return plan_delivery(state, now=NOW, per_minute=per_minute, new_id=lambda: f"digest-{next(numbers)}")
+
+
+def test_a_flood_hides_no_high_alert() -> None:
+    """With the minute's allowance used up by a flood, a HIGH and a CRITICAL alert are sent at once, worst first."""
+    flood = [alert(number, Severity.LOW) for number in range(100)]
+    planned = plan(
+        *flood, alert(200, Severity.HIGH), alert(201, Severity.CRITICAL), sent=sent(10, Severity.LOW)
+    )
+
+    assert planned.send == ["alert-201", "alert-200"]
+    assert planned.folds == []
+
+
+def test_the_least_severe_are_folded_first() -> None:
+    """A MEDIUM alert that came last is sent by itself; the LOW ones before it are folded."""
+    flood = [alert(number, Severity.LOW) for number in range(20)]
+    planned = plan(*flood, alert(50, Severity.MEDIUM), alert(51, Severity.INFO), per_minute=4)
+
+    assert planned.send == ["alert-50", "alert-0", "alert-1", "digest-1"]
+    (fold,) = planned.folds
+    assert fold.topic == ABOVE
+    assert "alert-51" in fold.ids
+    assert len(fold.ids) == 19
+
+
+def test_a_flood_of_high_alerts() -> None:
+    """Of more than the urgent allowance the worst are sent by themselves, and the rest in an urgent digest."""
+    flood = [alert(number, Severity.HIGH) for number in range(50)]
+    planned = plan(*flood, alert(60, Severity.CRITICAL), alert(61, Severity.LOW), per_minute=4)
+
+    assert planned.send == ["alert-60", "alert-0", "alert-1", "digest-1", "alert-61"]
+    (fold,) = planned.folds
+    assert fold.topic == DigestTopic(DigestReason.ABOVE, urgent=True)
+    assert len(fold.ids) == 48
+
+
+def test_one_message_a_minute() -> None:
+    """The worst alert comes by itself, and its digest in the next minute."""
+    planned = plan(*(alert(number, Severity.HIGH) for number in range(5)), per_minute=1)
+
+    assert planned.send == ["alert-0"]
+    assert [len(fold.ids) for fold in planned.folds] == [4]
+
+
+def test_urgent_alerts_join_no_campaign_and_no_old_news() -> None:
+    """Five people from one address are a campaign; the HIGH alert among them, or an old one, is sent by itself."""
+    same = [alert(number, client_ip="203.0.113.7") for number in range(6)]
+    bad = alert(7, Severity.HIGH, client_ip="203.0.113.7")
+    old = [alert(number, late=True) for number in range(10, 13)]
+    bad_old = alert(13, Severity.HIGH, late=True)
+    planned = plan(*same, bad, *old, bad_old)
+
+    assert planned.send[:2] == ["alert-7", "alert-13"]
+    topics = {fold.topic: len(fold.ids) for fold in planned.folds}
+    assert topics == {
+        DigestTopic(DigestReason.LATE): 3,
+        DigestTopic(DigestReason.CAMPAIGN, "client_ip", "203.0.113.7"): 6,
+    }
+
+
+def test_an_alarm_about_oktawatch_waits_behind_no_flood() -> None:
+    """It counts as urgent."""
+    planned = plan(
+        *(alert(number) for number in range(30)),
+        message("alarm", NotificationKind.SILENCE),
+        sent=sent(10),
+    )
+
+    assert planned.send == ["alarm"]
+
+
+def test_urgent_messages_use_up_nobody_elses_allowance() -> None:
+    """Ten HIGH alerts within the minute leave room for ten others, and for no HIGH one."""
+    planned = plan(alert(1), alert(2, Severity.HIGH), sent=sent(10, Severity.HIGH))
+
+    assert planned.send == ["alert-1"]
+
+
+def test_an_unsent_digest_takes_more_in() -> None:
+    """One that was tried does not."""
+    flood = [alert(number) for number in range(20)]
+    for attempts, into in ((0, "waiting"), (1, "digest-1")):
+        waiting = message("waiting", NotificationKind.DIGEST, topic=ABOVE, attempts=attempts)
+        (fold,) = plan(waiting, *flood).folds
+        assert (fold.digest_id, fold.new) == (into, attempts == 1)
+
+
+def test_without_a_limit_everything_is_sent_worst_first() -> None:
+    """A log takes every message, and no digest."""
+    planned = plan(
+        alert(1),
+        *(alert(number, late=True) for number in range(2, 9)),
+        alert(9, Severity.HIGH),
+        per_minute=None,
+    )
+
+    assert planned.send == ["alert-9", *(f"alert-{number}" for number in range(1, 9))]
+    assert planned.folds == []
+
+
+def test_a_known_campaign_is_collected() -> None:
+    """What comes within ten minutes of its digest waits for their end."""
+    topic = DigestTopic(DigestReason.CAMPAIGN, "client_ip", "203.0.113.7")
+    told = SentNotification(
+        kind=NotificationKind.DIGEST, severity=None, sent_at=NOW - timedelta(minutes=3), topic=topic
+    )
+    planned = plan(alert(1, client_ip="203.0.113.7"), sent=[told])
+
+    (postponed,) = planned.postponements
+    assert postponed.ids == ["alert-1"]
+    assert postponed.until == told.sent_at + CAMPAIGN_TIME
+    assert planned.send == []
+
+
+def test_a_campaign_counts_people_of_earlier_alerts() -> None:
+    """Four people alerted before and a fifth make a campaign; one person five times does not."""
+    before = [OpenedAlert("203.0.113.7", None, f"before{number}") for number in range(4)]
+    fifth = alert(1, client_ip="203.0.113.7")
+
+    assert [fold.people for fold in plan(fifth, opened=before).folds] == [5]
+    assert plan(fifth, opened=[OpenedAlert("203.0.113.7", None, fifth.person)] * 9).folds == []
+
+
+waiting = st.builds(
+    lambda number, severity, attempts, late, network, minutes, opened: alert(
+        number,
+        severity,
+        attempts=attempts,
+        late=late,
+        as_number=network,
+        next_attempt_at=NOW + timedelta(minutes=minutes),
+        kind=NotificationKind.OPENED if opened else NotificationKind.RAISED,
+    ),
+    st.integers(1, 10_000),
+    st.sampled_from(Severity),
+    st.sampled_from((0, 0, 0, 2)),
+    st.booleans(),
+    st.sampled_from((None, 64500, 64501)),
+    st.sampled_from((-2, -1, 0, 1)),
+    st.booleans(),
+)  # fmt: skip
+
+
+@given(
+    st.lists(waiting, max_size=40, unique_by=lambda one: one.id),
+    st.integers(1, 12),
+    st.lists(st.sampled_from(Severity), max_size=15),
+)
+def test_laws(alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]) -> None:
+    """Nothing is lost or doubled, no allowance exceeded, nothing tried or not due is touched, the worst stay single."""
+    before = [one for severity in lately for one in sent(1, severity)]
+    planned = plan(*alerts, per_minute=per_minute, sent=before)
+    by_id = {one.id: one for one in alerts}
+    folded = [number for fold in planned.folds for number in fold.ids]
+    postponed = [number for one in planned.postponements for number in one.ids]
+    single = [number for number in planned.send if number in by_id]
+
+    assert max(Counter(folded + postponed + single).values(), default=1) == 1
+    assert all(by_id[number].next_attempt_at <= NOW for number in folded + postponed + single)
+    assert not any(by_id[number].attempts for number in folded + postponed)
+    urgent = [number for number in planned.send if number in by_id and is_urgent(by_id[number])]
+    urgent += [
+        fold.digest_id for fold in planned.folds if fold.topic.urgent and fold.digest_id in planned.send
+    ]
+    urgent_left = max(per_minute - sum(map(is_urgent, before)), 0)
+    ordinary_left = max(per_minute - sum(not is_urgent(one) for one in before), 0)
+    assert len(urgent) <= urgent_left
+    assert len(planned.send) - len(urgent) <= ordinary_left
+    due_urgent = [one for one in alerts if is_urgent(one) and one.next_attempt_at <= NOW]
+    if len(due_urgent) <= urgent_left:
+        assert set(planned.send) >= {one.id for one in due_urgent}
+    for fold in planned.folds:
+        if fold.topic.reason is DigestReason.ABOVE:
+            worst = max(by_id[number].severity or 0 for number in fold.ids)
+            kept = [by_id[number] for number in single if is_urgent(by_id[number]) == fold.topic.urgent]
+            assert all((one.severity or 0) >= worst for one in kept if not one.attempts)
+
+
+@given(st.integers(0, 90))
+def test_the_allowance_is_that_of_a_minute(seconds: int) -> None:
+    """Messages older than a minute count no more."""
+    ago = timedelta(seconds=seconds)
+    planned = plan(alert(1), sent=sent(10, ago=ago))
+
+    assert planned.send == (["alert-1"] if ago >= MINUTE else [])
