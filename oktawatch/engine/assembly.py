@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 _log: Any = structlog.get_logger(__name__)
 
+_CHECK_WITHIN_S = 2.0
+"""How long a start looks for damage in the database's file: some gigabytes, if they are in memory."""
+
 
 class Rulebook(Struct, frozen=True):
     """Every rule that there is, and those that are on."""
@@ -208,16 +211,18 @@ def open_database(settings: Settings, *, create: bool = True) -> "DatabaseExecut
 
 
 async def prepare_database(settings: Settings, database: "DatabaseExecutor") -> None:
-    """Bring the schema up, unless others use the database too, and give each org its row.
+    """Check the database's file, bring the schema up unless others use it too, and insert each org's row.
 
     Raises ConfigError when the schema is not the one this program works with, else StoreError.
     """
+    from oktawatch.store.database import Database  # noqa: PLC0415 -- as above
     from oktawatch.store.errors import SchemaError  # noqa: PLC0415 -- as above
     from oktawatch.store.orgs import register_orgs  # noqa: PLC0415 -- as above
     from oktawatch.store.schema import require_current, upgrade  # noqa: PLC0415 -- as above
 
     by_itself = settings.database.auto_upgrade or not database.database.shared
     try:
+        await database.run(Database.require_undamaged, within_s=_CHECK_WITHIN_S)
         await database.run(upgrade if by_itself else require_current)
         await database.read_clock()
         await database.run(register_orgs, [org.name for org in settings.orgs], now=database.now())

@@ -18,6 +18,10 @@ _ORG_CHECKS = (
     "The reason above says what is wrong: most often an expired or revoked token, or a way to Okta that is barred."
     " Nothing is lost meanwhile: polling goes on from where it stopped."
 )
+_DATABASE_CHECKS = (
+    "Whether its disk is full, its server is up and no other program holds a lock. Until it can be written nothing is"
+    " detected and no alert is sent. Nothing is lost meanwhile: polling goes on from where it stopped."
+)
 _NOTIFIER_CHECKS = (
     "Its address, its credentials and whether the service is up. What it did not take waits, and becomes a"
     " dead letter when it is too old or refused for good: 'oktawatch notifications retry' sends those again."
@@ -29,8 +33,11 @@ def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
     state, about = AlarmState(content["state"]), content["about"]
     orgs = [one for one in about if one["what"] == "org"]
     notifiers = [one for one in about if one["what"] == "notifier"]
-    lines = _raised(orgs, notifiers) if state is AlarmState.RAISED else _over(orgs, notifiers)
-    heading = [_org_heading(state, orgs)] if orgs else []
+    databases = [one for one in about if one["what"] == "database"]
+    lines = list(_raised(orgs, notifiers) if state is AlarmState.RAISED else _over(orgs, notifiers))
+    lines += _database_lines(state, databases)
+    heading = [_database_heading(state, databases[0])] if databases else []
+    heading += [_org_heading(state, orgs)] if orgs else []
     heading += [_notifier_heading(state, notifiers)] if notifiers else []
     kind = f"silence.{state}"
     return Message(
@@ -41,6 +48,21 @@ def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
         lines=tuple(lines),
         body={"type": kind, "silence": {"about": about}},
     )
+
+
+def _database_heading(state: AlarmState, database: dict[str, Any]) -> str:
+    if state is AlarmState.RAISED:
+        return f"oktawatch can't write its database{_since(database)}"
+    return f"oktawatch can write its database again{_after(database, ' after ')}"
+
+
+def _database_lines(state: AlarmState, databases: list[dict[str, Any]]) -> Iterator[Line]:
+    if state is AlarmState.OVER:
+        yield from _listed("Database", databases, _how_long)
+    elif databases:
+        yield from _listed("Database", databases, _why)
+        yield Line("What to check", _DATABASE_CHECKS)
+        yield Line("Look", "oktawatch check", typed=True)
 
 
 def _org_heading(state: AlarmState, orgs: list[dict[str, Any]]) -> str:

@@ -40,6 +40,7 @@ from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.credential_refresh import Connect, OrgSource
+from oktawatch.service.database_watch import Channels, DatabaseTrouble, DatabaseWatch
 from oktawatch.service.delivery import INTERVAL, Delivery, Round
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.file_lock import exclusive_lock
@@ -54,6 +55,7 @@ from oktawatch.service.silence import Silence, interval
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.watchdog import Watchdog
+from oktawatch.store.errors import DamagedDatabaseError, UnusableDatabaseError
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.priority import Priority
 
@@ -63,6 +65,9 @@ _APART = timedelta(milliseconds=150)
 """From one org's first poll to the next one's, so that the pages of 200 don't all come at once."""
 _PATIENCE = timedelta(seconds=4)
 """How long stopping waits for jobs; the whole of it is to end within 5 s."""
+_REPORT_EVERY = timedelta(seconds=10)
+_MORE_TIME = timedelta(seconds=60)
+"""What a start that goes on asks systemd for, again and again: longer than a loaded machine may keep the loop waiting."""
 _NAMED = 5  # orgs in a line of status
 
 
@@ -72,10 +77,12 @@ class _Signals:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.reload = asyncio.Event()
+        self.lost = asyncio.Event()
+        """Nobody asks for this: the daemon can't go on with its database."""
 
     async def wait(self) -> None:
         """Wait for any of them."""
-        waiting = [asyncio.create_task(event.wait()) for event in (self.stop, self.reload)]
+        waiting = [asyncio.create_task(event.wait()) for event in (self.stop, self.reload, self.lost)]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -86,18 +93,26 @@ class _Signals:
 async def run_daemon(settings: Settings, load: Load, begin_logging: Callable[[Settings], None]) -> int:
     """Watch every org until SIGTERM or SIGINT; give the exit code, which is 0 then.
 
-    ``load`` reads the configuration anew on SIGHUP, and when all of it is accepted ``begin_logging`` is called with it. Trouble with an org or, once started, with the
-    database is logged and outlived. Raises ConfigError when it can't start as configured, and
-    StoreError when it can't start for the database's sake.
+    ``load`` reads the configuration anew on SIGHUP, and when all of it is accepted ``begin_logging`` is
+    called with it. Trouble with an org or with the database is logged and outlived. Raises ConfigError when
+    the daemon can't start as configured or a person has to mend the database, and StoreError when its file
+    was deleted or replaced.
     """
     plan = Plan.of(settings)
     database = open_database(settings)
     try:
         with exclusive_lock(database), _listening() as signals:
             _log.info("daemon_starting", version=__version__, orgs=len(settings.orgs))
-            preparing = asyncio.create_task(database.until_cancelled(plan.prepare(database)))
-            if await _unless_stopped(preparing, signals):
-                await _serve(plan, load, begin_logging, database, signals)
+            trouble = DatabaseTrouble(lost=signals.lost.set)
+            watch = DatabaseWatch(database, trouble, after=settings.silence.after)
+            systemd = Systemd.from_environment()
+            starting = asyncio.create_task(database.until_cancelled(_start(plan, database, watch, systemd)))
+            if await _unless_stopped(starting, signals):
+                await _serve(plan, load, begin_logging, database, watch, systemd, signals)
+            if trouble.fatal is not None:
+                raise trouble.fatal
+    except DamagedDatabaseError as error:
+        raise settings.error("unusable database", "database", "url", expected=str(error)) from error
     finally:
         database.close()
     _log.info("daemon_stopped")
@@ -136,24 +151,58 @@ async def _unless_stopped(task: "asyncio.Task[Any]", signals: _Signals) -> bool:
     return True
 
 
+async def _start(plan: Plan, database: DatabaseExecutor, watch: DatabaseWatch, systemd: Systemd) -> None:
+    """Bring the database up, however long an upgrade or the database's trouble takes."""
+    plan.warn()
+    reporting = asyncio.create_task(_report_start(plan, watch, systemd))
+    try:
+        await watch.bring_up(partial(plan.prepare, database))
+    except UnusableDatabaseError:
+        await watch.tell_the_end(plan.channels_by_name)
+        raise
+    finally:
+        reporting.cancel()
+        await asyncio.wait([reporting])
+        if watch.trouble.failures:
+            for channel in plan.channels:
+                await channel.close()
+
+
+async def _report_start(plan: Plan, watch: DatabaseWatch, systemd: Systemd) -> None:
+    """Ask systemd for more time for as long as the loop turns, and tell the notifiers of trouble that lasts."""
+    while True:
+        await asyncio.sleep(min(_REPORT_EVERY, interval(watch.after)).total_seconds())
+        systemd.extend_timeout(_MORE_TIME)
+        systemd.status("starting: " + (watch.trouble.error or "bringing the database up"))
+        await watch.tell(plan.channels_by_name)
+
+
 async def _serve(
     plan: Plan,
     load: Load,
     begin_logging: Callable[[Settings], None],
     database: DatabaseExecutor,
+    watch: DatabaseWatch,
+    systemd: Systemd,
     signals: _Signals,
 ) -> None:
-    systemd = Systemd.from_environment()
-    following = await _watch(plan, load, database, systemd, signals, event="daemon_started")
+    following = await _watch(plan, load, database, watch, systemd, signals, event="daemon_started")
     while following is not None:
         begin_logging(following.settings)
-        following = await _watch(following, load, database, systemd, signals, event="daemon_reloaded")
+        following = await _watch(following, load, database, watch, systemd, signals, event="daemon_reloaded")
 
 
 async def _watch(
-    plan: Plan, load: Load, database: DatabaseExecutor, systemd: Systemd, signals: _Signals, *, event: str
+    plan: Plan,
+    load: Load,
+    database: DatabaseExecutor,
+    watch: DatabaseWatch,
+    systemd: Systemd,
+    signals: _Signals,
+    *,
+    event: str,
 ) -> Plan | None:
-    """Watch as planned, which ``event`` tells, until there is another plan; give that, or None at the end."""
+    """Watch as planned and log ``event``; return the plan that follows, or None at the end."""
     # Half a second and 65 MB, which a daemon that may not start doesn't pay.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
@@ -161,7 +210,10 @@ async def _watch(
     notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
     async with notifying as notifiers, open_session(plan.trust) as session:
         connect = partial(LogClient, session=session, deep=plan.rules.look_back)
-        watchers = _Watchers(plan.settings, plan.rules, plan.accesses, database, systemd, connect, notifiers)
+        watchers = _Watchers(
+            plan.settings, plan.rules, plan.accesses, database, watch, systemd, connect, notifiers
+        )
+        watchers.watch_database(plan.channels_by_name, after=plan.settings.silence.after)
         watchers.schedule.start()
         systemd.ready()
         _log.info(event, rules=[rule.id for rule in plan.rules.rules], interval=plan.settings.poll.interval)
@@ -173,13 +225,15 @@ async def _watch(
                 _log.info("daemon_stopping")
                 database.stop()
             await watchers.stop()
+            if watch.trouble.fatal is not None:
+                await watch.tell_the_end(plan.channels_by_name)
 
 
 async def _next(plan: Plan, load: Load, database: DatabaseExecutor, signals: _Signals) -> Plan | None:
-    """Wait for another plan, which is given, or for the end. Meanwhile the present one is followed."""
+    """Return the next plan, or None at the end. Meanwhile the present one is followed."""
     while True:
         await signals.wait()
-        if signals.stop.is_set():
+        if signals.stop.is_set() or signals.lost.is_set():
             return None
         signals.reload.clear()
         reloading = asyncio.create_task(database.until_cancelled(reload_plan(plan, load, database)))
@@ -198,6 +252,7 @@ class _Watchers:
         rules: RuleSet,
         accesses: Sequence[OrgAccess],
         database: DatabaseExecutor,
+        watch: DatabaseWatch,
         systemd: Systemd,
         connect: Connect,
         notifiers: Sequence[Notifier],
@@ -207,7 +262,8 @@ class _Watchers:
         self._interval = settings.poll.interval
         orgs = [org.name for org in settings.orgs]
         self._health = Watchdog(orgs)
-        trouble = FailureLog("database")
+        self._database_watch = watch
+        trouble = watch.trouble
         self._silence_after = settings.silence.after
         self._silence = Silence(
             make_silence_watch(settings, database), database_trouble=trouble, told=self._deliver_now
@@ -275,9 +331,16 @@ class _Watchers:
             )
         )
 
+    def watch_database(self, channels: Channels, *, after: timedelta) -> None:
+        """Schedule what notices that the database can't be written."""
+        self._database_watch.after = after
+        work = partial(self._database_watch.round, channels)
+        self.schedule.every(interval(after), "database", work, exact=True)
+
     async def stop(self) -> None:
         """Bring every job to its end, and let other replicas go on."""
         await self.schedule.stop(_PATIENCE)
+        await self._database_watch.close()
         if self._replica is not None:
             await self._replica.release()
 

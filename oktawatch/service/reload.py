@@ -49,10 +49,19 @@ class Plan(Struct, frozen=True):
         accesses = [make_access(settings, org) for org in settings.orgs]
         return cls(settings, rules, accesses, make_channels(settings), make_tls_context(settings))
 
-    async def prepare(self, database: DatabaseExecutor) -> None:
-        """Bring the database up for these orgs and rules; raise ConfigError or StoreError."""
+    @property
+    def channels_by_name(self) -> dict[str, Channel]:
+        """The notifiers' channels by the notifiers' names."""
+        names = [notifier.name for notifier in self.settings.notifiers]
+        return dict(zip(names, self.channels, strict=True))
+
+    def warn(self) -> None:
+        """Log the settings that have no effect."""
         for place in self.settings.without_effect():
             _log.warning("setting_without_effect", setting=place)
+
+    async def prepare(self, database: DatabaseExecutor) -> None:
+        """Bring the database up for these orgs and rules; raise ConfigError or StoreError."""
         await prepare_database(self.settings, database)
         orgs = [org.name for org in self.settings.orgs]
         lookback = self.settings.poll.initial_lookback
@@ -67,6 +76,7 @@ async def reload_plan(plan: Plan, load: Load, database: DatabaseExecutor) -> Pla
     """
     try:
         new = await asyncio.to_thread(_read, plan, load)
+        new.warn()
         await new.prepare(database)
     except StoppedError:
         return plan

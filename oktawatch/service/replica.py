@@ -73,6 +73,9 @@ class Replica:
             return
         else:
             self._name_trouble.ended()
+            if not held:
+                # With no org to poll, nothing else shows that the database can be written again.
+                self._database_trouble.ended()
         gained, lost = held - self._held, self._held - held
         self._held, self._until = held, begun + self._lasts.total_seconds()
         if gained or lost:

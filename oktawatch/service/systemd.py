@@ -31,8 +31,12 @@ class Systemd:
         """Find the manager where systemd leaves its address."""
         return cls(environ.get("NOTIFY_SOCKET", ""), _watchdog(environ))
 
+    def extend_timeout(self, by: timedelta) -> None:
+        """Ask for more time to start or stop, counted from now."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={by // timedelta(microseconds=1)}")
+
     def ready(self) -> None:
-        """Say that starting is over."""
+        """Report that starting is over."""
         self._tell("READY=1")
 
     def stopping(self) -> None:

@@ -76,8 +76,17 @@ class Backend(Protocol):
     ) -> int:
         """Insert rows of one org as they are; ``otherwise`` is what follows ON CONFLICT."""
 
+    def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
+        """Look for damage in the database's file for some seconds; return what was found first."""
+
+    def is_damage(self, error: DBAPIError) -> bool:
+        """Return whether an error means that the database's file is malformed."""
+
+    def is_failed_write(self, error: DBAPIError) -> bool:
+        """Return whether an error means that the disk is full or fails."""
+
     def explain(self, error: DBAPIError) -> str:
-        """Say in one line what the database said, without what a stranger wrote into a row."""
+        """Return in one line what the database said, without what a stranger wrote into a row."""
 
 
 def patiently(

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store import crashpoints
 from oktawatch.store.backend import Backend
-from oktawatch.store.errors import StoppedError, StoreError
+from oktawatch.store.errors import DamagedDatabaseError, StoppedError, StoreError, WriteFailedError
 from oktawatch.store.postgres import Postgres
 from oktawatch.store.sqlite import Sqlite
 
@@ -112,6 +112,13 @@ class Database:
         """Let no other process hold the same until this write ends; it must not have begun to work."""
         self._backend.hold(connection, what, stopping=self._stopping)
 
+    def require_undamaged(self, *, within_s: float) -> None:
+        """Look for damage for some seconds; raise DamagedDatabaseError when there is any."""
+        with self.read() as connection:
+            found = self._backend.find_damage(connection, within_s=within_s)
+        if found is not None:
+            raise self._damage(" ".join(found.split()))
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -124,12 +131,22 @@ class Database:
         except DBAPIError as error:
             if self._stopping.is_set():
                 raise StoppedError("stopping: the transaction was given up") from error
-            raise self._refusal(self._backend.explain(error)) from error
+            why = self._backend.explain(error)
+            if self._backend.is_damage(error):
+                raise self._damage(why) from error
+            kind = WriteFailedError if self._backend.is_failed_write(error) else StoreError
+            raise kind(self._refusal(why)) from error
         except PoolTimeoutError as error:
-            raise self._refusal("every connection is in use") from error
+            raise StoreError(self._refusal("every connection is in use")) from error
 
-    def _refusal(self, why: str) -> StoreError:
-        return StoreError(f"the database refused ({self.place}): {why}")
+    def _damage(self, what: str) -> DamagedDatabaseError:
+        return DamagedDatabaseError(
+            f"the database is damaged ({self.place}): {what}; restore a backup, or move the file away, start "
+            "again and run 'oktawatch backfill'"
+        )
+
+    def _refusal(self, why: str) -> str:
+        return f"the database refused ({self.place}): {why}"
 
     @contextmanager
     def _begun(self, *, write: bool) -> Iterator[Connection]:

@@ -9,6 +9,22 @@ class MissingDatabaseError(StoreError):
     """There is no SQLite file where one is looked for, and this command makes none."""
 
 
+class WriteFailedError(StoreError):
+    """The disk did not take what was written: it is full, or it fails."""
+
+
+class UnusableDatabaseError(StoreError):
+    """The program can't go on with this database: it would lose what it writes, or do harm."""
+
+
+class DatabaseReplacedError(UnusableDatabaseError):
+    """The database's file was deleted or replaced while the program had it open."""
+
+
+class DamagedDatabaseError(UnusableDatabaseError):
+    """The database's file is malformed: only a person can mend it."""
+
+
 class SchemaError(StoreError):
     """The database's schema is not the one this program works with."""
 

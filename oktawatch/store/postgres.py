@@ -62,6 +62,7 @@ _WRITE = (
 )
 _WAIT = f"SET LOCAL lock_timeout = '{SLICE * 1000:.0f}ms'; SAVEPOINT waiting"
 _LOCK_NOT_AVAILABLE = "55P03"
+_DISK_FULL = "53100"
 _READ_ONLY = "25006"
 _CONNECT = {
     "autocommit": True,  # the driver begins nothing by itself: `begin` does
@@ -166,8 +167,19 @@ class Postgres:
         texts = [_text] * (len(columns) - 1)
         return _insert(connection, table, columns, rows, texts, org, otherwise=otherwise)
 
+    def find_damage(self, connection: Connection, *, within_s: float) -> None:
+        """Look for nothing: the server checks its own files."""
+
+    def is_damage(self, error: DBAPIError) -> bool:  # noqa: ARG002 -- as above
+        """Return False: the server's files are the business of whoever runs it."""
+        return False
+
+    def is_failed_write(self, error: DBAPIError) -> bool:
+        """Return whether the server's disk is full."""
+        return getattr(error.orig, "sqlstate", None) == _DISK_FULL
+
     def explain(self, error: DBAPIError) -> str:
-        """Give the server's first line: what follows quotes rows."""
+        """Return the server's first line: what follows quotes rows."""
         diagnosis = getattr(error.orig, "diag", None)
         primary = getattr(diagnosis, "message_primary", None)
         return primary or " ".join(str(error.orig).split())

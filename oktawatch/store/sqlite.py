@@ -18,12 +18,14 @@ import msgspec
 from sqlalchemy import Connection, Dialect, Engine, Row, Select, Table, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
-from oktawatch.store.errors import MissingDatabaseError, StoreError
+from oktawatch.store.errors import DatabaseReplacedError, MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
+_FILE = "oktawatch_file"  # a connection's key for the device and inode of the file that it has open
+_LOOK_EVERY = 10_000  # instructions of SQLite's virtual machine, a fraction of a millisecond
 _AT_ONCE = 200  # rows a step; SQLite takes 32,766 values, and the widest table has some thirty columns
 
 # For each value that is no number and no text the driver searches for an adapter. Not to find one takes it longer
@@ -64,11 +66,13 @@ class Sqlite:
             json_deserializer=msgspec.json.decode,
             **options,
         )
-        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", self._prepare)
         return engine
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
         """Begin; a write has the database's lock then."""
+        _interrupt_when(None, connection)
+        self._require_same_file(connection)
         if write:
             patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), busy=_is_busy, stopping=stopping)
         else:
@@ -86,7 +90,8 @@ class Sqlite:
         return connection.execute(lock, values).first()
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Do nothing: the write has the lock."""
+        """Let stopping interrupt the transaction, which has the lock: it may rewrite a large table."""
+        _interrupt_when(stopping, connection)
 
     def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
         """Do nothing, likewise."""
@@ -113,16 +118,65 @@ class Sqlite:
         """Do the same, binding the org once a step."""
         return _insert(connection, table, columns, rows, org, otherwise=otherwise)
 
+    def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
+        """Run SQLite's quick check for some seconds: of a large file it sees a part."""
+        deadline = time.monotonic() + within_s
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.set_progress_handler(lambda: time.monotonic() > deadline, _LOOK_EVERY)
+        try:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except DBAPIError as error:
+            if _code(error.orig) == sqlite3.SQLITE_INTERRUPT:
+                return None
+            raise
+        return None if found == "ok" else str(found)
+
+    def is_damage(self, error: DBAPIError) -> bool:
+        """Return whether SQLite finds the file malformed, or no database at all."""
+        return _code(error.orig) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+    def is_failed_write(self, error: DBAPIError) -> bool:
+        """Return whether the disk is full or fails."""
+        return _code(error.orig) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
     def explain(self, error: DBAPIError) -> str:
-        """Give SQLite's own words, which hold no values."""
+        """Return SQLite's own words, which hold no values."""
         return str(error.orig)
 
+    def _prepare(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
+        _write_ahead(connection)
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        record.info[_FILE] = self._identity()
 
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
-    _write_ahead(connection)
-    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    def _require_same_file(self, connection: Connection) -> None:
+        """Raise DatabaseReplacedError when the path no longer leads to the file that the connection has open.
+
+        The open file keeps its inode, so no other file can have the same number meanwhile.
+        """
+        opened = connection.info.get(_FILE)
+        if opened is not None and opened != self._identity():
+            raise DatabaseReplacedError(
+                f"the database's file was deleted or replaced while it was open ({self._url.database}): "
+                "stop oktawatch before moving or restoring it; start it again to use what is there now"
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return the device and inode that the path leads to; None in memory, or without a file."""
+        if self._url.database in {None, "", ":memory:"}:
+            return None
+        try:
+            found = Path(self._url.database or "").stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _interrupt_when(stopping: threading.Event | None, connection: Connection) -> None:
+    """Have SQLite end the running statement with an error once ``stopping`` is set; None lets it finish."""
+    driver_connection: Any = connection.connection.driver_connection
+    driver_connection.set_progress_handler(stopping and stopping.is_set, _LOOK_EVERY)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -144,8 +198,13 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _says_busy(error: BaseException | None) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+    return _code(error) == sqlite3.SQLITE_BUSY
+
+
+def _code(error: BaseException | None) -> int | None:
+    """Return SQLite's primary error code."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _insert(

@@ -34,8 +34,7 @@ def test_it_stops_in_time(proxy: tuple[Place, StallingProxy], when: str) -> None
             if when == "watching":
                 daemon.heard("READY=1")
                 stalled.stall()
-                asked = len(org.requests)
-                until(lambda: len(org.requests) > asked, "a page that is not committed")
+                until(lambda: stalled.held > 0, "a statement without an answer")
             daemon.logged("daemon_starting")
             code, seconds = daemon.stop()
     assert (code, seconds < STOPS_WITHIN) == (0, True), seconds

@@ -94,6 +94,14 @@ class Place:
                 yield connection
 
 
+def damage(file: Path) -> None:
+    """Overwrite every page of an SQLite file but the first."""
+    with file.open("r+b") as opened:
+        size = opened.seek(0, 2)
+        opened.seek(4096)
+        opened.write(b"\xa5" * (size - 4096))
+
+
 @contextmanager
 def place_of(kind: Kind, folder: Path, *, schema: bool = True) -> Iterator[Place]:
     """Give a place. With ``schema`` a Postgres database has one already, which saves making it anew."""

@@ -15,6 +15,8 @@ class StallingProxy:
     def __init__(self, upstream: str | int) -> None:
         """``upstream``: the path of a Unix socket, or a port of this machine."""
         self.port = 0
+        self.held = 0
+        """How many messages wait to be passed on."""
         self._upstream = upstream
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
@@ -115,7 +117,9 @@ class StallingProxy:
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event
     ) -> None:
         while chunk := await source.read(65_536):
+            self.held += 1
             await flowing.wait()
+            self.held -= 1
             while self._dripping and chunk:
                 sink.write(chunk[:1])
                 chunk = chunk[1:]

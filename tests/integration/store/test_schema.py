@@ -1,5 +1,6 @@
 """The migrations make the tables that the program works with, and take them back."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,19 +11,26 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
+from sqlalchemy.event import listen
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.notify.routing import Route
-from oktawatch.store import tables
+from oktawatch.store import answer_deadline, tables
 from oktawatch.store.database import Database
-from oktawatch.store.errors import SchemaError, StoreError
+from oktawatch.store.errors import SchemaError, StoppedError, StoreError
 from oktawatch.store.schema import current, downgrade, migrations, require_current, require_writable, upgrade
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place, place_of
 from tests.support.streams import event, page
 
+_SEEN = "INSERT INTO events (org, published, uuid) SELECT 'acme', {}, 'e' || n FROM "
+_MANY = "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 20000) "
+SEEN_BY_THE_THOUSAND = {
+    Kind.SQLITE: _MANY + _SEEN.format("'2026-11-02T12:00:00.000Z'") + "many",
+    Kind.POSTGRES: _SEEN.format("timestamptz '2026-11-02T12:00:00Z'") + "generate_series(1, 20000) AS n",
+}
 OLDEST = ("orgs", "events", "alerts", "matches", "notifications", "rejected_events")
 """Tables that were there from the first revision on."""
 
@@ -83,6 +91,28 @@ def test_upgrading_at_once_is_safe(nothing: Place) -> None:
     assert {current(database) for database in databases} == {tables.REVISION}
     for database in databases:
         database.close()
+
+
+def test_stopping_rolls_an_upgrade_back(nothing: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that rewrites a large table is interrupted; the next start begins again."""
+    monkeypatch.setattr(answer_deadline, "STOP_WITHIN_S", 0.0)
+    stopping = threading.Event()
+    with closing(Database(nothing.url, create=True, stopping=stopping)) as database:
+        upgrade(database, "0008")
+        nothing.run(SEEN_BY_THE_THOUSAND[nothing.kind])
+
+        def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "INSERT INTO events" in statement:
+                stopping.set()
+
+        listen(database._engine, "before_cursor_execute", stop)
+        with pytest.raises(StoppedError):
+            upgrade(database)
+    with closing(Database(nothing.url)) as database:
+        assert current(database) == "0008"
+        upgrade(database)
+        with database.read() as connection:
+            assert connection.execute(text("SELECT count(*) FROM events")).scalar_one() == 20_000
 
 
 def test_a_database_without_a_schema_says_what_to_run(nothing: Place) -> None:

@@ -12,11 +12,11 @@ from sqlalchemy import text
 
 from oktawatch.store import postgres as backend
 from oktawatch.store.database import Database
-from oktawatch.store.errors import StoreError
+from oktawatch.store.errors import DamagedDatabaseError, DatabaseReplacedError, StoreError, WriteFailedError
 from oktawatch.store.page_transaction import page_transaction
 from tests.support import postgres
 from tests.support.databases import NOW, ORG, open_database, rows
-from tests.support.places import Kind, Place, place_of
+from tests.support.places import Kind, Place, damage, place_of
 from tests.support.postgres import OwnServer
 from tests.support.streams import event
 
@@ -186,3 +186,82 @@ def test_a_new_file_that_somebody_else_is_making(tmp_path: Path, monkeypatch: py
         with closing(database), database.write() as connection:
             assert connection.execute(text("SELECT count(*) FROM made")).scalar_one() == 0
             assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+
+
+def test_a_file_that_was_replaced_is_not_written(file: Database) -> None:
+    """The connection still has the old file open: whatever is written there is lost."""
+    path = Path(file.url.database or "")
+    copy = path.with_suffix(".copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+    for _ in range(2):
+        with pytest.raises(DatabaseReplacedError, match="was deleted or replaced while it was open"):
+            write_page(file, 2)
+
+
+def test_a_file_that_was_deleted_is_not_written(file: Database) -> None:
+    """Nor is it made anew."""
+    path = Path(file.url.database or "")
+    path.unlink()
+    with pytest.raises(DatabaseReplacedError):
+        write_page(file, 2)
+    assert not path.exists()
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[Database]:
+    """Give a file with many pages, all of which but the first are overwritten."""
+    with place_of(Kind.SQLITE, tmp_path) as place:
+        with open_database(place) as made, page_transaction(made, ORG, now=NOW) as transaction:
+            transaction.add_events([event(number) for number in range(2_000)])
+        damage(place.file)
+        with closing(Database(place.url)) as opened:
+            yield opened
+
+
+def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
+    """In one line, with what to do."""
+    with pytest.raises(
+        DamagedDatabaseError, match=r"damaged \(.*oktawatch.db\): .*; restore a backup"
+    ) as said:
+        damaged.require_undamaged(within_s=30)
+    assert "\n" not in str(said.value)
+
+
+def test_a_damaged_file_is_found_by_a_statement(damaged: Database) -> None:
+    """Whatever the statement was."""
+    with pytest.raises(DamagedDatabaseError, match="malformed"):
+        write_page(damaged, 1)
+
+
+def test_looking_for_damage_is_bounded(file: Database) -> None:
+    """Of a large file a start sees a part; afterwards statements run as long as they like."""
+    with page_transaction(file, ORG, now=NOW) as transaction:
+        transaction.add_events([event(number) for number in range(2, 5_000)])
+    file.require_undamaged(within_s=-1)
+    with file.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM events a, events b")).scalar_one() > 20_000_000
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """As a text file under the database's name."""
+    file = tmp_path / "oktawatch.db"
+    file.write_text("not a database, but long enough to be taken for one\n" * 100)
+    with (
+        closing(Database(f"sqlite:///{file}")) as database,
+        pytest.raises(DamagedDatabaseError, match="file is not a database"),
+    ):
+        database.require_undamaged(within_s=30)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "kind"), [("max_page_count = 1", WriteFailedError), ("query_only = ON", StoreError)]
+)
+def test_a_full_disk_is_told_apart(file: Database, pragma: str, kind: type[StoreError]) -> None:
+    """From what a write of nothing could refute."""
+    sqlalchemy_event.listen(
+        file._engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA {pragma}")
+    )
+    with pytest.raises(StoreError) as said, page_transaction(file, ORG, now=NOW) as transaction:
+        transaction.add_events([event(number) for number in range(2, 2_000)])
+    assert type(said.value) is kind

@@ -15,6 +15,7 @@ from oktawatch import config
 from oktawatch.engine.assembly import make_access, make_rules, open_database, prepare_database
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.daemon import _Watchers
+from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
 from oktawatch.service.systemd import Systemd
 from oktawatch.store import tables
 from oktawatch.store.database import Database
@@ -72,7 +73,10 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             await prepare_database(settings, database)
             accesses = [make_access(settings, org) for org in settings.orgs]
             manager = Manager()
-            watchers = _Watchers(settings, make_rules(settings), accesses, database, manager, Silent, [])
+            guard = DatabaseWatch(database, DatabaseTrouble(lost=lambda: None), after=settings.silence.after)
+            watchers = _Watchers(
+                settings, make_rules(settings), accesses, database, guard, manager, Silent, []
+            )
             watchers.schedule.start()
             left.push_async_callback(watchers.schedule.stop, PATIENCE)
             return watchers, manager

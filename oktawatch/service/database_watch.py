@@ -1,0 +1,227 @@
+"""Trouble with the database, reported past the database.
+
+Every other alarm is a row of the outbox. When the database can't be written, because its disk is full, its
+server is gone or silent, or somebody holds a lock, there is no outbox. So the notifiers are told directly:
+once when no write has succeeded for `silence.after`, and once when writing works again.
+
+What was told is kept in memory alone. A daemon that restarts during the trouble waits for the database,
+and tells the notifiers again once it has waited for `silence.after`: at least once, not exactly once.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import SEND_WITHIN
+from oktawatch.model.notification import AlarmState
+from oktawatch.model.timestamps import to_text, utc_now
+from oktawatch.notify.alarms import alarm_message
+from oktawatch.notify.channel import Channel, DeliveryError
+from oktawatch.notify.message import Message
+from oktawatch.service.failure_log import FailureLog, backoff
+from oktawatch.store.errors import StoppedError, StoreError, UnusableDatabaseError, WriteFailedError
+from oktawatch.store.schema import require_writable
+
+_log: Any = structlog.get_logger(__name__)
+
+_PROBE_WITHIN = timedelta(seconds=5)
+"""How long a round waits for the probe. It may go on for longer: the next round looks at it again."""
+_OVERDUE = timedelta(seconds=45)
+"""An unanswered probe counts as a failure after it: pages of many orgs may be before it in the queue."""
+_TRY_AGAIN = timedelta(seconds=20)
+_GIVE_UP_WITHIN = timedelta(seconds=10)
+
+Channels = Mapping[str, Channel]
+"""The notifiers' channels by the notifiers' names."""
+
+
+class DatabaseTrouble(FailureLog):
+    """Failures of the database in a row, whichever job met them."""
+
+    def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """Call ``lost`` when the daemon can't go on with this database."""
+        super().__init__("database")
+        self._lost = lost
+        self._clock = clock
+        self._worked_at = clock()
+        self._write_failed = False
+        self.error = ""
+        """What the database said last."""
+        self.fatal: UnusableDatabaseError | None = None
+        """Why the daemon can't go on."""
+
+    def failed(self, reason: str, error: Exception) -> None:
+        """Count a failure."""
+        super().failed(reason, error)
+        self.error = str(error)
+        self._write_failed = self._write_failed or isinstance(error, WriteFailedError)
+        if isinstance(error, UnusableDatabaseError) and self.fatal is None:
+            self.fatal = error
+            self._lost()
+
+    def ended(self) -> None:
+        """End the failures: something has been written."""
+        super().ended()
+        self._worked_at = self._clock()
+        self._write_failed = False
+
+    def probed(self) -> None:
+        """End the failures, unless the disk refused a row: the probe writes none, so it can't refute that."""
+        if not self._write_failed:
+            self.ended()
+
+    @property
+    def lasts(self) -> timedelta:
+        """How long ago something was written last; zero unless a failure stands."""
+        return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
+
+
+class DatabaseWatch:
+    """Probes the database and tells the notifiers of its trouble. One for the life of a daemon."""
+
+    def __init__(
+        self,
+        database: DatabaseExecutor,
+        trouble: DatabaseTrouble,
+        *,
+        after: timedelta,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Tell the notifiers once nothing could be written for longer than ``after``."""
+        self.trouble = trouble
+        self.after = after
+        self._database = database
+        self._now = now
+        self._clock = clock
+        self._probe: asyncio.Task[None] | None = None
+        self._probed_at = 0.0
+        self._message: Message | None = None
+        self._since: datetime | None = None
+        self._told: set[str] = set()
+        """Notifiers that took the alarm and have not been told yet that it is over."""
+        self._informed: set[str] = set()
+        """Notifiers that took the present message."""
+
+    async def round(self, channels: Channels) -> None:
+        """Probe the database, and tell the notifiers what has changed. Never fails."""
+        await self.look()
+        await self.tell(channels)
+
+    async def tell(self, channels: Channels) -> None:
+        """Raise the alarm or end it, and send what a notifier has not taken yet."""
+        lasts = self.trouble.lasts
+        if lasts > self.after and self._since is None:
+            self._raise(lasts)
+        elif self._since is not None and not self.trouble.failures:
+            self._end()
+        await self._send(channels)
+
+    async def tell_the_end(self, channels: Channels) -> None:
+        """Tell the notifiers that the daemon ends because of its database."""
+        self._since = None
+        self._raise(self.trouble.lasts)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVE_UP_WITHIN.total_seconds()):
+                await self._send(channels)
+
+    async def look(self) -> None:
+        """Find out whether the database takes a write, which no page may need for a while."""
+        if self._probe is None:
+            self._probe = asyncio.create_task(self._database.run(require_writable))
+            self._probed_at = self._clock()
+        wait_s = min(_PROBE_WITHIN, self.after / 4).total_seconds()
+        done, _ = await asyncio.wait([self._probe], timeout=wait_s)
+        if not done:
+            waited_s = self._clock() - self._probed_at
+            if waited_s > min(_OVERDUE, self.after / 2).total_seconds():
+                place = self._database.database.place
+                error = StoreError(
+                    f"the database is locked or silent ({place}): no answer for {waited_s:.0f} s"
+                )
+                self.trouble.failed("database", error)
+            return
+        probe, self._probe = self._probe, None
+        try:
+            probe.result()
+        except (StoppedError, asyncio.CancelledError):
+            return
+        except StoreError as failure:
+            self.trouble.failed("database", failure)
+        else:
+            self.trouble.probed()
+
+    async def bring_up(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        """Prepare the database, trying again until it works. Raises UnusableDatabaseError and ConfigError."""
+        while True:
+            try:
+                await prepare()
+            except StoppedError:
+                raise
+            except StoreError as error:
+                self.trouble.failed("database", error)
+                if self.trouble.fatal is not None:
+                    raise
+                await asyncio.sleep(backoff(self.trouble.failures, _TRY_AGAIN).total_seconds())
+            else:
+                self.trouble.ended()
+                return
+
+    async def close(self) -> None:
+        """End the probe; the database must have been stopped."""
+        if self._probe is not None:
+            self._probe.cancel()
+            await asyncio.wait([self._probe])
+            self._probe = None
+
+    def _raise(self, lasts: timedelta) -> None:
+        self._since = self._now() - lasts
+        error = self.trouble.error
+        self._begin(AlarmState.RAISED, error=error)
+        self._told = set()
+        _log.error("database_alarm_raised", since=self._since, error=error)
+
+    def _end(self) -> None:
+        self._begin(AlarmState.OVER, until=to_text(self._now()))
+        self._since = None
+        _log.info("database_alarm_over")
+
+    def _begin(self, state: AlarmState, **details: str) -> None:
+        since = to_text(self._since) if self._since else ""
+        about = {"what": "database", "name": self._database.database.place, "since": since, **details}
+        self._message = alarm_message(str(uuid.uuid4()), {"state": state, "about": [about]})
+        self._informed = set()
+
+    async def _send(self, channels: Channels) -> None:
+        """Send the present message to those who have not taken it; its end only to those who heard of it."""
+        if self._message is None:
+            return
+        hears = channels.keys() if self._since is not None else self._told & channels.keys()
+        owed = [name for name in channels if name in hears and name not in self._informed]
+        await asyncio.gather(*(self._send_to(name, channels[name], self._message) for name in owed))
+        if self._since is None and hears <= self._informed:
+            self._message = None
+
+    async def _send_to(self, name: str, channel: Channel, message: Message) -> None:
+        try:
+            async with asyncio.timeout(SEND_WITHIN.total_seconds()):
+                await channel.send(message)
+        except DeliveryError as error:
+            _log.warning("delivery_failed", notifier=name, notification=message.id, error=str(error))
+            if not error.final:
+                return
+        except TimeoutError:
+            _log.warning("delivery_failed", notifier=name, notification=message.id, error="no answer in time")
+            return
+        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and the others must be told
+            _log.error("channel_failed", notifier=name, notification=message.id, exc_info=error)
+            return
+        self._informed.add(name)
+        self._told.add(name)

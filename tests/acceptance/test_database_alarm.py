@@ -1,0 +1,173 @@
+"""A database that can't be written is told to a real receiver, past the outbox: once, and once when it is over."""
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oktawatch.simulator import SimulatedOrg, running
+from tests.support.daemon import PATIENCE, Daemon, until
+from tests.support.http import HttpReceiver, receiving
+from tests.support.logclient import event
+from tests.support.places import Kind, Place, damage, place_of
+from tests.support.postgres import OwnServer, behind
+from tests.support.stalling import stalling
+
+AFTER_S = 4
+INTERVAL_S = AFTER_S / 2
+"""From one look at the database to the next."""
+SLACK_S = 6
+"""How far a loaded machine may fall behind."""
+
+
+class Watched:
+    """A daemon with one org and one receiver."""
+
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        self.receiver: HttpReceiver = stack.enter_context(receiving())
+        self.org = SimulatedOrg()
+        self._numbers = count()
+        url = stack.enter_context(running(self.org))
+        self.daemon = Daemon(
+            place,
+            f'[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n[silence]\nafter = "{AFTER_S}s"\n'
+            f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{self.org.token}"\n'
+            f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{self.receiver.url}"\n',
+        )
+        self._stack = stack
+
+    def start(self) -> None:
+        """Start it, and wait until it polls."""
+        self._stack.enter_context(self.daemon)
+        self.daemon.heard("READY=1")
+        until(lambda: len(self.org.requests) > 1, "a poll")
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return what was told of the database."""
+        bodies = [one.json for one in self.receiver.received]
+        return [
+            body for body in bodies if "silence" in body and body["silence"]["about"][0]["what"] == "database"
+        ]
+
+    def wait_for(self, kind: str, *, meanwhile: Callable[[], None] = lambda: None) -> float:
+        """Wait for a message; return the seconds it took."""
+        begun = time.monotonic()
+        while kind not in [body["type"] for body in self.told()]:
+            assert time.monotonic() < begun + 2 * PATIENCE, self.daemon.log[-5:]
+            meanwhile()
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def people_sign_in(self) -> None:
+        """Let a page be full."""
+        for _ in range(300):
+            self.org.persist(event(next(self._numbers), datetime.now(UTC)))
+
+
+@contextmanager
+def watched(place: Place) -> Iterator[Watched]:
+    """Make a daemon, and leave nothing behind."""
+    with ExitStack() as stack:
+        yield Watched(place, stack)
+
+
+def test_a_locked_file(tmp_path: Path) -> None:
+    """Another program holds the lock for longer than `silence.after`."""
+    with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
+        world.start()
+        with place.locked():
+            seconds = world.wait_for("silence.raised")
+        world.wait_for("silence.over")
+        assert world.daemon.stop()[0] == 0
+    assert seconds < AFTER_S + INTERVAL_S + SLACK_S
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """No file may grow; afterwards it may again."""
+    with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
+        world.start()
+        process = world.daemon.process.pid
+        unlimited = resource.prlimit(process, resource.RLIMIT_FSIZE)
+        room = max((tmp_path / "daemon.log").stat().st_size + 200_000, place.file.stat().st_size)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (room, unlimited[1]))
+        world.wait_for("silence.raised", meanwhile=world.people_sign_in)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, unlimited)
+        world.wait_for("silence.over")
+    raised, over = world.told()
+    assert "the database refused" in raised["silence"]["about"][0]["error"]
+    assert over["type"] == "silence.over"
+
+
+def test_a_silent_server(tmp_path: Path) -> None:
+    """Its connections stay open, and nothing comes."""
+    with place_of(Kind.POSTGRES, tmp_path) as direct:
+        upstream, by_proxy = behind(direct.url)
+        with (
+            stalling(upstream) as proxy,
+            watched(Place(direct.kind, tmp_path, by_proxy(proxy.port))) as world,
+        ):
+            world.start()
+            proxy.stall()
+            seconds = world.wait_for("silence.raised")
+            proxy.flow()
+            world.wait_for("silence.over")
+    assert seconds < AFTER_S + INTERVAL_S + SLACK_S
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+
+
+def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
+    """The daemon waits for it, asks systemd for more time, and tells what it waits for."""
+    own = OwnServer()
+    try:
+        name = own.create()
+        own.control("stop", "-m", "immediate")
+        with watched(Place(Kind.POSTGRES, tmp_path, own.url_of(name))) as world, world.daemon:
+            world.wait_for("silence.raised")
+            world.daemon.heard("EXTEND_TIMEOUT_USEC=60000000")
+            own.control("start", "-o", f'-h "" -k {own.folder}')
+            world.daemon.heard("READY=1")
+            world.wait_for("silence.over")
+            assert world.daemon.stop()[0] == 0
+        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    finally:
+        own.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
+    """Nobody reads what is written into a deleted file: the daemon tells it and ends, to be started again."""
+    with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
+        world.start()
+        if replaced:
+            other = tmp_path / "other.db"
+            other.write_bytes(place.file.read_bytes())
+            other.replace(place.file)
+        else:
+            place.wipe()
+        assert world.daemon.process.wait(PATIENCE) == 1
+        (said,) = world.daemon.errors
+    assert "was deleted or replaced while it was open" in said
+    assert [body["type"] for body in world.told()] == ["silence.raised"]
+
+
+def test_a_malformed_file(tmp_path: Path) -> None:
+    """Only a person can mend it: the daemon tells it and ends with the exit code that systemd doesn't restart."""
+    with place_of(Kind.SQLITE, tmp_path) as place:
+        with watched(place) as world:
+            world.start()
+            world.people_sign_in()
+            until(lambda: place.ask("SELECT count(*) FROM events")[0][0] > 200, "pages of events")
+            assert world.daemon.stop()[0] == 0
+        damage(place.file)
+        with watched(place) as world, world.daemon:
+            assert world.daemon.process.wait(PATIENCE) == 2
+            (said,) = world.daemon.errors
+    assert "the database is damaged" in said
+    assert [body["type"] for body in world.told()] == ["silence.raised"]

@@ -1,0 +1,201 @@
+"""The database's trouble is told past the database: once, and once when it is over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.message import Message
+from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
+from oktawatch.store.errors import DamagedDatabaseError, StoreError, WriteFailedError
+from oktawatch.store.schema import upgrade
+from tests.support.databases import NOW
+
+AFTER = timedelta(minutes=15)
+LOCKED = StoreError("the database refused (oktawatch.db): database is locked")
+FULL = WriteFailedError("the database refused (oktawatch.db): database or disk is full")
+
+
+class Receiver:
+    """A channel that refuses some messages, and remembers what it took."""
+
+    def __init__(self, *refusals: Exception) -> None:
+        self.refusals = list(refusals)
+        self.taken: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        """Take it, or not."""
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.taken.append(message)
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+    @property
+    def types(self) -> list[str]:
+        """The kinds of messages that it took."""
+        return [message.type for message in self.taken]
+
+
+class World:
+    """A watch over an empty database in memory, with a clock of the test's own."""
+
+    def __init__(self, *receivers: Receiver) -> None:
+        self.seconds = 0.0
+        self.lost = 0
+        self.database = DatabaseExecutor("sqlite://")
+        self.receivers = receivers or (Receiver(),)
+        self.channels = {f"soc{number}": receiver for number, receiver in enumerate(self.receivers)}
+        self.trouble = DatabaseTrouble(lost=self._lose, clock=self._clock)
+        self.watch = DatabaseWatch(
+            self.database,
+            self.trouble,
+            after=AFTER,
+            now=lambda: NOW + timedelta(seconds=self.seconds),
+            clock=self._clock,
+        )
+
+    async def live(self, minutes: float, error: Exception | None = None) -> None:
+        """Let time pass, with a round every 30 s; ``error`` is what each page meets."""
+        for _ in range(int(minutes * 2)):
+            self.seconds += 30
+            if error is not None:
+                self.trouble.failed("database", error)
+            await self.watch.tell(self.channels)
+
+    def _clock(self) -> float:
+        return self.seconds
+
+    def _lose(self) -> None:
+        self.lost += 1
+
+
+@pytest.fixture
+async def worlds() -> AsyncIterator[list[World]]:
+    """Collect worlds, and close their databases."""
+    made: list[World] = []
+    yield made
+    for world in made:
+        world.database.close()
+        await world.watch.close()
+
+
+@pytest.fixture
+async def world(worlds: list[World]) -> World:
+    """Give a world with one receiver."""
+    worlds.append(World())
+    return worlds[0]
+
+
+async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> None:
+    """The first message says since when and why, the second from when to when."""
+    (soc,) = world.receivers
+    await world.live(15, FULL)
+    assert soc.taken == []
+    await world.live(0.5, FULL)
+    assert soc.types == ["silence.raised"]
+    await world.live(60, FULL)
+    world.trouble.ended()
+    await world.live(60)
+
+    raised, over = soc.taken
+    assert raised.heading == "[ALARM] oktawatch can't write its database since 2026-11-02 12:00 UTC"
+    assert "database or disk is full" in raised.plain()
+    assert raised.body["silence"]["about"][0]["what"] == "database"
+    assert over.heading == "[OVER] oktawatch can write its database again after 1 h 16 min"
+    assert over.body["silence"]["about"][0].keys() == {"what", "name", "since", "until"}
+
+
+async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
+    """As a backup that locks the file for some minutes."""
+    for _ in range(5):
+        await world.live(14, LOCKED)
+        world.trouble.ended()
+        await world.live(1)
+    assert world.receivers[0].taken == []
+
+
+async def test_a_second_trouble_is_told_again(world: World) -> None:
+    """It is another one."""
+    for _ in range(2):
+        await world.live(20, LOCKED)
+        world.trouble.ended()
+        await world.live(1)
+    assert world.receivers[0].types == ["silence.raised", "silence.over"] * 2
+
+
+async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World]) -> None:
+    """Under the same key; the others are told once. Who never heard of trouble doesn't hear of its end."""
+    worlds.append(
+        World(
+            Receiver(),
+            Receiver(DeliveryError("no"), TimeoutError(), RuntimeError("a bug")),
+            Receiver(*[DeliveryError("no")] * 1_000),
+            Receiver(DeliveryError("gone", final=True)),
+        )
+    )
+    await worlds[0].live(30, LOCKED)
+    worlds[0].trouble.ended()
+    await worlds[0].live(1)
+    first, second, third, fourth = worlds[0].receivers
+    assert first.types == second.types == ["silence.raised", "silence.over"]
+    assert (third.types, fourth.types) == ([], ["silence.over"])
+    assert len(third.refusals) > 900
+
+
+async def test_a_good_probe_refutes_a_lock_but_not_a_full_disk(world: World) -> None:
+    """The probe writes no row: on a full disk it may succeed where no page does."""
+    await world.database.run(upgrade)
+    for error, failures in ((LOCKED, 0), (FULL, 1)):
+        world.trouble.failed("database", error)
+        await world.watch.look()
+        assert world.trouble.failures == failures
+
+
+async def test_an_unanswered_probe_is_trouble(world: World) -> None:
+    """Even when no page needs the database. What waits in the queue for a moment is none."""
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    stuck = asyncio.create_task(
+        world.database.run(lambda _: asyncio.run_coroutine_threadsafe(release.wait(), loop).result())
+    )
+    await asyncio.sleep(0)
+    world.watch.after = timedelta(seconds=0.4)
+    await world.watch.look()
+    assert world.trouble.failures == 0
+    world.seconds += 60
+    await world.watch.look()
+    await world.watch.tell(world.channels)
+    assert "locked or silent" in world.receivers[0].taken[0].plain()
+    release.set()
+    await stuck
+
+
+async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries again until the database can be written."""
+
+    async def pass_at_once(_seconds: float) -> None:
+        """Let no time pass."""
+
+    ends: list[Exception | None] = [LOCKED, FULL, None]
+
+    async def prepare() -> None:
+        if (end := ends.pop(0)) is not None:
+            raise end
+
+    monkeypatch.setattr("oktawatch.service.database_watch.asyncio.sleep", pass_at_once)
+    await world.watch.bring_up(prepare)
+    assert (ends, world.trouble.failures) == ([], 0)
+
+
+async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
+    """Whichever job meets it: the daemon is asked to end once, and everybody is told at once."""
+    for _ in range(2):
+        world.trouble.failed("database", DamagedDatabaseError("the database is damaged (oktawatch.db)"))
+    await world.watch.tell_the_end(world.channels)
+    assert world.lost == 1
+    assert "is damaged" in world.receivers[0].taken[0].plain()
