@@ -350,9 +350,11 @@ def make_channels(settings: Settings) -> list[Channel]:
 
 
 def _way(settings: Settings, url: SecretStr | None) -> Way:
-    """Say how requests to a URL leave: as those to an org do. Apprise's own schemes are none of ours."""
-    if url is None or not url.get_secret_value().startswith(("http:", "https:")):
+    """Select the proxy and the trusted authorities for a URL; Apprise's own schemes select their proxy themselves."""
+    if url is None:
         return DIRECT
+    if not url.get_secret_value().startswith(("http:", "https:")):
+        return Way(trust=make_tls_context(settings))
     proxy = settings.proxy_for(url.get_secret_value())
     return Way(
         proxy=proxy.get_secret_value() if proxy is not None else None, trust=make_tls_context(settings)

@@ -4,7 +4,8 @@ Apprise works in blocking calls that nothing can interrupt, so each message has 
 that hangs holds up neither the event loop nor the program's end, which waits for no such thread. Apprise
 knows neither idempotency keys nor Retry-After; what it could not deliver is just tried again.
 
-Its services find their own way out, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone: none of them can be given one.
+Its services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. Mail trusts the authorities of
+`Way.trust`; services behind HTTP trust those of ``REQUESTS_CA_BUNDLE``.
 
 Each service says which form it takes, and gets exactly that one: a conversion in between would undo
 what `text` made harmless.
@@ -27,6 +28,7 @@ from apprise import (
 from oktawatch.config import NotifierSettings
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
+from oktawatch.notify.mail_tls import trust_for_mail
 from oktawatch.notify.message import Message
 
 _WITHIN = 20  # seconds
@@ -42,7 +44,7 @@ _TYPES = {
 class AppriseChannel:
     """Sends to one Apprise URL."""
 
-    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- Apprise finds its own way
+    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:
         asset = AppriseAsset(
             app_id="oktawatch",
             app_desc="oktawatch",
@@ -64,6 +66,7 @@ class AppriseChannel:
             # Seconds from one message to the next. Where it is not the service's own limit, ours is max_per_minute.
             service.request_rate_per_sec = 0
         self._service = service
+        self._mail_trust = trust_for_mail(service, way.trust)
         self._apprise = Apprise(asset=asset)
         self._apprise.add(service)
         self._thread_name = f"oktawatch-{settings.name}"
@@ -97,8 +100,12 @@ class AppriseChannel:
             NotifyFormat.TEXT: message.plain,
         }[form]()
         kind = _TYPES[message.severity] if message.severity is not None else NotifyType.INFO
-        return bool(
-            self._apprise.notify(
-                body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_WITHIN
-            )
+        delivered = self._apprise.notify(
+            body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_WITHIN
         )
+        if not delivered and self._mail_trust.refusal is not None:
+            raise DeliveryError(
+                f"its TLS certificate is not accepted ({self._mail_trust.refusal}):"
+                " poll.ca_file names the certificates of a private CA"
+            )
+        return bool(delivered)

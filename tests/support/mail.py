@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,16 +37,26 @@ class Mailbox:
 
 
 @contextmanager
-def mailbox() -> Iterator[Mailbox]:
-    """Serve on loopback."""
+def mailbox(tls: ssl.SSLContext | None = None, *, starttls: bool = False) -> Iterator[Mailbox]:
+    """Serve on loopback; with ``tls`` from the first byte on, or with ``starttls`` after asking for it."""
     box = Mailbox()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = Controller(box, hostname="127.0.0.1", port=port)
+    server = Controller(
+        box,
+        hostname="127.0.0.1",
+        port=port,
+        ssl_context=None if starttls else tls,
+        tls_context=tls if starttls else None,
+        require_starttls=starttls,
+    )
     server.start()
     try:
-        box.url = f"mailto://127.0.0.1:{port}?from=oktawatch@example.com&to=soc@example.com"
+        scheme, mode = (
+            ("mailto", "insecure") if tls is None else ("mailtos", "starttls" if starttls else "ssl")
+        )
+        box.url = f"{scheme}://127.0.0.1:{port}?from=oktawatch@example.com&to=soc@example.com&mode={mode}"
         yield box
     finally:
         server.stop()

@@ -5,14 +5,17 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from oktawatch.config import NotifierSettings
 from oktawatch.notify.apprise import AppriseChannel
-from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
+from oktawatch.systemlog.tls import load_ca_file
+from tests.support.certificates import PrivateCa
 from tests.support.http import Answer, listening
 from tests.support.mail import Mailbox, mailbox, text_of
 from tests.support.outbox import COMPOSER
@@ -29,9 +32,9 @@ def box() -> Iterator[Mailbox]:
         yield made
 
 
-async def send(url: str, message: Message) -> None:
+async def send(url: str, message: Message, way: Way = DIRECT) -> None:
     """Send one message over a channel of its own."""
-    channel = AppriseChannel(NotifierSettings(type="apprise", name="chat", url=SecretStr(url)))
+    channel = AppriseChannel(NotifierSettings(type="apprise", name="chat", url=SecretStr(url)), way)
     try:
         await channel.send(message)
     finally:
@@ -86,6 +89,29 @@ async def test_a_full_mailbox(box: Mailbox) -> None:
     assert not caught.value.final
     assert "soc@" not in str(caught.value)
     assert box.mails == []
+
+
+@pytest.mark.parametrize("starttls", [False, True])
+async def test_a_mail_server_of_a_private_ca(tmp_path: Path, starttls: bool) -> None:
+    """Its certificate is accepted with the CA's file, and with nothing else; the error says so."""
+    ca = PrivateCa(tmp_path)
+    message = COMPOSER.compose(due())
+    with mailbox(ca.server, starttls=starttls) as box:
+        with pytest.raises(DeliveryError, match=r"TLS certificate is not accepted .*poll\.ca_file"):
+            await send(box.url, message)
+        await send(box.url, message, Way(trust=load_ca_file(ca.file)))
+        with pytest.raises(DeliveryError, match="TLS certificate is not accepted"):
+            await send(box.url, message)
+
+    assert len(box.mails) == 1
+
+
+async def test_certificates_that_nobody_looks_at(tmp_path: Path) -> None:
+    """Apprise's own ``verify=no`` keeps its meaning."""
+    with mailbox(PrivateCa(tmp_path).server) as box:
+        await send(f"{box.url}&verify=no", COMPOSER.compose(due()))
+
+    assert len(box.mails) == 1
 
 
 async def test_a_server_that_is_slow_holds_up_nobody(box: Mailbox) -> None:

@@ -1,0 +1,60 @@
+"""Make Apprise's mail trust a private CA, and learn when a certificate is refused.
+
+Apprise builds the TLS context of a mail server itself, without a setting for authorities, and logs the
+reason of a failure only at a level that shows tokens too. So its SMTP connection is replaced by one that
+finds both in the service's ``verify_certificate``, which Apprise hands it as it is.
+"""
+
+import ssl
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+from apprise import NotifyBase
+from apprise.plugins.email import base, smtp
+
+_trust = threading.local()
+"""``authorities`` of the connection that this thread is opening."""
+
+
+class MailTrust:
+    """The authorities whose certificates a mail server may have, beside the system's. Always true."""
+
+    def __init__(self, trust: ssl.SSLContext | None) -> None:
+        self.authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust is not None else b""
+        self.refusal: str | None = None
+        """Why the last certificate was refused; None when it was accepted."""
+
+
+class _Connection(smtp.AppriseSMTPController):
+    def __enter__(self) -> Any:
+        trust: object = self.verify_certificate
+        if not isinstance(trust, MailTrust):
+            return super().__enter__()
+        _trust.authorities, trust.refusal = trust.authorities, None
+        try:
+            return super().__enter__()
+        except ssl.SSLCertVerificationError as error:
+            trust.refusal = error.verify_message
+            raise
+        finally:
+            _trust.authorities = b""
+
+
+def _create_default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if authorities := getattr(_trust, "authorities", b""):
+        context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def trust_for_mail(service: NotifyBase, trust: ssl.SSLContext | None) -> MailTrust:
+    """Make a service trust the authorities of a context if it sends mail and verifies certificates at all."""
+    mail_trust = MailTrust(trust)
+    if isinstance(service, base.NotifyEmail) and service.verify_certificate:
+        vars(base)["AppriseSMTPController"] = _Connection
+        vars(smtp)["ssl"] = SimpleNamespace(
+            create_default_context=_create_default_context, CERT_NONE=ssl.CERT_NONE
+        )
+        vars(service)["verify_certificate"] = mail_trust
+    return mail_trust
