@@ -97,7 +97,7 @@ def commit_page(
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
-        notifications = _notifications(watch, grouping.tellings, now)
+        notifications = _notifications(watch, grouping.tellings, page.date or now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, found.signals)
         history.commit(transaction.history_version)

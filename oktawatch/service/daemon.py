@@ -16,7 +16,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -283,11 +283,18 @@ class _Watchers:
             else None
         )
         self._pruning = Pruning(
-            make_pruner(settings, rules, database), holds=self._holds, database_trouble=trouble
+            make_pruner(settings, rules, database),
+            holds=self._holds,
+            now=database.now,
+            okta_time=lambda: self._okta_time,
+            database_trouble=trouble,
         )
+        self._okta_time: datetime | None = None
+        """Okta's time when a poll last caught up."""
         senders: tuple[Round, ...] = (*notifiers, make_orphaned_notifications(settings, database))
         self._deliveries = {f"deliver:{one.name}": Delivery(one, database_trouble=trouble) for one in senders}
         self._sweep_interval = settings.poll.sweep_interval
+        self._pollers: list[Poller] = []
         self._pollings: list[OrgPolling] = []
         self._sweepings: list[OrgSweeping] = []
         for org, access in zip(settings.orgs, accesses, strict=True):
@@ -310,6 +317,7 @@ class _Watchers:
         sweeper = Sweeper(
             source.at(Priority.SWEEP), database, watch, page_size=poll.page_size, window=poll.sweep_window
         )
+        self._pollers.append(poller)
         self._pollings.append(
             OrgPolling(
                 watch.org,
@@ -380,6 +388,8 @@ class _Watchers:
         again = None
         if self._holds(polling.org):
             again = await polling.round()
+            dates = [poller.caught_up.date for poller in self._pollers if poller.caught_up is not None]
+            self._okta_time = max(dates, default=self._okta_time)
             if self._heartbeat is not None and not polling.failing:
                 self._heartbeat.polled(polling.org)
         self._health.round_ended(polling.org, next_in=self._interval if again is None else again)

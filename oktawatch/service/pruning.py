@@ -1,8 +1,12 @@
-"""Retention, round after round, whatever goes wrong."""
+"""Retention, round after round, whatever goes wrong.
+
+A clock that is years ahead would make everything old. So the daemon prunes only while its clock agrees with
+Okta's, as a poll that caught up has last seen it.
+"""
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -16,27 +20,50 @@ INTERVAL = timedelta(hours=1)
 """Often, so that a round has little to do."""
 FIRST = timedelta(minutes=5)
 """After the start, which has enough to do."""
+SOON = timedelta(minutes=5)
+"""How long pruning waits when no poll has caught up for a day, by this clock."""
+_TOLERANCE = timedelta(days=1)
 
 
 class Round(Protocol):
     """What `engine.pruning.Pruner` is to us."""
 
     async def round(self, *, holds: Callable[[str], bool]) -> Counter[str]:
-        """Delete what has had its time; give how many rows of each table. Raises StoreError."""
+        """Delete expired rows. Return how many went from each table. Raises StoreError."""
 
 
 class Pruning:
     """Prunes without ever failing."""
 
-    def __init__(self, pruner: Round, *, holds: Callable[[str], bool], database_trouble: FailureLog) -> None:
-        """Take what prunes; ``holds``: whether an org is this process's to see to."""
+    def __init__(
+        self,
+        pruner: Round,
+        *,
+        holds: Callable[[str], bool],
+        now: Callable[[], datetime],
+        okta_time: Callable[[], datetime | None],
+        database_trouble: FailureLog,
+    ) -> None:
+        """Prune with ``pruner`` the orgs that this process ``holds``.
+
+        ``okta_time``: Okta's time when a poll last caught up; None before the first one.
+        """
         self._pruner = pruner
         self._holds = holds
+        self._now = now
+        self._okta_time = okta_time
         self._database_trouble = database_trouble
         self._failure_log = FailureLog("pruning")
 
-    async def round(self) -> None:
-        """Prune once."""
+    async def round(self) -> timedelta | None:
+        """Prune once. Return the delay until the next round, or None for the usual interval."""
+        okta_time = self._okta_time()
+        if okta_time is None or abs(self._now() - okta_time) > _TOLERANCE:
+            return SOON
+        await self._prune()
+        return None
+
+    async def _prune(self) -> None:
         try:
             deleted = await self._pruner.round(holds=self._holds)
         except StoppedError:

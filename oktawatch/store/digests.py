@@ -86,6 +86,8 @@ _SENT = (
     .where(
         _columns.notifier == bindparam("notifier"),
         _columns.sent_at > bindparam("digests_since", type_=_columns.sent_at.type),
+        # What a clock that ran ahead has sent must not count until that time is reached again.
+        _columns.sent_at < bindparam("until", type_=_columns.sent_at.type),
         or_(
             _columns.kind == NotificationKind.DIGEST,
             _columns.sent_at > bindparam("since", type_=_columns.sent_at.type),
@@ -130,7 +132,11 @@ def plan_outbox(
     """
     with database.write() as connection:
         database.hold(connection, f"outbox of {notifier}")
-        moments = {"since": now - sent_within, "digests_since": now - digests_within}
+        moments = {
+            "since": now - sent_within,
+            "digests_since": now - digests_within,
+            "until": now + sent_within,
+        }
         sent = connection.execute(_SENT, {"notifier": notifier, **moments})
         opened = connection.execute(_NO_LONGER_WAITING, {"notifier": notifier, "since": now - opened_within})
         waiting = connection.execute(_WAITING, {"notifier": notifier}).mappings()

@@ -115,13 +115,18 @@ def put(
     database: Database,
     *events: Event,
     now: datetime = NOW,
+    date: datetime | None = None,
     notifiers: tuple[str, ...] = ("soc",),
     rules: RuleSet = RULES,
 ) -> None:
-    """Commit a page with these events; its alerts wait in the outbox of these notifiers."""
+    """Commit a page with these events; its alerts wait in the outbox of these notifiers.
+
+    ``date`` is Okta's time, by default the same as ours.
+    """
     routes = tuple(Route(notifier=name) for name in notifiers)
     watch = Watch(org=ORG, rules=rules, routes=routes)
-    commit_page(database, watch, page(events), telling=True, advance=lambda *_: None, now=now)
+    sent = page(events, date=date or now)
+    commit_page(database, watch, sent, telling=True, advance=lambda *_: None, now=now)
 
 
 def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> DeliveryPlan:

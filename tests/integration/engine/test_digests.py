@@ -378,3 +378,13 @@ async def test_what_was_sent_by_a_clock_that_ran_ahead_uses_up_no_allowance(
 
     assert (ahead, await soc.round()) == (2, 2)
     assert digests(receiver) == []
+
+
+async def test_a_clock_that_is_ahead_makes_no_alert_late(database: DatabaseExecutor, clock: Clock) -> None:
+    """Whether an alert is news is a matter of Okta's time alone."""
+    clock.jump(days=1)
+    put(database.database, sign_in(1, at=NOW), sign_in(2, at=NOW), now=clock(), date=NOW)
+    receiver = Receiver()
+
+    assert await notifier(receiver, database, clock).round() == 2
+    assert digests(receiver) == []

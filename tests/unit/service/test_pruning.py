@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from oktawatch.service.failure_log import FailureLog
-from oktawatch.service.pruning import Pruning
+from oktawatch.service.pruning import SOON, Pruning
 from oktawatch.store.errors import StoppedError, StoreError
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 class Rounds:
@@ -28,12 +31,22 @@ class Rounds:
         return end
 
 
+def _pruning(rounds: Rounds, *, okta_time: datetime | None = NOW) -> Pruning:
+    return Pruning(
+        rounds,
+        holds=lambda org: org == "acme",
+        now=lambda: NOW,
+        okta_time=lambda: okta_time,
+        database_trouble=FailureLog("database"),
+    )
+
+
 async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
     rounds = Rounds(*ends)
-    pruning = Pruning(rounds, holds=lambda org: org == "acme", database_trouble=FailureLog("database"))
+    pruning = _pruning(rounds)
     with capture_logs() as logs:
         for _ in ends:
-            await pruning.round()
+            assert await pruning.round() is None
     assert all(rounds.held)
     return [dict(line) for line in logs]
 
@@ -55,3 +68,14 @@ async def test_what_went_is_said() -> None:
 async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
     """It is said once, and pruning goes on."""
     assert [line["event"] for line in await _said(error, error, Counter())] == said
+
+
+@pytest.mark.parametrize(
+    "okta_time", [None, NOW - timedelta(days=9_000), NOW - timedelta(days=2), NOW + timedelta(days=2)]
+)
+async def test_a_clock_that_is_not_oktas_deletes_nothing(okta_time: datetime | None) -> None:
+    """A clock that is years ahead would make everything old, and all would be gone for good."""
+    rounds = Rounds()
+
+    assert await _pruning(rounds, okta_time=okta_time).round() == SOON
+    assert rounds.held == []
