@@ -22,6 +22,7 @@ _LARGEST_ID = 2**63 - 1
 app.command(epilog="Example:  oktawatch alerts ack 17 18")(triage.ack)
 app.command(epilog='Example:  oktawatch alerts close 17 --as benign --note "travelling"')(triage.close)
 app.command(epilog="Example:  oktawatch alerts reopen 17")(triage.reopen)
+app.command(epilog='Example:  oktawatch alerts note 17 "asked Nora, no answer yet"')(triage.note)
 
 
 @app.command(name="list", epilog="Example:  oktawatch alerts list --since 24h --severity MEDIUM")

@@ -1,77 +1,115 @@
-"""``oktawatch alerts ack``, ``close`` and ``reopen``: what people decide about alerts."""
+"""``oktawatch alerts ack``, ``close``, ``reopen`` and ``note``: what people decide about alerts."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from oktawatch.cli.exits import DONE
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note as say
+from oktawatch.cli.output import note as print_note
 from oktawatch.cli.output import print_json
 from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
-    from oktawatch.store.database import Database
+    from oktawatch.store.triage import Decision
 
 _Ids = Annotated[list[int], typer.Argument(metavar="ID…", min=0, max=2**63 - 1, help="The alerts' ids.")]
+_Note = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for whoever comes after.")]
+_By = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Who decides. Default: $SUDO_USER, else the user.", show_default=False),
+]
 
 
-def ack(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Acknowledge alerts: somebody looks into them. All of them, or none if one can't be."""
-    from oktawatch.model.timestamps import utc_now
-    from oktawatch.store.triage import acknowledge
+def ack(
+    ids: _Ids,
+    note: _Note = None,
+    by: _By = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Acknowledge alerts: somebody looks into them. Changes all of them, or none if one can't be."""
+    from oktawatch.store.triage import Action, Decision
 
-    with existing_database(load_without_secrets(config, debug=debug)) as database:
-        acknowledge(database, ids, now=utc_now())
-        return _tell(database, ids, "acknowledged", as_json=as_json)
+    decision = Decision(action=Action.ACKNOWLEDGED, by=by or _user(), note=note)
+    return _decide(ids, decision, "acknowledged", config, as_json=as_json, debug=debug)
 
 
 def close(
     ids: _Ids,
     disposition: Annotated[
         Literal["true_positive", "false_positive", "benign"] | None,
-        typer.Option("--as", help="What they turned out to be."),
+        typer.Option("--as", help="What they turned out to be. On a closed alert this changes the verdict."),
     ] = None,
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for whoever comes after.")] = None,
+    note: _Note = None,
+    by: _By = None,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Close alerts. A later match opens another alert. All of them, or none if one can't be."""
+    """Close alerts. A later match opens another alert. Changes all of them, or none if one can't be."""
+    from oktawatch.store.triage import Action, Decision
+
+    decision = Decision(action=Action.CLOSED, by=by or _user(), disposition=disposition, note=note)
+    return _decide(ids, decision, "closed", config, as_json=as_json, debug=debug)
+
+
+def reopen(
+    ids: _Ids,
+    note: _Note = None,
+    by: _By = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Reopen closed alerts. Changes all of them, or none if one can't be."""
+    from oktawatch.store.triage import Action, Decision
+
+    decision = Decision(action=Action.REOPENED, by=by or _user(), note=note)
+    return _decide(ids, decision, "open", config, as_json=as_json, debug=debug)
+
+
+def note(
+    alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="The alert's id.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note.")],
+    by: _By = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Add a note to an alert, whatever its status."""
+    from oktawatch.store.triage import Action, Decision
+
+    decision = Decision(action=Action.NOTED, by=by or _user(), note=text)
+    return _decide([alert_id], decision, "noted", config, as_json=as_json, debug=debug)
+
+
+def _decide(
+    ids: list[int], decision: "Decision", done: str, config: Path | None, *, as_json: bool, debug: bool
+) -> int:
     from oktawatch.model.timestamps import utc_now
-    from oktawatch.store import triage
+    from oktawatch.store.alerts import show_alert
+    from oktawatch.store.triage import decide
 
     with existing_database(load_without_secrets(config, debug=debug)) as database:
-        triage.close(database, ids, by=_who(), disposition=disposition, note=note, now=utc_now())
-        return _tell(database, ids, "closed", as_json=as_json)
+        decide(database, ids, decision, now=utc_now())
+        decided = list(dict.fromkeys(ids))
+        if as_json:
+            print_json([show_alert(database, alert_id) for alert_id in decided])
+        else:
+            print_note(f"{done}: {', '.join(map(str, decided))}")
+    return DONE
 
 
-def reopen(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Open closed alerts again. All of them, or none if one can't be."""
-    from oktawatch.model.timestamps import utc_now
-    from oktawatch.store import triage
-
-    with existing_database(load_without_secrets(config, debug=debug)) as database:
-        triage.reopen(database, ids, now=utc_now())
-        return _tell(database, ids, "open", as_json=as_json)
-
-
-def _who() -> str:
+def _user() -> str:
     import getpass
     import os
 
+    if name := os.environ.get("SUDO_USER"):
+        return name
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user can have a number and no name
         return str(os.getuid())
-
-
-def _tell(database: "Database", ids: list[int], status: str, *, as_json: bool) -> int:
-    from oktawatch.store.alerts import show_alert
-
-    told = list(dict.fromkeys(ids))
-    if as_json:
-        print_json([show_alert(database, alert_id) for alert_id in told])
-    else:
-        say(f"{status}: {', '.join(map(str, told))}")
-    return DONE

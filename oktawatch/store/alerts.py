@@ -56,18 +56,24 @@ def count_alerts(database: Database, wanted: AlertFilter) -> int:
 
 
 def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
-    """Return one alert as a JSON object, with its events in order of time under ``events``; None if there is none."""
+    """Return one alert as a JSON object, or None: its events are under ``events``, what people decided under ``actions``."""
     matches = (
         select(*_EVENT)
         .where(tables.matches.c.alert_id == alert_id)
         .order_by(tables.matches.c.published, tables.matches.c.event_uuid)
     )
+    actions = (
+        select(*[column for column in tables.alert_actions.c if column.name != "alert_id"])
+        .where(tables.alert_actions.c.alert_id == alert_id)
+        .order_by(tables.alert_actions.c.id)
+    )
     with database.read() as connection:
         row = connection.execute(select(tables.alerts).where(_columns.id == alert_id)).mappings().first()
         if row is None:
             return None
-        found = [as_json(match) for match in connection.execute(matches).mappings()]
-    return as_json(row) | {"events": found}
+        events = [as_json(match) for match in connection.execute(matches).mappings()]
+        decided = [as_json(action) for action in connection.execute(actions).mappings()]
+    return as_json(row) | {"events": events, "actions": decided}
 
 
 def as_json(row: Mapping[Any, Any]) -> dict[str, Any]:

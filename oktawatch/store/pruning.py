@@ -84,7 +84,7 @@ def readings(database: Database) -> list[Reading]:
 
 
 def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Delete alerts, each after its matches and notifications."""
+    """Delete alerts, each after its matches, notifications and actions."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         expired = select(tables.alerts.c.id).where(*_expired_alerts(expiry))
@@ -96,8 +96,10 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
         if matches == most:
             return Piece(Counter(matches=matches), more=True)
         told = _delete(connection, tables.notifications, [tables.notifications.c.alert_id.in_(ids)])
+        actions = _delete(connection, tables.alert_actions, [tables.alert_actions.c.alert_id.in_(ids)])
         alerts = _delete(connection, tables.alerts, [tables.alerts.c.id.in_(ids)])
-        return Piece(Counter(matches=matches, notifications=told, alerts=alerts), more=len(ids) == most)
+        pruned = Counter(matches=matches, notifications=told, alert_actions=actions, alerts=alerts)
+        return Piece(pruned, more=len(ids) == most)
 
 
 def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
@@ -120,7 +122,7 @@ def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
 
 
 _PRUNED = (
-    tables.alerts, tables.matches, tables.notifications, tables.events, tables.rejected_events, tables.backfills,
+    tables.alerts, tables.matches, tables.notifications, tables.alert_actions, tables.events, tables.rejected_events, tables.backfills,
     tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
@@ -150,6 +152,7 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.alerts, alerts),
         (tables.matches, [tables.matches.c.alert_id.in_(ids)]),
         (tables.notifications, [tables.notifications.c.alert_id.in_(ids)]),
+        (tables.alert_actions, [tables.alert_actions.c.alert_id.in_(ids)]),
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0011"
+REVISION = "0012"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -169,6 +169,20 @@ matches = Table(
     Column("client_ip", String),
     Column("user_agent", String),
     sqlite_with_rowid=False,
+)
+
+# What people decided about alerts: appended to, never changed. The alert's own columns hold the latest state.
+alert_actions = Table(
+    "alert_actions",
+    metadata,
+    Column("id", _Count, primary_key=True, autoincrement=True),
+    Column("alert_id", ForeignKey("alerts.id"), nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("by", String, nullable=False),
+    Column("action", String, nullable=False),  # acknowledged, closed, reopened or noted
+    Column("disposition", String),
+    Column("note", String),
+    sqlite_autoincrement=True,
 )
 
 notifications = Table(

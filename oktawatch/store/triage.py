@@ -1,14 +1,17 @@
-"""What people decide about alerts: acknowledged, closed, reopened.
+"""What people decide about alerts: acknowledge, close, reopen, note.
 
-A page's transaction writes an alert as it read it under the org's row. So a decision takes that row too:
-it comes before the page or after it, and neither undoes the other.
+Each decision is a row of ``alert_actions`` and changes the alert's own columns, which hold the latest
+state, in one transaction. A page's transaction writes an alert as it read it under the org's row. So a
+decision takes that row too: it comes before the page or after it, and neither undoes the other.
 """
 
-from collections.abc import Callable, Sequence
+import enum
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select, update
+from msgspec import Struct
+from sqlalchemy import Connection, RowMapping, select, update
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.store import tables
@@ -17,62 +20,41 @@ from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import take_org
 
 _columns = tables.alerts.c
+_UNDECIDED = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
+
+
+class Action(enum.StrEnum):
+    """What somebody did about an alert."""
+
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+    """Also a change of the verdict on a closed alert."""
+    REOPENED = "reopened"
+    NOTED = "noted"
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """One decision, about any number of alerts."""
+
+    action: Action
+    by: str
+    """Who decided."""
+    disposition: str | None = None
+    """What the alert turned out to be; for CLOSED alone."""
+    note: str | None = None
 
 
 class TriageError(StoreError):
-    """An alert can't be decided about like that; nothing was changed."""
+    """An alert is in no state for this decision; nothing was changed."""
 
 
-def acknowledge(database: Database, ids: Sequence[int], *, now: datetime) -> None:
-    """Take alerts on. One that is acknowledged stays so; a closed or pending one raises TriageError."""
+def decide(database: Database, ids: Sequence[int], decision: Decision, *, now: datetime) -> None:
+    """Apply a decision to alerts: to all of them, or to none.
 
-    def taken_on(alert: RowMapping) -> dict[str, Any]:
-        _must_be(alert, AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-        return {"status": AlertStatus.ACKNOWLEDGED}
-
-    _decide(database, ids, taken_on, now=now)
-
-
-def close(
-    database: Database,
-    ids: Sequence[int],
-    *,
-    by: str,
-    disposition: str | None,
-    note: str | None,
-    now: datetime,
-) -> None:
-    """Close alerts: a later match of their key opens another one. A closed or pending one raises TriageError.
-
-    ``closed_at`` is never before the last match, which the closing answers for.
+    An acknowledged alert may be acknowledged again. A closed alert may be closed again with a disposition,
+    which changes its verdict and nothing else. Raises TriageError for an alert that does not exist, is
+    pending, or is in no state for the action.
     """
-
-    def closed(alert: RowMapping) -> dict[str, Any]:
-        _must_be(alert, AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-        values = {
-            "status": AlertStatus.CLOSED,
-            "closed_at": max(now, alert["last_event_at"]),
-            "closed_by": by,
-            "disposition": disposition,
-        }
-        return values if note is None else values | {"note": note}
-
-    _decide(database, ids, closed, now=now)
-
-
-def reopen(database: Database, ids: Sequence[int], *, now: datetime) -> None:
-    """Open closed alerts again: matches may join them as before. Another one raises TriageError."""
-
-    def opened(alert: RowMapping) -> dict[str, Any]:
-        _must_be(alert, AlertStatus.CLOSED)
-        return {"status": AlertStatus.OPEN, "closed_at": None, "closed_by": None, "disposition": None}
-
-    _decide(database, ids, opened, now=now)
-
-
-def _decide(
-    database: Database, ids: Sequence[int], decision: Callable[[RowMapping], dict[str, Any]], *, now: datetime
-) -> None:
     wanted = sorted(set(ids))
     with database.write() as connection:
         orgs = connection.execute(select(_columns.org).where(_columns.id.in_(wanted)).distinct()).scalars()
@@ -83,15 +65,51 @@ def _decide(
         for alert_id in wanted:
             if alert_id not in found:
                 raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
-            values = decision(found[alert_id]) | {"updated_at": now}
-            connection.execute(update(tables.alerts).where(_columns.id == alert_id).values(values))
+            _apply(connection, found[alert_id], decision, now)
 
 
-def _must_be(alert: RowMapping, *statuses: AlertStatus) -> None:
+def _apply(connection: Connection, alert: RowMapping, decision: Decision, now: datetime) -> None:
+    values = _changes(alert, decision, now) | {"updated_at": now}
+    if decision.note is not None:
+        values["note"] = decision.note
+    connection.execute(update(tables.alerts).where(_columns.id == alert["id"]).values(values))
+    row = {
+        "alert_id": alert["id"],
+        "at": now,
+        "by": decision.by,
+        "action": decision.action,
+        "disposition": decision.disposition,
+        "note": decision.note,
+    }
+    connection.execute(tables.alert_actions.insert(), row)
+
+
+def _changes(alert: RowMapping, decision: Decision, now: datetime) -> dict[str, Any]:
+    """Return the new values of an alert's own columns; raise TriageError where the action does not fit."""
+    match decision.action:
+        case Action.ACKNOWLEDGED:
+            _require(alert, *_UNDECIDED)
+            return {"status": AlertStatus.ACKNOWLEDGED}
+        case Action.CLOSED:
+            verdict = {"closed_by": decision.by, "disposition": decision.disposition}
+            if alert["status"] == AlertStatus.CLOSED and decision.disposition is not None:
+                return verdict
+            _require(alert, *_UNDECIDED)
+            # Never before the last event, which the closing answers for.
+            return verdict | {"status": AlertStatus.CLOSED, "closed_at": max(now, alert["last_event_at"])}
+        case Action.REOPENED:
+            _require(alert, AlertStatus.CLOSED)
+            return {"status": AlertStatus.OPEN, "closed_at": None, "closed_by": None, "disposition": None}
+        case Action.NOTED:
+            _require(alert, *_UNDECIDED, AlertStatus.CLOSED)
+            return {}
+
+
+def _require(alert: RowMapping, *statuses: AlertStatus) -> None:
     if alert["status"] in statuses:
         return
     advice = {
-        AlertStatus.PENDING: "its rule's threshold is not reached, there is nothing to decide yet",
-        AlertStatus.CLOSED: "'oktawatch alerts reopen' opens it again",
-    }.get(AlertStatus(alert["status"]), "only a closed one can be opened again")
+        AlertStatus.PENDING: "its rule's threshold is not reached, so there is nothing to decide yet",
+        AlertStatus.CLOSED: "'oktawatch alerts reopen' opens it again, 'close --as' changes its verdict",
+    }.get(AlertStatus(alert["status"]), "only a closed alert can be reopened")
     raise TriageError(f"the alert is {alert['status']} ({alert['id']}): {advice}")

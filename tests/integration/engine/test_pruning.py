@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
@@ -153,6 +153,13 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
                 )
             ],
         )  # fmt: skip
+        connection.execute(
+            insert(tables.alert_actions),
+            [
+                {"alert_id": one, "at": NOW, "by": "nora", "action": "noted"}
+                for one in connection.execute(select(tables.alerts.c.id)).scalars()
+            ],
+        )
         for age, finished in ((31, 31), (29, 29), (31, None)):
             at = NOW - age * DAY
             connection.execute(
@@ -168,10 +175,12 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
     deleted = await pruner(executor).round()
     assert deleted == counted
     assert deleted == {
-        "alerts": 4, "matches": 4, "notifications": 6, "events": 4, "rejected_events": 1, "backfills": 2,
+        "alerts": 4, "matches": 4, "notifications": 6, "alert_actions": 4, "events": 4, "rejected_events": 1,
+        "backfills": 2,
     }  # fmt: skip
     assert {name: len(rows(database, name)) for name in deleted} == {
-        "alerts": 8, "matches": 8, "notifications": 10, "events": 2, "rejected_events": 0, "backfills": 1,
+        "alerts": 8, "matches": 8, "notifications": 10, "alert_actions": 8, "events": 2, "rejected_events": 0,
+        "backfills": 1,
     }  # fmt: skip
     after = outcome(database)
     assert all(row in before[name] for name, kept in after.items() for row in kept)

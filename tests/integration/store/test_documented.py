@@ -27,9 +27,34 @@ def test_every_table_is_documented() -> None:
     assert sorted(named) == sorted([*tables.metadata.tables, "alert_events", *VIEWS, "alembic_version"])
 
 
+def documented_query(part: str) -> str:
+    """Return the only documented query that contains a text."""
+    queries = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (found,) = [query for query in queries if part in query]
+    return str(found)
+
+
+def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
+    """Not the one who got in at once, nor the one who never did."""
+    query = documented_query("WHERE risen")
+    nora, eve, abel = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2", "00u3"))
+    won, lost, minute = {"result": "SUCCESS"}, {"result": "FAILURE"}, timedelta(minutes=1)
+    events = [
+        event(1, actor=nora, outcome=lost),
+        event(2, actor=eve, outcome=won),
+        event(3, actor=abel, outcome=lost),
+        event(4, at=minute, actor=nora, outcome=won),
+    ]
+    with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
+        watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+        commit_page(database, watch, page(events), telling=False, advance=lambda *_: None, now=NOW)
+        found = place.ask(query)
+    assert found == [(1, "2026-11-02T12:01:00.000Z", "HIGH", "00u1@example.com", "203.0.113.7", 1)]
+
+
 def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
     """The sign-in that succeeded in time, not the one that failed, came late or was somebody else's."""
-    (query,) = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    query = documented_query("JOIN signals")
     rules = build_rules({}, enable=["Okta.Login.*", "Okta.Multiple.*"], read_file=str)
     minute = timedelta(minutes=1)
     nora, eve = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2"))

@@ -1,14 +1,17 @@
 """What people decide about alerts holds against what pages do to them."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.timestamps import to_text
+from oktawatch.store.alerts import show_alert
 from oktawatch.store.database import Database
-from oktawatch.store.triage import TriageError, acknowledge, close, reopen
+from oktawatch.store.schema import downgrade, upgrade
+from oktawatch.store.triage import Action, Decision, TriageError, decide
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Place
 from tests.support.streams import event, page
@@ -23,6 +26,30 @@ def database(place: Place) -> Iterator[Database]:
     with open_database(place) as made:
         happen(made, 1)
         yield made
+
+
+def acknowledge(database: Database, ids: list[int], *, now: datetime) -> None:
+    """Acknowledge alerts as Nora."""
+    decide(database, ids, Decision(action=Action.ACKNOWLEDGED, by="nora"), now=now)
+
+
+def close(
+    database: Database,
+    ids: list[int],
+    *,
+    disposition: str | None = None,
+    note: str | None = None,
+    now: datetime,
+) -> None:
+    """Close alerts as Nora."""
+    decide(
+        database, ids, Decision(action=Action.CLOSED, by="nora", disposition=disposition, note=note), now=now
+    )
+
+
+def reopen(database: Database, ids: list[int], *, now: datetime) -> None:
+    """Reopen alerts as Nora."""
+    decide(database, ids, Decision(action=Action.REOPENED, by="nora"), now=now)
 
 
 def happen(database: Database, number: int, *, at: timedelta = timedelta(), threshold: int = 1) -> None:
@@ -52,7 +79,7 @@ def test_an_acknowledged_alert_goes_on_taking_matches(database: Database) -> Non
 
 def test_after_a_closing_the_next_match_opens_another_alert(database: Database) -> None:
     """The closing says who, when, what it was and why."""
-    close(database, [1], by="nora", disposition="benign", note="travelling", now=NOW + HOUR)
+    close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     (alert,) = rows(database, "alerts")
     assert (alert["closed_at"], alert["closed_by"], alert["disposition"], alert["note"]) == (
         NOW + HOUR, "nora", "benign", "travelling",
@@ -67,13 +94,13 @@ def test_after_a_closing_the_next_match_opens_another_alert(database: Database) 
 
 def test_a_closing_answers_for_every_match_it_has_seen(database: Database) -> None:
     """Even for one whose time lies ahead of this machine's clock."""
-    close(database, [1], by="nora", disposition=None, note=None, now=NOW - HOUR)
+    close(database, [1], now=NOW - HOUR)
     assert [alert["closed_at"] for alert in rows(database, "alerts")] == [NOW]
 
 
 def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
     """As if it had never been closed; the note stays."""
-    close(database, [1], by="nora", disposition="benign", note="travelling", now=NOW + HOUR)
+    close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     reopen(database, [1], now=LATER)
     happen(database, 2, at=2 * HOUR)
     (alert,) = rows(database, "alerts")
@@ -84,15 +111,15 @@ def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
 def test_of_several_all_are_decided_about_or_none(database: Database) -> None:
     """A slip in one id leaves everything as it was."""
     with pytest.raises(TriageError, match=r"no such alert \(99\)"):
-        close(database, [1, 99], by="nora", disposition=None, note=None, now=NOW)
-    with pytest.raises(TriageError, match="only a closed one"):
+        close(database, [1, 99], now=NOW)
+    with pytest.raises(TriageError, match="only a closed alert"):
         reopen(database, [1], now=NOW)
     assert [alert["status"] for alert in rows(database, "alerts")] == ["open"]
 
 
 def test_a_closed_alert_is_not_acknowledged_by_accident(database: Database) -> None:
     """It says how to open it again."""
-    close(database, [1], by="nora", disposition=None, note=None, now=NOW)
+    close(database, [1], now=NOW)
     with pytest.raises(TriageError, match="alerts reopen"):
         acknowledge(database, [1], now=NOW)
 
@@ -101,4 +128,50 @@ def test_a_pending_alert_can_t_be_closed(database: Database) -> None:
     """It is not there yet, for people."""
     happen(database, 2, at=24 * HOUR, threshold=2)
     with pytest.raises(TriageError, match="threshold"):
-        close(database, [2], by="nora", disposition=None, note=None, now=NOW)
+        close(database, [2], now=NOW)
+
+
+def test_each_decision_leaves_a_trail(database: Database) -> None:
+    """Who did what, when and why, in order; the alert's own columns hold the latest state."""
+    acknowledge(database, [1], now=NOW)
+    decide(database, [1], Decision(action=Action.NOTED, by="abel", note="asked her"), now=NOW + HOUR)
+    close(database, [1], disposition="benign", note="travelling", now=NOW + 2 * HOUR)
+    reopen(database, [1], now=LATER)
+    shown = show_alert(database, 1)
+    assert shown is not None
+    assert [(one["by"], one["action"], one["disposition"], one["note"]) for one in shown["actions"]] == [
+        ("nora", "acknowledged", None, None),
+        ("abel", "noted", None, "asked her"),
+        ("nora", "closed", "benign", "travelling"),
+        ("nora", "reopened", None, None),
+    ]
+    assert (shown["status"], shown["note"]) == ("open", "travelling")
+
+
+def test_the_verdict_on_a_closed_alert_can_be_changed(database: Database) -> None:
+    """A second look: the alert stays closed since the first closing, and both verdicts are in the trail."""
+    close(database, [1], disposition="benign", now=NOW + HOUR)
+    close(database, [1], disposition="true_positive", now=LATER)
+    shown = show_alert(database, 1)
+    assert shown is not None
+    assert (shown["status"], shown["disposition"]) == ("closed", "true_positive")
+    assert shown["closed_at"] == to_text(NOW + HOUR)
+    assert [one["disposition"] for one in shown["actions"]] == ["benign", "true_positive"]
+    with pytest.raises(TriageError, match="changes its verdict"):
+        close(database, [1], now=LATER)
+
+
+def test_a_decision_that_fails_leaves_no_trail(database: Database) -> None:
+    """One wrong id of several: neither alert nor trail changes."""
+    with pytest.raises(TriageError):
+        acknowledge(database, [1, 99], now=NOW)
+    assert rows(database, "alert_actions") == []
+
+
+def test_the_migration_keeps_what_closed_alerts_remember(database: Database) -> None:
+    """The last closing of each alert becomes the first row of its trail."""
+    close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
+    before = rows(database, "alert_actions")
+    downgrade(database, "0011")
+    upgrade(database)
+    assert rows(database, "alert_actions") == before
