@@ -1,12 +1,23 @@
 """``oktawatch alerts``: looking at what was found; deciding about it is in `triage`."""
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import typer
 
 from oktawatch.cli import triage
-from oktawatch.cli.exits import DONE, FAILED
-from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, point_in_time, severity
+from oktawatch.cli.alert_filters import (
+    DISPOSITIONS,
+    STATUSES,
+    autonomous_system,
+    choices,
+    known_orgs,
+    known_rules,
+    network,
+)
+from oktawatch.cli.alert_table import print_alerts, print_csv
+from oktawatch.cli.exits import DONE, FAILED, UsageError
+from oktawatch.cli.options import LARGEST_ID, WHEN, ConfigFile, Debug, Json, point_in_time, severity
 from oktawatch.cli.output import note, print_fields, print_json, print_list, print_table
 from oktawatch.cli.setup import existing_database, load_without_secrets
 
@@ -17,7 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_LARGEST_ID = 2**63 - 1
 
 app.command(epilog="Example:  oktawatch alerts ack 17 18")(triage.ack)
 app.command(epilog='Example:  oktawatch alerts close 17 --as benign --note "travelling"')(triage.close)
@@ -25,14 +35,22 @@ app.command(epilog="Example:  oktawatch alerts reopen 17")(triage.reopen)
 app.command(epilog='Example:  oktawatch alerts note 17 "asked Nora, no answer yet"')(triage.note)
 
 
-@app.command(name="list", epilog="Example:  oktawatch alerts list --since 24h --severity MEDIUM")
+@app.command(
+    name="list",
+    epilog="Example:  oktawatch alerts list --since 24h --severity MEDIUM --actor 'nora*' --ip 203.0.113.0/24",
+)
 def list_(
     since: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help=f"Only alerts with a match at or after this time. {WHEN}"),
+        typer.Option(metavar="WHEN", help=f"Alerts with an event at or after this time. {WHEN}"),
     ] = None,
-    org: Annotated[str | None, typer.Option(metavar="NAME", help="Only alerts of this org.")] = None,
-    rule: Annotated[str | None, typer.Option(metavar="ID", help="Only alerts of this rule.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Alerts with an event before this time.")
+    ] = None,
+    org: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by org.")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Filter by rule id, such as 'Okta.Multiple.*'.")
+    ] = None,
     least: Annotated[
         str | None,
         typer.Option(
@@ -40,43 +58,82 @@ def list_(
         ),
     ] = None,
     status: Annotated[
-        Literal["open", "acknowledged", "closed", "pending"] | None,
-        typer.Option(help="Only alerts that stand so. Default: all but pending ones, below their threshold."),
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(STATUSES),
+            help="Filter by status. Default: all but pending alerts, below their threshold.",
+        ),
     ] = None,
     actor: Annotated[
-        str | None, typer.Option(metavar="ACTOR", help="Only alerts of this user: an id or a login.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Filter by the user's login or id.")
     ] = None,
-    ip: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only alerts of this address.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_LARGEST_ID, metavar="N", help="At most so many.")] = 100,
+    ip: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS|CIDR", help="Filter by the client's address.")
+    ] = None,
+    country: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by country.")] = None,
+    as_number: Annotated[
+        list[str] | None,
+        typer.Option("--as", metavar="NUMBER", help="Filter by AS number: 64500 or AS64500."),
+    ] = None,
+    closed_as: Annotated[
+        list[str] | None,
+        typer.Option(metavar="|".join(DISPOSITIONS), help="Filter by what closed alerts turned out to be."),
+    ] = None,
+    sort: Annotated[
+        Literal["last", "first", "severity", "events", "id"],
+        typer.Option(help="Sort by last or first event, severity, events or id; the highest comes first."),
+    ] = "last",
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, metavar="N", help="Show at most N.")] = 100,
+    count_only: Annotated[
+        bool, typer.Option("--count", help="Print how many there are, and nothing else.")
+    ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Add org and title, and cut nothing.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, safe to open in a spreadsheet.")] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """List alerts, the one with the latest match first."""
+    """List alerts, a line each: the one with the latest event first.
+
+    Filters can be given more than once: an alert passes if any value fits. ✗ counts failures, ✓ successes.
+    """
+    from msgspec.structs import replace
+
     from oktawatch.model.alert import AlertStatus
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store.alerts import AlertFilter, count_alerts, list_alerts
 
+    if as_json + as_csv + count_only > 1:
+        raise UsageError("too many formats (--json, --csv, --count): give one of them")
+    now = utc_now()
     wanted = AlertFilter(
-        since=point_in_time(since, "--since", now=utc_now()) if since is not None else None,
-        org=org,
-        rule=rule,
+        since=point_in_time(since, "--since", now=now) if since is not None else None,
+        until=point_in_time(until, "--until", now=now) if until is not None else None,
         severity=severity(least) if least is not None else None,
-        status=AlertStatus(status) if status is not None else None,
-        actor=actor,
-        ip=ip,
+        statuses=[AlertStatus(one) for one in choices(status or (), "--status", STATUSES)],
+        actors=actor or (),
+        networks=[network(one, "--ip") for one in ip or ()],
+        countries=country or (),
+        as_numbers=[autonomous_system(one, "--as") for one in as_number or ()],
+        dispositions=choices(closed_as or (), "--closed-as", DISPOSITIONS),
     )
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
-        found = list_alerts(database, wanted, limit=limit)
+        orgs, rules = known_orgs(org or (), settings, database), known_rules(rule or (), settings, database)
+        wanted = replace(wanted, orgs=orgs, rules=rules)
+        if count_only:
+            print(count_alerts(database, wanted))
+            return DONE
+        found = list_alerts(database, wanted, limit=limit, order=sort)
         count = count_alerts(database, wanted) if len(found) == limit else len(found)
-    print_list(found, "alerts", count=count, as_json=as_json, draw=print_alerts)
+    draw = print_csv if as_csv else partial(print_alerts, wide=wide)
+    print_list(found, "alerts", count=count, as_json=as_json, draw=draw)
     return DONE
 
 
 @app.command(epilog="Example:  oktawatch alerts show 17")
 def show(
-    alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=_LARGEST_ID, help="The alert's id.")],
+    alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=LARGEST_ID, help="The alert's id.")],
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -103,19 +160,3 @@ def show(
     print("\nCONTEXT")
     print_json(context)
     return DONE
-
-
-def print_alerts(alerts: list[dict[str, Any]]) -> None:
-    """Print a table of alerts, given as JSON objects."""
-    columns = {
-        "ID": "id",
-        "LAST EVENT": "last_event_at",
-        "SEVERITY": "severity",
-        "STATUS": "status",
-        "ORG": "org",
-        "EVENTS": "event_count",
-        "COUNTRY": "country",
-        "TITLE": "title",
-    }
-    rows = [[alert[name] for name in columns.values()] for alert in alerts]
-    print_table(tuple(columns), rows, numbers=("ID", "EVENTS"), whole=("LAST EVENT",))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oktawatch.cli.alerts import print_alerts
+from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json

@@ -53,6 +53,8 @@ Orgs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
+LARGEST_ID = 2**63 - 1
+"""The largest id that both databases hold."""
 WHEN = "WHEN is ISO 8601 (2026-11-01, 2026-11-01T08:00:00Z; no zone is UTC) or an age: 90m, 24h, 7d, 2w."
 
 

@@ -44,8 +44,8 @@ def cell(value: object) -> "Text":
     """Make a value fit for a table."""
     from rich.text import Text
 
-    shown = _shown(value)
-    return Text(shown, style=_SEVERITY_STYLES.get(shown, ""))
+    text = shown(value)
+    return Text(text, style=_SEVERITY_STYLES.get(text, ""))
 
 
 def print_table(
@@ -119,9 +119,9 @@ def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> 
     """Print aligned columns: for a file or a pipe, where a table can have any number of rows."""
     from rich.cells import cell_len
 
-    shown = [[_shown(value) for value in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
+    texts = [[shown(value) for value in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
         line = ""
         for text, width, is_right in zip(row, widths, right, strict=True):
             padding = " " * (width - cell_len(text))
@@ -129,7 +129,8 @@ def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> 
         print(line.rstrip())
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as text that is safe on a terminal; empty text for None."""
     from oktawatch.logs import printable
 
     return "" if value is None else printable(str(value))

@@ -1,11 +1,12 @@
 """Alerts as people and scripts look at them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import desc, func, select
+from sqlalchemy import ColumnElement, Connection, case, desc, func, or_, select
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.match import MatchedEvent
@@ -19,51 +20,91 @@ _EVENT = tuple(
     tables.matches.c[name]
     for name in ("event_uuid", "published", "severity", *MatchedEvent.__struct_fields__)
 )
+_ACTION = tuple(column for column in tables.alert_actions.c if column.name != "alert_id")
+_AT_ONCE = 10_000  # values in one IN: SQLite takes 32,766
+
+Network = IPv4Network | IPv6Network
+Order = Literal["last", "first", "severity", "events", "id"]
+"""What alerts are sorted by, the highest first."""
+_ORDERS: Mapping[Order, ColumnElement[Any]] = {
+    "last": _columns.last_event_at,
+    "first": _columns.first_event_at,
+    "severity": case(*((_columns.severity == severity, severity.value) for severity in Severity)),
+    "events": _columns.event_count,
+    "id": _columns.id,
+}
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
-    """Which alerts are wanted; None leaves a part open."""
+    """Which alerts are wanted. An empty part is open; of several values of a part, any will do."""
 
     since: datetime | None = None
     """Alerts with a match at or after this event time."""
-    org: str | None = None
-    rule: str | None = None
+    until: datetime | None = None
+    """Alerts whose first match is before this event time."""
+    orgs: Sequence[str] = ()
+    rules: Sequence[str] = ()
+    """Rule ids."""
     severity: Severity | None = None
     """At least this severe."""
-    status: AlertStatus | None = None
-    """None: all but pending ones."""
-    actor: str | None = None
-    """The actor's id or login."""
-    ip: str | None = None
+    statuses: Sequence[AlertStatus] = ()
+    """Empty: all but pending ones."""
+    actors: Sequence[str] = ()
+    """Globs (``*``, ``?``) for the actor's id or login; upper and lower case are the same."""
+    networks: Sequence[Network] = ()
+    """Networks that the client's address lies in."""
+    countries: Sequence[str] = ()
+    """Names of countries; upper and lower case are the same."""
+    as_numbers: Sequence[int] = ()
+    dispositions: Sequence[str] = ()
 
 
-def list_alerts(database: Database, wanted: AlertFilter, *, limit: int) -> list[dict[str, Any]]:
-    """Give alerts as JSON objects, the one with the latest match first."""
-    query = select(tables.alerts).order_by(desc(_columns.last_event_at), desc(_columns.id)).limit(limit)
-    for condition in _conditions(wanted):
-        query = query.where(condition)
+def list_alerts(
+    database: Database, wanted: AlertFilter, *, limit: int, order: Order = "last"
+) -> list[dict[str, Any]]:
+    """Return alerts as JSON objects, the first ``limit`` of them in an order."""
+    highest_first = (desc(_ORDERS[order]), desc(_columns.last_event_at), desc(_columns.id))
+    query = select(tables.alerts).where(*_conditions(wanted)).order_by(*highest_first)
     with database.read() as connection:
-        return [as_json(row) for row in connection.execute(query).mappings()]
+        if wanted.networks:
+            ids = _ids_in_networks(connection, wanted, highest_first)[:limit]
+            found = [
+                row for some in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(some)))
+            ]
+        else:
+            found = _rows(connection, query.limit(limit))
+    return found
 
 
 def count_alerts(database: Database, wanted: AlertFilter) -> int:
-    """Count alerts."""
-    query = select(func.count()).select_from(tables.alerts)
-    for condition in _conditions(wanted):
-        query = query.where(condition)
+    """Return the number of alerts."""
+    query = select(func.count()).select_from(tables.alerts).where(*_conditions(wanted))
     with database.read() as connection:
+        if wanted.networks:
+            return len(_ids_in_networks(connection, wanted, ()))
         return connection.execute(query).scalar_one()
 
 
+def alert_names(database: Database) -> tuple[list[str], list[str]]:
+    """Return the names of all orgs, and the ids of all rules that have alerts."""
+    with database.read() as connection:
+        orgs = connection.execute(select(tables.orgs.c.name).order_by(tables.orgs.c.name)).scalars().all()
+        rules = connection.execute(select(_columns.rule_id).distinct().order_by(_columns.rule_id)).scalars()
+        return list(orgs), list(rules)
+
+
 def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
-    """Return one alert as a JSON object, or None: its events are under ``events``, what people decided under ``actions``."""
-    matches = (
+    """Return one alert as a JSON object, or None.
+
+    Its events are under ``events`` in order of time, what people decided under ``actions``.
+    """
+    events = (
         select(*_EVENT)
         .where(tables.matches.c.alert_id == alert_id)
         .order_by(tables.matches.c.published, tables.matches.c.event_uuid)
     )
     actions = (
-        select(*[column for column in tables.alert_actions.c if column.name != "alert_id"])
+        select(*_ACTION)
         .where(tables.alert_actions.c.alert_id == alert_id)
         .order_by(tables.alert_actions.c.id)
     )
@@ -71,14 +112,16 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
         row = connection.execute(select(tables.alerts).where(_columns.id == alert_id)).mappings().first()
         if row is None:
             return None
-        events = [as_json(match) for match in connection.execute(matches).mappings()]
-        decided = [as_json(action) for action in connection.execute(actions).mappings()]
-    return as_json(row) | {"events": events, "actions": decided}
+        return as_json(row) | {"events": _rows(connection, events), "actions": _rows(connection, actions)}
 
 
 def as_json(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Give a row as a JSON object: points in time and severities as their texts."""
+    """Return a row as a JSON object: points in time and severities as their texts."""
     return {name: _json_value(value) for name, value in row.items()}
+
+
+def _rows(connection: Connection, query: Any) -> list[dict[str, Any]]:
+    return [as_json(row) for row in connection.execute(query).mappings()]
 
 
 def _json_value(value: Any) -> Any:
@@ -87,21 +130,54 @@ def _json_value(value: Any) -> Any:
     return value.name if isinstance(value, Severity) else value
 
 
-def _conditions(wanted: AlertFilter) -> Sequence[Any]:
+def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
     conditions = [
-        _columns.status == wanted.status if wanted.status else _columns.status != AlertStatus.PENDING,
+        _columns.status.in_(wanted.statuses) if wanted.statuses else _columns.status != AlertStatus.PENDING
     ]
-    if wanted.since:
+    if wanted.since is not None:
         conditions.append(_columns.last_event_at >= wanted.since)
-    if wanted.org:
-        conditions.append(_columns.org == wanted.org)
-    if wanted.rule:
-        conditions.append(_columns.rule_id == wanted.rule)
-    if wanted.severity:
+    if wanted.until is not None:
+        conditions.append(_columns.first_event_at < wanted.until)
+    if wanted.severity is not None:
         worse = [severity for severity in Severity if severity >= wanted.severity]
         conditions.append(_columns.severity.in_(worse))
-    if wanted.actor:
-        conditions.append((_columns.actor_id == wanted.actor) | (_columns.actor_alternate_id == wanted.actor))
-    if wanted.ip:
-        conditions.append(_columns.client_ip == wanted.ip)
+    if wanted.actors:
+        columns = (_columns.actor_id, _columns.actor_alternate_id)
+        conditions.append(or_(*(_matches_glob(column, glob) for column in columns for glob in wanted.actors)))
+    if wanted.countries:
+        conditions.append(func.lower(_columns.country).in_([name.lower() for name in wanted.countries]))
+    equal = {
+        _columns.org: wanted.orgs,
+        _columns.rule_id: wanted.rules,
+        _columns.as_number: wanted.as_numbers,
+        _columns.disposition: wanted.dispositions,
+    }
+    conditions += [column.in_(values) for column, values in equal.items() if values]
     return conditions
+
+
+def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
+    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return func.lower(column).like(escaped.lower().replace("*", "%").replace("?", "_"), escape="\\")
+
+
+def _ids_in_networks(connection: Connection, wanted: AlertFilter, order: Sequence[Any]) -> list[int]:
+    """Return the ids of the alerts whose address lies in one of the networks.
+
+    The address is text that may be anything, so it is parsed here and not by the database.
+    """
+    query = select(_columns.id, _columns.client_ip).where(*_conditions(wanted)).order_by(*order)
+    return [row.id for row in connection.execute(query) if _is_in(row.client_ip, wanted.networks)]
+
+
+def _is_in(address: str | None, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def _chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]

@@ -38,7 +38,7 @@ NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
 def test_the_commands_are_those_of_the_contract() -> None:
     """What is documented exists, and nothing else does."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
-        "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen",
+        "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note",
         "explain", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay",
         "db upgrade", "db current", "db prune", "db copy", "check", "simulate", "demo",
@@ -101,7 +101,7 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
         (["alerts", "list", "--since", "bad"], "wrong value (--since): expected a time such as"),
         (["alerts", "list", "--limit", "0"], "(oktawatch alerts list): see"),
         (["alerts", "list", "--limit", "0"], "invalid value for '--limit': expected greater than"),
-        (["alerts", "list", "--status", "x"], "invalid value for '--status': 'x' is not one of 'open',"),
+        (["alerts", "list", "--status", "x"], "wrong value (--status x): expected one of open,"),
         (["run", "--json"], "--json makes no sense by itself (run): give it with --once"),
         (["backfill", "--since", "1d", "--notify", "--dry-run"], "exclude each other"),
         (["simulate", "--keep-times"], "--keep-times makes no sense by itself (simulate)"),

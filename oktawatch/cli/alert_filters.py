@@ -1,0 +1,95 @@
+"""Filters as they are typed: checked, and parsed into what the store takes.
+
+A filter that can match nothing is a slip of the pen, so it is an error that names what there is.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from oktawatch.cli.exits import UsageError
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+    from oktawatch.store.alerts import Network
+    from oktawatch.store.database import Database
+
+STATUSES = ("open", "acknowledged", "closed", "pending")
+DISPOSITIONS = ("true_positive", "false_positive", "benign")
+_AS_NUMBER = re.compile(r"(?:AS)?(\d{1,10})", re.ASCII | re.IGNORECASE).fullmatch
+
+
+def known_orgs(names: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
+    """Return the names, each of an org that is configured or stored; raise UsageError for another one."""
+    if not names:
+        return ()
+    from oktawatch.store.alerts import alert_names
+
+    known = sorted({*alert_names(database)[0], *(org.name for org in settings.orgs)})
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no such org (--org {name}): {_there_are(name, known)}")
+    return names
+
+
+def known_rules(globs: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
+    """Return the ids of the rules that the globs match, in any case; raise UsageError for one that matches none."""
+    if not globs:
+        return ()
+    from oktawatch.store.alerts import alert_names
+
+    stored = alert_names(database)[1]
+    found = []
+    for glob in globs:
+        ids = _matching(stored, glob) or _matching(_configured_rules(settings), glob)
+        if not ids:
+            known = sorted({*stored, *_configured_rules(settings)})
+            raise UsageError(f"no such rule (--rule {glob}): {_there_are(glob, known)}")
+        found += ids
+    return list(dict.fromkeys(found))
+
+
+def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
+    """Return the values; raise UsageError for one that is not allowed."""
+    for value in values:
+        if value not in allowed:
+            raise UsageError(f"wrong value ({option} {value}): expected one of {', '.join(allowed)}")
+    return values
+
+
+def network(text: str, option: str) -> "Network":
+    """Parse an address or a CIDR, whose host bits may be set; raise UsageError."""
+    from ipaddress import ip_network
+
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise UsageError(
+            f"no address ({option} {text}): expected one such as 203.0.113.7 or 203.0.113.0/24"
+        ) from None
+
+
+def autonomous_system(text: str, option: str) -> int:
+    """Parse an AS number; raise UsageError."""
+    found = _AS_NUMBER(text.strip())
+    if found is None:
+        raise UsageError(f"no AS number ({option} {text}): expected one such as 64500 or AS64500")
+    return int(found[1])
+
+
+def _matching(ids: Iterable[str], glob: str) -> list[str]:
+    return [rule_id for rule_id in ids if fnmatchcase(rule_id.lower(), glob.lower())]
+
+
+def _configured_rules(settings: "Settings") -> list[str]:
+    from oktawatch.engine.assembly import read_rulebook
+
+    return list(read_rulebook(settings).every)
+
+
+def _there_are(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"{guess}there are: {', '.join(known) or 'none yet'}"

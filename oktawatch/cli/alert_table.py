@@ -1,0 +1,79 @@
+"""Alerts as a table: one line for each."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oktawatch.cli.one_line_table import Column, print_one_line_table
+
+_COLUMNS = (
+    Column(heading="ID", right=True),
+    Column(heading="UTC"),
+    Column(heading="SEV"),
+    Column(heading="STATUS"),
+    Column(heading="WHO", least=12),
+    Column(heading="✗ ✓"),
+    Column(heading="ADDRESS", least=15),
+    Column(heading="COUNTRY", least=7, optional=True),
+    Column(heading="EVT", right=True, optional=True),
+)
+_WIDE = (
+    *(Column(heading=column.heading, right=column.right) for column in _COLUMNS),
+    Column(heading="ORG"),
+    Column(heading="TITLE"),
+)
+_STATUSES = {"acknowledged": "ack"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would compute."""
+
+
+def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
+    """Print a line for each alert, given as JSON objects; ``wide`` adds org and title and cuts nothing."""
+    columns = _WIDE if wide else _COLUMNS
+    rows = [(*_cells(alert), alert["org"], alert["title"])[: len(columns)] for alert in alerts]
+    print_one_line_table(columns, rows)
+
+
+def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Print alerts as CSV, every column but the context; a spreadsheet takes nothing in it for a formula."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for number, alert in enumerate(alerts):
+        values = {name: value for name, value in alert.items() if name != "context"}
+        if number == 0:
+            writer.writerow(values)
+        writer.writerow([_csv_cell(value) for value in values.values()])
+
+
+def outcomes(alert: Mapping[str, Any]) -> str:
+    """Return an alert's failures and successes, such as ``✗3 ✓1``."""
+    counts = (("✗", alert["failures"]), ("✓", alert["successes"]))
+    return " ".join(f"{mark}{count}" for mark, count in counts if count)
+
+
+def short_time(text: str) -> str:
+    """Return month, day, hour and minute of a point in time given as text."""
+    return f"{text[5:10]} {text[11:16]}"
+
+
+def who(alert: Mapping[str, Any]) -> str:
+    """Return the login of an alert's actor, or whatever else names them."""
+    return alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or ""
+
+
+def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        alert["id"],
+        short_time(alert["last_event_at"]),
+        alert["severity"],
+        _STATUSES.get(alert["status"], alert["status"]),
+        who(alert),
+        outcomes(alert),
+        alert["client_ip"],
+        alert["country"],
+        alert["event_count"],
+    )
+
+
+def _csv_cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
