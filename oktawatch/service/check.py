@@ -1,12 +1,16 @@
 """What `oktawatch check` looks at: everything that can be looked at without changing anything.
 
 Each org is asked for one event, with the filter that polling uses, so that a token, a permission and a
-rule's filter are seen to work and not only to be there. Nothing is written: a SQLite file that does not
-exist yet is left for `oktawatch run` to make.
+rule's filter are seen to work and not only to be there. The database takes a write that
+changes nothing, and the disk of an SQLite file takes a file that is removed at once; a database that does
+not exist yet is left for `oktawatch run` to make.
 """
 
 import asyncio
+import os
+import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,13 +36,17 @@ from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
-from oktawatch.store.schema import require_current, require_writable
+from oktawatch.store.schema import commit_write, require_current
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import polling_query
 
 LARGE_SHARE = 0.6
 """Okta mails an org's admins when so much of a rate limit is used, by default."""
+LITTLE_SPACE = 500 * 1024**2
+"""Bytes: with less, a day of a busy org, or a schema upgrade, may fill the disk."""
+_BLOCK = b"\0" * 65_536
+_PROBE_SIZE = 1024**2  # bytes; more than SQLite may find in files that it has already
 _RECENT = timedelta(minutes=5)
 _SKEW = timedelta(seconds=60)
 _AT_ONCE = 16  # orgs
@@ -98,6 +106,7 @@ async def check(settings: Settings, *, send_test: bool = False) -> list[Finding]
         findings.append(_rules(rules))
         findings += [_failed("rules", str(problem)) for problem in rulebook.found.problems]
     findings.append(await asyncio.to_thread(_database, settings))
+    findings += await asyncio.to_thread(_disk, settings)
     findings += await _orgs(settings, rules or RuleSet([]))
     return [*findings, *await _notifiers(settings, send_test=send_test)]
 
@@ -126,7 +135,7 @@ def _database(settings: Settings) -> Finding:
         return _failed("database", str(error))
     try:
         require_current(database)
-        require_writable(database)
+        commit_write(database)
     except SchemaError as error:
         mends_itself = not database.shared or settings.database.auto_upgrade
         if mends_itself and not isinstance(error, NewerSchemaError):
@@ -137,6 +146,40 @@ def _database(settings: Settings) -> Finding:
     finally:
         database.close()
     return _ok("database", "can be written, with the schema that this program needs")
+
+
+def _disk(settings: Settings) -> list[Finding]:
+    """Check that the disk of an SQLite file takes more. A server's disk can't be seen from here."""
+    url = settings.database.url.get_secret_value()
+    file = url.removeprefix("sqlite:///").partition("?")[0]
+    folder = Path(file).resolve().parent
+    if file == url or not folder.is_dir():
+        return []
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            for _ in range(_PROBE_SIZE // len(_BLOCK)):
+                probe.write(_BLOCK)
+            os.fsync(probe.fileno())
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        return [
+            _failed(
+                "disk",
+                f"a file of 1 MiB can't be written ({folder}): {why}: make room, or let this user write there",
+            )
+        ]
+    return judge_space(shutil.disk_usage(folder).free, str(folder))
+
+
+def judge_space(free: int, folder: str) -> list[Finding]:
+    """Return a warning when few bytes are free: a day of a busy org may fill the disk."""
+    if free >= LITTLE_SPACE:
+        return []
+    return [
+        _warning(
+            "disk", f"only {free // 1024**2} MiB are free ({folder}): make room before the database is full"
+        )
+    ]
 
 
 async def _orgs(settings: Settings, rules: RuleSet) -> list[Finding]:

@@ -62,6 +62,12 @@ def require_writable(database: Database) -> None:
         connection.execute(update(tables.orgs).where(false()).values(name=tables.orgs.c.name))
 
 
+def commit_write(database: Database) -> None:
+    """Commit a write that changes nothing; raise StoreError when the database or its disk doesn't take it."""
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
 def migrations() -> Path:
     """Find the revisions: inside the installed package, else beside it in the repository."""
     package = Path(oktawatch.__file__).parent

@@ -1,6 +1,8 @@
 """`oktawatch check` tells what is wrong before it matters, and changes nothing."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,6 +159,32 @@ def test_a_database_that_can_only_be_read_fails(tmp_path: Path) -> None:
     assert code == 1
     [(verdict, message)] = found["database"]
     assert (verdict, message.endswith("in a read-only transaction")) == ("failed", True)
+
+
+def test_a_full_disk_fails(program: Program) -> None:
+    """The database itself may have room left in its files for now."""
+    with running(SimulatedOrg(token=TOKEN)) as url:
+        path = program.configure(("acme", url, TOKEN))
+        assert program.run("db", "upgrade").returncode == 0
+        before = {one.name: one.stat().st_size for one in program.folder.iterdir()}
+        largest = max(before.values()) + 200_000
+        limited = (
+            f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}));"
+            "from oktawatch.cli.main import main; sys.exit(main())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", limited, "check", "--json", "--config", str(path)],
+            cwd=program.folder,
+            env=program.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = {one["about"]: (one["verdict"], one["message"]) for one in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 1
+    assert found["disk"][0] == "failed"
+    assert found["disk"][1].startswith(f"a file of 1 MiB can't be written ({program.folder})")
+    assert {one.name: one.stat().st_size for one in program.folder.iterdir()} == before
 
 
 def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> None:
