@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, false, inspect, text, update
+from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 import oktawatch
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import NewerSchemaError, SchemaError
+
+_FIRST_RELEASE = "0.1.0"
+_UNDEFINED = {"42P01", "42703", "42704"}  # Postgres: no such table, column or index
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,8 +27,18 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     with database.write() as connection:
         database.hold_schema(connection)
-        _refuse_newer(_current(connection))
-        command.upgrade(_config(connection), revision)
+        found = _current(connection)
+        _refuse_newer(found)
+        try:
+            command.upgrade(_config(connection), revision)
+        except (NoSuchTableError, DBAPIError) as error:
+            if not _lacks_tables(error):
+                raise
+            raise SchemaError(
+                f"the database lacks tables of the schema that it is at, {found}: it was changed by hand, or made by a "
+                f"development version from before {_FIRST_RELEASE}. Upgrade it to schema {found} with the version that made "
+                "it, or move it away and run 'oktawatch backfill'"
+            ) from error
 
 
 def downgrade(database: Database, revision: str) -> None:
@@ -87,6 +101,15 @@ def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _lacks_tables(error: Exception) -> bool:
+    """Return whether a migration did not find a table or a column."""
+    if isinstance(error, NoSuchTableError):
+        return True
+    cause = getattr(error, "orig", None)
+    missing = str(cause).startswith(("no such table", "no such column", "no such index"))
+    return missing or getattr(cause, "sqlstate", None) in _UNDEFINED
 
 
 def _refuse_newer(found: str | None) -> None:

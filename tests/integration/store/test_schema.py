@@ -125,6 +125,22 @@ def test_a_database_without_a_schema_says_what_to_run(nothing: Place) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("revision", ["0002", "0003", "0007"])
+def test_an_older_schema_without_its_tables_is_refused(nothing: Place, revision: str) -> None:
+    """As development versions left them: one line says which version can upgrade it, and nothing is changed."""
+    with closing(Database(nothing.url, create=True)) as database:
+        upgrade(database, revision)
+        nothing.run("DROP TABLE matches", "DROP VIEW alert_events")
+        for table in ("history", "leases", "signals", "notifiers"):
+            if nothing.has(table):
+                nothing.run(f"DROP TABLE {table}")
+        with pytest.raises(
+            SchemaError, match=f"the schema that it is at, {revision}: .* with the version that made"
+        ):
+            upgrade(database)
+        assert current(database) == revision
+
+
 def test_a_newer_schema_is_refused(place: Place) -> None:
     """An old program does not touch what a newer one made."""
     with open_database(place) as database:
