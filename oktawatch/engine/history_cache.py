@@ -5,7 +5,8 @@ windowed rules look at are cached, complete for some time ranges, and grow with 
 transaction, under the org's row, they are either complete, which the history's version tells, or they are
 read again: another process may have written, or our own transaction may have been rolled back.
 
-The bound is for the process, not for an org, so that a few busy orgs among hundreds of quiet ones have room.
+The cache is bounded in bytes, the length of texts included, since strangers choose it. The bound is for the
+process, not for an org, so that a few busy orgs among hundreds of quiet ones have room.
 An org that finds no room is read page by page from the table, which is slower.
 """
 
@@ -18,20 +19,23 @@ from weakref import WeakSet
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.window_buffers import WindowBuffers
 from oktawatch.detection.windows import clusters
-from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
+from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange, memory_of
 from oktawatch.store.history import StoredHistory
 
-MAX_ROWS = 100_000
-"""Rows cached in a process, of 1.2 KB each in an ordinary org."""
+MAX_BYTES = 150_000_000
+"""Bytes of rows cached in a process: 100,000 rows of an ordinary org."""
 
-_EVICT_ABOVE = 2_000
-"""Rows of one org from which on evicting old ones is worth the time."""
+_EVICT_ABOVE = 3_000_000
+"""Bytes of one org's rows from which on evicting old ones is worth the time."""
 
 _MAX_RANGES = 8
 """Separate time ranges of one org. A page whose events are all over the calendar is read from the table."""
 
 _MAX_SEEN = 2_000
 """Keys of which the newest event is cached: the actors that come through a proxy in a week."""
+
+_LONGEST_SEEN = 100
+"""Characters of a key that is cached so. For longer keys the database is queried each time."""
 
 _UNCOMMITTED = "uncommitted"
 """The version while the buffers have rows that the database has not: no history has it."""
@@ -41,22 +45,22 @@ _Question = tuple[Hashable, ...]
 
 
 class CacheLimit:
-    """The number of rows that several caches may hold together."""
+    """The number of bytes that several caches may hold together."""
 
-    def __init__(self, max_rows: int = MAX_ROWS) -> None:
-        self._max_rows = max_rows
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._lock = Lock()
         self._caches: WeakSet[HistoryCache] = WeakSet()
 
     def register(self, cache: "HistoryCache") -> None:
-        """Count the rows of a cache for as long as it lives."""
+        """Count the bytes of a cache for as long as it lives."""
         with self._lock:
             self._caches.add(cache)
 
     def free(self) -> int:
-        """Return how many more rows may be cached."""
+        """Return how many more bytes may be cached."""
         with self._lock:
-            return self._max_rows - sum(cache.row_count for cache in self._caches)
+            return self._max_bytes - sum(cache.size_bytes for cache in self._caches)
 
 
 PROCESS_LIMIT = CacheLimit()
@@ -67,15 +71,15 @@ class HistoryCache:
     """The cache of one org. Used by one transaction at a time: the one that holds the org's row."""
 
     def __init__(self, limit: CacheLimit = PROCESS_LIMIT, *, evict_above: int = _EVICT_ABOVE) -> None:
-        self.row_count = 0
-        """At most this many rows are cached: a batch counts whole until its newest row is evicted."""
+        self.size_bytes = 0
+        """An upper bound of what is cached: a batch counts whole until its newest row is evicted."""
         self._limit = limit
         self._rules = RuleSet([])
         self._buffers: dict[str, WindowBuffers] = {}
         self._complete: list[tuple[str, str]] = []
         """Disjoint time ranges of which every row is cached."""
         self._batches: list[tuple[str, int]] = []
-        """The newest time and the number of rows of each batch that was added."""
+        """The newest time and the size in bytes of each batch that was added."""
         self._needed_since = ""
         self._evict_above = self._min_evict_above = evict_above
         self._version: str | None = None
@@ -132,6 +136,8 @@ class HistoryCache:
         """Cache the newest of these events, which the database has, for each key."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
+            if len(query.value) > _LONGEST_SEEN:
+                continue
             known = newest.get(query.value)
             if known is None or known.published <= query.published:
                 newest[query.value] = query
@@ -143,31 +149,32 @@ class HistoryCache:
         self._version = version
         for row in rows:
             row.event = None
-        if self.row_count > self._evict_above or len(self._complete) > _MAX_RANGES:
+        if self.size_bytes > self._evict_above or len(self._complete) > _MAX_RANGES:
             self._evict()
-            self._evict_above = max(self._min_evict_above, 2 * self.row_count)
+            self._evict_above = max(self._min_evict_above, 2 * self.size_bytes)
 
     def _read(
         self, stored: StoredHistory, needed: Sequence[tuple[str, str]], rows: Sequence[HistoryRow]
     ) -> bool:
+        page_bytes = memory_of(rows)
         for since, until in self._gaps(needed):
-            found = stored.between(since, until, limit=max(0, self._limit.free() - len(rows)))
+            found = stored.between(since, until, max_bytes=self._limit.free() - page_bytes)
             if found is None:
                 return False
-            self._count(found)
+            self._count(found, memory_of(found))
             for rule in self._rules.windowed if found else ():
                 # What a rule raises here was reported when the event arrived.
                 self.buffers(rule.id).insert(rule.keyed(found, lambda *_: None))
             self._complete = _merged([*self._complete, (since, until)])
-        if len(rows) > self._limit.free():
+        if page_bytes > self._limit.free():
             return False
-        self._count(rows)
+        self._count(rows, page_bytes)
         return True
 
-    def _count(self, rows: Sequence[HistoryRow]) -> None:
+    def _count(self, rows: Sequence[HistoryRow], size: int) -> None:
         if rows:
-            self._batches.append((max(map(attrgetter("published"), rows)), len(rows)))
-            self.row_count += len(rows)
+            self._batches.append((max(map(attrgetter("published"), rows)), size))
+            self.size_bytes += size
 
     def _gaps(self, needed: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the parts of these time ranges that are not cached."""
@@ -190,14 +197,14 @@ class HistoryCache:
         for buffers in self._buffers.values():
             buffers.delete_before(since)
         self._batches = [batch for batch in self._batches if batch[0] >= since]
-        self.row_count = sum(count for _, count in self._batches)
+        self.size_bytes = sum(size for _, size in self._batches)
 
     def _clear(self) -> None:
         self._buffers = {rule.id: WindowBuffers() for rule in self._rules.windowed}
         self._complete = []
         self._batches = []
         self._newest = {}
-        self.row_count = 0
+        self.size_bytes = 0
 
 
 _NONE: Mapping[str, SeenQuery] = MappingProxyType({})

@@ -5,6 +5,9 @@ these columns alone, for an event that just came as for one that lies back, so t
 difference when an event came or what page it was on.
 """
 
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -159,6 +162,24 @@ class HistoryRow(Struct, gc=False):
 
 COLUMNS = HistoryRow.__struct_fields__[: HistoryRow.__struct_fields__.index("event")]
 """The names of the columns of ``history``, in their order."""
+
+
+ROW_BYTES = 1_200
+"""Memory that a row takes apart from the characters of its texts, its share of the rules' buffers included."""
+
+_NON_ASCII_BYTES = 8
+"""Memory of a character in a text that is not all ASCII: up to 4 bytes, and up to 4 of the UTF-8 form that Python keeps."""
+
+_texts = attrgetter(*(name for name in COLUMNS if name != "is_proxy"))
+
+
+def memory_of(rows: Sequence[HistoryRow]) -> int:
+    """Return an upper bound of the memory that rows take, in bytes, without their events."""
+    texts = [text for text in chain.from_iterable(map(_texts, rows)) if text]
+    size = ROW_BYTES * len(rows) + sum(map(len, texts))
+    if "".join(texts).isascii():
+        return size
+    return size + (_NON_ASCII_BYTES - 1) * sum(len(text) for text in texts if not text.isascii())
 
 
 def _of_any(event: Event) -> HistoryRow:

@@ -20,9 +20,12 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
+from oktawatch.model.history import ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
 from oktawatch.store.backend import to_json
 from oktawatch.store.history_fields import KEY, PLACES, decode_row
+
+_BATCH = 1_000
+"""Rows that are read at a time."""
 
 
 class _Sql(Struct, frozen=True):
@@ -41,7 +44,7 @@ class _Sql(Struct, frozen=True):
     truth: str
     """A boolean of the array, by its place."""
     rows: str
-    """Takes the time ranges and the org."""
+    """Rows and the number of their time range. Takes the time ranges, the org and the values of all ranges."""
     seen: str
     """Uses the index. Takes the org, the values of types and conditions, and the queries."""
     among: str
@@ -58,11 +61,11 @@ _SQL = {
         field="json_extract(fields, '$[{}]')",
         truth="json_extract(fields, '$[{}]')",
         rows="""
-            SELECT {columns}
+            SELECT {columns}, time_range.key
             FROM json_each(?) AS time_range
             CROSS JOIN events
             WHERE org = ?
-              AND {column} IN (SELECT value FROM json_each(time_range.value, '$[2]'))
+              AND {among}
               AND published BETWEEN json_extract(time_range.value, '$[0]') AND json_extract(time_range.value, '$[1]')
         """,
         seen="""
@@ -86,11 +89,11 @@ _SQL = {
         field="(fields ->> {})",
         truth="(fields ->> {})::boolean",
         rows="""
-            SELECT {columns}
-            FROM jsonb_array_elements(%s::jsonb) AS time_range
+            SELECT {columns}, number - 1
+            FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS list(time_range, number)
             CROSS JOIN LATERAL (
                 SELECT * FROM events
-                WHERE org = %s AND {column} IN (SELECT jsonb_array_elements_text(time_range -> 2))
+                WHERE org = %s AND {among}
                   AND published BETWEEN (time_range ->> 0)::timestamptz AND (time_range ->> 1)::timestamptz
                 OFFSET 0
             ) AS found
@@ -121,8 +124,9 @@ class StoredHistory:
         self._published = self._sql.canonical.format("published")
         self._columns = f"{self._published}, uuid, {self._sql.fields}"
 
-    def between(self, since: str, until: str, *, limit: int) -> list[HistoryRow] | None:
-        """Return every row of a time range, both ends included; None if there are more than ``limit``."""
+    def between(self, since: str, until: str, *, max_bytes: int) -> list[HistoryRow] | None:
+        """Return every row of a time range, both ends included; None if they take more than ``max_bytes`` of memory."""
+        limit = max(0, max_bytes) // ROW_BYTES
         sql = self._sql
         selection = (
             f"FROM events WHERE org = {sql.value} AND published BETWEEN {sql.moment} AND {sql.moment} "
@@ -133,14 +137,34 @@ class StoredHistory:
         [(count,)] = self._run(counted, self._org, since, until)
         if count > limit:
             return None
-        selected = f"SELECT {self._columns} {selection}"
-        return _rows(self._run(selected, self._org, since, until)) if count else []
+        rows: list[HistoryRow] = []
+        if count:
+            # In batches, since a row of long texts takes twenty times as much as an ordinary one.
+            selected, streamed = f"SELECT {self._columns} {selection}", {"yield_per": _BATCH}
+            values = (self._org, since, until)
+            with self._connection.exec_driver_sql(selected, values, execution_options=streamed) as found:
+                for batch in found.partitions():
+                    new = _rows(batch)
+                    max_bytes -= memory_of(new)
+                    if max_bytes < 0:
+                        return None
+                    rows += new
+        return rows
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
         """Return every row whose ``column`` has one of a range's values within that range."""
-        statement = self._sql.rows.format(columns=self._columns, column=self._named(column))
-        wanted = [(since, until, sorted(values)) for since, until, values in ranges]
-        return _rows(self._run(statement, to_json(wanted), self._org))
+        # The values of all ranges are one set, parsed once: parsing those of a range for each row took minutes.
+        among = self._sql.among.format(self._named(column))
+        statement = self._sql.rows.format(columns=self._columns, among=among)
+        times = to_json([(since, until) for since, until, _ in ranges])
+        values = to_json(sorted(set().union(*(values for _, _, values in ranges))))
+        found = self._run(statement, times, self._org, values)
+        rows = _rows(row[:3] for row in found)
+        return [
+            row
+            for row, (*_, number) in zip(rows, found, strict=True)
+            if getattr(row, column) in ranges[number].values
+        ]
 
     def seen(
         self,

@@ -16,7 +16,7 @@ from oktawatch.store.types import Moment
 
 _matches = tables.matches.c
 _signals = table("signals", column("published", Moment))  # the view
-_AT_ONE_MOMENT = 10_000  # rows of one millisecond
+_AT_ONE_MOMENT_BYTES = 50_000_000
 
 
 def count_matches(database: Database, *, since: datetime) -> int:
@@ -82,8 +82,8 @@ def seen_at(
 
 
 def remembered(database: Database, org: str, published: datetime, event_uuid: str) -> HistoryRow | None:
-    """Give what history remembers of an event."""
+    """Return what history remembers of an event."""
     at = to_text(published)
     with database.read() as connection:
-        rows = StoredHistory(connection, org).between(at, at, limit=_AT_ONE_MOMENT) or []
+        rows = StoredHistory(connection, org).between(at, at, max_bytes=_AT_ONE_MOMENT_BYTES) or []
     return next((row for row in rows if row.uuid == event_uuid), None)

@@ -1,5 +1,6 @@
 """Windowed rules through the whole pipeline: what a plain reference finds, whatever happens on the way."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -17,7 +18,7 @@ from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.engine.history_cache import CacheLimit, HistoryCache
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.event import Event
-from oktawatch.model.history import COLUMNS, Column, HistoryRow, SeenQuery, TimeRange
+from oktawatch.model.history import COLUMNS, ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
 from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import add_events
@@ -32,6 +33,10 @@ from tests.unit.detection.history_streams import body_of, pages_of, rule_of, str
 from tests.unit.detection.reference import LAWS, Body, first_seen
 
 OTHER = "other"
+MANY = 100 * 30_000
+"""Bytes of more rows than a test has, however long their texts."""
+ROW = ROW_BYTES + 100
+"""Bytes of a row with short texts."""
 properties = settings(
     deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -311,7 +316,9 @@ def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) ->
         stored = StoredHistory(connection, ORG)
         both = [row, HistoryRow(row.published, f"{row.uuid}+", row.event_type)]
         add_events(connection, ORG, both, both)
-        first, second = sorted(stored.between(FIRST, LAST, limit=2) or [], key=lambda one: len(one.uuid))
+        first, second = sorted(
+            stored.between(FIRST, LAST, max_bytes=MANY) or [], key=lambda one: len(one.uuid)
+        )
         assert first.columns == row.columns
         assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (len(COLUMNS) - 3))
         for column in get_args(Column):
@@ -333,7 +340,7 @@ def test_what_an_older_version_remembered_lacks_later_fields(database: Database)
         whole = [HistoryRow(to_text(NOON), "u", "zone.update", "00u1", risk="LOW")]
         add_events(connection, ORG, whole, whole)
         connection.exec_driver_sql("""UPDATE events SET fields = '["zone.update", "00u1"]'""")
-        (row,) = stored.between(FIRST, LAST, limit=1) or []
+        (row,) = stored.between(FIRST, LAST, max_bytes=MANY) or []
     assert row == HistoryRow(to_text(NOON), "u", "zone.update", "00u1")
     assert [one["risk"] for one in rows(database, "history")] == [None]
 
@@ -430,8 +437,8 @@ def test_what_is_kept_is_what_the_database_has(
 ) -> None:
     """However little is kept, whoever else writes, and whether a transaction is rolled back."""
     empty(database)
-    limit = CacheLimit(max_rows)
-    cache, other = HistoryCache(limit, evict_above=evict_above), HistoryCache(limit)
+    limit = CacheLimit(max_rows * ROW)
+    cache, other = HistoryCache(limit, evict_above=evict_above * ROW), HistoryCache(limit)
     rule = Actors()
     rules = RuleSet([rule])
     first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
@@ -444,8 +451,8 @@ def test_what_is_kept_is_what_the_database_has(
             stored, version = transaction.history, transaction.history_version
             current = cache.within(stored, version, rules, rows_of_page)
             buffers = current.buffers(rule.id) if arrivals else None
-            assert cache.row_count + other.row_count <= max_rows
-            everything = stored.between(FIRST, LAST, limit=100) or []
+            assert cache.size_bytes + other.size_bytes <= max_rows * ROW
+            everything = stored.between(FIRST, LAST, max_bytes=MANY) or []
             for key, row in arrivals:
                 if buffers is not None:
                     assert around(buffers.buffer(key), row) == around(everything, row)
@@ -455,7 +462,7 @@ def test_what_is_kept_is_what_the_database_has(
                         buffers.insert(arrivals)
                     transaction.add_events(rows_of_page, rows_of_page)
                     current.commit(transaction.history_version)
-                    assert cache.row_count + other.row_count <= max_rows
+                    assert cache.size_bytes + other.size_bytes <= max_rows * ROW
                 case "dies":
                     transaction.add_events(rows_of_page, rows_of_page)
                     current.commit(transaction.history_version)
@@ -463,7 +470,7 @@ def test_what_is_kept_is_what_the_database_has(
                 case "another adds":
                     transaction.add_events(rows_of_page, rows_of_page)
                 case "the room is taken":
-                    other.row_count = max(0, max_rows - cache.row_count)
+                    other.size_bytes = max(0, max_rows * ROW - cache.size_bytes)
 
 
 @properties
@@ -536,7 +543,7 @@ def test_orgs_share_room_and_leave_it_when_they_go() -> None:
     """A daemon that reads its configuration anew makes new orgs, and drops the old ones."""
     limit = CacheLimit(10)
     first, second = HistoryCache(limit), HistoryCache(limit)
-    first.row_count, second.row_count = 3, 4
+    first.size_bytes, second.size_bytes = 3, 4
     assert limit.free() == 3
     del first
     assert limit.free() == 6
@@ -547,7 +554,7 @@ def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> No
     empty(database)
     rule = Actors()
     rules = RuleSet([rule])
-    cache = HistoryCache(CacheLimit(100))
+    cache = HistoryCache(CacheLimit(100 * ROW))
     for count, kept in ((9, False), (8, True), (20, False)):
         page_rows = [
             HistoryRow(to_text(NOON + n * timedelta(days=9)), f"{n}", "x", actor_id="00u1")
@@ -558,4 +565,65 @@ def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> No
             assert (current.buffers(rule.id) is not None) is kept
             transaction.add_events(page_rows, page_rows)
             current.commit(transaction.history_version)
-        assert (cache.row_count > 0) is kept
+        assert (cache.size_bytes > 0) is kept
+
+
+def test_long_texts_take_the_room_of_many_rows(database: Database) -> None:
+    """The cache is bounded in bytes, since strangers choose how long a text is."""
+    rule = Actors()
+    rules = RuleSet([rule])
+    for text, fits in (("x", True), ("\U0001f600" * 500, False)):
+        empty(database)
+        cache = HistoryCache(CacheLimit(20 * ROW))
+        for number in range(3):
+            moment = to_text(NOON + timedelta(seconds=number))
+            page_rows = [
+                HistoryRow(moment, f"{number}-{n}", "x", "00u1", text, text, user_agent=text)
+                for n in range(4)
+            ]
+            with page_transaction(database, ORG, now=NOW) as transaction:
+                current = cache.within(transaction.history, transaction.history_version, rules, page_rows)
+                assert (current.buffers(rule.id) is not None) is fits
+                transaction.add_events(page_rows, page_rows)
+                current.commit(transaction.history_version)
+        assert cache.size_bytes == (memory_of(page_rows) * 3 if fits else 0)
+
+
+def test_no_more_is_read_than_there_is_room_for(database: Database) -> None:
+    """Rows of long texts, of which few fit, are not read whole to find that out."""
+    empty(database)
+    long = [
+        HistoryRow(to_text(NOON), f"{n:04}", "x", user_agent="\U0001f600" * 500, outcome_reason=f"{n}")
+        for n in range(2_500)
+    ]
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        add_events(connection, ORG, long, long)
+        assert stored.between(FIRST, LAST, max_bytes=memory_of(long) - 1) is None
+        assert stored.between(FIRST, LAST, max_bytes=2_000 * ROW_BYTES) is None
+        assert stored.between(FIRST, LAST, max_bytes=memory_of(long)) == long
+
+
+def test_a_long_key_is_not_cached_among_those_seen() -> None:
+    """A few thousand keys are cached of each org, and a stranger may have chosen them."""
+    cache = HistoryCache()
+    for value, cached in (("a" * 100, True), ("a" * 101, False)):
+        query = SeenQuery(value, to_text(NOON), to_text(NOON), "u1")
+        cache.remember(("actor_alternate_id",), [query])
+        assert cache.has_earlier(("actor_alternate_id",), query._replace(uuid="u2")) is cached
+
+
+def test_a_page_of_many_keys_parses_them_once(database: Database) -> None:
+    """Without room in the cache a page is read from the table; the keys were parsed for each row, for seconds."""
+    empty(database)
+    all_rows = [HistoryRow(to_text(NOON), f"{n:04}", "x", f"00u{n:04}" + "x" * 400) for n in range(2_000)]
+    wanted = frozenset(row.actor_id or "" for row in all_rows[:1_000])
+    with database.write() as connection:
+        stored = StoredHistory(connection, ORG)
+        add_events(connection, ORG, all_rows, all_rows)
+        started = time.monotonic()
+        ranges = [TimeRange(FIRST, LAST, wanted), TimeRange(LAST, LAST, frozenset(["y"]))]
+        found = stored.rows("actor_id", ranges)
+        took_s = time.monotonic() - started
+    assert {row.actor_id for row in found} == wanted
+    assert took_s < 2

@@ -1,7 +1,13 @@
 """What is remembered of an event."""
 
+import sys
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
 from oktawatch.model.event import Event
-from oktawatch.model.history import COLUMNS, HistoryRow
+from oktawatch.model.history import COLUMNS, HistoryRow, memory_of
 
 BODY = {
     "uuid": "e-1",
@@ -63,3 +69,18 @@ def test_a_login_that_may_be_a_password_is_remembered_redacted() -> None:
     row = HistoryRow.of(Event.from_body(BODY | {"actor": actor}))
     assert "hunter2!" not in row.columns
     assert row.actor_alternate_id == "redacted"
+
+
+texts = st.text(st.characters(codec="utf-8"))
+
+
+@given(
+    st.lists(
+        st.builds(HistoryRow, texts, texts, texts, user_agent=st.none() | texts.map(lambda text: text * 60))
+    )
+)
+def test_memory_of_rows_is_no_less_than_what_they_take(rows: list[HistoryRow]) -> None:
+    """A text that is not all ASCII takes up to eight bytes a character once it has been written to a database."""
+    msgspec.json.encode([row.columns for row in rows])  # Python keeps the UTF-8 form that this makes
+    texts = sum(sys.getsizeof(value) for row in rows for value in row.columns if isinstance(value, str))
+    assert memory_of(rows) >= sum(map(sys.getsizeof, rows)) + texts
