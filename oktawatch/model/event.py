@@ -43,6 +43,8 @@ from oktawatch.model.wire import (
 LONGEST_UUID = 255
 
 _INTEGERS = range(2**63)
+_NO_DOMAIN = "."
+"""How Okta writes that a network has no domain."""
 _NO_DEBUG_DATA = DebugData()
 _decode_fields = msgspec.json.Decoder(Fields).decode
 
@@ -216,7 +218,8 @@ class Event(Struct, gc=False):
         return self._network("domain")
 
     def _network(self, field: str) -> str | None:
-        return next((found for value in self._networks(field) if (found := meaning_of(value))), None)
+        found = (meaning_of(value) for value in self._networks(field) if value != _NO_DOMAIN)
+        return next((text for text in found if text), None)
 
     def _networks(self, field: str) -> list[Any]:
         context = self.fields.securityContext

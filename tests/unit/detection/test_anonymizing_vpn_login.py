@@ -125,6 +125,14 @@ PARTS = {
 SUBSETS = [there for count in range(6) for there in itertools.combinations(PARTS, count)]
 
 
+def test_a_dot_is_no_domain_in_a_title() -> None:
+    """Okta writes one where the network has no domain."""
+    title = details(
+        event(client={}, securityContext={"isProxy": True, "isp": "Example", "domain": "."})
+    ).title
+    assert title.endswith("from an anonymizing proxy - ISP=Example")
+
+
 @pytest.mark.parametrize("there", SUBSETS, ids="+".join)
 @pytest.mark.parametrize("where", ["securityContext", "ipDetails"])
 def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str], where: str) -> None:

@@ -138,6 +138,14 @@ def test_placeholders_are_nothing(nothing: str, path: tuple[str, ...], accessor:
     assert getattr(_decoded(_with(nothing, *path)), accessor) is None
 
 
+def test_a_dot_is_no_domain() -> None:
+    """Okta writes it where a network has none; another place that names one is believed."""
+    assert _decoded(_with({"domain": "."}, "securityContext")).domain is None
+    context = {"domain": ".", "isp": ".", "ipDetails": {"domain": "example.org"}}
+    event = _decoded(_with(context, "securityContext"))
+    assert (event.domain, event.isp) == ("example.org", None)
+
+
 def test_network_facts_come_from_ip_details_where_they_lack() -> None:
     """SecurityContext first, then its ipDetails, field by field."""
     details = {"asNumber": 64500, "asOrg": "other", "isp": "other isp", "domain": "example.org"}

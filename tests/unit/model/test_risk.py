@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.risk import Assessment, assess
+from oktawatch.systemlog.decode import decode
 
 BASE = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
 
@@ -31,24 +33,35 @@ def log_only(**parts: Any) -> dict[str, Any]:
         (log_only(risk={"level": "HIGH", "reasons": "A, B"}), {"risk": {"level": "LOW"}}, "HIGH"),
         (log_only(risk={"level": "low"}) | {"risk": "{level=HIGH}"}, {"risk": {"level": "HIGH"}}, "LOW"),
         (log_only(risk={}), {"risk": {"level": "MEDIUM"}}, "MEDIUM"),
-        (log_only(risk={"level": 7}), {"risk": "HIGH"}, None),
+        (log_only(risk={"level": 7}), {"risk": "HIGH"}, "HIGH"),
+        (log_only(risk=[]), {"risk": [{}, ["level=LOW"], {"level": "Medium"}]}, "MEDIUM"),
+        (log_only(risk=""), {"risk": ""}, None),
+        (log_only(risk="level=MEDIUM"), {"risk": {"level": "LOW"}}, "MEDIUM"),
+        (log_only(risk={"level": "HI\0GH"}), None, "HI\ufffdGH"),
         ({"logOnlySecurityData": '{"risk":{"level":"HIGH"'}, None, None),
         ({"logOnlySecurityData": "[" * 100_000}, {"risk": {"level": "HIGH"}}, "HIGH"),
         ({"logOnlySecurityData": '["risk"]', "risk": "{level=HIGH}"}, None, "HIGH"),
-        ({"logOnlySecurityData": {"risk": {"level": "HIGH"}}}, None, None),
+        ({"logOnlySecurityData": {"risk": {"level": "HIGH"}}}, {"risk": {"level": "LOW"}}, "HIGH"),
+        ({"logOnlySecurityData": {}}, {"risk": {"level": "LOW"}}, "LOW"),
+        ({"risk": {"reasons": "A, B", "level": "HIGH"}}, None, "HIGH"),
+        ({"risk": '{"reasons": "A, B", "level": "HIGH"}'}, None, "HIGH"),
+        ({"risk": "HIGH"}, None, "HIGH"),
+        ({"risk": "{high}"}, None, "HIGH"),
+        ({"risk": "rather much"}, None, None),
+        ({"risk": "reasons=Anomalous Location, level=HIGH"}, None, "HIGH"),
         ({"risk": "{level=LOW}"}, {"risk": None}, "LOW"),
         ({"risk": "{reasons=Anomalous Location, Anomalous Device, level=HIGH}"}, {}, "HIGH"),
         ({"risk": "Risk{level=LOW}"}, [], "LOW"),
-        ({"risk": "level=HIGH"}, None, None),
+        ({"risk": "level=HIGH"}, None, "HIGH"),
         ({"risk": "{level=}"}, None, None),
         ({"risk": "{}"}, None, None),
-        ({"risk": ["{level=HIGH}"]}, None, None),
+        ({"risk": ["{level=HIGH}"]}, None, "HIGH"),
         ("", "", None),
         (None, None, None),
     ],
 )
 def test_the_risk_is_the_first_that_says_anything(debug_data: Any, security: Any, level: str | None) -> None:
-    """JSON in a text, securityContext, a printed map; broken ones say nothing."""
+    """JSON in a text, securityContext, a printed map, each in any shape; an empty or broken one hides no other."""
     assert assessed(debug_data, security).risk == level
 
 
@@ -70,13 +83,30 @@ LISTED = {
             LISTED,
             ["New Device"],
         ),
-        (log_only(behaviors={}), LISTED, []),
+        (log_only(behaviors={}), LISTED, ["New City"]),
+        (log_only(behaviors={"New IP": None}), LISTED, ["New City"]),
+        (log_only(behaviors={"New IP": "NEGATIVE"}), LISTED, []),
+        (log_only(behaviors="New IP=POSITIVE"), LISTED, ["New IP"]),
+        ({"logOnlySecurityData": {"behaviors": {"New IP": "POSITIVE"}}}, LISTED, ["New IP"]),
         (log_only(behaviors=None) | {"behaviors": "{New IP=POSITIVE}"}, LISTED, ["New City"]),
-        ({"behaviors": "{New IP=POSITIVE}"}, {"userBehaviors": []}, []),
+        ({"behaviors": "{New IP=POSITIVE}"}, {"userBehaviors": []}, ["New IP"]),
+        ({"behaviors": "{New IP=POSITIVE}"}, {"userBehaviors": [{"name": 7}, None, []]}, ["New IP"]),
+        ({"behaviors": "{New IP=POSITIVE}"}, {"userBehaviors": {"New City": "POSITIVE"}}, ["New City"]),
+        ({}, {"userBehaviors": {"id": "b1", "name": "New City", "result": "POSITIVE"}}, ["New City"]),
+        ({}, {"userBehaviors": "{New City=POSITIVE}"}, ["New City"]),
         ({"behaviors": "{New IP=POSITIVE, New Device=NEGATIVE, A=POSITIVE}"}, {}, ["A", "New IP"]),
         ({"behaviors": "{Velocity: a=b=POSITIVE, =POSITIVE, New IP=positive}"}, None, ["Velocity: a=b"]),
-        ({"behaviors": "{New IP=POSITIVE"}, None, []),
-        ({"behaviors": {"New IP": "POSITIVE"}}, None, []),
+        ({"behaviors": "{New IP=POSITIVE"}, None, ["New IP"]),
+        ({"behaviors": "New IP=POSITIVE, New Device=NEGATIVE"}, None, ["New IP"]),
+        ({"behaviors": {"New IP": "POSITIVE"}}, None, ["New IP"]),
+        ({"behaviors": '{"New IP": "POSITIVE"}'}, None, ["New IP"]),
+        (
+            {"behaviors": [{"name": "New IP", "result": "POSITIVE"}, "New City=POSITIVE"]},
+            None,
+            ["New City", "New IP"],
+        ),
+        ({"behaviors": ["New IP", ["New City=POSITIVE"]]}, None, []),
+        ({"behaviors": {f"{n:03}": "POSITIVE" for n in range(1_000)}}, None, [f"{n:03}" for n in range(100)]),
         (None, None, []),
     ],
 )
@@ -87,8 +117,34 @@ def test_the_behaviours_are_those_of_the_first_place_that_lists_any(
     assert list(assessed(debug_data, security).behaviours) == observed
 
 
+_RISK, _BEHAVIOURS = {"level": "HIGH"}, {"New Device": "POSITIVE", "New IP": "NEGATIVE"}
+SHAPES: list[dict[str, Any]] = [
+    {"debugContext": {"debugData": {"risk": "level=HIGH", "behaviors": "New Device=POSITIVE"}}},
+    {"debugContext": {"debugData": {"risk": _RISK, "behaviors": _BEHAVIOURS}}},
+    {"debugContext": {"debugData": {"risk": [_RISK], "behaviors": [_BEHAVIOURS]}}},
+    {"debugContext": {"debugData": {"logOnlySecurityData": {"risk": _RISK, "behaviors": _BEHAVIOURS}}}},
+    {"securityContext": {"risk": "{level=HIGH}", "userBehaviors": _BEHAVIOURS}},
+    {
+        "securityContext": {"risk": {}, "userBehaviors": []},
+        "debugContext": {"debugData": {"risk": "HIGH", "behaviors": "{New Device=POSITIVE}"}},
+    },
+]
+"""Two statements, wherever collectors may put them."""
+
+
 @given(st.text(), st.text(alphabet='{}=, POSITIVElevel:"[]'))
 def test_no_text_makes_it_raise(one: str, other: str) -> None:
     """Everything in debugData may be anything."""
     assessed({"risk": one, "behaviors": other, "logOnlySecurityData": other})
     assessed({"risk": other, "behaviors": one, "logOnlySecurityData": one})
+    assessed({"risk": [one, {"level": other}], "behaviors": [other, {"name": one, "result": other}]})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_read_alike_of_an_ordinary_event(shape: dict[str, Any]) -> None:
+    """History takes the fields of an ordinary event from its page, and those of any other from the event's own JSON."""
+    body = BASE | {"actor": {"id": "00u1"}} | shape
+    (ordinary,) = decode(json.dumps([body]).encode(), deep=True).events
+    for event in (ordinary, Event.from_body(body)):
+        row = HistoryRow.of(event)
+        assert (row.risk, row.observed()) == ("HIGH", {"New Device"})
