@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from oktawatch.model.lenient_json import parse_json
-from oktawatch.model.privacy import NOTHING, REDACTED, means_nothing, must_hide, redact_body
+from oktawatch.model.privacy import NOTHING, means_nothing, redact_body
 from oktawatch.model.sanitize import LONGEST_TEXT, clean_json, clean_text, is_clean, needs_cleaning, shorten
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
@@ -121,9 +121,8 @@ class Event(Struct, gc=False):
                 fields = None if needs_cleaning(raw) else _decode_fields(raw)
             except (ValueError, RecursionError):
                 fields = None
-            if fields is None:
+            if fields is None or _must_be_redacted(fields.actor):
                 fields = msgspec.convert(self.body(), Fields)
-            _hide(fields.actor)
             self.known = fields
         return fields
 
@@ -280,11 +279,8 @@ class Event(Struct, gc=False):
         return self.fields.p_enrichment
 
 
-def _hide(actor: Any) -> None:
-    if isinstance(actor, Actor) and means_nothing(actor.id) and must_hide(actor.alternateId):
-        if actor.displayName == actor.alternateId and not means_nothing(actor.displayName):
-            actor.displayName = REDACTED
-        actor.alternateId = REDACTED
+def _must_be_redacted(actor: Any) -> bool:
+    return isinstance(actor, Actor) and means_nothing(actor.id)
 
 
 def text_of(value: Any) -> str | None:

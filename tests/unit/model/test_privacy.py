@@ -1,10 +1,21 @@
 """A password typed into the user name's field is hidden; nothing else is."""
 
+import json
+from html import escape
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.privacy import REDACTED, means_nothing, must_hide, redact_body
+from oktawatch.systemlog.decode import decode
+
+ACCESSORS = [
+    name for name, value in vars(Event).items() if isinstance(value, property) and not name.startswith("_")
+]
+ACCESSORS.remove("fields")
 
 
 @pytest.mark.parametrize("value", [None, "", "-", "null", "unknown", 7, True, [], {}])
@@ -131,3 +142,129 @@ def test_the_body_that_came_is_not_changed() -> None:
     body = _failed("hunter2", target=[{"alternateId": "hunter2"}])
     redact_body(body)
     assert body == _failed("hunter2", target=[{"alternateId": "hunter2"}])
+
+
+TYPED = 'p@ss/W\u00f6rd+&"1'
+LONGER = f"no user {TYPED} found"
+PLACES: list[dict[str, Any]] = [
+    {"displayMessage": LONGER},
+    {"severity": LONGER},
+    {"outcome": {"result": LONGER, "reason": LONGER}},
+    {"actor": {"id": "unknown", "alternateId": TYPED, "displayName": LONGER, "detailEntry": {"x": [LONGER]}}},
+    {"client": {"ipAddress": LONGER, "zone": LONGER, "userAgent": {"rawUserAgent": LONGER}}},
+    {"client": {"geographicalContext": {"country": LONGER, "city": f"x{TYPED}x"}}},
+    {"target": [{"id": LONGER, "displayName": LONGER, "alternateId": LONGER}]},
+    {"request": {"ipChain": [{"ip": LONGER, "source": TYPED}]}},
+    {"authenticationContext": {"externalSessionId": LONGER, "rootSessionId": LONGER}},
+    {
+        "securityContext": {
+            "asOrg": LONGER,
+            "isp": TYPED,
+            "domain": LONGER,
+            "risk": LONGER,
+            "userBehaviors": LONGER,
+        }
+    },
+    {
+        "debugContext": {
+            "debugData": {"errorMessage": LONGER, "dtHash": LONGER, "risk": LONGER, "list": [{"x": LONGER}]}
+        }
+    },
+    {"debugContext": {"debugData": {"errorMessage": f"{TYPED.lower()}:{TYPED}"}}},
+    {"debugContext": {"debugData": {"requestUri": f"/login?user={quote(TYPED)}&x={quote_plus(TYPED)}"}}},
+    {"debugContext": {"debugData": {"html": f"<b>{escape(TYPED)}</b>", "json": json.dumps({"user": TYPED})}}},
+    {"p_enrichment": {"note": LONGER}},
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: str(*place))
+def test_a_longer_text_that_repeats_what_was_typed_is_redacted(place: dict[str, Any]) -> None:
+    """Wherever it stands, in accessors, history and context, in whatever form Okta repeats it."""
+    base = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
+    body = base | {"actor": {"id": "unknown", "alternateId": TYPED}} | place
+    for deep in (True, False):
+        (event,) = decode(json.dumps([body]).encode(), deep=deep).events
+        known = {name: getattr(event, name) for name in ACCESSORS}
+        left = json.dumps(
+            [HistoryRow.of(event).columns, known, event.body()], ensure_ascii=False, default=str
+        )
+        for form in (
+            TYPED,
+            TYPED.lower(),
+            quote(TYPED),
+            quote_plus(TYPED),
+            escape(TYPED),
+            json.dumps(TYPED)[1:-1],
+        ):
+            assert form not in left
+            assert form not in left.replace('\\"', '"')
+        assert REDACTED in left
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "redacted"),
+    [
+        ("abcd", "xabcdx", "xredactedx"),
+        ("abc", "xabcx", "xabcx"),
+        ("abc", "no user abc found, user=abc", "no user redacted found, user=redacted"),
+        ("abc", "user_abc", "user_redacted"),
+        ("a", "a user named a", "redacted user named redacted"),
+        ("a", "Nora Vale", "Nora Vale"),
+        ("!", "what ! ever", "what redacted ever"),
+        ("hunter2 ", "no user hunter2 found", "no user redacted found"),
+        (" ", "no user found", "no user found"),
+        ("unknown", "an unknown user", "an unknown user"),
+        ("jane@example.com", "no user jane@example.com", "no user jane@example.com"),
+    ],
+)
+def test_a_short_text_is_redacted_where_it_stands_by_itself(typed: str, text: str, redacted: str) -> None:
+    """Part of another word gives nothing away, and an event without its a's can't be read."""
+    assert redact_body(_failed(typed, displayMessage=text))["displayMessage"] == redacted
+
+
+def test_what_was_typed_is_known_from_a_target_too() -> None:
+    """A target that is no user, an application for instance, has a name that nobody typed."""
+    targets = [
+        {"type": "User", "alternateId": "hunter2"},
+        {"type": "AppInstance", "alternateId": "Example App"},
+    ]
+    body = _failed("unknown", target=targets, displayMessage="no user hunter2 in Example App")
+    assert redact_body(body)["displayMessage"] == "no user redacted in Example App"
+
+
+@pytest.mark.parametrize(
+    ("typed", "fields"),
+    [
+        ("user.session.start", {"eventType": "user.session.start"}),
+        ("INVALID_CREDENTIALS", {"outcome": {"result": "FAILURE", "reason": "INVALID_CREDENTIALS"}}),
+        ("VERIFICATION", {"outcome": {"result": "FAILURE", "reason": "verification_error"}}),
+        ("203.0.113.7", {"client": {"ipAddress": "203.0.113.7"}}),
+        ("d1234", {"debugContext": {"debugData": {"dtHash": "d1234"}}}),
+        ("s1234", {"authenticationContext": {"externalSessionId": "s1234", "rootSessionId": "s1234"}}),
+        ("HIGH", {"debugContext": {"debugData": {"risk": "{reasons=A, level=HIGH}"}}}),
+        ("POSITIVE", {"debugContext": {"debugData": {"behaviors": "{New Device=POSITIVE}"}}}),
+        ("level", {"debugContext": {"debugData": {"logOnlySecurityData": '{"risk":{"level":"HIGH"}}'}}}),
+        (
+            "HIGH",
+            {
+                "securityContext": {
+                    "risk": {"level": "HIGH"},
+                    "userBehaviors": [{"name": "x", "result": "HIGH"}],
+                }
+            },
+        ),
+        ("displayMessage", {"displayMessage": "x"}),
+    ],
+)
+def test_typing_what_detections_decide_by_blanks_none_of_it(typed: str, fields: dict[str, Any]) -> None:
+    """As long as the value looks like one of Okta's own."""
+    assert redact_body(_failed(typed, **fields)).items() >= fields.items()
+
+
+def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
+    """The work grows no faster than the event."""
+    typed = "a" * 500_000
+    body = _failed(
+        typed, displayMessage=f"<{typed}>", debugContext={"debugData": {"x": ["aaaa" * 10] * 10_000}}
+    )
+    assert redact_body(body)["displayMessage"] == "<redacted>"
