@@ -84,7 +84,7 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
         assert (rows(database, "history"), types_of(database)) == (before, types)
     with database.read() as connection:
         history = StoredHistory(connection, ORG)
-        found = history.between(FIRST, LAST, max_bytes=1_000_000) or []
+        found = history.between(FIRST, LAST, max_bytes=100_000_000) or []
         asked = [SeenQuery(text, FIRST, LAST, "another") for text in TEXTS]
         proxied = history.seen("actor_id", asked, event_types=["*"], conditions={"is_proxy": True})
     # As text: True is 1 to an assertion.
