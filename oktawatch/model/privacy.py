@@ -27,7 +27,7 @@ SHORTEST = 4
 """Characters from which on a typed text is redacted within words, too."""
 
 _KEY = frozenset(("uuid", "published", "eventType"))
-_USER_TYPES = frozenset(("User", "AppUser"))
+_USER_TYPES = ("User", "AppUser")  # no set: a type may be any JSON value
 _is_constant = re.compile(r"[A-Z_]+|[a-z]+([_.][a-z]+)+").fullmatch
 _is_address = re.compile(r"[0-9A-Fa-f:.]+").fullmatch
 _is_token = re.compile(r"\S+").fullmatch

@@ -268,3 +268,10 @@ def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
         typed, displayMessage=f"<{typed}>", debugContext={"debugData": {"x": ["aaaa" * 10] * 10_000}}
     )
     assert redact_body(body)["displayMessage"] == "<redacted>"
+
+
+@pytest.mark.parametrize("odd", [{"a": 1}, ["User"], None, 3])
+def test_a_target_of_any_type_is_looked_at(odd: Any) -> None:
+    """A type is any JSON value, and none stops a page."""
+    body = _failed("hunter2", target=[{"type": odd, "alternateId": odd}], displayMessage="hunter2")
+    assert redact_body(body)["displayMessage"] == REDACTED
