@@ -30,7 +30,7 @@ test: $(READY)   ## the tests, in minutes
 
 KILLS ?= 100
 SEEDS ?= 200
-LONG := OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
+LONG := OKTAWATCH_FUZZ_BODIES=50000 OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
 test-all: $(READY)  ## every test, all examples of every property, and the long forms of `make soak`
 	@echo "oktawatch: running every test in its long form"
 	@$(LONG) $(PYTEST) --hypothesis-profile=thorough

@@ -19,7 +19,7 @@ from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
-from oktawatch.model.timestamps import from_text, utc_now
+from oktawatch.model.timestamps import from_text, shifted, to_text, utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.matches import recorded, remembered, seen_at, signalled
@@ -122,7 +122,12 @@ class Explainer:
         since = clamp_to_okta_retention(now - OKTA_KEEPS, now)
         orgs, until = list(self._sources), now
         if place is not None:
-            orgs, since, until = [place[0]], place[1] - _BESIDE, place[1] + _BESIDE
+            around = to_text(place[1])  # shifted stops at the ends of the calendar, where events may lie
+            orgs, since, until = (
+                [place[0]],
+                from_text(shifted(around, -_BESIDE)),
+                from_text(shifted(around, _BESIDE)),
+            )
         query = bounded_query(since=since, until=until, filter=f'uuid eq "{event_uuid}"', limit=_PAGE_SIZE)
         for org in orgs:
             following: str | None = query
