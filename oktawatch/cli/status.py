@@ -11,8 +11,13 @@ from oktawatch.cli.setup import existing_database, load_without_secrets
 if TYPE_CHECKING:
     from oktawatch.config import Settings
     from oktawatch.engine.health import Watchdog
+    from oktawatch.model.left_out import LeftOutRule
     from oktawatch.store.database import Database
     from oktawatch.store.status import OrgStatus
+
+
+_LEFT_OUT = timedelta(days=1)
+"""How long a rule that was left out of a page is shown."""
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
@@ -21,21 +26,41 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing.
     An org that is no longer configured is shown and counts for nothing.
     """
+    from oktawatch.model.timestamps import utc_now
+    from oktawatch.store.left_out import left_out_since
     from oktawatch.store.status import count_undone
 
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         orgs, shared = _orgs(settings, database), database.shared
         undone = count_undone(database)
+        left_out = [_left_out(one) for one in left_out_since(database, utc_now() - _LEFT_OUT)]
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
-        print_json({"ok": good, "orgs": orgs, "notifications": undone})
+        print_json({"ok": good, "orgs": orgs, "notifications": undone, "rules_left_out": left_out})
     else:
         _print(orgs, shared=shared)
+        for one in left_out:
+            note(
+                f"{one['org']}: rule {one['rule']} was left out of a page at {one['at']}: {one['reason']}"
+                f" (event {one['event_uuid']})"
+            )
         if dead := undone["dead"]:
             what = "1 dead letter" if dead == 1 else f"{dead} dead letters"
             note(f"{what}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
     return DONE if good else FAILED
+
+
+def _left_out(one: "LeftOutRule") -> dict[str, Any]:
+    from oktawatch.model.timestamps import to_text
+
+    return {
+        "org": one.org,
+        "rule": one.rule_id,
+        "event_uuid": one.event_uuid,
+        "reason": one.reason,
+        "at": to_text(one.at),
+    }
 
 
 def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from oktawatch.detection.event_types import scim_filter, type_test
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
 from oktawatch.detection.options import ReadFile, RuleOptionError, configured
 from oktawatch.detection.rule import EventRule, OnError, Rule
+from oktawatch.detection.rule_guard import guarded
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
@@ -40,6 +41,9 @@ BUILT_IN: tuple[type[Rule], ...] = (
 )
 
 
+R = TypeVar("R", bound=Rule)
+
+
 @dataclass(frozen=True)
 class RuleSettings:
     """The configuration of one rule."""
@@ -63,7 +67,10 @@ class RuleSet:
             for rule in self.rules
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
+        self.of_users = any(type(rule) not in BUILT_IN for rule in self.rules)
+        """Whether any rule is a user's own."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
+        self.windowed_ids = frozenset(rule.id for rule in self.windowed)
         self._remembered = [
             type_test(
                 {
@@ -197,11 +204,20 @@ def configured_rules(
             raise RuleOptionError(rule_id, None, f"no such rule; there are: {', '.join(known)}")
     options = {rule_id: said.options for rule_id, said in settings.items()}
     made = {rule_id: configured(one, options.get(rule_id, {}), read_file) for rule_id, one in known.items()}
-    signals = {rule_id: rule for rule_id, rule in made.items() if isinstance(rule, SignalRule)}
+    signals = {rule_id: _contained(rule) for rule_id, rule in made.items() if isinstance(rule, SignalRule)}
     return {
-        rule_id: rule.asking(signals) if isinstance(rule, WindowRule) and rule.signals else rule
+        rule_id: signals[rule_id] if rule_id in signals else _contained(_asking(rule, signals))
         for rule_id, rule in made.items()
     }
+
+
+def _asking(rule: Rule, signals: Mapping[str, SignalRule]) -> Rule:
+    return rule.asking(signals) if isinstance(rule, WindowRule) and rule.signals else rule
+
+
+def _contained(rule: R) -> R:
+    """Return a rule that can harm nothing: as it is if it is built-in, else guarded."""
+    return rule if type(rule) in BUILT_IN else guarded(rule)
 
 
 def rules_on(

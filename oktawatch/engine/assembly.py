@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from oktawatch.engine.orphaned_notifications import OrphanedNotifications
     from oktawatch.engine.pipeline import Watch
     from oktawatch.engine.pruning import Pruner
+    from oktawatch.engine.rule_watchdog import RuleWatchdog
     from oktawatch.engine.silence import SilenceWatch
 
 
@@ -233,11 +234,13 @@ async def prepare_database(settings: Settings, database: "DatabaseExecutor") -> 
     raise settings.error("wrong schema", "database", "url", expected=problem)
 
 
-def make_watch(settings: Settings, org: OrgSettings, rules: RuleSet) -> "Watch":
-    """Say how an org is watched."""
+def make_watch(
+    settings: Settings, org: OrgSettings, rules: RuleSet, watchdog: "RuleWatchdog | None" = None
+) -> "Watch":
+    """Return how an org is watched. ``watchdog``: of users' rules."""
     from oktawatch.engine.pipeline import Watch  # noqa: PLC0415 -- as above
 
-    return Watch(org=org.name, tags=org.tags, rules=rules, routes=make_routes(settings))
+    return Watch(org=org.name, tags=org.tags, rules=rules, routes=make_routes(settings), watchdog=watchdog)
 
 
 def make_routes(settings: Settings) -> tuple[Route, ...]:

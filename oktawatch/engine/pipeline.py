@@ -10,7 +10,8 @@ again finds its matches recorded.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,11 @@ from msgspec import Struct, field
 from oktawatch.detection.grouping import Grouping, Telling
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule_guard import RuleLeftOutError, budgeted
 from oktawatch.engine.history_cache import HistoryCache
+from oktawatch.engine.rule_budget import RuleBudget
+from oktawatch.engine.rule_watchdog import RuleWatchdog
+from oktawatch.model.left_out import LeftOut
 from oktawatch.model.match import Match
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
@@ -44,6 +49,8 @@ class Watch(Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     cache: HistoryCache = field(default_factory=HistoryCache)
     """The org's recent history, cached from page to page."""
+    watchdog: RuleWatchdog | None = None
+    """What ends the process when a user's rule freezes it."""
 
 
 class PageResult(Struct, kw_only=True):
@@ -92,15 +99,19 @@ def commit_page(
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
         history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
-        found = watch.rules.evaluate(page.events, rows, history, _report)
-        grouping = _group(transaction, watch.rules, found.matches, telling=telling)
+        with _users_rules(transaction, watch, page, now) as left_out:
+            found = watch.rules.evaluate(page.events, rows, history, _report)
+            grouping = _group(transaction, watch.rules, found.matches, telling=telling)
+        told = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
         notifications = _notifications(watch, grouping.tellings, page.date or now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, found.signals)
-        history.commit(transaction.history_version)
+        if left_out.keys().isdisjoint(watch.rules.windowed_ids):
+            history.commit(transaction.history_version)
+        # Else a window buffer lacks rows of this page: uncommitted, all are read anew for the next page.
         result = PageResult(
             pages=1,
             events=len(page.events),
@@ -108,14 +119,36 @@ def commit_page(
             rejected=transaction.add_rejected(page.rejected),
             matches=len(grouping.new) + added.signals,
             alerts=dict(Counter(alert.severity for alert in grouping.visible)),
-            notifications=len(notifications),
+            notifications=len(notifications) + told,
         )
         transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)
         advance(transaction, result)
+    for one in left_out.values():
+        _log.error(
+            "rule_left_out", org=watch.org, rule=one.rule_id, event_uuid=one.event_uuid, reason=one.reason
+        )
     if result.rejected:
         reasons = sorted({one.reason for one in page.rejected})
         _log.warning("events_rejected", org=watch.org, count=result.rejected, reasons=reasons)
     return result
+
+
+@contextmanager
+def _users_rules(
+    transaction: PageTransaction, watch: Watch, page: Page, now: datetime
+) -> Iterator[Mapping[str, LeftOut]]:
+    """Bound the time of users' rules within the block; yield those left out, by their ids."""
+    if not watch.rules.of_users:
+        yield {}
+        return
+    frozen = transaction.frozen_calls()
+    budget = RuleBudget(watch.org, page.events, frozen, watch.watchdog, now=now)
+    with budgeted(budget):
+        yield budget.left_out
+
+
+def _watching(watch: Watch) -> list[str]:
+    return [route.notifier for route in watch.routes if route.watches(watch.org, watch.tags)]
 
 
 def _group(
@@ -151,4 +184,6 @@ def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> 
 
 
 def _report(rule: Rule, event_uuid: str, error: Exception) -> None:
+    if isinstance(error, RuleLeftOutError):
+        return  # one line for the page is enough
     _log.error("rule_failed", rule=rule.id, event_uuid=event_uuid, error=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""What an alarm about oktawatch itself says: who has fallen silent, since when, why, and what to check."""
+"""Compose alarms about oktawatch itself: what does not work, since when, why, and what to check."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,17 +28,25 @@ _NOTIFIER_CHECKS = (
 )
 
 
+_RULE_CHECKS = (
+    "What the rule does with this event: a regular expression that backtracks, a loop over a long text, or a wait."
+    " The page is committed without the rule, and 'oktawatch explain' shows what other rules say of the event."
+)
+
+
 def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
-    """Say that something has fallen silent, or is heard again."""
+    """Compose the message that something does not work, or works again."""
     state, about = AlarmState(content["state"]), content["about"]
     orgs = [one for one in about if one["what"] == "org"]
     notifiers = [one for one in about if one["what"] == "notifier"]
     databases = [one for one in about if one["what"] == "database"]
-    lines = list(_raised(orgs, notifiers) if state is AlarmState.RAISED else _over(orgs, notifiers))
+    rules = [one for one in about if one["what"] == "rule"]
+    lines = list(_raised(orgs, notifiers, rules) if state is AlarmState.RAISED else _over(orgs, notifiers))
     lines += _database_lines(state, databases)
     heading = [_database_heading(state, databases[0])] if databases else []
     heading += [_org_heading(state, orgs)] if orgs else []
     heading += [_notifier_heading(state, notifiers)] if notifiers else []
+    heading += [f"{_name(one)} was left out of a page of {given(one['org'], 100)}" for one in rules]
     kind = f"silence.{state}"
     return Message(
         id=notification_id,
@@ -84,7 +92,9 @@ def _notifier_heading(state: AlarmState, notifiers: list[dict[str, Any]]) -> str
     return f"{named}{_names(notifiers)} can deliver again{after}"
 
 
-def _raised(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterator[Line]:
+def _raised(
+    orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]], rules: list[dict[str, Any]]
+) -> Iterator[Line]:
     yield from _listed("Org", orgs, _why)
     if orgs:
         yield Line("What to check", _ORG_CHECKS)
@@ -93,6 +103,11 @@ def _raised(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iter
     if notifiers:
         yield Line("What to check", _NOTIFIER_CHECKS)
         yield Line("Look", _outbox(notifiers), typed=True)
+    yield from _listed("Rule", rules, _why)
+    yield from _listed("Event", [{**one, "name": one["event_uuid"]} for one in rules], _where)
+    if rules:
+        yield Line("What to check", _RULE_CHECKS)
+        yield Line("Look", "oktawatch status", typed=True)
 
 
 def _over(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterator[Line]:
@@ -115,6 +130,10 @@ def _why(one: Mapping[str, Any]) -> str:
     """Say since when and why."""
     since = f"since {_moment(one['since'])}, " if "since" in one else ""
     return f"{since}{harmless(one.get('error', 'nobody knows why'), 300)}"
+
+
+def _where(one: Mapping[str, Any]) -> str:
+    return f"of {given(one['org'], 100)}"
 
 
 def _how_long(one: Mapping[str, Any]) -> str:

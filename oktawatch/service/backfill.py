@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec import Struct
 
 from oktawatch.config import OrgSettings, Settings
@@ -22,6 +23,7 @@ from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.service.delivery import Delivered, deliver_once
+from oktawatch.service.rule_watch import watching_rules
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -91,7 +93,8 @@ class Past:
 
         await prepare_database(self._settings, database)
         turn = asyncio.Semaphore(_AT_ONCE)
-        async with open_session(self._trust) as session:
+        watching = watching_rules(self._settings, self._rules, database)
+        async with open_session(self._trust) as session, watching as watchdog:
 
             async def backfill(access: OrgAccess, watch: Watch) -> OrgPast:
                 async with turn:
@@ -102,7 +105,7 @@ class Past:
                             Priority.BACKFILL
                         ),
                         database,
-                        watch,
+                        msgspec.structs.replace(watch, watchdog=watchdog),
                         page_size=self._settings.poll.page_size,
                         progress=reached,
                     )

@@ -38,6 +38,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
+from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.credential_refresh import Connect, OrgSource
 from oktawatch.service.database_watch import Channels, DatabaseTrouble, DatabaseWatch
@@ -50,6 +51,7 @@ from oktawatch.service.pruning import FIRST, Pruning
 from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
 from oktawatch.service.reload import Load, Plan, reload_plan
 from oktawatch.service.replica import Replica
+from oktawatch.service.rule_watch import watching_rules
 from oktawatch.service.schedule import Schedule
 from oktawatch.service.silence import Silence, interval
 from oktawatch.service.sweeping import OrgSweeping
@@ -208,10 +210,11 @@ async def _watch(
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
     notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
-    async with notifying as notifiers, open_session(plan.trust) as session:
+    watching = watching_rules(plan.settings, plan.rules, database)
+    async with notifying as notifiers, open_session(plan.trust) as session, watching as watchdog:
         connect = partial(LogClient, session=session, deep=plan.rules.look_back)
         watchers = _Watchers(
-            plan.settings, plan.rules, plan.accesses, database, watch, systemd, connect, notifiers
+            plan.settings, plan.rules, plan.accesses, database, watch, systemd, connect, notifiers, watchdog
         )
         watchers.watch_database(plan.channels_by_name, after=plan.settings.silence.after)
         watchers.schedule.start()
@@ -256,6 +259,7 @@ class _Watchers:
         systemd: Systemd,
         connect: Connect,
         notifiers: Sequence[Notifier],
+        watchdog: RuleWatchdog | None = None,
     ) -> None:
         self.schedule = Schedule()
         self._systemd = systemd
@@ -299,7 +303,7 @@ class _Watchers:
         self._sweepings: list[OrgSweeping] = []
         for org, access in zip(settings.orgs, accesses, strict=True):
             source = OrgSource(settings, org, access, connect)
-            self._watch(settings, source, database, make_watch(settings, org, rules), trouble)
+            self._watch(settings, source, database, make_watch(settings, org, rules, watchdog), trouble)
         self._add_jobs()
 
     def _watch(

@@ -30,6 +30,7 @@ from oktawatch.notify.channel import Channel
 from oktawatch.service.delivery import deliver_once
 from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
+from oktawatch.service.rule_watch import watching_rules
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.store.outbox import has_retries
@@ -111,14 +112,14 @@ async def _once(
         initial_lookback=settings.poll.initial_lookback,
     )
     turn = asyncio.Semaphore(_AT_ONCE)
-    async with open_session(trust) as session:
+    async with open_session(trust) as session, watching_rules(settings, rules, database) as watchdog:
 
         async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
             budget = RateBudget(settings.poll.rate_limit_share)
             poller = Poller(
                 LogClient(access, session=session, budget=budget, deep=rules.look_back),
                 database,
-                make_watch(settings, org, rules),
+                make_watch(settings, org, rules, watchdog),
                 page_size=settings.poll.page_size,
                 initial_lookback=settings.poll.initial_lookback,
             )

@@ -5,7 +5,7 @@ is committed together or not at all. The transaction takes the org's row before 
 else, so that two writers on one org can't each miss the other's half.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.history import HistoryRow
+from oktawatch.model.left_out import Frozen, LeftOut
 from oktawatch.model.match import Match, MatchedEvent, MatchKey, Signals
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
@@ -24,6 +25,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.events import NO_SIGNALS, Added, Keyed, add_events
 from oktawatch.store.history import StoredHistory
+from oktawatch.store.left_out import frozen_calls, note_left_out
 from oktawatch.store.orgs import take_org
 
 _GROUPED = (
@@ -191,6 +193,14 @@ class PageTransaction:
             raise StoreError(
                 f"matches of {self.org} were recorded by somebody who did not take the org's row"
             )
+
+    def frozen_calls(self) -> list[Frozen]:
+        """Return the calls of users' rules on the org's events that froze a process."""
+        return frozen_calls(self.connection, self.org)
+
+    def note_left_out(self, left_out: Iterable[LeftOut], notifiers: Sequence[str]) -> bool:
+        """Note which users' rules this page goes without; return whether the notifiers are told."""
+        return note_left_out(self.connection, self.org, left_out, notifiers, now=self.now)
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
         """Put notifications into the outbox; one that is there already stays as it is."""

@@ -241,6 +241,20 @@ notifiers = Table(
     Column("told_at", Moment),  # when the others last heard of it
 )
 
+# Users' rules that pages were evaluated without, and the calls of them that froze the process.
+rules_left_out = Table(
+    "rules_left_out",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("rule_id", String, primary_key=True),
+    Column("event_uuid", String, primary_key=True),
+    Column("page_uuid", String, nullable=False),  # of a frozen call: the first event of its page
+    Column("reason", String, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("froze_at", Moment),
+    Column("told_at", Moment),
+)
+
 rejected_events = Table(
     "rejected_events",
     metadata,

@@ -150,3 +150,25 @@ def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, st
     tags.feed(html)
     assert {tag for tag, _ in tags.seen} == {"h1", "div", "p", "b"}
     assert [attrs for _, attrs in tags.seen if attrs] == []
+
+
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_a_rule_that_was_left_out(form: int) -> None:
+    """Which rule, of which org, on which event and why; what to check and where to look."""
+    about = {
+        "what": "rule",
+        "name": "Acme.Slow",
+        "org": "acme",
+        "event_uuid": "e-1",
+        "error": "it froze oktawatch",
+    }
+    said = forms(alarm("raised", about))[form]
+
+    for part in (
+        "[ALARM] Acme.Slow was left out of a page of acme",
+        "Acme.Slow: it froze oktawatch",
+        "e-1: of acme",
+        "a regular expression that backtracks",
+        "oktawatch status",
+    ):
+        assert part in said

@@ -1,0 +1,127 @@
+"""End the process when a user's rule freezes it, and remember which rule did, on which event.
+
+A regular expression that backtracks without end holds Python's lock: no thread of ours runs any more, so
+nothing in Python can interrupt it. A timer of the kernel's needs no lock. It is armed while a user's rule
+runs, and its signal, SIGALRM, ends the process. Before that faulthandler, which needs no lock either, writes
+the traceback to the end of a small file, in whose mapped beginning stands what runs at the moment.
+
+The next process finds a file that nobody has locked. A traceback in it proves that the rule in front of it
+froze the process; without one the process was ended by something else, and no rule is blamed.
+"""
+
+import contextlib
+import faulthandler
+import fcntl
+import mmap
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from oktawatch.model.left_out import FrozenCall
+
+CALL_LIMIT_S = 8.0
+"""Seconds after which one call of a rule's method has frozen the process."""
+_SLOTS = 16  # threads that evaluate pages at once: as many as connections to a database
+_SLOT = 4096  # bytes
+_FILES = 64  # processes at once on one database: the daemon, and some backfills beside it
+
+
+class RuleWatchdog:
+    """Watches the rules that run in this process. Belongs to one file, which it keeps locked."""
+
+    def __init__(self, path: Path) -> None:
+        """Lock the first file of ``path`` with a number behind it that no other process uses. Raises OSError."""
+        self._file = _lock_free_file(path)
+        self.frozen = self._read()
+        """The call that froze the last process on this file."""
+        self._lock = threading.Lock()
+        self._slots: dict[int, int] = {}
+        """The slot of each thread, by its id."""
+        self._deadlines: dict[int, float] = {}
+        """When the running calls will have frozen the process, by slot."""
+        self._map: mmap.mmap | None = None
+
+    def arm(self) -> None:
+        """Forget the last process's call, and watch from now on. Belongs to the main thread."""
+        os.ftruncate(self._file, 0)
+        os.ftruncate(self._file, _SLOTS * _SLOT)
+        os.lseek(self._file, 0, os.SEEK_END)  # the traceback goes behind the slots
+        self._map = mmap.mmap(self._file, _SLOTS * _SLOT)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        faulthandler.register(signal.SIGALRM, file=self._file, all_threads=True, chain=True)
+
+    def close(self) -> None:
+        """Stop watching and unlock the file."""
+        if self._map is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            faulthandler.unregister(signal.SIGALRM)
+            self._map.close()
+        os.close(self._file)
+
+    def begin(self, org: str, rule_id: str, event_uuid: str, page_uuid: str) -> None:
+        """Note that a rule's method is about to run in this thread, and arm the timer."""
+        call = FrozenCall(
+            org=org, rule_id=rule_id, event_uuid=event_uuid, page_uuid=page_uuid, began=time.monotonic()
+        )
+        written = msgspec.json.encode(call)
+        thread = threading.get_ident()
+        with self._lock:
+            slot = self._slots.get(thread)
+            if slot is None:
+                slot = self._slots[thread] = len(self._slots) % _SLOTS
+            if self._map is not None and len(written) < _SLOT:
+                start = slot * _SLOT
+                self._map[start : start + len(written) + 1] = written + b"\0"
+            if not self._deadlines:
+                signal.setitimer(signal.ITIMER_REAL, CALL_LIMIT_S)
+            self._deadlines[slot] = call.began + CALL_LIMIT_S
+
+    def end(self) -> None:
+        """Note that the method that ran in this thread has returned, and disarm the timer."""
+        with self._lock:
+            slot = self._slots[threading.get_ident()]
+            if self._map is not None:
+                self._map[slot * _SLOT] = 0
+            self._deadlines.pop(slot, None)
+            left = 0.0
+            if self._deadlines:
+                left = max(min(self._deadlines.values()) - time.monotonic(), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left)
+
+    def _read(self) -> FrozenCall | None:
+        """Return the call that has run longest, if the file holds a traceback."""
+        length = _SLOTS * _SLOT
+        if os.fstat(self._file).st_size <= length:
+            return None
+        content = os.pread(self._file, length, 0)
+        calls = []
+        for start in range(0, length, _SLOT):
+            written = content[start : start + _SLOT].partition(b"\0")[0]
+            with contextlib.suppress(msgspec.MsgspecError):
+                calls.append(msgspec.json.decode(written, type=FrozenCall))
+        return min(calls, key=lambda call: call.began, default=None)
+
+
+def _lock_free_file(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for candidate in _candidates(path):
+        file = os.open(candidate, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        except BaseException:
+            os.close(file)
+            raise
+        else:
+            return file
+    raise OSError(f"{_FILES} processes run rules on one database")
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    return (path.with_name(f"{path.name}-{number}") for number in range(_FILES))

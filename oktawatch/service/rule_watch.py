@@ -1,0 +1,83 @@
+"""Watch users' rules for as long as pages are read, and remember what froze the last process."""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from oktawatch.config import Settings
+from oktawatch.detection.registry import RuleSet
+from oktawatch.engine.assembly import make_routes
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.rule_budget import FROZE
+from oktawatch.engine.rule_watchdog import RuleWatchdog
+from oktawatch.model.left_out import FrozenCall
+from oktawatch.model.timestamps import utc_now
+from oktawatch.store.errors import StoreError
+from oktawatch.store.left_out import record_frozen
+
+_log: Any = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def watching_rules(
+    settings: Settings, rules: RuleSet, database: DatabaseExecutor
+) -> AsyncIterator[RuleWatchdog | None]:
+    """Open the watchdog of users' rules; None without any, or without a place for its file.
+
+    The schema has to be up: the call that froze the last process is recorded.
+    """
+    if not rules.of_users:
+        yield None
+        return
+    path = _path(database)
+    try:
+        watchdog = RuleWatchdog(path)
+    except OSError as error:
+        # Without it a rule that freezes the process does so again after each restart.
+        _log.error("rule_watchdog_off", path=str(path), error=error.strerror or str(error))
+        yield None
+        return
+    try:
+        if watchdog.frozen is not None:
+            await _record(settings, watchdog.frozen, database)
+        watchdog.arm()
+        yield watchdog
+    finally:
+        watchdog.close()
+
+
+async def _record(settings: Settings, call: FrozenCall, database: DatabaseExecutor) -> None:
+    _log.error(
+        "rule_froze",
+        org=call.org,
+        rule=call.rule_id,
+        event_uuid=call.event_uuid or None,
+        page_uuid=call.page_uuid,
+    )
+    tags = {org.name: org.tags for org in settings.orgs}
+    tell = [
+        route.notifier
+        for route in make_routes(settings)
+        if call.org in tags and route.watches(call.org, tags[call.org])
+    ]
+    try:
+        await database.run(record_frozen, call, tell, reason=FROZE, now=utc_now())
+    except StoreError as error:
+        _log.error("rule_froze_unrecorded", rule=call.rule_id, error=str(error))
+
+
+def _path(database: DatabaseExecutor) -> Path:
+    """Return the path of the watchdog's files: beside an SQLite file, else in this user's folder for state."""
+    url = database.database.url
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        return Path(f"{Path(url.database).resolve()}.rules")
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(state) if state else Path(home) / "oktawatch"
+    name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
+    return folder / f"{name}.rules"

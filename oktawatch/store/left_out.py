@@ -1,0 +1,115 @@
+"""Rules that pages were evaluated without: what `status` shows, what alarms tell, and what froze the process.
+
+A row for each rule of an org that took too long, replaced by the next time it does, and one for each call
+that froze the process. The latter are asked for with each page, so that no process evaluates them again.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+
+from oktawatch.model.left_out import Frozen, FrozenCall, LeftOut, LeftOutRule
+from oktawatch.model.notification import AlarmState
+from oktawatch.store import tables
+from oktawatch.store.alarms import Alarm, tell
+from oktawatch.store.bulk_insert import insert_new
+from oktawatch.store.database import Database
+
+APART = timedelta(hours=1)
+"""From one alarm about a rule of an org to the next one: a rule can be left out of every page."""
+_KEPT = timedelta(days=90)
+"""How long a frozen call is remembered: Okta has no older events."""
+
+_columns = tables.rules_left_out.c
+_FROZEN = select(_columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at).where(
+    _columns.org == bindparam("org"), _columns.froze_at.is_not(None)
+)
+
+
+def frozen_calls(connection: Connection, org: str) -> list[Frozen]:
+    """Return the calls on an org's events that froze a process."""
+    return [Frozen(**row) for row in connection.execute(_FROZEN, {"org": org}).mappings()]
+
+
+def note_left_out(
+    connection: Connection, org: str, left_out: Iterable[LeftOut], tell_: Sequence[str], *, now: datetime
+) -> bool:
+    """Note which rules a page of an org is committed without; return whether the notifiers were told."""
+    told = False
+    for one in left_out:
+        due = _is_due(connection, org, one.rule_id, now)
+        told = told or due
+        _of_rule = (_columns.org == org, _columns.rule_id == one.rule_id)
+        told_at = now if due else _last_told(connection, org, one.rule_id)
+        connection.execute(delete(tables.rules_left_out).where(*_of_rule, _columns.froze_at.is_(None)))
+        _put(connection, org, one, told_at, now=now)
+        if due:
+            _tell(connection, org, one, tell_, now=now)
+    return told
+
+
+def record_frozen(
+    database: Database, call: FrozenCall, tell_: Sequence[str], *, reason: str, now: datetime
+) -> None:
+    """Remember a call that froze the process, and tell the notifiers. Called again, does nothing more."""
+    one = LeftOut(rule_id=call.rule_id, event_uuid=call.event_uuid or call.page_uuid, reason=reason)
+    with database.write() as connection:
+        connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
+        due = _is_due(connection, call.org, call.rule_id, now)
+        _put(connection, call.org, one, now, now=now)
+        connection.execute(
+            update(tables.rules_left_out)
+            .where(*_key(call.org, one))
+            .values(froze_at=now, page_uuid=call.page_uuid)
+        )
+        if due:
+            _tell(connection, call.org, one, tell_, now=now)
+
+
+def left_out_since(database: Database, since: datetime) -> list[LeftOutRule]:
+    """Return the rules that were left out since a point in time, the latest first; one row a rule and org."""
+    query = select(_columns.org, _columns.rule_id, _columns.event_uuid, _columns.reason, _columns.at).where(
+        _columns.at >= since
+    )
+    with database.read() as connection:
+        found = [
+            LeftOutRule(**row)
+            for row in connection.execute(query.order_by(_columns.at.desc(), _columns.event_uuid)).mappings()
+        ]
+    latest: dict[tuple[str, str], LeftOutRule] = {}
+    for one in found:
+        latest.setdefault((one.org, one.rule_id), one)
+    return list(latest.values())
+
+
+def _put(connection: Connection, org: str, one: LeftOut, told_at: datetime | None, *, now: datetime) -> None:
+    values = {"reason": one.reason, "at": now, "told_at": told_at}
+    row = (org, one.rule_id, one.event_uuid, "", *values.values())
+    columns = ("org", "rule_id", "event_uuid", "page_uuid", *values)
+    if not insert_new(connection, tables.rules_left_out, [row], columns):
+        connection.execute(update(tables.rules_left_out).where(*_key(org, one)).values(**values))
+
+
+def _key(org: str, one: LeftOut) -> tuple[ColumnElement[bool], ...]:
+    return _columns.org == org, _columns.rule_id == one.rule_id, _columns.event_uuid == one.event_uuid
+
+
+def _is_due(connection: Connection, org: str, rule_id: str, now: datetime) -> bool:
+    last = _last_told(connection, org, rule_id)
+    return last is None or last <= now - APART
+
+
+def _last_told(connection: Connection, org: str, rule_id: str) -> datetime | None:
+    query = select(func.max(_columns.told_at)).where(_columns.org == org, _columns.rule_id == rule_id)
+    last: datetime | None = connection.execute(query).scalar()
+    return last
+
+
+def _tell(connection: Connection, org: str, one: LeftOut, tell_: Sequence[str], *, now: datetime) -> None:
+    alarm = Alarm(
+        subject=("rule", one.rule_id),
+        tell=tuple(tell_),
+        details={"org": org, "event_uuid": one.event_uuid, "error": one.reason},
+    )
+    tell(connection, AlarmState.RAISED, [alarm], now=now)

@@ -1,0 +1,259 @@
+"""Users' rules within a page: whatever they raise and however long they take, the page commits."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.detection.registry import BUILT_IN, RuleSet, configured_rules
+from oktawatch.engine import rule_budget
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.rule_budget import FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
+from oktawatch.model.left_out import FrozenCall
+from oktawatch.notify.routing import Route
+from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
+from oktawatch.store.database import Database
+from oktawatch.store.left_out import left_out_since, record_frozen
+from tests.support.databases import NOW, ORG, open_database, rows
+from tests.support.places import Place
+from tests.support.streams import event, page
+
+_HOUR = timedelta(hours=1)
+METADATA = dict.fromkeys(("name", "description", "runbook", "false_positives"), "x")
+TYPES = ("user.session.start",)
+
+
+class Clock:
+    """The monotonic clock, which rules move on."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Measure rules by this clock."""
+    made = Clock()
+    monkeypatch.setattr(rule_budget, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Return a fresh database."""
+    with open_database(place) as made:
+        yield made
+
+
+def rule(kind: type, name: str, **methods: Any) -> type:
+    """Return a user's rule of a kind."""
+    numbers: dict[str, Any] = {"severity": Severity.HIGH, "dedup_period": _HOUR}
+    if not issubclass(kind, EventRule):
+        numbers["window"] = _HOUR
+    if issubclass(kind, CountInWindow):
+        numbers["at_least"] = 1
+    body = {
+        **{key: value for key, value in METADATA.items() if not hasattr(kind, key)},
+        "id": f"Acme.{name}",
+        "event_types": TYPES,
+        "column": "client_ip",
+        **numbers,
+        **methods,
+    }
+    body["__annotations__"] = {key: type(value) for key, value in numbers.items()}
+    return dataclass(frozen=True, kw_only=True)(type(name, (kind,), body))
+
+
+def watch(*classes: Any, watched: str = "*") -> Watch:
+    """Return how an org is watched with these rules."""
+    every = configured_rules({}, read_file=str, classes=(*BUILT_IN, *classes))
+    rules = RuleSet([every[one.id] for one in (*classes, BUILT_IN[0])])
+    return Watch(org=ORG, rules=rules, routes=(Route(notifier="soc", orgs=(watched,)),))
+
+
+def commit(database: Database, watched: Watch, first: int = 0, count: int = 200, **times: Any) -> PageResult:
+    """Commit a page of proxied sign-ins."""
+    events = [
+        event(number, at=timedelta(seconds=number), securityContext={"isProxy": True})
+        for number in range(first, first + count)
+    ]
+    advance = lambda _transaction, _result: None  # noqa: E731
+    return commit_page(
+        database, watched, page(events), telling=True, advance=advance, now=times.get("now", NOW)
+    )
+
+
+def slow(clock: Clock, seconds: float = 0.02) -> Any:
+    """Return a method that takes its time and holds."""
+
+    def method(_self: Any, _argument: Any) -> bool:
+        clock.now_s += seconds
+        return True
+
+    return method
+
+
+def matched(database: Database, name: str) -> int:
+    """Count a rule's matches."""
+    return sum(row["rule_id"] == name for row in rows(database, "matches"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [(EventRule, "matches"), (CountInWindow, "takes"), (WindowRule, "holds"), (FirstSeen, "counts")],
+)
+def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
+    database: Database, clock: Clock, kind: type, method: str
+) -> None:
+    """At 20 ms an event: named in log, status and alarm, and the page commits with all that others find."""
+    watched = watch(rule(kind, "Slow", **{method: slow(clock)}))
+    with capture_logs() as logs:
+        result = commit(database, watched)
+    assert (result.new_events, matched(database, BUILT_IN[0].id)) == (200, 200)
+    assert RULE_LIMIT_S < clock.now_s < RULE_LIMIT_S + 0.1
+    (line,) = [one for one in logs if one["event"] == "rule_left_out"]
+    assert (line["org"], line["rule"], line["log_level"]) == (ORG, "Acme.Slow", "error")
+    assert not [one for one in logs if one["event"] == "rule_failed"]
+    (status,) = left_out_since(database, NOW)
+    assert (status.org, status.rule_id, status.event_uuid) == (ORG, "Acme.Slow", line["event_uuid"])
+    assert status.reason == f"it took more than {RULE_LIMIT_S:g} s on one page"
+    (alarm,) = [row["content"] for row in rows(database, "notifications") if row["kind"] == "silence"]
+    assert alarm["about"] == [
+        {
+            "what": "rule",
+            "name": "Acme.Slow",
+            "org": ORG,
+            "event_uuid": line["event_uuid"],
+            "error": status.reason,
+        }
+    ]
+
+
+def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> None:
+    """However many pages it is left out of; `status` has one row."""
+    watched = watch(rule(EventRule, "Slow", matches=slow(clock)))
+    for minute in (0, 1, 59, 60):
+        commit(database, watched, first=200 * minute, now=NOW + timedelta(minutes=minute))
+    told = sorted(row["created_at"] for row in rows(database, "notifications") if row["kind"] == "silence")
+    assert told == [NOW, NOW + _HOUR]
+    assert [one.at for one in left_out_since(database, NOW)] == [NOW + _HOUR]
+    assert len(rows(database, "rules_left_out")) == 1
+
+
+def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -> None:
+    """None takes too much by itself; together they stay far below what Postgres allows a transaction."""
+    classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
+    commit(database, watch(*classes))
+    assert PAGE_LIMIT_S < clock.now_s < PAGE_LIMIT_S + 0.1
+    assert {one.reason for one in left_out_since(database, NOW)} == {
+        f"the rules of your own took more than {PAGE_LIMIT_S:g} s on one page together"
+    }
+
+
+def test_a_page_after_one_with_a_slow_rule_misses_nothing(database: Database, clock: Clock) -> None:
+    """What the rule did not see of that page lies in its windows all the same."""
+    seen: list[int] = []
+
+    def takes(_self: Any, _row: Any) -> bool:
+        clock.now_s += 0.03 if not seen else 0.0
+        return True
+
+    def holds(_self: Any, window: Any) -> bool:
+        seen.append(len(window))
+        return False
+
+    watched = watch(rule(WindowRule, "Slow", takes=takes, holds=holds, key=lambda _self, _row: ("one",)))
+    commit(database, watched)
+    seen.append(0)
+    commit(database, watched, first=200, count=1)
+    assert seen[-1] == 201
+
+
+METHODS: tuple[tuple[type, str], ...] = (
+    *((EventRule, name) for name in ("matches", "title", "context", "severity_of", "dedup")),
+    *((CountInWindow, name) for name in ("takes", "key")),
+    *((WindowRule, "holds"), (FirstSeen, "counts"), (SignalRule, "matches")),
+)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit(), BaseException("x")], ids=repr
+)
+def test_whatever_a_rule_raises_is_contained(database: Database, error: BaseException) -> None:
+    """Also what ends a program: it costs this rule this event, or its looks, and nothing else."""
+
+    def raise_(_self: Any, _argument: Any) -> Any:
+        raise error
+
+    classes = []
+    for number, (kind, method) in enumerate(METHODS):
+        methods = {"matches": lambda *_: True, "holds": lambda *_: True} | {method: raise_}
+        if kind is CountInWindow:
+            del methods["holds"]
+        classes.append(rule(kind, f"Rude{number}", **methods))
+    commit(database, watch(*classes), count=3)
+    assert len(rows(database, "events")) == 3
+    counts = [matched(database, f"Acme.Rude{number}") for number in range(len(METHODS))]
+    assert counts == [0, 3, 3, 3, 3, 0, 0, 0, 0, 0]
+    assert matched(database, BUILT_IN[0].id) == 3
+
+
+def test_a_keyboard_interrupt_in_a_thread_is_contained(database: Database) -> None:
+    """Python raises Ctrl-C's in the main thread alone, and there it goes on."""
+
+    def matches(_self: Any, _event: Any) -> bool:
+        raise KeyboardInterrupt
+
+    watched = watch(rule(EventRule, "Rude", matches=matches))
+    result = asyncio.run(asyncio.to_thread(commit, database, watched, count=3))
+    assert result.new_events == 3
+    with pytest.raises(KeyboardInterrupt):
+        commit(database, watched, first=3, count=3)
+
+
+def test_what_froze_the_process_is_left_out(database: Database) -> None:
+    """Of the page that has its event; of other pages it is not asked about that event; and on and off."""
+    asked: list[str] = []
+
+    def matches(_self: Any, seen: Any) -> bool:
+        asked.append(seen.uuid)
+        return True
+
+    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    uuids = [event(number).uuid for number in range(400)]
+    call = FrozenCall(org=ORG, rule_id="Acme.Frozen", event_uuid=uuids[150], page_uuid=uuids[0], began=0.0)
+    for _ in range(2):
+        record_frozen(database, call, ["soc"], reason=FROZE, now=NOW)
+    assert commit(database, watched).new_events == 200
+    assert asked == []
+    assert commit(database, watched, first=200).new_events == 200
+    assert asked == uuids[200:]
+    assert len([row for row in rows(database, "notifications") if row["kind"] == "silence"]) == 1
+    assert [one.reason for one in left_out_since(database, NOW)] == [FROZE]
+
+
+def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) -> None:
+    """A stranger who sends a thousand such events must not restart the daemon a thousand times."""
+    asked: list[str] = []
+
+    def matches(_self: Any, seen: Any) -> bool:
+        asked.append(seen.uuid)
+        return True
+
+    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    for number in range(3):
+        call = FrozenCall(
+            org=ORG, rule_id="Acme.Frozen", event_uuid=f"other-{number}", page_uuid="", began=0.0
+        )
+        record_frozen(database, call, [], reason=FROZE, now=NOW)
+    commit(database, watched, count=3)
+    assert asked == []
+    commit(database, watched, first=3, count=3, now=NOW + timedelta(days=1, minutes=1))
+    assert len(asked) == 3
