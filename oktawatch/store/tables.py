@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0012"
+REVISION = "0013"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
