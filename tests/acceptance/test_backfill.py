@@ -11,6 +11,7 @@ import pytest
 
 from oktawatch.simulator import SimulatedOrg, generate, running
 from oktawatch.store.crashpoints import VARIABLE
+from tests.support import launch
 from tests.support.places import Place
 from tests.support.program import Program, errors, eventually
 
@@ -166,13 +167,14 @@ def test_progress_on_a_terminal(program: Program) -> None:
     ours, theirs = pty.openpty()
     with running(org) as url:
         program.configure(("acme", url, org.token), more="[poll]\npage_size = 10\n")
-        done = subprocess.run(
-            program.command(("backfill", "--since", "1d", "--json")),
+        done = launch.run(
+            ("backfill", "--since", "1d", "--json"),
             cwd=program.folder,
-            env=program.environment | {"TERM": "xterm", "COLUMNS": "120"},
+            environ=program.environment | {"TERM": "xterm", "COLUMNS": "120"},
+            text=False,
             stdout=subprocess.PIPE,
             stderr=theirs,
-            check=False,
+            timeout=60,
         )
     os.close(theirs)
     drawn = os.read(ours, 1_000_000).decode()

@@ -7,13 +7,13 @@ says anything (`service.lease_ttl`, 30 s), since all waits here grow with it; `m
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.acceptance.crash.world import Life, World, world
+from tests.support.launch import environment, launch
 from tests.support.places import Kind, Place, place_of
 
 ORGS = [f"org-{number:02}" for number in range(20)]
@@ -92,17 +92,9 @@ def test_two_backfills_beside_a_daemon(place: Place) -> None:
         daemon = Life(folder)
         try:
             backfills = [
-                subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "oktawatch",
-                        "backfill",
-                        "--since",
-                        since,
-                        "--config",
-                        str(config),
-                    ],
+                launch(
+                    ["backfill", "--since", since, "--config", str(config)],
+                    environ=environment(),
                     stderr=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     text=True,

@@ -13,6 +13,7 @@ from oktawatch.store.crashpoints import VARIABLE
 from oktawatch.store.database import Database
 from oktawatch.store.schema import upgrade
 from oktawatch.store.tables import REVISION
+from tests.support.launch import launch
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import Program, errors
 
@@ -66,10 +67,10 @@ def test_a_newer_schema_is_refused(server: Program) -> None:
 def test_hosts_that_upgrade_at_once(server: Program) -> None:
     """One does it, the others find it done."""
     hosts = [
-        subprocess.Popen(
-            server.command(["db", "upgrade"]),
+        launch(
+            ["db", "upgrade"],
             cwd=server.folder,
-            env=server.environment,
+            environ=server.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,17 +1,16 @@
 """The daemon as a process of its own, started as systemd starts it."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support import launch
 from tests.support.places import Place
 
 PATIENCE = 30.0
@@ -37,26 +36,29 @@ class Daemon:
         text: str,
         *,
         watchdog: float | None = None,
+        cold: bool = False,
         sitecustomize: str = "",
         stderr: int | None = None,
     ) -> None:
         """Write the configuration.
 
-        ``watchdog`` is systemd's time-out in seconds. ``sitecustomize`` is Python code that the process runs
-        first. ``stderr`` is the file descriptor that takes the place of the log file.
+        ``watchdog`` is systemd's time-out in seconds. ``cold`` starts a new interpreter. ``sitecustomize`` is Python
+        code that the process runs first, in a new interpreter. ``stderr`` is the file descriptor that takes the place of the log file.
         """
         place = where if isinstance(where, Place) else None
         folder = where.folder if isinstance(where, Place) else where
         self.database = folder / "oktawatch.db"
         self._config = folder / "oktawatch.toml"
         self._config.write_text(text, "utf-8")
+        self._arguments = ["run", "--config", str(self._config)]
+        self._cold = cold
         self._log = folder / "daemon.log"
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.settimeout(PATIENCE)
         address = folder / "notify"
         address.unlink(missing_ok=True)
         self._manager.bind(str(address))
-        self._environ = _clean_environ() | {"NOTIFY_SOCKET": str(address)}
+        self._environ = launch.environment() | {"NOTIFY_SOCKET": str(address)}
         self._environ |= place.environment if place else {}
         if watchdog is not None:
             self._environ["WATCHDOG_USEC"] = str(int(watchdog * 1_000_000))
@@ -69,7 +71,9 @@ class Daemon:
     def __enter__(self) -> Self:
         """Start it."""
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self.command, env=self._environ, stderr=self._stderr or log)
+            self._process = launch.launch(
+                self._arguments, environ=self._environ, cold=self._cold, stderr=self._stderr or log
+            )
         return self
 
     def __exit__(
@@ -81,11 +85,6 @@ class Daemon:
         self._manager.close()
 
     @property
-    def command(self) -> list[str]:
-        """What starts it."""
-        return [sys.executable, "-m", "oktawatch", "run", "--config", str(self._config)]
-
-    @property
     def process(self) -> "subprocess.Popen[bytes]":
         """The process."""
         assert self._process is not None
@@ -94,8 +93,12 @@ class Daemon:
     def run_another(self) -> "subprocess.CompletedProcess[str]":
         """Start a second one on the same configuration, and let it end."""
         environ = {key: value for key, value in self._environ.items() if key != "NOTIFY_SOCKET"}
-        return subprocess.run(
-            self.command, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE
+        return launch.run(
+            self._arguments,
+            environ=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
         )
 
     def heard(self, message: str) -> None:
@@ -138,8 +141,3 @@ class Daemon:
         """Wait for a line of the log."""
         until(lambda: bool(self.events(name)), f"{name} in the log")
         return self.events(name)[0]
-
-
-def _clean_environ() -> dict[str, str]:
-    ours = ("OKTA", "NOTIFY", "WATCHDOG", "CREDENTIALS")
-    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}

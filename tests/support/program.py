@@ -1,35 +1,34 @@
 """The program itself, run as people run it, in a folder of its own and without this machine's variables."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support import launch
+from tests.support.launch import environment
 from tests.support.places import Place
 
 PATIENCE = 60.0
 """Seconds for anything to happen; what takes so long is stuck."""
 
-_OURS = ("OKTA", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
+_TERMINAL = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
 
 
 class Program:
     """Runs oktawatch in one folder."""
 
-    def __init__(self, folder: Path, place: Place | None = None) -> None:
-        """``place``: where its database is; else it is the file that it makes by itself in its folder."""
+    def __init__(self, folder: Path, place: Place | None = None, *, cold: bool = False) -> None:
+        """``place``: where its database is, by default a file in its folder; ``cold`` starts a new interpreter."""
+        self.cold = cold
         self.folder = folder
         self.place = place
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        self.environment["PYTHONWARNINGS"] = "error"
-        self.environment |= place.environment if place else {}
+        self.environment = environment(_TERMINAL) | (place.environment if place else {})
 
     def configure(self, *orgs: tuple[str, str, str], more: str = "") -> Path:
         """Write oktawatch.toml with these orgs: name, URL, token. ``more`` comes before them."""
@@ -40,17 +39,17 @@ class Program:
         path.write_text("\n".join([more, *tables]), encoding="utf-8")
         return path
 
-    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        return subprocess.run(
-            self.command(arguments),
+        return launch.run(
+            arguments,
             cwd=self.folder,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
+            environ=self.environment | variables,
+            cold=self.cold,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             timeout=PATIENCE,
-            check=False,
         )
 
     def json(self, *arguments: str) -> Any:
@@ -62,10 +61,11 @@ class Program:
     @contextmanager
     def started(self, *arguments: str, stderr: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[str]]":
         """Start a command; whatever happens, it has ended when the block has."""
-        with subprocess.Popen(
-            self.command(arguments),
+        with launch.launch(
+            arguments,
             cwd=self.folder,
-            env=self.environment,
+            environ=self.environment,
+            cold=self.cold,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -76,11 +76,6 @@ class Program:
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGKILL)
-
-    @staticmethod
-    def command(arguments: Sequence[str]) -> list[str]:
-        """Give the words that run oktawatch with these arguments."""
-        return [sys.executable, "-m", "oktawatch", *arguments]
 
     def rows(self, query: str, database: str = "oktawatch.db") -> list[tuple[Any, ...]]:
         """Ask the database, as a person with SQL would."""

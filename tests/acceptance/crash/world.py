@@ -6,10 +6,7 @@ that outlives them all, under one key.
 """
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -30,6 +27,7 @@ from tests.acceptance.crash.comparison import of_one_org, of_the_told
 from tests.acceptance.crash.law import Expected, expected
 from tests.support.databases import rows
 from tests.support.http import HttpReceiver, receiving
+from tests.support.launch import environment, launch
 from tests.support.places import Place
 
 NAMES = ("acme", "globex")
@@ -66,13 +64,10 @@ class Life:
 
     def __init__(self, folder: Path, *, point: str | None = None) -> None:
         """``point``: where it is to kill itself."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("OKTA")}
-        environ |= {} if point is None else {VARIABLE: point}
+        environ = environment() | ({} if point is None else {VARIABLE: point})
         with (folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "oktawatch", "run", "--config", str(folder / "oktawatch.toml")],
-                env=environ,
-                stderr=log,
+            self.process = launch(
+                ["run", "--config", str(folder / "oktawatch.toml")], environ=environ, stderr=log
             )
 
     @property

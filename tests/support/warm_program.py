@@ -1,0 +1,95 @@
+"""A script, run by `launch.py`: oktawatch with everything imported, which forks once for each program asked for.
+
+A request comes through the socket that is standard input: arguments, folder and environment as JSON, with the new program's
+three standard files. The answer is its process id. The new program is a grandchild whose parent has ended, so
+that it becomes a child of the test process, which is a subreaper. There, it goes on as `python -m oktawatch` does.
+"""
+
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SIZE = 1 << 20
+"""Bytes, the most that a request can have."""
+
+
+def import_everything() -> None:
+    """Import what a program would, except its main module."""
+    import oktawatch
+
+    for module in pkgutil.walk_packages(oktawatch.__path__, "oktawatch."):
+        if module.name != "oktawatch.__main__":
+            importlib.import_module(module.name)
+
+
+def serve(requests: socket.socket) -> dict[str, Any] | None:
+    """Fork a program for each request; return the request in the new program, and None when nobody asks any more."""
+    while True:
+        body, files, _, _ = socket.recv_fds(requests, SIZE, 3)
+        if not body:
+            return None
+        ours, theirs = os.pipe()
+        if (child := os.fork()) == 0:
+            if (program := os.fork()) > 0:
+                os.write(theirs, str(program).encode())
+                os._exit(0)
+            requests.detach()  # its number, 0, is the new program's standard input
+            os.close(ours)
+            os.close(theirs)
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+                os.close(file)
+            asked: dict[str, Any] = json.loads(body)
+            return asked
+        os.close(theirs)
+        for file in files:
+            os.close(file)
+        os.waitpid(child, 0)
+        requests.sendall(os.read(ours, 32))
+        os.close(ours)
+
+
+def become(asked: dict[str, Any]) -> None:
+    """Take on the folder, umask, environment and arguments of the program asked for."""
+    os.chdir(asked["folder"])
+    os.umask(asked["umask"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    time.tzset()
+    sys.argv = ["oktawatch", *asked["arguments"]]
+    sys.path.insert(0, str(Path.cwd()))
+    sys.stdin = sys.__stdin__ = _opened(0, sys.stdin)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _opened(1, sys.stdout)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _opened(2, sys.stderr)  # type: ignore[misc]
+
+
+def _opened(number: int, like: Any) -> io.TextIOWrapper:
+    """Open a standard stream as the interpreter does, which looks at the file only when it starts."""
+    unbuffered = like.write_through and number > 0
+    stream = open(number, "wb" if number else "rb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115 -- it lives as long as the process
+    return io.TextIOWrapper(
+        stream,
+        like.encoding,
+        errors=like.errors,
+        line_buffering=number == 2 or stream.isatty(),
+        write_through=like.write_through,
+    )
+
+
+if __name__ == "__main__":
+    import_everything()
+    gc.freeze()  # what is imported stays in pages that all programs share
+    with socket.socket(fileno=0) as requests:
+        asked = serve(requests)
+    if asked is not None:
+        become(asked)
+        runpy.run_module("oktawatch", run_name="__main__", alter_sys=True)
