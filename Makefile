@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo docs test test-all soak check format system bench cassettes lock clean
+.PHONY: help demo docs test test-all simulator soak check format system bench cassettes lock clean
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
@@ -22,16 +22,20 @@ demo: $(READY)   ## a simulated Okta org, oktawatch on it, the first alerts on s
 	@echo "oktawatch: running the demo (files in ./oktawatch-demo)"
 	@$(BIN)/oktawatch demo
 
-# Tests marked `slow` wait for test-all, and properties draw a fifth of their examples.
+# Tests marked `slow` and the simulator's own wait for test-all, and properties draw a fifth of their examples.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 test: $(READY)   ## the tests, in minutes
 	@echo "oktawatch: running the tests"
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" --ignore-glob='tests/*/simulator'
+
+simulator: $(READY) ## the simulated Okta org's own tests
+	@echo "oktawatch: running the simulator's tests"
+	@$(PYTEST) tests/unit/simulator tests/integration/simulator
 
 KILLS ?= 100
 SEEDS ?= 200
-LONG := OKTAWATCH_FUZZ_BODIES=50000 OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
-test-all: $(READY)  ## every test, all examples of every property, and the long forms of `make soak`
+LONG := OKTAWATCH_TEST_COLD=1 OKTAWATCH_FUZZ_BODIES=50000 OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
+test-all: $(READY)  ## every test, all examples of every property, every program in an interpreter of its own, the long forms of `make soak`
 	@echo "oktawatch: running every test in its long form"
 	@$(LONG) $(PYTEST) --hypothesis-profile=thorough
 

@@ -43,7 +43,8 @@ class Daemon:
         """Write the configuration.
 
         ``watchdog`` is systemd's time-out in seconds. ``cold`` starts a new interpreter. ``sitecustomize`` is Python
-        code that the process runs first, in a new interpreter. ``stderr`` is the file descriptor that takes the place of the log file.
+        code that the process runs first, in a new interpreter. ``stderr`` is the file descriptor that takes the
+        place of the log file.
         """
         place = where if isinstance(where, Place) else None
         folder = where.folder if isinstance(where, Place) else where

@@ -35,6 +35,7 @@ CONFIGURED = 90
 """What the operator believes that it takes."""
 MEGABYTES = 48
 """Memory that a flood of ten thousand may take at its flooded.grown / 1e6, of which the test's own events are a part."""
+BOTH = [Kind.SQLITE, pytest.param(Kind.POSTGRES, marks=pytest.mark.slow)]
 PATIENCE = 3.0
 """Seconds for a page, at the most, on a machine that does other things too; an idle poll comes every 30 s."""
 
@@ -128,6 +129,7 @@ async def flooded(place: Place) -> AsyncIterator[Flooded]:
         executor.close()
 
 
+@pytest.mark.parametrize("kind", BOTH, scope="module")
 async def test_ten_thousand_alerts_in_a_minute(flooded: Flooded) -> None:
     """Pages don't wait, memory stays flat, some digests stand for all of it, and in the end nothing is left to do."""
     for _ in range(3):

@@ -1,0 +1,19 @@
+"""How many examples a property gets."""
+
+import pytest
+from hypothesis import settings
+
+from tests.support.properties import QUICK, THOROUGH, examples
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "drawn"), [(QUICK, 100, 20), (QUICK, 7, 2), (THOROUGH, 100, 100)]
+)
+def test_the_profile_decides(profile: str, asked: int, drawn: int) -> None:
+    """The quick profile draws a fifth, and at least one."""
+    kept = settings.get_current_profile_name()
+    settings.load_profile(profile)
+    try:
+        assert (examples(asked), settings().max_examples) == (drawn, {QUICK: 20, THOROUGH: 100}[profile])
+    finally:
+        settings.load_profile(kept)
