@@ -27,7 +27,7 @@ ANSWER_WITHIN_S = 120.0
 """For a statement. Longer than the server itself waits for a lock."""
 MIGRATE_WITHIN_S = 3600.0
 """For a statement of a schema upgrade, which may rewrite a large table."""
-STOP_WITHIN_S = 1.5
+STOP_WITHIN_S = 1.0
 """For everything together once the program stops; all of stopping is to end within 5 s."""
 _CANCEL_WITHIN_S = 0.5
 

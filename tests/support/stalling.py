@@ -107,8 +107,8 @@ class StallingProxy:
                 await asyncio.gather(self._pump(reader, forth, flowing), self._pump(back, writer, flowing))
             finally:
                 forth.close()
-        except OSError:
-            pass
+        except (OSError, RuntimeError):
+            pass  # one side has gone, or its stream was ended by half_close
         finally:
             self._clients.discard(writer)
             writer.close()
