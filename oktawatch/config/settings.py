@@ -117,8 +117,8 @@ class OrgSettings(Section):
     private_key_file: File = None
     kid: OptionalName = ""
     """Key id, which Okta needs when the app has several keys."""
-    dpop: bool = False
-    """Bind access tokens to a key; an app that requires it refuses plain requests."""
+    dpop: bool | None = None
+    """Bind access tokens to a key; unset: as soon as Okta says that the app requires it."""
     scopes: Names = ("okta.logs.read",)
     """OAuth scopes to ask for."""
     tags: Names = ()

@@ -18,8 +18,8 @@ class ServiceApp:
     """PEM of an RSA key, as ``keys.read_private_key`` makes it."""
     kid: str = ""
     """The key's id; an app with several keys needs it."""
-    dpop: bool = False
-    """Bind access tokens to a key of this process; an app that requires it refuses plain requests."""
+    dpop: bool | None = None
+    """Bind access tokens to a key of this process; None: as soon as Okta says that the app requires it."""
     scopes: tuple[str, ...] = ("okta.logs.read",)
 
 

@@ -15,15 +15,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import structlog
 
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import RequestRefusedError
 from oktawatch.systemlog.http_errors import failure, refusal, unreadable, where
-from oktawatch.systemlog.oauth_errors import token_refusal
+from oktawatch.systemlog.oauth_errors import requires_dpop, token_refusal
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.priority import PagesAt, Priority
 from oktawatch.systemlog.queries import LOGS_PATH
@@ -32,6 +33,8 @@ from oktawatch.systemlog.transport import PageBody, make_executor, open_session
 
 if TYPE_CHECKING:
     from okta.request_executor import RequestExecutor
+
+_log: Any = structlog.get_logger(__name__)
 
 PATIENCE = 5
 """How many answers 429 in a row end a call: the caller has a deadline of its own."""
@@ -72,6 +75,8 @@ class LogClient:
         self._clock = clock
         self._executor: RequestExecutor | None = None
         self._made_at = 0.0
+        self._dpop = org.app is not None and bool(org.app.dpop)
+        """Access tokens are bound to a key: as configured, or since Okta required it."""
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Fetch the page at a path and query, such as ``Page.resume`` gives it."""
@@ -111,6 +116,12 @@ class LogClient:
         """Send one request; give the answer, or the error instead."""
         executor = await self._connected()
         request = await self._request(executor, query)
+        if request is None and self._switches_to_dpop(executor):
+            executor = await self._connected()
+            request = await self._request(executor, query)
+        if request is None:
+            answer = executor._http_client.token_answer  # noqa: SLF001 -- ours, which the SDK keeps
+            raise token_refusal(self.org, answer, self._timeout)
         _, response, body, error = await executor.fire_request(request)
         if response is not None:
             self.budget.answered(response.status, response.headers)
@@ -121,8 +132,19 @@ class LogClient:
         executor = await self._connected()
         executor._oauth.clear_access_token()  # noqa: SLF001 -- the SDK has no other way
 
-    async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object]:
-        """Have the SDK make the request, with an access token where one is due."""
+    def _switches_to_dpop(self, executor: "RequestExecutor") -> bool:
+        """Bind access tokens to a key from now on if Okta requires it and nobody forbids it."""
+        app = self.org.app
+        undecided = app is not None and app.dpop is None and not self._dpop
+        if not undecided or not requires_dpop(executor._http_client.token_answer):  # noqa: SLF001 -- as below
+            return False
+        _log.info("dpop_required", org=self.org.name)
+        self._dpop = True
+        self._executor = None
+        return True
+
+    async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
+        """Have the SDK build the request, with an access token where one is due; None if there is no token."""
         client = executor._http_client  # noqa: SLF001 -- ours, which the SDK keeps
         client.token_answer = None
         for attempt in range(PATIENCE):
@@ -138,16 +160,16 @@ class LogClient:
             if answer is None or answer.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == PATIENCE:
                 break
             await self.budget.wait_out(answer.response.headers, attempt)
-        raise token_refusal(self.org, client.token_answer, self._timeout)
+        return None
 
     async def _connected(self) -> "RequestExecutor":
         app = self.org.app
-        old = app is not None and app.dpop and self._clock() - self._made_at > _KEY_LIFETIME
+        old = self._dpop and self._clock() - self._made_at > _KEY_LIFETIME
         if self._executor is None or old:
             session = self._shared
             if session is None:
                 session = self._own = self._own or open_session(None)
-            make = partial(make_executor, self.org, session, timeout=self._timeout)
+            make = partial(make_executor, self.org, session, timeout=self._timeout, dpop=self._dpop)
             self._executor = make() if app is None else await in_thread(make)
             self._made_at = self._clock()
         return self._executor

@@ -63,7 +63,7 @@ _APP_ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
     HTTPStatus.UNAUTHORIZED: (
         TokenRefusedError,
         "Okta refuses the service app's access token",
-        "check that the app is active, and set dpop = true if it requires DPoP",
+        "check that the app is active, and that the org's dpop is not false if the app requires DPoP",
     ),
     HTTPStatus.FORBIDDEN: (
         PermissionMissingError,

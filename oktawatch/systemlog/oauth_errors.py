@@ -22,7 +22,8 @@ from oktawatch.systemlog.http_errors import failure, hidden, refusal, request_id
 from oktawatch.systemlog.page import parse_date
 from oktawatch.systemlog.transport import TokenAnswer
 
-_SET_DPOP = "set dpop = true for this org: the app requires it"
+_DPOP_FORBIDDEN = "the app requires DPoP, which dpop = false forbids: remove that setting of this org"
+_DPOP_REQUIRED = "invalid_dpop_proof"  # what a request without any proof gets
 _CLOCK = "check this machine's clock, since a proof is good for minutes"
 
 _ADVICE: dict[str, tuple[type[SystemLogError], str]] = {
@@ -75,9 +76,17 @@ def token_refusal(org: OrgAccess, answer: TokenAnswer | None, timeout: float) ->
     )
 
 
+def requires_dpop(answer: TokenAnswer | None) -> bool:
+    """Tell whether Okta refused a plain token request because the app requires DPoP."""
+    if answer is None or answer.status != HTTPStatus.BAD_REQUEST:
+        return False
+    return _oauth_error(answer.body)[0] == _DPOP_REQUIRED
+
+
 def _advice(org: OrgAccess, code: str) -> tuple[type[SystemLogError], str]:
     if "dpop" in code:
-        return TokenRefusedError, _CLOCK if org.app is not None and org.app.dpop else _SET_DPOP
+        forbidden = org.app is not None and org.app.dpop is False
+        return TokenRefusedError, _DPOP_FORBIDDEN if forbidden else _CLOCK
     return _ADVICE.get(code, (TokenRefusedError, "check the app's settings in the Admin Console"))
 
 

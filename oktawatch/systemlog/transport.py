@@ -155,10 +155,12 @@ async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
     return PageBody.of(b"".join(chunks))
 
 
-def make_executor(org: OrgAccess, session: aiohttp.ClientSession, *, timeout: float) -> RequestExecutor:
-    """Make the SDK's executor for one org: no retries, no cache, nothing read from the environment.
+def make_executor(
+    org: OrgAccess, session: aiohttp.ClientSession, *, timeout: float, dpop: bool
+) -> RequestExecutor:
+    """Build the SDK's executor for one org: no retries, no cache, nothing read from the environment.
 
-    With DPoP it makes a key, which takes the CPU for a second: call it in a thread.
+    With ``dpop`` it generates a key, which takes a second of CPU: call it in a thread.
     """
     config: dict[str, Any] = {
         "client": {
@@ -171,7 +173,7 @@ def make_executor(org: OrgAccess, session: aiohttp.ClientSession, *, timeout: fl
     }
     executor = RequestExecutor(config, NoOpCache(), PageHttpClient)
     if org.app is not None:
-        executor._oauth = ServiceAppOAuth(executor, config, dpop=org.app.dpop)  # noqa: SLF001 -- it takes no other
+        executor._oauth = ServiceAppOAuth(executor, config, dpop=dpop)  # noqa: SLF001 -- it takes no other
     executor.set_custom_headers({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
     executor.set_session(session)
     return executor

@@ -135,7 +135,6 @@ async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) 
 @pytest.mark.parametrize(
     ("wrong", "kind", "code", "mend"),
     [
-        ({"dpop": True}, TokenRefusedError, "invalid_dpop_proof", "set dpop = true for this org"),
         ({"scopes": frozenset()}, PermissionMissingError, "invalid_scope", "grant the app okta.logs.read"),
         ({"may_read": False}, PermissionMissingError, "E0000006", "under Admin roles a read-only one"),
         ({"keys": [Signer().public]}, TokenRefusedError, "invalid_client", "kid is its id"),
@@ -161,6 +160,38 @@ async def test_a_refusal_says_what_to_do(
     assert f"(acme, {url}, HTTP " in str(caught.value)
     assert caught.value.error_code == code
     assert caught.value.__context__ is caught.value.__cause__ is None, "its frames would hold the key"
+
+
+async def test_an_app_that_requires_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
+    """Nobody has to set it: Okta refuses one plain request, and that is remembered."""
+    app.dpop = True
+    async with client_of(url, app=APP) as client:
+        for _ in range(2):
+            await client.page(_query())
+        org.oauth.revoke()
+        await client.page(_query())
+    first = [(TOKEN_PATH, 400)] * 2 + [(TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * 2
+    assert _asked(org)[:5] == first
+    assert _asked(org)[5:] == [(LOGS_PATH, 401), (TOKEN_PATH, 200), (LOGS_PATH, 200)]
+
+
+async def test_an_app_that_begins_to_require_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
+    """An admin turns it on while the daemon runs."""
+    async with client_of(url, app=APP) as client:
+        await client.page(_query())
+        app.dpop = True
+        org.oauth.revoke()
+        assert (await client.page(_query())).count == 0
+
+
+async def test_dpop_can_be_forbidden(org: SimulatedOrg, app: App, url: str) -> None:
+    """The error names the setting that stands in the way."""
+    app.dpop = True
+    async with client_of(url, app=replace(APP, dpop=False)) as client:
+        with pytest.raises(TokenRefusedError, match=r"invalid_dpop_proof.*dpop = false forbids") as caught:
+            await client.page(_query())
+    assert _asked(org) == [(TOKEN_PATH, 400)]
+    assert caught.value.__context__ is caught.value.__cause__ is None
 
 
 async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> None:
