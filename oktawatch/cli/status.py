@@ -23,7 +23,8 @@ _LEFT_OUT = timedelta(days=1)
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Show how each org stands.
 
-    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing.
+    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, or if over a
+    tenth of the events polled lately can't be used.
     An org that is no longer configured is shown and counts for nothing.
     """
     from oktawatch.model.timestamps import utc_now
@@ -94,6 +95,7 @@ def _as_json(name: str, found: "OrgStatus | None", health: "Watchdog", *, config
         "configured": configured,
         "behind": health.behind,
         "failing": health.failing,
+        "unusable": health.unusable,
         "problems": list(health.problems),
         "lag_seconds": health.lag.total_seconds() if health.lag is not None else None,
         "last_poll_at": moment("last_poll_at"),
@@ -142,7 +144,7 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool) -> None:
 def _state(org: dict[str, Any]) -> str:
     if not org["configured"]:
         return "not configured"
-    found = [name for name in ("failing", "behind") if org[name]]
+    found = [name for name in ("failing", "behind", "unusable") if org[name]]
     return ", ".join(found) or "ok"
 
 

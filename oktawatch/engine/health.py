@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from oktawatch.engine.okta_retention import OKTA_KEEPS
 from oktawatch.model.durations import format_duration, round_duration
+from oktawatch.model.rejected_share import RejectedShare
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.status import OrgStatus
 
@@ -28,13 +29,15 @@ class Watchdog(Struct, frozen=True, kw_only=True):
     behind: bool
     failing: bool
     """Its last poll failed."""
+    unusable: bool
+    """Too many of the events polled lately can't be used."""
     problems: tuple[str, ...]
     """Why it is not as it should be, one sentence each; none when it is."""
 
     @property
     def good(self) -> bool:
-        """Whether it is neither behind nor failing."""
-        return not (self.behind or self.failing)
+        """Whether it is neither behind nor failing, and its events can be used."""
+        return not (self.behind or self.failing or self.unusable)
 
 
 def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Watchdog:
@@ -69,4 +72,18 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Wa
         )
     if error:
         problems.append(f"the last poll failed: {error}")
-    return Watchdog(lag=lag, behind=behind, failing=error is not None, problems=tuple(problems))
+    share = RejectedShare(
+        elements=status.recent_elements if status else 0, rejected=status.recent_rejected if status else 0
+    )
+    if share.too_large:
+        problems.append(
+            f"{share}: rejected_events has them with the reasons; see whether a proxy in between changes "
+            "answers, or a newer oktawatch knows a new format"
+        )
+    return Watchdog(
+        lag=lag,
+        behind=behind,
+        failing=error is not None,
+        unusable=share.too_large,
+        problems=tuple(problems),
+    )

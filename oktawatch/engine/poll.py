@@ -27,7 +27,7 @@ from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.restart_point import RestartPoint
 from oktawatch.model.cursor import Cursor
-from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.cursors import count_elements, move_cursor, read_cursor
 from oktawatch.store.page_transaction import PageTransaction
 from oktawatch.systemlog.errors import RequestRefusedError, TimedOutError, UnavailableError
 from oktawatch.systemlog.page import Page
@@ -252,7 +252,7 @@ class Poller:
         )
         # The first cursor is stored in any case: it holds the time from which on nothing may be missed.
         moved = to if leads_on or cursor is None else cursor
-        advance = _stay if moved is cursor else partial(_advance, cursor, to)
+        advance = _stay if moved is cursor else partial(_advance, cursor, to, page)
         result = await self._database.run(
             commit_page, self._watch, page, telling=True, advance=advance, now=now
         )
@@ -273,8 +273,11 @@ class Poller:
         return moved
 
 
-def _advance(read: Cursor | None, to: Cursor, transaction: PageTransaction, _result: PageResult) -> None:
+def _advance(
+    read: Cursor | None, to: Cursor, page: Page, transaction: PageTransaction, _result: PageResult
+) -> None:
     move_cursor(transaction, read, to)
+    count_elements(transaction, elements=page.count, rejected=len(page.rejected))
 
 
 def _stay(_transaction: PageTransaction, _result: PageResult) -> None:

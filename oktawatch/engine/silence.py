@@ -33,6 +33,7 @@ from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 _log: Any = structlog.get_logger(__name__)
 
 _ORG = "org"
+_EVENTS = "events"
 _CLOCK_TOLERANCE = timedelta(seconds=5)
 _NONE: Mapping[str, Escalation] = {}
 
@@ -79,8 +80,10 @@ class SilenceWatch:
     async def check(self) -> bool:
         """Raise and end alarms. Return whether there is a message to send. Raises StoreError."""
         now = self._now()
-        orgs = await self._check_orgs(now)
-        return await self._check_notifiers(now) or orgs
+        heard = await self._database.run(read_liveness)
+        orgs = await self._check_orgs(heard, now)
+        events = await self._check_events(heard, now)
+        return await self._check_notifiers(now) or orgs or events
 
     async def _check_notifiers(self, now: datetime) -> bool:
         if not self._up_for_long:
@@ -93,8 +96,34 @@ class SilenceWatch:
             _log.error("notifier_failing", notifier=name)
         return bool(failing)
 
-    async def _check_orgs(self, now: datetime) -> bool:
-        heard = await self._database.run(read_liveness)
+    async def _check_events(self, heard: Mapping[str, OrgLiveness], now: datetime) -> bool:
+        """Raise an alarm about an org whose events can't be used: its polls succeed, and nobody is watched."""
+        stand = {name for kind, name in await self._database.run(standing) if kind == _EVENTS}
+        unusable = {org for org in self._orgs if org in heard and heard[org].rejected_share.too_large}
+        begun, over = sorted(unusable - stand), sorted(stand - unusable)
+        if not begun and not over:
+            return False
+        raised, ended = await self._database.run(
+            change_alarms,
+            raise_=[
+                Alarm(
+                    subject=(_EVENTS, org),
+                    tell=self._who(org),
+                    since=now,
+                    details={"error": str(heard[org].rejected_share)},
+                )
+                for org in begun
+            ],
+            end=[self._end(org, _EVENTS) for org in over],
+            now=now,
+        )
+        for alarm in raised:
+            _log.error("events_unusable", org=alarm.subject[1], **alarm.details)
+        for alarm in ended:
+            _log.info("events_usable_again", org=alarm.subject[1])
+        return bool(raised or ended)
+
+    async def _check_orgs(self, heard: Mapping[str, OrgLiveness], now: datetime) -> bool:
         for one in heard.values():
             self._note_success(one)
         stand = {name for kind, name in await self._database.run(standing) if kind == _ORG}
@@ -150,9 +179,9 @@ class SilenceWatch:
             details={"error": error},
         )
 
-    def _end(self, org: str) -> Alarm:
-        """End an alarm; of an org that is watched no more nobody needs to hear."""
-        return Alarm(subject=(_ORG, org), tell=self._who(org) if org in self._orgs else ())
+    def _end(self, org: str, kind: str = _ORG) -> Alarm:
+        """Build the end of an alarm. About an org that is no longer watched nobody is told."""
+        return Alarm(subject=(kind, org), tell=self._who(org) if org in self._orgs else ())
 
     def _who(self, org: str) -> tuple[str, ...]:
         return tuple(route.notifier for route in self._routes if route.watches(org, self._orgs[org]))

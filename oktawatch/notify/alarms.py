@@ -22,6 +22,10 @@ _DATABASE_CHECKS = (
     "Whether its disk is full, its server is up and no other program holds a lock. Until it can be written nothing is"
     " detected and no alert is sent. Nothing is lost meanwhile: polling goes on from where it stopped."
 )
+_EVENTS_CHECKS = (
+    "Whether a proxy in between changes answers, or a newer oktawatch knows a new format of Okta's. What could not"
+    " be used is kept in the table rejected_events, with the reason."
+)
 _NOTIFIER_CHECKS = (
     "Its address, its credentials and whether the service is up. What it did not take waits, and becomes a"
     " dead letter when it is too old or refused for good: 'oktawatch notifications retry' sends those again."
@@ -38,21 +42,26 @@ def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
     """Compose the message that something does not work, or works again."""
     state, about = AlarmState(content["state"]), content["about"]
     orgs = [one for one in about if one["what"] == "org"]
+    unusable = [one for one in about if one["what"] == "events"]
     notifiers = [one for one in about if one["what"] == "notifier"]
     databases = [one for one in about if one["what"] == "database"]
     rules = [one for one in about if one["what"] == "rule"]
-    lines = list(_raised(orgs, notifiers, rules) if state is AlarmState.RAISED else _over(orgs, notifiers))
+    raised = state is AlarmState.RAISED
+    lines = list(
+        _raised(orgs, unusable, notifiers, rules) if raised else _over([*orgs, *unusable], notifiers)
+    )
     lines += _database_lines(state, databases)
     heading = [_database_heading(state, databases[0])] if databases else []
     heading += [_org_heading(state, orgs)] if orgs else []
+    heading += [_events_heading(state, unusable)] if unusable else []
     heading += [_notifier_heading(state, notifiers)] if notifiers else []
     heading += [f"{_name(one)} was left out of a page of {given(one['org'], 100)}" for one in rules]
     kind = f"silence.{state}"
     return Message(
         id=notification_id,
         type=kind,
-        severity=Severity.HIGH if state is AlarmState.RAISED else None,
-        heading=f"[{'ALARM' if state is AlarmState.RAISED else 'OVER'}] {'; '.join(heading)}",
+        severity=Severity.HIGH if raised else None,
+        heading=f"[{'ALARM' if raised else 'OVER'}] {'; '.join(heading)}",
         lines=tuple(lines),
         body={"type": kind, "silence": {"about": about}},
     )
@@ -83,6 +92,11 @@ def _org_heading(state: AlarmState, orgs: list[dict[str, Any]]) -> str:
     return f"{_name(org)} is polled again{_after(org, ', was silent for ')}"
 
 
+def _events_heading(state: AlarmState, unusable: list[dict[str, Any]]) -> str:
+    can = "can't be used" if state is AlarmState.RAISED else "can be used again"
+    return f"Events of {_names(unusable)} {can}"
+
+
 def _notifier_heading(state: AlarmState, notifiers: list[dict[str, Any]]) -> str:
     named = "Notifier " if len(notifiers) == 1 else "Notifiers "
     if state is AlarmState.RAISED:
@@ -93,11 +107,18 @@ def _notifier_heading(state: AlarmState, notifiers: list[dict[str, Any]]) -> str
 
 
 def _raised(
-    orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]], rules: list[dict[str, Any]]
+    orgs: list[dict[str, Any]],
+    unusable: list[dict[str, Any]],
+    notifiers: list[dict[str, Any]],
+    rules: list[dict[str, Any]],
 ) -> Iterator[Line]:
     yield from _listed("Org", orgs, _why)
     if orgs:
         yield Line("What to check", _ORG_CHECKS)
+    yield from _listed("Org", unusable, _why)
+    if unusable:
+        yield Line("What to check", _EVENTS_CHECKS)
+    if orgs or unusable:
         yield Line("Look", "oktawatch status", typed=True)
     yield from _listed("Notifier", notifiers, _why)
     if notifiers:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, case, select, update
 
 from oktawatch.model.cursor import Cursor
 from oktawatch.store import tables
@@ -13,6 +13,8 @@ from oktawatch.store.orgs import take_org
 from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.cursors.c
+_RECENT = 100
+"""When more elements are counted than that, all counts are halved: what is old weighs less and less."""
 
 
 def read_cursor(database: Database, org: str) -> Cursor | None:
@@ -55,6 +57,21 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
     transaction.connection.execute(
         update(tables.orgs).where(tables.orgs.c.name == transaction.org).values(polled)
     )
+
+
+def count_elements(transaction: PageTransaction, *, elements: int, rejected: int) -> None:
+    """Count what a polling page held among the org's recent elements."""
+    if not elements:
+        return
+    orgs = tables.orgs.c
+    total, unusable = orgs.recent_elements + elements, orgs.recent_rejected + rejected
+    full = total > _RECENT
+    values = {
+        "recent_elements": case((full, total // 2), else_=total),
+        "recent_rejected": case((full, unusable // 2), else_=unusable),
+    }
+    statement = update(tables.orgs).where(orgs.name == transaction.org).values(values)
+    transaction.connection.execute(statement)
 
 
 def read_swept_until(database: Database, org: str) -> datetime | None:

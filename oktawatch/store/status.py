@@ -23,6 +23,8 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     last_published: datetime | None
     events_seen: int
     events_rejected: int
+    recent_elements: int
+    recent_rejected: int
     events_late: int
     """Events that polling had missed and a sweep found."""
     open_alerts: int
@@ -48,6 +50,8 @@ def org_statuses(database: Database) -> list[OrgStatus]:
             cursors.last_published,
             orgs.events_seen,
             orgs.events_rejected,
+            orgs.recent_elements,
+            orgs.recent_rejected,
             orgs.events_late,
             _open_alerts().label("open_alerts"),
             _notifications(NotificationState.PENDING).label("pending_notifications"),

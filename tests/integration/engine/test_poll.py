@@ -11,13 +11,16 @@ import structlog
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.follow import NoProgressError
+from oktawatch.engine.health import judge
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import OVERLAP, Poller
 from oktawatch.model.cursor import Cursor
+from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.store.errors import CursorMovedError, StoppedError
 from oktawatch.store.page_transaction import page_transaction
+from oktawatch.store.status import org_statuses
 from oktawatch.systemlog.errors import BrokenTransferError, RequestRefusedError, UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows
@@ -401,3 +404,18 @@ async def test_cursors_that_are_always_refused_end_the_round(database: DatabaseE
     with pytest.raises(RequestRefusedError):
         await poller(source, database).round()
     assert len(source.asked) < 20
+
+
+async def test_unusable_events_are_bad_health(database: DatabaseExecutor) -> None:
+    """Polls catch up, and nothing that they bring can be looked at."""
+    broken = [RejectedEvent("no usable uuid", b'{"n":%d}' % number) for number in range(5)]
+    tail = page(rejected=broken, following=STALE, caught_up=True)
+    await poller(Script({}, first=tail), database).round()
+    (status,) = await database.run(org_statuses)
+    health = judge(status, interval=timedelta(seconds=30), now=NOW)
+    assert (health.behind, health.failing, health.unusable, health.good) == (False, False, True, False)
+    assert "100% of the events polled lately can't be used" in health.problems[0]
+    good = [event(number) for number in range(60)]
+    await poller(Script({}, first=page(good, following=STALE, caught_up=True)), database).round()
+    (status,) = await database.run(org_statuses)
+    assert judge(status, interval=timedelta(seconds=30), now=NOW).good

@@ -10,7 +10,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.model.cursor import Cursor
 from oktawatch.notify.routing import Route
-from oktawatch.store.cursors import move_cursor, read_cursor
+from oktawatch.store.cursors import count_elements, move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import record_failure
 from oktawatch.store.page_transaction import page_transaction
@@ -254,3 +254,30 @@ async def test_a_clock_that_is_set_back_ends_no_alarm(watched: Watched) -> None:
 
     assert before == {"raised"}
     assert {state for _, state, _ in watched.told} == {"raised", "over"}
+
+
+async def test_events_that_cannot_be_used_are_an_alarm(watched: Watched) -> None:
+    """Polls succeed and detect nothing: told once, and taken back once events can be used again."""
+    watch = watched.start()
+
+    def bring(elements: int, rejected: int) -> None:
+        with page_transaction(watched.database, "acme", now=watched.clock()) as transaction:
+            count_elements(transaction, elements=elements, rejected=rejected)
+
+    bring(50, 2)
+    await watched.pass_(watch, 3, acme=None, globex=None)
+    before = watched.told
+    bring(5, 5)
+    await watched.pass_(watch, 3, acme=None, globex=None)
+    raised = watched.told
+    await watched.pass_(watched.start(), 3, acme=None, globex=None)
+    assert watched.told == raised
+    for _ in range(4):
+        bring(60, 0)
+    await watched.pass_(watch, 3, acme=None, globex=None)
+
+    assert before == []
+    assert raised == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+    assert watched.told[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
+    (message, *_) = rows(watched.database, "notifications")
+    assert {one["what"] for one in message["content"]["about"]} == {"events"}

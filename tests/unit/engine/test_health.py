@@ -16,7 +16,11 @@ LONGEST = 3 * INTERVAL + timedelta(seconds=60)
 def health(**known: Any) -> Watchdog:
     """Judge an org of which this is known."""
     nothing: dict[str, Any] = dict.fromkeys(OrgStatus.__struct_fields__)
-    return judge(OrgStatus(**nothing | {"org": "acme"} | known), interval=INTERVAL, now=NOW)
+    return judge(
+        OrgStatus(**nothing | {"org": "acme", "recent_elements": 0, "recent_rejected": 0} | known),
+        interval=INTERVAL,
+        now=NOW,
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,14 @@ def test_failing() -> None:
 def test_a_clock_that_was_set_back() -> None:
     """A poll in the future of the clock has no lag, rather than one below nothing."""
     assert health(last_poll_at=NOW, last_caught_up_at=NOW + INTERVAL).lag == timedelta()
+
+
+@pytest.mark.parametrize(
+    ("elements", "rejected", "unusable"), [(2, 2, False), (3, 3, True), (100, 10, False), (100, 11, True)]
+)
+def test_an_org_whose_events_cannot_be_used_is_not_well(elements: int, rejected: int, unusable: bool) -> None:
+    """One odd event is nothing; over a tenth of them is."""
+    found = health(
+        last_poll_at=NOW, last_caught_up_at=NOW, recent_elements=elements, recent_rejected=rejected
+    )
+    assert (found.unusable, found.good, bool(found.problems)) == (unusable, not unusable, unusable)

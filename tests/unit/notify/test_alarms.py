@@ -172,3 +172,15 @@ def test_a_rule_that_was_left_out(form: int) -> None:
         "oktawatch status",
     ):
         assert part in said
+
+
+def test_events_that_cannot_be_used() -> None:
+    """The org, the share, and where the events are kept."""
+    about = {"what": "events", "name": "acme", "since": SINCE}
+    share = "50% of the events polled lately can't be used"
+    raised, over = alarm("raised", about | {"error": share}), alarm("over", about | {"until": UNTIL})
+    assert raised.heading == "[ALARM] Events of acme can't be used"
+    assert over.heading == "[OVER] Events of acme can be used again"
+    text = " ".join(line.text for line in raised.lines)
+    assert share in text
+    assert "rejected_events" in text
