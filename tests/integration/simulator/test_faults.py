@@ -328,3 +328,35 @@ async def test_the_others_of_an_org_use_up_its_rate_limit(clock: Clock) -> None:
         assert (told, org.violations) == (["3", "2", "1"], 0)
         await client.logs()
         assert ((await client.logs()).status, org.violations, org.budget.refused) == (429, 1, 1)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"until": "2026-11-25T00:00:00Z"}])
+async def test_links_can_be_missing_or_lead_nowhere(
+    org: SimulatedOrg, client: Client, bounds: dict[str, str]
+) -> None:
+    """Stripped, to the page itself, to the page under ever new URLs, to nothing under ever new URLs."""
+
+    async def asked(fault: Fault) -> Answer:
+        org.faults.next(1, fault)
+        return await client.logs(limit="5", **bounds)
+
+    assert (await asked(faults.strip_links())).links == {}
+    itself = await asked(faults.self_linked())
+    assert itself.links == {"next": itself.url}
+    first, second = [await asked(faults.circle()) for _ in range(2)]
+    assert first.links != second.links
+    assert (await client.get(first.links["next"])).numbers == first.numbers == [0, 1, 2, 3, 4]
+    hollow = await asked(faults.hollow())
+    assert (hollow.numbers, list(hollow.links)) == ([], ["next"])
+
+
+async def test_a_next_link_can_name_another_limit(org: SimulatedOrg, client: Client) -> None:
+    """As if Okta served smaller pages than it was asked for."""
+    answer = await struck(org, client, faults.cap(2))
+    assert answer.numbers == [0, 1]
+    assert (await client.get(answer.links["next"])).numbers == [2, 3]
+
+
+async def test_a_body_can_be_a_bomb(org: SimulatedOrg, client: Client) -> None:
+    """Small on the wire, and many elements."""
+    assert (await struck(org, client, faults.bomb(5_000))).json == [{}] * 5_000

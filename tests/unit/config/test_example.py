@@ -21,7 +21,17 @@ SECRETS = {
     "soc.secret": "example",
 }
 # Keys of which the example shows something of the operator's own instead of a default.
-OWN = {"name", "url", "url_file", "token_file", "client_id", "private_key_file", "type", "secret_file"}
+OWN = {
+    "dpop",
+    "name",
+    "url",
+    "url_file",
+    "token_file",
+    "client_id",
+    "private_key_file",
+    "type",
+    "secret_file",
+}
 
 
 @pytest.fixture

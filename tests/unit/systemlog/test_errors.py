@@ -189,7 +189,7 @@ def test_what_was_signed_never_shows() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "kind", "mend"),
     [
-        (401, {}, errors.TokenRefusedError, "dpop = true"),
+        (401, {}, errors.TokenRefusedError, "dpop is not false"),
         (403, {}, errors.PermissionMissingError, "okta.logs.read"),
         (400, {"WWW-Authenticate": 'DPoP error="invalid_dpop_proof"'}, errors.TokenRefusedError, "dpop"),
         (400, {}, errors.RequestRefusedError, "filter"),
