@@ -8,6 +8,7 @@ meaning or goes away only with a new major version. Every other module may chang
 """
 
 from oktawatch.config import NotifierSettings
+from oktawatch.config.validators import File, Secret
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import Channel, DeliveryError, Way
 from oktawatch.notify.message import Line, Message
@@ -15,9 +16,11 @@ from oktawatch.notify.message import Line, Message
 __all__ = [
     "Channel",
     "DeliveryError",
+    "File",
     "Line",
     "Message",
     "NotifierSettings",
+    "Secret",
     "Severity",
     "Way",
 ]

@@ -8,7 +8,7 @@ there, and the text of a validator of ours, which never quotes either.
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -138,11 +138,13 @@ def suggest(key: str, known: Iterable[str]) -> str:
 def _known_keys(model: type[BaseModel], place: Place) -> str:
     for part in place[:-1]:
         if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            inner = [kind for kind in (annotation, *get_args(annotation)) if _is_model(kind)]
-            model = inner[0] if inner else model
+            model = next(models_in(model.model_fields[part].annotation), model)
     return suggest(str(place[-1]), model.model_fields)
 
 
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names, such as that of a list of tables."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)

@@ -6,13 +6,15 @@ has a twin ``x_file``; both together are refused, since nobody could say which o
 
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
+from oktawatch.config.channels import load_channel
 from oktawatch.config.errors import ConfigError, Origins, Place
 
 TWINS: dict[str, tuple[str, ...]] = {
@@ -22,7 +24,7 @@ TWINS: dict[str, tuple[str, ...]] = {
     "notifiers": ("url", "secret"),
     "silence": ("heartbeat_url",),
 }
-"""Every secret key, by section."""
+"""Every secret key, by section; a notifier's channel can bring more."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
 """Every other key that names a file or folder."""
@@ -87,7 +89,7 @@ def settle(data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_
     """
     for section, keys in TWINS.items():
         for place, table in _tables(data, section):
-            for key in keys:
+            for key in _channel_secrets(table) if section == "notifiers" else keys:
                 _settle_secret(table, key, folders, place=place, origins=origins, read=section in secrets_of)
     for section, keys in PATHS.items():
         for _, table in _tables(data, section):
@@ -97,6 +99,20 @@ def settle(data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_
     database = data.get("database")
     if isinstance(database, dict) and isinstance(database.get("url"), SecretStr):
         database["url"] = SecretStr(absolute_sqlite(database["url"].get_secret_value(), folders.base))
+
+
+def _channel_secrets(table: dict[str, Any]) -> Collection[str]:
+    """Return the secret keys of a notifier, by the model that its channel brings."""
+    with suppress(ValueError):  # the check of the whole says what is wrong
+        model = getattr(load_channel(str(table.get("type"))), "Settings", None)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            return secret_keys(model)
+    return TWINS["notifiers"]
+
+
+def secret_keys(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a model that have a twin ``x_file``."""
+    return [key for key in model.model_fields if f"{key}_file" in model.model_fields]
 
 
 def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Place, dict[str, Any]]]:

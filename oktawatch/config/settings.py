@@ -6,7 +6,6 @@ type, not a number. Secrets are SecretStr, which shows itself as asterisks every
 
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -22,9 +22,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
+from oktawatch.config.channels import load_channel
 from oktawatch.config.egress import Egress
-from oktawatch.config.errors import ConfigError, Origins, misfit
-from oktawatch.config.secret_masking import passwords, texts, tokens
+from oktawatch.config.errors import ConfigError, Origins, misfit, suggest
+from oktawatch.config.secret_masking import passwords, texts
 from oktawatch.config.validators import (
     AnyCase,
     Duration,
@@ -174,17 +175,8 @@ class DetectionSettings(Section):
     """A folder with rules of one's own."""
 
 
-CHANNELS = "oktawatch.channels"
-"""The entry points' group in which channels are found."""
-_OUR_CHANNELS = ("log", "webhook", "apprise")
-
-
 def _known_type(name: str) -> str:
-    if name in _OUR_CHANNELS:  # looking through all that is installed takes 60 ms
-        return name
-    known = dict.fromkeys((*_OUR_CHANNELS, *(found.name for found in entry_points(group=CHANNELS))))
-    if name not in known:
-        raise ValueError(f"expected {' or '.join(known)}")
+    load_channel(name)
     return name
 
 
@@ -193,12 +185,16 @@ def _type_as_name(data: dict[str, Any]) -> str:
 
 
 class NotifierSettings(Section):
-    """Whom to tell, and of what."""
+    """Where alerts go, and which ones.
+
+    The keys that every notifier has. A channel with keys of its own brings a subclass as its ``Settings``:
+    declare a secret key ``x: Secret = None`` together with ``x_file: File = None``, from which it is read.
+    """
 
     type: Annotated[str, AfterValidator(_known_type)]
-    """The name of a channel that is installed."""
+    """The name of an installed channel."""
     name: Name = Field(default_factory=_type_as_name)
-    """What the outbox calls it; renaming it makes a new one."""
+    """The notifier's name in the outbox; a new name makes a new notifier."""
     url: Secret = None
     """Where to; secret since a hook's address is often all that it takes to write there."""
     url_file: File = None
@@ -211,29 +207,59 @@ class NotifierSettings(Section):
     """Rule ids or globs."""
     orgs: Patterns = ("*",)
     """Names, or tags as ``"#tag"``; ``"*"`` is every org."""
-    max_per_minute: int = Field(default=30, ge=1)
-    """What is above goes out together, as one digest."""
+    max_per_minute: int | None = Field(default=30, ge=1)
+    """Messages; what exceeds it comes in a digest. HIGH and CRITICAL alerts are counted apart. None: no limit."""
     max_age: PositiveDuration = timedelta(hours=24)
-    """What could not be sent for so long is a dead letter."""
+    """A message that could not be sent for so long is a dead letter."""
 
-    @model_validator(mode="after")
-    def _what_its_type_needs(self) -> "NotifierSettings":
-        if self.type == "log" and self.names("url"):
-            raise misfit("url", expected="expected no url: a notifier of type log writes to the log")
-        if self.type != "log" and not self.names("url"):
+    def probe_url(self) -> SecretStr | None:
+        """Return the URL to whose host `oktawatch check` opens a connection; None for no probe."""
+        return None
+
+    def masked_texts(self) -> Iterator[str]:
+        """Yield every text that must never be shown: each secret, and the password if it is a URL."""
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+                yield from passwords(value.get_secret_value())
+
+    def require_url(self) -> None:
+        """Raise the error of a channel that can't do without a URL."""
+        if not self.names("url"):
             expected = f"expected url or url_file for type {self.type}"
             raise misfit("url_file", expected=expected, what="missing secret")
-        if self.type != "webhook" and self.names("secret"):
-            raise misfit("secret", expected="expected no secret: only webhooks are signed")
-        if self.url is not None:
-            url = self.url.get_secret_value()
-            # Apprise has schemes of its own (slack://…); one that is plain http is held to the same rule.
-            if self.type == "webhook" or url.startswith(("http:", "https:")):
-                try:
-                    check_https(url)
-                except ValueError as wrong:
-                    raise misfit("url", expected=str(wrong)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_key(cls, table: Any) -> Any:
+        for key in table if isinstance(table, dict) else ():
+            if key not in cls.model_fields:
+                raise misfit(str(key), expected=suggest(str(key), cls.model_fields), what="unknown key")
+        return table
+
+    @model_validator(mode="after")
+    def _plain_http_stays_on_this_machine(self) -> "NotifierSettings":
+        # Channels may have schemes of their own (slack://…).
+        if self.url is not None and self.url.get_secret_value().startswith(("http:", "https:")):
+            try:
+                check_https(self.url.get_secret_value())
+            except ValueError as wrong:
+                raise misfit("url", expected=str(wrong)) from None
         return self
+
+
+def _check_by_channel(table: Any) -> Any:
+    """Check a notifier's table by the model that its channel brings."""
+    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+        return table
+    try:
+        model = getattr(load_channel(table["type"]), "Settings", NotifierSettings)
+    except ValueError:
+        return table  # the check of its type says what is wrong
+    if not isinstance(model, type) or not issubclass(model, NotifierSettings):
+        raise misfit("type", expected="expected a channel whose Settings is a NotifierSettings")
+    return model.model_validate(table)
 
 
 class SilenceSettings(Section):
@@ -269,11 +295,8 @@ class ServiceSettings(Section):
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], AnyCase] = "info"
 
 
-_LOG = NotifierSettings(type="log")
-
-
 def _at_least_the_log(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSettings, ...]:
-    return notifiers or (_LOG,)
+    return notifiers or (_check_by_channel({"type": "log"}),)
 
 
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {"service": frozenset({"listen"})}
@@ -291,8 +314,10 @@ class Settings(BaseSettings):
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     detection: DetectionSettings = DetectionSettings()
     notifiers: Annotated[
-        tuple[NotifierSettings, ...], Field(strict=False), AfterValidator(_at_least_the_log)
-    ] = (_LOG,)
+        tuple[Annotated[NotifierSettings, BeforeValidator(_check_by_channel)], ...],
+        Field(strict=False, validate_default=True),
+        AfterValidator(_at_least_the_log),
+    ] = ()
     silence: SilenceSettings = SilenceSettings()
     retention: RetentionSettings = RetentionSettings()
     service: ServiceSettings = ServiceSettings()
@@ -392,11 +417,7 @@ class Settings(BaseSettings):
         for org in self.orgs:
             yield from texts(org.token, org.private_key)
         for notifier in self.notifiers:
-            yield from texts(notifier.url, notifier.secret)
-            if notifier.type == "apprise":
-                yield from tokens(notifier.url)
-                for url in texts(notifier.url):
-                    yield from passwords(url)
+            yield from notifier.masked_texts()
         yield from texts(self.silence.heartbeat_url)
         for url in texts(self.database.url, self.poll.proxy, self._egress.proxy):
             yield from passwords(url)

@@ -6,12 +6,12 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretStr
 
 from oktawatch.config.egress import Egress, entries
-from oktawatch.config.errors import ConfigError, Origins, spell, suggest
+from oktawatch.config.errors import ConfigError, Origins, models_in, spell, suggest
 from oktawatch.config.settings import Settings
 from oktawatch.config.validators import LONGEST_NAME, check_proxy
 
@@ -178,8 +178,7 @@ def _from_json(text: str, name: str, annotation: Any) -> Any:
     expected = {bool: "true or false", int: "a whole number", float: "a number"}
     if annotation in expected:
         raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected {expected[annotation]}")
-    tables = any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in get_args(annotation))
-    what = '[{"name": "acme"}]' if tables else '["one", "two"]'
+    what = '[{"name": "acme"}]' if any(models_in(annotation)) else '["one", "two"]'
     raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected a list in JSON such as {what}")
 
 

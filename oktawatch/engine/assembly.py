@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 from pydantic import SecretStr
 
-from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
+from oktawatch.config import ConfigError, OrgSettings, Settings
 from oktawatch.config.secrets import MANY_LINES, read_secret
 from oktawatch.detection.options import ReadFile, RuleOptionError
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, rules_on
@@ -315,7 +315,7 @@ async def open_notifiers(
                 composer,
                 database,
                 max_age=notifier.max_age,
-                per_minute=_per_minute(notifier),
+                per_minute=notifier.max_per_minute,
                 escalation=escalations[notifier.name],
             )
             for notifier, channel in zip(settings.notifiers, channels, strict=True)
@@ -327,13 +327,6 @@ def make_orphaned_notifications(settings: Settings, database: "DatabaseExecutor"
     from oktawatch.engine.orphaned_notifications import OrphanedNotifications  # noqa: PLC0415 -- as above
 
     return OrphanedNotifications([notifier.name for notifier in settings.notifiers], database)
-
-
-def _per_minute(notifier: NotifierSettings) -> int | None:
-    """Give how many messages it takes. A log takes every one, unless the operator says otherwise."""
-    if notifier.type == "log" and "max_per_minute" not in notifier.model_fields_set:
-        return None
-    return notifier.max_per_minute
 
 
 def make_composer(settings: Settings, rules: RuleSet) -> Composer:

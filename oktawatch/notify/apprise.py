@@ -9,42 +9,66 @@ Its services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. 
 
 Each service says which form it takes, and gets exactly that one: a conversion in between would undo
 what `text` made harmless.
+
+Apprise is imported where it is used: the settings are needed by every command, messages by few.
 """
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 
-from apprise import (
-    Apprise,
-    AppriseAsset,
-    NotifyBase,
-    NotifyFormat,
-    NotifyType,
-    OverflowMode,
-    PersistentStoreMode,
-)
+from pydantic import model_validator
 
 from oktawatch.config import NotifierSettings
+from oktawatch.config.errors import misfit
+from oktawatch.config.secret_masking import tokens
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
-from oktawatch.notify.mail_tls import trust_for_mail
 from oktawatch.notify.message import Message
 
 _WITHIN = 20  # seconds
 _TYPES = {
-    Severity.INFO: NotifyType.INFO,
-    Severity.LOW: NotifyType.INFO,
-    Severity.MEDIUM: NotifyType.WARNING,
-    Severity.HIGH: NotifyType.FAILURE,
-    Severity.CRITICAL: NotifyType.FAILURE,
+    Severity.INFO: "info",
+    Severity.LOW: "info",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "failure",
+    Severity.CRITICAL: "failure",
 }
+
+
+class AppriseSettings(NotifierSettings):
+    """Keys of a notifier of type ``apprise``."""
+
+    @model_validator(mode="after")
+    def _has_a_url_and_no_secret(self) -> "AppriseSettings":
+        self.require_url()
+        if self.names("secret"):
+            raise misfit("secret", expected="expected no secret: only webhooks are signed")
+        return self
+
+    def masked_texts(self) -> Iterator[str]:
+        """Yield the tokens in the URL too: services show them by themselves."""
+        yield from super().masked_texts()
+        yield from tokens(self.url)
 
 
 class AppriseChannel:
     """Sends to one Apprise URL."""
 
+    Settings = AppriseSettings
+
     def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:
+        from apprise import (  # noqa: PLC0415 -- the module's docstring says why
+            Apprise,
+            AppriseAsset,
+            NotifyBase,
+            OverflowMode,
+            PersistentStoreMode,
+        )
+
+        from oktawatch.notify.mail_tls import trust_for_mail  # noqa: PLC0415 -- likewise
+
         asset = AppriseAsset(
             app_id="oktawatch",
             app_desc="oktawatch",
@@ -93,13 +117,15 @@ class AppriseChannel:
             done.set_exception(error)
 
     def _notify(self, message: Message) -> bool:
+        from apprise import NotifyFormat, NotifyType  # noqa: PLC0415 -- likewise
+
         form = self._service.resolve_format(NotifyFormat.MARKDOWN)
         body = {
             NotifyFormat.MARKDOWN: message.markdown,
             NotifyFormat.HTML: message.html,
             NotifyFormat.TEXT: message.plain,
         }[form]()
-        kind = _TYPES[message.severity] if message.severity is not None else NotifyType.INFO
+        kind = NotifyType(_TYPES[message.severity] if message.severity is not None else "info")
         delivered = self._apprise.notify(
             body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_WITHIN
         )

@@ -1,19 +1,20 @@
 """What a channel is: a way to carry messages to people.
 
-A channel is one file and one entry point in the group ``oktawatch.channels``, whose name is the
-notifier's ``type`` and which names a callable that makes a channel from a notifier's settings and the way
-out that its requests are to take.
+A channel is one file and one entry point in the group ``oktawatch.channels``. The entry point's name is
+the notifier's ``type``. It names a class that is made from a notifier's settings and the `Way` that its
+requests take. The class's attribute ``Settings``, if it has one, is the model of the notifier's keys: a
+`NotifierSettings` with more keys, checks, or a probe. It is loaded whenever a configuration is read, so
+what takes long to import is imported where it is used.
 """
 
 import ssl
 from datetime import timedelta
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from msgspec import Struct
 
 from oktawatch.config import NotifierSettings
-from oktawatch.config.settings import CHANNELS
+from oktawatch.config.channels import load_channel
 from oktawatch.notify.message import Message
 
 
@@ -57,7 +58,6 @@ class Channel(Protocol):
 
 
 def make_channel(settings: NotifierSettings, way: Way) -> Channel:
-    """Make the channel of a notifier. Raises ValueError with what is expected of its settings."""
-    (found,) = entry_points(group=CHANNELS, name=settings.type)
-    channel: Channel = found.load()(settings, way)
+    """Return the channel of a notifier. Raises ValueError with what is expected of its settings."""
+    channel: Channel = load_channel(settings.type)(settings, way)
     return channel

@@ -3,8 +3,10 @@
 from typing import Any
 
 import structlog
+from pydantic import Field, model_validator
 
 from oktawatch.config import NotifierSettings
+from oktawatch.config.errors import misfit
 from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
 
@@ -14,8 +16,23 @@ _SHOWN = (
 )  # fmt: skip
 
 
+class LogSettings(NotifierSettings):
+    """Keys of a notifier of type ``log``."""
+
+    max_per_minute: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _has_no_receiver(self) -> "LogSettings":
+        for key in ("url", "secret"):
+            if self.names(key):
+                raise misfit(key, expected=f"expected no {key}: a notifier of type log writes to the log")
+        return self
+
+
 class LogChannel:
     """Writes ``alert_opened`` or ``alert_raised`` with the alert's columns as keys; other types likewise."""
+
+    Settings = LogSettings
 
     def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel is made so
         self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)

@@ -3,6 +3,8 @@
 The signature is over the timestamp and the body, so that a receiver can refuse what is old. It is made
 anew for each attempt; the idempotency key stays. What the receiver answers is read no further than its
 status and Retry-After: whatever else it says may quote what it was sent.
+
+aiohttp is imported where it is used: the settings are needed by every command, requests by few.
 """
 
 import hashlib
@@ -11,28 +13,52 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
-import yarl
+from pydantic import SecretStr, model_validator
 
 from oktawatch import __version__
 from oktawatch.config import NotifierSettings
+from oktawatch.config.errors import misfit
+from oktawatch.config.validators import check_https
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
-from oktawatch.resolver import Resolver
 
-_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+if TYPE_CHECKING:
+    import aiohttp
+
+_TIMEOUT_S = 15.0
+_CONNECT_TIMEOUT_S = 5.0
 _FINAL = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 )
 _LONGEST_WAIT = timedelta(days=7)
 
 
+class WebhookSettings(NotifierSettings):
+    """Keys of a notifier of type ``webhook``."""
+
+    @model_validator(mode="after")
+    def _has_an_https_url(self) -> "WebhookSettings":
+        self.require_url()
+        if self.url is not None:
+            try:
+                check_https(self.url.get_secret_value())
+            except ValueError as wrong:
+                raise misfit("url", expected=str(wrong)) from None
+        return self
+
+    def probe_url(self) -> SecretStr | None:
+        """Return the receiver's URL."""
+        return self.url
+
+
 class WebhookChannel:
     """Sends to one URL."""
+
+    Settings = WebhookSettings
 
     def __init__(
         self, settings: NotifierSettings, way: Way = DIRECT, *, now: Callable[[], datetime] = utc_now
@@ -59,6 +85,9 @@ class WebhookChannel:
 
     async def _post(self, message: Message, content: dict[str, Any]) -> tuple[int, str | None]:
         """Return the answer's status and its Retry-After header."""
+        import aiohttp  # noqa: PLC0415 -- the module's docstring says why
+        import yarl  # noqa: PLC0415 -- likewise
+
         body = msgspec.json.encode(content)
         try:
             async with self._open().post(
@@ -81,11 +110,16 @@ class WebhookChannel:
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp  # noqa: PLC0415 -- likewise
+
+        from oktawatch.resolver import Resolver  # noqa: PLC0415 -- likewise
+
         if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=Resolver()),
-                timeout=_TIMEOUT,
+                timeout=timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -131,8 +165,10 @@ def _refusal(status: int) -> str:
     return f"status {status}"
 
 
-def _explain(error: aiohttp.ClientError) -> str:
-    """Say why there was no answer."""
+def _explain(error: "aiohttp.ClientError") -> str:
+    """Return why there was no answer."""
+    import aiohttp  # noqa: PLC0415 -- likewise
+
     match error:
         case aiohttp.ClientHttpProxyError():
             why = f"the proxy does not let the request through (status {error.status})"

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from oktawatch.config import ConfigError, NotifierSettings, OrgSettings, Settings
-from oktawatch.config.secrets import TWINS
+from oktawatch.config.secrets import TWINS, secret_keys
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.assembly import (
     make_access,
@@ -112,10 +112,10 @@ async def check(settings: Settings, *, send_test: bool = False) -> list[Finding]
 
 
 def _secret_files(settings: Settings) -> Iterator[Path]:
-    for section, secrets in TWINS.items():
-        said = getattr(settings, section)
-        for table in said if isinstance(said, tuple) else (said,):
-            named = (getattr(table, f"{secret}_file") for secret in secrets)
+    for section in TWINS:
+        tables = getattr(settings, section)
+        for table in tables if isinstance(tables, tuple) else (tables,):
+            named = (getattr(table, f"{secret}_file") for secret in secret_keys(type(table)))
             yield from (file for file in named if file is not None)
 
 
@@ -255,13 +255,13 @@ async def _send(message: Message, notifier: NotifierSettings, channel: Channel) 
 
 
 async def _reach(settings: Settings, notifier: NotifierSettings) -> Finding:
-    """Open a connection to a webhook's host, or to the proxy before it; the rest takes a message."""
+    """Open a connection to the host that the channel names, or to the proxy before it; the rest takes a message."""
     about = f"notifier {notifier.name}"
-    if notifier.type != "webhook" or notifier.url is None:
-        more = "" if notifier.type == "log" else ", and --send-test tries it"
-        return _ok(about, f"configured as it must be (type {notifier.type}){more}")
-    proxy = settings.proxy_for(notifier.url.get_secret_value())
-    url = urlsplit((proxy or notifier.url).get_secret_value())
+    probe_url = notifier.probe_url()
+    if probe_url is None:
+        return _ok(about, f"configured as it must be (type {notifier.type}), and --send-test tries it")
+    proxy = settings.proxy_for(probe_url.get_secret_value())
+    url = urlsplit((proxy or probe_url).get_secret_value())
     what = "its host" if proxy is None else "the proxy before it"
     try:
         async with asyncio.timeout(_PATIENCE):

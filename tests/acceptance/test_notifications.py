@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 import time_machine
 
@@ -142,7 +141,7 @@ async def test_a_receiver_that_fails_in_every_way(
     place: Place, box: Mailbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything arrives, each under one key and signed anew each time; what it refused for good, after a retry by hand."""
-    monkeypatch.setattr(webhook, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    monkeypatch.setattr(webhook, "_TIMEOUT_S", 0.3)
     script = (
         Answer(500), Answer(fault="hang"), Answer(fault="reset"), Answer(429, {"Retry-After": str(PEACE)}), Answer(410),
     )  # fmt: skip

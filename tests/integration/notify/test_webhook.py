@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 from pydantic import SecretStr
@@ -181,7 +180,7 @@ async def test_redirects_are_refused(receiver: HttpReceiver) -> None:
 
 async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up after a time."""
-    monkeypatch.setattr(webhook, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    monkeypatch.setattr(webhook, "_TIMEOUT_S", 0.2)
     receiver.script = [Answer(fault="hang")]
 
     assert str(await refusal(receiver.url)) == "no answer in time"

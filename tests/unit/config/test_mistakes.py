@@ -63,7 +63,10 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ("notifiers = 1", "wrong value (: notifiers): expected a list"),
         ("notifiers = [1]", "wrong value (: notifiers[#1]): expected a table"),
         ('[[notifiers]]\nname = "soc"', "missing key (: notifiers[soc].type): expected a value"),
-        ('[[notifiers]]\ntype = "mail"', "wrong value (: notifiers[#1].type): expected log or webhook or"),
+        (
+            '[[notifiers]]\ntype = "mail"',
+            "wrong value (: notifiers[#1].type): expected apprise or log or webhook",
+        ),
         (
             '[[notifiers]]\ntype = "webhook"',
             "missing secret (: notifiers[#1].url_file): expected url or url_file",

@@ -1,40 +1,150 @@
-"""A channel of somebody else's is made as docs/notifications.md says."""
+"""A channel in a package of somebody else's works as docs/notifications.md says."""
 
+import re
 import sys
-from importlib.metadata import EntryPoint
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from oktawatch.config import NotifierSettings
-from oktawatch.notify import channel
+from oktawatch import config
+from oktawatch.config import ConfigError, Settings
+from oktawatch.engine.assembly import make_channels
 from oktawatch.notify.channel import Way, make_channel
-from tests.support.outbox import Receiver
+from oktawatch.service.check import Verdict, check
+from tests.support.http import listening
+from tests.support.outbox import COMPOSER
+from tests.support.packages import install
+from tests.unit.notify.test_message import due
 
-
-class PagerChannel(Receiver):
+PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-8")
+PAGER = re.search(r"^```python\n(# acme_pager\.py\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PLAIN = '''
+class PlainChannel:
     """Keeps how it was made."""
 
-    def __init__(self, settings: NotifierSettings, way: Way) -> None:
-        super().__init__()
-        self.made_of = (settings, way)
+    def __init__(self, settings, way):
+        self.settings, self.way = settings, way
+
+    async def send(self, message): ...
+
+    async def close(self): ...
+'''
+ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00t"\n'
+NOTIFIER = '[[notifiers]]\ntype = "pager"\nname = "night"\n'
+KEYS = 'url = "https://pager.example.com/v1"\nrouting_key_file = "pager.key"\nteam = "soc"\n'
+Load = Callable[[str], Settings]
 
 
-def test_it_gets_its_settings_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By an entry point whose name is the notifier's type; a proxy's password is not shown with it."""
-    package = ModuleType("acme_pager")
-    package.__dict__["PagerChannel"] = PagerChannel
-    monkeypatch.setitem(sys.modules, "acme_pager", package)
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install packages with three channels: that of the docs, one without settings, and a broken one."""
+    assert PAGER is not None
+    group = {"oktawatch.channels": "pager = acme_pager:PagerChannel"}
+    install(tmp_path, "acme_pager", PAGER[1], **group)
+    install(tmp_path, "acme_plain", PLAIN, **{"oktawatch.channels": "plain = acme_plain:PlainChannel"})
+    install(
+        tmp_path,
+        "acme_broken",
+        "raise RuntimeError('00secret')",
+        **{"oktawatch.channels": "broken = acme_broken:X"},
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for module in ("acme_pager", "acme_plain", "acme_broken"):
+        sys.modules.pop(module, None)
 
-    def installed(*, group: str, name: str) -> list[EntryPoint]:
-        return [EntryPoint(name, "acme_pager:PagerChannel", group)]
 
-    monkeypatch.setattr(channel, "entry_points", installed)
-    settings = NotifierSettings(type="log", name="night")
+@pytest.fixture
+def load(installed: Path) -> Load:
+    """Load a configuration with these notifiers."""
+    (installed / "pager.key").write_text("invented-routing-key\n", "utf-8")
+
+    def from_text(notifiers: str) -> Settings:
+        file = installed / "oktawatch.toml"
+        file.write_text(f"{ORG}{notifiers}", "utf-8")
+        return config.load(file, environ={})
+
+    return from_text
+
+
+async def test_it_delivers_with_keys_of_its_own(load: Load) -> None:
+    """The settings that it brings are read from the notifier's table, its secret from a file."""
+    async with listening() as receiver:
+        settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\nteam = "soc"\n')
+        (channel,) = make_channels(settings)
+        await channel.send(COMPOSER.compose(due()))
+        await channel.close()
+
+    (got,) = receiver.received
+    assert got.headers["Authorization"] == "Token invented-routing-key"
+    assert got.json["team"] == "soc"
+
+
+def test_its_secrets_are_masked(load: Load) -> None:
+    """They are in no repr, and the log knows them."""
+    settings = load(NOTIFIER + KEYS)
+
+    assert "invented-routing-key" not in f"{settings!r} {settings.notifiers}"
+    assert {"invented-routing-key", "https://pager.example.com/v1"} <= set(settings.secrets())
+
+
+async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: Path) -> None:
+    """`check` warns of a file that others can read, and connects to the host that the channel names."""
+    (installed / "pager.key").chmod(0o644)
+    async with listening() as receiver:
+        found = await check(load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\n'))
+
+    said = [(one.about, one.verdict) for one in found if "pager.key" in one.message or "night" in one.about]
+    assert said == [("secrets", Verdict.WARNING), ("notifier night", Verdict.OK)]
+    assert "its host can be reached" in found[-1].message
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (KEYS + "taem = 1\n", "unknown key (: notifiers[night].taem): did you mean team?"),
+        (KEYS.replace('"soc"', "3"), "wrong value (: notifiers[night].team): expected text in quotes"),
+        (KEYS + 'routing_key = "x"\n', "two secrets for one (: notifiers[night].routing_key): expected"),
+        ("", "missing secret (: notifiers[night].url_file): expected url or url_file for type pager"),
+        (KEYS.replace("https:", "http:"), "wrong value (: notifiers[night].url): expected an https URL"),
+        (KEYS.replace("pager.key", "no.key"), "no secret (: notifiers[night].routing_key_file): expected a readable"),
+        (KEYS + "max_per_minute = 0\n", "wrong value (: notifiers[night].max_per_minute): expected at least 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_line(load: Load, installed: Path, keys: str, expected: str) -> None:
+    """Its keys are checked like the built-in ones."""
+    with pytest.raises(ConfigError) as caught:
+        load(NOTIFIER + keys)
+
+    assert str(caught.value).replace(str(installed / "oktawatch.toml"), "").startswith(expected)
+
+
+def test_one_without_settings_has_url_and_secret(load: Load) -> None:
+    """Both are optional. A proxy's password is not shown with the way out."""
+    settings = load('[[notifiers]]\ntype = "plain"\nurl = "plain://host/x"\nsecret = "hunter2hunter2"\n')
+    (notifier,) = settings.notifiers
     way = Way(proxy="http://watcher:hunter2@proxy.example.com:3128")
+    channel = make_channel(notifier, way)
 
-    made: Any = make_channel(settings, way)
-
-    assert made.made_of == (settings, way)
+    assert vars(channel) == {"settings": notifier, "way": way}
+    assert notifier.secret is not None
     assert "hunter2" not in f"{way} {way!r}"
+    assert load('[[notifiers]]\ntype = "plain"\n').notifiers[0].url is None
+
+
+def test_one_that_cant_be_loaded(load: Load) -> None:
+    """It is named, without the words of its error."""
+    with pytest.raises(
+        ConfigError, match=r"notifiers\[#1\]\.type\): expected a channel that can be loaded"
+    ) as caught:
+        load('[[notifiers]]\ntype = "broken"\n')
+
+    assert "acme_broken:X raises RuntimeError" in str(caught.value)
+    assert "00secret" not in str(caught.value)
+
+
+def test_the_types_that_there_are(load: Load) -> None:
+    """A wrong type is answered with those that are installed."""
+    with pytest.raises(ConfigError, match=r"expected apprise or log or webhook or .*pager"):
+        load('[[notifiers]]\ntype = "mail"\n')
