@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 COLD = os.environ.get("OKTAWATCH_TEST_COLD") == "1" or sys.platform != "linux"
+_WARNINGS = "error,ignore:'imghdr' is deprecated:DeprecationWarning"
+"""Apprise looks whether Python still has that module."""
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -28,7 +30,7 @@ def environment(foreign: tuple[str, ...] = ()) -> dict[str, str]:
     """Return this machine's variables without those that change what oktawatch does; warnings are errors."""
     ours = ("OKTA", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", *foreign)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"PYTHONWARNINGS": "error"}
+    return kept | {"PYTHONWARNINGS": _WARNINGS}
 
 
 def launch(

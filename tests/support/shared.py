@@ -1,19 +1,16 @@
-"""Data that others published, which lies beside the repository and is no part of it."""
+"""Data in the shapes that others published: invented files in `tests/data`, or the published ones beside the repository."""
 
 import os
 from pathlib import Path
 
-import pytest
-
+_INVENTED = Path(__file__).resolve().parents[1] / "data"
 _BESIDE = Path(__file__).resolve().parents[3] / "shared"
 
 
 def shared_data(name: str) -> Path:
-    """Return the path of a shared data file; skip the test where there is no folder of shared data at all.
+    """Return the path of a data file.
 
-    The folder is `../shared/data` beside the repository, or `data` in `$OKTAWATCH_SHARED`.
+    Published data is preferred: `../shared/data` beside the repository, or `data` in `$OKTAWATCH_SHARED`.
     """
-    folder = Path(os.environ.get("OKTAWATCH_SHARED") or _BESIDE) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data at {folder} (OKTAWATCH_SHARED names another place)")
-    return folder / name
+    published = Path(os.environ.get("OKTAWATCH_SHARED") or _BESIDE) / "data"
+    return (published if published.is_dir() else _INVENTED) / name

@@ -9,7 +9,7 @@ from tests.support.shared import shared_data
 
 
 def log_event_validator() -> jsonschema.Draft202012Validator:
-    """Return a validator of `LogEvent`; skip the test where the shared data is absent."""
+    """Return a validator of `LogEvent`."""
     contract = yaml.safe_load(shared_data("okta_logs_openapi_wire.yaml").read_text("utf-8"))
     schemas = {name: translate(schema) for name, schema in contract["components"]["schemas"].items()}
     root = {"$ref": "#/components/schemas/LogEvent", "components": {"schemas": schemas}}
