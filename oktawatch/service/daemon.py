@@ -42,7 +42,7 @@ from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.credential_refresh import Connect, OrgSource
 from oktawatch.service.database_watch import Channels, DatabaseTrouble, DatabaseWatch
-from oktawatch.service.delivery import INTERVAL, Delivery, Round
+from oktawatch.service.delivery import INTERVAL, Delivery, Sender
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
@@ -53,7 +53,7 @@ from oktawatch.service.reload import Load, Plan, reload_plan
 from oktawatch.service.replica import Replica
 from oktawatch.service.rule_watch import watching_rules
 from oktawatch.service.schedule import Schedule
-from oktawatch.service.silence import Silence, interval
+from oktawatch.service.silence import SilenceChecks, interval
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.watchdog import Watchdog
@@ -269,8 +269,8 @@ class _Watchers:
         self._database_watch = watch
         trouble = watch.trouble
         self._silence_after = settings.silence.after
-        self._silence = Silence(
-            make_silence_watch(settings, database), database_trouble=trouble, told=self._deliver_now
+        self._silence = SilenceChecks(
+            make_silence_watch(settings, database).check, database_trouble=trouble, enqueued=self._deliver_now
         )
         beat = make_heartbeat(settings)
         self._heartbeat = Heartbeat(beat) if beat is not None else None
@@ -287,15 +287,14 @@ class _Watchers:
             else None
         )
         self._pruning = Pruning(
-            make_pruner(settings, rules, database),
-            holds=self._holds,
+            partial(make_pruner(settings, rules, database).round, holds=self._holds),
             now=database.now,
             okta_time=lambda: self._okta_time,
             database_trouble=trouble,
         )
         self._okta_time: datetime | None = None
         """Okta's time when a poll last caught up."""
-        senders: tuple[Round, ...] = (*notifiers, make_orphaned_notifications(settings, database))
+        senders: tuple[Sender, ...] = (*notifiers, make_orphaned_notifications(settings, database))
         self._deliveries = {f"deliver:{one.name}": Delivery(one, database_trouble=trouble) for one in senders}
         self._sweep_interval = settings.poll.sweep_interval
         self._pollers: list[Poller] = []
@@ -325,7 +324,7 @@ class _Watchers:
         self._pollings.append(
             OrgPolling(
                 watch.org,
-                poller,
+                poller.round,
                 database,
                 interval=self._interval,
                 database_trouble=trouble,
@@ -335,7 +334,7 @@ class _Watchers:
         self._sweepings.append(
             OrgSweeping(
                 watch.org,
-                sweeper,
+                sweeper.round,
                 interval=self._sweep_interval,
                 caught_up=lambda: poller.caught_up,
                 database_trouble=trouble,

@@ -1,34 +1,27 @@
-"""After a good round of every org, the heartbeat."""
+"""Send the heartbeat after a good round of every org."""
 
 from collections.abc import Awaitable, Callable, Collection
 
-from oktawatch.notify.channel import DeliveryError
-from oktawatch.service.failure_log import UNEXPECTED, FailureLog
+from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.supervised import Supervised
 
 
-class Heartbeat:
-    """Beats when each org has been polled well since the last beat."""
+class Heartbeat(Supervised[None]):
+    """Sends a heartbeat when each org has been polled well since the last one."""
 
     def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
-        """``beat`` makes the request; raises DeliveryError."""
+        """Send with ``beat``, which raises DeliveryError."""
+        super().__init__(FailureLog("heartbeat"))
         self._beat = beat
-        self._well: set[str] = set()
-        self._failure_log = FailureLog("heartbeat")
+        self._polled: set[str] = set()
 
     def polled(self, org: str) -> None:
-        """Note that a poll of an org ended well."""
-        self._well.add(org)
+        """Note that a poll of an org succeeded."""
+        self._polled.add(org)
 
     async def round(self, orgs: Collection[str]) -> None:
-        """Beat if these orgs, all that this process is to poll, are well. Never fails."""
-        if not orgs or not self._well.issuperset(orgs):
+        """Send a heartbeat if these orgs, all that this process polls, have been polled. Never fails."""
+        if not orgs or not self._polled.issuperset(orgs):
             return
-        self._well.clear()
-        try:
-            await self._beat()
-        except DeliveryError as error:
-            self._failure_log.failed("unreachable", error)
-        except Exception as error:  # noqa: BLE001 -- watching goes on without a heartbeat
-            self._failure_log.failed(UNEXPECTED, error)
-        else:
-            self._failure_log.ended()
+        self._polled.clear()
+        await self.attempt(self._beat)

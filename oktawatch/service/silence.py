@@ -1,48 +1,43 @@
-"""The silence alarm, round after round, whatever goes wrong."""
+"""Look for silence in rounds: orgs that no poll reads, and notifiers that can't deliver."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Protocol
 
-from oktawatch.service.failure_log import UNEXPECTED, FailureLog
-from oktawatch.store.errors import StoppedError, StoreError
+from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.supervised import Supervised
 
-_OFTEN = timedelta(seconds=30)
+_LONGEST_INTERVAL = timedelta(seconds=30)
 
 
 def interval(after: timedelta) -> timedelta:
-    """Say how often to look, so that silence is noticed soon after it has lasted long enough."""
-    return min(_OFTEN, after / 2)
+    """Return the time between two rounds, short enough that silence is noticed soon after ``after``."""
+    return min(_LONGEST_INTERVAL, after / 2)
 
 
-class Check(Protocol):
-    """What `engine.silence.SilenceWatch` is to us."""
+class SilenceChecks(Supervised[bool]):
+    """The rounds of the silence alarm."""
 
-    async def check(self) -> bool:
-        """Look; tell whether anything was told. Raises StoreError."""
+    def __init__(
+        self,
+        check: Callable[[], Awaitable[bool]],
+        *,
+        database_trouble: FailureLog,
+        enqueued: Callable[[], None],
+    ) -> None:
+        """Check with ``check``: `engine.silence.SilenceWatch.check`.
 
+        Call ``enqueued`` when there are alarms to send.
+        """
+        super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
+        self._check = check
+        self._enqueued = enqueued
 
-class Silence:
-    """Looks for silence without ever failing."""
+    async def round(self) -> timedelta | None:
+        """Check once."""
+        return await self.attempt(self._check)
 
-    def __init__(self, watch: Check, *, database_trouble: FailureLog, told: Callable[[], None]) -> None:
-        """``told`` is called when there is something to send."""
-        self._watch = watch
-        self._database_trouble = database_trouble
-        self._told = told
-        self._failure_log = FailureLog("silence_check")
-
-    async def round(self) -> None:
-        """Look once."""
-        try:
-            told = await self._watch.check()
-        except StoppedError:
-            return
-        except StoreError as error:
-            self._database_trouble.failed("database", error)
-        except Exception as error:  # noqa: BLE001 -- a bug here must not end the looking
-            self._failure_log.failed(UNEXPECTED, error)
-        else:
-            self._failure_log.ended()
-            if told:
-                self._told()
+    def succeeded(self, enqueued: bool) -> timedelta | None:
+        """Have new alarms sent."""
+        if enqueued:
+            self._enqueued()
+        return None

@@ -55,7 +55,7 @@ class Alone:
         )
         self._polling = OrgPolling(
             "acme",
-            poller,
+            poller.round,
             self.database,
             interval=INTERVAL,
             database_trouble=FailureLog("database"),

@@ -85,7 +85,7 @@ class Watched:
         self.close = client.close
         return OrgPolling(
             self.name,
-            poller,
+            poller.round,
             database,
             interval=INTERVAL,
             database_trouble=FailureLog("database"),

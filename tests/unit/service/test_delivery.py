@@ -75,7 +75,7 @@ async def test_a_channel_that_hangs_is_cut_off(
     logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A receiver that never answers holds its notifier up for a bounded time."""
-    monkeypatch.setattr(delivery, "DEADLINE", timedelta())
+    monkeypatch.setattr(delivery, "TIME_LIMIT", timedelta())
 
     (wait,) = await _rounds(Rounds(None))
 

@@ -98,7 +98,7 @@ class Org:
         self._name = name
         self.polling = OrgPolling(
             name,
-            poller,
+            poller.round,
             database,
             interval=INTERVAL,
             database_trouble=trouble or FailureLog("database"),

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from oktawatch.service.failure_log import FailureLog
-from oktawatch.service.silence import Silence, interval
+from oktawatch.service.silence import SilenceChecks, interval
 from oktawatch.store.errors import StoppedError, StoreError
 
 
@@ -16,7 +16,7 @@ class Checks:
     def __init__(self, *ends: bool | Exception) -> None:
         self.ends = list(ends)
 
-    async def check(self) -> bool:
+    async def __call__(self) -> bool:
         """End."""
         end = self.ends.pop(0)
         if isinstance(end, Exception):
@@ -26,7 +26,9 @@ class Checks:
 
 async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
     told: list[None] = []
-    silence = Silence(Checks(*ends), database_trouble=FailureLog("database"), told=lambda: told.append(None))
+    silence = SilenceChecks(
+        Checks(*ends), database_trouble=FailureLog("database"), enqueued=lambda: told.append(None)
+    )
     with capture_logs() as logs:
         for _ in ends:
             await silence.round()

@@ -1,0 +1,116 @@
+"""A job that runs again and again, whatever goes wrong in it.
+
+Every job of the daemon is one: a failure is logged once a streak, delays the next round ever more, and
+disturbs no other job. This is the one place where the outcome of a round is known, so metrics attach here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
+from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.systemlog.errors import (
+    PermissionMissingError,
+    RequestRefusedError,
+    SystemLogError,
+    TokenRefusedError,
+    WrongHostError,
+)
+
+T = TypeVar("T")
+
+_MENDED_BY_PEOPLE = (TokenRefusedError, PermissionMissingError, WrongHostError, RequestRefusedError)
+
+
+class Supervised(Generic[T]):
+    """A job whose rounds never fail. A subclass has a method ``round``, which calls `attempt`."""
+
+    def __init__(
+        self,
+        failure_log: FailureLog,
+        *,
+        database_trouble: FailureLog | None = None,
+        interval: timedelta | None = None,
+        time_limit: timedelta | None = None,
+    ) -> None:
+        """Log failures to ``failure_log``.
+
+        ``database_trouble``: the log that all jobs share for failures of the database; None logs them as the
+        job's own. ``interval``: the time between two rounds, for the back-off after failures; None keeps the
+        usual time. ``time_limit``: a round that takes longer is cancelled.
+        """
+        self.failures = 0
+        """Rounds in a row that failed, until now."""
+        self._failure_log = failure_log
+        self._database_trouble = database_trouble
+        self._interval = interval
+        self._time_limit_s = None if time_limit is None else time_limit.total_seconds()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last round failed."""
+        return self.failures > 0
+
+    async def attempt(self, job: Callable[[], Awaitable[T]]) -> timedelta | None:
+        """Run ``job`` once. Return the delay until the next round, or None for the usual interval."""
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                result = await job()
+        except StoppedError:
+            return None
+        except Exception as error:  # noqa: BLE001 -- the trouble of one job, even a bug, must not be another's
+            self.failures += 1
+            if self._log(error):
+                await self.failed(error)
+            return self._delay(error)
+        self.failures = 0
+        self._failure_log.ended()
+        return self.succeeded(result)
+
+    def succeeded(self, _result: T) -> timedelta | None:
+        """Act on the result of a round. Return the delay until the next one, or None for the usual interval."""
+        return None
+
+    async def failed(self, error: Exception) -> None:
+        """Act on a failure of the job itself. A failure of the database, shared by all jobs, doesn't get here."""
+
+    def database_works(self) -> None:
+        """Note that the database took a write."""
+        if self._database_trouble is not None:
+            self._database_trouble.ended()
+
+    def _log(self, error: Exception) -> bool:
+        """Log a failure; return whether it is the job's own."""
+        reason = _reason(error)
+        if reason == _DATABASE and self._database_trouble is not None:
+            self._database_trouble.failed(reason, error)
+            return False
+        self._failure_log.failed(reason, error)
+        return True
+
+    def _delay(self, error: Exception) -> timedelta | None:
+        if self._interval is None:
+            return None
+        return backoff(self.failures, self._interval, slowly=isinstance(error, _MENDED_BY_PEOPLE))
+
+
+_DATABASE = "database"
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case SystemLogError():
+            return error.reason
+        case CursorMovedError():
+            return "cursor_moved"
+        case StoreError():
+            return _DATABASE
+        case DeliveryError():
+            return "unreachable"
+        case TimeoutError():
+            return "timed_out"
+        case _:
+            return UNEXPECTED

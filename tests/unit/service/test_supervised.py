@@ -1,0 +1,145 @@
+"""Every job of the daemon survives its failures in the same way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.supervised import Supervised
+from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.systemlog.errors import SystemLogError, TokenRefusedError
+
+INTERVAL = timedelta(seconds=30)
+MINUTE = timedelta(minutes=1)
+
+
+class Job(Supervised[int]):
+    """A job that keeps what its hooks got."""
+
+    def __init__(self, *, shared: bool = True, interval: timedelta | None = INTERVAL) -> None:
+        super().__init__(
+            FailureLog("job", org="acme"),
+            database_trouble=FailureLog("database") if shared else None,
+            interval=interval,
+            time_limit=timedelta(milliseconds=1),
+        )
+        self.hooked: list[Any] = []
+
+    def succeeded(self, result: int) -> timedelta | None:
+        """Keep the result."""
+        self.hooked.append(result)
+        self.database_works()
+        return timedelta(seconds=result) if result else None
+
+    async def failed(self, error: Exception) -> None:
+        """Keep the type of the error."""
+        self.hooked.append(type(error))
+
+
+def _raising(error: Exception) -> Callable[[], Awaitable[int]]:
+    async def job() -> int:
+        raise error
+
+    return job
+
+
+async def _done() -> int:
+    return 7
+
+
+async def _hang() -> int:
+    await asyncio.Event().wait()
+    return 0
+
+
+async def test_a_result_reaches_the_hook() -> None:
+    """The hook gets the result and decides when the next round is due."""
+    job = Job()
+
+    assert await job.attempt(_done) == timedelta(seconds=7)
+
+    assert (job.hooked, job.failing) == ([7], False)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemLogError("Okta is down"), SystemLogError.reason),
+        (CursorMovedError("moved"), "cursor_moved"),
+        (DeliveryError("no answer"), "unreachable"),
+        (TimeoutError(), "timed_out"),
+        (KeyError("a bug"), "unexpected"),
+    ],
+)
+async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) -> None:
+    """It is logged with its reason, reaches the hook, and its end is logged too."""
+    job = Job()
+    with capture_logs() as logs:
+        await job.attempt(_raising(error))
+        assert job.failing
+        await job.attempt(_done)
+
+    assert [line["event"] for line in logs] == ["job_failed", "job_recovered"]
+    assert (logs[0]["reason"], logs[0]["org"]) == (reason, "acme")
+    assert job.hooked == [type(error), 7]
+
+
+async def test_a_failure_of_the_database_is_everybodys() -> None:
+    """All jobs share its log, and the hook does not get it."""
+    job = Job()
+    with capture_logs() as logs:
+        await job.attempt(_raising(StoreError("disk full")))
+        assert job.failing
+        await job.attempt(_done)
+
+    assert [line["event"] for line in logs] == ["database_failed", "database_recovered"]
+    assert job.hooked == [7]
+
+
+async def test_a_job_by_itself_logs_the_databases_failures() -> None:
+    """Without a shared log a failure of the database is logged as the job's, with its reason."""
+    with capture_logs() as logs:
+        await Job(shared=False).attempt(_raising(StoreError("disk full")))
+
+    assert [(line["event"], line["reason"]) for line in logs] == [("job_failed", "database")]
+
+
+async def test_a_round_that_takes_too_long_is_cancelled() -> None:
+    """A round ends by its time limit."""
+    with capture_logs() as logs:
+        await Job().attempt(_hang)
+
+    assert [line["reason"] for line in logs] == ["timed_out"]
+
+
+async def test_stopping_is_no_failure() -> None:
+    """A transaction that gives up because the daemon stops is not logged."""
+    job = Job()
+    with capture_logs() as logs:
+        assert await job.attempt(_raising(StoppedError("stopping"))) is None
+
+    assert (logs, job.hooked, job.failing) == ([], [], False)
+
+
+async def test_failures_delay_the_next_round() -> None:
+    """Each failure in a row doubles the delay; what only a person can mend is retried more slowly still."""
+    usual, slow = Job(), Job()
+    for error, job in ((SystemLogError("down"), usual), (TokenRefusedError("refused"), slow)):
+        delays = [await job.attempt(_raising(error)) for _ in range(3)]
+        assert delays == sorted(filter(None, delays))
+    first = await Job().attempt(_raising(SystemLogError("down")))
+    first_slow = await Job().attempt(_raising(TokenRefusedError("refused")))
+
+    assert first is not None
+    assert first_slow is not None
+    assert first < MINUTE < first_slow
+
+
+async def test_without_an_interval_failures_delay_nothing() -> None:
+    """A job that is cheap keeps to its usual time."""
+    assert await Job(interval=None).attempt(_raising(SystemLogError("down"))) is None
