@@ -124,10 +124,11 @@ class EventRule(Rule):
 
     def recognised(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
         """Return the events of a page that match, in the page's order."""
-        wanted = type_test(self.needed_types())
+        types = set(filter(type_test(self.needed_types()), {event.eventType for event in events}))
+        matches = self.matches
         for event in events:
             try:
-                is_match = bool(wanted(event.eventType) and self.matches(event))
+                is_match = event.eventType in types and bool(matches(event))
             except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
                 on_error(self, event.uuid, error)
                 continue

@@ -70,15 +70,17 @@ class WindowScan:
         that reading a page a second time costs no more than the first time.
         """
         buffer = self._buffers.buffer(key)
-        if not buffer or buffer[-1].published < row.published:
-            # The usual case. No later window has this event, and its own is usually too small to look at.
-            others = self._fewest - 1
-            if len(buffer) < others or (
-                others and buffer[-others].published < shifted(row.published, -self._window)
-            ):
-                buffer.append(row)
-                return ()
+        others = self._fewest - 1
+        is_newest = not buffer or buffer[-1].published < row.published
+        if others and is_newest and (len(buffer) < others or self._is_outside(buffer[-others], row)):
+            # The usual case: no later window has this event, and its own is too small to examine.
+            buffer.append(row)
+            return ()
         return self._matches(buffer, self._states.setdefault(key, bytearray()), row)
+
+    def _is_outside(self, earlier: HistoryRow, row: HistoryRow) -> bool:
+        """Return whether an event is too old for another one's window."""
+        return earlier.published < shifted(row.published, -self._window)
 
     def _matches(
         self, buffer: Buffer, states: bytearray, row: HistoryRow

@@ -60,17 +60,23 @@ class HistoryRule(Rule):
 
     def accepted(
         self, rows: Sequence[HistoryRow], predicate: Callable[[HistoryRow], bool], on_error: OnError
-    ) -> Iterator[HistoryRow]:
+    ) -> list[HistoryRow]:
         """Return the rows of the rule's event types for which `predicate` is true."""
-        wanted = self.wants()
-        for row in rows:
-            try:
-                is_accepted = bool(wanted(row.event_type) and predicate(row))
-            except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
-                on_error(self, row.uuid, error)
-                continue
-            if is_accepted:
-                yield row
+        types = set(filter(self.wants(), {row.event_type for row in rows}))
+        candidates = [row for row in rows if row.event_type in types]
+        try:
+            return list(filter(predicate, candidates))
+        except Exception:  # noqa: BLE001 -- a rule may raise anything: call it row by row, to report which row
+            return [row for row in candidates if self._is_accepted(row, predicate, on_error)]
+
+    def _is_accepted(
+        self, row: HistoryRow, predicate: Callable[[HistoryRow], bool], on_error: OnError
+    ) -> bool:
+        try:
+            return bool(predicate(row))
+        except Exception as error:  # noqa: BLE001 -- a rule may raise anything, and must not stop its page
+            on_error(self, row.uuid, error)
+            return False
 
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **flags: bool) -> Match:
         """Return the match of a row. Its context lists the evidence and the flags that are true."""
@@ -141,11 +147,16 @@ class WindowRule(HistoryRule):
 
     def keyed(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
         """Return the rows that take part, with their keys."""
-        key_of = self.key
+        rows = self.accepted(rows, self.takes, on_error)
+        if type(self).key is WindowRule.key:
+            # The usual case, without a call for each row.
+            columns = [map(attrgetter(name), rows) for name in self.keyed_by or (self.column,)]
+            keys = zip(*columns, strict=True)
+            return [(key, row) for key, row in zip(keys, rows, strict=True) if None not in key]
         keyed = []
-        for row in self.accepted(rows, self.takes, on_error):
+        for row in rows:
             try:
-                key = key_of(row)
+                key = self.key(row)
                 hash(key)
                 is_known = None not in key
             except Exception as error:  # noqa: BLE001 -- a rule may raise or return anything, and must not stop its page

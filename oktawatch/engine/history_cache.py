@@ -151,7 +151,7 @@ class HistoryCache:
             row.event = None
         if self.size_bytes > self._evict_above or len(self._complete) > _MAX_RANGES:
             self._evict()
-            self._evict_above = max(self._min_evict_above, 2 * self.size_bytes)
+            self._evict_above = max(self._min_evict_above, 4 * self.size_bytes)
 
     def _read(
         self, stored: StoredHistory, needed: Sequence[tuple[str, str]], rows: Sequence[HistoryRow]

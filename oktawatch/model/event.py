@@ -1,28 +1,29 @@
-"""One LogEvent, as narrow as can be, and more of it for who asks.
+"""One LogEvent: its fields, and safe accessors to them.
 
 Everything in an event was typed by a stranger, and Okta adds and changes properties without notice.
 So rules never look at fields but read the *accessors* (``client_ip``, ``actor_id``, ``is_proxy``, …),
-which give a value of the right type or None, never an exception, and text of bounded length that
+which return a value of the right type or None, never an exception, and text of bounded length that
 both databases accept.
 
-A page is decoded in three depths, since 98 events of a hundred concern nobody. At once: what makes an
-event rememberable, and what the default rule decides by. When the first other accessor is read: the
-fields of ``wire.Fields``, out of the event's own slice of the page. When somebody asks for ``body()``:
-everything, for the context of the few events that match, and for a rule that a user wrote. Where rules
-look back, what history remembers of every event comes with its page (``strict_event``).
+The page's decoder reads just the fields of ``wire``, which detections, history and alerts use, and checks
+their types and lengths. ``body()`` parses the whole event from its own slice of the page: for the context of
+the few events that match, and for operators' rules that need it.
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
 
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from oktawatch.model.anonymizers import anonymizer_operators
 from oktawatch.model.lenient_json import parse_json
-from oktawatch.model.privacy import NOTHING, means_nothing, redact_body
-from oktawatch.model.sanitize import LONGEST_TEXT, clean_json, clean_text, is_clean, needs_cleaning, shorten
+from oktawatch.model.privacy import NOTHING, redact_body
+from oktawatch.model.risk import NOTHING_SAID, Assessment, assess
+from oktawatch.model.sanitize import clean_json, is_clean, needs_cleaning
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
     Actor,
@@ -30,101 +31,107 @@ from oktawatch.model.wire import (
     Client,
     DebugContext,
     DebugData,
-    Fields,
-    GeographicalContext,
-    IpDetails,
-    NotAnObject,
+    Device,
     Outcome,
-    ProxyMark,
     SecurityContext,
-    UserAgent,
+    Target,
+    Text,
+    Transaction,
+    fitting,
 )
 
 LONGEST_UUID = 255
 
-_INTEGERS = range(2**63)
-_NO_DOMAIN = "."
-"""How Okta writes that a network has no domain."""
 _NO_DEBUG_DATA = DebugData()
-_decode_fields = msgspec.json.Decoder(Fields).decode
+_APP = "AppInstance"
+_UNKNOWN = NOTHING | {None}
+_NO_NETWORK = _UNKNOWN | {"."}  # "." is how Okta writes that a network has no domain
 
 
 class UnusableEventError(ValueError):
-    """An event without a usable uuid or published: nothing can be remembered of it."""
+    """An event without a usable uuid or published: nothing can be recorded of it."""
 
 
 class Event(Struct, gc=False):
-    """One LogEvent. Made by ``Event.from_body`` or by a page's decoder, which calls ``accept``.
+    """One LogEvent. Built by ``from_json`` or ``from_body``, or by a page's decoder, which calls ``accept``.
 
-    After ``accept``, ``uuid`` is text and ``published`` is canonical text.
+    After ``accept``, ``published`` is canonical text.
     """
 
-    uuid: Any = None
-    published: Any = None
-    eventType: Any = None
-    securityContext: ProxyMark | NotAnObject = None
-    # These two exist on the wire too, if somebody types them; `accept` overwrites them.
+    uuid: Annotated[str, Meta(min_length=1, max_length=LONGEST_UUID)]
+    published: str
+    eventType: Text = None
+    actor: Actor | None = None
+    client: Client | None = None
+    device: Device | None = None
+    outcome: Outcome | None = None
+    securityContext: SecurityContext | None = None
+    authenticationContext: AuthenticationContext | None = None
+    debugContext: DebugContext | None = None
+    transaction: Transaction | None = None
+    target: list[Target] | None = None
+    p_enrichment: Any = None
+    """What an enrichment on the way added to Okta's own fields."""
     raw: Any = None
-    known: Fields | NotAnObject = None
+    """The event's own JSON. A stranger may send this key too; ``accept`` overwrites it."""
 
     def __repr__(self) -> str:
-        """Name the event; what it holds, a mistyped password perhaps, stays out of logs and tracebacks."""
+        """Name the event. Its fields, a mistyped password perhaps, stay out of logs and tracebacks."""
         return f"Event(uuid={self.uuid!r}, published={self.published!r})"
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Self:
-        """Make an event of a whole JSON object, cleaned and with what must be hidden hidden.
+        """Build an event from a whole JSON object of any shape, cleaned and redacted.
 
         Raises UnusableEventError when it has no usable uuid or published.
         """
         body = redact_body(clean_json(body))
-        event = msgspec.convert(body, cls)
-        event.accept(msgspec.json.encode(body))
+        uuid = body.get("uuid")
+        if not isinstance(uuid, str) or not 0 < len(uuid) <= LONGEST_UUID:
+            raise UnusableEventError("no usable uuid")
+        if not isinstance(body.get("published"), str):
+            raise UnusableEventError("no usable published")
+        event = msgspec.convert(fitting(body, cls), cls)
+        event.published = _canonical(event.published)
+        event.raw = msgspec.json.encode(body)
+        return event
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        """Build an event from its JSON, whatever it is. Raises UnusableEventError with the reason if it can't."""
+        event = None
+        if not needs_cleaning(raw):
+            with suppress(ValueError, RecursionError):
+                event = msgspec.json.decode(raw, type=cls)
+        if event is None:
+            body = parse_json(raw)
+            if not isinstance(body, dict):
+                raise UnusableEventError("not a JSON object")
+            return cls.from_body(body)
+        event.published = _canonical(event.published)
+        event.accept(raw)
         return event
 
     def accept(self, raw: bytes | msgspec.Raw) -> None:
-        """Check what makes the event rememberable, hide what must be hidden, keep its own JSON.
-
-        Raises UnusableEventError with the reason when uuid or published can't be used.
-        """
-        uuid = self.uuid
-        if not isinstance(uuid, str) or not 0 < len(uuid) <= LONGEST_UUID:
-            raise UnusableEventError("no usable uuid")
-        if "\0" in uuid:
-            self.uuid = clean_text(uuid)
-        try:
-            self.published = canonical(self.published)
-        except (ValueError, TypeError):
-            raise UnusableEventError("no usable published") from None
+        """Store the event's own JSON, and redact what must be hidden. ``published`` is canonical by now."""
         self.raw = raw
-        self.known = None
+        if self.actor is not None and self.actor.id in _UNKNOWN:
+            redacted = type(self).from_body(self.body())
+            for name in self.__struct_fields__:
+                setattr(self, name, getattr(redacted, name))
+            self.raw = raw
 
     def body(self) -> dict[str, Any]:
-        """Parse the whole event: a new dict, cleaned, with what must be hidden hidden."""
+        """Parse the whole event: a new dict, cleaned and redacted."""
         raw = bytes(self.raw)
         try:
             body = msgspec.json.decode(raw)
             clean = is_clean(raw)
         except (ValueError, RecursionError):
-            # A field that the narrow decoding skipped is odd: invalid UTF-8, 1e400, absurd nesting.
+            # A field that the decoder skipped is odd: invalid UTF-8, 1e400, absurd nesting.
             body, clean = parse_json(raw), False
         redacted: dict[str, Any] = redact_body(body if clean else clean_json(body))
         return redacted
-
-    @property
-    def fields(self) -> Fields:
-        """What accessors read, decoded when the first of them asks: clean, and what must be hidden is hidden."""
-        fields = self.known
-        if not isinstance(fields, Fields):
-            raw = bytes(self.raw)
-            try:
-                fields = None if needs_cleaning(raw) else _decode_fields(raw)
-            except (ValueError, RecursionError):
-                fields = None
-            if fields is None or _must_be_redacted(fields.actor):
-                fields = msgspec.convert(self.body(), Fields)
-            self.known = fields
-        return fields
 
     @property
     def published_at(self) -> datetime:
@@ -134,72 +141,68 @@ class Event(Struct, gc=False):
     @property
     def event_type(self) -> str:
         """Okta's event type, or empty text."""
-        kind = text_of(self.eventType) or ""
-        return clean_text(kind) if "\0" in kind else kind
+        return self.eventType or ""
 
     @property
     def is_proxy(self) -> bool | None:
         """Whether Okta calls the client's address an anonymizing proxy. Only JSON's true is True."""
-        context = self.securityContext
-        found = context.isProxy if isinstance(context, ProxyMark) else None
-        return found if isinstance(found, bool) else None
+        return self.securityContext.isProxy if self.securityContext else None
 
     @property
     def actor_id(self) -> str | None:
         """Okta's id of the actor; None when unknown."""
-        actor = self.fields.actor
-        return meaning_of(actor.id) if isinstance(actor, Actor) else None
+        return _meaning(self.actor.id) if self.actor else None
 
     @property
     def actor_alternate_id(self) -> str | None:
         """The user name as typed, ``redacted`` where it may be a password."""
-        actor = self.fields.actor
-        return meaning_of(actor.alternateId) if isinstance(actor, Actor) else None
+        return _meaning(self.actor.alternateId) if self.actor else None
 
     @property
     def actor_display_name(self) -> str | None:
         """The actor's name."""
-        actor = self.fields.actor
-        return text_of(actor.displayName) if isinstance(actor, Actor) else None
+        return (self.actor.displayName or None) if self.actor else None
 
     @property
     def client_ip(self) -> str | None:
         """The client's address as Okta gives it (not checked to be one)."""
-        client = self.fields.client
-        return meaning_of(client.ipAddress) if isinstance(client, Client) else None
+        return _meaning(self.client.ipAddress) if self.client else None
 
     @property
     def user_agent(self) -> str | None:
         """The raw User-Agent header."""
-        client = self.fields.client
-        agent = client.userAgent if isinstance(client, Client) else None
-        return text_of(agent.rawUserAgent) if isinstance(agent, UserAgent) else None
+        agent = self.client.userAgent if self.client else None
+        return (agent.rawUserAgent or None) if agent else None
+
+    @property
+    def client_device(self) -> str | None:
+        """The kind of device, such as ``Computer`` or ``Mobile``."""
+        return _meaning(self.client.device) if self.client else None
+
+    @property
+    def client_zone(self) -> str | None:
+        """The name of the network zone of the client's address."""
+        return _meaning(self.client.zone) if self.client else None
 
     @property
     def country(self) -> str | None:
-        """Where the client's address is said to be."""
-        place = self._place
-        return text_of(place.country) if place else None
+        """The country of the client's address."""
+        place = self.client.geographicalContext if self.client else None
+        return (place.country or None) if place else None
 
     @property
     def city(self) -> str | None:
-        """Where the client's address is said to be."""
-        place = self._place
-        return text_of(place.city) if place else None
-
-    @property
-    def _place(self) -> GeographicalContext | None:
-        client = self.fields.client
-        place = client.geographicalContext if isinstance(client, Client) else None
-        return place if isinstance(place, GeographicalContext) else None
+        """The city of the client's address."""
+        place = self.client.geographicalContext if self.client else None
+        return (place.city or None) if place else None
 
     @property
     def as_number(self) -> int | None:
         """The autonomous system's number, from securityContext or else its ipDetails."""
-        for found in self._networks("asNumber"):
-            if isinstance(found, int) and not isinstance(found, bool) and found in _INTEGERS:
-                return found
-        return None
+        context = self.securityContext
+        if context is None or context.asNumber is not None or context.ipDetails is None:
+            return context.asNumber if context else None
+        return context.ipDetails.asNumber
 
     @property
     def as_org(self) -> str | None:
@@ -217,81 +220,126 @@ class Event(Struct, gc=False):
         return self._network("domain")
 
     def _network(self, field: str) -> str | None:
-        found = (meaning_of(value) for value in self._networks(field) if value != _NO_DOMAIN)
-        return next((text for text in found if text), None)
+        context = self.securityContext
+        if context is None:
+            return None
+        found = (getattr(place, field) for place in (context, context.ipDetails) if place is not None)
+        return next((text for text in found if text not in _NO_NETWORK), None)
 
-    def _networks(self, field: str) -> list[Any]:
-        context = self.fields.securityContext
-        if not isinstance(context, SecurityContext):
-            return []
-        found = [getattr(context, field)]
-        if isinstance(context.ipDetails, IpDetails):
-            found.append(getattr(context.ipDetails, field))
-        return found
+    @property
+    def operators(self) -> str | None:
+        """The operators of the anonymizers behind the client's address, as a JSON array; None if there are none."""
+        found = anonymizer_operators(self.securityContext, self.debug_data)
+        return msgspec.json.encode(found).decode() if found else None
 
     @property
     def outcome_result(self) -> str | None:
         """How it ended: ``SUCCESS``, ``FAILURE``, ``ALLOW`` and others."""
-        outcome = self.fields.outcome
-        return text_of(outcome.result) if isinstance(outcome, Outcome) else None
+        return (self.outcome.result or None) if self.outcome else None
 
     @property
     def outcome_reason(self) -> str | None:
-        """Why, for example ``INVALID_CREDENTIALS``."""
-        outcome = self.fields.outcome
-        return text_of(outcome.reason) if isinstance(outcome, Outcome) else None
+        """The reason, for example ``INVALID_CREDENTIALS``."""
+        return (self.outcome.reason or None) if self.outcome else None
 
     @property
     def external_session_id(self) -> str | None:
         """The session; None when unknown."""
-        context = self.fields.authenticationContext
-        return meaning_of(context.externalSessionId) if isinstance(context, AuthenticationContext) else None
+        context = self.authenticationContext
+        return _meaning(context.externalSessionId) if context else None
 
     @property
     def root_session_id(self) -> str | None:
-        """The session that this one came from; None when unknown."""
-        context = self.fields.authenticationContext
-        return meaning_of(context.rootSessionId) if isinstance(context, AuthenticationContext) else None
+        """The session that this one came from, or else the session itself; None when unknown."""
+        context = self.authenticationContext
+        return (_meaning(context.rootSessionId) or _meaning(context.externalSessionId)) if context else None
+
+    @property
+    def factor(self) -> str | None:
+        """The factor or credential: debugData's ``factor``, else the credential's type, else its provider."""
+        found = _meaning(self.debug_data.factor)
+        context = self.authenticationContext
+        if found or context is None:
+            return found
+        return _meaning(context.credentialType) or _meaning(context.credentialProvider)
+
+    @property
+    def device_id(self) -> str | None:
+        """The id of the registered device."""
+        return _meaning(self.device.id) if self.device else None
+
+    @property
+    def api_token_id(self) -> str | None:
+        """The id of the API token of the request, from debugData or else the transaction."""
+        detail = self.transaction.detail if self.transaction else None
+        return _meaning(self.debug_data.requestApiTokenId) or (
+            _meaning(detail.requestApiTokenId) if detail else None
+        )
+
+    @property
+    def target_id(self) -> str | None:
+        """The id of the first target."""
+        return _meaning(self.target[0].id) if self.target else None
+
+    @property
+    def target_type(self) -> str | None:
+        """The type of the first target, such as ``User``."""
+        return _meaning(self.target[0].type) if self.target else None
+
+    @property
+    def app(self) -> str | None:
+        """The name of the first target that is an app, or else its id."""
+        if not self.target:
+            return None
+        apps = [target for target in self.target if target.type == _APP]
+        return (_meaning(apps[0].displayName) or _meaning(apps[0].id)) if apps else None
+
+    @property
+    def risk(self) -> str | None:
+        """The risk level in capitals: ``LOW``, ``MEDIUM``, ``HIGH``."""
+        return self._assessment.risk
+
+    @property
+    def behaviours(self) -> str | None:
+        """The behaviours that Okta observed, as a JSON array; None if there are none."""
+        observed = self._assessment.behaviours
+        return msgspec.json.encode(observed).decode() if observed else None
+
+    @property
+    def _assessment(self) -> Assessment:
+        context, data = self.securityContext, self.debug_data
+        if data.logOnlySecurityData is data.risk is data.behaviors is None and (
+            context is None or context.risk is context.userBehaviors is None
+        ):
+            return NOTHING_SAID
+        return assess(context, data)
 
     @property
     def debug_data(self) -> DebugData:
         """The keys of debugData that detections read; an empty one when there is none."""
-        context = self.fields.debugContext
-        data = context.debugData if isinstance(context, DebugContext) else None
-        return data if isinstance(data, DebugData) else _NO_DEBUG_DATA
+        context = self.debugContext
+        return (context and context.debugData) or _NO_DEBUG_DATA
 
     @property
     def dt_hash(self) -> str | None:
         """The hash of the device token; None when unknown."""
-        return meaning_of(self.debug_data.dtHash)
+        return _meaning(self.debug_data.dtHash)
 
     @property
     def ip_service_categories(self) -> list[Any]:
-        """What kind of service the address belongs to, as Okta lists it in ipDetails."""
-        context = self.fields.securityContext
-        details = context.ipDetails if isinstance(context, SecurityContext) else None
-        found = details.ipServiceCategories if isinstance(details, IpDetails) else None
+        """The services that the address belongs to, as ipDetails lists them."""
+        details = self.securityContext.ipDetails if self.securityContext else None
+        found = details.ipServiceCategories if details else None
         return found if isinstance(found, list) else []
 
-    @property
-    def p_enrichment(self) -> Any:
-        """What an enrichment on the way wrote beside Okta's own fields."""
-        return self.fields.p_enrichment
+
+def _canonical(published: str) -> str:
+    try:
+        return canonical(published)
+    except ValueError:
+        raise UnusableEventError("no usable published") from None
 
 
-def _must_be_redacted(actor: Any) -> bool:
-    return isinstance(actor, Actor) and means_nothing(actor.id)
-
-
-def text_of(value: Any) -> str | None:
-    """Give a text of ``fields``, of bounded length; None for what is none, and for an empty one."""
-    if not isinstance(value, str) or not value:
-        return None
-    return value if len(value) <= LONGEST_TEXT else shorten(value)
-
-
-def meaning_of(value: Any) -> str | None:
-    """Give a text of ``fields``, of bounded length; None for what stands for nothing."""
-    if not isinstance(value, str) or value in NOTHING:
-        return None
-    return value if len(value) <= LONGEST_TEXT else shorten(value)
+def _meaning(text: str | None) -> str | None:
+    """Return a text, or None for one that means nothing in Okta's data."""
+    return None if text in NOTHING else text

@@ -101,9 +101,7 @@ class Past:
                     reached = _Reached(progress)
                     budget = RateBudget(self._settings.poll.rate_limit_share)
                     backfiller = Backfiller(
-                        LogClient(access, session=session, budget=budget, deep=watch.rules.look_back).at(
-                            Priority.BACKFILL
-                        ),
+                        LogClient(access, session=session, budget=budget).at(Priority.BACKFILL),
                         database,
                         msgspec.structs.replace(watch, watchdog=watchdog),
                         page_size=self._settings.poll.page_size,

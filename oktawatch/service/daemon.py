@@ -212,7 +212,7 @@ async def _watch(
     notifying = open_notifiers(plan.settings, plan.rules, database, plan.channels)
     watching = watching_rules(plan.settings, plan.rules, database)
     async with notifying as notifiers, open_session(plan.trust) as session, watching as watchdog:
-        connect = partial(LogClient, session=session, deep=plan.rules.look_back)
+        connect = partial(LogClient, session=session)
         watchers = _Watchers(
             plan.settings, plan.rules, plan.accesses, database, watch, systemd, connect, notifiers, watchdog
         )

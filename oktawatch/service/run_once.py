@@ -117,7 +117,7 @@ async def _once(
         async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
             budget = RateBudget(settings.poll.rate_limit_share)
             poller = Poller(
-                LogClient(access, session=session, budget=budget, deep=rules.look_back),
+                LogClient(access, session=session, budget=budget),
                 database,
                 make_watch(settings, org, rules, watchdog),
                 page_size=settings.poll.page_size,

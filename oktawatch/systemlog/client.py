@@ -63,11 +63,9 @@ class LogClient:
         budget: RateBudget | None = None,
         timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
-        deep: bool = False,
     ) -> None:
-        """``clock`` gives seconds and only goes on; ``deep``: see ``decode``. Nothing is opened yet."""
+        """``clock`` gives seconds and only goes on. Nothing is opened yet."""
         self.org = org
-        self._deep = deep
         self.budget = budget or RateBudget()
         self._shared = session
         self._own: aiohttp.ClientSession | None = None
@@ -188,7 +186,6 @@ class LogClient:
             url=self.org.url,
             links=headers.getall("Link", []),
             date=headers.get("Date"),
-            deep=self._deep,
         )
         try:
             if len(body.content) < _LARGE:

@@ -58,16 +58,14 @@ class Page(Struct, frozen=True, kw_only=True):
         url: str,
         links: Sequence[str],
         date: str | None,
-        deep: bool = False,
     ) -> Self:
         """Build a page from an answer; raise ValueError with the reason when the body is no page.
 
         ``url`` is the org's, ``links`` are the values of ``Link``, ``date`` is the ``Date`` header.
-        ``deep``: see ``decode``.
         """
         following, link_error = _following(links, url)
         limit = limit_of(query, following)
-        decoded = decode(body, at_most=_FULLEST * max(limit, 1), deep=deep)
+        decoded = decode(body, at_most=_FULLEST * max(limit, 1))
         published = [event.published for event in decoded.events]
         answered = parse_date(date)
         return cls(

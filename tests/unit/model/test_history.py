@@ -9,22 +9,42 @@ from hypothesis import strategies as st
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS, HistoryRow, memory_of
 
+TUNNELS = (
+    '[{"anonymous":true,"operator":"NORDVPN_VPN","type":"VPN"},{"anonymous":false,"operator":"EXAMPLE_CORP"}]'
+)
 BODY = {
     "uuid": "e-1",
     "published": "2026-11-02T12:00:00.123Z",
     "eventType": "user.session.start",
     "actor": {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora Vale"},
-    "client": {"ipAddress": "203.0.113.7", "userAgent": {"rawUserAgent": "ExampleBrowser/1.0"}},
+    "client": {
+        "ipAddress": "203.0.113.7",
+        "userAgent": {"rawUserAgent": "ExampleBrowser/1.0"},
+        "geographicalContext": {"country": "Norway", "city": "Bergen"},
+        "device": "Computer",
+        "zone": "Office",
+    },
+    "device": {"id": "guo1"},
+    "target": [
+        {"id": "00u2", "type": "User", "alternateId": "eve@example.com"},
+        {"id": "0oa1", "type": "AppInstance", "displayName": "Example Mail"},
+    ],
     "outcome": {"result": "FAILURE", "reason": "INVALID_CREDENTIALS"},
-    "authenticationContext": {"externalSessionId": "s1", "rootSessionId": "r1"},
+    "authenticationContext": {"externalSessionId": "s1", "rootSessionId": "r1", "credentialType": "OTP"},
     "securityContext": {"isProxy": True, "risk": {"level": "high"}, "asNumber": 64500},
     "debugContext": {
-        "debugData": {"dtHash": "h1", "behaviors": "{New IP=POSITIVE, New City=POSITIVE, A=NEGATIVE}"}
+        "debugData": {
+            "dtHash": "h1",
+            "requestApiTokenId": "00T1",
+            "tunnels": TUNNELS,
+            "behaviors": "{New IP=POSITIVE, New City=POSITIVE, A=NEGATIVE}",
+        }
     },
 }
 COLUMNS_OF_BODY = (
     "2026-11-02T12:00:00.123Z", "e-1", "user.session.start", "00u1", "nora@example.com", "Nora Vale", "203.0.113.7",
     "ExampleBrowser/1.0", "s1", "r1", "h1", "FAILURE", "INVALID_CREDENTIALS", True, "HIGH", '["New City","New IP"]',
+    "Norway", "Bergen", 64500, '["NORDVPN_VPN"]', "00u2", "User", "Example Mail", "OTP", "guo1", "00T1", "Computer", "Office",
 )  # fmt: skip
 BARE = {"uuid": "e-1", "published": "0001-01-01T00:00:00.000Z"}
 
@@ -44,7 +64,7 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
         assert row.event is None
         again = row.whole()
         assert HistoryRow.of(again).columns == row.columns
-        assert again.as_number is None
+        assert again.as_org is None
 
 
 def test_a_row_of_a_bare_event_is_empty() -> None:

@@ -19,7 +19,7 @@ def assessed(debug_data: Any = None, security: Any = None) -> Assessment:
     """Assess an event with these two."""
     parts = {"debugContext": {"debugData": debug_data}, "securityContext": security}
     event = Event.from_body(BASE | parts)
-    return assess(event.fields.securityContext, event.debug_data)
+    return assess(event.securityContext, event.debug_data)
 
 
 def log_only(**parts: Any) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def test_no_text_makes_it_raise(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_read_alike_of_an_ordinary_event(shape: dict[str, Any]) -> None:
-    """History takes the fields of an ordinary event from its page, and those of any other from the event's own JSON."""
+    """Whether it is decoded with its page or from a dict."""
     body = BASE | {"actor": {"id": "00u1"}} | shape
-    (ordinary,) = decode(json.dumps([body]).encode(), deep=True).events
+    (ordinary,) = decode(json.dumps([body]).encode()).events
     for event in (ordinary, Event.from_body(body)):
         row = HistoryRow.of(event)
         assert row.risk == "HIGH"
