@@ -30,18 +30,28 @@ _EVERYTHING = {
         "userAgent": {"rawUserAgent": "Mozilla/5.0", "browser": "FIREFOX", "os": "Linux"},
         "geographicalContext": {"country": "France", "city": "Paris"},
         "device": "Computer",
-        "zone": "null",
+        "zone": "Office",
     },
     "outcome": {"result": "SUCCESS", "reason": "INVALID_CREDENTIALS"},
-    "authenticationContext": {"externalSessionId": "102s1", "rootSessionId": "102s0"},
+    "authenticationContext": {
+        "externalSessionId": "102s1",
+        "rootSessionId": "102s0",
+        "credentialType": "OTP",
+    },
+    "device": {"id": "guo1"},
     "securityContext": {
         **_NETWORK,
         "isProxy": True,
         "risk": {"level": "HIGH"},
         "userBehaviors": [{"name": "New Device", "result": "POSITIVE"}],
     },
-    "debugContext": {"debugData": {"dtHash": "d1"}},
-    "target": [{"id": "00u2", "type": "User", "alternateId": "eve@example.com", "displayName": "Eve"}],
+    "debugContext": {
+        "debugData": {"dtHash": "d1", "requestApiTokenId": "00T1", "associatedProxies": ["EXAMPLE_PROXY"]}
+    },
+    "target": [
+        {"id": "00u2", "type": "User", "alternateId": "eve@example.com", "displayName": "Eve"},
+        {"id": "0oa1", "type": "AppInstance", "displayName": "Example Mail"},
+    ],
 }
 _METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
     (DistinctInWindow, ("value",)),

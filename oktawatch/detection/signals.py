@@ -53,12 +53,60 @@ class Seen(Protocol):
         """The raw User-Agent header."""
 
     @property
+    def client_device(self) -> str | None:
+        """The kind of device."""
+
+    @property
+    def client_zone(self) -> str | None:
+        """The network zone of the address."""
+
+    @property
+    def country(self) -> str | None:
+        """The country of the address."""
+
+    @property
+    def city(self) -> str | None:
+        """The city of the address."""
+
+    @property
+    def operators(self) -> str | None:
+        """The operators of the anonymizers behind the address, a JSON array."""
+
+    @property
     def external_session_id(self) -> str | None:
         """The session."""
 
     @property
+    def root_session_id(self) -> str | None:
+        """The session that this one came from, or else the session."""
+
+    @property
     def dt_hash(self) -> str | None:
         """The hash of the device token."""
+
+    @property
+    def factor(self) -> str | None:
+        """The factor or credential."""
+
+    @property
+    def device_id(self) -> str | None:
+        """The id of the registered device."""
+
+    @property
+    def api_token_id(self) -> str | None:
+        """The id of the API token."""
+
+    @property
+    def target_id(self) -> str | None:
+        """The id of the first target."""
+
+    @property
+    def target_type(self) -> str | None:
+        """The type of the first target."""
+
+    @property
+    def app(self) -> str | None:
+        """The name of the first app among the targets."""
 
     @property
     def outcome_result(self) -> str | None:
@@ -66,7 +114,19 @@ class Seen(Protocol):
 
     @property
     def outcome_reason(self) -> str | None:
-        """Why."""
+        """The reason."""
+
+    @property
+    def risk(self) -> str | None:
+        """The risk level in capitals."""
+
+    @property
+    def behaviours(self) -> str | None:
+        """The observed behaviours, a JSON array."""
+
+    @property
+    def as_number(self) -> int | None:
+        """The autonomous system's number."""
 
     @property
     def is_proxy(self) -> bool | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, MetaData, String, Table, delete, select
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table, delete, select
 
 from oktawatch.model.history import COLUMNS
 from oktawatch.store import tables
@@ -17,13 +17,14 @@ from tests.support.places import Place
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 ORG = "acme"
+_TYPES = {"is_proxy": Boolean, "as_number": BigInteger}
 HISTORY = Table(
     "history",
     MetaData(),
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
-    *(Column(name, Boolean if name == "is_proxy" else String) for name in COLUMNS[2:]),
+    *(Column(name, _TYPES.get(name, String)) for name in COLUMNS[2:]),
 )
 SIGNALS = Table(
     "signals",

@@ -306,7 +306,8 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         uuid=texts,
         event_type=texts,
         is_proxy=st.sampled_from([True, False, None]),
-        **{name: st.none() | texts for name in COLUMNS[3:] if name != "is_proxy"},
+        as_number=st.none() | st.integers(0, 2**63 - 1),
+        **{name: st.none() | texts for name in COLUMNS[3:] if name not in {"is_proxy", "as_number"}},
     )
 )
 def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) -> None:

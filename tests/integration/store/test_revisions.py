@@ -9,17 +9,21 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import select
 
 from oktawatch.model.history import COLUMNS, HistoryRow, SeenQuery
 from oktawatch.model.timestamps import FIRST, LAST, to_text
 from oktawatch.store.database import Database
+from oktawatch.store.events import add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.schema import downgrade, upgrade
 from tests.support.databases import HISTORY, NOW, ORG, rows
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import eventually
 
-COLUMNS_OF_HISTORY, ARRAYS, ONE_ROW = "0007", "0008", "0009"
+COLUMNS_OF_HISTORY, ARRAYS, ONE_ROW, FEWER_COLUMNS = "0007", "0008", "0009", "0013"
+OLD = COLUMNS[: COLUMNS.index("country")]
+"""The columns of history at these revisions."""
 TEXTS = (
     'Ann "the\\" O\'Neil', "\\u0041 \\x41 \\", "\u2028\u2029\u00e9\U0001f600\x7f\x1f\x01\t\r\n", "[null]", "%s ? :b $1",
     "NULL", "1", "x" * 100_000,
@@ -31,7 +35,7 @@ def remembered() -> list[HistoryRow]:
     filled: list[HistoryRow] = []
     for number, text in enumerate(TEXTS):
         row = HistoryRow(to_text(NOW + number * timedelta(milliseconds=1)), f"{number}", text)
-        for name in COLUMNS[2:]:
+        for name in OLD[2:]:
             setattr(row, name, text)
         row.is_proxy = (True, False, None)[number % 3]
         filled.append(row)
@@ -41,7 +45,7 @@ def remembered() -> list[HistoryRow]:
 @contextmanager
 def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
     """Give a database as it was before, with these rows."""
-    names = [column.name for column in HISTORY.columns]
+    names = ["org", *OLD]
     with place_of(kind, folder, schema=False) as place:
         made = Database(place.url, create=True)
         upgrade(made, COLUMNS_OF_HISTORY)
@@ -52,7 +56,7 @@ def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
                 f"INSERT INTO orgs (name, created_at) VALUES ('{ORG}', '{to_text(NOW)}')"  # noqa: S608 -- this test's own
             )
             for row in remembered():
-                connection.exec_driver_sql(statement, (ORG, *row.columns))
+                connection.exec_driver_sql(statement, (ORG, *row.columns[: len(OLD)]))
         yield place, made
         made.close()
 
@@ -69,19 +73,28 @@ def types_of(database: Database) -> list[tuple[Any, ...]]:
     asked = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
     if not database.shared:
         # A value has a type of its own there, and a column decides how numbers and texts compare.
-        asked = ", ".join(f"typeof({one.name}), {one.name} = 1, {one.name} = '1'" for one in HISTORY.columns)
+        asked = ", ".join(f"typeof({name}), {name} = 1, {name} = '1'" for name in ("org", *OLD))
         asked = f"SELECT {asked} FROM history ORDER BY org, published, uuid"  # noqa: S608 -- columns' names
     with database.read() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(asked)]
+        found = [tuple(row) for row in connection.exec_driver_sql(asked)]
+    return found[: len(OLD) + 1] if database.shared else found
+
+
+def history_of(database: Database) -> list[dict[str, Any]]:
+    """Return the columns that history had at these revisions, in the order of their keys."""
+    columns = [HISTORY.c[name] for name in ("org", *OLD)]
+    with database.read() as connection:
+        found = connection.execute(select(*columns).order_by(*HISTORY.primary_key.columns)).mappings()
+        return [dict(row) for row in found]
 
 
 def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
     """Values and types, up and down again, for people and for rules."""
-    before, types = rows(database, "history"), types_of(database)
+    before, types = history_of(database), types_of(database)
     assert len(before) == len(remembered())
     for revision in (ARRAYS, ONE_ROW):
         upgrade(database, revision)
-        assert (rows(database, "history"), types_of(database)) == (before, types)
+        assert (history_of(database), types_of(database)) == (before, types)
     with database.read() as connection:
         history = StoredHistory(connection, ORG)
         found = history.between(FIRST, LAST, max_bytes=100_000_000) or []
@@ -92,7 +105,32 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
     assert proxied == [number % 3 == 0 for number in range(len(TEXTS))]
     for revision in (ARRAYS, COLUMNS_OF_HISTORY):
         downgrade(database, revision)
-        assert (rows(database, "history"), types_of(database)) == (before, types)
+        assert (history_of(database), types_of(database)) == (before, types)
+
+
+def test_history_gets_more_columns(database: Database) -> None:
+    """What is stored stays, without a value in the new columns, and new rows have them; there and back."""
+    upgrade(database, FEWER_COLUMNS)
+    before, types = history_of(database), types_of(database)
+    upgrade(database)
+    assert (history_of(database), types_of(database)) == (before, types)
+    added = set(COLUMNS) - set(OLD)
+    assert all(row[name] is None for row in rows(database, "history") for name in added)
+    newer = HistoryRow(to_text(NOW), "newer", "x", country="Norway", as_number=2**40, client_zone="Office")
+    with database.write() as connection:
+        add_events(connection, ORG, [newer], [newer])
+        (found,) = [
+            row
+            for row in StoredHistory(connection, ORG).between(FIRST, LAST, max_bytes=100_000_000) or []
+            if row.uuid == "newer"
+        ]
+    assert found == newer
+    (shown,) = [row for row in rows(database, "history") if row["uuid"] == "newer"]
+    assert (shown["country"], shown["as_number"], shown["city"]) == ("Norway", 2**40, None)
+    downgrade(database, FEWER_COLUMNS)
+    assert [row for row in history_of(database) if row["uuid"] != "newer"] == before
+    upgrade(database)
+    assert [row["country"] for row in rows(database, "history") if row["uuid"] == "newer"] == ["Norway"]
 
 
 def test_three_tables_become_one_row_an_event(database: Database) -> None:

@@ -164,10 +164,10 @@ def test_the_built_in_signal_can_be_asked_for() -> None:
 def test_what_history_does_not_remember_is_no_signal() -> None:
     """Found when the file is read, and said by the name of what was asked for."""
     foreign: Any = dataclass(frozen=True, kw_only=True)(
-        type("Foreign", (Sso,), {"matches": lambda _self, event: event.country == "France"})
+        type("Foreign", (Sso,), {"matches": lambda _self, event: event.isp == "Example"})
     )
     assert fault_of(Sso) is None
-    assert fault_of(foreign) == "matches: history remembers no country, and a signal decides by what it does"
+    assert fault_of(foreign) == "matches: history remembers no isp, and a signal decides by what it does"
 
 
 @pytest.mark.parametrize(
