@@ -64,8 +64,14 @@ format: $(READY) ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(READY)   ## write docs/cli.md from what every command says of itself
+$(VENV)/.docs: $(READY)
+	@{ $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'; } 2>/dev/null || $(PIP) -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs  ## write docs/cli.md from the commands' own help, and the site with the API reference to site/
 	@$(BIN)/python -m docs.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+	@$(BIN)/sphinx-build -q --fail-on-warning --keep-going -b html docs site
+	@echo "oktawatch: the site is in site/index.html"
 
 bench: $(READY)  ## events a second, as ratios to programs that do nothing else (benchmarks/README.md)
 	@$(BIN)/python -m benchmarks
@@ -73,9 +79,9 @@ bench: $(READY)  ## events a second, as ratios to programs that do nothing else 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 lock: $(READY)   ## pin the newest versions that pyproject.toml allows: constraints.txt for development, requirements.txt with hashes for running
 	@{ echo "# Pinned versions of everything that development needs; made by 'make lock'."; \
-	   echo uv | $(COMPILE) pyproject.toml --extra dev -; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+	   echo uv | $(COMPILE) pyproject.toml --extra dev --extra docs -; } > constraints.txt.new && mv constraints.txt.new constraints.txt
 	@{ echo "# Pinned versions and hashes of everything that oktawatch runs with; made by 'make lock'."; \
 	   $(COMPILE) pyproject.toml --constraints constraints.txt --generate-hashes; } > requirements.txt.new && mv requirements.txt.new requirements.txt
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis oktawatch-demo
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis oktawatch-demo site
