@@ -219,7 +219,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             DISTINCT.replace("row.session", "row.client_ip or row.address"),
             f"line {LINE}: value: history remembers no address",
         ),
-        (RULE.replace("return True", "return event.risk"), f"line {LINE}: matches: an event has no risk"),
+        (RULE.replace("return True", "return event.mood"), f"line {LINE}: matches: an event has no mood"),
         (
             RULE.replace("return True", "return event.is_proxy and kown"),
             f"line {LINE}: matches: NameError: name 'kown'",
