@@ -1,26 +1,26 @@
-"""A simulated Okta org on loopback. Shares no code with the rooms that it tests.
+"""A simulated Okta org on loopback. It shares no code with the packages under test.
 
     org = SimulatedOrg(token="…")
     org.follow(build(["anonymizing-vpn"], start=datetime.now(UTC)))
-    async with serve(org) as url: ...       # or, for callers that block: with running(org) as url: ...
+    async with serve(org) as url: ...       # synchronous callers: with running(org) as url: ...
 
-Instead of the scenarios' people: `org.extend(generate(1_000_000, end=…))` for a great many sign-ins,
-`org.extend(load_events(path, now=…))` for given ones, `org.persist(event)` for one.
+Other sources of events: `org.extend(generate(1_000_000, end=…))` for many sign-ins,
+`org.extend(load_events(path, now=…))` for the events of a file, `org.persist(event)` for a single event.
 
-An OAuth service app is let in by `org.oauth.register(ServiceApp(…))`; `org.oauth.revoke()` takes its tokens back.
+`org.oauth.register(ServiceApp(…))` registers an OAuth service app; `org.oauth.revoke()` revokes all access tokens.
 
-What can go wrong: `org.faults` (see `faults`), `org.cursors.forget()`, events that come late (`Late`, and `delay`
-for a stream of them), `broken` events, others who use up the rate limit (`others=`, `org.budget.spend`).
+Faults: `org.faults` (see `faults`), `org.cursors.forget()`, late events (`Late`, and `delay` for a stream), `broken`
+events, and other clients that use the rate limit (`others=`, `org.budget.spend`).
 """
 
 from . import broken, faults
 from .bulk import generate
 from .late import Late, delay
 from .oauth import ServiceApp
-from .org import Request, SimulatedOrg
 from .replay import EventsFileError, load_events
 from .scenarios import SCENARIOS, Scenario, build
 from .server import running, serve
+from .simulated import Request, SimulatedOrg
 
 __all__ = [
     "SCENARIOS",

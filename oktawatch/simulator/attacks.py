@@ -1,7 +1,7 @@
-"""Stories of attacks, each told in turn with a harmless one that looks like it.
+"""Stories of attacks. Each attack alternates with a harmless story that resembles it.
 
-Every attack comes from an address of its own, which nobody else has: whoever wants to know what there was to be
-found looks for those addresses. The people in these stories appear in no others.
+Every attack comes from an address that no other story uses, so tests recognize attacks by their addresses. The people
+in these stories appear in no other scenario.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from . import ids, signin
 from .people import ANONYMIZERS, ATTACKER, CITIES, CORPORATE_VPN, SCRIPT, Network, Person, device
-from .signin import Deed, Visit
+from .signin import Action, Visit
 from .stories import (
     EVALUATED,
     MINUTE,
@@ -21,7 +21,7 @@ from .stories import (
     WRONG_PASSWORD,
     Step,
     Story,
-    Teller,
+    StoryMaker,
     visit_of,
 )
 
@@ -35,7 +35,7 @@ _SSO = "user.authentication.sso"
 
 
 class Cast:
-    """The people of one scenario, and where its attacks come from."""
+    """The people of a scenario, and the addresses of its attacks."""
 
     def __init__(self, rng: random.Random, people: Sequence[Person]) -> None:
         self.rng = rng
@@ -44,34 +44,34 @@ class Cast:
         self._hosts = itertools.cycle(range(1, _HOSTS + 1))
 
     def next(self) -> Person:
-        """Return whoever has not had a turn for the longest time."""
+        """Return the person who has been idle longest."""
         return next(self._turns)
 
     def at_home(self, person: Person) -> Visit:
-        """Return the visit of somebody at home."""
+        """Return a visit of a person at home."""
         return visit_of(self.rng, person, person.network, person.host)
 
     def moved(self, visit: Visit, network: Network = ATTACKER) -> Visit:
-        """Return what a visit looks like from the next address of another network, by default an attacker's."""
-        place = self.rng.choice([city for city in CITIES if city is not visit.city])
-        return replace(visit, network=network, ip=network.address(next(self._hosts)), city=place)
+        """Return the visit moved to another city and to the next address of a network, by default the attacker's."""
+        city = self.rng.choice([city for city in CITIES if city is not visit.city])
+        return replace(visit, network=network, ip=network.address(next(self._hosts)), city=city)
 
-    def app(self) -> Deed:
-        """Return a sign-on to an app."""
-        return Deed(_SSO, target=(signin.app(self.rng, "Example Wiki"),))
+    def app(self) -> Action:
+        """Return a single sign-on to an app."""
+        return Action(_SSO, target=(signin.app(self.rng, "Example Wiki"),))
 
 
-def sprayed_passwords(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of one device that tries a password on many people, and of a kiosk where a shift mistypes."""
+def sprayed_passwords(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: a device tries a password on many accounts. Harmless: a shift mistypes passwords at a kiosk."""
 
     def attack(cast: Cast) -> Story:
         device_ = device(rng)
-        where = cast.moved(cast.at_home(cast.next()))
+        origin = cast.moved(cast.at_home(cast.next()))
         victims = [cast.next() for _ in range(_SPRAYED)]
         return [
             Step(
                 turn * 20 * SECOND,
-                replace(where, person=person, login=person.login, device=device_),
+                replace(origin, person=person, login=person.login, device=device_),
                 WRONG_PASSWORD,
             )
             for turn, person in enumerate(victims)
@@ -85,15 +85,15 @@ def sprayed_passwords(rng: random.Random, people: list[Person]) -> Teller:
             visit = replace(kiosk, person=person, login=person.login, session=ids.session_id(rng))
             story += [
                 Step(turn * 40 * SECOND, visit, WRONG_PASSWORD),
-                Step(turn * 40 * SECOND + 15 * SECOND, visit, Deed(START)),
+                Step(turn * 40 * SECOND + 15 * SECOND, visit, Action(START)),
             ]
         return story
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def invalid_users(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of somebody who guesses at a login that nobody has, and of a phone with an old password."""
+def invalid_users(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: guessing at a login that doesn't exist. Harmless: a phone with an outdated password."""
 
     def attack(cast: Cast) -> Story:
         person = cast.next()
@@ -109,11 +109,11 @@ def invalid_users(rng: random.Random, people: list[Person]) -> Teller:
         visit = cast.at_home(cast.next())
         return [Step(turn * 20 * SECOND, visit, UNVERIFIED) for turn in range(_STALE)]
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def replayed_sessions(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of a session that a script takes over, and of one that changes networks with its laptop."""
+def replayed_sessions(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: a script takes over a session. Harmless: a laptop changes networks during a session."""
 
     def attack(cast: Cast) -> Story:
         visit = cast.at_home(cast.next())
@@ -124,47 +124,48 @@ def replayed_sessions(rng: random.Random, people: list[Person]) -> Teller:
         visit = cast.at_home(cast.next())
         return [*_signed_in(cast, visit), Step(3 * MINUTE, cast.moved(visit, CORPORATE_VPN), cast.app())]
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def many_sessions(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of a shared password with a session each for three, and of two devices that sign in again."""
+def many_sessions(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: a shared password with three sessions. Harmless: two devices that sign in repeatedly."""
 
     def attack(cast: Cast) -> Story:
         visit = cast.at_home(cast.next())
         second = replace(visit, session=ids.session_id(rng), device=device(rng))
         third = replace(cast.moved(visit), session=ids.session_id(rng), device=device(rng))
-        return [Step(turn * 8 * MINUTE, one, Deed(START)) for turn, one in enumerate((visit, second, third))]
+        visits = (visit, second, third)
+        return [Step(turn * 8 * MINUTE, each, Action(START)) for turn, each in enumerate(visits)]
 
     def harmless(cast: Cast) -> Story:
         visit = cast.at_home(cast.next())
         phone = replace(visit, session=ids.session_id(rng), device=device(rng))
-        again = (visit, phone, visit, phone, visit)
-        return [Step(turn * 6 * MINUTE, one, Deed(START)) for turn, one in enumerate(again)]
+        visits = (visit, phone, visit, phone, visit)
+        return [Step(turn * 6 * MINUTE, each, Action(START)) for turn, each in enumerate(visits)]
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def first_proxies(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of a stolen session that surfaces behind a proxy, and of a first day with the company's own VPN."""
+def first_proxies(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: a stolen session appears behind a proxy. Harmless: the first use of the corporate VPN."""
 
     def attack(cast: Cast) -> Story:
         visit = cast.at_home(cast.next())
-        hidden = cast.moved(visit, ANONYMIZERS[0])
-        return [*_signed_in(cast, visit), *(Step(turn * 9 * MINUTE, hidden, cast.app()) for turn in (1, 2))]
+        proxied = cast.moved(visit, ANONYMIZERS[0])
+        return [*_signed_in(cast, visit), *(Step(turn * 9 * MINUTE, proxied, cast.app()) for turn in (1, 2))]
 
     def harmless(cast: Cast) -> Story:
-        through = cast.moved(cast.at_home(cast.next()), CORPORATE_VPN)
-        return [*_signed_in(cast, through), Step(9 * MINUTE, through, cast.app())]
+        visit = cast.moved(cast.at_home(cast.next()), CORPORATE_VPN)
+        return [*_signed_in(cast, visit), Step(9 * MINUTE, visit, cast.app())]
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def administered_at_risk(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of an administrator's account at high risk that grants rights, and of one at medium risk."""
+def administered_at_risk(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: an administrator at high risk grants privileges. Harmless: the same at medium risk."""
 
     def granted(cast: Cast, visit: Visit) -> Story:
-        grant = Deed("user.account.privilege.grant", target=(signin.user(cast.next()),))
+        grant = Action("user.account.privilege.grant", target=(signin.user(cast.next()),))
         return [*_signed_in(cast, visit), Step(6 * MINUTE, visit, grant)]
 
     def attack(cast: Cast) -> Story:
@@ -176,16 +177,16 @@ def administered_at_risk(rng: random.Random, people: list[Person]) -> Teller:
         visit = cast.at_home(cast.next())
         return granted(cast, replace(visit, risk="MEDIUM", reasons=("Anomalous Device",)))
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def changed_from_somewhere_new(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of factors that are reset from a new country, place and device, and of the same on a new laptop."""
+def changed_from_somewhere_new(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: factors reset from a new country, city and device. Harmless: the same from a new laptop at home."""
 
     def reset(cast: Cast, visit: Visit, new: frozenset[str]) -> Story:
         visit = replace(visit, device=device(rng), new=new, risk="MEDIUM", reasons=("Anomalous Device",))
-        taken_away = Deed("user.mfa.factor.reset_all", target=(signin.user(cast.next()),))
-        return [*_signed_in(cast, visit), Step(5 * MINUTE, visit, taken_away)]
+        reset_all = Action("user.mfa.factor.reset_all", target=(signin.user(cast.next()),))
+        return [*_signed_in(cast, visit), Step(5 * MINUTE, visit, reset_all)]
 
     def attack(cast: Cast) -> Story:
         new = frozenset({"New Country", "New Geo-Location", "New Device", "New IP"})
@@ -194,14 +195,14 @@ def changed_from_somewhere_new(rng: random.Random, people: list[Person]) -> Tell
     def harmless(cast: Cast) -> Story:
         return reset(cast, cast.at_home(cast.next()), frozenset({"New Device", "New IP"}))
 
-    return _in_turn(Cast(rng, people), attack, harmless)
+    return _alternate(Cast(rng, people), attack, harmless)
 
 
-def _in_turn(cast: Cast, *tell: Callable[[Cast], Story]) -> Teller:
-    turns: Iterator[Callable[[Cast], Story]] = itertools.cycle(tell)
+def _alternate(cast: Cast, *makers: Callable[[Cast], Story]) -> StoryMaker:
+    turns: Iterator[Callable[[Cast], Story]] = itertools.cycle(makers)
     return lambda: next(turns)(cast)
 
 
 def _signed_in(cast: Cast, visit: Visit) -> Story:
     evaluated = replace(EVALUATED, target=(signin.policy(cast.rng),))
-    return [Step(0, visit, evaluated), Step(2 * SECOND, visit, Deed(START))]
+    return [Step(0, visit, evaluated), Step(2 * SECOND, visit, Action(START))]

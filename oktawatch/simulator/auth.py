@@ -1,13 +1,11 @@
-"""Who may read the System Log.
+"""Authorization of requests to the System Log.
 
-An API token comes as `SSWS <token>`, an OAuth access token as `Bearer <token>` or, when it is bound to a key, as
-`DPoP <token>` with a proof beside it.
+An API token is sent as `SSWS <token>`, an OAuth access token as `Bearer <token>`. An access token that is bound to
+a key is sent as `DPoP <token>`, with a proof in a second header.
 """
 
 import hmac
-import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import errors
@@ -15,24 +13,17 @@ from .dpop import Proof, ProofError
 from .errors import OktaError
 from .jose import ALGORITHMS
 from .oauth import READ_LOGS
-
-if TYPE_CHECKING:
-    from .org import SimulatedOrg
+from .org import Org
 
 
-def new_token() -> str:
-    """Return a token of the shape that Okta's have: `00` and forty more characters."""
-    return "00" + secrets.token_urlsafe(30)
+def authorize(org: Org, header: str | None, proof: Proof) -> None:
+    """Check the Authorization header of a System Log request. Raises OktaError.
 
-
-def authorize(org: "SimulatedOrg", header: str | None, proof: Proof) -> None:
-    """Let a request to the System Log pass that comes with such an Authorization header, or raise OktaError.
-
-    The scheme and its one space are part of it: Okta refuses `SSWS<token>`, which some clients send.
+    Exactly one space follows the scheme: Okta refuses `SSWS<token>`, which some clients send.
     """
     scheme, _, token = (header or "").partition(" ")
-    if scheme == "SSWS" and _same(token, org.token):
-        if not org.may_read:
+    if scheme == "SSWS" and _equal(token, org.token):
+        if not org.can_read_logs:
             raise errors.no_permission()
     elif scheme in {"Bearer", "DPoP"}:
         _authorize_app(org, scheme, token, proof)
@@ -40,30 +31,32 @@ def authorize(org: "SimulatedOrg", header: str | None, proof: Proof) -> None:
         raise errors.invalid_token()
 
 
-def _authorize_app(org: "SimulatedOrg", scheme: str, token: str, proof: Proof) -> None:
+def _authorize_app(org: Org, scheme: str, token: str, proof: Proof) -> None:
     grant = org.oauth.grant(token)
     if grant is None or (scheme == "DPoP" and grant.key is None):
-        raise _told(errors.invalid_token(), proof, scheme, "invalid_token", "The access token is invalid.")
+        raise _challenge(
+            errors.invalid_token(), proof, scheme, "invalid_token", "The access token is invalid."
+        )
     if grant.key is not None:
-        # A bound token that comes as a bearer's proves nothing, whatever stands beside it.
-        brought = proof if scheme == "DPoP" else replace(proof, token=None)
+        # A bound token sent with the Bearer scheme is refused even if the request has a DPoP header.
+        checked = proof if scheme == "DPoP" else replace(proof, token=None)
         try:
-            org.oauth.proofs.check_bound(brought, token, grant.key)
+            org.oauth.proofs.check_bound(checked, token, grant.key)
         except ProofError as error:
             refusal = errors.ChallengeError(400, error.code, str(error))
-            raise _told(refusal, proof, "DPoP", error.code, str(error)) from None
+            raise _challenge(refusal, proof, "DPoP", error.code, str(error)) from None
     if READ_LOGS not in grant.scopes:
         reason = "The access token provided does not contain the required scopes."
-        raise _told(errors.no_feature(), proof, scheme, "insufficient_scope", reason)
-    if not grant.app.may_read:
+        raise _challenge(errors.no_feature(), proof, scheme, "insufficient_scope", reason)
+    if not grant.app.can_read_logs:
         raise errors.no_permission()
 
 
-def _told(refusal: OktaError, proof: Proof, scheme: str, code: str, reason: str) -> OktaError:
-    """Return a refusal that says in a header too what it is about (RFC 6750, RFC 9449)."""
+def _challenge(refusal: OktaError, proof: Proof, scheme: str, code: str, reason: str) -> OktaError:
+    """Add a `WWW-Authenticate` header with the reason to a refusal (RFC 6750, RFC 9449), and return it."""
     address = urlsplit(proof.url)
     origin = f"{address.scheme}://{address.netloc}"
-    told = {
+    parameters = {
         "authorization_uri": f"{origin}/oauth2/v1/authorize",
         "realm": origin,
         "scope": READ_LOGS,
@@ -72,11 +65,11 @@ def _told(refusal: OktaError, proof: Proof, scheme: str, code: str, reason: str)
         "resource": address.path,
     }
     if scheme == "DPoP":
-        told = {"algs": " ".join(ALGORITHMS)} | told
-    parts = ", ".join(f'{name}="{value}"' for name, value in told.items())
+        parameters = {"algs": " ".join(ALGORITHMS)} | parameters
+    parts = ", ".join(f'{name}="{value}"' for name, value in parameters.items())
     refusal.headers = {"WWW-Authenticate": f"{scheme} {parts}"}
     return refusal
 
 
-def _same(given: str, token: str) -> bool:
+def _equal(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())

@@ -1,9 +1,10 @@
-"""Events that a client must survive: each made of a good one, as the bytes of an element of a page.
+"""Malformed events that a client must tolerate, each made from a good event.
 
-    org.persist(broken.ODD["nul"](event))
+    org.persist(broken.USABLE["nul"](event))
 
-`ODD` ones still say which event they are: a uuid and a time that can be read. `NAMELESS` ones do not. All but
-`null_element` and its like keep the good event's type, so that a filter on it finds them.
+Events in `USABLE` have a valid uuid and `published`; events in `UNUSABLE` don't. All of them keep the type of the
+good event, so that a filter on the type matches them. The exceptions are `null_element` and the other elements
+without fields.
 """
 
 import json
@@ -30,16 +31,16 @@ def _without(name: str) -> Maker:
 
 
 def _raw(name: str, value: bytes) -> Maker:
-    """Give a field that has no spelling in Python: the bytes of its value."""
+    """Set a field to raw bytes that `json.dumps` can't write."""
 
     def make(event: dict[str, Any]) -> bytes:
-        rest = {key: kept for key, kept in event.items() if key != name}
+        rest = {key: other for key, other in event.items() if key != name}
         return _dump(rest)[:-1] + b',"' + name.encode() + b'":' + value + b"}"
 
     return make
 
 
-ODD: dict[str, Maker] = {
+USABLE: dict[str, Maker] = {
     "text_for_object": _with(actor="somebody", client="somewhere", securityContext="", outcome="SUCCESS"),
     "number_for_object": _with(actor=1, client=2.5, request=True, debugContext=-1),
     "list_for_object": _with(actor=[], client=[[]], securityContext=[{"isProxy": True}]),
@@ -57,9 +58,9 @@ ODD: dict[str, Maker] = {
     "not_a_number": _raw("version", b"NaN"),
     "two_keys": _raw("displayMessage", b'"first","displayMessage":"second"'),
 }
-"""Odd, but with a uuid and a time."""
+"""Makers of malformed events with a valid uuid and `published`."""
 
-NAMELESS: dict[str, Maker] = {
+UNUSABLE: dict[str, Maker] = {
     "no_uuid": _without("uuid"),
     "null_uuid": _with(uuid=None),
     "empty_uuid": _with(uuid=""),
@@ -75,4 +76,4 @@ NAMELESS: dict[str, Maker] = {
     "list_element": lambda _: b"[]",
     "empty_element": lambda _: b"{}",
 }
-"""Without a uuid or a time that could be used."""
+"""Makers of events without a valid uuid or `published`."""

@@ -1,4 +1,4 @@
-"""Sign-ins by the million: a few hundred forms, and a number for each event that is made from one."""
+"""Sign-ins by the million, generated from a few hundred templates."""
 
 import hashlib
 import json
@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 
 from . import ids, times
 from .people import ANONYMIZERS, Network, Person, population
-from .record import Drawn
-from .signin import Deed, Visit, event
+from .record import GeneratedEvent
+from .signin import Action, Visit, event
 
 _SESSION = "idx@session@"
 _PUBLISHED = "2000-01-01T00:00:00.000Z"
 
 
-class SignInForm:
-    """The sign-ins of one person at one place, with room for what differs: uuid, time, session and request."""
+class SignInTemplate:
+    """A sign-in of one person from one place, with placeholders for the uuid, time, session and request."""
 
     event_type = "user.session.start"
 
-    def __init__(self, rng: random.Random, person: Person, network: Network, deed: Deed) -> None:
+    def __init__(self, rng: random.Random, person: Person, network: Network, action: Action) -> None:
         visit = Visit(
             login=person.login,
             person=person,
@@ -31,27 +31,27 @@ class SignInForm:
             ip=network.address(person.host),
             session=_SESSION,
         )
-        model = event(rng, visit, deed, times.read(_PUBLISHED))
-        blanks = {
+        model = event(rng, visit, action, times.read(_PUBLISHED))
+        placeholders = {
             model["uuid"]: "%(uuid)b",
             _PUBLISHED: "%(published)b",
             _SESSION: "idx%(key)b",
             model["transaction"]["id"]: "%(key)b",
         }
         text = json.dumps(model, separators=(",", ":")).replace("%", "%%")
-        pattern = "|".join(map(re.escape, blanks))
-        self._form = re.sub(pattern, lambda found: blanks[found[0]], text).encode()
+        pattern = "|".join(map(re.escape, placeholders))
+        self._template = re.sub(pattern, lambda match: placeholders[match[0]], text).encode()
         self._salt = rng.randbytes(8)
 
-    def fill(self, number: int, published: int) -> bytes:
-        """Return the event of that number: another number, another uuid."""
+    def render(self, number: int, published: int) -> bytes:
+        """Return the event with a number, which determines its uuid."""
         key = hashlib.blake2b(number.to_bytes(8), digest_size=16, key=self._salt).hexdigest()
         values = {
             b"uuid": ids.event_uuid(published, int(key[:18], 16)).encode(),
             b"published": times.to_text(published).encode(),
             b"key": key.encode(),
         }
-        return self._form % values
+        return self._template % values
 
 
 def generate(
@@ -62,21 +62,26 @@ def generate(
     span: timedelta = timedelta(days=1),
     proxy_share: float = 0.02,
     people: int = 40,
-) -> Iterator[tuple[datetime, Drawn]]:
-    """Yield so many sign-ins, evenly over the time before `end`, in the order of their persistence.
+) -> Iterator[tuple[datetime, GeneratedEvent]]:
+    """Yield `count` sign-ins, evenly distributed over the `span` before `end`, in persistence order.
 
-    Each is persisted up to two seconds after it was published, the first of them later than `end - span`. A
-    share of them, `proxy_share`, comes through an anonymizing proxy. The events are made when they are served.
+    Each sign-in is persisted up to two seconds after it was published. A share of them, `proxy_share`, comes
+    through an anonymizing proxy. The events are generated when they are served.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    somebody = population(rng, people)
-    failed = Deed("user.session.start", "FAILURE", "INVALID_CREDENTIALS")
-    deeds = [Deed("user.session.start")] * 9 + [failed]
-    plain = [SignInForm(rng, person, person.network, deed) for person in somebody for deed in deeds]
-    hidden = [SignInForm(rng, person, rng.choice(ANONYMIZERS), deed) for person in somebody for deed in deeds]
+    users = population(rng, people)
+    failed = Action("user.session.start", "FAILURE", "INVALID_CREDENTIALS")
+    actions = [Action("user.session.start")] * 9 + [failed]
+    plain = [SignInTemplate(rng, person, person.network, action) for person in users for action in actions]
+    anonymized = [
+        SignInTemplate(rng, person, rng.choice(ANONYMIZERS), action) for person in users for action in actions
+    ]
     last, length = times.to_ms(end), times.to_ms(end) - times.to_ms(end - span)
     for index in range(1, count + 1):
-        forms = hidden if rng.random() < proxy_share else plain
+        templates = anonymized if rng.random() < proxy_share else plain
         persisted = last - length + length * index // count
         published = persisted - int(2000 * rng.random())
-        yield times.from_ms(persisted), Drawn(forms[int(len(forms) * rng.random())], published)
+        yield (
+            times.from_ms(persisted),
+            GeneratedEvent(templates[int(len(templates) * rng.random())], published),
+        )

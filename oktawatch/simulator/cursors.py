@@ -1,8 +1,8 @@
-"""Which cursors the org still honours: those that it has given out, until it forgets them.
+"""The cursors that the org has issued, and the ones it no longer accepts.
 
-Nobody documents how long a cursor of Okta's lives. So a test decides: all that were given out before a time, one
-of them, or each that was not given out again within a lifetime. At the tail of a poll the same cursor is given
-out with every answer, and each time counts.
+Okta doesn't document how long a cursor lives, so a test decides: it can forget all cursors issued before a time,
+forget one of them, or set a lifetime. At the end of the log every answer issues the same cursor again, which
+renews its lifetime.
 """
 
 from dataclasses import dataclass, field
@@ -15,34 +15,34 @@ from .query import Query
 
 @dataclass
 class Cursors:
-    """The cursors that were given out, and which of them are forgotten."""
+    """The issued cursors and the forgotten ones."""
 
     lifetime: timedelta | None = None
-    """How long after it was last given out a cursor is honoured; None is for ever."""
+    """How long the org accepts a cursor after it was last issued. None: forever."""
 
-    _given: dict[Query, int] = field(default_factory=dict)
+    _issued: dict[Query, int] = field(default_factory=dict)
     _forgotten: set[Query] = field(default_factory=set)
 
-    def give(self, cursor: Query, now: int) -> None:
-        """Note that a cursor is given out at a time in milliseconds."""
-        self._given[cursor] = now
+    def issue(self, cursor: Query, now: int) -> None:
+        """Record that a cursor was issued at `now`, in milliseconds."""
+        self._issued[cursor] = now
         self._forgotten.discard(cursor)
 
-    def honours(self, cursor: Query, now: int) -> bool:
-        """Tell whether a cursor is still good at a time in milliseconds."""
+    def accepts(self, cursor: Query, now: int) -> bool:
+        """Return whether the org accepts a cursor at `now`, in milliseconds."""
         if cursor in self._forgotten:
             return False
         if self.lifetime is None:
             return True
-        return now - self._given.get(cursor, now) <= self.lifetime // timedelta(milliseconds=1)
+        return now - self._issued.get(cursor, now) <= self.lifetime // timedelta(milliseconds=1)
 
     def forget(self, *, before: datetime | None = None) -> None:
-        """Refuse from now on every cursor given out so far, or those last given out before a time."""
+        """Refuse every cursor issued so far, or only those last issued before a time."""
         bound = None if before is None else times.to_ms(before)
         self._forgotten |= {
-            cursor for cursor, given in list(self._given.items()) if bound is None or given < bound
+            cursor for cursor, issued in list(self._issued.items()) if bound is None or issued < bound
         }
 
     def forget_link(self, link: str) -> None:
-        """Refuse from now on the cursor of one next link: a URL, or its path and query."""
+        """Refuse the cursor of a next link, given as a URL or as path and query."""
         self._forgotten.add(query.read({"after": parse_qs(urlsplit(link).query)["after"][0]}, 0))

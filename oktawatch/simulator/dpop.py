@@ -1,34 +1,34 @@
-"""DPoP: a token is bound to a key, and each request proves that its sender has that key (RFC 9449).
+"""DPoP (RFC 9449): an access token is bound to a key, and each request proves that its sender has the key.
 
-A proof is a token of the sender's own, made for one request: for its method and address, now, once, and on an
-API call for the access token beside it. Okta's token endpoint asks for a nonce of its own in it too; its APIs do
-not.
+A proof is a JWT that the sender signs for a single request. It names the request's method and URL, the time, and on
+an API call the access token. Okta's token endpoint requires a nonce in the proof as well; its APIs don't.
 """
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .jose import JoseError, Once, Signed, digest, peek, thumbprint, verify
+from .jose import JoseError, Signed, SingleUseIds, peek, sha256_base64url, thumbprint, verify
 
 LEEWAY = 300
-"""Seconds by which the clock of whoever made a proof may be off."""
+"""Allowed clock skew between the sender of a proof and the org, in seconds."""
 NONCE_LIFETIME = 24 * 3600
+"""In seconds."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a request brings to prove that its sender has a key."""
+    """The DPoP proof of a request, and the request that it must match."""
 
     token: str | None
     """The `DPoP` header."""
     method: str
     url: str
-    """Of the request, without query."""
+    """The URL of the request, without the query."""
 
 
 class ProofError(Exception):
-    """A proof that proves nothing: OAuth's error code and a sentence."""
+    """An invalid proof. `code` is the OAuth error code."""
 
     def __init__(self, description: str, code: str = "invalid_dpop_proof") -> None:
         super().__init__(description)
@@ -36,17 +36,17 @@ class ProofError(Exception):
 
 
 class ProofChecker:
-    """Checks proofs, each of which is good once. `now` is the org's clock, in epoch seconds."""
+    """Checks proofs, and accepts each of them once. `now` is the org's clock, in epoch seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._used = Once()
+        self._used = SingleUseIds()
         self._nonce = secrets.token_urlsafe(24)
         self._nonce_since: float | None = None
 
     @property
     def nonce(self) -> str:
-        """The nonce that the token endpoint asks for; a new one each day."""
+        """The nonce that the token endpoint requires. It changes every day."""
         if self._nonce_since is None:
             self._nonce_since = self._now()
         if not 0 <= self._now() - self._nonce_since < NONCE_LIFETIME:
@@ -54,11 +54,11 @@ class ProofChecker:
         return self._nonce
 
     def renew_nonce(self) -> None:
-        """Ask for another nonce from now on."""
+        """Replace the nonce."""
         self._nonce, self._nonce_since = secrets.token_urlsafe(24), self._now()
 
     def check(self, proof: Proof) -> str:
-        """Return the thumbprint of the key that a proof for the token endpoint proves. Raises ProofError."""
+        """Check a proof for the token endpoint, and return the thumbprint of its key. Raises ProofError."""
         owner, signed = _read(proof)
         self._check(signed, proof)
         if signed.text("nonce") != self.nonce:
@@ -67,10 +67,10 @@ class ProofChecker:
         return owner
 
     def check_bound(self, proof: Proof, token: str, key: str) -> None:
-        """Let a call pass that proves the key, known by its thumbprint, of its access token. Raises ProofError."""
+        """Check a proof for an API call with an access token bound to `key`, a thumbprint. Raises ProofError."""
         owner, signed = _read(proof)
         self._check(signed, proof)
-        if signed.text("ath") != digest(token):
+        if signed.text("ath") != sha256_base64url(token):
             raise _invalid("ath")
         if owner != key:
             raise ProofError("The DPoP proof JWT is not made with the key of the access token.")
@@ -94,7 +94,7 @@ class ProofChecker:
 
 
 def _read(proof: Proof) -> tuple[str, Signed]:
-    """Return the thumbprint of a proof's key, and the proof, which that key has signed."""
+    """Return the thumbprint of a proof's key, and the verified proof."""
     if proof.token is None:
         raise ProofError("The DPoP proof JWT header is missing.")
     try:

@@ -1,4 +1,4 @@
-"""Okta's error answers: a status, a code and a sentence, in the body that every Okta API shares."""
+"""Okta's error answers: a status, a code and a summary, in the format of all Okta APIs."""
 
 import json
 import secrets
@@ -30,7 +30,7 @@ class OktaError(Exception):
 
 
 class OAuthError(OktaError):
-    """A token request that is refused, in OAuth's own shape."""
+    """A refused token request, in the format of OAuth."""
 
     def body(self) -> bytes:
         """Return the JSON body (RFC 6749: error, error_description)."""
@@ -38,55 +38,55 @@ class OAuthError(OktaError):
 
 
 class ChallengeError(OktaError):
-    """A request whose sender proves nothing: all that is said stands in `WWW-Authenticate`."""
+    """A refused DPoP proof. The reason is in the `WWW-Authenticate` header; the body is empty."""
 
     def body(self) -> bytes:
-        """Return nothing."""
+        """Return an empty body."""
         return b""
 
 
 def invalid(name: str, cause: str) -> OktaError:
-    """Return the refusal of a parameter's value."""
+    """Return the error for an invalid parameter."""
     return OktaError(400, "E0000001", f"Api validation failed: {name}", (f"{name}: {cause}",))
 
 
 def invalid_filter(cause: str) -> OktaError:
-    """Return the refusal of a filter expression."""
+    """Return the error for an invalid filter expression."""
     return OktaError(400, "E0000031", f"Invalid search criteria. {cause}")
 
 
 def too_old(cause: str) -> OktaError:
-    """Return the refusal of a `since` that lies further back than Okta looks."""
+    """Return the error for a `since` before the oldest time that Okta accepts."""
     return OktaError(400, "E0000053", f"Invalid since parameter. {cause}")
 
 
 def invalid_paging() -> OktaError:
-    """Return the refusal of an `after` that this API did not make, or has forgotten."""
+    """Return the error for a forged or forgotten `after`."""
     return OktaError(400, "E0000029", "Invalid paging request.", ("Invalid cursor.",))
 
 
 def invalid_token() -> OktaError:
-    """Return the refusal of credentials."""
+    """Return the error for an invalid token."""
     return OktaError(401, "E0000011", "Invalid token provided")
 
 
 def no_feature() -> OktaError:
-    """Return the refusal of a token without the scope."""
+    """Return the error for a token without the required scope."""
     return OktaError(403, "E0000015", "You do not have permission to access the feature you are requesting")
 
 
 def no_permission() -> OktaError:
-    """Return the refusal of somebody who is known but lacks the permission."""
+    """Return the error for a valid token whose owner lacks the permission."""
     return OktaError(403, "E0000006", "You do not have permission to perform the requested action")
 
 
 def not_found(path: str) -> OktaError:
-    """Return the answer for a path that this org does not have."""
+    """Return the error for an unknown path."""
     return OktaError(404, "E0000007", f"Not found: Resource not found: {path} (Endpoint)")
 
 
 def not_allowed(allowed: str) -> OktaError:
-    """Return the answer for a method that is not the endpoint's."""
+    """Return the error for a method that the endpoint doesn't support."""
     return OktaError(
         405,
         "E0000022",
@@ -96,15 +96,15 @@ def not_allowed(allowed: str) -> OktaError:
 
 
 def too_many_requests() -> OktaError:
-    """Return the answer for a request over the rate limit."""
+    """Return the error for a request over the rate limit."""
     return OktaError(429, "E0000047", "API call exceeded rate limit due to too many requests.")
 
 
 def internal() -> OktaError:
-    """Return the answer for a fault of Okta's own; a query that takes it over 30 seconds ends like this too."""
+    """Return the error for an internal fault. Okta also sends it when a query takes over 30 seconds."""
     return OktaError(500, "E0000009", "Internal Server Error")
 
 
 def read_only() -> OktaError:
-    """Return the answer of an org that is being serviced."""
+    """Return the error for an org under maintenance."""
     return OktaError(503, "E0000010", "Service is in read only mode")

@@ -1,4 +1,4 @@
-"""One request to the org and the answer it gets when nothing goes wrong."""
+"""A request to the org, and Okta's answer to it when no fault is injected."""
 
 import email.utils
 import secrets
@@ -12,40 +12,42 @@ from isal import igzip
 from . import errors, query
 from .auth import authorize
 from .dpop import Proof
+from .hangs import HangingRequests
 from .oauth import TOKEN
-from .org import Page, SimulatedOrg
+from .org import Org, Page
 from .query import LOGS, Query
 from .ratelimit import Budget
 from .times import to_ms
 
-Reader = Callable[[SimulatedOrg, Query], Page]
-"""How a question is answered with a page."""
+Reader = Callable[[Org, Query], Page]
+"""Returns the page that answers a query."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, the org it is sent to, and what the rate limit says of it."""
+    """A request, its org, and its place in the rate limit."""
 
-    org: SimulatedOrg
+    org: Org
     request: web.Request
     budget: Budget
     within_limit: bool
+    hangs: HangingRequests
 
-    async def answer(self, read: Reader = SimulatedOrg.page) -> web.Response:
-        """Return what Okta answers; `read` finds the page where a page is due."""
+    async def answer(self, read: Reader = Org.page) -> web.Response:
+        """Return Okta's answer. `read` returns the page for a System Log request."""
         try:
-            return self.dress(await self._respond(read))
+            return self.add_okta_headers(await self._respond(read))
         except errors.OktaError as error:
             return self.refuse(error)
 
     def refuse(self, error: errors.OktaError) -> web.Response:
-        """Return Okta's answer to a request that it refuses."""
+        """Return the answer to a refused request."""
         response = web.Response(status=error.status, body=error.body(), content_type="application/json")
         response.headers.update(error.headers)
-        return self.dress(response)
+        return self.add_okta_headers(response)
 
-    def dress(self, response: web.Response) -> web.Response:
-        """Add the headers that each answer of Okta's has: its own time, a request id, the rate limit."""
+    def add_okta_headers(self, response: web.Response) -> web.Response:
+        """Add the headers of every Okta answer: the org's time, a request id, the rate limit."""
         response.headers.update(self.budget.headers())
         response.headers["Date"] = email.utils.format_datetime(self.org.now().astimezone(UTC), usegmt=True)
         response.headers["X-Okta-Request-Id"] = secrets.token_hex(16)
@@ -73,7 +75,7 @@ class Exchange:
 
     @property
     def proof(self) -> Proof:
-        """What the request brings to prove that its sender has a key."""
+        """The request's DPoP proof, with the method and URL it must match."""
         request = self.request
         url = f"{request.scheme}://{request.host}{request.path}"
         return Proof(request.headers.get("DPoP"), request.method, url)
@@ -86,12 +88,12 @@ class Exchange:
         if request.method != "GET":
             raise errors.not_allowed("GET")
         now = to_ms(self.org.now())
-        asked = query.read(request.query, now)
-        if asked.place is not None and not self.org.cursors.honours(asked, now):
+        requested = query.read(request.query, now)
+        if requested.place is not None and not self.org.cursors.accepts(requested, now):
             raise errors.invalid_paging()
-        page = read(self.org, asked)
+        page = read(self.org, requested)
         if page.next is not None:
-            self.org.cursors.give(page.next, now)
+            self.org.cursors.issue(page.next, now)
         return _page(request, page)
 
 

@@ -1,6 +1,6 @@
-"""Signed tokens of others: verified with a key, by the one clock that counts here.
+"""Verification of signed tokens (JWS) and keys (JWK).
 
-PyJWT checks signatures. Times are checked by who asks, because its own checks look at the machine's clock.
+PyJWT checks the signatures. Callers check the times, because PyJWT uses the machine's clock instead of the org's.
 """
 
 import base64
@@ -13,48 +13,47 @@ from typing import Any
 import jwt
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-"""Okta: what a client may sign with."""
+"""The signature algorithms that Okta accepts."""
 
 _IDENTIFYING = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y")}
 
 
 class JoseError(Exception):
-    """A token or a key that is not what it should be."""
+    """An invalid token or key."""
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A token's two parts that say something."""
+    """The header and the claims of a token."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
     def text(self, name: str) -> str | None:
-        """Return a claim that is a text; None when it is none."""
+        """Return a claim if it is a string, otherwise None."""
         value = self.claims.get(name)
         return value if isinstance(value, str) else None
 
     def seconds(self, name: str) -> float | None:
-        """Return a claim that is a time, in epoch seconds; None when it is none."""
+        """Return a claim if it is a number of seconds since 1970, otherwise None."""
         value = self.claims.get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def peek(token: str) -> Signed:
-    """Return what a token says of itself, which nobody has verified yet. Raises JoseError."""
+    """Parse a token without verifying it. Raises JoseError."""
     try:
-        told = jwt.PyJWS().decode_complete(token, options={"verify_signature": False})
-        return _signed(told)
+        return _signed(jwt.PyJWS().decode_complete(token, options={"verify_signature": False}))
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise JoseError(str(error)) from None
 
 
 def verify(token: str, key: Mapping[str, Any]) -> Signed:
-    """Return what a token says when this public JWK's owner has signed it. Raises JoseError."""
+    """Verify the signature of a token with a public JWK, and return the parsed token. Raises JoseError."""
     try:
         algorithm = peek(token).header.get("alg")
         if algorithm not in ALGORITHMS:
-            raise JoseError("an algorithm that proves nothing")
+            raise JoseError("unsupported algorithm")
         public = jwt.PyJWK(dict(key), algorithm)
         return _signed(jwt.PyJWS().decode_complete(token, public, algorithms=ALGORITHMS))
     except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
@@ -64,32 +63,32 @@ def verify(token: str, key: Mapping[str, Any]) -> Signed:
 def _signed(token: Mapping[str, Any]) -> Signed:
     claims = json.loads(token["payload"])
     if not isinstance(claims, dict):
-        raise JoseError("the claims are no object")
+        raise JoseError("the claims are not an object")
     return Signed(token["header"], claims)
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
-    """Return the name of a public JWK that follows from the key itself (RFC 7638). Raises JoseError."""
+    """Return the thumbprint of a public JWK (RFC 7638). Raises JoseError."""
     names = _IDENTIFYING.get(str(key.get("kty")))
     if names is None or "d" in key or not all(isinstance(key.get(name), str) for name in names):
         raise JoseError("not a public key")
     canonical = json.dumps({name: key[name] for name in names}, separators=(",", ":"))
-    return digest(canonical)
+    return sha256_base64url(canonical)
 
 
-def digest(text: str) -> str:
-    """Return the SHA-256 of a text as tokens spell it: base64url without padding."""
+def sha256_base64url(text: str) -> str:
+    """Return the SHA-256 of a text in base64url without padding, the encoding of JOSE."""
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
 @dataclass
-class Once:
-    """Ids of tokens that may be used once, each remembered for as long as its token could be good."""
+class SingleUseIds:
+    """Ids of single-use tokens. Each id is remembered until its token expires."""
 
     _until: dict[str, float] = field(default_factory=dict)
 
     def use(self, token_id: str, until: float, now: float) -> bool:
-        """Use an id up; return whether it was new. Times are in epoch seconds."""
+        """Record the use of an id, and return whether it is the first use. Times are in epoch seconds."""
         for oldest in list(self._until):
             if self._until[oldest] >= now:
                 break

@@ -1,8 +1,8 @@
-"""Events that come late: they appear behind what polls have already returned.
+"""Late events, which appear behind the position that polls have reached.
 
-Okta says that a poll leaves nothing out, and that an event can still come late. A late event takes its place in
-the order of persistence just before the place that polls have reached, so that each of them has passed it: only a
-bounded request finds it, or a poll that begins anew further back.
+Okta documents that a poll skips no event, and also that events can arrive late. A late event is inserted into the
+persistence order just before the position that polls have reached. Only a bounded request returns it, or a new poll
+that starts earlier.
 """
 
 import heapq
@@ -13,26 +13,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from .record import Drawn
+from .record import GeneratedEvent
 
 
 @dataclass(frozen=True)
 class Late:
-    """An event that appears when every poll has passed its place."""
+    """An event that appears after every poll has passed its position."""
 
-    event: dict[str, Any] | bytes | Drawn
+    event: dict[str, Any] | bytes | GeneratedEvent
 
 
 def delay(
-    stream: Iterable[tuple[datetime, dict[str, Any] | bytes | Drawn]],
+    stream: Iterable[tuple[datetime, dict[str, Any] | bytes | GeneratedEvent]],
     *,
     share: float,
     by: timedelta,
     seed: int,
-) -> Iterator[tuple[datetime, dict[str, Any] | bytes | Drawn | Late]]:
-    """Let a share, from 0 to 1, of a stream's events appear late: up to `by` after their time, drawn from a seed.
+) -> Iterator[tuple[datetime, dict[str, Any] | bytes | GeneratedEvent | Late]]:
+    """Delay a random share, from 0 to 1, of a stream's events by up to `by`, and make them `Late`.
 
-    The stream may be endless; its order, by the time at which an event appears, is kept.
+    The stream can be endless. The result is ordered by the time at which an event appears.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     serial = itertools.count()

@@ -1,9 +1,9 @@
-"""The org's own authorization server: service apps trade an assertion that they signed for an access token.
+"""The org authorization server: it issues access tokens to service apps in exchange for signed assertions.
 
     org.oauth.register(ServiceApp("0oa…", keys=[{"kty": "RSA", "kid": "k1", …}]))
 
-Okta: client_credentials on `/oauth2/v1/token` with private_key_jwt and nothing else. Errors have OAuth's shape,
-`{error, error_description}`. An assertion is used up by each request that it comes with, answered well or not.
+As on Okta, `/oauth2/v1/token` supports only client_credentials with private_key_jwt, and errors have OAuth's
+format, `{error, error_description}`. Each request consumes its assertion, even if the request is refused.
 """
 
 import secrets
@@ -14,43 +14,43 @@ from typing import Any
 
 from .dpop import Proof, ProofChecker, ProofError
 from .errors import OAuthError
-from .jose import JoseError, Once, Signed, peek, verify
+from .jose import JoseError, Signed, SingleUseIds, peek, verify
 
 TOKEN = "/oauth2/v1/token"  # noqa: S105 - a path
 READ_LOGS = "okta.logs.read"
 LONGEST_ASSERTION = 3600
-"""Seconds that an assertion may have left. Okta: one hour."""
+"""The longest accepted lifetime of an assertion, in seconds."""
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @dataclass
 class ServiceApp:
-    """An app without people, and what the org's admins have given it. May change while the org is served."""
+    """A service app and its permissions. It can change while the org is served."""
 
     client_id: str
     keys: Sequence[Mapping[str, Any]]
-    """Its public keys as JWKs, each with a `kid`."""
+    """Public keys as JWKs, each with a `kid`."""
     scopes: frozenset[str] = frozenset({READ_LOGS})
-    """What it is granted."""
+    """Granted scopes."""
     dpop: bool = False
-    """Its tokens must be bound to a key. (They can be at any rate.)"""
-    may_read: bool = True
-    """It has an admin role that may read the System Log."""
+    """Whether its access tokens must be bound to a key. Without it, binding is optional."""
+    can_read_logs: bool = True
+    """Whether it has an admin role that can read the System Log."""
     lifetime: timedelta = timedelta(hours=1)
-    """Of its access tokens."""
+    """Lifetime of its access tokens."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What an access token stands for."""
+    """The permissions of an access token."""
 
     app: ServiceApp
     scopes: frozenset[str]
     expires: float
     """Epoch seconds."""
     key: str | None
-    """The thumbprint of the key that it is bound to; None for a bearer token."""
+    """Thumbprint of the key to which the token is bound. None for a bearer token."""
 
 
 class AuthorizationServer:
@@ -61,23 +61,23 @@ class AuthorizationServer:
         self.proofs = ProofChecker(now)
         self._now = now
         self._grants: dict[str, Grant] = {}
-        self._used = Once()
+        self._used = SingleUseIds()
 
     def register(self, app: ServiceApp) -> None:
-        """Let an app in."""
+        """Register a service app."""
         self.apps[app.client_id] = app
 
     def revoke(self) -> None:
-        """Take back all access tokens."""
+        """Revoke all access tokens."""
         self._grants.clear()
 
     def grant(self, token: str) -> Grant | None:
-        """Return what a token stands for; None when it is unknown, revoked or expired."""
-        found = self._grants.get(token)
-        return None if found is None or found.expires <= self._now() else found
+        """Return the grant of an access token. None if it is unknown, revoked or expired."""
+        grant = self._grants.get(token)
+        return None if grant is None or grant.expires <= self._now() else grant
 
     def issue(self, form: Mapping[str, str], proof: Proof) -> dict[str, Any]:
-        """Answer a token request with the body that carries a token. Raises OAuthError."""
+        """Return the body of the answer to a token request. Raises OAuthError."""
         if form.get("grant_type") != "client_credentials":
             raise OAuthError(400, "unsupported_grant_type", "The grant type is not client_credentials.")
         app = self._authenticate(form, audience=proof.url)
@@ -101,7 +101,7 @@ class AuthorizationServer:
         }
 
     def _key(self, app: ServiceApp, proof: Proof) -> str | None:
-        """Return the key that a token is to be bound to."""
+        """Return the thumbprint of the key to which the new token is bound. None for a bearer token."""
         if proof.token is None and not app.dpop:
             return None
         try:
@@ -112,21 +112,21 @@ class AuthorizationServer:
 
     def _authenticate(self, form: Mapping[str, str], audience: str) -> ServiceApp:
         if form.get("client_assertion_type") != _ASSERTION_TYPE or "client_assertion" not in form:
-            raise _stranger(
+            raise _invalid_client(
                 "Client Credentials requests to the Org Authorization Server must use the private_key_jwt "
                 "token_endpoint_auth_method."
             )
         assertion = form["client_assertion"]
         try:
-            told = peek(assertion)
-            app = self.apps.get(told.text("sub") or "")
+            unverified = peek(assertion)
+            app = self.apps.get(unverified.text("sub") or "")
             if app is None:
-                raise _stranger(
+                raise _invalid_client(
                     "Client authentication failed. Either the client or the client credentials are invalid."
                 )
-            signed = verify(assertion, _key_of(app, told.header.get("kid")))
+            signed = verify(assertion, _key_of(app, unverified.header.get("kid")))
         except JoseError:
-            raise _stranger("The client_assertion signature is invalid.") from None
+            raise _invalid_client("The client_assertion signature is invalid.") from None
         self._check(signed, app, audience)
         return app
 
@@ -134,26 +134,26 @@ class AuthorizationServer:
         now = self._now()
         expires, token_id = signed.seconds("exp"), signed.text("jti")
         if signed.text("iss") != app.client_id or signed.text("sub") != app.client_id:
-            raise _stranger("The issuer and the subject of client_assertion must be the client.")
+            raise _invalid_client("The issuer and the subject of client_assertion must be the client.")
         if signed.claims.get("aud") != audience:
-            raise _stranger(
+            raise _invalid_client(
                 "The audience claim for client_assertion must be the endpoint invoked for the request."
             )
         if expires is None or expires <= now:
-            raise _stranger("The client_assertion token is expired.")
+            raise _invalid_client("The client_assertion token is expired.")
         if expires > now + LONGEST_ASSERTION:
-            raise _stranger("The client_assertion token has an expiration too far into the future.")
+            raise _invalid_client("The client_assertion token has an expiration too far into the future.")
         if token_id is not None and not self._used.use(f"{app.client_id} {token_id}", expires, now):
-            raise _stranger("The client_assertion token has already been used.")
+            raise _invalid_client("The client_assertion token has already been used.")
 
 
 def _key_of(app: ServiceApp, kid: object) -> Mapping[str, Any]:
-    """Return the key that an assertion names; an app's only key needs no name."""
+    """Return the app's key with the given `kid`. The `kid` is optional if the app has a single key."""
     named = [key for key in app.keys if key.get("kid") == kid or (kid is None and len(app.keys) == 1)]
     if not named:
-        raise _stranger("The client_assertion JWT kid is invalid.")
+        raise _invalid_client("The client_assertion JWT kid is invalid.")
     return named[0]
 
 
-def _stranger(description: str) -> OAuthError:
+def _invalid_client(description: str) -> OAuthError:
     return OAuthError(401, "invalid_client", description)

@@ -1,11 +1,12 @@
-"""A simulated Okta org: a clock, credentials, a rate limit, and the System Log as requests see it.
+"""A simulated Okta org: a clock, credentials, rate limits, and a System Log that requests can read.
 
-An org can grow while it is served: by hand (`persist`, `extend`), or by a stream that it follows, from which it
-takes each event when its own clock reaches the event's persistence time. What is persisted in the future of the
-clock is there, but no request sees it yet. What is late appears behind every poll.
+Add events with `persist` and `extend`, or attach a stream with `follow`: the org takes an event from the stream
+when its clock reaches the event's persistence time. An event persisted in the future of the clock is stored, but
+no request returns it yet.
 """
 
 import itertools
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,46 +14,33 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import scim, times
-from .auth import new_token
 from .cursors import Cursors
-from .faults.script import Script
 from .late import Late
 from .oauth import AuthorizationServer
 from .query import Query
 from .ratelimit import Budget
-from .record import Drawn, Order, Place, Record
+from .record import GeneratedEvent, Order, Place, Record
 
 RETENTION = 90 * times.DAY
 
-Event = dict[str, Any] | bytes | Drawn | Late
-"""A JSON object; or its bytes, served as they are; or one that is made when it is asked for; or a late one."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request that the org was sent, and the status it answered with: None when nothing was answered."""
-
-    method: str
-    path_qs: str
-    status: int | None
-    fault: str | None = None
-    """The name of the fault that it got."""
+Event = dict[str, Any] | bytes | GeneratedEvent | Late
+"""A JSON object; bytes that are served unchanged; an event generated when it is served; or a late event."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """The events of one answer, as they are sent, and the question that goes on after them."""
+    """The events of one answer, as sent, and the query for the events after them."""
 
     bodies: list[bytes]
     next: Query | None
 
 
-class SimulatedOrg:
-    """An Okta org for tests and demonstrations. May be used from several threads.
+class Org:
+    """An Okta org in which nothing goes wrong. Thread-safe.
 
-    `now` is its clock; `token` the API token it accepts (default: a new one); `rate_limit` how many requests it
-    serves in 60 seconds (default: any number), of which `others` are taken by somebody else. What is to go wrong
-    is told to `faults`, and to `cursors` which of them are forgotten. `oauth` lets service apps in.
+    `now` is the org's clock. `token` is the API token it accepts; by default it generates one. `rate_limit` is
+    the number of requests it serves in 60 seconds, unlimited by default. Other clients use `others` of them.
+    Register service apps with `oauth`, and expire cursors with `cursors`.
     """
 
     def __init__(
@@ -64,16 +52,14 @@ class SimulatedOrg:
         others: int = 0,
     ) -> None:
         self.now = now
-        self.token = new_token() if token is None else token
+        self.token = _new_token() if token is None else token
         self.budget = Budget(rate_limit, others)
         self.token_budget = Budget()
-        """The token endpoint's own: Okta counts it apart."""
-        self.may_read = True
-        """The owner of the API token has a role that may read the System Log."""
+        """The budget of the token endpoint, which Okta counts separately."""
+        self.can_read_logs = True
+        """Whether the owner of the API token has a role that can read the System Log."""
         self.oauth = AuthorizationServer(lambda: now().timestamp())
-        self.faults = Script(now)
         self.cursors = Cursors()
-        self.requests: list[Request] = []
         self._record = Record()
         self._streams: list[_Stream] = []
         self._polled: int | None = None
@@ -81,62 +67,62 @@ class SimulatedOrg:
         self._lock = threading.RLock()
 
     def persist(self, event: Event, *, persisted_at: datetime | None = None) -> None:
-        """Take one event in, persisted now or at a given time.
+        """Add an event, persisted now or at `persisted_at`.
 
-        A time before one that a poll has already passed makes an event that this poll never returns. A `Late`
-        one gets such a time of itself.
+        A poll that has passed `persisted_at` never returns the event. A `Late` event is always persisted at a
+        time that all polls have passed.
         """
         with self._lock:
             self._add(self.now() if persisted_at is None else persisted_at, event)
 
     def extend(self, events: Iterable[tuple[datetime, Event]]) -> None:
-        """Take in pairs of a persistence time and an event. A `Late` one appears now (`follow`: at its time)."""
+        """Add pairs of a persistence time and an event. A `Late` event appears now; with `follow`, at its time."""
         with self._lock:
             for persisted_at, event in events:
                 self._add(persisted_at, event)
 
     def follow(self, stream: Iterable[tuple[datetime, Event]]) -> None:
-        """Take in each event of an endless stream, ordered by persistence time, when its time has come."""
+        """Add each event of a stream, ordered by persistence time, when the clock reaches its time."""
         with self._lock:
             self._streams.append(_Stream(iter(stream)))
 
     @property
     def violations(self) -> int:
-        """In how many windows of the rate limit the client took what was left: Okta would have mailed the admins."""
+        """The number of rate limit windows that the client exhausted. For each, Okta would have mailed the admins."""
         return self.budget.violations
 
     @property
     def events(self) -> list[Any]:
-        """All events that are visible now, read from JSON, in the order in which they were persisted."""
+        """All events visible now, parsed from JSON, in persistence order."""
         with self._lock:
             order = self._record.by_persistence
             return [self._record.event(order.number(at)) for at in range(self._visible(self._clock()))]
 
     def __len__(self) -> int:
-        """Return how many events are visible now."""
+        """Return the number of events visible now."""
         with self._lock:
             return self._visible(self._clock())
 
     def page(self, query: Query) -> Page:
-        """Answer a question about the System Log."""
+        """Return the page of the System Log that answers a query."""
         with self._lock:
             now = self._clock()
             return self._poll(query, now) if query.until is None else self._bounded(query, query.until, now)
 
     def _poll(self, query: Query, now: int) -> Page:
-        """Return the next events by persistence time; there is always a next question, perhaps the same."""
+        """Return the next events by persistence time. The next query is never None, but can equal `query`."""
         order = self._record.by_persistence
         since = max(query.since, now - RETENTION)
         start = order.index_from(since)
         if query.place is not None:
             start = max(start, order.index_at(_behind(query.place)))
-        found = self._select(query, order, range(start, self._visible(now)), query.limit)
-        reached = order.place(found[-1]) if found else query.place or (since, -1)
+        selected = self._select(query, order, range(start, self._visible(now)), query.limit)
+        reached = order.place(selected[-1]) if selected else query.place or (since, -1)
         self._polled = max(self._polled or 0, reached[0])
-        return Page(self._bodies(order, found), query.at(reached))
+        return Page(self._bodies(order, selected), query.at(reached))
 
     def _bounded(self, query: Query, until: int, now: int) -> Page:
-        """Return the next events by `published`; the last of them have no next question."""
+        """Return the next events by `published`. The last page has no next query."""
         order = self._record.by_published
         start, end = order.index_from(max(query.since, now - RETENTION)), order.index_from(until)
         if query.place is not None and query.descending:
@@ -144,16 +130,18 @@ class SimulatedOrg:
         elif query.place is not None:
             start = max(start, order.index_at(_behind(query.place)))
         span = range(end - 1, start - 1, -1) if query.descending else range(start, end)
-        seen = (at for at in span if self._record.persisted(order.number(at)) <= now)
-        found = self._select(query, order, seen, query.limit + 1)
-        following = query.at(order.place(found[query.limit - 1])) if len(found) > query.limit > 0 else None
-        return Page(self._bodies(order, found[: query.limit]), following)
+        visible = (at for at in span if self._record.persisted(order.number(at)) <= now)
+        selected = self._select(query, order, visible, query.limit + 1)
+        following = (
+            query.at(order.place(selected[query.limit - 1])) if len(selected) > query.limit > 0 else None
+        )
+        return Page(self._bodies(order, selected[: query.limit]), following)
 
     def _add(self, moment: datetime, event: Event) -> None:
         persisted = times.to_ms(moment)
         if isinstance(event, Late):
             event = event.event
-            if self._polled is not None:  # at this very time, polls that go on from there would still find it
+            if self._polled is not None:  # a poll at exactly this time would still return it: go one earlier
                 persisted = min(persisted, self._polled - 1)
         self._record.add(persisted, event)
 
@@ -161,15 +149,15 @@ class SimulatedOrg:
         matches = self._record.selector(scim.parse(query.filter))
         return list(itertools.islice((at for at in span if matches(order.number(at))), count))
 
-    def _bodies(self, order: Order, found: list[int]) -> list[bytes]:
-        return [self._record.body(order.number(at)) for at in found]
+    def _bodies(self, order: Order, selected: list[int]) -> list[bytes]:
+        return [self._record.body(order.number(at)) for at in selected]
 
     def _visible(self, now: int) -> int:
-        """Return how many events, in persistence order, the clock has reached."""
+        """Return the number of events, in persistence order, that the clock has reached."""
         return self._record.by_persistence.index_from(now + 1)
 
     def _clock(self) -> int:
-        """Return the time in milliseconds, with everything taken in that has happened until then."""
+        """Return the time in milliseconds, after adding every streamed event that is due."""
         now = self.now()
         for stream in self._streams:
             self.extend(stream.due(now))
@@ -177,7 +165,7 @@ class SimulatedOrg:
 
 
 class _Stream:
-    """What is still to come of a stream of events."""
+    """The remaining events of a stream."""
 
     def __init__(self, events: Iterator[tuple[datetime, Event]]) -> None:
         self._events = events
@@ -187,6 +175,11 @@ class _Stream:
         while self._next is not None and self._next[0] <= now:
             yield self._next
             self._next = next(self._events, None)
+
+
+def _new_token() -> str:
+    """Return a random token in Okta's format: `00` and forty more characters."""
+    return "00" + secrets.token_urlsafe(30)
 
 
 def _behind(place: Place) -> Place:

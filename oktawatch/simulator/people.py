@@ -1,6 +1,6 @@
-"""The people of the org, and the places and networks that they sign in from. All of them are invented.
+"""The people of the org, and the places and networks from which they sign in. All of them are invented.
 
-Addresses come from the ranges reserved for documentation, autonomous system numbers too (RFC 5398).
+IP addresses and autonomous system numbers (RFC 5398) come from the ranges reserved for documentation.
 """
 
 import random
@@ -24,7 +24,7 @@ _FAMILY = (
 
 @dataclass(frozen=True)
 class City:
-    """A place, as `client.geographicalContext` describes it."""
+    """A place, as in `client.geographicalContext`."""
 
     name: str
     state: str
@@ -36,7 +36,7 @@ class City:
 
 @dataclass(frozen=True)
 class Exit:
-    """What an address is known as, besides an address: an entry of `ipServiceCategories` and of `tunnels`."""
+    """An exit of a VPN or proxy service: an entry of `ipServiceCategories` and of `tunnels`."""
 
     type: str
     operator: str | None
@@ -45,10 +45,10 @@ class Exit:
 
 @dataclass(frozen=True)
 class Network:
-    """Where addresses come from. `prefix` is followed by a host's number."""
+    """A range of addresses and its operator. An address is `prefix` and a host number."""
 
     as_number: int | None
-    """None where Okta knows nothing of the address: then it cannot say whether it is a proxy either."""
+    """None for addresses that Okta doesn't know. Their `isProxy` is null."""
 
     as_org: str | None
     isp: str | None
@@ -66,14 +66,14 @@ class Network:
 
 @dataclass(frozen=True)
 class Device:
-    """What somebody signs in with."""
+    """A browser or program on a device."""
 
     user_agent: str
     os: str
     browser: str
     kind: str
     token_hash: str
-    """`dtHash`: the same for everything that one device does."""
+    """`dtHash`, the same in all events of a device."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ CORPORATE_VPN = Network(
     64500, "example corp", "example corp", "example.com", "198.51.100.0", Exit("VPN", "EXAMPLE_CORP_VPN", anonymous=False)
 )  # fmt: skip
 ATTACKER = Network(64508, "nightjar hosting", "nightjar hosting", "nightjar.example.org", "192.0.2.192")
-"""An ordinary hoster, which Okta takes for no proxy."""
+"""A hosting provider that Okta doesn't classify as a proxy."""
 ANONYMIZERS = (
     Network(64501, "burrow networks", "burrow vpn", "burrow.example.org", "198.51.100.64", Exit("VPN", "BURROW_VPN", anonymous=True)),
     Network(64502, "lagoon hosting", "lagoon hosting", "lagoon.example.org", "198.51.100.128", Exit("VPN", "HOTSPOT_VPN", anonymous=True)),
@@ -140,11 +140,11 @@ _APPLE_DEVICES = (
     ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15", "Mac OS X", "SAFARI", "Computer"),
 )  # fmt: skip
 SCRIPT = Device("python-requests/2.32.3", "Unknown", "UNKNOWN", "Unknown", "")
-"""A program that signs in as a browser would. Each has a token of its own."""
+"""A script that signs in like a browser. Callers set its `token_hash`."""
 
 
 def population(rng: random.Random, count: int) -> list[Person]:
-    """Return so many people, no two of whom share a login."""
+    """Return `count` people with distinct logins."""
     people: list[Person] = []
     for index in range(count):
         given, family = rng.choice(_GIVEN), rng.choice(_FAMILY)
@@ -166,10 +166,10 @@ def population(rng: random.Random, count: int) -> list[Person]:
 
 
 def device(rng: random.Random) -> Device:
-    """Return a device of any make."""
+    """Return a random device."""
     return Device(*rng.choice(_DEVICES + _APPLE_DEVICES), digest(rng))
 
 
 def apple_device(rng: random.Random) -> Device:
-    """Return a device that can use Apple's relay."""
+    """Return a device that can use iCloud Private Relay."""
     return Device(*rng.choice(_APPLE_DEVICES), digest(rng))

@@ -1,8 +1,8 @@
-"""What a request asks for, and the opaque `after` that carries it from page to page.
+"""Queries of the System Log, and the opaque cursor `after` that carries a query from page to page.
 
-A cursor holds the whole question (filter, limit, bounds, direction) beside the place it has reached, so that a
-page's next link goes on exactly as the first request began: other parameters that come along with `after` have
-no effect. It holds a checksum too, and an `after` of anyone else's making is refused.
+A cursor contains the whole query (filter, limit, bounds, sort order) and the position it has reached. The next link
+therefore continues the original query, and other parameters beside `after` have no effect. The cursor also contains
+a checksum: the org refuses an `after` that it didn't issue.
 """
 
 import base64
@@ -25,46 +25,46 @@ OLDEST_SINCE = 180 * times.DAY
 
 @dataclass(frozen=True)
 class Query:
-    """One question to the System Log; times are in milliseconds."""
+    """A query of the System Log. Times are in milliseconds."""
 
     since: int
     until: int | None
-    """None makes it a polling request."""
+    """None for a polling request."""
 
     descending: bool
     filter: str
     limit: int
     place: Place | None = None
-    """What was returned last; None at the start."""
+    """The place of the last event returned. None at the start."""
 
     @property
     def is_polling(self) -> bool:
-        """Okta: "no `until`, and `sortOrder` ASCENDING"."""
+        """Whether this is a polling request. Okta: "no `until`, and `sortOrder` ASCENDING"."""
         return self.until is None
 
     def at(self, place: Place) -> "Query":
-        """Return the same question, asked from a place on."""
+        """Return the same query, continued after a place."""
         return replace(self, place=place)
 
     def link(self, path: str) -> str:
-        """Return path and query of the request that goes on from here."""
-        shown: dict[str, str] = {"after": _seal(self), "limit": str(self.limit)}
+        """Return the next link for this query, as path and query string."""
+        params: dict[str, str] = {"after": _seal(self), "limit": str(self.limit)}
         if self.filter:
-            shown["filter"] = self.filter
+            params["filter"] = self.filter
         if self.until is not None:
-            shown["until"] = times.to_text(self.until)
-        shown["sortOrder"] = "DESCENDING" if self.descending else "ASCENDING"
-        return f"{path}?{urlencode(shown, quote_via=quote)}"
+            params["until"] = times.to_text(self.until)
+        params["sortOrder"] = "DESCENDING" if self.descending else "ASCENDING"
+        return f"{path}?{urlencode(params, quote_via=quote)}"
 
 
 def read(params: Mapping[str, str], now: int) -> Query:
-    """Return what the parameters of a request ask for at `now`. Raises OktaError."""
+    """Parse the parameters of a request at `now`, in milliseconds. Raises OktaError."""
     if "after" in params:
         if "since" in params:
             raise errors.invalid("since", "The parameters since and after can't be used together.")
         return _unseal(params["after"])
     if "q" in params:
-        raise errors.invalid("q", "This simulated org knows no keyword search.")
+        raise errors.invalid("q", "This simulated org doesn't support keyword search.")
     descending = _descending(params.get("sortOrder", "ASCENDING"))
     until = _time(params, "until")
     if until is None and descending:
@@ -73,7 +73,7 @@ def read(params: Mapping[str, str], now: int) -> Query:
     if since is None:
         since = (now if until is None else until) - DEFAULT_SPAN
     elif since < now - OLDEST_SINCE:
-        raise errors.too_old("It lies more than 180 days back.")
+        raise errors.too_old("It is more than 180 days ago.")
     text = params.get("filter", "")
     scim.parse(text)
     return Query(since, until, descending, text, _limit(params.get("limit", str(DEFAULT_LIMIT))))
@@ -81,13 +81,13 @@ def read(params: Mapping[str, str], now: int) -> Query:
 
 def _descending(text: str) -> bool:
     if text not in {"ASCENDING", "DESCENDING"}:
-        raise errors.invalid("sortOrder", "It is ASCENDING or DESCENDING.")
+        raise errors.invalid("sortOrder", "It must be ASCENDING or DESCENDING.")
     return text == "DESCENDING"
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_LIMIT):  # noqa: PLR2004 - long before int() refuses
-        raise errors.invalid("limit", f"It lies between 0 and {MAX_LIMIT}.")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_LIMIT):  # noqa: PLR2004 - far below the limit of int()
+        raise errors.invalid("limit", f"It must be between 0 and {MAX_LIMIT}.")
     return int(text)
 
 
@@ -97,7 +97,7 @@ def _time(params: Mapping[str, str], name: str) -> int | None:
     try:
         return times.read(params[name])
     except (ValueError, OverflowError):
-        raise errors.invalid(name, "It is no ISO 8601 time.") from None
+        raise errors.invalid(name, "It must be an ISO 8601 time.") from None
 
 
 def _seal(query: Query) -> str:

@@ -1,8 +1,8 @@
-"""Okta's rate limit: so many requests in a window of 60 seconds, told in headers on every answer.
+"""Okta's rate limit: a number of requests in a window of 60 seconds, reported in headers on every answer.
 
-The bucket belongs to the org, and whoever asks takes from it: `others` is what the org's other tools take of
-each window, evenly over its time. Okta logs it as a violation when nothing is left, and mails the admins. So a
-budget remembers whether it was the watched client that took the last.
+All clients of an org share its limit. `others` simulates the org's other clients, which use part of each window at
+an even rate. When a window is exhausted, Okta logs a violation and mails the admins. The budget therefore counts how
+often the client under test exhausted a window.
 """
 
 import math
@@ -14,23 +14,23 @@ UNENFORCED = 100_000
 
 @dataclass
 class Budget:
-    """What is left of the current window.
+    """The remaining requests of the current window.
 
-    A window begins with the first request after the last one ended, so it is not aligned to the minute. The
-    request that takes what remains to 0 is still served; the next is refused until the window's end.
+    A window starts with the first request after the previous window ended, so it isn't aligned to the minute. The
+    request that reduces the remaining count to 0 is served. Later requests are refused until the window ends.
     """
 
     limit: int | None = None
-    """Requests a window; None advertises a limit that no client reaches, and refuses nothing."""
+    """Requests per window. None advertises a limit that no client reaches, and refuses nothing."""
     others: int = 0
-    """Requests a window that somebody else makes."""
+    """Requests per window by other clients."""
 
     violations: int = 0
-    """Windows in which a request of the client took what was left."""
+    """Windows that the client under test exhausted."""
     refused: int = 0
-    """Requests of the client over the limit, whoever had taken the rest."""
-    most: int = 0
-    """The most requests of the client in one window."""
+    """Requests of the client under test that were refused, whichever client exhausted the window."""
+    peak: int = 0
+    """The highest number of requests by the client under test in a window."""
 
     _ours: int = 0
     _spent: int = 0
@@ -38,11 +38,11 @@ class Budget:
     _theirs: int = 0
 
     def take(self, now: float) -> bool:
-        """Count one request of the client at `now` (epoch seconds); return whether it is within the limit."""
+        """Count a request of the client at `now` (epoch seconds), and return whether it is within the limit."""
         self._turn(now)
         left = self._left()
         self._ours += 1
-        self.most = max(self.most, self._ours)
+        self.peak = max(self.peak, self._ours)
         if self.limit is None or left > 1:
             return True
         self.violations += left == 1
@@ -50,12 +50,12 @@ class Budget:
         return left == 1
 
     def spend(self, count: int, now: float) -> None:
-        """Let somebody else take so many requests of the window at once."""
+        """Count `count` requests of another client at `now` (epoch seconds)."""
         self._turn(now)
         self._spent += count
 
     def headers(self) -> dict[str, str]:
-        """Return the three headers; Reset is in epoch seconds."""
+        """Return the three rate limit headers. Reset is in epoch seconds."""
         limit = UNENFORCED if self.limit is None else self.limit
         return {
             "X-Rate-Limit-Limit": str(limit),
@@ -64,7 +64,7 @@ class Budget:
         }
 
     def _turn(self, now: float) -> None:
-        """Bring the window to a time; a clock that was turned back opens a new one."""
+        """Start a new window if the current one has ended, or if the clock was set back."""
         if now >= self._reset or self._reset > now + WINDOW + 1:
             self._reset = math.ceil(now) + WINDOW
             self._ours = self._spent = 0

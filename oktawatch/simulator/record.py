@@ -1,13 +1,14 @@
-"""The org's record of events: each kept once, and found in two orders.
+"""The org's events, stored once and indexed in two orders.
 
-An event has a time at which it says that it happened (`published`) and one at which the System Log took it in
-(its persistence). Polling follows the second, bounded requests the first, and the two disagree: that is why
-pages of a poll are out of order by `published`. So a record is a table of columns, a row an event, numbered in
-the order of arrival, with two sorted lists of those numbers. A pair (time, number) is a place in an order
-that stays true however the record grows: what is added later at the same time has a higher number.
+An event has two times: `published`, when it happened, and its persistence time, when the System Log stored it.
+Polls return events by persistence time, bounded requests by `published`. The two orders differ, so the pages of a
+poll are not sorted by `published`.
 
-The columns are arrays and an event is kept as the bytes that are sent. An event can also be *drawn*: then only
-its form is kept, and the bytes are made when they are asked for. A million drawn events cost 50 MB.
+The record numbers events in the order of arrival, and keeps a sorted list of the numbers for each order. A pair
+(time, number) is a place in an order. Places stay valid as the record grows, because an event added later at the
+same time has a higher number.
+
+An event is stored as the bytes to send. For a generated event, only its template and time are stored.
 """
 
 import json
@@ -21,36 +22,36 @@ from typing import Any, Protocol
 from . import scim, times
 
 Place = tuple[int, int]
-"""Where an event stands in an order: its time in milliseconds, its number."""
+"""The place of an event in an order: its time in milliseconds, its number."""
 
-_KEPT = 0xFFFF_FFFF
-"""Stands for a form where an event's own bytes are kept."""
+_STORED = 0xFFFF_FFFF
+"""The template number of events whose bytes are stored."""
 
 _EVENT_TYPE = re.compile(rb'"eventType"\s*:\s*"([^"\\]*)"')
 _PUBLISHED = re.compile(rb'"published"\s*:\s*"([^"\\]*)"')
 
 
-class Form(Protocol):
-    """What drawn events have in common."""
+class EventTemplate(Protocol):
+    """Generates events that share everything but a few fields."""
 
     event_type: str
 
-    def fill(self, number: int, published: int) -> bytes:
-        """Return the event of that number, published at that time (milliseconds): the same on each call."""
+    def render(self, number: int, published: int) -> bytes:
+        """Return the event with a number and a `published` time in milliseconds. Must be deterministic."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """An event that is made from a form when it is served."""
+class GeneratedEvent:
+    """An event that is generated from a template when it is served."""
 
-    form: Form
+    template: EventTemplate
     published: int
     """In milliseconds."""
 
 
 class Order:
-    """Numbers of events, sorted by a time and, where times are equal, by number."""
+    """The numbers of events, sorted by time, then by number."""
 
     def __init__(self) -> None:
         self._times = array("q")
@@ -60,7 +61,7 @@ class Order:
         return len(self._times)
 
     def add(self, time: int, number: int) -> None:
-        """Insert a number that is higher than all before it."""
+        """Insert a number that is higher than all numbers inserted before."""
         at = (
             len(self._times)
             if not self._times or self._times[-1] <= time
@@ -74,15 +75,15 @@ class Order:
         return self._numbers[index]
 
     def place(self, index: int) -> Place:
-        """Return the place of what is at an index."""
+        """Return the place at an index."""
         return self._times[index], self._numbers[index]
 
     def index_from(self, time: int) -> int:
-        """Return the index of the first that is at a time or later."""
+        """Return the index of the first event at `time` or later."""
         return bisect_left(self._times, time)
 
     def index_at(self, place: Place) -> int:
-        """Return the index of the first at a place or after it."""
+        """Return the index of the first event at `place` or after it."""
         time, number = place
         low = bisect_left(self._times, time)
         high = bisect_right(self._times, time, low)
@@ -90,7 +91,7 @@ class Order:
 
 
 class Record:
-    """Every event of an org, those that its clock has not reached yet included."""
+    """All events of an org, including those that its clock has not reached yet."""
 
     def __init__(self) -> None:
         self.by_persistence = Order()
@@ -99,26 +100,26 @@ class Record:
         self._published = array("q")
         self._types = array("I")
         self._type_ids: dict[str, int] = {}
-        self._drawn = array("I")
-        self._forms: list[Form] = []
-        self._form_ids: dict[Form, int] = {}
-        self._kept: dict[int, bytes] = {}
+        self._template_numbers = array("I")
+        self._templates: list[EventTemplate] = []
+        self._template_ids: dict[EventTemplate, int] = {}
+        self._bodies: dict[int, bytes] = {}
 
-    def add(self, persisted: int, event: dict[str, Any] | bytes | Drawn) -> None:
-        """Take an event in, persisted at a time in milliseconds.
+    def add(self, persisted: int, event: dict[str, Any] | bytes | GeneratedEvent) -> None:
+        """Add an event, persisted at a time in milliseconds.
 
-        Bytes are kept and served as they are, whatever they hold. An event whose `published` is no time counts
-        as published when it was persisted.
+        Bytes are stored and served unchanged. An event without a valid `published` is treated as published when
+        it was persisted.
         """
         number = len(self._persisted)
-        if isinstance(event, Drawn):
-            event_type, published = event.form.event_type, event.published
-            self._drawn.append(self._form_id(event.form))
+        if isinstance(event, GeneratedEvent):
+            event_type, published = event.template.event_type, event.published
+            self._template_numbers.append(self._template_id(event.template))
         else:
             body = event if isinstance(event, bytes) else json.dumps(event, separators=(",", ":")).encode()
-            event_type, published = _essence(body, persisted)
-            self._kept[number] = body
-            self._drawn.append(_KEPT)
+            event_type, published = _type_and_time(body, persisted)
+            self._bodies[number] = body
+            self._template_numbers.append(_STORED)
         self._persisted.append(persisted)
         self._published.append(published)
         self._types.append(self._type_ids.setdefault(event_type, len(self._type_ids)))
@@ -126,58 +127,60 @@ class Record:
         self.by_published.add(published, number)
 
     def persisted(self, number: int) -> int:
-        """Return when an event was persisted, in milliseconds."""
+        """Return the persistence time of an event in milliseconds."""
         return self._persisted[number]
 
     def body(self, number: int) -> bytes:
-        """Return an event as it is sent."""
-        form = self._drawn[number]
+        """Return the bytes of an event."""
+        template = self._template_numbers[number]
         return (
-            self._kept[number] if form == _KEPT else self._forms[form].fill(number, self._published[number])
+            self._bodies[number]
+            if template == _STORED
+            else self._templates[template].render(number, self._published[number])
         )
 
     def event(self, number: int) -> Any:
-        """Return an event as JSON reads it; None when it cannot be read."""
+        """Return an event parsed from JSON. None if it can't be parsed."""
         try:
             return json.loads(self.body(number).decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError):
             return None
 
-    def selector(self, wanted: scim.Filter) -> Callable[[int], bool]:
-        """Return the filter's verdict on the events of this record, by number.
+    def selector(self, filter_: scim.Filter) -> Callable[[int], bool]:
+        """Return a function that tests whether the event with a number matches a filter.
 
-        A filter on nothing but the event type is answered from a column, without reading an event.
+        A filter on the event type alone is evaluated once per type, without parsing events.
         """
-        if wanted.paths <= {("eventType",)}:
-            verdicts = [wanted.matches(_event_type(name)) for name in self._type_ids]
-            return lambda number: verdicts[self._types[number]]
+        if filter_.paths <= {("eventType",)}:
+            type_matches = [filter_.matches(_event_type(name)) for name in self._type_ids]
+            return lambda number: type_matches[self._types[number]]
 
         def matches(number: int) -> bool:
             event = self.event(number)
-            return wanted.matches(lambda path: scim.values_at(event, path))
+            return filter_.matches(lambda path: scim.values_at(event, path))
 
         return matches
 
-    def _form_id(self, form: Form) -> int:
-        if form not in self._form_ids:
-            self._form_ids[form] = len(self._forms)
-            self._forms.append(form)
-        return self._form_ids[form]
+    def _template_id(self, template: EventTemplate) -> int:
+        if template not in self._template_ids:
+            self._template_ids[template] = len(self._templates)
+            self._templates.append(template)
+        return self._template_ids[template]
 
 
 def _event_type(name: str) -> scim.Lookup:
     return lambda _: [name] if name else []
 
 
-def _essence(body: bytes, persisted: int) -> tuple[str, int]:
-    """Return the type and the published time that a body states, found even where JSON cannot be read."""
+def _type_and_time(body: bytes, persisted: int) -> tuple[str, int]:
+    """Return the type and the `published` time of an event, even if it is not valid JSON."""
     try:
         event = json.loads(body.decode("utf-8", "surrogateescape"))
         fields = event if isinstance(event, dict) else {}
         event_type, published = fields.get("eventType"), fields.get("published")
     except (ValueError, RecursionError):
         event_type, published = (
-            found[1].decode("utf-8", "replace") if (found := pattern.search(body)) else None
+            match[1].decode("utf-8", "replace") if (match := pattern.search(body)) else None
             for pattern in (_EVENT_TYPE, _PUBLISHED)
         )
     return event_type if isinstance(event_type, str) else "", _published(published, persisted)

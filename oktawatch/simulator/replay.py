@@ -1,4 +1,4 @@
-"""Given events instead of invented ones: a file with a JSON object on each line."""
+"""Events from a file with one JSON object per line, as an alternative to invented events."""
 
 import json
 from collections.abc import Iterator
@@ -10,15 +10,14 @@ from . import times
 
 
 class EventsFileError(Exception):
-    """A file of events that cannot be served; the message is one line for people, naming file and line."""
+    """An unusable events file. The message is one line with the file and the line number."""
 
 
 def load_events(path: Path, *, now: datetime, keep_times: bool = False) -> list[tuple[datetime, bytes]]:
-    """Return the events of a file, each with a persistence time: one after the other, as they stand in the file.
+    """Return pairs of a persistence time and an event, in the order of the file. Raises EventsFileError.
 
-    Their `published` are moved together so that the newest is `now`; with `keep_times` every event is served
-    byte for byte as it stands in the file, and what it says of the future counts as persisted now. Raises
-    EventsFileError.
+    All `published` times are shifted by the same amount, so that the newest is `now`. With `keep_times`, every
+    event is served unchanged, and an event published in the future is persisted now.
     """
     lines = list(_lines(path))
     present = times.to_ms(now)
@@ -28,19 +27,19 @@ def load_events(path: Path, *, now: datetime, keep_times: bool = False) -> list[
     try:
         for body, event, published in lines:
             persisted = max(persisted, min(published + shift, present))
-            moved = body if keep_times else _dump(event | {"published": times.to_text(published + shift)})
-            events.append((times.from_ms(persisted), moved))
+            shifted = body if keep_times else _dump(event | {"published": times.to_text(published + shift)})
+            events.append((times.from_ms(persisted), shifted))
     except OverflowError:
-        raise EventsFileError(f"times too far apart to be moved to now ({path}): give --keep-times") from None
+        raise EventsFileError(f"times too far apart to shift to now ({path}): use --keep-times") from None
     return events
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any], int]]:
-    """Yield body, event and published time of each line that is not blank."""
+    """Yield the bytes, the parsed event and the `published` time of each line that is not blank."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise EventsFileError(f"cannot read the events ({path}): {error.strerror}") from None
+        raise EventsFileError(f"can't read the events ({path}): {error.strerror}") from None
     for number, line in enumerate(content.splitlines(), start=1):
         if not (body := line.strip()):
             continue
@@ -48,13 +47,13 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any], int]]:
         try:
             event = json.loads(body.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError):
-            raise EventsFileError(f"not valid JSON {where}: give one JSON object on each line") from None
+            raise EventsFileError(f"not valid JSON {where}: write one JSON object per line") from None
         if not isinstance(event, dict):
-            raise EventsFileError(f"not a JSON object {where}: give one JSON object on each line")
+            raise EventsFileError(f"not a JSON object {where}: write one JSON object per line")
         try:
             yield body, event, times.read(event.get("published", ""))
         except (TypeError, ValueError, OverflowError):
-            raise EventsFileError(f"published is no ISO 8601 time {where}: give each event one") from None
+            raise EventsFileError(f"published is not an ISO 8601 time {where}: correct it") from None
 
 
 def _dump(event: dict[str, Any]) -> bytes:

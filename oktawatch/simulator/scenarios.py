@@ -1,7 +1,7 @@
-"""Scenarios: what goes on in an org, as an endless stream of events from some time ago into the future.
+"""Scenarios: endless streams of events, from the past into the future.
 
-Ordinary traffic is always there, which alerts nobody, and each scenario adds its own to it. Every part draws from a source of its
-own, seeded with its name, so that a scenario's events stay the same whatever it is combined with.
+Every stream contains ordinary traffic, which causes no alerts, and the visits of the selected scenarios. Each scenario
+has a separate random generator, seeded with its name, so its events don't depend on the other scenarios.
 """
 
 import heapq
@@ -18,20 +18,20 @@ from .people import Person, population
 HOUR = 3_600_000
 _SELDOM = 0.02
 _CAST = 30
-"""How many people of its own a scenario has."""
+"""The number of people in a scenario with `own_people`."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something that can go on in an org."""
+    """A kind of activity in an org."""
 
     name: str
     description: str
-    begin: Callable[[random.Random, list[Person]], stories.Teller] | None
+    begin: Callable[[random.Random, list[Person]], stories.StoryMaker] | None
     share: float
-    """How many visits it adds, as a part of the ordinary ones."""
+    """The number of visits that it adds, as a share of the ordinary visits."""
     own_people: bool = False
-    """Whether it is about people who appear nowhere else: then what it adds can be told from the rest."""
+    """Whether its people appear in no other scenario, so that its events can be distinguished from the rest."""
 
 
 SCENARIOS = {
@@ -39,7 +39,7 @@ SCENARIOS = {
     for scenario in (
         Scenario(
             "anonymizing-vpn",
-            "a few people sign in through commercial VPNs, proxies and Tor, some of them again and again",
+            "a few people sign in through commercial VPNs, proxies and Tor, some of them repeatedly",
             stories.anonymized,
             0.06,
         ),
@@ -51,54 +51,54 @@ SCENARIOS = {
         ),
         Scenario(
             "password-spray",
-            "one device tries a password on many people; a kiosk where a shift signs in",
+            "a device tries a password on many accounts; a shift signs in at a kiosk",
             attacks.sprayed_passwords,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "invalid-users",
-            "somebody guesses at logins that nobody has; phones with an old password",
+            "an attacker guesses at logins that don't exist; phones use an outdated password",
             attacks.invalid_users,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "session-replay",
-            "scripts go on with stolen sessions; laptops change networks",
+            "scripts use stolen sessions; laptops change networks",
             attacks.replayed_sessions,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "many-sessions",
-            "shared passwords, with a session each for three; two devices that sign in again and again",
+            "three sessions share a password; two devices sign in repeatedly",
             attacks.many_sessions,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "first-proxy",
-            "stolen sessions surface behind a proxy; people use the company's own VPN for the first time",
+            "stolen sessions appear behind a proxy; people use the corporate VPN for the first time",
             attacks.first_proxies,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "admin-after-risky-sign-in",
-            "an administrator's account grants rights in a session of high risk; others in one of medium risk",
+            "an administrator grants privileges in a session of high risk; others in a session of medium risk",
             attacks.administered_at_risk,
             _SELDOM,
             own_people=True,
         ),
         Scenario(
             "new-device-critical-operation",
-            "factors are reset right after a sign-in from a new country, place and device; and from a new laptop at home",
+            "factors are reset after a sign-in from a new country, city and device; or from a new laptop at home",
             attacks.changed_from_somewhere_new,
             _SELDOM,
             own_people=True,
         ),
-        Scenario("quiet", "ordinary sign-ins only, some of them mistyped", None, 0.0),
+        Scenario("quiet", "only ordinary sign-ins, some of them mistyped", None, 0.0),
     )
 }
 
@@ -115,14 +115,14 @@ def build(
     live_rate: float | None = None,
     people: int = 40,
 ) -> Iterator[tuple[datetime, dict[str, Any]]]:
-    """Return the endless stream of these scenarios, pairs of a persistence time and an event, in that order.
+    """Return an endless stream of pairs of a persistence time and an event, ordered by persistence time.
 
-    It begins `span` before `start`; until `start` people come for `rate` ordinary visits an hour, from then on
-    for `live_rate` (default: as before). Each scenario has its first visit in the first half of the span. The
-    same seed and start give the same events. Raises ValueError for a name that is no scenario.
+    The stream starts `span` before `start`. It has `rate` ordinary visits per hour until `start`, and `live_rate`
+    after it, which defaults to `rate`. The first visit of each scenario is in the first half of the span. The same
+    seed and start produce the same events. Raises ValueError for an unknown scenario.
     """
     if unknown := sorted(set(names := list(names)) - SCENARIOS.keys()):
-        raise ValueError(f"no scenario is named {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        raise ValueError(f"unknown scenario {', '.join(unknown)}; the scenarios are {', '.join(SCENARIOS)}")
     everybody = population(_source(seed, "people"), people + _CAST * len(_CASTS))
     pace = _Pace(times.to_ms(start - span), times.to_ms(start), rate / HOUR, (live_rate or rate) / HOUR)
     ordinary = _source(seed, "ordinary")
@@ -143,7 +143,7 @@ def build(
 
 @dataclass(frozen=True)
 class _Pace:
-    """When visits come; rates are in visits a millisecond."""
+    """The times of visits. Rates are in visits per millisecond."""
 
     begin: int
     start: int
@@ -154,7 +154,7 @@ class _Pace:
         return _Pace(self.begin, self.start, self.rate * share, self.live_rate * share)
 
     def arrivals(self, rng: random.Random) -> Iterator[int]:
-        """Yield the times of visits: random, at the past's rate up to the start and at the live one after it."""
+        """Yield random times of visits, at `rate` before the start and at `live_rate` after it."""
         at = self.begin + rng.uniform(0, min(1 / self.rate, (self.start - self.begin) / 2))
         while at < self.start:
             yield int(at)
@@ -165,26 +165,28 @@ class _Pace:
             yield int(at)
 
 
-def _traffic(rng: random.Random, tell: stories.Teller, pace: _Pace) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the events of one story after another, by the time of their persistence."""
+def _traffic(
+    rng: random.Random, make_story: stories.StoryMaker, pace: _Pace
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the events of successive stories, ordered by persistence time."""
     pending: list[tuple[int, int, dict[str, Any]]] = []
     serial = itertools.count()
     for arrival in pace.arrivals(rng):
         while pending and pending[0][0] <= arrival:
             persisted, _, event = heapq.heappop(pending)
             yield persisted, event
-        for step in tell():
+        for step in make_story():
             published = arrival + step.after
-            event = signin.event(rng, step.visit, step.deed, published)
+            event = signin.event(rng, step.visit, step.action, published)
             heapq.heappush(pending, (published + _delay(rng), next(serial), event))
 
 
 def _delay(rng: random.Random) -> int:
-    """Return how long the System Log takes to persist an event, in milliseconds: seldom more than two seconds."""
-    slow = rng.random()
-    if slow < 0.01:  # noqa: PLR2004 - one in a hundred
+    """Return a random delay until an event is persisted, in milliseconds: usually under two seconds."""
+    luck = rng.random()
+    if luck < 0.01:  # noqa: PLR2004 - one in a hundred
         return rng.randrange(20_000, 50_000)
-    return rng.randrange(2_000, 20_000) if slow < 0.1 else rng.randrange(100, 2_000)  # noqa: PLR2004 - one in ten
+    return rng.randrange(2_000, 20_000) if luck < 0.1 else rng.randrange(100, 2_000)  # noqa: PLR2004 - one in ten
 
 
 def _source(seed: int, name: str) -> random.Random:

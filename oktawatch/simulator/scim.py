@@ -1,4 +1,4 @@
-"""SCIM filter expressions, as the System Log API takes them in `filter`.
+"""Parser of SCIM filter expressions, as in the `filter` parameter of the System Log API.
 
     expression = conjunction *( "or" conjunction )
     conjunction = term *( "and" term )
@@ -6,9 +6,9 @@
     comparison = path "pr" / path operator value
     value = string / "true" / "false" / "null" / number
 
-Operators and words are read in any case, attribute paths as they are written. A path that leads through a
-list (`target.id`) has as many values as the list has elements, and a comparison holds when it holds for any.
-Okta: "All operators except [ ] are supported"; `published` is bounded by `since` and `until`, never filtered.
+Operators and keywords are case-insensitive; attribute paths are case-sensitive. A path through a list (`target.id`)
+has a value for each element, and a comparison is true if it is true for any of them. Okta: "All operators except
+[ ] are supported". `published` can't be filtered; use `since` and `until`.
 """
 
 import functools
@@ -51,7 +51,7 @@ _LITERALS = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True)
 class Filter:
-    """A parsed expression: the paths it reads, and its verdict on whatever a lookup finds there."""
+    """A parsed expression: the paths it reads, and a predicate over the values that a lookup returns for them."""
 
     text: str
     paths: frozenset[Path]
@@ -60,7 +60,7 @@ class Filter:
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Filter:
-    """Parse an expression; `""` is the filter that every event passes. Raises OktaError (E0000031)."""
+    """Parse an expression; every event matches `""`. Raises OktaError (E0000031)."""
     if not text.strip():
         return Filter(text, frozenset(), lambda _: True)
     parser = _Parser(text)
@@ -70,14 +70,14 @@ def parse(text: str) -> Filter:
 
 
 def values_at(event: object, path: Path) -> list[Any]:
-    """Return what stands at a path of an event: nothing, one value, or one for each element of a list."""
-    found = [event]
+    """Return the values at a path of an event, other than null. A list has a value for each element."""
+    values = [event]
     for key in path:
-        found = [value[key] for value in _spread(found) if isinstance(value, dict) and key in value]
-    return [value for value in _spread(found) if value is not None]
+        values = [value[key] for value in _flatten(values) if isinstance(value, dict) and key in value]
+    return [value for value in _flatten(values) if value is not None]
 
 
-def _spread(values: list[Any]) -> Iterator[Any]:
+def _flatten(values: list[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list):
             yield from value
@@ -86,7 +86,7 @@ def _spread(values: list[Any]) -> Iterator[Any]:
 
 
 class _Parser:
-    """Recursive descent over the tokens of one expression."""
+    """Recursive descent parser over the tokens of an expression."""
 
     def __init__(self, text: str) -> None:
         self.paths: set[Path] = set()
@@ -149,10 +149,10 @@ class _Parser:
     def _peek(self) -> tuple[str, str] | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None
 
-    def _take(self, what: str) -> tuple[str, str]:
+    def _take(self, expected: str) -> tuple[str, str]:
         token = self._peek()
         if token is None:
-            raise invalid_filter(f"Expected {what} at the end.")
+            raise invalid_filter(f"Expected {expected} at the end.")
         self._next += 1
         return token
 
@@ -216,7 +216,7 @@ def _is_ordered(value: Any) -> bool:
 
 
 def _same_kind(left: Any, right: Any) -> bool:
-    """Tell JSON's kinds apart: for Python alone `True == 1` holds."""
+    """Return whether two values have the same JSON type. In Python, `True == 1` is true."""
     return isinstance(left, str) == isinstance(right, str) and isinstance(left, bool) == isinstance(
         right, bool
     )

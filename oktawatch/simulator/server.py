@@ -1,4 +1,4 @@
-"""The org's HTTP side, on loopback."""
+"""The HTTP server of the simulated org, on loopback."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,16 @@ from aiohttp import web
 from .exchange import Exchange
 from .faults.wire import BARE
 from .oauth import TOKEN
-from .org import Request, SimulatedOrg
+from .simulated import Request, SimulatedOrg
 
 HOST = "127.0.0.1"
 
 
 @contextlib.asynccontextmanager
 async def serve(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve an org in the running loop and give its URL, `http://127.0.0.1:PORT`. Port 0 takes a free one.
+    """Serve an org in the running loop and yield its URL, `http://127.0.0.1:PORT`. Port 0 selects a free port.
 
-    With `tls` it is an `https` URL. Raises OSError when the port is taken.
+    With `tls` the URL is an `https` URL. Raises OSError when the port is in use.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -28,8 +28,8 @@ async def serve(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None 
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    app.on_response_prepare.append(_undress)
-    # A client that gives up ends what hangs for it.
+    app.on_response_prepare.append(_remove_server_headers)
+    # When the client disconnects, aiohttp cancels the handler: a hanging request ends.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
@@ -43,7 +43,7 @@ async def serve(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None 
 
 @contextlib.contextmanager
 def running(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve an org in a thread of its own and give its URL: for callers that block."""
+    """Serve an org in a separate thread and yield its URL, for synchronous callers."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulated-org", daemon=True)
     thread.start()
@@ -62,7 +62,7 @@ def running(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None = No
 
 async def _answer(org: SimulatedOrg, request: web.Request) -> web.StreamResponse:
     budget = org.token_budget if request.path == TOKEN else org.budget
-    exchange = Exchange(org, request, budget, budget.take(org.now().timestamp()))
+    exchange = Exchange(org, request, budget, budget.take(org.now().timestamp()), org.faults.hangs)
     fault = org.faults.draw(request.path, has_cursor="after" in request.query)
     name = None if fault is None else fault.name
     status = None
@@ -71,12 +71,12 @@ async def _answer(org: SimulatedOrg, request: web.Request) -> web.StreamResponse
         status = None if response is None else response.status
     finally:
         org.requests.append(Request(request.method, request.raw_path, status, name))
-    # What is returned after a fault that broke the connection reaches nobody.
+    # aiohttp needs a response here, even after a fault that broke the connection.
     return web.Response() if response is None else response
 
 
-async def _undress(_: web.Request, response: web.StreamResponse) -> None:
-    """Take away what the HTTP library adds by itself, of a time that is not the org's."""
+async def _remove_server_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Remove the headers that aiohttp adds: its name, and a date by the machine's clock instead of the org's."""
     response.headers.pop("Server", None)
     if response.get(BARE):
         response.headers.pop("Date", None)

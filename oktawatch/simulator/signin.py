@@ -1,7 +1,7 @@
-"""System Log events of people signing in, field by field as Okta writes them.
+"""System Log events of sign-ins, with the fields that Okta writes.
 
-`debugData` is the untidy part: its values are texts, some of them JSON in a string (`tunnels`,
-`logOnlySecurityData`), some of them Java's way to print a map (`risk`, `behaviors`).
+All values in `debugData` are strings. Some contain JSON (`tunnels`, `logOnlySecurityData`), others the string form of
+a Java map (`risk`, `behaviors`).
 """
 
 import json
@@ -39,13 +39,13 @@ _URIS = {
 
 @dataclass(frozen=True)
 class Visit:
-    """Somebody at a device, somewhere: what all events of one session share."""
+    """A person with a device in a place: the fields that all events of a session share."""
 
     login: str
-    """What was typed as the user name."""
+    """The user name as typed."""
 
     person: Person | None
-    """None when nobody has that login: Okta's actor.id is then `unknown`."""
+    """None if the login doesn't exist. Okta then writes `unknown` as the actor's id."""
 
     device: Device
     city: City
@@ -55,12 +55,12 @@ class Visit:
     risk: str = "LOW"
     reasons: tuple[str, ...] = ()
     new: frozenset[str] = frozenset()
-    """The behaviours that are POSITIVE, such as `New Device`."""
+    """The behaviors with the result POSITIVE, such as `New Device`."""
 
 
 @dataclass(frozen=True)
-class Deed:
-    """One thing that happens in a visit."""
+class Action:
+    """An action during a visit."""
 
     type: str
     result: str = "SUCCESS"
@@ -68,13 +68,13 @@ class Deed:
     target: tuple[dict[str, Any], ...] = field(default=())
 
 
-def event(rng: random.Random, visit: Visit, deed: Deed, published: int) -> dict[str, Any]:
-    """Return the event of a deed, published at a time in milliseconds."""
+def event(rng: random.Random, visit: Visit, action: Action, published: int) -> dict[str, Any]:
+    """Return the event of an action, published at a time in milliseconds."""
     request = ids.request_id(rng)
-    message, legacy = _MESSAGES[deed.type]
-    if deed.type == "user.session.start" and deed.result == "FAILURE":
+    message, legacy = _MESSAGES[action.type]
+    if action.type == "user.session.start" and action.result == "FAILURE":
         legacy = "core.user_auth.login_failed"
-    where = _geography(visit.city)
+    geography = _geography(visit.city)
     return {
         "actor": _actor(visit),
         "client": {
@@ -87,17 +87,17 @@ def event(rng: random.Random, visit: Visit, deed: Deed, published: int) -> dict[
             "device": visit.device.kind,
             "id": None,
             "ipAddress": visit.ip,
-            "geographicalContext": where,
+            "geographicalContext": geography,
         },
         "device": None,
-        "authenticationContext": _authentication(visit, deed),
+        "authenticationContext": _authentication(visit, action),
         "displayMessage": message,
-        "eventType": deed.type,
-        "outcome": {"result": deed.result, "reason": deed.reason},
+        "eventType": action.type,
+        "outcome": {"result": action.result, "reason": action.reason},
         "published": times.to_text(published),
         "securityContext": _security(visit),
-        "severity": "WARN" if deed.result in {"FAILURE", "DENY"} else "INFO",
-        "debugContext": {"debugData": _debug(visit, deed, request)},
+        "severity": "WARN" if action.result in {"FAILURE", "DENY"} else "INFO",
+        "debugContext": {"debugData": _debug(visit, action, request)},
         "legacyEventType": legacy,
         "transaction": {"type": "WEB", "id": request, "detail": {}},
         "uuid": ids.event_uuid(published, rng.getrandbits(75)),
@@ -106,34 +106,34 @@ def event(rng: random.Random, visit: Visit, deed: Deed, published: int) -> dict[
             "ipChain": [
                 {
                     "ip": visit.ip,
-                    "geographicalContext": where,
+                    "geographicalContext": geography,
                     "version": "V6" if ":" in visit.ip else "V4",
                     "source": None,
                     "ipDetails": _ip_details(visit.network),
                 }
             ]
         },
-        "target": list(deed.target) or None,
+        "target": list(action.target) or None,
     }
 
 
 def app(rng: random.Random, name: str) -> dict[str, Any]:
-    """Return an app as the target of a sign-on."""
+    """Return an app as the target of a single sign-on."""
     return _target(ids.object_id(rng, "0oa"), "AppInstance", name, name)
 
 
 def factor(person: Person) -> dict[str, Any]:
-    """Return a person's authenticator as the target of a verification."""
+    """Return a person's authenticator as the target of an MFA verification."""
     return _target(person.factor_id, "AuthenticatorEnrollment", "unknown", "Okta Verify")
 
 
 def user(person: Person) -> dict[str, Any]:
-    """Return a person as the target of what an administrator does."""
+    """Return a person as the target of an administrator's action."""
     return _target(person.id, "User", person.login, person.name)
 
 
 def policy(rng: random.Random) -> dict[str, Any]:
-    """Return a sign-on policy as the target of its evaluation."""
+    """Return a sign-on policy as the target of a policy evaluation."""
     return _target(ids.object_id(rng, "00p"), "PolicyEntity", "unknown", "Default Policy")
 
 
@@ -158,12 +158,12 @@ def _actor(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _authentication(visit: Visit, deed: Deed) -> dict[str, Any]:
-    session = "unknown" if deed.result == "FAILURE" else visit.session
+def _authentication(visit: Visit, action: Action) -> dict[str, Any]:
+    session = "unknown" if action.result == "FAILURE" else visit.session
     return {
         "authenticationProvider": None,
-        "credentialProvider": "OKTA_CREDENTIAL_PROVIDER" if deed.type.endswith("mfa") else None,
-        "credentialType": "OTP" if deed.type.endswith("mfa") else None,
+        "credentialProvider": "OKTA_CREDENTIAL_PROVIDER" if action.type.endswith("mfa") else None,
+        "credentialType": "OTP" if action.type.endswith("mfa") else None,
         "issuer": None,
         "interface": None,
         "authenticationStep": 0,
@@ -183,7 +183,7 @@ def _security(visit: Visit) -> dict[str, Any]:
         "ipDetails": _ip_details(network),
         "risk": {"level": visit.risk, "reasons": list(visit.reasons), "detectionName": None},
         "userBehaviors": [
-            {"id": f"behavior-{index}", "name": name, "result": _verdict(visit, name)}
+            {"id": f"behavior-{index}", "name": name, "result": _behavior_result(visit, name)}
             for index, name in enumerate(_BEHAVIORS, start=1)
         ],
     }
@@ -192,15 +192,15 @@ def _security(visit: Visit) -> dict[str, Any]:
 def _ip_details(network: Network) -> dict[str, Any] | None:
     if network.as_number is None:
         return None
-    leaves = network.exit
+    exit_ = network.exit
     return {
         "asNumber": network.as_number,
         "asOrg": network.as_org,
         "isp": network.isp,
         "domain": network.domain,
         "ipServiceCategories": []
-        if leaves is None
-        else [{"isAnonymous": leaves.anonymous, "operator": leaves.operator, "type": leaves.type}],
+        if exit_ is None
+        else [{"isAnonymous": exit_.anonymous, "operator": exit_.operator, "type": exit_.type}],
     }
 
 
@@ -214,36 +214,36 @@ def _geography(city: City) -> dict[str, Any]:
     }
 
 
-def _debug(visit: Visit, deed: Deed, request: str) -> dict[str, str]:
-    behaviors = {name: _verdict(visit, name) for name in _BEHAVIORS}
+def _debug(visit: Visit, action: Action, request: str) -> dict[str, str]:
+    behaviors = {name: _behavior_result(visit, name) for name in _BEHAVIORS}
     risk = {"reasons": ", ".join(visit.reasons)} if visit.reasons else {}
     risk["level"] = visit.risk
     data = {
         "requestId": request,
         "dtHash": visit.device.token_hash,
-        "risk": _java(risk),
-        "behaviors": _java(behaviors),
-        "requestUri": _URIS[deed.type],
-        "url": _URIS[deed.type] + "?",
+        "risk": _java_map(risk),
+        "behaviors": _java_map(behaviors),
+        "requestUri": _URIS[action.type],
+        "url": _URIS[action.type] + "?",
         "threatSuspected": "true" if visit.risk == "HIGH" else "false",
     }
-    if deed.type in {"user.session.start", "policy.evaluate_sign_on"}:
+    if action.type in {"user.session.start", "policy.evaluate_sign_on"}:
         data["logOnlySecurityData"] = _json({"risk": risk, "behaviors": behaviors})
     if visit.network.exit is not None:
-        leaves = visit.network.exit
+        exit_ = visit.network.exit
         data["tunnels"] = _json(
-            [{"anonymous": leaves.anonymous, "operator": leaves.operator, "type": leaves.type}]
+            [{"anonymous": exit_.anonymous, "operator": exit_.operator, "type": exit_.type}]
         )
-        if leaves.type == "Tor":
+        if exit_.type == "Tor":
             data["proxyType"] = "tor"
     return data
 
 
-def _verdict(visit: Visit, behavior: str) -> str:
+def _behavior_result(visit: Visit, behavior: str) -> str:
     return "POSITIVE" if behavior in visit.new else "NEGATIVE"
 
 
-def _java(values: dict[str, str]) -> str:
+def _java_map(values: dict[str, str]) -> str:
     return "{" + ", ".join(f"{key}={value}" for key, value in values.items()) + "}"
 
 

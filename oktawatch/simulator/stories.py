@@ -1,4 +1,4 @@
-"""What people do: stories of a visit, from the first attempt to sign in to the last click."""
+"""Stories: what happens during a visit, from the first sign-in attempt to the end of the session."""
 
 import random
 from collections.abc import Callable
@@ -6,45 +6,46 @@ from dataclasses import dataclass, replace
 
 from . import ids, signin
 from .people import ANONYMIZERS, CITIES, CORPORATE_VPN, RELAYS, Network, Person, apple_device, device
-from .signin import Deed, Visit
+from .signin import Action, Visit
 
 SECOND = 1000
-"""In milliseconds, like every time here."""
+"""In milliseconds, like all times in this module."""
 MINUTE = 60 * SECOND
 _APPS = ("Example Wiki", "Ledger", "Helpdesk", "Payslips", "Source Code", "Travel")
 _MISPLACED_PASSWORDS = ("Winter-is-2-long", "kept!under!the!mat", "7tulips&aHorse")
-"""Typed into the field for the user name: an event of nobody's then shows them as its `alternateId`."""
+"""Passwords typed into the user name field. They appear as the `alternateId` of an event with an unknown actor."""
 
 START = "user.session.start"
-EVALUATED = Deed("policy.evaluate_sign_on", "ALLOW", "Sign-on policy evaluation resulted in ALLOW")
-WRONG_PASSWORD = Deed(START, "FAILURE", "INVALID_CREDENTIALS")
-UNVERIFIED = Deed(START, "FAILURE", "VERIFICATION_ERROR")
+EVALUATED = Action("policy.evaluate_sign_on", "ALLOW", "Sign-on policy evaluation resulted in ALLOW")
+WRONG_PASSWORD = Action(START, "FAILURE", "INVALID_CREDENTIALS")
+UNVERIFIED = Action(START, "FAILURE", "VERIFICATION_ERROR")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens, so many milliseconds after the story began."""
+    """An action in a story."""
 
     after: int
+    """Milliseconds since the start of the story."""
     visit: Visit
-    deed: Deed
+    action: Action
 
 
 Story = list[Step]
-Teller = Callable[[], Story]
+StoryMaker = Callable[[], Story]
 
 
-def ordinary(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of people at home and in the office, a few of whom mistype what they type.
+def ordinary(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Make stories of people at home and in the office, a few of whom mistype their login or password.
 
-    Nobody comes again before most of the others have come: who signs in every few minutes is no ordinary sight.
+    People take turns: signing in every few minutes would not be ordinary.
     """
     waiting = rng.sample(people, len(people))
 
-    def tell() -> Story:
+    def make() -> Story:
         person = waiting.pop(rng.randrange(len(waiting) // 4 + 1))
         waiting.append(person)
-        office = rng.random() < 0.1  # noqa: PLR2004 - shares of a made-up world
+        office = rng.random() < 0.1  # noqa: PLR2004 - an invented share
         visit = visit_of(rng, person, CORPORATE_VPN if office else person.network, person.host)
         luck = rng.random()
         if luck < 0.02:  # noqa: PLR2004 - as above
@@ -52,18 +53,18 @@ def ordinary(rng: random.Random, people: list[Person]) -> Teller:
         failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 - as above
         return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * SECOND)
 
-    return tell
+    return make
 
 
-def anonymized(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of a few people who come through commercial VPNs, proxies and Tor, again and again by the same exit."""
+def anonymized(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Make stories of a few people who use commercial VPNs, proxies and Tor, each always the same exit."""
     habits = [
         (person, exit_, rng.randint(1, 60), rng.choice(CITIES))
         for person, exit_ in zip(rng.sample(people, min(5, len(people))), ANONYMIZERS, strict=False)
     ]
-    news = ("New Geo-Location", "New Device", "New IP", "New Country", "New City")
+    behaviors = ("New Geo-Location", "New Device", "New IP", "New Country", "New City")
 
-    def tell() -> Story:
+    def make() -> Story:
         person, network, host, city = rng.choice(habits)
         risk, reasons = rng.choice(
             (("MEDIUM", ("Anomalous Location",)), ("HIGH", ("Anomalous Location", "Anomalous Device")))
@@ -74,37 +75,37 @@ def anonymized(rng: random.Random, people: list[Person]) -> Teller:
             device=device(rng),
             risk=risk,
             reasons=reasons,
-            new=frozenset(rng.sample(news, 3)),
+            new=frozenset(rng.sample(behaviors, 3)),
         )
         luck = rng.random()
-        if luck < 0.1:  # noqa: PLR2004 - shares of a made-up world
+        if luck < 0.1:  # noqa: PLR2004 - an invented share
             return [Step(0, _nobody(rng, visit), UNVERIFIED)]
         failures = rng.choice((0, 0, 1, 2, 3))
         story = _attempts(rng, visit, failures)
         gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 - as above
         return story if gave_up else story + _session(rng, visit, after=failures * 8 * SECOND)
 
-    return tell
+    return make
 
 
-def relayed(rng: random.Random, people: list[Person]) -> Teller:
-    """Tell of people whose Apple devices hide their addresses behind iCloud Private Relay."""
+def relayed(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Make stories of people whose Apple devices use iCloud Private Relay."""
     habits = [
         (person, rng.choice(RELAYS), apple_device(rng)) for person in rng.sample(people, min(6, len(people)))
     ]
 
-    def tell() -> Story:
+    def make() -> Story:
         person, network, apple = rng.choice(habits)
         visit = replace(
             visit_of(rng, person, network, rng.randint(1, 3)), device=apple, new=frozenset({"New IP"})
         )
         return _session(rng, visit, after=0)
 
-    return tell
+    return make
 
 
 def visit_of(rng: random.Random, person: Person, network: Network, host: int) -> Visit:
-    """Return a visit of somebody's from a network, with a device and a session of their own."""
+    """Return a visit of a person from a host in a network, with one of their devices and a new session."""
     return Visit(
         login=person.login,
         person=person,
@@ -117,7 +118,7 @@ def visit_of(rng: random.Random, person: Person, network: Network, host: int) ->
 
 
 def _nobody(rng: random.Random, visit: Visit) -> Visit:
-    """Return the visit of somebody who types a login that does not exist, or a password in its place."""
+    """Return the visit with a login that doesn't exist: a mistyped login, or a password in the wrong field."""
     name, _, domain = visit.login.partition("@")
     mistyped = f"{name[:-1]}@{domain}"
     return replace(visit, person=None, login=rng.choice((mistyped, mistyped, *_MISPLACED_PASSWORDS)))
@@ -130,17 +131,17 @@ def _attempts(rng: random.Random, visit: Visit, failures: int) -> Story:
 
 
 def _session(rng: random.Random, visit: Visit, *, after: int) -> Story:
-    """Return a sign-in that works, some apps, and sometimes the end of the session."""
+    """Return a successful sign-in, some apps, and sometimes the end of the session."""
     evaluated = replace(EVALUATED, target=(signin.policy(rng),))
     at = after + 4 * SECOND
-    story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Deed(START))]
-    if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 - shares of a made-up world
-        verified = Deed("user.authentication.auth_via_mfa", target=(signin.factor(visit.person),))
+    story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Action(START))]
+    if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 - an invented share
+        verified = Action("user.authentication.auth_via_mfa", target=(signin.factor(visit.person),))
         story.append(Step(at + rng.randrange(4, 30) * SECOND, visit, verified))
     at += MINUTE
     for name in rng.sample(_APPS, rng.randint(1, 4)):
-        story.append(Step(at, visit, Deed("user.authentication.sso", target=(signin.app(rng, name),))))
+        story.append(Step(at, visit, Action("user.authentication.sso", target=(signin.app(rng, name),))))
         at += rng.randrange(30 * MINUTE)
     if rng.random() < 0.4:  # noqa: PLR2004 - as above
-        story.append(Step(at, visit, Deed("user.session.end")))
+        story.append(Step(at, visit, Action("user.session.end")))
     return story

@@ -84,7 +84,7 @@ def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> 
 def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: Program) -> None:
     """Each says what to do, and a good org beside them is good."""
     good, barred = SimulatedOrg(token=TOKEN), SimulatedOrg(token=TOKEN)
-    barred.may_read = False
+    barred.can_read_logs = False
     with running(good) as url, running(barred) as barred_url, another_server() as other_url:
         program.configure(
             ("good", url, TOKEN),

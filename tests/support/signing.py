@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from oktawatch.simulator.jose import digest
+from oktawatch.simulator.jose import sha256_base64url
 from tests.support.logclient import NOW
 
 CLIENT = "0oaexampleexampleexa"
@@ -60,7 +60,7 @@ class Signer:
         """Return a DPoP proof for a request at NOW, but for what is told otherwise."""
         good = {"jti": f"p-{next(_SERIAL)}", "htm": method, "htu": url, "iat": SECONDS}
         if token is not None:
-            good["ath"] = digest(token)
+            good["ath"] = sha256_base64url(token)
         public = {name: value for name, value in self.public.items() if name != "kid"}
         return self.sign(good | claims, typ="dpop+jwt", jwk=public)
 

@@ -61,8 +61,8 @@ def sign_ins(
     ``unreadable`` gets what is nested too deeply for Python to read it from the org's record again.
     """
     rng = random.Random(seed)
-    odd = itertools.cycle(broken.ODD.items())
-    nameless = itertools.cycle(broken.NAMELESS.values())
+    odd = itertools.cycle(broken.USABLE.items())
+    nameless = itertools.cycle(broken.UNUSABLE.values())
     for number in itertools.count():
         moment = NOW + number * 2 * MINUTE
         relay = [{"operator": OPERATOR}] if rng.random() < 0.3 else []

@@ -1,13 +1,13 @@
-"""What can go wrong between an org and who reads it, and when it does.
+"""Faults between an Okta org and its client, and the script that injects them.
 
     org.faults.next(3, faults.html(502))                       # the next three requests
     org.faults.kth(5, faults.reset())                          # the fifth from now
-    org.faults.some(0.2, faults.every(), seed=7)               # one in five, drawn from a seed
+    org.faults.some(0.2, faults.every(), seed=7)               # one request in five, at random
     org.faults.between(start, end, faults.refused_token())     # by the org's clock
 
-A request counts against the rate limit whatever becomes of it. A fault strikes requests to the System Log unless
-another path is named; one that needs a cursor strikes only where there is one. aiohttp's client asks once more by
-itself when a connection breaks before an answer: that is a request too.
+Faults apply to System Log requests unless `path` names another endpoint. A fault that needs a cursor applies only
+to requests with a cursor. Every request counts against the rate limit, with or without a fault. aiohttp's client
+retries a request once when the connection breaks before the answer, and the retry counts as well.
 """
 
 from .answers import (
@@ -24,7 +24,7 @@ from .answers import (
     timed_out,
     too_many_requests,
 )
-from .bodies import bomb, cut_off, cut_short, empty, longer_than_said, not_a_list, shorter_than_said
+from .bodies import bomb, cut_off, cut_short, empty, longer_than_declared, not_a_list, shorter_than_declared
 from .connections import close, hang, reset, stall
 from .fault import Fault
 from .links import cap, circle, hollow, self_linked, strip_links
@@ -51,7 +51,7 @@ __all__ = [
     "hollow",
     "html",
     "login_page",
-    "longer_than_said",
+    "longer_than_declared",
     "no_permission",
     "not_a_list",
     "overlap",
@@ -63,7 +63,7 @@ __all__ = [
     "reset",
     "self_linked",
     "short",
-    "shorter_than_said",
+    "shorter_than_declared",
     "stall",
     "strip_links",
     "timed_out",
@@ -73,7 +73,7 @@ __all__ = [
 
 
 def every() -> list[Fault]:
-    """Return one of each fault that ends by itself: all but those that hang."""
+    """Return one of each fault, except the faults that hang."""
     return [
         reset(),
         close(),
@@ -94,8 +94,8 @@ def every() -> list[Fault]:
         not_a_list(),
         cut_off(),
         cut_short(),
-        longer_than_said(),
-        shorter_than_said(),
+        longer_than_declared(),
+        shorter_than_declared(),
         bomb(),
         elsewhere(),
         strip_links(),

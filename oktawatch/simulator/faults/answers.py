@@ -1,4 +1,4 @@
-"""Answers that are no page: refusals, outages, and what portals and gateways say in Okta's place."""
+"""Answers that are not a page: refusals, outages, and the answers of portals and gateways."""
 
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from oktawatch.simulator.exchange import Exchange
 
 _PORTAL = "https://portal.example.net/login"
-_SORRY = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+_HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
 def error(refusal: errors.OktaError, name: str) -> Fault:
-    """Answer as Okta does when it refuses, with its headers."""
+    """Answer with an Okta error, including Okta's headers."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         return exchange.refuse(refusal)
@@ -26,12 +26,12 @@ def error(refusal: errors.OktaError, name: str) -> Fault:
 
 
 def timed_out() -> Fault:
-    """Answer 500 E0000009: the query took Okta too long."""
+    """Answer 500 E0000009, as Okta does when a query times out."""
     return error(errors.internal(), "timed_out")
 
 
 def read_only() -> Fault:
-    """Answer 503 E0000010: the org is being serviced."""
+    """Answer 503 E0000010: the org is under maintenance."""
     return error(errors.read_only(), "read_only")
 
 
@@ -46,7 +46,7 @@ def no_permission() -> Fault:
 
 
 def refused_cursor() -> Fault:
-    """Answer 400 E0000029, this once: the cursor can be good again, unlike one that `org.cursors` has forgotten."""
+    """Answer 400 E0000029 once. The next request with the same cursor can succeed, unless `org.cursors` forgot it."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         return exchange.refuse(errors.invalid_paging())
@@ -55,7 +55,7 @@ def refused_cursor() -> Fault:
 
 
 def too_many_requests() -> Fault:
-    """Answer 429 although there was something left a moment ago: others took it. The reset is the window's own."""
+    """Answer 429 in the middle of a window, as if other clients had used the rest of it."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         response = exchange.refuse(errors.too_many_requests())
@@ -66,7 +66,7 @@ def too_many_requests() -> Fault:
 
 
 def concurrent() -> Fault:
-    """Answer 429 with a limit of 0 and nothing left: too many requests at once (Okta: a concurrency violation)."""
+    """Answer 429 with a limit of 0 and 0 remaining: Okta's concurrency limit."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         response = exchange.refuse(errors.too_many_requests())
@@ -77,10 +77,10 @@ def concurrent() -> Fault:
 
 
 def html(status: int) -> Fault:
-    """Answer with a gateway's own page: HTML, and a date, but none of Okta's headers."""
+    """Answer with a gateway's HTML page: it has a date, but no headers of Okta's."""
 
     async def commit(exchange: "Exchange") -> web.Response:
-        response = exchange.dress(_page(status, _reason(status)))
+        response = exchange.add_okta_headers(_page(status, _reason(status)))
         for name in [name for name in response.headers if name.startswith(("X-Rate-Limit", "X-Okta"))]:
             del response.headers[name]
         return response
@@ -89,7 +89,7 @@ def html(status: int) -> Fault:
 
 
 def bare(status: int) -> Fault:
-    """Answer with a status and nothing else: no headers, no date, no body."""
+    """Answer with a status line alone: no headers, no date, no body."""
 
     async def commit(_: "Exchange") -> web.Response:
         response = web.Response(status=status)
@@ -100,18 +100,18 @@ def bare(status: int) -> Fault:
 
 
 def redirect(to: str = _PORTAL, status: int = 302) -> Fault:
-    """Send the client elsewhere; a token must not follow."""
+    """Redirect the client to another host, to which it must not send its token."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         response = _page(status, _reason(status))
         response.headers["Location"] = to
-        return exchange.dress(response)
+        return exchange.add_okta_headers(response)
 
     return Fault("redirect", commit)
 
 
 def login_page() -> Fault:
-    """Answer 200 with a portal's page for people to log in."""
+    """Answer 200 with the login page of a captive portal."""
 
     async def commit(_: "Exchange") -> web.Response:
         return _page(200, "Log in")
@@ -120,7 +120,7 @@ def login_page() -> Fault:
 
 
 def _page(status: int, title: str) -> web.Response:
-    return web.Response(status=status, text=_SORRY.format(title), content_type="text/html")
+    return web.Response(status=status, text=_HTML.format(title), content_type="text/html")
 
 
 def _reason(status: int) -> str:

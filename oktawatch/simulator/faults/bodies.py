@@ -1,4 +1,4 @@
-"""Bodies that are not what was meant: with status 200, and with the headers and links of the good answer."""
+"""Corrupted bodies, with status 200 and with the headers and links of Okta's answer."""
 
 import gzip
 from collections.abc import Callable
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def empty() -> Fault:
-    """Send no body at all."""
+    """Send an empty body."""
     return _replaced("empty", b"")
 
 
 def not_a_list() -> Fault:
-    """Send a JSON object where a list is due."""
+    """Send a JSON object instead of a list."""
     return _replaced("not_a_list", b'{"events":[]}')
 
 
 def bomb(elements: int = 20_000) -> Fault:
-    """Send a list of many empty objects, which is small when it is compressed."""
+    """Send a compressed list of many empty objects."""
     return _replaced("bomb", b"[" + b",".join([b"{}"] * elements) + b"]", compressed=True)
 
 
 def cut_short() -> Fault:
-    """Send half of the JSON, well framed: something on the way lost the rest and said nothing."""
+    """Send half of the JSON with correct HTTP framing, as if a middlebox had dropped the rest."""
 
     async def commit(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
@@ -47,14 +47,14 @@ def cut_off() -> Fault:
     return _misframed("cut_off", lambda body: (body[: len(body) // 2], len(body)))
 
 
-def longer_than_said() -> Fault:
-    """Promise a byte too few; the rest follows on the connection, which then closes."""
-    return _misframed("longer_than_said", lambda body: (body, len(body) - 1))
+def longer_than_declared() -> Fault:
+    """Send one byte more than Content-Length, then close the connection."""
+    return _misframed("longer_than_declared", lambda body: (body, len(body) - 1))
 
 
-def shorter_than_said() -> Fault:
-    """Promise a byte too many; then the connection closes."""
-    return _misframed("shorter_than_said", lambda body: (body, len(body) + 1))
+def shorter_than_declared() -> Fault:
+    """Send one byte less than Content-Length, then close the connection."""
+    return _misframed("shorter_than_declared", lambda body: (body, len(body) + 1))
 
 
 def _replaced(name: str, body: bytes, *, compressed: bool = False) -> Fault:

@@ -1,4 +1,4 @@
-"""Connections that break or stand still."""
+"""Faults of the connection: it breaks or stalls."""
 
 import socket
 import struct
@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
     from oktawatch.simulator.exchange import Exchange
 
-_AT_ONCE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""The value of `SO_LINGER` that makes the kernel send RST instead of FIN."""
 
 
 def reset() -> Fault:
-    """Break the connection hard before an answer: the client's system reports a reset."""
+    """Reset the connection before the answer."""
 
     async def commit(exchange: "Exchange") -> None:
         transport = exchange.request.transport
         if transport is not None:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+            )
             transport.abort()
 
     return Fault("reset", commit)
@@ -37,23 +40,26 @@ def close() -> Fault:
 
 
 def hang(then: Fault | None = None) -> Fault:
-    """Give no answer until the client gives up or `org.faults.hangs.release()`: then a good one, or `then`."""
+    """Hang until the client disconnects or a test calls `org.faults.hangs.release()`.
+
+    A released request gets the fault `then`, or by default Okta's answer.
+    """
 
     async def commit(exchange: "Exchange") -> "web.StreamResponse | None":
-        await exchange.org.faults.hangs.hang()
+        await exchange.hangs.hang()
         return await (exchange.answer() if then is None else then.commit(exchange))
 
     return Fault("hang", commit)
 
 
 def stall() -> Fault:
-    """Send half of the answer, then nothing until the client gives up or is released: then close."""
+    """Send half of the answer, then hang. Close the connection when the request is released."""
 
     async def commit(exchange: "Exchange") -> None:
         response = await exchange.answer()
         body = wire.body_of(response)
         wire.write(exchange, wire.head(response, len(body)) + body[: len(body) // 2])
-        await exchange.org.faults.hangs.hang()
+        await exchange.hangs.hang()
         wire.send(exchange, b"")
 
     return Fault("stall", commit)

@@ -1,10 +1,10 @@
-"""What a fault is."""
+"""The type of all faults."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # an org holds a script of faults, and an exchange holds the org
+if TYPE_CHECKING:
     from aiohttp import web
 
     from oktawatch.simulator.exchange import Exchange
@@ -12,11 +12,11 @@ if TYPE_CHECKING:  # an org holds a script of faults, and an exchange holds the 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong with a request."""
+    """A fault that can be injected into a request."""
 
     name: str
-    """As the org's `requests` tell it."""
+    """The name in `SimulatedOrg.requests`."""
     commit: "Callable[[Exchange], Awaitable[web.StreamResponse | None]]"
-    """Give the answer; None when the connection is broken instead."""
+    """Return the answer, or None after breaking the connection."""
     needs_cursor: bool = False
-    """It makes sense only for a request that goes on from a next link."""
+    """Whether the fault applies only to requests with a cursor."""

@@ -1,4 +1,4 @@
-"""Next links that are missing, or that lead nowhere, for ever: a middlebox removes, caches or repeats answers."""
+"""Next links that are missing or never advance, as when a middlebox removes, caches or repeats answers."""
 
 import itertools
 from collections.abc import Callable
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from oktawatch.simulator.exchange import Exchange
-    from oktawatch.simulator.org import Page, SimulatedOrg
+    from oktawatch.simulator.org import Org, Page
     from oktawatch.simulator.query import Query
 
 _counter = itertools.count(1)
 
 
 def strip_links() -> Fault:
-    """Remove the `Link` header, from bounded answers too."""
+    """Remove the `Link` header, also from the answers to bounded requests."""
 
     async def commit(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
@@ -29,26 +29,26 @@ def strip_links() -> Fault:
 
 
 def circle() -> Fault:
-    """Link a page to itself under a new URL each time."""
+    """Link each page to itself, with a new URL each time."""
     return _linked("circle", _again)
 
 
 def self_linked() -> Fault:
-    """Name the request's own URL as the next one."""
+    """Send the request's own URL as the next link."""
     return _linked("self_linked", lambda path: path)
 
 
 def hollow() -> Fault:
-    """Send an empty list, with a link to the same place under a new URL."""
+    """Send an empty list, linked to itself with a new URL each time."""
     return _linked("hollow", _again, body=b"[]")
 
 
 def cap(limit: int = 2) -> Fault:
-    """Serve at most so many events, and name that limit in the next link."""
+    """Return at most `limit` events, and put that limit into the next link."""
 
     async def commit(exchange: "Exchange") -> "web.Response":
-        def read(org: "SimulatedOrg", asked: "Query") -> "Page":
-            return org.page(replace(asked, limit=min(limit, asked.limit)))
+        def read(org: "Org", requested: "Query") -> "Page":
+            return org.page(replace(requested, limit=min(limit, requested.limit)))
 
         return await exchange.answer(read)
 

@@ -1,93 +1,94 @@
-"""Which requests get which fault."""
+"""The script that decides which requests get which fault."""
 
 import random
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from oktawatch.simulator.hangs import HangingRequests
 from oktawatch.simulator.query import LOGS
 
 from .fault import Fault
-from .hangs import Hangs
 
-Suits = Callable[[Fault], bool]
-Line = Callable[[Suits], Fault | None]
-"""One line of the script: what it says of the next request, given what suits that request."""
+Applies = Callable[[Fault], bool]
+"""Tests whether a fault applies to a request."""
+Rule = Callable[[Applies], Fault | None]
+"""Returns the fault for the next request, or None."""
 
 
 class Script:
-    """The faults that are to come. The first line that has one for a request decides. Thread-safe.
+    """The faults to inject: a list of rules. The first rule that returns a fault wins. Thread-safe.
 
-    `now` is the org's clock. Each line counts the requests on its path that no earlier line has taken.
+    `now` is the org's clock. Each rule counts the requests on its path that no earlier rule has claimed.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self.hangs = Hangs()
+        self.hangs = HangingRequests()
         self._now = now
-        self._lines: list[tuple[str, Line]] = []
+        self._rules: list[tuple[str, Rule]] = []
         self._lock = threading.Lock()
 
     def next(self, count: int, fault: Fault, *, path: str = LOGS) -> None:
-        """Let the next so many requests get a fault; those that it does not suit are not counted."""
+        """Inject a fault into the next `count` requests to which it applies."""
         left = count
 
-        def line(suits: Suits) -> Fault | None:
+        def rule(applies: Applies) -> Fault | None:
             nonlocal left
-            if left == 0 or not suits(fault):
+            if left == 0 or not applies(fault):
                 return None
             left -= 1
             return fault
 
-        self._add(path, line)
+        self._add(path, rule)
 
     def kth(self, k: int, fault: Fault, *, path: str = LOGS) -> None:
-        """Let the k-th of the requests that a fault suits get it; 1 is the next."""
+        """Inject a fault into the k-th request to which it applies; 1 is the next request."""
         count = 0
 
-        def line(suits: Suits) -> Fault | None:
+        def rule(applies: Applies) -> Fault | None:
             nonlocal count
-            count += suits(fault)
-            return fault if count == k and suits(fault) else None
+            count += applies(fault)
+            return fault if count == k and applies(fault) else None
 
-        self._add(path, line)
+        self._add(path, rule)
 
     def some(self, share: float, faults: Sequence[Fault], *, seed: int, path: str = LOGS) -> None:
-        """Let a share of the requests, from 0 to 1, get one of these faults, drawn from a seed.
+        """Inject one of `faults`, at random, into a share of the requests, from 0 to 1.
 
-        A drawn fault that does not suit its request is let go, so that the draws depend on the number of
-        requests alone.
+        A fault that doesn't apply to its request is dropped, not drawn again, so that the draws depend only on
+        the number of requests.
         """
         rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
 
-        def line(suits: Suits) -> Fault | None:
-            struck, fault = rng.random() < share, rng.choice(faults)
-            return fault if struck and suits(fault) else None
+        def rule(applies: Applies) -> Fault | None:
+            selected, fault = rng.random() < share, rng.choice(faults)
+            return fault if selected and applies(fault) else None
 
-        self._add(path, line)
+        self._add(path, rule)
 
     def between(self, start: datetime, end: datetime, fault: Fault, *, path: str = LOGS) -> None:
-        """Let each request from one time up to another, by the org's clock, get a fault."""
+        """Inject a fault into every request from `start` up to, but not including, `end`."""
 
-        def line(suits: Suits) -> Fault | None:
-            return fault if start <= self._now() < end and suits(fault) else None
+        def rule(applies: Applies) -> Fault | None:
+            return fault if start <= self._now() < end and applies(fault) else None
 
-        self._add(path, line)
+        self._add(path, rule)
 
     def clear(self) -> None:
-        """Forget what is still to come. What hangs goes on hanging."""
+        """Delete all rules. Requests that hang continue to hang."""
         with self._lock:
-            self._lines.clear()
+            self._rules.clear()
 
     def draw(self, path: str, *, has_cursor: bool) -> Fault | None:
-        """Return the fault of a request, None when it is to be answered well."""
+        """Return the fault for a request, or None."""
 
-        def suits(fault: Fault) -> bool:
+        def applies(fault: Fault) -> bool:
             return has_cursor or not fault.needs_cursor
 
         with self._lock:
-            lines = (line for where, line in self._lines if where == path)
-            return next((fault for line in lines if (fault := line(suits)) is not None), None)
+            rules = (rule for rule_path, rule in self._rules if rule_path == path)
+            return next((fault for rule in rules if (fault := rule(applies)) is not None), None)
 
-    def _add(self, path: str, line: Line) -> None:
+    def _add(self, path: str, rule: Rule) -> None:
         with self._lock:
-            self._lines.append((path, line))
+            self._rules.append((path, rule))

@@ -1,4 +1,4 @@
-"""Answers written by hand, for what an HTTP library would never send."""
+"""Raw bytes on the connection, for answers that an HTTP library would never send."""
 
 from typing import TYPE_CHECKING
 
@@ -8,33 +8,33 @@ if TYPE_CHECKING:
     from oktawatch.simulator.exchange import Exchange
 
 BARE = web.ResponseKey("bare", bool)
-"""Marks the answer of something in front of Okta: none of Okta's headers, not even a `Date`."""
+"""Marks the answer of a middlebox in front of Okta: it has no headers of Okta's, not even `Date`."""
 
 
 def body_of(response: web.Response) -> bytes:
-    """Return the bytes of an answer as they would be sent."""
+    """Return the body of an answer as sent."""
     if not isinstance(response.body, bytes | bytearray):
-        raise TypeError("an answer of the simulated org is made of bytes")
+        raise TypeError("the body of an answer must be bytes")
     return bytes(response.body)
 
 
 def head(response: web.Response, length: int) -> bytes:
-    """Return status line and headers, which promise a body of so many bytes."""
+    """Return the status line and headers of an answer, with `length` as its Content-Length."""
     headers = response.headers.copy()
     headers["Content-Length"] = str(length)
     lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{k}: {v}" for k, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def write(exchange: "Exchange", sent: bytes) -> None:
-    """Put bytes on the connection."""
+def write(exchange: "Exchange", data: bytes) -> None:
+    """Write bytes to the connection."""
     transport = exchange.request.transport
     if transport is not None:
-        transport.write(sent)
+        transport.write(data)
 
 
-def send(exchange: "Exchange", sent: bytes) -> None:
-    """Put bytes on the connection, and close it after them."""
-    write(exchange, sent)
+def send(exchange: "Exchange", data: bytes) -> None:
+    """Write bytes to the connection, then close it."""
+    write(exchange, data)
     if exchange.request.transport is not None:
         exchange.request.transport.close()

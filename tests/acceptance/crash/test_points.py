@@ -61,7 +61,7 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
                 at = now - timedelta(hours=2 * (number > 0), minutes=9 - turn)
                 made = event(10 * turn + number, at, actor=about, securityContext={"isProxy": True} | relay)
                 org.persist(made)
-                org.persist(broken.NAMELESS["null_uuid"](made))
+                org.persist(broken.UNUSABLE["null_uuid"](made))
             await run_once(settings)
         assert {one.json["type"] for one in receiver.received} >= {"alert.opened", "digest"}
 

@@ -40,14 +40,14 @@ def _sign_in(number: int) -> dict[str, Any]:
 
 
 ELEMENTS = [
-    *(make(_sign_in(number)) for number, make in enumerate(broken.ODD.values())),
-    *(make(_sign_in(100 + number)) for number, make in enumerate(broken.NAMELESS.values())),
+    *(make(_sign_in(number)) for number, make in enumerate(broken.USABLE.values())),
+    *(make(_sign_in(100 + number)) for number, make in enumerate(broken.UNUSABLE.values())),
     json.dumps(_sign_in(200)).encode(),
 ]
 NO_MATCH = {"text_for_object", "list_for_object", "null_everywhere", "text_for_boolean"}
 """Odd where a sign-in says whether it came through a proxy."""
-UNUSABLE = ELEMENTS[len(broken.ODD) : -1]
-USED = {f"u-{number:03d}" for number in range(len(broken.ODD))} | {"u-200"}
+UNUSABLE = ELEMENTS[len(broken.USABLE) : -1]
+USED = {f"u-{number:03d}" for number in range(len(broken.USABLE))} | {"u-200"}
 
 
 @pytest.fixture
@@ -78,7 +78,9 @@ async def test_what_can_be_used_is_used_and_the_rest_set_aside(
     found = {row["uuid"] for row in rows(database.database, "events")}
     assert found == USED
     matched = {row["event_uuid"] for row in rows(database.database, "matches")}
-    assert matched == USED - {f"u-{number:03d}" for number, name in enumerate(broken.ODD) if name in NO_MATCH}
+    assert matched == USED - {
+        f"u-{number:03d}" for number, name in enumerate(broken.USABLE) if name in NO_MATCH
+    }
     aside = rows(database.database, "rejected_events")
     assert sorted(row["raw"] for row in aside) == sorted(UNUSABLE)
     assert all(row["fingerprint"] == hashlib.sha256(row["raw"]).hexdigest() for row in aside)

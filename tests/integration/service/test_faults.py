@@ -41,7 +41,7 @@ PASSING = {
     "rate_limited": [faults.bare(429), faults.too_many_requests(), faults.concurrent()],
     "broken_transfer": [
         faults.redirect(), faults.login_page(), faults.empty(), faults.not_a_list(), faults.cut_off(),
-        faults.cut_short(), faults.longer_than_said(), faults.shorter_than_said(), faults.elsewhere(),
+        faults.cut_short(), faults.longer_than_declared(), faults.shorter_than_declared(), faults.elsewhere(),
         faults.unlinked(), faults.strip_links(), faults.bomb(),
     ],
 }  # fmt: skip

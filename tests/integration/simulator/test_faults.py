@@ -44,8 +44,8 @@ async def struck(org: SimulatedOrg, client: Client, fault: Fault) -> Answer:
         (faults.reset(), aiohttp.ClientOSError),
         (faults.close(), aiohttp.ServerDisconnectedError),
         (faults.cut_off(), aiohttp.ClientPayloadError),
-        (faults.shorter_than_said(), aiohttp.ClientPayloadError),
-        (faults.longer_than_said(), aiohttp.ClientResponseError),
+        (faults.shorter_than_declared(), aiohttp.ClientPayloadError),
+        (faults.longer_than_declared(), aiohttp.ClientResponseError),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -167,7 +167,7 @@ async def test_a_clock_that_is_wrong_is_refused(org: SimulatedOrg, url: str, mac
 
 async def test_permission_is_told_apart(app: ServiceApp, url: str) -> None:
     """No role: a 403 on the System Log. No scope: no token. Another key: a stranger."""
-    app.may_read = False
+    app.can_read_logs = False
     status, body = await Reader(url).read()
     assert (status, body["errorCode"]) == (403, "E0000006")
     app.scopes = frozenset()
@@ -181,7 +181,7 @@ async def test_the_token_endpoint_has_a_bucket_of_its_own(org: SimulatedOrg, url
     org.token_budget.limit = 1
     reader = Reader(url)
     assert (await reader.read())[0] == 200
-    assert (org.token_budget.most, org.budget.most) == (1, 1)
+    assert (org.token_budget.peak, org.budget.peak) == (1, 1)
     reader.forget_token()
     assert "E0000047" in str((await reader.read())[1])
     org.token_budget.limit = None

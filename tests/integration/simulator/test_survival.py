@@ -71,7 +71,7 @@ class Reader:
         if answer.status == 400:
             return answer
         try:
-            return answer if answer.status == 200 and isinstance(answer.json, list) else None
+            return answer if answer.status == 200 and _is_page(answer.json) else None
         except ValueError:
             return None
 
@@ -81,9 +81,16 @@ class Reader:
         return len(answer.json)
 
 
+def _is_page(body: object) -> bool:
+    """Return whether a body is a list of events with a uuid. The elements of `faults.bomb` have none."""
+    return isinstance(body, list) and all("uuid" in element for element in body)
+
+
 def traffic(start: datetime) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
     """Yield an event each half minute, some of them odd."""
-    odd = itertools.cycle([broken.ODD["nul"], broken.ODD["surrogate"], broken.ODD["text_for_object"]])
+    odd = itertools.cycle(
+        [broken.USABLE["nul"], broken.USABLE["surrogate"], broken.USABLE["text_for_object"]]
+    )
     for number in itertools.count():
         moment = start + number * MINUTE / 2
         made = event(number, moment - timedelta(seconds=number % 7))

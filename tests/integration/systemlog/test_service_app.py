@@ -136,7 +136,7 @@ async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) 
     ("wrong", "kind", "code", "mend"),
     [
         ({"scopes": frozenset()}, PermissionMissingError, "invalid_scope", "grant the app okta.logs.read"),
-        ({"may_read": False}, PermissionMissingError, "E0000006", "under Admin roles a read-only one"),
+        ({"can_read_logs": False}, PermissionMissingError, "E0000006", "under Admin roles a read-only one"),
         ({"keys": [Signer().public]}, TokenRefusedError, "invalid_client", "kid is its id"),
         ({"client_id": "0oa-of-nobody"}, TokenRefusedError, "invalid_client", "check client_id"),
     ],

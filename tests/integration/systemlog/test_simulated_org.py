@@ -114,7 +114,7 @@ async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
         await client.close()
     assert len(_uuids(pages)) == 2_500
     assert {request.status for request in org.requests} == {200}
-    assert (org.violations, org.budget.most, len(clock.slept)) == (0, 2, 1)
+    assert (org.violations, org.budget.peak, len(clock.slept)) == (0, 2, 1)
     assert client.budget.remaining == 1
 
 
@@ -143,7 +143,7 @@ async def test_hours_of_polling_and_backfilling_use_no_window_up(
             clock.now += timedelta(seconds=0.2)
         await client.close()
     assert (org.violations, org.budget.refused) == (0, 0)
-    assert org.budget.most <= limit // 2
+    assert org.budget.peak <= limit // 2
     assert polls > 110
     assert read > 120 * limit // 4
 

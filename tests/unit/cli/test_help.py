@@ -106,8 +106,8 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
         (["backfill", "--since", "1d", "--notify", "--dry-run"], "exclude each other"),
         (["simulate", "--keep-times"], "--keep-times makes no sense by itself (simulate)"),
         (["simulate", "--events", "x", "--scenario", "quiet"], "exclude each other (simulate)"),
-        (["simulate", "--scenario", "war"], "wrong value (--scenario): no scenario is named war"),
-        (["simulate", "--events", "/nowhere"], "cannot read the events (/nowhere)"),
+        (["simulate", "--scenario", "war"], "wrong value (--scenario): unknown scenario war"),
+        (["simulate", "--events", "/nowhere"], "can't read the events (/nowhere)"),
         (["rules", "test", "/nowhere"], "/nowhere: can't read it"),
         (["db", "copy", "--to", "sqlite:///other.db"], "wrong value (--to): expected postgresql+psycopg://"),
         (

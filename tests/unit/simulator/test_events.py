@@ -201,7 +201,7 @@ def test_events_are_persisted_after_they_are_published_and_out_of_order() -> Non
 def test_an_unknown_scenario_is_named() -> None:
     """The error says what there is."""
     with pytest.raises(
-        ValueError, match=r"^no scenario is named calm; there are anonymizing-vpn, .*, quiet$"
+        ValueError, match=r"^unknown scenario calm; the scenarios are anonymizing-vpn, .*, quiet$"
     ):
         build(["quiet", "calm"], start=NOW)
 

@@ -106,14 +106,14 @@ def test_cursors_are_honoured_until_forgotten() -> None:
     """All that were given out, or those last given out before a time; not those that are given out afterwards."""
     org = SimulatedOrg(now=Clock())
     cursors, early, late = Cursors(), cursor(org), cursor(org).at((7, 7))
-    cursors.give(early, to_ms(NOW))
-    cursors.give(late, to_ms(NOW + SECOND))
+    cursors.issue(early, to_ms(NOW))
+    cursors.issue(late, to_ms(NOW + SECOND))
     cursors.forget(before=NOW + SECOND)
-    assert (cursors.honours(early, 0), cursors.honours(late, 0)) == (False, True)
+    assert (cursors.accepts(early, 0), cursors.accepts(late, 0)) == (False, True)
     cursors.forget()
-    assert not cursors.honours(late, 0)
-    cursors.give(late, to_ms(NOW))
-    assert cursors.honours(late, 0)
+    assert not cursors.accepts(late, 0)
+    cursors.issue(late, to_ms(NOW))
+    assert cursors.accepts(late, 0)
 
 
 def test_one_cursor_can_be_forgotten_by_its_link() -> None:
@@ -121,7 +121,7 @@ def test_one_cursor_can_be_forgotten_by_its_link() -> None:
     org = SimulatedOrg(now=Clock())
     cursors, one, other = Cursors(), cursor(org), cursor(org).at((7, 7))
     cursors.forget_link("http://127.0.0.1:1" + one.link("/api/v1/logs"))
-    assert (cursors.honours(one, 0), cursors.honours(other, 0)) == (False, True)
+    assert (cursors.accepts(one, 0), cursors.accepts(other, 0)) == (False, True)
 
 
 def test_a_lifetime_runs_from_when_a_cursor_was_last_given_out() -> None:
@@ -129,6 +129,6 @@ def test_a_lifetime_runs_from_when_a_cursor_was_last_given_out() -> None:
     org = SimulatedOrg(now=Clock())
     cursors, one = Cursors(lifetime=60 * SECOND), cursor(org)
     now = to_ms(NOW)
-    cursors.give(one, now)
-    cursors.give(one, now + 30_000)
-    assert (cursors.honours(one, now + 90_000), cursors.honours(one, now + 90_001)) == (True, False)
+    cursors.issue(one, now)
+    cursors.issue(one, now + 30_000)
+    assert (cursors.accepts(one, now + 90_000), cursors.accepts(one, now + 90_001)) == (True, False)

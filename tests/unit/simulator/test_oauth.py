@@ -10,7 +10,7 @@ from oktawatch.simulator import ServiceApp, SimulatedOrg
 from oktawatch.simulator.auth import authorize
 from oktawatch.simulator.dpop import Proof
 from oktawatch.simulator.errors import OAuthError, OktaError
-from oktawatch.simulator.jose import Once, thumbprint
+from oktawatch.simulator.jose import SingleUseIds, thumbprint
 from tests.support.logclient import NOW, Clock
 from tests.support.signing import CLIENT, SECONDS, Signer
 
@@ -206,7 +206,7 @@ def test_permission_is_apart_from_the_scope(org: SimulatedOrg, app: ServiceApp, 
     app.scopes = frozenset({"okta.logs.read", "okta.users.read"})
     other, access = token(org, signer.form(URL, "okta.users.read")), token(org, signer.form(URL))
     assert call(org, f"Bearer {other}") == (403, "E0000015")
-    app.may_read = org.may_read = False
+    app.can_read_logs = org.can_read_logs = False
     assert call(org, f"Bearer {access}") == (403, "E0000006")
     assert call(org, f"SSWS {org.token}") == (403, "E0000006")
 
@@ -361,7 +361,7 @@ def test_a_thumbprint_is_that_of_the_standard() -> None:
 
 def test_used_ids_are_forgotten_when_their_tokens_have_expired() -> None:
     """Not before, and the memory stays small."""
-    used = Once()
+    used = SingleUseIds()
     assert [used.use("a", 10, now) for now in (0, 5, 10)] == [True, False, False]
     assert used.use("b", 30, 11)
     assert used.use("a", 30, 12)

@@ -60,9 +60,9 @@ def test_taking_the_last_is_a_violation() -> None:
     """Once a window; the requests after it are refused, and are no violations of their own."""
     budget = Budget(3)
     assert [budget.take(1000.0) for _ in range(5)] == [True, True, True, False, False]
-    assert (budget.violations, budget.refused, budget.most) == (1, 2, 5)
+    assert (budget.violations, budget.refused, budget.peak) == (1, 2, 5)
     assert [budget.take(1060.0) for _ in range(2)] == [True, True]
-    assert (budget.violations, budget.refused, budget.most) == (1, 2, 5)
+    assert (budget.violations, budget.refused, budget.peak) == (1, 2, 5)
 
 
 def test_it_is_no_violation_of_ours_when_others_took_the_last() -> None:

@@ -62,9 +62,9 @@ def test_an_event_of_the_future_is_there_at_once(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "not a JSON object"),
-        ('{"uuid":"a"}', "published is no ISO 8601 time"),
-        ('{"published":5}', "published is no ISO 8601 time"),
-        ('{"published":"yesterday"}', "published is no ISO 8601 time"),
+        ('{"uuid":"a"}', "published is not an ISO 8601 time"),
+        ('{"published":5}', "published is not an ISO 8601 time"),
+        ('{"published":"yesterday"}', "published is not an ISO 8601 time"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
@@ -73,14 +73,14 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     path.write_text(f"{LINES[0]}\n\n{line}\n", "utf-8")
     with pytest.raises(EventsFileError) as error:
         load_events(path, now=NOW)
-    assert str(error.value).startswith(f"{complaint} ({path}, line 3): give ")
+    assert str(error.value).startswith(f"{complaint} ({path}, line 3): ")
 
 
 def test_times_beyond_the_calendar_are_not_moved(tmp_path: Path) -> None:
     """An event of the first year and one of the last can't both be near now."""
     path = tmp_path / "events.ndjson"
     path.write_text('{"published":"0001-01-02T00:00:00Z"}\n{"published":"9999-01-01T00:00:00Z"}\n', "utf-8")
-    with pytest.raises(EventsFileError, match="give --keep-times"):
+    with pytest.raises(EventsFileError, match="use --keep-times"):
         load_events(path, now=NOW)
     assert len(load_events(path, now=NOW, keep_times=True)) == 2
 
@@ -90,7 +90,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "absent.ndjson"
     with pytest.raises(EventsFileError) as error:
         load_events(path, now=NOW)
-    assert str(error.value) == f"cannot read the events ({path}): No such file or directory"
+    assert str(error.value) == f"can't read the events ({path}): No such file or directory"
 
 
 def test_an_empty_file_is_an_org_without_events(tmp_path: Path) -> None:

@@ -298,4 +298,4 @@ async def test_no_window_is_ever_used_up(
         backfill=backfill,
     )
     assert org.violations == 0
-    assert 1 <= org.most <= max(1, math.floor(share * limit))
+    assert 1 <= org.peak <= max(1, math.floor(share * limit))
