@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help demo docs test test-all simulator soak check format system bench cassettes lock clean
+.PHONY: help demo docs test test-all coverage simulator soak check format system bench cassettes lock clean
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
@@ -27,6 +27,13 @@ PYTEST := $(BIN)/pytest -n auto --dist worksteal
 test: $(READY)   ## the tests, in minutes
 	@echo "oktawatch: running the tests"
 	@$(PYTEST) -m "not slow" --ignore-glob='tests/*/simulator'
+
+coverage: $(READY)  ## the branches that `make test` goes through, in all processes; a report of what it leaves out
+	@echo "oktawatch: measuring what the tests cover"
+	@rm -rf .coverage && mkdir .coverage
+	@OKTAWATCH_TEST_COLD=1 $(BIN)/coverage run -m pytest -n auto --dist worksteal -q -m "not slow"
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
 
 simulator: $(READY) ## the simulated Okta org's own tests
 	@echo "oktawatch: running the simulator's tests"

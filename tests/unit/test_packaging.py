@@ -45,3 +45,12 @@ def test_pins_name_no_index(file: str) -> None:
     """Where packages come from is for whoever installs them to decide."""
     assert "://" not in (ROOT / file).read_text("utf-8")
     assert "index-url" not in (ROOT / file).read_text("utf-8")
+
+
+def test_the_sdist_can_run_its_tests() -> None:
+    """Everything that tests read or import from the repository is in it."""
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"][
+        "targets"
+    ]["sdist"]["include"]
+    assert {"oktawatch", "migrations", "config", "docs", "tests", "benchmarks", "Makefile"} <= set(included)
+    assert all((ROOT / name).exists() for name in included)
