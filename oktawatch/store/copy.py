@@ -25,10 +25,10 @@ Progress = Callable[[str, int], None]
 
 
 def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, int]:
-    """Copy every row of an SQLite file to Postgres; give how many there are, by table.
+    """Copy every row of an SQLite file to Postgres; return the number of rows of each table.
 
-    Nobody may write to the file meanwhile. Called again, goes on where it stopped, and does nothing when
-    all is there. Raises StoreError, also when the server's database holds anything else.
+    Nobody may write to the file meanwhile. A second call continues where the first one stopped, and does
+    nothing when every row has arrived. Raises StoreError, also when the server's database holds other rows.
     """
     require_current(file)
     if current(server) is None:
@@ -69,8 +69,10 @@ def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) 
             for part in _parts(reading, select(table)):
                 insert_new(writing, table, part, _names(table.columns))
         for name, last in reading.execute(text("SELECT name, seq FROM sqlite_sequence")):
-            # An id is never given again, not even that of a row which has been pruned.
-            writing.execute(select(func.setval(func.pg_get_serial_sequence(name, "id"), last)))
+            # An id is never used again, not even that of a row which has been pruned.
+            sequence = func.pg_get_serial_sequence(name, "id")
+            # 0 is SQLite's entry for a table that never had a row; a sequence of Postgres starts at 1.
+            writing.execute(select(func.setval(sequence, max(last, 1), last > 0)))
         found = _counts(writing)
         _verify(expected, found)
     return found
