@@ -54,7 +54,8 @@ class Pruning(Supervised[Counter[str]]):
 
     def succeeded(self, deleted: Counter[str]) -> timedelta | None:
         """Log how many rows were deleted from each table."""
-        self.database_works()
         if deleted.total():
+            # A round that deletes nothing may work on a full disk, too.
+            self.database_works()
             _log.info("pruned", **{table: rows for table, rows in sorted(deleted.items()) if rows})
         return None

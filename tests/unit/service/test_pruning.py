@@ -64,7 +64,17 @@ async def test_what_went_is_said() -> None:
 )
 async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
     """It is said once, and pruning goes on."""
-    assert [line["event"] for line in await _said(error, error, Counter())] == said
+    lines = [line["event"] for line in await _said(error, error, Counter(events=1))]
+    assert lines == [*said, "pruned"]
+
+
+async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
+    """A disk that is full still lets a round through that finds nothing to delete."""
+    lines = [line["event"] for line in await _said(StoreError("disk full"), Counter(), Counter(events=1))]
+    assert lines == ["database_failed", "database_recovered", "pruned"]
+
+    only_empty = [line["event"] for line in await _said(StoreError("disk full"), Counter())]
+    assert only_empty == ["database_failed"]
 
 
 @pytest.mark.parametrize(
