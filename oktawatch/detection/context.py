@@ -3,7 +3,7 @@
 from typing import Any
 
 from oktawatch.model.event import Event
-from oktawatch.model.privacy import means_nothing
+from oktawatch.model.privacy import is_placeholder
 
 
 def event_context(event: Event) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def addresses(body: dict[str, Any]) -> list[str]:
         _string(_object(body, "client"), "ipAddress"),
         *(_string(hop, "ip") for hop in chain if isinstance(hop, dict)),
     ]
-    return list(dict.fromkeys(address for address in found if not means_nothing(address)))
+    return list(dict.fromkeys(address for address in found if not is_placeholder(address)))
 
 
 def _object(body: dict[str, Any], key: str) -> dict[str, Any]:

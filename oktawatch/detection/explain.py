@@ -76,7 +76,7 @@ def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Conditio
     yield Condition(f"the event type is one of: {named}", wanted(row.event_type))
     match rule:
         case EventRule():
-            yield Condition(_said(rule.matches), rule.matches(row.whole()))
+            yield Condition(_said(rule.matches), rule.matches(row.full_event()))
         case WindowRule():
             yield from _window_conditions(rule, row, history)
         case FirstSeen():

@@ -81,7 +81,7 @@ class HistoryRule(Rule):
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **flags: bool) -> Match:
         """Return the match of a row. Its context lists the evidence and the flags that are true."""
         flags["partial"] = row.event is None
-        return self.match(row.whole(), key=key, more=partial(_more, evidence, flags))
+        return self.match(row.full_event(), key=key, more=partial(_more, evidence, flags))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Plain value types that the rooms hand each other; imports nothing of the project."""
+"""Plain value types that all other packages share. Imports nothing else of the project."""

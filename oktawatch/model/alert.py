@@ -11,55 +11,55 @@ from oktawatch.model.severity import Severity
 
 
 class AlertStatus(enum.StrEnum):
-    """Where an alert stands."""
+    """The status of an alert."""
 
     PENDING = "pending"
-    """Its rule's threshold is not reached: not shown and not told yet."""
+    """Below its rule's threshold: neither shown nor notified."""
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     CLOSED = "closed"
 
 
 class DedupKey(NamedTuple):
-    """Which alerts of an org a match may join."""
+    """Identifies the alerts of an org that a match can join."""
 
     rule_id: str
     dedup_key: str
 
 
 class Alert(Struct, kw_only=True):
-    """The part of an alert that grouping and telling decide by; changed by them in place."""
+    """The fields of an alert that grouping and notification read and update in place."""
 
     id: int | None = None
-    """None until it is stored for the first time."""
+    """None until the alert is stored."""
     rule_id: str
     dedup_key: str
     anchor: datetime
-    """``published`` of the match that opened it. Never moves."""
+    """``published`` of the match that opened the alert. Never changes."""
     severity: Severity
     status: AlertStatus
     event_count: int
     first_event_at: datetime
     last_event_at: datetime
     successes: int = 0
-    """How many of its events have the outcome SUCCESS or ALLOW."""
+    """Number of events with the outcome SUCCESS or ALLOW."""
     failures: int = 0
-    """How many of its events have the outcome FAILURE or DENY."""
+    """Number of events with the outcome FAILURE or DENY."""
     succeeded_at: datetime | None = None
     """Event time of the earliest success."""
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """Whether it went up a level because somebody got in after failures. Never taken back."""
+    """Whether the severity was raised by a level because of a success after failures. Never reset."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity at which it was last told; None: never."""
+    """The severity at which the alert was last notified. None: never."""
     title: str | None = None
-    """A title that replaces the stored one; None keeps it."""
+    """A title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None
-    """What it shows; only an alert that is not stored yet carries it."""
+    """The displayed fields. Set only until the alert is stored."""
 
     @property
     def key(self) -> DedupKey:
-        """Which matches may join it."""
+        """The key of the matches that can join the alert."""
         return DedupKey(self.rule_id, self.dedup_key)

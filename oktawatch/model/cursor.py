@@ -1,4 +1,4 @@
-"""Where reading goes on."""
+"""The positions at which reading continues: of polling, and of a backfill."""
 
 from datetime import datetime
 
@@ -6,31 +6,31 @@ from msgspec import Struct
 
 
 class Cursor(Struct, frozen=True, kw_only=True):
-    """An org's place in Okta's stream: Okta's own link, with the filter and page size it belongs to."""
+    """The position of polling in an org's log: Okta's next link, with its filter and page size."""
 
     filter: str
-    """The SCIM filter that the link has frozen into it."""
+    """The SCIM filter that is part of the link."""
     query: str
-    """Path and query of the next request, as Okta wrote them."""
+    """Path and query of the next request, exactly as in Okta's link."""
     page_size: int | None = None
-    """The limit that the stream's first request named; Okta's own links may name another one."""
+    """The limit of the stream's first request. Okta's links can contain another limit."""
     began_at: datetime
-    """From when on events with this filter have been read: where the first stream with it began."""
+    """The time from which events with this filter have been read: the start of the first stream with it."""
     restart_at: datetime | None = None
-    """Where a new stream has to start to lose nothing, before the overlap: see ``engine.restart_point``."""
+    """The time at which a new stream must start to miss no event, before the overlap. See ``engine.restart_point``."""
     last_published: datetime | None = None
-    """The newest event that polling has brought, never later than Okta's own clock said."""
+    """``published`` of the newest polled event, capped at the time by Okta's clock."""
     last_caught_up_at: datetime | None = None
-    """When a poll last reached the end of the stream (local clock)."""
+    """The time by the local clock at which a poll last reached the end of the stream."""
 
 
 class Backfill(Struct, frozen=True, kw_only=True):
-    """A bounded read of an org's past, under way or done."""
+    """A backfill of an org, running or finished."""
 
     id: int
     org: str
     command: str
-    """What was typed, so that the same command goes on where it stopped."""
+    """The command as typed. The same command resumes an interrupted backfill."""
     since: datetime
     until: datetime
     query: str

@@ -1,4 +1,4 @@
-"""Durations as configuration and people write them: ``30s``, ``5m``, ``6h``, ``7d``, ``2w``."""
+"""Durations as text: ``30s``, ``5m``, ``6h``, ``7d``, ``2w``."""
 
 import re
 from datetime import timedelta
@@ -9,11 +9,11 @@ _DURATION = re.compile(r"(\d{1,9})([smhdw])", re.ASCII).fullmatch
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration; raise ValueError with what is expected for anything else."""
-    found = _DURATION(text.strip())
-    if found is None:
+    """Parse a duration. Raises ValueError with a description of the expected format."""
+    match = _DURATION(text.strip())
+    if match is None:
         raise ValueError("expected a duration such as 30s, 5m, 6h or 7d")
-    number, unit = found.groups()
+    number, unit = match.groups()
     try:
         return timedelta(**{_UNITS[unit]: int(number)})
     except OverflowError:
@@ -21,9 +21,9 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration in the largest unit that divides it: ``timedelta(hours=6)`` is ``6h``.
+    """Format a duration in the largest unit that divides it: ``timedelta(hours=6)`` is ``6h``.
 
-    Parts of a second are dropped.
+    Fractions of a second are dropped.
     """
     seconds = int(duration.total_seconds())
     for unit, size in _LARGEST_FIRST:
@@ -33,9 +33,9 @@ def format_duration(duration: timedelta) -> str:
 
 
 def round_duration(duration: timedelta) -> str:
-    """Write a duration for people who don't count seconds: a weekend is ``2d``, an hour and a half ``90m``.
+    """Format a duration approximately: two days and an hour are ``2d``, an hour and a half ``90m``.
 
-    In the largest unit that it has two of; what remains is dropped.
+    The unit is the largest that fits at least twice. The remainder is dropped.
     """
     seconds = int(duration.total_seconds())
     for unit, size in _LARGEST_FIRST:

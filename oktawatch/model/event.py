@@ -1,13 +1,12 @@
-"""One LogEvent: its fields, and safe accessors to them.
+"""A LogEvent: its fields, and safe accessors to them.
 
-Everything in an event was typed by a stranger, and Okta adds and changes properties without notice.
-So rules never look at fields but read the *accessors* (``client_ip``, ``actor_id``, ``is_proxy``, …),
-which return a value of the right type or None, never an exception, and text of bounded length that
-both databases accept.
+Event data is untrusted, and Okta adds and changes properties without notice. Rules therefore read *accessors*
+(``client_ip``, ``actor_id``, ``is_proxy``, …) instead of fields. An accessor returns a value of the documented
+type or None, and never raises. Its text has a bounded length and is valid in both databases.
 
-The page's decoder reads just the fields of ``wire``, which detections, history and alerts use, and checks
-their types and lengths. ``body()`` parses the whole event from its own slice of the page: for the context of
-the few events that match, and for operators' rules that need it.
+The page's decoder reads only the fields of ``wire``, which detections, history and alerts use, and checks their
+types and lengths. ``body()`` parses the whole event from its slice of the page, for the context of a match and
+for user-written rules.
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -21,8 +20,8 @@ from msgspec import Meta, Struct
 
 from oktawatch.model.anonymizers import anonymizer_operators
 from oktawatch.model.lenient_json import parse_json
-from oktawatch.model.privacy import NOTHING, redact_body
-from oktawatch.model.risk import NOTHING_SAID, Assessment, assess
+from oktawatch.model.privacy import PLACEHOLDERS, redact_body
+from oktawatch.model.risk import NO_ASSESSMENT, Assessment, assess
 from oktawatch.model.sanitize import clean_json, is_clean, needs_cleaning
 from oktawatch.model.timestamps import canonical, from_text
 from oktawatch.model.wire import (
@@ -44,16 +43,16 @@ LONGEST_UUID = 255
 
 _NO_DEBUG_DATA = DebugData()
 _APP = "AppInstance"
-_UNKNOWN = NOTHING | {None}
-_NO_NETWORK = _UNKNOWN | {"."}  # "." is how Okta writes that a network has no domain
+_UNKNOWN = PLACEHOLDERS | {None}
+_NO_NETWORK = _UNKNOWN | {"."}  # Okta writes "." for a network without a domain
 
 
 class UnusableEventError(ValueError):
-    """An event without a usable uuid or published: nothing can be recorded of it."""
+    """An event without a usable uuid or published. It can't be stored."""
 
 
 class Event(Struct, gc=False):
-    """One LogEvent. Built by ``from_json`` or ``from_body``, or by a page's decoder, which calls ``accept``.
+    """A LogEvent. Create it with ``from_json`` or ``from_body``, or decode it and call ``accept``.
 
     After ``accept``, ``published`` is canonical text.
     """
@@ -71,19 +70,19 @@ class Event(Struct, gc=False):
     transaction: Transaction | None = None
     target: list[Target] | None = None
     p_enrichment: Any = None
-    """What an enrichment on the way added to Okta's own fields."""
+    """The fields that a log pipeline added to Okta's fields."""
     raw: Any = None
-    """The event's own JSON. A stranger may send this key too; ``accept`` overwrites it."""
+    """The event's JSON. An event can contain a key with this name, too; ``accept`` overwrites it."""
 
     def __repr__(self) -> str:
-        """Name the event. Its fields, a mistyped password perhaps, stay out of logs and tracebacks."""
+        """Return the event's identity. Its fields, perhaps a mistyped password, must not reach logs or tracebacks."""
         return f"Event(uuid={self.uuid!r}, published={self.published!r})"
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Self:
-        """Build an event from a whole JSON object of any shape, cleaned and redacted.
+        """Build an event from a JSON object of any shape, cleaned and redacted.
 
-        Raises UnusableEventError when it has no usable uuid or published.
+        Raises UnusableEventError if it has no usable uuid or published.
         """
         body = redact_body(clean_json(body))
         uuid = body.get("uuid")
@@ -98,7 +97,7 @@ class Event(Struct, gc=False):
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
-        """Build an event from its JSON, whatever it is. Raises UnusableEventError with the reason if it can't."""
+        """Build an event from arbitrary JSON. Raises UnusableEventError with the reason, or ValueError."""
         event = None
         if not needs_cleaning(raw):
             with suppress(ValueError, RecursionError):
@@ -113,7 +112,7 @@ class Event(Struct, gc=False):
         return event
 
     def accept(self, raw: bytes | msgspec.Raw) -> None:
-        """Store the event's own JSON, and redact what must be hidden. ``published`` is canonical by now."""
+        """Keep the event's JSON, and redact its fields. ``published`` must already be canonical."""
         self.raw = raw
         if self.actor is not None and self.actor.id in _UNKNOWN:
             redacted = type(self).from_body(self.body())
@@ -122,41 +121,41 @@ class Event(Struct, gc=False):
             self.raw = raw
 
     def body(self) -> dict[str, Any]:
-        """Parse the whole event: a new dict, cleaned and redacted."""
+        """Parse the whole event into a new dict, cleaned and redacted."""
         raw = bytes(self.raw)
         try:
             body = msgspec.json.decode(raw)
             clean = is_clean(raw)
         except (ValueError, RecursionError):
-            # A field that the decoder skipped is odd: invalid UTF-8, 1e400, absurd nesting.
+            # A field that the decoder skipped contains invalid UTF-8, 1e400 or too many nesting levels.
             body, clean = parse_json(raw), False
         redacted: dict[str, Any] = redact_body(body if clean else clean_json(body))
         return redacted
 
     @property
     def published_at(self) -> datetime:
-        """Event time."""
+        """The event time."""
         return from_text(self.published)
 
     @property
     def event_type(self) -> str:
-        """Okta's event type, or empty text."""
+        """Okta's event type, or an empty string."""
         return self.eventType or ""
 
     @property
     def is_proxy(self) -> bool | None:
-        """Whether Okta calls the client's address an anonymizing proxy. Only JSON's true is True."""
+        """Whether Okta classifies the client's address as an anonymizing proxy. None if it isn't a JSON boolean."""
         return self.securityContext.isProxy if self.securityContext else None
 
     @property
     def actor_id(self) -> str | None:
-        """Okta's id of the actor; None when unknown."""
-        return _meaning(self.actor.id) if self.actor else None
+        """Okta's id of the actor. None if unknown."""
+        return _known(self.actor.id) if self.actor else None
 
     @property
     def actor_alternate_id(self) -> str | None:
-        """The user name as typed, ``redacted`` where it may be a password."""
-        return _meaning(self.actor.alternateId) if self.actor else None
+        """The user name as typed, or ``redacted`` if it may be a password."""
+        return _known(self.actor.alternateId) if self.actor else None
 
     @property
     def actor_display_name(self) -> str | None:
@@ -165,8 +164,8 @@ class Event(Struct, gc=False):
 
     @property
     def client_ip(self) -> str | None:
-        """The client's address as Okta gives it (not checked to be one)."""
-        return _meaning(self.client.ipAddress) if self.client else None
+        """The client's IP address as Okta reports it, not validated."""
+        return _known(self.client.ipAddress) if self.client else None
 
     @property
     def user_agent(self) -> str | None:
@@ -177,12 +176,12 @@ class Event(Struct, gc=False):
     @property
     def client_device(self) -> str | None:
         """The kind of device, such as ``Computer`` or ``Mobile``."""
-        return _meaning(self.client.device) if self.client else None
+        return _known(self.client.device) if self.client else None
 
     @property
     def client_zone(self) -> str | None:
         """The name of the network zone of the client's address."""
-        return _meaning(self.client.zone) if self.client else None
+        return _known(self.client.zone) if self.client else None
 
     @property
     def country(self) -> str | None:
@@ -211,7 +210,7 @@ class Event(Struct, gc=False):
 
     @property
     def isp(self) -> str | None:
-        """The internet provider, from securityContext or else its ipDetails."""
+        """The internet service provider, from securityContext or else its ipDetails."""
         return self._network("isp")
 
     @property
@@ -223,68 +222,68 @@ class Event(Struct, gc=False):
         context = self.securityContext
         if context is None:
             return None
-        found = (getattr(place, field) for place in (context, context.ipDetails) if place is not None)
-        return next((text for text in found if text not in _NO_NETWORK), None)
+        texts = (getattr(source, field) for source in (context, context.ipDetails) if source is not None)
+        return next((text for text in texts if text not in _NO_NETWORK), None)
 
     @property
     def operators(self) -> str | None:
-        """The operators of the anonymizers behind the client's address, as a JSON array; None if there are none."""
-        found = anonymizer_operators(self.securityContext, self.debug_data)
-        return msgspec.json.encode(found).decode() if found else None
+        """The operators of the anonymizers behind the client's address, as a JSON array. None if there are none."""
+        operators = anonymizer_operators(self.securityContext, self.debug_data)
+        return msgspec.json.encode(operators).decode() if operators else None
 
     @property
     def outcome_result(self) -> str | None:
-        """How it ended: ``SUCCESS``, ``FAILURE``, ``ALLOW`` and others."""
+        """The outcome: ``SUCCESS``, ``FAILURE``, ``ALLOW`` and others."""
         return (self.outcome.result or None) if self.outcome else None
 
     @property
     def outcome_reason(self) -> str | None:
-        """The reason, for example ``INVALID_CREDENTIALS``."""
+        """The reason of the outcome, for example ``INVALID_CREDENTIALS``."""
         return (self.outcome.reason or None) if self.outcome else None
 
     @property
     def external_session_id(self) -> str | None:
-        """The session; None when unknown."""
+        """The session's id. None if unknown."""
         context = self.authenticationContext
-        return _meaning(context.externalSessionId) if context else None
+        return _known(context.externalSessionId) if context else None
 
     @property
     def root_session_id(self) -> str | None:
-        """The session that this one came from, or else the session itself; None when unknown."""
+        """The session from which this session was derived, or else the session itself. None if unknown."""
         context = self.authenticationContext
-        return (_meaning(context.rootSessionId) or _meaning(context.externalSessionId)) if context else None
+        return (_known(context.rootSessionId) or _known(context.externalSessionId)) if context else None
 
     @property
     def factor(self) -> str | None:
         """The factor or credential: debugData's ``factor``, else the credential's type, else its provider."""
-        found = _meaning(self.debug_data.factor)
+        factor = _known(self.debug_data.factor)
         context = self.authenticationContext
-        if found or context is None:
-            return found
-        return _meaning(context.credentialType) or _meaning(context.credentialProvider)
+        if factor or context is None:
+            return factor
+        return _known(context.credentialType) or _known(context.credentialProvider)
 
     @property
     def device_id(self) -> str | None:
         """The id of the registered device."""
-        return _meaning(self.device.id) if self.device else None
+        return _known(self.device.id) if self.device else None
 
     @property
     def api_token_id(self) -> str | None:
         """The id of the API token of the request, from debugData or else the transaction."""
         detail = self.transaction.detail if self.transaction else None
-        return _meaning(self.debug_data.requestApiTokenId) or (
-            _meaning(detail.requestApiTokenId) if detail else None
+        return _known(self.debug_data.requestApiTokenId) or (
+            _known(detail.requestApiTokenId) if detail else None
         )
 
     @property
     def target_id(self) -> str | None:
         """The id of the first target."""
-        return _meaning(self.target[0].id) if self.target else None
+        return _known(self.target[0].id) if self.target else None
 
     @property
     def target_type(self) -> str | None:
         """The type of the first target, such as ``User``."""
-        return _meaning(self.target[0].type) if self.target else None
+        return _known(self.target[0].type) if self.target else None
 
     @property
     def app(self) -> str | None:
@@ -292,7 +291,7 @@ class Event(Struct, gc=False):
         if not self.target:
             return None
         apps = [target for target in self.target if target.type == _APP]
-        return (_meaning(apps[0].displayName) or _meaning(apps[0].id)) if apps else None
+        return (_known(apps[0].displayName) or _known(apps[0].id)) if apps else None
 
     @property
     def risk(self) -> str | None:
@@ -301,7 +300,7 @@ class Event(Struct, gc=False):
 
     @property
     def behaviours(self) -> str | None:
-        """The behaviours that Okta observed, as a JSON array; None if there are none."""
+        """The behaviours that Okta observed, as a JSON array. None if there are none."""
         observed = self._assessment.behaviours
         return msgspec.json.encode(observed).decode() if observed else None
 
@@ -311,26 +310,26 @@ class Event(Struct, gc=False):
         if data.logOnlySecurityData is data.risk is data.behaviors is None and (
             context is None or context.risk is context.userBehaviors is None
         ):
-            return NOTHING_SAID
+            return NO_ASSESSMENT
         return assess(context, data)
 
     @property
     def debug_data(self) -> DebugData:
-        """The keys of debugData that detections read; an empty one when there is none."""
+        """The keys of debugData that detections read. Empty if the event has no debugData."""
         context = self.debugContext
         return (context and context.debugData) or _NO_DEBUG_DATA
 
     @property
     def dt_hash(self) -> str | None:
-        """The hash of the device token; None when unknown."""
-        return _meaning(self.debug_data.dtHash)
+        """The hash of the device token. None if unknown."""
+        return _known(self.debug_data.dtHash)
 
     @property
     def ip_service_categories(self) -> list[Any]:
-        """The services that the address belongs to, as ipDetails lists them."""
+        """The categories of the services that own the address, from ipDetails."""
         details = self.securityContext.ipDetails if self.securityContext else None
-        found = details.ipServiceCategories if details else None
-        return found if isinstance(found, list) else []
+        categories = details.ipServiceCategories if details else None
+        return categories if isinstance(categories, list) else []
 
 
 def _canonical(published: str) -> str:
@@ -340,6 +339,6 @@ def _canonical(published: str) -> str:
         raise UnusableEventError("no usable published") from None
 
 
-def _meaning(text: str | None) -> str | None:
-    """Return a text, or None for one that means nothing in Okta's data."""
-    return None if text in NOTHING else text
+def _known(text: str | None) -> str | None:
+    """Return a text, or None for Okta's placeholders."""
+    return None if text in PLACEHOLDERS else text

@@ -1,8 +1,7 @@
-"""What history has of an event, for detections that look at more than one.
+"""The columns of an event that are kept for windowed detections.
 
-A row of ``history`` has just the columns that windowed detections decide by and show. They decide by
-these columns alone, for an event that just arrived as for an old one. So it makes no difference when an
-event arrived or which page it was on.
+Windowed detections read only these columns, of new events as well as of stored ones. Results therefore don't depend
+on when an event arrived or on which page.
 """
 
 from collections.abc import Sequence
@@ -19,21 +18,21 @@ from oktawatch.model.risk import POSITIVE
 Column = Literal[
     "actor_id", "actor_alternate_id", "client_ip", "external_session_id", "root_session_id", "dt_hash"
 ]
-"""A column that history can be searched by."""
+"""A column by which history can be searched."""
 
 
 class Path(str):
-    """Where a column's value is in an event's JSON, dotted."""
+    """The dotted path of a column's value in an event's JSON."""
 
     __slots__ = ()
 
 
 class HistoryRow(Struct, gc=False):
-    """One event, reduced to the columns of ``history``.
+    """An event, reduced to the columns of ``history``.
 
-    To add a column, append it here, named like the accessor of ``Event`` that it takes its value from,
-    with its place in an event's JSON, and write a migration that makes the view ``history`` anew. Columns
-    are stored by their place, so a new one goes last, and needs a default: older rows lack it.
+    To add a column, append it here with its path in an event's JSON. Name it like the accessor of ``Event`` that
+    returns its value. Write a migration that recreates the view ``history``. Columns are stored by position, and
+    older rows lack a new column, so it must be the last and have a default.
     """
 
     published: str
@@ -47,24 +46,24 @@ class HistoryRow(Struct, gc=False):
     user_agent: Annotated[str | None, Path("client.userAgent.rawUserAgent")] = None
     external_session_id: Annotated[str | None, Path("authenticationContext.externalSessionId")] = None
     root_session_id: Annotated[str | None, Path("authenticationContext.rootSessionId")] = None
-    """The session that this one came from; the session itself where the event names no other."""
+    """The session from which this session was derived. Equal to ``external_session_id`` if the event names none."""
     dt_hash: Annotated[str | None, Path("debugContext.debugData.dtHash")] = None
     outcome: Annotated[str | None, Path("outcome.result")] = None
     outcome_reason: Annotated[str | None, Path("outcome.reason")] = None
     is_proxy: Annotated[bool | None, Path("securityContext.isProxy")] = None
     risk: Annotated[str | None, Path("securityContext.risk.level")] = None
-    """The level in capitals."""
+    """The risk level in capitals."""
     behaviours: str | None = None
-    """The observed ones, a JSON array of texts; None when there are none."""
+    """The observed behaviours as a JSON array of strings. None if there are none."""
     country: Annotated[str | None, Path("client.geographicalContext.country")] = None
     city: Annotated[str | None, Path("client.geographicalContext.city")] = None
     as_number: Annotated[int | None, Path("securityContext.asNumber")] = None
     operators: Annotated[str | None, Path("debugContext.debugData.associatedProxies")] = None
-    """The operators of the anonymizers behind the address, a JSON array of texts; None when there are none."""
+    """The operators of the anonymizers behind the address as a JSON array of strings. None if there are none."""
     target_id: str | None = None
-    """Of the first target."""
+    """The id of the first target."""
     target_type: str | None = None
-    """Of the first target."""
+    """The type of the first target."""
     app: str | None = None
     """The name of the first target that is an app."""
     factor: Annotated[str | None, Path("debugContext.debugData.factor")] = None
@@ -72,33 +71,33 @@ class HistoryRow(Struct, gc=False):
     api_token_id: Annotated[str | None, Path("debugContext.debugData.requestApiTokenId")] = None
     client_device: Annotated[str | None, Path("client.device")] = None
     client_zone: Annotated[str | None, Path("client.zone")] = None
-    # No column:
+    # Not a column:
     event: Event | None = None
-    """The whole event, when it came with the page that is being processed."""
+    """The whole event, if it belongs to the current page."""
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
-        """Return the row of an event: what its accessors return."""
+        """Build the row of an event from the values of its accessors."""
         row = cls(*_values_of(event))
         row.event = event
         return row
 
     @property
     def columns(self) -> tuple[Any, ...]:
-        """The values of the columns of ``history``, in their order."""
+        """The values of the columns of ``history``, in the order of the table."""
         return msgspec.structs.astuple(self)[: len(COLUMNS)]
 
     @property
     def outcome_result(self) -> str | None:
-        """``outcome``, by the name of the event's accessor."""
+        """The same as ``outcome``, under the name of the event's accessor."""
         return self.outcome
 
     def observed(self) -> frozenset[str]:
-        """Return the behaviours that were observed."""
+        """Return the names of the observed behaviours."""
         return frozenset(msgspec.json.decode(self.behaviours)) if self.behaviours else frozenset()
 
-    def whole(self) -> Event:
-        """Return the event itself, or as much of it as the columns hold."""
+    def full_event(self) -> Event:
+        """Return the event, or an event rebuilt from the columns."""
         return self.event or Event.from_body(self._body())
 
     def _body(self) -> dict[str, Any]:
@@ -107,13 +106,13 @@ class HistoryRow(Struct, gc=False):
             value = getattr(self, name)
             if value is not None:
                 *parents, key = path.split(".")
-                place = body
+                table = body
                 for parent in parents:
-                    place = place.setdefault(parent, {})
-                place[key] = value
+                    table = table.setdefault(parent, {})
+                table[key] = value
         if observed := self.observed():
-            listed = [{"name": name, "result": POSITIVE} for name in sorted(observed)]
-            body.setdefault("securityContext", {})["userBehaviors"] = listed
+            behaviours = [{"name": name, "result": POSITIVE} for name in sorted(observed)]
+            body.setdefault("securityContext", {})["userBehaviors"] = behaviours
         if targets := self._targets():
             body["target"] = targets
         return body
@@ -129,7 +128,7 @@ class HistoryRow(Struct, gc=False):
 
 
 COLUMNS = HistoryRow.__struct_fields__[: HistoryRow.__struct_fields__.index("event")]
-"""The names of the columns of ``history``, in their order."""
+"""The names of the columns of ``history``, in the order of the table."""
 
 _PATHS = {
     name: path
@@ -138,18 +137,17 @@ _PATHS = {
 }
 _values_of = attrgetter(*("outcome_result" if name == "outcome" else name for name in COLUMNS))
 
-
 ROW_BYTES = 1_200
-"""Memory that a row takes apart from the characters of its texts, its share of the rules' buffers included."""
+"""The memory of a row without the characters of its strings, including its share of the rules' buffers."""
 
 _NON_ASCII_BYTES = 8
-"""Memory of a character in a text that is not all ASCII: up to 4 bytes, and up to 4 of the UTF-8 form that Python keeps."""
+"""The memory of a character in a non-ASCII string: up to 4 bytes, and up to 4 in the UTF-8 form that Python caches."""
 
 _texts = attrgetter(*(name for name in COLUMNS if name not in {"is_proxy", "as_number"}))
 
 
 def memory_of(rows: Sequence[HistoryRow]) -> int:
-    """Return an upper bound of the memory that rows take, in bytes, without their events."""
+    """Return an upper bound of the memory of rows, in bytes, without their events."""
     texts = [text for text in chain.from_iterable(map(_texts, rows)) if text]
     size = ROW_BYTES * len(rows) + sum(map(len, texts))
     if "".join(texts).isascii():
@@ -158,23 +156,23 @@ def memory_of(rows: Sequence[HistoryRow]) -> int:
 
 
 class TimeRange(NamedTuple):
-    """A range of time, and the values of a column whose rows in it are wanted."""
+    """A time range, and the values of a column whose rows in it are requested."""
 
     since: str
-    """Canonical text, itself included."""
+    """Canonical text, inclusive."""
     until: str
-    """Canonical text, itself included."""
+    """Canonical text, inclusive."""
     values: frozenset[str]
 
 
 class SeenQuery(NamedTuple):
-    """The query whether an event's key had another event in the time before it."""
+    """A query whether an earlier event has the same value in a column."""
 
     value: str
-    """The event's value of the column that is searched."""
+    """The value of the column."""
     since: str
-    """Canonical text, itself included."""
+    """Canonical text, inclusive."""
     published: str
-    """The event's own time, included: rows up to it are earlier, except for the event itself."""
+    """The time of the event, inclusive: another event at the same time counts as earlier."""
     uuid: str
-    """The event's own."""
+    """The uuid of the event, which doesn't count."""

@@ -1,4 +1,4 @@
-"""Users' rules that a page was evaluated without, and why."""
+"""User-written rules that were left out of the evaluation of a page, and the reasons."""
 
 from datetime import datetime
 
@@ -10,25 +10,25 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 
     rule_id: str
     event_uuid: str
-    """The event that it looked at last; the page's first where that is not known."""
+    """The event that the rule evaluated last, or the page's first event if that is unknown."""
     reason: str
 
 
 class FrozenCall(Struct, frozen=True, kw_only=True):
-    """A call of a rule's method that ran when the process ended."""
+    """A call of a rule's method that was running when the process ended."""
 
     org: str
     rule_id: str
     event_uuid: str
-    """Empty where the method looks at no event."""
+    """Empty if the method doesn't take an event."""
     page_uuid: str
-    """The first event of the page that was evaluated."""
+    """The first event of the evaluated page."""
     began: float
-    """By the monotonic clock."""
+    """The start of the call in seconds of the monotonic clock."""
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """A call that froze the process, as the database remembers it."""
+    """A call that froze the process, as stored in the database."""
 
     rule_id: str
     event_uuid: str
@@ -37,11 +37,11 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
 
 class LeftOutRule(Struct, frozen=True, kw_only=True):
-    """A rule that was left out of an org's pages lately."""
+    """A rule that was recently left out of an org's pages."""
 
     org: str
     rule_id: str
     event_uuid: str
     reason: str
     at: datetime
-    """When it was last left out."""
+    """The last time that the rule was left out."""

@@ -1,13 +1,12 @@
-r"""Reading JSON that strict parsers refuse.
+r"""A lenient JSON parser, for pages that a strict parser refuses.
 
-A page of Okta's is refused whole for one lone surrogate that somebody typed, for bytes that are no
-UTF-8, for a number of 5,000 digits or a nesting of a thousand brackets. What such a page holds besides
-is wanted all the same, so it is cut into its elements by a scanner that knows no more of JSON than
-strings and brackets, and each element is parsed alone with every leniency that Python's parser has.
+A strict parser refuses a whole page because of a lone surrogate, invalid UTF-8, a number with 5,000 digits or a
+thousand nested brackets in a single event. To keep the other events, a scanner that recognizes only strings and
+brackets splits the page into its elements. Each element is then parsed with the leniency of Python's parser.
 
-Nothing here recurses over its input but ``json.loads`` itself. What is nested too deeply for that is
-parsed without its depths: a container below ``DEEPEST`` levels is replaced by ``null``, and the rest of
-its event stays. (Okta's own events have fewer than ten levels.) The work is linear in the input's length.
+Only ``json.loads`` recurses over the input. If an element is nested too deeply for it, containers below ``DEEPEST``
+levels are replaced by ``null``, and the rest of the element is kept. Okta's events have fewer than ten levels. The
+work is linear in the length of the input.
 """
 
 import json
@@ -15,13 +14,12 @@ import re
 from typing import Any
 
 DEEPEST = 100
-"""How many levels of nesting are kept."""
+"""The number of nesting levels to keep."""
 
-_LONGEST_INTEGER = 20  # characters; what is longer than 64 bits is text to every database anyway
+_LONGEST_INTEGER = 20  # characters: databases store integers beyond 64 bits as text
 
-# Whatever stands before the next character that matters, strings skipped whole. A string without an end
-# matches nothing, and that ends the scan. No part can match in two ways, so that a hostile body costs no
-# more than its length.
+# Matches everything up to the next significant character, and skips strings as a whole. An unterminated string
+# doesn't match, which ends the scan. No part can match in two ways, so a hostile body can't cause backtracking.
 _SKIPPED = rb'(?:[^"\[\]{}%b]++|"[^"\\]*+(?:\\.[^"\\]*+)*")*'
 _to_bracket = re.compile(_SKIPPED % b"" + rb"([\[\]{}])", re.DOTALL).match
 _to_comma_or_bracket = re.compile(_SKIPPED % b"," + rb"([\[\]{},])", re.DOTALL).match
@@ -31,10 +29,10 @@ _SPACE = b" \t\r\n"
 
 
 def parse_json(raw: bytes) -> Any:
-    """Parse one JSON value; raise ValueError when it is none.
+    """Parse a JSON value. Raises ValueError.
 
-    Bytes that are no UTF-8 and lone surrogates come through as surrogates, ``1e400`` and ``NaN`` as
-    floats, long integers as text, control characters as they are: ``clean_json`` mends all of it.
+    Invalid UTF-8 and lone surrogates become surrogates, ``1e400`` and ``NaN`` floats, and long integers text. Control
+    characters are kept. Apply ``clean_json`` to the result before storing it.
     """
     try:
         return _parse(raw)
@@ -51,18 +49,17 @@ def _integer(digits: str) -> int | str:
 
 
 class TooManyElementsError(ValueError):
-    """A list with more elements than it may have."""
+    """A list with too many elements."""
 
 
 def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
-    """Cut a JSON list into the bytes of its elements; raise ValueError when it is no list.
+    """Split a JSON list into the bytes of its elements, without validating the elements.
 
-    Only brackets and strings are checked: whether an element is JSON shows when it is parsed.
-    Stops with TooManyElementsError after ``at_most`` elements.
+    Raises ValueError if it is not a list, and TooManyElementsError after ``at_most`` elements.
     """
     body = raw.strip(_SPACE)
     if not body.startswith(b"["):
-        raise ValueError("no JSON list")
+        raise ValueError("not a JSON list")
     elements: list[bytes] = []
     start = position = 1
     depth = 1
@@ -86,7 +83,7 @@ def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
 
 
 def _prune(raw: bytes) -> bytes:
-    """Replace every container nested deeper than ``DEEPEST`` by ``null``."""
+    """Replace each container nested deeper than ``DEEPEST`` with ``null``."""
     kept: list[bytes] = []
     start = position = depth = 0
     while token := _to_bracket(raw, position):

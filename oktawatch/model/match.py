@@ -1,4 +1,4 @@
-"""A match: one rule recognised one event. Its key is what makes every result exactly-once."""
+"""A match: a rule matched an event. Its key makes every result exactly-once."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -10,14 +10,14 @@ from oktawatch.model.severity import Severity
 
 
 class MatchKey(NamedTuple):
-    """The identity of a match within an org, whoever reads the event and however often."""
+    """The identity of a match within an org, however often the event is read."""
 
     rule_id: str
     event_uuid: str
 
 
 class AlertDetails(Struct, frozen=True, kw_only=True):
-    """What an alert shows of the match that opened it. The names are columns of ``alerts``."""
+    """The fields that an alert displays of the match that opened it. The names are columns of ``alerts``."""
 
     title: str
     context: dict[str, Any]
@@ -39,18 +39,17 @@ EventKey = tuple[str, str]
 """An event's published and uuid."""
 
 SignalIds = tuple[str, ...]
-"""The ids of the signals that an event is, each once, in the order of the rules."""
+"""The ids of the signals that match an event, without duplicates, in the order of the rules."""
 
 Signals = Mapping[EventKey, SignalIds]
-"""The signals that a page brings about. An event may have come with an earlier page: a window decided about it."""
-
+"""The signals that a page produces. A windowed rule can produce a signal for an event of an earlier page."""
 
 _SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
 _FAILURES = frozenset(("FAILURE", "DENY"))
 
 
 class MatchedEvent(Struct, frozen=True, kw_only=True):
-    """The event behind a match, as ``alert_events`` shows it. Names are the columns of ``matches``."""
+    """The event of a match, as displayed in ``alert_events``. The names are columns of ``matches``."""
 
     event_type: str | None = None
     outcome: str | None = None
@@ -61,27 +60,27 @@ class MatchedEvent(Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether somebody got in: the outcome is SUCCESS or ALLOW."""
+        """Whether access was granted: the outcome is SUCCESS or ALLOW."""
         return self.outcome in _SUCCESSES
 
     @property
     def failed(self) -> bool:
-        """Whether somebody was kept out: the outcome is FAILURE or DENY."""
+        """Whether access was denied: the outcome is FAILURE or DENY."""
         return self.outcome in _FAILURES
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """One rule recognised one event of one org."""
+    """A rule matched an event of an org."""
 
     rule_id: str
     event_uuid: str
     published: datetime
     dedup_key: str
-    """A JSON array of texts."""
+    """A JSON array of strings."""
     severity: Severity
     event: MatchedEvent = MatchedEvent()
     details: Callable[[], AlertDetails]
-    """Build what an alert shows of it: called for a match that opens an alert or is its first success."""
+    """Builds the alert's details. Called for a match that opens an alert, and for an alert's first success."""
 
     @property
     def key(self) -> MatchKey:

@@ -1,4 +1,4 @@
-"""What is to be told, to whom: a row of the outbox."""
+"""Notifications: messages to notifiers, stored in the outbox."""
 
 import enum
 import json
@@ -16,51 +16,50 @@ _NAMESPACE = uuid.UUID("9d0f7c1e-52b1-4d5e-8a56-0c0f4c1c7a11")
 
 
 class NotificationKind(enum.StrEnum):
-    """What a notification says."""
+    """The kind of a notification."""
 
     OPENED = "opened"
-    """An alert is told for the first time."""
+    """The first notification about an alert."""
     RAISED = "raised"
-    """An alert that was told before became worse."""
+    """The severity of a notified alert was raised."""
     DIGEST = "digest"
-    """Many alerts at once."""
+    """Several alerts in one message."""
     SILENCE = "silence"
-    """Something that should be heard is not, or is heard again."""
+    """An expected activity stopped or resumed."""
     TEST = "test"
 
 
 class NotificationState(enum.StrEnum):
-    """Where a notification stands."""
+    """The state of a notification."""
 
     PENDING = "pending"
     SENT = "sent"
     DIGESTED = "digested"
-    """Told by the digest it names."""
+    """Replaced by the digest that it names."""
     DROPPED = "dropped"
-    """Not sent and not missed: a worse one of the same alert overtook it, or a person said so."""
+    """Not sent: superseded by a notification of higher severity, or dropped by an operator."""
     DEAD = "dead"
-    """Given up: a dead letter."""
+    """A dead letter: delivery was given up."""
 
 
 class AlarmState(enum.StrEnum):
-    """What a notification about oktawatch itself says."""
+    """The state of an alarm about oktawatch itself."""
 
     RAISED = "raised"
-    """Something has begun that ought not to be."""
     OVER = "over"
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """One message to one notifier about one alert."""
+    """A message to a notifier about an alert."""
 
     id: str
-    """The idempotency key that a receiver sees on every attempt."""
+    """The idempotency key, the same on every attempt."""
     alert: Alert
     notifier: str
     kind: NotificationKind
     severity: Severity
     late: bool
-    """The event that it tells was published long ago."""
+    """Whether the event was published long ago."""
 
     @classmethod
     def of(
@@ -73,13 +72,13 @@ class Notification(Struct, frozen=True, kw_only=True):
         severity: Severity,
         late: bool = False,
     ) -> "Notification":
-        """Make the notification of an alert.
+        """Create the notification of an alert.
 
-        Its id is a function of what it says, so that a page which is processed again after the
-        database was lost or restored gives the receiver a key that it has seen.
+        Its id is a hash of its content. If a page is processed again after the database was lost or restored, the
+        receiver gets the same key and recognizes the duplicate.
         """
-        named = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
-        name = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+        identity = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
+        name = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
         return cls(
             id=str(uuid.uuid5(_NAMESPACE, name)),
             alert=alert,
@@ -90,30 +89,30 @@ class Notification(Struct, frozen=True, kw_only=True):
         )
 
 
-class EventName(Struct, frozen=True):
-    """What it takes to find an event in Okta."""
+class EventReference(Struct, frozen=True):
+    """The data needed to find an event in Okta."""
 
     uuid: str
     published: datetime
 
 
 class DigestReason(enum.StrEnum):
-    """Why notifications are told together."""
+    """The reason why notifications are combined into a digest."""
 
     LATE = "late"
-    """What they tell is no news any more."""
+    """Their events are old."""
     CAMPAIGN = "campaign"
-    """One address or network troubled many people."""
+    """One address or network affected many people."""
     ABOVE = "above"
-    """They are more than the notifier takes in a minute."""
+    """They exceed the notifier's limit per minute."""
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """What a digest stands for, in numbers. Each dictionary has the few most frequent names."""
+    """A summary of the alerts in a digest. Each dictionary counts the most frequent values."""
 
     reason: DigestReason
     source: str | None
-    """A campaign's address, or the number of its network."""
+    """The address of a campaign, or the AS number of its network."""
     alerts: int
     people: int
     severities: dict[str, int]
@@ -127,22 +126,22 @@ class Digest(Struct, frozen=True, kw_only=True):
 
 
 class DueNotification(Struct, frozen=True, kw_only=True):
-    """One attempt: the outbox's row with what it tells as that stands now."""
+    """A notification to send: its outbox row, with the present state of its alert or digest."""
 
     id: str
     notifier: str
     kind: NotificationKind
     severity: Severity | None
-    """Of the alert, when it was told; None where no alert is told."""
+    """The alert's severity when the notification was created. None for a message that is not about an alert."""
     attempts: int
-    """How often it was tried before."""
+    """The number of previous attempts."""
     created_at: datetime
     retried_at: datetime | None = None
-    """When a person revived it."""
+    """The time at which an operator revived it."""
     alert: dict[str, Any] | None = None
-    """The row of ``alerts``, its columns as JSON values."""
-    event: EventName | None = None
-    """The alert's first one."""
+    """The row of ``alerts`` as JSON values."""
+    event: EventReference | None = None
+    """The alert's first event."""
     digest: Digest | None = None
     content: dict[str, Any] | None = None
-    """What it says beside alerts."""
+    """The content of a message that is not about alerts."""

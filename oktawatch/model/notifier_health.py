@@ -1,4 +1,4 @@
-"""Whether a notifier can deliver, and what an attempt changes about that: plain values between `store` and `notify`."""
+"""The health of a notifier and its changes: plain values between `store` and `notify`."""
 
 from datetime import datetime
 
@@ -11,18 +11,18 @@ class NotifierHealth(Struct, frozen=True, kw_only=True):
     """A notifier's row in ``notifiers``."""
 
     failing_since: datetime | None = None
-    """The first failed attempt since the last message that was taken."""
+    """The first failed attempt since the last delivery."""
     last_error: str | None = None
     told_at: datetime | None = None
-    """When the other notifiers last heard of it."""
+    """The time of the last alarm to the other notifiers."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
-    """The health from now on, and the alarm that comes with it."""
+    """The new health, and the alarm to send."""
 
     health: NotifierHealth
     alarm: AlarmState | None = None
     since: datetime | None = None
-    """When the trouble began that the alarm is about."""
+    """The start of the failure that the alarm reports."""
     tell: tuple[str, ...] = ()
-    """The notifiers that hear of it."""
+    """The notifiers that receive the alarm."""

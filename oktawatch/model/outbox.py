@@ -1,4 +1,4 @@
-"""The state of one notifier's outbox, and a plan for its next messages: plain values between `store` and `notify`."""
+"""The state of a notifier's outbox, and the plan for its next messages: plain values between `store` and `notify`."""
 
 from datetime import datetime
 from typing import Any
@@ -11,15 +11,15 @@ from oktawatch.model.severity import Severity
 
 
 class DigestTopic(Struct, frozen=True, omit_defaults=True):
-    """What the alerts of one digest have in common."""
+    """The common property of the alerts in a digest."""
 
     reason: DigestReason
     by: str | None = None
-    """For a campaign: the column that holds its source, ``client_ip`` or ``as_number``."""
+    """The column that identifies a campaign, ``client_ip`` or ``as_number``. None if it is not a campaign."""
     source: str | int | None = None
-    """The campaign's address, or the number of its network."""
+    """The campaign's address, or the AS number of its network."""
     urgent: bool = False
-    """Its alerts are HIGH or CRITICAL."""
+    """Whether the alerts are HIGH or CRITICAL."""
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> "DigestTopic":
@@ -33,26 +33,26 @@ class DigestTopic(Struct, frozen=True, omit_defaults=True):
 
 
 class WaitingNotification(Struct, frozen=True, kw_only=True):
-    """A pending notification, with the parts of its alert that decide how it is sent."""
+    """A pending notification, with the fields of its alert that affect its delivery."""
 
     id: str
     kind: NotificationKind
     severity: Severity | None
-    """Of its alert; None for a message that is about no single alert."""
+    """The alert's severity. None for a message that is not about a single alert."""
     late: bool
     attempts: int
     next_attempt_at: datetime
     created_at: datetime
     alert_id: int | None = None
     topic: DigestTopic | None = None
-    """For a digest."""
+    """The topic of a digest. None for other kinds."""
     client_ip: str | None = None
     as_number: int | None = None
     person: str | None = None
 
 
 class SentNotification(Struct, frozen=True, kw_only=True):
-    """A message that the receiver has taken."""
+    """A delivered message."""
 
     kind: NotificationKind
     severity: Severity | None
@@ -61,7 +61,7 @@ class SentNotification(Struct, frozen=True, kw_only=True):
 
 
 class OpenedAlert(Struct, frozen=True):
-    """A new alert whose notification no longer waits: it counts towards a campaign."""
+    """A new alert whose notification is no longer pending. It counts towards a campaign."""
 
     client_ip: str | None
     as_number: int | None
@@ -69,39 +69,39 @@ class OpenedAlert(Struct, frozen=True):
 
 
 class OutboxState(Struct, frozen=True, kw_only=True):
-    """One notifier's outbox at one moment."""
+    """A snapshot of a notifier's outbox."""
 
     waiting: list[WaitingNotification]
-    """In the order of their next attempts."""
+    """Pending notifications, ordered by their next attempt."""
     sent: list[SentNotification] = []
-    """Messages of the last minute, and digests of the time in which a campaign is remembered; the latest last."""
+    """Messages of the last minute, and digests of the last campaign period, oldest first."""
     opened: list[OpenedAlert] = []
-    """Alerts of the time within which a campaign is recognised."""
+    """Alerts within the time window of a campaign."""
 
 
 class Postponement(Struct, frozen=True):
-    """Notifications whose next attempt moves to a later time."""
+    """Notifications whose next attempt is postponed."""
 
     ids: list[str]
     until: datetime
 
 
 class Fold(Struct, frozen=True, kw_only=True):
-    """Notifications that one digest stands for."""
+    """Notifications to combine into a digest."""
 
     ids: list[str]
     digest_id: str
     topic: DigestTopic
     people: int = 0
-    """For a campaign: the people involved, those counted who were alerted before."""
+    """The number of people affected by a campaign, including those with earlier alerts."""
     new: bool = True
-    """False: the digest exists, and nobody has tried to send it yet."""
+    """Whether to create the digest. False if it exists and hasn't been attempted yet."""
 
 
 class DeliveryPlan(Struct, frozen=True, kw_only=True):
-    """What happens to an outbox before its next messages are sent, and which these are."""
+    """The changes to make to an outbox, and the messages to send next."""
 
     postponements: list[Postponement]
     folds: list[Fold]
     send: list[str]
-    """Ids, in the order in which to send them."""
+    """Ids in the order of sending."""

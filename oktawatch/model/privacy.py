@@ -1,15 +1,14 @@
-"""What is hidden from the moment an event is decoded.
+"""Redaction of events while they are decoded.
 
-Who types a *password* into the user name's field leaves it in ``actor.alternateId`` of a failed
-sign-in; Okta knows no such user, so ``actor.id`` is ``"unknown"``. Where the id says nothing and the
-alternateId does not look like an e-mail address, it is replaced by ``redacted``; the alternateIds of
-that event's targets likewise. The same text is redacted wherever else it occurs in the event, within longer
-texts too, in the case and the encodings in which Okta may repeat it. A text shorter than ``SHORTEST`` is
-redacted only where it stands by itself: as a part of other words it gives nothing away, and replacing every
-"a" would leave nothing to read.
+A user who types a *password* into the user name field leaves it in ``actor.alternateId`` of a failed sign-in. Okta
+doesn't find a user with that name, so ``actor.id`` is ``"unknown"``. If the id is a placeholder and the alternateId
+doesn't look like an e-mail address, the alternateId is replaced by ``redacted``. The same applies to the alternateIds
+of the event's targets. The text is also redacted in the rest of the event, within longer texts and in the case and
+encodings in which Okta can repeat it. A text shorter than ``SHORTEST`` is redacted only as a whole word: inside other
+words it reveals nothing, and replacing every "a" would make the event unreadable.
 
-Values that detections decide by are left alone as long as they look like Okta's own, so that nobody can
-blank an event's type or result by typing it as a user name.
+Values that detections read are not redacted if they have the format of Okta's values. Otherwise an attacker could
+erase an event's type or result by typing it as a user name.
 """
 
 import json
@@ -20,14 +19,14 @@ from urllib.parse import quote, quote_plus
 
 REDACTED = "redacted"
 
-NOTHING = frozenset(("", "-", "null", "unknown"))
-"""Texts that mean "nothing" in Okta's data although they are not null."""
+PLACEHOLDERS = frozenset(("", "-", "null", "unknown"))
+"""Texts that Okta writes instead of null."""
 
 SHORTEST = 4
-"""Characters from which on a typed text is redacted within words, too."""
+"""The minimum length in characters of a text that is redacted inside words."""
 
 _KEY = frozenset(("uuid", "published", "eventType"))
-_USER_TYPES = ("User", "AppUser")  # no set: a type may be any JSON value
+_USER_TYPES = ("User", "AppUser")  # a tuple, because a type can be an unhashable JSON value
 _is_constant = re.compile(r"[A-Z_]+|[a-z]+([_.][a-z]+)+").fullmatch
 _is_address = re.compile(r"[0-9A-Fa-f:.]+").fullmatch
 _is_token = re.compile(r"\S+").fullmatch
@@ -43,41 +42,42 @@ _DECISIVE = {
 } | dict.fromkeys(
     ("risk", "behaviors", "userBehaviors", "logOnlySecurityData", "tunnels", "ipServiceCategories"), _is_map
 )
-"""Names of the values that detections decide by, and how they look when Okta made them."""
+"""The names of the values that detections read, and the format of Okta's values."""
 
 _EMAIL = re.compile(r"[\w.%+-]+@([\w-]+\.)+[A-Za-z]{2,63}").fullmatch
 
 
-def means_nothing(value: Any) -> bool:
-    """Tell whether a value stands for nothing: absent, no text, or one of Okta's placeholders."""
-    return not isinstance(value, str) or value in NOTHING
+def is_placeholder(value: Any) -> bool:
+    """Return whether a value is absent, not a string, or one of Okta's placeholders."""
+    return not isinstance(value, str) or value in PLACEHOLDERS
 
 
-def must_hide(alternate_id: Any) -> bool:
-    """Tell whether the alternateId of an event without an actor's id may be a mistyped password."""
+def may_be_password(alternate_id: Any) -> bool:
+    """Return whether the alternateId of an event without an actor's id may be a mistyped password."""
     if alternate_id is None:
         return False
     return not (isinstance(alternate_id, str) and _EMAIL(alternate_id))
 
 
 def redact_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a LogEvent's JSON object with what must be hidden replaced, or the same object if there is nothing to hide."""
+    """Return a redacted copy of a LogEvent's JSON object, or the same object if nothing must be redacted."""
     actor = body.get("actor")
-    if not isinstance(actor, dict) or not means_nothing(actor.get("id")):
+    if not isinstance(actor, dict) or not is_placeholder(actor.get("id")):
         return body
     forms = _forms([actor, *_users(body.get("target"))])
     return {key: value if key in _KEY else _redacted(key, value, forms) for key, value in body.items()}
 
 
 def _users(targets: Any) -> list[dict[str, Any]]:
-    listed = targets if isinstance(targets, list) else []
-    return [target for target in listed if isinstance(target, dict) and target.get("type") in _USER_TYPES]
+    if not isinstance(targets, list):
+        return []
+    return [target for target in targets if isinstance(target, dict) and target.get("type") in _USER_TYPES]
 
 
 def _forms(people: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Return what was typed as user names, in the forms in which texts repeat it, the longest first."""
+    """Return the typed user names in every encoding in which the event can repeat them, longest first."""
     typed = [person.get("alternateId") for person in people]
-    plain = {text.strip() for text in typed if isinstance(text, str) and must_hide(text)} - NOTHING
+    plain = {text.strip() for text in typed if isinstance(text, str) and may_be_password(text)} - PLACEHOLDERS
     forms = plain | {text.lower() for text in plain}
     for encode in (quote, quote_plus, escape, _json_escaped):
         forms |= {encode(text) for text in plain}
@@ -89,8 +89,8 @@ def _json_escaped(text: str) -> str:
 
 
 def _redacted(name: str, value: Any, forms: tuple[str, ...]) -> Any:
-    """Redact a value that stands at ``name``; the elements of a list stand at the list's name."""
-    if name == "alternateId" and must_hide(value):
+    """Redact the value of the key ``name``. The elements of a list have the name of the list."""
+    if name == "alternateId" and may_be_password(value):
         return REDACTED
     decisive = _DECISIVE.get(name)
     if isinstance(value, str):

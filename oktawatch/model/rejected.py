@@ -1,4 +1,4 @@
-"""What could not be used of a page, set aside whole."""
+"""Unusable elements of a page."""
 
 import hashlib
 
@@ -6,17 +6,17 @@ from msgspec import Struct
 
 
 class RejectedEvent(Struct, frozen=True):
-    """One element of a page that no event could be made of."""
+    """An element of a page that can't be parsed as an event."""
 
     reason: str
     raw: bytes
-    """Its bytes as they came."""
+    """The bytes of the element, unchanged."""
 
     def __repr__(self) -> str:
-        """Say why; the bytes, with what somebody typed, stay out of logs and tracebacks."""
+        """Return the reason. The bytes, perhaps with a mistyped password, must not reach logs or tracebacks."""
         return f"RejectedEvent(reason={self.reason!r}, {len(self.raw)} bytes)"
 
     @property
     def fingerprint(self) -> str:
-        """What makes it the same element when it is read again."""
+        """The identity of the element, the same each time it is read."""
         return hashlib.sha256(self.raw).hexdigest()

@@ -1,24 +1,24 @@
-"""Which share of what polling brought lately could not be used."""
+"""The share of recently polled elements that were unusable."""
 
 from msgspec import Struct
 
 LARGEST_SHARE = 0.1
-"""Okta's own events are all usable. A single odd one is no reason for an alarm, one in ten is."""
+"""The largest share without an alarm. Okta's events are usable, and an occasional exception is harmless."""
 FEWEST = 3
-"""With fewer unusable events than that no share says anything."""
+"""The minimum number of unusable events for an alarm."""
 
 
 class RejectedShare(Struct, frozen=True, kw_only=True):
-    """Counts of an org's elements, in which old ones weigh less and less."""
+    """Counts of an org's elements, weighted by age."""
 
     elements: int
     rejected: int
 
     @property
     def too_large(self) -> bool:
-        """Whether detections miss so much that somebody has to know."""
+        """Whether detections miss so many events that an alarm is due."""
         return self.rejected >= FEWEST and self.rejected > LARGEST_SHARE * self.elements
 
     def __str__(self) -> str:
-        """Describe it for people."""
+        """Return a sentence for messages."""
         return f"{self.rejected / max(self.elements, 1):.0%} of the events polled lately can't be used"

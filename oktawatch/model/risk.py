@@ -1,10 +1,9 @@
-"""What Okta thinks of a sign-in's risk and of the user's behaviour, wherever an event states it.
+"""Extract Okta's assessment of risk and user behaviour from an event.
 
-Okta states it in up to three places, of which each can be absent or broken: ``logOnlySecurityData``, a
-text of JSON in debugData; ``securityContext``; and texts of debugData that look like a printed map,
-``{reasons=Anomalous Location, level=HIGH}``. Collectors on the way turn texts into objects and lists, and
-the reverse, so each place is read in every shape. The first place that states a level or a result is
-believed; an empty or unreadable one hides none of the others.
+Okta writes it to up to three places: ``logOnlySecurityData``, a string with JSON in debugData; ``securityContext``; and
+strings in debugData that look like a printed map, ``{reasons=Anomalous Location, level=HIGH}``. Each place can be
+absent or malformed. Log collectors convert strings into objects and lists, and the reverse, so each place is parsed in
+every format. The first place with a level or a result wins. An empty or malformed place is skipped.
 """
 
 from typing import Any
@@ -16,13 +15,13 @@ from oktawatch.model.sanitize import clean_text, shorten
 from oktawatch.model.wire import RiskContext, RiskData
 
 POSITIVE = "POSITIVE"
-"""How Okta writes that a behaviour was observed."""
+"""The result of an observed behaviour."""
 
 _LEVELS = frozenset(("NONE", "LOW", "MEDIUM", "HIGH"))
-"""Levels that are recognized where a text holds nothing else."""
+"""Levels that are recognized if a string contains nothing else."""
 
 _MOST_BEHAVIOURS = 100
-"""Behaviours of one event that are kept. An Okta org has a dozen."""
+"""The maximum number of behaviours per event. An Okta org has about a dozen."""
 
 
 class _LogOnly(Struct, gc=False):
@@ -32,31 +31,31 @@ class _LogOnly(Struct, gc=False):
 
 _decoder = msgspec.json.Decoder(_LogOnly)
 _decode_any = msgspec.json.Decoder().decode
-_NOTHING = _LogOnly()
+_UNKNOWN = _LogOnly()
 
 
 class Assessment(Struct, frozen=True):
-    """What an event states about risk and behaviour."""
+    """The risk level and the observed behaviours of an event."""
 
     risk: str | None
     """The level in capitals: ``LOW``, ``MEDIUM``, ``HIGH``."""
     behaviours: tuple[str, ...]
-    """The behaviours that were observed, in order: ``New Country``, ``New Device``, …"""
+    """The observed behaviours, sorted: ``New Country``, ``New Device``, …"""
 
 
-NOTHING_SAID = Assessment(None, ())
-"""The assessment of an event that has none of these."""
+NO_ASSESSMENT = Assessment(None, ())
+"""The assessment of an event without risk level and behaviours."""
 
 _NO_CONTEXT = RiskContext()
 
 
 def assess(security: Any, data: RiskData) -> Assessment:
-    """Read the risk level and the observed behaviours from an event's securityContext and debugData."""
+    """Return the risk level and the observed behaviours from an event's securityContext and debugData."""
     context = security if isinstance(security, RiskContext) else _NO_CONTEXT
     log_only = _log_only(data.logOnlySecurityData)
     level = _level(log_only.risk) or _level(context.risk) or _level(data.risk)
     results = _results(log_only.behaviors) or _results(context.userBehaviors)
-    # Of the last place a text without a positive result need not be parsed.
+    # A string without a positive result needn't be parsed in the last place.
     if not results and (not isinstance(data.behaviors, str) or POSITIVE in data.behaviors):
         results = _results(data.behaviors)
     observed = [shorten(clean_text(name)) for name, result in results.items() if result == POSITIVE]
@@ -67,20 +66,21 @@ def _log_only(value: Any) -> _LogOnly:
     if isinstance(value, dict):
         return _LogOnly(value.get("risk"), value.get("behaviors"))
     if not isinstance(value, str):
-        return _NOTHING
+        return _UNKNOWN
     try:
         return _decoder.decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _NOTHING
+        return _UNKNOWN
 
 
 def _level(risk: Any) -> str | None:
-    """Return a level in capitals from an object, a text, or the first element of a list that has one."""
+    """Return a level in capitals from an object, a string, or the first list element that has a level."""
     if isinstance(risk, str):
         inner = _json_of(risk)
         risk = inner if inner is not None else _printed_level(risk)
     if isinstance(risk, list):
-        return next((level for one in risk if not isinstance(one, list) and (level := _level(one))), None)
+        elements = (element for element in risk if not isinstance(element, list))
+        return next((level for element in elements if (level := _level(element))), None)
     level = risk.get("level") if isinstance(risk, dict) else None
     return shorten(clean_text(level)).upper() if isinstance(level, str) and level else None
 
@@ -91,25 +91,25 @@ def _printed_level(text: str) -> dict[str, str]:
 
 
 def _results(behaviours: Any) -> dict[str, str]:
-    """Return the result of each behaviour in an object, a list or a text; empty where there is none."""
+    """Return the result of each behaviour in an object, a list or a string."""
     if isinstance(behaviours, str):
         inner = _json_of(behaviours)
         return _printed(behaviours) if inner is None else _results(inner)
     if isinstance(behaviours, dict):
-        named = behaviours.get("name")
-        if "result" in behaviours and isinstance(named, str):
-            behaviours = {named: behaviours["result"]}
+        key = behaviours.get("name")
+        if "result" in behaviours and isinstance(key, str):
+            behaviours = {key: behaviours["result"]}
         return {name: result for name, result in behaviours.items() if isinstance(result, str) and result}
     results: dict[str, str] = {}
     if isinstance(behaviours, list):
-        for one in behaviours:
-            if not isinstance(one, list):
-                results |= _results(one)
+        for element in behaviours:
+            if not isinstance(element, list):
+                results |= _results(element)
     return results
 
 
 def _json_of(text: str) -> dict[str, Any] | list[Any] | None:
-    """Return the object or list that a text holds as JSON; None for any other text."""
+    """Parse a string with a JSON object or list. Returns None for any other string."""
     if '"' not in text or not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -120,7 +120,7 @@ def _json_of(text: str) -> dict[str, Any] | list[Any] | None:
 
 
 def _printed(text: str) -> dict[str, str]:
-    """Read a printed map, with or without braces. Names can hold ``:`` and ``=``; values can't hold ``=``."""
+    """Parse a printed map, with or without braces. Names can contain ``:`` and ``=``; values can't contain ``=``."""
     head, brace, rest = text.partition("{")
     inner = rest if brace and "=" not in head else text
     parts = (part.rpartition("=") for part in inner.removesuffix("}").split(", "))

@@ -1,8 +1,7 @@
-"""Text that strangers typed, made fit for a database.
+"""Sanitize untrusted text and JSON before storing it.
 
-Okta's text columns hold whatever was typed into a form: U+0000, which Postgres refuses, lone
-surrogates, which sqlite3 refuses, and, in a body that only a tolerant parser reads, numbers that no
-JSON encoder writes. Everything that is stored goes through here first.
+Okta's texts contain arbitrary user input: U+0000, which Postgres refuses, and lone surrogates, which sqlite3 refuses.
+A body that only a lenient parser accepts can also contain numbers that JSON encoders can't write.
 """
 
 import hashlib
@@ -11,47 +10,46 @@ from typing import Any
 
 from oktawatch.model.lenient_json import DEEPEST
 
-_UNFIT = re.compile("[\x00\ud800-\udfff]")
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _NUL = rb"\u0000"
-"""How JSON writes the one character that Postgres refuses."""
+"""The JSON escape of the only character that Postgres refuses."""
 _FAR_APART = 4_096
-"""Bytes between two escapes from which on it pays to go from one to the next."""
-# JSON's shape: every digit a zero, every separator a colon, no spaces and signs. Odd numbers are found in it in a
-# tenth of the time that one expression for all of them takes.
+"""The average distance in bytes between escapes above which searching from escape to escape is faster."""
+# The shape of a JSON text: each digit is 0, each separator a colon, without spaces and signs. Searching the shape for
+# unusual numbers is much faster than a regular expression on the text.
 _SHAPE = bytes.maketrans(b"123456789E[,", b"000000000e::")
 _SPACES_AND_SIGNS = b" \t\n\r-+"
 _LONG_NUMBER = b"0" * 17
 _EXPONENT = re.compile(rb":[0.]++e0").search
-_INT64 = range(-(2**63), 2**64)  # what JSON encoders and SQL integers have in common with 64 bits
-_LARGE = 1e16  # from here on a double is a whole number, and encoders write it with an exponent
-
+_INT64 = range(-(2**63), 2**64)  # the integers that JSON encoders accept
+_LARGE = 1e16  # doubles from here on are whole numbers, and encoders write them with an exponent
 
 LONGEST_TEXT = 512
-"""Characters of a text that rules see."""
+"""The maximum length in characters of a text that rules read."""
 
 
 def clean_text(text: str) -> str:
-    """Replace U+0000 and lone surrogates by U+FFFD."""
-    return _UNFIT.sub(_REPLACEMENT, text)
+    """Replace U+0000 and lone surrogates with U+FFFD."""
+    return _FORBIDDEN.sub(_REPLACEMENT, text)
 
 
 def needs_cleaning(encoded: bytes) -> bool:
-    """Tell whether JSON has the one character in it that text must be rid of; a strict parser refuses others."""
-    # One byte is found far quicker than six, so from one escape to the next, as long as they are few.
+    """Return whether a JSON text contains U+0000. A strict parser refuses the other forbidden characters."""
+    # Finding one byte is much faster than finding six, so go from escape to escape as long as there are few.
     at = encoded.find(b"\\")
     for _ in range(len(encoded) // _FAR_APART):
         if at < 0 or encoded.startswith(_NUL, at):
             break
         at = encoded.find(b"\\", at + 1)
-    # Six are found quicker from the end than from the beginning.
+    # Six bytes are found faster from the end.
     return at >= 0 and encoded.rfind(_NUL) >= 0
 
 
 def is_clean(encoded: bytes) -> bool:
-    """Tell whether valid JSON needs no cleaning. Sometimes says no to what needs none.
+    """Return whether a valid JSON text certainly needs no cleaning.
 
-    Cleaning costs ten times as much as decoding, and hardly anything needs it.
+    A quick check, because cleaning is much slower than decoding and rarely needed.
     """
     shape = encoded.translate(_SHAPE, _SPACES_AND_SIGNS)
     odd = needs_cleaning(encoded) or _LONG_NUMBER in shape or _EXPONENT(shape)
@@ -59,11 +57,10 @@ def is_clean(encoded: bytes) -> bool:
 
 
 def clean_json(value: Any, levels: int = DEEPEST) -> Any:
-    """Give a copy of a JSON value that every encoder and both databases accept.
+    """Return a copy of a JSON value that every encoder and both databases accept.
 
-    Text and keys are cleaned; a number that is no finite 64-bit one becomes its text; a large
-    float becomes the integer that it is, since Postgres would make one of its digits; a list or object
-    nested deeper than ``levels`` becomes None.
+    Texts and keys are cleaned. A number that is not finite or exceeds 64 bits becomes text. A large float becomes an
+    integer, as in Postgres. A list or object nested deeper than ``levels`` becomes None.
     """
     if isinstance(value, str):
         return clean_text(value)
@@ -81,22 +78,22 @@ def clean_json(value: Any, levels: int = DEEPEST) -> Any:
 def _clean_float(number: float) -> float | int | str:
     if abs(number) < _LARGE:
         return number
-    return int(number) if abs(number) < 2.0**63 else str(number)  # also of what is no number
+    return int(number) if abs(number) < 2.0**63 else str(number)  # also for NaN
 
 
 def _digits(number: int) -> str:
     try:
         return str(number)
     except ValueError:
-        # Python refuses to write very long integers in decimal: a guard against quadratic time.
+        # Python refuses to format very long integers in decimal, because that takes quadratic time.
         return hex(number)
 
 
 def shorten(text: str, limit: int = LONGEST_TEXT) -> str:
-    """Bound a text's length without making different texts equal.
+    """Shorten a text to at most ``limit`` characters, so that different texts stay different.
 
-    What is longer than ``limit`` characters keeps its beginning and gets a hash of the whole, so that
-    a megabyte in a user name can neither fill an index nor pass for another user.
+    A longer text is cut, and a hash of the whole is appended. A user name of a megabyte can neither fill an index nor
+    equal the name of another user.
     """
     if len(text) <= limit:
         return text

@@ -1,12 +1,12 @@
-"""How bad a match is."""
+"""The severity of a match."""
 
 import enum
 
 
 class Severity(enum.IntEnum):
-    """Five grades, ordered: ``Severity.INFO < Severity.CRITICAL``.
+    """Five levels, ordered: ``Severity.INFO < Severity.CRITICAL``.
 
-    Tables, messages and configuration carry the name (``"MEDIUM"``), never the number.
+    Tables, messages and configuration contain the name (``"MEDIUM"``), never the number.
     """
 
     INFO = 1
@@ -16,16 +16,16 @@ class Severity(enum.IntEnum):
     CRITICAL = 5
 
     def __str__(self) -> str:
-        """Give the name, so that a severity in a text reads as people write it."""
+        """Return the name."""
         return self.name
 
     def raised(self) -> "Severity":
-        """Return the next level up, at most CRITICAL."""
+        """Return the next higher level, at most CRITICAL."""
         return Severity(min(self + 1, Severity.CRITICAL))
 
     @classmethod
     def parse(cls, text: str) -> "Severity":
-        """Read a name in any case; raise ValueError that lists the names otherwise."""
+        """Parse a name in any case. Raises ValueError with the list of names."""
         try:
             return cls[text.strip().upper()]
         except KeyError:

@@ -1,8 +1,7 @@
-"""Points in time as Okta writes them, and as people type them.
+"""Timestamps in Okta's format and in the formats that operators type.
 
-Inside the program a point in time is either an aware ``datetime`` in UTC or its *canonical text*,
-``2026-11-24T08:00:00.000Z``: fixed width, milliseconds, so that comparing text compares time.
-Okta: ``published`` has milliseconds and ends in ``Z``.
+The program represents a timestamp as an aware ``datetime`` in UTC or as its *canonical text*,
+``2026-11-24T08:00:00.000Z``, the format of Okta's ``published``. Its width is fixed, so texts sort by time.
 """
 
 import re
@@ -22,22 +21,22 @@ LAST = "9999-12-31T23:59:59.999Z"
 
 
 def utc_now() -> datetime:
-    """Give the local clock's time. Nothing that Okta's own clock decides may rest on it."""
+    """Return the time by the local clock. Don't compare it with Okta's times: the clocks can differ."""
     return datetime.now(UTC)
 
 
 def to_text(moment: datetime) -> str:
-    """Write a point in time canonically; what lies below a millisecond is cut off."""
+    """Return the canonical text of a timestamp, truncated to milliseconds."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:
-    """Read any ISO 8601 point in time (no zone means UTC), cut to milliseconds.
+    """Parse an ISO 8601 timestamp, truncated to milliseconds. The default zone is UTC.
 
-    Raises ValueError for what is none, and for one that has no place in UTC's years 1 to 9999.
+    Raises ValueError if it is invalid or outside of the years 1 to 9999 in UTC.
     """
     if not (text.isascii() and text.isprintable()):
-        raise ValueError("not ISO 8601")  # Python takes any character between date and time
+        raise ValueError("not ISO 8601")  # Python accepts any character between date and time
     moment = datetime.fromisoformat(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else _to_utc(moment)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
@@ -51,9 +50,9 @@ def _to_utc(moment: datetime) -> datetime:
 
 
 def canonical(text: str) -> str:
-    """Give the canonical text of a point in time; raise ValueError for what is none.
+    """Return the canonical text of an ISO 8601 timestamp. Raises ValueError.
 
-    Okta's own text is canonical already and only checked: this runs once an event.
+    Okta's timestamps are already canonical, so for them this only validates.
     """
     if _CANONICAL(text):
         datetime.fromisoformat(text)
@@ -62,7 +61,7 @@ def canonical(text: str) -> str:
 
 
 def are_canonical(texts: Sequence[str]) -> bool:
-    """Tell whether every text is canonical, in a fifth of the time of asking each."""
+    """Return whether all texts are canonical. Much faster than checking each of them."""
     if not _ALL_CANONICAL("\n".join([*texts, ""])):
         return False
     try:
@@ -74,18 +73,18 @@ def are_canonical(texts: Sequence[str]) -> bool:
 
 
 def shifted(text: str, by: timedelta) -> str:
-    """Shift a canonical text, stopping at the ends of the calendar: event time can be anything."""
+    """Add a duration to a canonical text. The result is limited to the range of the calendar."""
     try:
-        # Canonical text is in UTC, and so is what comes of it: only its ending differs.
+        # The result is in UTC, too. Only its suffix differs from canonical text.
         return (datetime.fromisoformat(text) + by).isoformat(timespec="milliseconds")[:_MILLISECONDS] + "Z"
     except OverflowError:
         return LAST if by > timedelta() else FIRST
 
 
 def parse_when(text: str, *, now: datetime) -> datetime:
-    """Read a point in time as people give it: ISO 8601, or an age such as ``90m`` or ``7d``.
+    """Parse a timestamp from the command line: ISO 8601, or an age such as ``90m`` or ``7d``.
 
-    Raises ValueError with a sentence that says what is expected.
+    Raises ValueError with a description of the expected format.
     """
     try:
         age = parse_duration(text)

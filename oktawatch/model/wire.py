@@ -1,8 +1,7 @@
-"""The fields of a LogEvent that detections, history and alerts read, as they are on the wire.
+"""The fields of a LogEvent that detections, history and alerts read, under Okta's names.
 
-Fields are spelled as Okta spells them, so that no table of names stands between. Types and lengths are
-those of ordinary events, and the decoder checks them. An event with anything else goes through `fitting`,
-which drops what does not fit and shortens what is too long, so that what remains decodes.
+The decoder checks types and lengths. An event that violates them goes through `fitting`, which drops values of
+another type and shortens long texts, so that the rest decodes.
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -20,7 +19,7 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)] | None
 
 
 class Actor(Struct, gc=False):
-    """Who did it."""
+    """The user or service that performed the action."""
 
     id: Text = None
     alternateId: Text = None
@@ -28,7 +27,7 @@ class Actor(Struct, gc=False):
 
 
 class UserAgent(Struct, gc=False):
-    """The client's program."""
+    """The browser or program of the client."""
 
     rawUserAgent: Text = None
 
@@ -57,14 +56,14 @@ class Device(Struct, gc=False):
 
 
 class Outcome(Struct, gc=False):
-    """How it ended."""
+    """The outcome of the action."""
 
     result: Text = None
     reason: Text = None
 
 
 class IpDetails(Struct, gc=False):
-    """What Okta knows about the client's network."""
+    """Okta's data about the client's network."""
 
     asNumber: Number = None
     asOrg: Text = None
@@ -74,14 +73,14 @@ class IpDetails(Struct, gc=False):
 
 
 class RiskContext(Struct, gc=False):
-    """What Okta thinks of risk and behaviour."""
+    """Okta's assessment of risk and behaviour."""
 
     risk: Any = None
     userBehaviors: Any = None
 
 
 class SecurityContext(RiskContext, gc=False):
-    """What Okta thinks of risk and behaviour, and knows about the client's network."""
+    """Okta's assessment of risk and behaviour, and its data about the client's network."""
 
     isProxy: bool | None = None
     asNumber: Number = None
@@ -110,7 +109,7 @@ class RiskData(Struct, gc=False):
 
 
 class DebugData(RiskData, gc=False):
-    """Keys that come and go (Okta: debugData is no contract)."""
+    """Keys of debugData. Okta can change them without notice."""
 
     dtHash: Text = None
     factor: Text = None
@@ -138,7 +137,7 @@ class Transaction(Struct, gc=False):
 
 
 class Target(Struct, gc=False):
-    """What it was done to."""
+    """An object of the action."""
 
     id: Text = None
     type: Text = None
@@ -146,12 +145,12 @@ class Target(Struct, gc=False):
 
 
 def fitting(value: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
-    """Return what a struct can hold of a JSON object. Texts that are too long are shortened, the rest is dropped."""
+    """Return a copy of a JSON object that a struct can decode. Shortens long texts, and drops unknown and invalid fields."""
     fits = {}
     for name, field_type, inner in _fields(kind):
         item = value.get(name)
         if inner is not None and isinstance(item, list):
-            item = [fitting(one, inner) for one in item if isinstance(one, dict)]
+            item = [fitting(element, inner) for element in item if isinstance(element, dict)]
         elif inner is not None:
             item = fitting(item, inner) if isinstance(item, dict) else None
         elif field_type == Text and isinstance(item, str):
@@ -166,8 +165,8 @@ def fitting(value: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
 
 @cache
 def _fields(kind: type[Struct]) -> list[tuple[str, Any, type[Struct] | None]]:
-    """Return the name and type of a struct's fields, and the struct that a field holds or lists."""
-    return [(one.name, one.type, _struct_in(one.type)) for one in msgspec.structs.fields(kind)]
+    """Return the name and type of each field of a struct, and the struct type that the field contains, if any."""
+    return [(field.name, field.type, _struct_in(field.type)) for field in msgspec.structs.fields(kind)]
 
 
 def _struct_in(field_type: Any) -> type[Struct] | None:

@@ -4,14 +4,14 @@ import re
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
-from oktawatch.model.notification import EventName
+from oktawatch.model.notification import EventReference
 
 _OKTAS = re.compile(r"([a-z0-9-]+)\.((?:okta|oktapreview|okta-emea|okta-gov)\.com|okta\.mil)").fullmatch
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _AROUND = timedelta(minutes=5)  # what happened just before and after
 
 
-def event_link(org_url: str, event: EventName) -> str | None:
+def event_link(org_url: str, event: EventReference) -> str | None:
     """Give the address that shows an event in the System Log.
 
     The admin console is at ``acme-admin.okta.com`` for the org at ``acme.okta.com``; for an org that is

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, select, update
 
-from oktawatch.model.notification import DueNotification, EventName, NotificationKind, NotificationState
+from oktawatch.model.notification import DueNotification, EventReference, NotificationKind, NotificationState
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
@@ -176,7 +176,7 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
         created_at=row["created_at"],
         retried_at=row["retried_at"],
         alert=as_json(alert) if alert is not None else None,
-        event=EventName(*event) if event is not None else None,
+        event=EventReference(*event) if event is not None else None,
         digest=summarise(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
         content=row["content"],
     )

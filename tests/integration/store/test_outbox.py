@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from oktawatch.engine.pipeline import Watch, commit_page
-from oktawatch.model.notification import DueNotification, EventName
+from oktawatch.model.notification import DueNotification, EventReference
 from oktawatch.model.severity import Severity
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
@@ -47,7 +47,7 @@ def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
     assert due is not None
     assert due.alert is not None
     assert (due.alert["org"], due.alert["event_count"], due.severity) == (ORG, 2, Severity.MEDIUM)
-    assert due.event == EventName(sign_in(2).uuid, NOW - timedelta(minutes=3))
+    assert due.event == EventReference(sign_in(2).uuid, NOW - timedelta(minutes=3))
 
 
 def test_the_oldest_due_first(database: Database) -> None:

@@ -54,7 +54,7 @@ def test_a_row_holds_what_detections_decide_by() -> None:
     event = Event.from_body(BODY)
     row = HistoryRow.of(event)
     assert row.columns == COLUMNS_OF_BODY
-    assert row.whole() is event
+    assert row.full_event() is event
 
 
 def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
@@ -62,7 +62,7 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
     for body in (BODY, BARE):
         row = HistoryRow(*HistoryRow.of(Event.from_body(body)).columns)
         assert row.event is None
-        again = row.whole()
+        again = row.full_event()
         assert HistoryRow.of(again).columns == row.columns
         assert again.as_org is None
 

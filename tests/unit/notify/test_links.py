@@ -5,10 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from oktawatch.model.notification import EventName
+from oktawatch.model.notification import EventReference
 from oktawatch.notify.links import event_link
 
-EVENT = EventName("00000000-0000-4000-8000-000000000001", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
+EVENT = EventReference("00000000-0000-4000-8000-000000000001", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_no_link_where_nobody_can_know_the_host(org: str) -> None:
 @pytest.mark.parametrize("uuid", ['x" or true', "a" * 65, "", "../admin"])
 def test_no_link_for_an_odd_uuid(uuid: str) -> None:
     """A uuid is a stranger's text like any other."""
-    assert event_link("https://acme.okta.com", EventName(uuid, EVENT.published)) is None
+    assert event_link("https://acme.okta.com", EventReference(uuid, EVENT.published)) is None
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_no_link_for_an_odd_uuid(uuid: str) -> None:
 )
 def test_no_link_at_the_ends_of_the_calendar(moment: datetime) -> None:
     """An event can carry any time."""
-    assert event_link("https://acme.okta.com", EventName("a", moment)) is None
+    assert event_link("https://acme.okta.com", EventReference("a", moment)) is None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from oktawatch.model.notification import DueNotification, EventName, NotificationKind
+from oktawatch.model.notification import DueNotification, EventReference, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.composer import Composer, RuleText
 from oktawatch.notify.message import Message
@@ -38,7 +38,7 @@ def due(kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> Due
         attempts=0,
         created_at=NOW,
         alert=ALERT | changes,
-        event=EventName("00000000-0000-4000-8000-000000000001", NOW),
+        event=EventReference("00000000-0000-4000-8000-000000000001", NOW),
     )
 
 
