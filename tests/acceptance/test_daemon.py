@@ -14,7 +14,7 @@ from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.logclient import event
 from tests.support.places import Place
 
-SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
+SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\nlog_level = "debug"\n'
 
 
 def _org(url: str, token: str, name: str = "acme") -> str:
@@ -42,8 +42,20 @@ def _count(place: Place, table: str) -> int:
     return count
 
 
+def _wait_between_polls(daemon: Daemon, place: Place) -> None:
+    """Wait until the alert is told and a poll has just ended, so that nothing is being written.
+
+    A write that waits for the test's lock would hold up the next poll, since SQLite's work has one thread.
+    """
+    daemon.logged("alert_opened")
+    waiting = "SELECT count(*) FROM notifications WHERE state <> 'sent'"
+    until(lambda: place.ask(waiting) == [(0,)], "the notification to be marked as sent")
+    polls = len(daemon.events("page_committed"))
+    until(lambda: len(daemon.events("page_committed")) > polls, "the end of a poll")
+
+
 def _poll_brings(org: SimulatedOrg, number: int) -> None:
-    """Let a sign-in happen, and wait until it has been asked for."""
+    """Add a sign-in, and wait until it has been asked for."""
     org.persist(event(number, datetime.now(UTC)))
     asked = len(org.requests)
     until(lambda: len(org.requests) > asked, "a poll")
@@ -120,7 +132,7 @@ def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, place: 
 def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place: Place) -> None:
     """SIGTERM while a page waits for its lock ends the daemon within 5 s, and nothing moved."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
-        daemon.logged("alert_opened")
+        _wait_between_polls(daemon, place)
         with place.locked():
             seen = _count(place, "events")
             _poll_brings(org, 1)
@@ -133,7 +145,7 @@ def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place:
 def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
     """While another program holds the database, systemd's watchdog is fed; afterwards reading goes on."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.2) as daemon:
-        daemon.logged("alert_opened")
+        _wait_between_polls(daemon, place)
         with place.locked():
             seen = _count(place, "events")
             _poll_brings(org, 1)
