@@ -84,9 +84,9 @@ def _matching(ids: Iterable[str], glob: str) -> list[str]:
 
 
 def _configured_rules(settings: "Settings") -> list[str]:
-    from oktawatch.engine.assembly import read_rulebook
+    from oktawatch.service.app import Application
 
-    return list(read_rulebook(settings).every)
+    return list(Application(settings).rulebook.every)
 
 
 def _there_are(name: str, known: Sequence[str]) -> str:

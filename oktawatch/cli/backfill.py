@@ -11,13 +11,14 @@ from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.reading import IN_MEMORY, chosen_orgs, read_past, stretch
+from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, stretch
 from oktawatch.cli.setup import load_settings
 from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.service.backfill import Past, PastResult
+    from oktawatch.service.app import Application
+    from oktawatch.service.backfill import BackfillResult
     from oktawatch.store.database import Database
 
 _LARGEST_LIST = 2**63 - 1
@@ -60,13 +61,13 @@ def backfill(
     Reading again changes nothing. Interrupted, the same command within 24 hours goes on where it
     stopped. Safe beside a running daemon, which tells what was recorded here in silence.
     """
-    from oktawatch.service.backfill import Past
+    from oktawatch.service.app import Application
 
     request = _request(since, until, notify=notify, dry_run=dry_run)
     settings = load_settings(config, debug=debug)
-    past = Past(settings, chosen_orgs(settings, org or []))
+    app = Application.build(settings, orgs=chosen_orgs(settings, org or []))
     try:
-        result, alerts = _read(settings, past, request, debug=debug)
+        result, alerts = _read(settings, app, request, debug=debug)
     except (KeyboardInterrupt, asyncio.CancelledError):
         goes_on = "nothing was written" if dry_run else "within 24 hours the same command goes on from here"
         note(f"interrupted: {goes_on}")
@@ -94,17 +95,17 @@ def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _
 
 
 def _read(
-    settings: "Settings", past: "Past", request: _Request, *, debug: bool
-) -> "tuple[PastResult, list[dict[str, Any]]]":
-    """Read the past; give what it brought about and, of a dry run, what it would have alerted."""
-    from oktawatch.engine.assembly import open_database
+    settings: "Settings", app: "Application", request: _Request, *, debug: bool
+) -> "tuple[BackfillResult, list[dict[str, Any]]]":
+    """Read the past; return the result and, for a dry run, the alerts that it would have opened."""
     from oktawatch.engine.database import DatabaseExecutor
+    from oktawatch.service.database import open_database
 
-    database = DatabaseExecutor(IN_MEMORY, create=True) if request.dry_run else open_database(settings)
+    database = DatabaseExecutor(IN_MEMORY, create=True) if request.dry_run else open_database(app)
     try:
-        result = read_past(
-            settings, past, database, command=request.command, since=request.since, until=request.until,
-            telling=request.notify, debug=debug,
+        result = backfill_with_progress(
+            settings, app, database, command=request.command, since=request.since, until=request.until,
+            notify=request.notify, debug=debug,
         )  # fmt: skip
         return result, _every_alert(database.database) if request.dry_run else []
     finally:
@@ -117,7 +118,7 @@ def _every_alert(database: "Database") -> list[dict[str, Any]]:
     return list_alerts(database, AlertFilter(), limit=_LARGEST_LIST)
 
 
-def _document(request: _Request, result: "PastResult") -> dict[str, Any]:
+def _document(request: _Request, result: "BackfillResult") -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
     return {

@@ -23,10 +23,12 @@ def check(
 
     Asks each org for one event and changes nothing. Exit 1 if anything fails.
     """
+    from oktawatch.service.app import Application
     from oktawatch.service.check import Verdict
-    from oktawatch.service.check import check as look
+    from oktawatch.service.check import check as check_all
 
-    findings = asyncio.run(look(load_settings(config, debug=debug), send_test=send_test))
+    app = Application(load_settings(config, debug=debug))
+    findings = asyncio.run(check_all(app, send_test=send_test))
     good = all(finding.verdict is not Verdict.FAILED for finding in findings)
     if as_json:
         rows = [

@@ -21,10 +21,11 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 
     Safe beside running processes, and when there is nothing to do.
     """
-    from oktawatch.engine.assembly import open_database
+    from oktawatch.service.app import Application
+    from oktawatch.service.database import open_database
     from oktawatch.store import schema
 
-    executor = open_database(load_without_secrets(config, debug=debug))
+    executor = open_database(Application(load_without_secrets(config, debug=debug)))
     try:
         schema.upgrade(executor.database)
         _print(schema.current(executor.database), as_json=as_json)
@@ -61,16 +62,18 @@ def prune(
     Alerts go by their last event, whatever their status. Safe beside running processes; interrupted,
     the next time goes on.
     """
-    from oktawatch.engine.assembly import make_pruner, make_rules, open_database
+    from oktawatch.service.app import Application
+    from oktawatch.service.database import open_database
+    from oktawatch.service.pruning import build_pruner
     from oktawatch.store.pruning import PRUNED
     from oktawatch.store.schema import require_current
 
-    settings = load_without_secrets(config, debug=debug)
-    rules = make_rules(settings, strict=True)
-    executor = open_database(settings, create=False)
+    app = Application(load_without_secrets(config, debug=debug))
+    app.require_usable_rules()
+    executor = open_database(app, create=False)
     try:
         require_current(executor.database)
-        pruner = make_pruner(settings, rules, executor)
+        pruner = build_pruner(app, executor)
         deleted = asyncio.run(pruner.count() if dry_run else pruner.round())
     finally:
         executor.close()
@@ -105,7 +108,8 @@ def copy(
     are counted. Afterwards set database.url.
     """
     from oktawatch.config.validators import check_server
-    from oktawatch.engine.assembly import open_database
+    from oktawatch.service.app import Application
+    from oktawatch.service.database import open_database
     from oktawatch.service.file_lock import exclusive_lock
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
@@ -115,7 +119,7 @@ def copy(
         check_server(to)
     except ValueError as error:
         raise UsageError(f"wrong value (--to): {error}") from None
-    executor = open_database(settings, create=False)
+    executor = open_database(Application(settings), create=False)
     try:
         if executor.database.shared:
             raise UsageError(

@@ -33,12 +33,14 @@ def explain(
     What the event says is asked of Okta. Exit 1 when nobody knows it.
     """
     from oktawatch.engine.explain import is_uuid
+    from oktawatch.service.app import Application
     from oktawatch.service.explaining import explain_event
 
     if not is_uuid(event_uuid):
         raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
     settings = load_settings(config, debug=debug)
-    found = asyncio.run(explain_event(settings, chosen_orgs(settings, org or []), event_uuid))
+    app = Application(settings, orgs=chosen_orgs(settings, org or []))
+    found = asyncio.run(explain_event(app, event_uuid))
     if found is None:
         note(f"error: no such event ({event_uuid}): Okta keeps 90 days; look whether the uuid is whole")
         return FAILED

@@ -1,4 +1,4 @@
-"""What the commands that read the past share: which orgs, from when to when, and progress meanwhile."""
+"""Shared by the commands that read the past: which orgs, from when to when, and progress meanwhile."""
 
 import asyncio
 import signal
@@ -15,9 +15,10 @@ from oktawatch.cli.setup import start_logging
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oktawatch.config import OrgSettings, Settings
+    from oktawatch.config import Settings
     from oktawatch.engine.database import DatabaseExecutor
-    from oktawatch.service.backfill import Past, PastResult, Show
+    from oktawatch.service.app import Application
+    from oktawatch.service.backfill import BackfillResult, ShowProgress
 
 IN_MEMORY = "sqlite://"
 """A database of a reading that leaves nothing behind."""
@@ -36,33 +37,34 @@ def stretch(since: str, until: str | None) -> tuple[datetime, datetime]:
     return begin, end
 
 
-def chosen_orgs(settings: "Settings", names: list[str]) -> "list[OrgSettings]":
-    """Give the orgs of these names, all of them when there is none; UsageError names an unknown one."""
-    known = {org.name: org for org in settings.orgs}
+def chosen_orgs(settings: "Settings", names: list[str]) -> list[str]:
+    """Return the names of the orgs to read, all of them if none is given. Raises UsageError for an unknown one."""
+    known = [org.name for org in settings.orgs]
     for name in names:
         if name not in known:
             raise UsageError(f"no such org (--org {name}): there are: {', '.join(known)}")
-    return [org for org in settings.orgs if not names or org.name in names]
+    return names or known
 
 
-def read_past(
+def backfill_with_progress(
     settings: "Settings",
-    past: "Past",
+    app: "Application",
     database: "DatabaseExecutor",
     *,
     command: str,
     since: datetime,
     until: datetime,
-    telling: bool,
+    notify: bool,
     debug: bool,
-) -> "PastResult":
-    """Read the past with progress on standard error; SIGTERM ends it as Ctrl-C does."""
+) -> "BackfillResult":
+    """Backfill with progress on standard error; SIGTERM ends it as Ctrl-C does."""
+    from oktawatch.service.backfill import backfill
 
-    async def read() -> "PastResult":
+    async def read() -> "BackfillResult":
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as SIGINT does
-        reading = past.read(
-            database, command=command, since=since, until=until, telling=telling, progress=show
+        reading = backfill(
+            app, database, command=command, since=since, until=until, notify=notify, progress=show
         )
         return await database.until_cancelled(reading)
 
@@ -71,7 +73,7 @@ def read_past(
 
 
 @contextmanager
-def _progress(settings: "Settings", *, debug: bool) -> "Iterator[Show]":
+def _progress(settings: "Settings", *, debug: bool) -> "Iterator[ShowProgress]":
     """Show progress on standard error; log lines then go above the bars."""
     from oktawatch.cli import progress
 

@@ -9,14 +9,14 @@ from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json, print_table
-from oktawatch.cli.reading import IN_MEMORY, chosen_orgs, read_past, stretch
+from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, stretch
 from oktawatch.cli.setup import load_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from oktawatch.engine.replay import Replayed
-    from oktawatch.service.backfill import PastResult
+    from oktawatch.service.backfill import BackfillResult
 
 
 def replay(
@@ -35,20 +35,18 @@ def replay(
     Reads the past with this rule alone, and the numbers that the configuration gives it. Writes
     nothing, and needs no database.
     """
-    from oktawatch.engine.assembly import make_rule
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.replay import reading_from, replayed
-    from oktawatch.service.backfill import Past
+    from oktawatch.service.app import Application
 
     begin, end = stretch(since, until)
     settings = load_settings(config, debug=debug)
-    rules = make_rule(settings, rule)
-    past = Past(settings, chosen_orgs(settings, org or []), rules)
+    app = Application.build(settings, orgs=chosen_orgs(settings, org or []), rule_id=rule)
     database = DatabaseExecutor(IN_MEMORY, create=True)
     try:
-        result = read_past(
-            settings, past, database, command="replay", since=reading_from(rules, begin), until=end,
-            telling=False, debug=debug,
+        result = backfill_with_progress(
+            settings, app, database, command="replay", since=reading_from(app.rules, begin), until=end,
+            notify=False, debug=debug,
         )  # fmt: skip
         found = replayed(database.database, since=begin, until=end)
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -59,7 +57,7 @@ def replay(
     if as_json:
         print_json(_document(rule, begin, end, found, result))
     else:
-        _print(rule, found, signal=rules.rules[0].signal)
+        _print(rule, found, signal=app.rules.rules[0].signal)
     errors = [one.error for one in result.orgs if one.error is not None]
     for error in errors:
         note(f"error: {error}")
@@ -67,7 +65,7 @@ def replay(
 
 
 def _document(
-    rule: str, since: "datetime", until: "datetime", found: "Replayed", result: "PastResult"
+    rule: str, since: "datetime", until: "datetime", found: "Replayed", result: "BackfillResult"
 ) -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 

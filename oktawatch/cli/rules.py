@@ -135,9 +135,10 @@ app.command(epilog="Example:  oktawatch rules replay --since 30d --rule Okta.Mul
 
 def _rules(settings: "Settings") -> list[dict[str, Any]]:
     """Describe every rule as a JSON object."""
-    from oktawatch.engine.assembly import read_rulebook
+    from oktawatch.service.app import Application
 
-    rulebook = read_rulebook(settings)
+    app = Application(settings)
+    rulebook = app.rulebook
     for problem in rulebook.found.problems:
         note(f"error: {problem}")
     enabled = {rule.id for rule in rulebook.rules.rules}
@@ -146,7 +147,7 @@ def _rules(settings: "Settings") -> list[dict[str, Any]]:
             "id": rule.id,
             "name": rule.name,
             "enabled": rule.id in enabled,
-            **_numbers(type(rule), settings),
+            **_numbers(type(rule), app.options(rule.id)),
             "signal": rule.signal,
             "signals": list(getattr(rule, "signals", ())),
             "mitre": list(rule.mitre),
@@ -175,10 +176,9 @@ def _print(rule: dict[str, Any]) -> None:
             print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
 
 
-def _numbers(rule: "type[Rule]", settings: "Settings") -> dict[str, Any]:
-    """Give what may be configured about a rule, as it is now; a file is given by its name."""
-    said = settings.rules[rule.id].options if rule.id in settings.rules else {}
-    return {one.name: _number(said.get(one.name, one.default)) for one in fields(rule)}
+def _numbers(rule: "type[Rule]", configured: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule's options as they are now; a file is given by its name."""
+    return {option.name: _number(configured.get(option.name, option.default)) for option in fields(rule)}
 
 
 def _number(value: Any) -> str | int | list[Any]:

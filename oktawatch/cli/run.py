@@ -1,7 +1,6 @@
 """``oktawatch run``: the daemon, and one round of it."""
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +8,12 @@ import typer
 from oktawatch.cli.exits import UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.setup import load_settings, read_settings, start_logging
+from oktawatch.cli.setup import load_settings, read_settings
 from oktawatch.cli.summary import print_summary, summed_up
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oktawatch.config import Settings
 
 
@@ -38,17 +39,29 @@ def run(
     settings = load_settings(config, debug=debug)
     if once:
         return _once(settings, as_json=as_json)
+    return _daemon(settings, config, debug=debug)
+
+
+def _daemon(settings: "Settings", config: "Path | None", *, debug: bool) -> int:
+    from oktawatch import logs
+    from oktawatch.service.app import Application
     from oktawatch.service.daemon import run_daemon
 
-    begin_logging = partial(start_logging, debug=debug)
-    return asyncio.run(run_daemon(settings, partial(read_settings, config), begin_logging))
+    def load() -> Application:
+        return Application.build(read_settings(config), strict=True)
+
+    def begin_logging(app: Application) -> None:
+        logs.configure(app.log_format, "debug" if debug else app.log_level)
+
+    return asyncio.run(run_daemon(Application.build(settings), load, begin_logging))
 
 
 def _once(settings: "Settings", *, as_json: bool) -> int:
     from oktawatch.engine.pipeline import PageResult
+    from oktawatch.service.app import Application
     from oktawatch.service.run_once import run_once
 
-    done = asyncio.run(run_once(settings))
+    done = asyncio.run(run_once(Application.build(settings)))
     summary = summed_up((one.org, one.result or PageResult(), one.error) for one in done.orgs)
     summary |= {"delivered": done.delivered, "undelivered": done.undelivered}
     if as_json:

@@ -1,1 +1,1 @@
-"""One pipeline, page in, transaction out; and the ways to get pages."""
+"""The work of the use cases: read a page, decide, commit it, deliver. `service/` decides when."""

@@ -53,7 +53,7 @@ class SilenceWatch:
 
     def __init__(
         self,
-        orgs: dict[str, Sequence[str]],
+        orgs: Mapping[str, Sequence[str]],
         routes: Sequence[Route],
         database: DatabaseExecutor,
         *,

@@ -1,1 +1,1 @@
-"""The daemon: scheduled jobs, signals, systemd."""
+"""The use cases: the daemon with its jobs, and what each command does. `engine/` does the work of each."""

@@ -1,11 +1,11 @@
-"""A token, or a service app's key, that is renewed in its file is taken up without a restart."""
+"""Use a token, or a service app's key, that was renewed in its file, without a restart."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
 
-from oktawatch.config import ConfigError, OrgSettings, Settings
-from oktawatch.engine.assembly import make_access
+from oktawatch.config.errors import ConfigError
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import PermissionMissingError, TokenRefusedError
@@ -16,26 +16,32 @@ _log: Any = structlog.get_logger(__name__)
 
 
 class Connect(Protocol):
-    """Makes what reads an org: `systemlog.client.LogClient`, with connections to share."""
+    """Builds what reads an org: `systemlog.client.LogClient`, with shared connections."""
 
     def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
-        """Make it with these credentials, under the org's budget."""
+        """Build it with these credentials, under the org's budget."""
 
 
 class OrgSource:
-    """An org's pages, with the secret of the start, or what its file holds once Okta refuses that one."""
+    """An org's pages, read with the secret of the start, or with the one in its file once Okta refuses that."""
 
-    def __init__(self, settings: Settings, org: OrgSettings, access: OrgAccess, connect: Connect) -> None:
-        self._settings = settings
-        self._org = org
+    def __init__(
+        self,
+        access: OrgAccess,
+        connect: Connect,
+        *,
+        renew: Callable[[], OrgAccess],
+        budget: RateBudget,
+    ) -> None:
+        """``renew`` reads the secret's file again. Raises ConfigError. ``budget``: outlasts any token."""
+        self.budget = budget
         self._access = access
         self._connect = connect
-        self.budget = RateBudget(settings.poll.rate_limit_share)
-        """Outlasts any token."""
-        self._source = connect(access, budget=self.budget)
+        self._renew = renew
+        self._source = connect(access, budget=budget)
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Fetch the page at a path and query; raise SystemLogError."""
+        """Fetch the page at a path and query. Raises SystemLogError."""
         try:
             return await self._source.page(query, priority)
         except (TokenRefusedError, PermissionMissingError):
@@ -44,18 +50,18 @@ class OrgSource:
         return await self._source.page(query, priority)
 
     def at(self, priority: Priority) -> PagesAt:
-        """Give the same pages for who has another priority."""
+        """Return the same pages for a reader with another priority."""
         return PagesAt(self, priority)
 
     def _renewed(self) -> bool:
-        """Take up the secret that the file holds by now; tell whether it is another one."""
+        """Use the secret that is in the file by now; return whether it is another one."""
         try:
-            access = make_access(self._settings, self._org, renewed=True)
+            access = self._renew()
         except ConfigError:
-            return False  # what Okta said of the old one is the better error
+            return False  # Okta's answer to the old one is the better error
         if access == self._access:
             return False
-        _log.info("token_renewed", org=self._org.name)
+        _log.info("token_renewed", org=access.name)
         self._access = access
         self._source = self._connect(access, budget=self.budget)
         return True

@@ -1,11 +1,11 @@
-"""Trouble with the database, reported past the database.
+"""Send alarms about the database without the database.
 
 Every other alarm is a row of the outbox. When the database can't be written, because its disk is full, its
-server is gone or silent, or somebody holds a lock, there is no outbox. So the notifiers are told directly:
-once when no write has succeeded for `silence.after`, and once when writing works again.
+server is gone or silent, or another program holds a lock, there is no outbox. So the alarm goes to the
+notifiers directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-What was told is kept in memory alone. A daemon that restarts during the trouble waits for the database,
-and tells the notifiers again once it has waited for `silence.after`: at least once, not exactly once.
+Which notifiers have the alarm is kept in memory alone. A daemon that restarts during the trouble waits for
+the database, and sends the alarm again once it has waited for `silence.after`: at least once, not exactly once.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ from oktawatch.store.schema import require_writable
 _log: Any = structlog.get_logger(__name__)
 
 _PROBE_WITHIN = timedelta(seconds=5)
-"""How long a round waits for the probe. It may go on for longer: the next round looks at it again."""
+"""How long a round waits for the probe. A probe that takes longer is looked at again by the next round."""
 _OVERDUE = timedelta(seconds=45)
-"""An unanswered probe counts as a failure after it: pages of many orgs may be before it in the queue."""
-_TRY_AGAIN = timedelta(seconds=20)
-_GIVE_UP_WITHIN = timedelta(seconds=10)
+"""A probe without an answer is a failure after this time: pages of many orgs may be before it in the queue."""
+_RETRY_INTERVAL = timedelta(seconds=20)
+_LAST_MESSAGE_TIMEOUT = timedelta(seconds=10)
 
 Channels = Mapping[str, Channel]
 """The notifiers' channels by the notifiers' names."""
 
 
 class DatabaseTrouble(FailureLog):
-    """Failures of the database in a row, whichever job met them."""
+    """The failures of the database in a row, whichever job had them."""
 
     def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Call ``lost`` when the daemon can't go on with this database."""
+        """Call ``lost`` when the daemon can't continue with this database."""
         super().__init__("database")
         self._lost = lost
         self._clock = clock
         self._worked_at = clock()
         self._write_failed = False
         self.error = ""
-        """What the database said last."""
+        """The text of the last failure."""
         self.fatal: UnusableDatabaseError | None = None
-        """Why the daemon can't go on."""
+        """The failure for which the daemon can't continue."""
 
     def failed(self, reason: str, error: Exception) -> None:
         """Count a failure."""
@@ -67,24 +67,24 @@ class DatabaseTrouble(FailureLog):
             self._lost()
 
     def ended(self) -> None:
-        """End the failures: something has been written."""
+        """Note that a write succeeded."""
         super().ended()
         self._worked_at = self._clock()
         self._write_failed = False
 
     def probed(self) -> None:
-        """End the failures, unless the disk refused a row: the probe writes none, so it can't refute that."""
+        """Note that the probe succeeded. It writes no row, so it ends no failure of a disk that refused one."""
         if not self._write_failed:
             self.ended()
 
     @property
     def lasts(self) -> timedelta:
-        """How long ago something was written last; zero unless a failure stands."""
+        """The time since the last successful write; zero if nothing has failed since."""
         return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
 
 
 class DatabaseWatch:
-    """Probes the database and tells the notifiers of its trouble. One for the life of a daemon."""
+    """Probes the database and sends alarms about it. One for the life of a daemon."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class DatabaseWatch:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Tell the notifiers once nothing could be written for longer than ``after``."""
+        """Raise the alarm when nothing could be written for longer than ``after``."""
         self.trouble = trouble
         self.after = after
         self._database = database
@@ -105,18 +105,18 @@ class DatabaseWatch:
         self._probed_at = 0.0
         self._message: Message | None = None
         self._since: datetime | None = None
-        self._told: set[str] = set()
-        """Notifiers that took the alarm and have not been told yet that it is over."""
+        self._alarmed: set[str] = set()
+        """Notifiers that took the alarm, and have not taken its end yet."""
         self._informed: set[str] = set()
-        """Notifiers that took the present message."""
+        """Notifiers that took the current message."""
 
     async def round(self, channels: Channels) -> None:
-        """Probe the database, and tell the notifiers what has changed. Never fails."""
+        """Probe the database, and send alarms about what has changed. Never fails."""
         await self.look()
         await self.tell(channels)
 
     async def tell(self, channels: Channels) -> None:
-        """Raise the alarm or end it, and send what a notifier has not taken yet."""
+        """Raise or end the alarm, and send the current message to notifiers that have not taken it."""
         lasts = self.trouble.lasts
         if lasts > self.after and self._since is None:
             self._raise(lasts)
@@ -125,15 +125,15 @@ class DatabaseWatch:
         await self._send(channels)
 
     async def tell_the_end(self, channels: Channels) -> None:
-        """Tell the notifiers that the daemon ends because of its database."""
+        """Send an alarm that the daemon ends because of its database."""
         self._since = None
         self._raise(self.trouble.lasts)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GIVE_UP_WITHIN.total_seconds()):
+            async with asyncio.timeout(_LAST_MESSAGE_TIMEOUT.total_seconds()):
                 await self._send(channels)
 
     async def look(self) -> None:
-        """Find out whether the database takes a write, which no page may need for a while."""
+        """Probe whether the database takes a write: no page may need one for a while."""
         if self._probe is None:
             self._probe = asyncio.create_task(self._database.run(require_writable))
             self._probed_at = self._clock()
@@ -159,7 +159,7 @@ class DatabaseWatch:
             self.trouble.probed()
 
     async def bring_up(self, prepare: Callable[[], Awaitable[None]]) -> None:
-        """Prepare the database, trying again until it works. Raises UnusableDatabaseError and ConfigError."""
+        """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError and ConfigError."""
         while True:
             try:
                 await prepare()
@@ -169,13 +169,13 @@ class DatabaseWatch:
                 self.trouble.failed("database", error)
                 if self.trouble.fatal is not None:
                     raise
-                await asyncio.sleep(backoff(self.trouble.failures, _TRY_AGAIN).total_seconds())
+                await asyncio.sleep(backoff(self.trouble.failures, _RETRY_INTERVAL).total_seconds())
             else:
                 self.trouble.ended()
                 return
 
     async def close(self) -> None:
-        """End the probe; the database must have been stopped."""
+        """Cancel the probe. The database must have been stopped."""
         if self._probe is not None:
             self._probe.cancel()
             await asyncio.wait([self._probe])
@@ -185,7 +185,7 @@ class DatabaseWatch:
         self._since = self._now() - lasts
         error = self.trouble.error
         self._begin(AlarmState.RAISED, error=error)
-        self._told = set()
+        self._alarmed = set()
         _log.error("database_alarm_raised", since=self._since, error=error)
 
     def _end(self) -> None:
@@ -200,13 +200,13 @@ class DatabaseWatch:
         self._informed = set()
 
     async def _send(self, channels: Channels) -> None:
-        """Send the present message to those who have not taken it; its end only to those who heard of it."""
+        """Send the current message to notifiers that have not taken it; the end, only to those with the alarm."""
         if self._message is None:
             return
-        hears = channels.keys() if self._since is not None else self._told & channels.keys()
-        owed = [name for name in channels if name in hears and name not in self._informed]
-        await asyncio.gather(*(self._send_to(name, channels[name], self._message) for name in owed))
-        if self._since is None and hears <= self._informed:
+        audience = channels.keys() if self._since is not None else self._alarmed & channels.keys()
+        missing = [name for name in channels if name in audience and name not in self._informed]
+        await asyncio.gather(*(self._send_to(name, channels[name], self._message) for name in missing))
+        if self._since is None and audience <= self._informed:
             self._message = None
 
     async def _send_to(self, name: str, channel: Channel, message: Message) -> None:
@@ -224,4 +224,4 @@ class DatabaseWatch:
             _log.error("channel_failed", notifier=name, notification=message.id, exc_info=error)
             return
         self._informed.add(name)
-        self._told.add(name)
+        self._alarmed.add(name)

@@ -1,12 +1,17 @@
-"""Deliver for each notifier in rounds, or once."""
+"""Deliver for each notifier, in rounds or once."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
 from msgspec import Struct
 
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.orphaned_notifications import OrphanedNotifications
+from oktawatch.service.app import Application
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -25,6 +30,32 @@ class Sender(Protocol):
 
     async def round(self) -> int:
         """Send what is due; return how many messages were taken. Raises StoreError."""
+
+
+@asynccontextmanager
+async def open_notifiers(app: Application, database: DatabaseExecutor) -> AsyncIterator[list[Notifier]]:
+    """Build the notifiers; close their channels at the end."""
+    composer = app.composer(app.rules)
+    async with AsyncExitStack() as stack:
+        for channel in app.channels.values():
+            stack.push_async_callback(channel.close)
+        yield [
+            Notifier(
+                notifier.name,
+                notifier.channel,
+                composer,
+                database,
+                max_age=notifier.max_age,
+                per_minute=notifier.per_minute,
+                escalation=notifier.escalation,
+            )
+            for notifier in app.notifiers
+        ]
+
+
+def orphaned_notifications(app: Application, database: DatabaseExecutor) -> OrphanedNotifications:
+    """Build what expires the notifications for removed or renamed notifiers."""
+    return OrphanedNotifications([notifier.name for notifier in app.notifiers], database)
 
 
 class Delivered(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
-"""Failures in a row: told once, and tried again ever more slowly.
+"""Log failures in a row once, and back off.
 
-An outage of an hour is one line when it begins, one when its reason changes and one when it ends; what
-happens in between would only bury the rest of the log.
+An outage of an hour is one line when it begins, one when its reason changes and one when it ends. A line for
+each failure would bury the rest of the log.
 """
 
 import random
@@ -16,27 +16,27 @@ _log: Any = structlog.get_logger(__name__)
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(minutes=5)
-_SLOWER = 4  # times: what only a person can mend is not worth asking for often
+_SLOW_FACTOR = 4  # what only a person can repair is not worth retrying often
 _LONGEST_SLOW = timedelta(minutes=15)
 
 
 class FailureLog:
-    """Failures in a row of one thing.
+    """Logs the failures in a row of one job.
 
-    Logs ``{name}_failed`` when a streak begins or its reason changes, ``{name}_recovered`` when it ends, with
-    how often it failed for each reason.
+    ``{name}_failed`` is logged with the first failure and whenever the reason changes, ``{name}_recovered`` with
+    the next success, which counts the failures by reason.
     """
 
     def __init__(self, name: str, **about: str) -> None:
         self._name = name
         self._about = about
         self.failures = 0
-        """How many, up to now."""
+        """The number of failures in a row, until now."""
         self._reason: str | None = None
         self._reasons: Counter[str] = Counter()
 
     def failed(self, reason: str, error: Exception) -> None:
-        """Count a failure. ``reason`` is short and stable; the error's text is for people."""
+        """Count a failure. ``reason`` is a short, stable word; the error's text is for people."""
         self.failures += 1
         self._reasons[reason] += 1
         if reason != self._reason:
@@ -45,7 +45,7 @@ class FailureLog:
             _log.error(f"{self._name}_failed", **self._about, reason=reason, **unexpected)
 
     def ended(self) -> None:
-        """End the streak, if there is one."""
+        """Note a success."""
         if self.failures:
             _log.info(
                 f"{self._name}_recovered",
@@ -59,7 +59,7 @@ class FailureLog:
 
 
 UNEXPECTED = "unexpected"
-"""The reason of what nobody foresaw: the line names the exception, and its traceback at level debug."""
+"""The reason of any exception that is not expected: logged with its name, and its traceback at level debug."""
 
 
 def backoff(
@@ -69,14 +69,14 @@ def backoff(
     slowly: bool = False,
     jitter: Callable[[], float] = random.random,
 ) -> timedelta:
-    """Say how long to wait after so many failures in a row of what happens at an interval otherwise.
+    """Return the delay after some failures in a row of a job that otherwise runs at an interval.
 
-    Doubles from 30 s, or from the interval where that is shorter, up to 5 min; ``slowly``, for what a
-    person has to mend, from four times that up to 15 min. Spread by a quarter both ways, so that what
-    failed together doesn't come again together.
+    It doubles from 30 s, or from the interval if that is shorter, up to 5 min; with ``slowly``, for a failure that
+    a person has to repair, from four times that up to 15 min. It varies by a quarter both ways, so that jobs
+    that failed together are not retried together.
     """
     first, longest = min(interval, _FIRST), _LONGEST
     if slowly:
-        first, longest = first * _SLOWER, _LONGEST_SLOW
+        first, longest = first * _SLOW_FACTOR, _LONGEST_SLOW
     delay: timedelta = min(first * (1 << min(failures - 1, 16)), longest)
     return delay * (0.75 + jitter() / 2)

@@ -1,4 +1,4 @@
-"""One daemon an SQLite file, kept by a lock that the operating system frees with the process."""
+"""Lock an SQLite file for one daemon; the operating system frees the lock with the process."""
 
 import fcntl
 import os
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oktawatch.config import ConfigError
+from oktawatch.config.errors import ConfigError
 from oktawatch.engine.database import DatabaseExecutor
 
 
 @contextmanager
 def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
-    """Be the only `run` on a database file; raise ConfigError when there is one already.
+    """Hold the lock of a database file. Raises ConfigError when another `run` holds it.
 
-    Two would poll the same orgs twice and roll each other's pages back. The lock is on a file beside
-    the database: closing any handle of the database itself would drop SQLite's own locks on it. The
-    file stays, since removing it would let two processes lock two files of one name.
+    Two daemons would poll the same orgs twice and roll each other's pages back. The lock is on a file beside the
+    database: closing any handle of the database itself would drop SQLite's own locks on it. The file is not
+    deleted, since two processes could then lock two files of one name.
 
-    A server's database has any number of users: leases share the orgs out among them.
+    Postgres needs no lock: any number of processes use it, and leases distribute the orgs among them.
     """
     if database.database.shared:
         yield

@@ -11,6 +11,9 @@ from typing import Any
 
 import structlog
 
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pruning import Ages, Pruner
+from oktawatch.service.app import Application
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -23,6 +26,12 @@ FIRST = timedelta(minutes=5)
 SOON = timedelta(minutes=5)
 """The delay of a round that is due while no poll has caught up for a day, by this clock."""
 _TOLERANCE = timedelta(days=1)
+
+
+def build_pruner(app: Application, database: DatabaseExecutor) -> Pruner:
+    """Build what deletes what is older than the configured ages."""
+    ages = Ages(events=app.keep_events, alerts=app.keep_alerts, sweep_window=app.sweep_window)
+    return Pruner(database, list(app.org_tags), app.rules, ages)
 
 
 class Pruning(Supervised[Counter[str]]):

@@ -1,7 +1,7 @@
-"""Which orgs this replica asks Okta about, where several share a database.
+"""Distribute the orgs among the replicas that share a database, by leases.
 
-A lease lasts somewhat less than `service.lease_ttl` and is renewed well before it ends, so that within
-that time after a replica was last heard of another one has noticed and polls its orgs.
+A lease lasts somewhat less than `service.lease_ttl` and is renewed well before it ends. So within that time
+after a replica stopped renewing, another one has noticed and polls its orgs.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from oktawatch.store.leases import Leases, NameTakenError
 
 _log: Any = structlog.get_logger(__name__)
 
-_LASTS = 0.6  # of lease_ttl
-_RENEWED = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
-_RELEASING = 1.0  # seconds that stopping spends on it at most
-_NAMED = 5  # orgs in a line of the log
+_DURATION = 0.6  # of lease_ttl
+_RENEWAL_INTERVAL = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
+_RELEASE_TIMEOUT_S = 1.0
+_MOST_NAMED = 5  # orgs in a line of the log
 
 
 class Replica:
-    """One replica's orgs, by its own clock never longer than by the database's."""
+    """The orgs that one replica holds, by its own clock never longer than by the database's."""
 
     def __init__(
         self,
@@ -40,25 +40,25 @@ class Replica:
         gained: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``gained`` is told of each org that is to be polled from now on."""
-        self.interval = lease_ttl * _RENEWED
-        """How often `round` is due."""
-        self._lasts = lease_ttl * _LASTS
-        self._leases = Leases(name, orgs, lasts=self._lasts)
+        """Call ``gained`` for each org that this replica polls from now on."""
+        self.interval = lease_ttl * _RENEWAL_INTERVAL
+        """From one round to the next."""
+        self._duration = lease_ttl * _DURATION
+        self._leases = Leases(name, orgs, lasts=self._duration)
         self._database = database
         self._database_trouble = database_trouble
         self._name_trouble = FailureLog("lease", instance=name)
         self._gained = gained
         self._clock = clock
         self._held: frozenset[str] = frozenset()
-        self._until = 0.0
+        self._held_until = 0.0
 
     def holds(self, org: str) -> bool:
-        """Whether the org is this replica's, at this moment."""
-        return org in self._held and self._clock() < self._until
+        """Return whether this replica holds the org at this moment."""
+        return org in self._held and self._clock() < self._held_until
 
     async def round(self) -> None:
-        """Renew, take and give up leases. A lease that can't be renewed runs out by itself."""
+        """Renew, acquire and release leases. A lease that can't be renewed expires by itself."""
         begun = self._clock()
         try:
             await self._database.read_clock()
@@ -77,19 +77,19 @@ class Replica:
                 # With no org to poll, nothing else shows that the database can be written again.
                 self._database_trouble.ended()
         gained, lost = held - self._held, self._held - held
-        self._held, self._until = held, begun + self._lasts.total_seconds()
+        self._held, self._held_until = held, begun + self._duration.total_seconds()
         if gained or lost:
             _log.info("leases_changed", held=len(held), gained=_some(gained), lost=_some(lost))
         for org in gained:
             self._gained(org)
 
     async def release(self) -> None:
-        """Let others have them at once."""
+        """Release all leases, so that other replicas acquire them at once."""
         self._held = frozenset()
         with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(_RELEASING):
+            async with asyncio.timeout(_RELEASE_TIMEOUT_S):
                 await self._database.run(self._leases.release)
 
 
 def _some(orgs: frozenset[str]) -> list[str]:
-    return sorted(orgs)[:_NAMED] + (["…"] if len(orgs) > _NAMED else [])
+    return sorted(orgs)[:_MOST_NAMED] + (["…"] if len(orgs) > _MOST_NAMED else [])

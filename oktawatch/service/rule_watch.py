@@ -1,4 +1,4 @@
-"""Watch users' rules for as long as pages are read, and remember what froze the last process."""
+"""How each org is watched, with users' rules guarded: what froze the last process is recorded."""
 
 import hashlib
 import os
@@ -9,14 +9,13 @@ from typing import Any
 
 import structlog
 
-from oktawatch.config import Settings
-from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import make_routes
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.model.timestamps import utc_now
+from oktawatch.service.app import Application
 from oktawatch.store.errors import StoreError
 from oktawatch.store.left_out import record_frozen
 
@@ -24,14 +23,22 @@ _log: Any = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def watching_rules(
-    settings: Settings, rules: RuleSet, database: DatabaseExecutor
-) -> AsyncIterator[RuleWatchdog | None]:
-    """Open the watchdog of users' rules; None without any, or without a place for its file.
+async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
+    """Yield how each org is watched, by its name, and guard users' rules meanwhile.
 
     The schema has to be up: the call that froze the last process is recorded.
     """
-    if not rules.of_users:
+    async with _guard_rules(app, database) as watchdog:
+        yield {
+            org: Watch(org=org, tags=tags, rules=app.rules, routes=app.routes, watchdog=watchdog)
+            for org, tags in app.org_tags.items()
+        }
+
+
+@asynccontextmanager
+async def _guard_rules(app: Application, database: DatabaseExecutor) -> AsyncIterator[RuleWatchdog | None]:
+    """Open the watchdog of users' rules; None if there are none, or no place for its file."""
+    if not app.rules.of_users:
         yield None
         return
     path = _path(database)
@@ -44,14 +51,14 @@ async def watching_rules(
         return
     try:
         if watchdog.frozen is not None:
-            await _record(settings, watchdog.frozen, database)
+            await _record(app, watchdog.frozen, database)
         watchdog.arm()
         yield watchdog
     finally:
         watchdog.close()
 
 
-async def _record(settings: Settings, call: FrozenCall, database: DatabaseExecutor) -> None:
+async def _record(app: Application, call: FrozenCall, database: DatabaseExecutor) -> None:
     _log.error(
         "rule_froze",
         org=call.org,
@@ -59,12 +66,8 @@ async def _record(settings: Settings, call: FrozenCall, database: DatabaseExecut
         event_uuid=call.event_uuid or None,
         page_uuid=call.page_uuid,
     )
-    tags = {org.name: org.tags for org in settings.orgs}
-    tell = [
-        route.notifier
-        for route in make_routes(settings)
-        if call.org in tags and route.watches(call.org, tags[call.org])
-    ]
+    tags = app.org_tags.get(call.org)
+    tell = [route.notifier for route in app.routes if tags is not None and route.watches(call.org, tags)]
     try:
         await database.run(record_frozen, call, tell, reason=FROZE, now=utc_now())
     except StoreError as error:

@@ -1,55 +1,39 @@
-"""One poll of each org until it has caught up, and delivery of what is due: `run --once`."""
+"""Poll each org once until it has caught up, and deliver what is due: `run --once`."""
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 
 from msgspec import Struct
 
-from oktawatch.config import OrgSettings, Settings
-from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.assembly import (
-    make_access,
-    make_channels,
-    make_heartbeat,
-    make_orphaned_notifications,
-    make_rules,
-    make_tls_context,
-    make_watch,
-    open_database,
-    open_notifiers,
-    prepare_database,
-)
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.newly_enabled_rules import log_newly_enabled_rules
-from oktawatch.engine.pipeline import PageResult
+from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.channel import Channel
-from oktawatch.service.delivery import deliver_once
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database, prepare_to_watch
+from oktawatch.service.delivery import deliver_once, open_notifiers, orphaned_notifications
 from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
-from oktawatch.service.rule_watch import watching_rules
+from oktawatch.service.rule_watch import watch_orgs
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.store.outbox import has_retries
 from oktawatch.store.outbox_admin import NotificationFilter, count_notifications
-from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
 
-_AT_ONCE = 16  # orgs: each holds two pages in memory
+_ORGS_AT_ONCE = 16  # each holds two pages in memory
 
 
 class OrgOutcome(Struct, frozen=True, kw_only=True):
-    """What became of an org's poll."""
+    """The outcome of an org's poll."""
 
     org: str
     result: PageResult | None = None
-    """What the poll brought about; None when it failed, though it may have committed pages before."""
+    """The result of the poll; None if it failed, though it may have committed pages before."""
     error: str | None = None
-    """One line for people; None when the org caught up."""
+    """One line for people; None if the org caught up."""
 
 
 class OnceResult(Struct, frozen=True, kw_only=True):
@@ -59,7 +43,7 @@ class OnceResult(Struct, frozen=True, kw_only=True):
     delivered: int
     """Messages that their receivers took."""
     undelivered: int
-    """Notifications that wait for the next time, or were given up."""
+    """Notifications that wait for the next run, or are dead letters."""
     delivery_failed: bool
     """A delivery failed in this run, or one that failed before still waits for its next attempt."""
 
@@ -74,77 +58,60 @@ class OnceResult(Struct, frozen=True, kw_only=True):
         return 1 if self.errors or self.delivery_failed else 0
 
 
-async def run_once(settings: Settings) -> OnceResult:
+async def run_once(app: Application) -> OnceResult:
     """Poll each org until it has caught up, and deliver what is due.
 
-    An org that fails stops no other. Raises ConfigError when it can't start as configured, and
-    StoreError when it can't for the database's sake.
+    An org that fails stops no other. Raises ConfigError, or StoreError when the database can't be used.
     """
-    rules = make_rules(settings)
-    accesses = [make_access(settings, org) for org in settings.orgs]
-    channels = make_channels(settings)
-    trust = make_tls_context(settings)
-    database = open_database(settings)
+    database = open_database(app)
     try:
         with exclusive_lock(database):
-            return await database.until_cancelled(_once(settings, rules, accesses, channels, trust, database))
+            return await database.until_cancelled(_run(app, database))
     finally:
         database.close()
 
 
-async def _once(
-    settings: Settings,
-    rules: RuleSet,
-    accesses: Sequence[OrgAccess],
-    channels: Sequence[Channel],
-    trust: ssl.SSLContext | None,
-    database: DatabaseExecutor,
-) -> OnceResult:
-    # Half a second and 65 MB, which who may not start doesn't pay.
-    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
-    await prepare_database(settings, database)
-    await log_newly_enabled_rules(
-        database,
-        [org.name for org in settings.orgs],
-        rules,
-        initial_lookback=settings.poll.initial_lookback,
-    )
-    turn = asyncio.Semaphore(_AT_ONCE)
-    async with open_session(trust) as session, watching_rules(settings, rules, database) as watchdog:
-
-        async def poll(org: OrgSettings, access: OrgAccess) -> OrgOutcome:
-            budget = RateBudget(settings.poll.rate_limit_share)
-            poller = Poller(
-                LogClient(access, session=session, budget=budget),
-                database,
-                make_watch(settings, org, rules, watchdog),
-                page_size=settings.poll.page_size,
-                initial_lookback=settings.poll.initial_lookback,
-            )
-            async with turn:
-                return await _poll(org.name, poller, database)
-
-        polls = [poll(org, access) for org, access in zip(settings.orgs, accesses, strict=True)]
-        outcomes = await asyncio.gather(*polls)
-    await _beat(settings, outcomes)
-    async with open_notifiers(settings, rules, database, channels) as notifiers:
-        delivered = await deliver_once([*notifiers, make_orphaned_notifications(settings, database)])
-    undelivered = await database.run(count_notifications, NotificationFilter())
+async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:
+    await prepare_to_watch(app, database)
+    outcomes = await _poll_orgs(app, database)
+    await _send_heartbeat(app, outcomes)
+    async with open_notifiers(app, database) as notifiers:
+        delivered = await deliver_once([*notifiers, orphaned_notifications(app, database)])
     return OnceResult(
         orgs=outcomes,
         delivered=delivered.taken,
-        undelivered=undelivered,
+        undelivered=await database.run(count_notifications, NotificationFilter()),
         delivery_failed=delivered.failed > 0 or await database.run(has_retries),
     )
 
 
-async def _beat(settings: Settings, outcomes: Sequence[OrgOutcome]) -> None:
-    beat = make_heartbeat(settings)
-    if beat is None:
+async def _poll_orgs(app: Application, database: DatabaseExecutor) -> list[OrgOutcome]:
+    # Importing the Okta SDK takes half a second and 65 MB, which a start that fails needn't cost.
+    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
+    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
+
+    free = asyncio.Semaphore(_ORGS_AT_ONCE)
+    async with open_session(app.tls_context) as session, watch_orgs(app, database) as watches:
+
+        async def poll(org: str, watch: Watch) -> OrgOutcome:
+            budget = RateBudget(app.rate_limit_share)
+            poller = Poller(
+                LogClient(app.accesses[org], session=session, budget=budget),
+                database,
+                watch,
+                page_size=app.page_size,
+                initial_lookback=app.initial_lookback,
+            )
+            async with free:
+                return await _poll(org, poller, database)
+
+        return await asyncio.gather(*(poll(org, watch) for org, watch in watches.items()))
+
+
+async def _send_heartbeat(app: Application, outcomes: Sequence[OrgOutcome]) -> None:
+    if app.heartbeat is None:
         return
-    heartbeat = Heartbeat(beat)
+    heartbeat = Heartbeat(app.heartbeat)
     for outcome in outcomes:
         if outcome.error is None:
             heartbeat.polled(outcome.org)
@@ -157,7 +124,7 @@ async def _poll(org: str, poller: Poller, database: DatabaseExecutor) -> OrgOutc
     except SystemLogError as error:
         problem: Exception = error
     except StoreError as error:
-        # Where the page could not be written, its failure can't be, either.
+        # If the page could not be written, its failure can't be, either.
         return OrgOutcome(org=org, error=str(error))
     with suppress(StoreError):
         await database.run(record_failure, org, str(problem), now=utc_now())

@@ -1,8 +1,7 @@
-"""What systemd is told about the daemon: sd_notify, in a few lines.
+"""Report the daemon's state to systemd: sd_notify, in a few lines.
 
 A message is one datagram of ``KEY=value`` lines to the socket that ``$NOTIFY_SOCKET`` names: a path, or
-a name in the abstract namespace, written with a leading ``@``. Started by anything else, the daemon has
-no such variable and tells nobody.
+a name in the abstract namespace, written with a leading ``@``. Without that variable nothing is sent.
 
 systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -14,57 +13,57 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Self
 
-_PATIENCE = 0.5  # seconds: a manager that doesn't read its socket must not hold up the loop
+_TIMEOUT_S = 0.5  # a manager that doesn't read its socket must not hold up the loop
 
 
 class Systemd:
-    """The manager that started us, or nobody."""
+    """The service manager that started this process, or none."""
 
     def __init__(self, address: str = "", watchdog: timedelta | None = None) -> None:
         self._address = address if address.startswith(("/", "@")) else ""
         self.watchdog = watchdog
-        """After how long without WATCHDOG=1 it starts the daemon anew; None when it does not care."""
+        """The longest time without WATCHDOG=1 before it restarts the daemon; None if it doesn't."""
         self._status = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Find the manager where systemd leaves its address."""
+        """Find the manager by the variables that systemd sets."""
         return cls(environ.get("NOTIFY_SOCKET", ""), _watchdog(environ))
 
     def extend_timeout(self, by: timedelta) -> None:
         """Ask for more time to start or stop, counted from now."""
-        self._tell(f"EXTEND_TIMEOUT_USEC={by // timedelta(microseconds=1)}")
+        self._send(f"EXTEND_TIMEOUT_USEC={by // timedelta(microseconds=1)}")
 
     def ready(self) -> None:
         """Report that starting is over."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
-        self._tell("STOPPING=1")
+        """Report that stopping has begun."""
+        self._send("STOPPING=1")
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._tell("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Show a line in ``systemctl status``; the same line is told once."""
+        """Show a line in ``systemctl status``; the same line is sent once."""
         if text != self._status:
             self._status = text
-            self._tell("STATUS=" + text.replace("\n", " "))
+            self._send("STATUS=" + text.replace("\n", " "))
 
-    def _tell(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        # Whether anybody listens is not the daemon's concern.
+        # The daemon works whether or not anybody listens.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.settimeout(_PATIENCE)
+            manager.settimeout(_TIMEOUT_S)
             manager.sendto(message.encode("utf-8", "replace"), address)
 
 
 def _watchdog(environ: Mapping[str, str]) -> timedelta | None:
-    """Read the watchdog's time-out, unless it is meant for another process."""
+    """Parse the watchdog's timeout, unless it is meant for another process."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

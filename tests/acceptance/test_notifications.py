@@ -16,11 +16,12 @@ import time_machine
 
 from oktawatch import config
 from oktawatch.cli.main import main
-from oktawatch.engine.assembly import make_channels, make_composer, make_rules, open_database
 from oktawatch.engine.deliver import Notifier
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify import webhook
 from oktawatch.notify.escalation import Escalation
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.databases import NOW
@@ -85,9 +86,10 @@ class Desk:
         text = notifiers(hook.url, box.url) + org_settings("https://acme.okta.com", "00invented")
         self._file.write_text(f'[database]\nurl = "{place.url}"\n' + text, "utf-8")
         settings = config.load(self._file, environ={})
-        self.database = open_database(settings)
-        composer = make_composer(settings, make_rules(settings))
-        self.channels = make_channels(settings)
+        app = Application(settings)
+        self.database = open_database(app)
+        composer = app.composer(app.rules)
+        self.channels = list(app.channels.values())
         self._notifiers = [
             Notifier(
                 one.name,

@@ -10,9 +10,11 @@ import time_machine
 
 from oktawatch import config
 from oktawatch.cli.main import main
-from oktawatch.engine.assembly import make_access, make_rules, make_watch, open_database
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
@@ -42,12 +44,13 @@ class Alone:
         self._time = time
         self.happened = 0
         settings = config.load(self._file, environ={})
-        self.database: DatabaseExecutor = open_database(settings)
-        self.client = LogClient(make_access(settings, settings.orgs[0]), budget=time.budget())
+        app = Application(settings)
+        self.database: DatabaseExecutor = open_database(app)
+        self.client = LogClient(app.access("acme"), budget=time.budget())
         poller = Poller(
             self.client,
             self.database,
-            make_watch(settings, settings.orgs[0], make_rules(settings)),
+            Watch(org="acme", rules=app.rules, routes=app.routes),
             page_size=1000,
             initial_lookback=HOUR,
             now=time,

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web import Request
 
 from oktawatch import config
-from oktawatch.engine.assembly import make_access
+from oktawatch.service.app import Application
 from oktawatch.simulator import ServiceApp, SimulatedOrg, faults, running
 from oktawatch.simulator.exchange import Exchange
 from oktawatch.simulator.oauth import TOKEN as TOKEN_PATH
@@ -177,8 +177,13 @@ def test_no_output_and_no_file_holds_a_secret(configured: Program, echoing: Echo
 def test_no_repr_and_no_error_holds_a_secret(configured: Program) -> None:
     """Settings, access, and what is wrong with either, down to the frames of its traceback."""
     settings = config.load(configured.folder / "oktawatch.toml", environ={})
-    accesses = [make_access(settings, org) for org in settings.orgs]
-    shown = [f"{settings!r} {settings} {settings.orgs} {settings.notifiers}", repr(accesses), str(accesses)]
+    app = Application.build(settings)
+    shown = [
+        f"{settings!r} {settings} {settings.orgs} {settings.notifiers}",
+        repr(app.accesses),
+        repr(app.notifiers),
+    ]
+    shown += [repr(vars(app)), repr(app.heartbeat)]
     text = (configured.folder / "oktawatch.toml").read_text()
     for mistake in ("interval = 7", "[nonsense]", 'token = ["x"]', "= broken"):
         (configured.folder / "oktawatch.toml").write_text(f"{text}\n{mistake}\n")

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy import event as sql_event
 
 from oktawatch import config
+from oktawatch.service.app import Application
 from oktawatch.service.run_once import run_once
 from oktawatch.simulator import SimulatedOrg, broken, serve
 from oktawatch.store.crashpoints import point
@@ -62,7 +63,7 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
                 made = event(10 * turn + number, at, actor=about, securityContext={"isProxy": True} | relay)
                 org.persist(made)
                 org.persist(broken.UNUSABLE["null_uuid"](made))
-            await run_once(settings)
+            await run_once(Application.build(settings))
         assert {one.json["type"] for one in receiver.received} >= {"alert.opened", "digest"}
 
     # The first one looks for the schema and makes it; a page and a delivery are told by what they touch.

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
-from oktawatch.engine.assembly import open_database
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database
 from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.run_once import OnceResult, run_once
 from oktawatch.simulator import SimulatedOrg, serve
@@ -61,7 +62,7 @@ def _loading(place: Place) -> Load:
 
 async def _run(settings: Settings) -> tuple[OnceResult, list[str]]:
     with capture_logs() as logs:
-        result = await run_once(settings)
+        result = await run_once(Application.build(settings))
     return result, [line["event"] for line in logs]
 
 
@@ -142,9 +143,9 @@ async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
         settings = load_file(acme=(url, TOKEN))
         await _run(settings)
         asked = len(org.requests)
-        daemon = open_database(settings)
+        daemon = open_database(Application(settings))
         with exclusive_lock(daemon), pytest.raises(ConfigError, match="another oktawatch runs"):
-            await run_once(settings)
+            await run_once(Application.build(settings))
 
     daemon.close()
     assert len(org.requests) == asked
@@ -159,7 +160,7 @@ async def test_interrupted_while_another_program_holds_the_database(
         await _run(settings)
         org.persist(event(100, NOW))
         with place.locked():
-            run = asyncio.create_task(run_once(settings))
+            run = asyncio.create_task(run_once(Application.build(settings)))
             await eventually(lambda: "oktawatch-database_0" in {one.name for one in threading.enumerate()})
             run.cancel()
             done, _ = await asyncio.wait([run], timeout=5)
@@ -177,6 +178,6 @@ async def test_an_unusable_database_is_no_orgs_failure(
     (tmp_path / "oktawatch.db").mkdir()
     async with serve(org) as url:
         with pytest.raises(StoreError, match="unable to open database file"):
-            await run_once(load_file(acme=(url, TOKEN)))
+            await run_once(Application.build(load_file(acme=(url, TOKEN))))
 
     assert org.requests == []

@@ -12,8 +12,8 @@ from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.registry import BUILT_IN
 from oktawatch.detection.rules.login_success import LoginSuccess
 from oktawatch.engine import loading
-from oktawatch.engine.assembly import make_rules, read_rulebook
 from oktawatch.engine.loading import LoadedRules, load_rules
+from oktawatch.service.app import Application
 from tests.support.documented import RULE_ID, write_example
 
 METADATA = """\
@@ -130,7 +130,7 @@ def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -
     """It can be turned on and tuned by its id, and takes its place behind the built-in ones."""
     file = write_example(folder)
     said = f'[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."{RULE_ID}"]\nat_least = 7\n'
-    rulebook = read_rulebook(load(said))
+    rulebook = Application(load(said)).rulebook
     _, rule = rulebook.rules.rules
     assert (rule.id, getattr(rule, "at_least", None)) == (RULE_ID, 7)
     assert 'eventType eq "user.mfa.factor.reset_all"' in rulebook.rules.filter
@@ -352,7 +352,7 @@ def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None
     with pytest.raises(
         ConfigError, match=r"detection.rules_dir\): expected a folder that can be read: No such"
     ):
-        make_rules(load('[detection]\nrules_dir = "rules"\n'))
+        _ = Application(load('[detection]\nrules_dir = "rules"\n')).rules
 
 
 def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
@@ -360,12 +360,12 @@ def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
     said = '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
     said += '[[notifiers]]\ntype = "log"\nrules = ["Acme.Mine"]\n'
     (folder / "mine.py").write_text(RULE + "(\n", "utf-8")
-    assert len(make_rules(load(said)).rules) == 1
+    assert len(Application(load(said)).rules.rules) == 1
     (folder / "mine.py").write_text(RULE, "utf-8")
-    assert len(make_rules(load(said)).rules) == 2
+    assert len(Application(load(said)).rules.rules) == 2
     (folder / "mine.py").unlink()
     with pytest.raises(ConfigError, match="no such rule"):
-        make_rules(load(said))
+        _ = Application(load(said)).rules
 
 
 def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:

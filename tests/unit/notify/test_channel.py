@@ -9,8 +9,8 @@ import pytest
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
-from oktawatch.engine.assembly import make_channels
 from oktawatch.notify.channel import Way, make_channel
+from oktawatch.service.app import Application
 from oktawatch.service.check import Verdict, check
 from tests.support.http import listening
 from tests.support.outbox import COMPOSER
@@ -72,7 +72,7 @@ async def test_it_delivers_with_keys_of_its_own(load: Load) -> None:
     """The settings that it brings are read from the notifier's table, its secret from a file."""
     async with listening() as receiver:
         settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\nteam = "soc"\n')
-        (channel,) = make_channels(settings)
+        (channel,) = Application(settings).channels.values()
         await channel.send(COMPOSER.compose(due()))
         await channel.close()
 
@@ -93,7 +93,8 @@ async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: 
     """`check` warns of a file that others can read, and connects to the host that the channel names."""
     (installed / "pager.key").chmod(0o644)
     async with listening() as receiver:
-        found = await check(load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\n'))
+        settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\n')
+        found = await check(Application(settings))
 
     said = [(one.about, one.verdict) for one in found if "pager.key" in one.message or "night" in one.about]
     assert said == [("secrets", Verdict.WARNING), ("notifier night", Verdict.OK)]

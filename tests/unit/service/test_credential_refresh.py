@@ -1,13 +1,14 @@
 """A token that is renewed in its file is taken up when Okta refuses the old one."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from oktawatch import config
-from oktawatch.engine.assembly import make_access
+from oktawatch.service.app import Application
 from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
@@ -62,8 +63,13 @@ def source(tmp_path: Path) -> Callable[[Okta], OrgSource]:
             '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "acme.token"\n', "utf-8"
         )
         settings = config.load(file, environ={})
-        org = settings.orgs[0]
-        return OrgSource(settings, org, make_access(settings, org), okta.connect)
+        app = Application(settings)
+        return OrgSource(
+            app.access("acme"),
+            okta.connect,
+            renew=partial(app.access, "acme", renewed=True),
+            budget=RateBudget(app.rate_limit_share),
+        )
 
     return make
 

@@ -1,4 +1,4 @@
-"""Settings become rules, watches, routes and notifiers, or one line that says what is wrong."""
+"""An application has the rules, credentials, routes and notifiers of its settings, or says what is wrong."""
 
 import json
 from collections.abc import Callable
@@ -10,18 +10,12 @@ import pytest
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
-from oktawatch.engine.assembly import (
-    make_access,
-    make_channels,
-    make_routes,
-    make_rules,
-    make_watch,
-    open_database,
-    open_notifiers,
-    prepare_database,
-)
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.severity import Severity
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database, prepare_database
+from oktawatch.service.delivery import open_notifiers
+from oktawatch.service.rule_watch import watch_orgs
 from oktawatch.store.status import org_statuses
 from oktawatch.systemlog.access import ServiceApp
 from tests.support.signing import rsa_pem, rsa_private_jwk
@@ -46,7 +40,7 @@ def load(tmp_path: Path) -> Load:
 
 def test_rules_have_their_defaults(load: Load) -> None:
     """Without a word about rules, the main one is on with its own numbers."""
-    (rule,) = make_rules(load()).rules
+    (rule,) = Application(load()).rules.rules
 
     assert rule == AnonymizingVpnLogin()
 
@@ -56,7 +50,7 @@ def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
     (tmp_path / "relays.csv").write_text("192.0.2.0/24,US\n", encoding="utf-8")
     said = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
 
-    (rule,) = make_rules(load(R1 + said)).rules
+    (rule,) = Application(load(R1 + said)).rules.rules
 
     assert isinstance(rule, AnonymizingVpnLogin)
     assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.HIGH, timedelta(hours=2), 3)
@@ -65,7 +59,7 @@ def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
 
 def test_rule_turned_off(load: Load) -> None:
     """A rule that is not enabled looks at nothing."""
-    assert make_rules(load(R1 + "enabled = false\n")).rules == ()
+    assert Application(load(R1 + "enabled = false\n")).rules.rules == ()
 
 
 @pytest.mark.parametrize(
@@ -85,22 +79,24 @@ def test_rule_turned_off(load: Load) -> None:
 def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: str) -> None:
     """What a rule can't use is one line with file and key."""
     with pytest.raises(ConfigError) as caught:
-        make_rules(load(text))
+        _ = Application(load(text)).rules
 
     assert "oktawatch.toml: " in str(caught.value)
     assert said in str(caught.value).replace(str(tmp_path), "")
 
 
-def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:
+async def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:
     """An org is watched under its name, with its tags, and its alerts go where notifiers want them."""
-    settings = load(
-        '[[notifiers]]\ntype = "log"\nname = "console"\nmin_severity = "HIGH"\norgs = ["#prod"]\n'
+    app = Application(
+        load('[[notifiers]]\ntype = "log"\nname = "console"\nmin_severity = "HIGH"\norgs = ["#prod"]\n')
     )
+    database = DatabaseExecutor("sqlite://")
 
-    watch = make_watch(settings, settings.orgs[0], make_rules(settings))
+    async with watch_orgs(app, database) as watches:
+        watch = watches["acme"]
+    database.close()
 
-    assert (watch.org, watch.tags) == ("acme", ("prod",))
-    assert watch.routes == make_routes(settings)
+    assert (watch.org, watch.tags, watch.rules) == ("acme", ("prod",), app.rules)
     (route,) = watch.routes
     assert (route.notifier, route.min_severity, route.orgs) == ("console", Severity.HIGH, ("#prod",))
 
@@ -109,7 +105,7 @@ def test_access_has_the_token(load: Load) -> None:
     """An org is read with its token, which stays out of the repr."""
     settings = load()
 
-    access = make_access(settings, settings.orgs[0])
+    access = Application(settings).access("acme")
 
     assert (access.name, access.url, access.token) == ("acme", "https://acme.okta.com", "00inline")
     assert "00inline" not in repr(access)
@@ -122,15 +118,15 @@ def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None
     settings = load(org=ORG + 'token_file = "acme.token"\n')
     file.write_text("00second\n", encoding="utf-8")
 
-    assert make_access(settings, settings.orgs[0]).token == "00first"
-    assert make_access(settings, settings.orgs[0], renewed=True).token == "00second"
+    assert Application(settings).access("acme").token == "00first"
+    assert Application(settings).access("acme", renewed=True).token == "00second"
 
 
 def test_renewed_access_without_a_file_keeps_its_token(load: Load) -> None:
     """A token that stands in the configuration itself is the only one there is."""
     settings = load()
 
-    assert make_access(settings, settings.orgs[0], renewed=True).token == "00inline"
+    assert Application(settings).access("acme", renewed=True).token == "00inline"
 
 
 def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
@@ -141,7 +137,7 @@ def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
     file.unlink()
 
     with pytest.raises(ConfigError, match=r"orgs\[acme\]\.token_file\): expected a readable file"):
-        make_access(settings, settings.orgs[0], renewed=True)
+        Application(settings).access("acme", renewed=True)
 
 
 @pytest.mark.parametrize("kind", ["pem", "jwk"])
@@ -150,7 +146,7 @@ def test_access_of_a_service_app(load: Load, kind: str) -> None:
     key = rsa_pem() if kind == "pem" else json.dumps(rsa_private_jwk("k1"))
     settings = load(org=ORG + f"client_id = \"0oaexample\"\ndpop = true\nprivate_key = '''{key}'''\n")
 
-    access = make_access(settings, settings.orgs[0])
+    access = Application(settings).access("acme")
 
     assert access.app == ServiceApp("0oaexample", rsa_pem(), kid="k1" if kind == "jwk" else "", dpop=True)
     assert access.token == ""
@@ -164,7 +160,7 @@ def test_a_service_app_s_key_is_renewed_from_its_file(load: Load, tmp_path: Path
     settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key_file = "acme.pem"\n')
     file.write_text(json.dumps(rsa_private_jwk("k2")), encoding="utf-8")
 
-    app = make_access(settings, settings.orgs[0], renewed=True).app
+    app = Application(settings).access("acme", renewed=True).app
 
     assert app is not None
     assert app.kid == "k2"
@@ -177,7 +173,7 @@ def test_access_that_cannot_be_used(load: Load) -> None:
     with pytest.raises(
         ConfigError, match=r"oktawatch\.toml: orgs\[acme\]\.private_key\): expected a private key"
     ):
-        make_access(settings, settings.orgs[0])
+        Application(settings).access("acme")
 
 
 def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> None:
@@ -188,33 +184,62 @@ def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> 
     file.write_text("00töken\n", encoding="utf-8")
 
     with pytest.raises(ConfigError, match=r"orgs\[acme\]\.token_file\)") as caught:
-        make_access(settings, settings.orgs[0], renewed=True)
+        Application(settings).access("acme", renewed=True)
 
     assert "00t" not in str(caught.value)
 
 
 async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
     """What is put into the outbox has somebody to deliver it, and the other way round."""
-    settings = load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
+    app = Application(
+        load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
+    )
     database = DatabaseExecutor("sqlite://")
 
-    async with open_notifiers(settings, make_rules(settings), database, make_channels(settings)) as notifiers:
+    async with open_notifiers(app, database) as notifiers:
         names = [notifier.name for notifier in notifiers]
     database.close()
 
-    assert names == [route.notifier for route in make_routes(settings)] == ["one", "two"]
+    assert names == list(app.channels) == [route.notifier for route in app.routes] == ["one", "two"]
 
 
-async def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
+def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
     """Who names nobody to tell is told by the log."""
-    settings = load()
-    database = DatabaseExecutor("sqlite://")
+    assert list(Application(load()).channels) == ["log"]
 
-    async with open_notifiers(settings, make_rules(settings), database, make_channels(settings)) as notifiers:
-        names = [notifier.name for notifier in notifiers]
-    database.close()
 
-    assert names == ["log"]
+def test_only_the_chosen_orgs_need_credentials(load: Load) -> None:
+    """A command that reads one org does not mind another one's unusable key."""
+    settings = load(
+        '[[orgs]]\nname = "globex"\nurl = "https://globex.okta.com"\nclient_id = "0oa"\nprivate_key = "{}"\n'
+    )
+
+    assert list(Application.build(settings, orgs=["acme"]).accesses) == ["acme"]
+    with pytest.raises(ConfigError, match=r"orgs\[globex\]\.private_key"):
+        Application.build(settings)
+
+
+def test_only_one_rule(load: Load) -> None:
+    """A command that tries one rule uses that one, whether it is on or not."""
+    app = Application.build(load(R1 + "enabled = false\n"), rule_id="Okta.Anonymizing.VPN.Login")
+
+    assert app.rules.rules == (AnonymizingVpnLogin(),)
+    with pytest.raises(ConfigError, match=r"no such rule \(Okta.Nothing\): expected one of Okta\."):
+        Application.build(load(), rule_id="Okta.Nothing")
+
+
+def test_building_finds_what_is_wrong(load: Load, tmp_path: Path) -> None:
+    """Everything that can be built without a database is built before anything is touched."""
+    mistakes = {
+        '[detection]\nenable = ["Nothing.*"]\n': "unknown rule",
+        '[[notifiers]]\ntype = "apprise"\nurl = "carrier-pigeon://token/loft"\n': "wrong value",
+        '[poll]\nca_file = "missing.pem"\n': "no certificates",
+    }
+    for text, what in mistakes.items():
+        settings = load(text)
+        with pytest.raises(ConfigError, match=what):
+            Application.build(settings)
+    assert not (tmp_path / "oktawatch.db").exists()
 
 
 def test_a_url_that_apprise_does_not_know(load: Load) -> None:
@@ -224,7 +249,7 @@ def test_a_url_that_apprise_does_not_know(load: Load) -> None:
     with pytest.raises(
         ConfigError, match=r"notifiers\[chat\]\.url\): expected a URL that Apprise knows"
     ) as caught:
-        make_channels(settings)
+        _ = Application(settings).channels
 
     assert "pigeon" not in str(caught.value)
 
@@ -232,10 +257,10 @@ def test_a_url_that_apprise_does_not_know(load: Load) -> None:
 async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> None:
     """Preparing makes the file, its schema and a row for each org; opening alone touches nothing."""
     settings = load()
-    database = open_database(settings)
+    database = open_database(Application(settings))
     assert not (tmp_path / "oktawatch.db").exists()
 
-    await prepare_database(settings, database)
+    await prepare_database(Application(settings), database)
     statuses = await database.run(org_statuses)
     database.close()
 
@@ -247,4 +272,4 @@ def test_database_that_is_not_there(load: Load) -> None:
     settings = load('[database]\nurl = "sqlite:///nowhere.db"\n')
 
     with pytest.raises(ConfigError, match=r"oktawatch\.toml: database\.url\): .*there is no database at"):
-        open_database(settings, create=False)
+        open_database(Application(settings), create=False)

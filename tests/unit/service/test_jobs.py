@@ -12,10 +12,12 @@ from sqlalchemy import insert
 from structlog.testing import capture_logs
 
 from oktawatch import config
-from oktawatch.engine.assembly import make_access, make_rules, open_database, prepare_database
+from oktawatch.engine.pipeline import Watch
 from oktawatch.model.timestamps import utc_now
-from oktawatch.service.daemon import _Watchers
+from oktawatch.service.app import Application
+from oktawatch.service.database import open_database, prepare_database
 from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
+from oktawatch.service.jobs import Jobs
 from oktawatch.service.systemd import Systemd
 from oktawatch.store import tables
 from oktawatch.store.database import Database
@@ -52,7 +54,7 @@ class Manager(Systemd):
         self.fed += 1
 
 
-Make = Callable[[int], Awaitable[tuple[_Watchers, Manager]]]
+Make = Callable[[int], Awaitable[tuple[Jobs, Manager]]]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
     """Make everything that watches a number of orgs, none of which answers."""
     async with AsyncExitStack() as left:
 
-        async def make(count: int) -> tuple[_Watchers, Manager]:
+        async def make(count: int) -> tuple[Jobs, Manager]:
             orgs = "".join(
                 f'[[orgs]]\nname = "org{n}"\nurl = "https://org{n}.okta.com"\ntoken = "00invented"\n'
                 for n in range(count)
@@ -68,28 +70,27 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             file = tmp_path / "oktawatch.toml"
             file.write_text(orgs, "utf-8")
             settings = config.load(file, environ={})
-            database = open_database(settings)
+            app = Application.build(settings)
+            database = open_database(app)
             left.callback(database.close)
-            await prepare_database(settings, database)
-            accesses = [make_access(settings, org) for org in settings.orgs]
+            await prepare_database(app, database)
             manager = Manager()
-            guard = DatabaseWatch(database, DatabaseTrouble(lost=lambda: None), after=settings.silence.after)
-            watchers = _Watchers(
-                settings, make_rules(settings), accesses, database, guard, manager, Silent, []
-            )
-            watchers.schedule.start()
-            left.push_async_callback(watchers.schedule.stop, PATIENCE)
-            return watchers, manager
+            guard = DatabaseWatch(database, DatabaseTrouble(lost=lambda: None), after=app.silence_after)
+            watches = {org: Watch(org=org, rules=app.rules) for org in app.org_tags}
+            jobs = Jobs(app, database, guard, manager, Silent, [], watches)
+            jobs.schedule.start()
+            left.push_async_callback(jobs.schedule.stop, PATIENCE)
+            return jobs, manager
 
         yield make
 
 
 async def test_many_orgs_begin_one_after_the_other(watch: Make) -> None:
     """The first polls of 200 orgs are spread over half a minute, in the order of the configuration."""
-    watchers, _ = await watch(200)
+    jobs, _ = await watch(200)
     now = utc_now()
 
-    due = [watchers.schedule._scheduler.get_job(f"poll:org{n}").next_run_time for n in range(1, 200)]
+    due = [jobs.schedule._scheduler.get_job(f"poll:org{n}").next_run_time for n in range(1, 200)]
 
     assert due[10:] == sorted(due[10:])
     assert timedelta(seconds=25) < due[-1] - now < timedelta(seconds=31)
@@ -104,10 +105,10 @@ async def test_the_watchdog_is_fed_while_an_org_hangs(watch: Make) -> None:
 
 async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
     """Once a round should have ended long ago, the watchdog goes hungry, and the log says of which org."""
-    watchers, manager = await watch(2)
+    jobs, manager = await watch(2)
     await eventually(lambda: manager.fed >= 1)
 
-    watchers._health._clock = lambda: time.monotonic() + 11 * 60
+    jobs._watchdog._clock = lambda: time.monotonic() + 11 * 60
     with capture_logs() as logs:
         fed = manager.fed
         await eventually(lambda: any(line["event"] == "polls_stuck" for line in logs))
@@ -118,10 +119,10 @@ async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
 
 async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
     """What feeds the watchdog is a job like the polls, so it dies with them."""
-    watchers, manager = await watch(1)
+    jobs, manager = await watch(1)
     await eventually(lambda: manager.fed >= 1)
 
-    watchers.schedule._scheduler.pause()
+    jobs.schedule._scheduler.pause()
     await asyncio.sleep(0)
     fed = manager.fed
     await asyncio.sleep(0.1)
@@ -131,8 +132,8 @@ async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
 
 async def test_what_has_had_its_time_is_pruned(watch: Make, tmp_path: Path) -> None:
     """Every hour, and first some minutes after the start."""
-    watchers, _ = await watch(1)
-    job = watchers.schedule._scheduler.get_job("pruning")
+    jobs, _ = await watch(1)
+    job = jobs.schedule._scheduler.get_job("pruning")
     assert job.trigger.interval == timedelta(hours=1)
     assert timedelta(minutes=4) < job.next_run_time - utc_now() < timedelta(minutes=6)
 
@@ -141,8 +142,8 @@ async def test_what_has_had_its_time_is_pruned(watch: Make, tmp_path: Path) -> N
     with closing(database), database.write() as connection:
         connection.execute(insert(tables.events).values(old))
     with capture_logs() as logs:
-        watchers._okta_time = utc_now()
-        watchers.schedule.again("pruning")
+        jobs._okta_time = utc_now()
+        jobs.schedule.again("pruning")
         await eventually(lambda: any(line["event"] == "pruned" for line in logs))
 
     assert [line["events"] for line in logs if line["event"] == "pruned"] == [1]

@@ -1,0 +1,318 @@
+"""The composition root: the one place that turns settings into working parts.
+
+The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` all work with an `Application`. Nothing
+else reads the settings: everything below gets plain values.
+
+A part is built when it is first asked for, so that listing rules needs no credentials. `Application.build`
+builds all of them at once, for a program that must not touch anything before its configuration is known to
+be good. What can't be built is a ConfigError with the file and key that it came from.
+
+The parts that need a database are built from an application by `service/database.py` and by the use cases:
+reading settings loads neither SQLAlchemy nor the Okta SDK.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import structlog
+from msgspec import Struct
+from pydantic import SecretStr
+
+from oktawatch.config.errors import ConfigError
+from oktawatch.config.secrets import MANY_LINES, TWINS, read_secret, secret_keys
+from oktawatch.config.settings import OrgSettings, Settings
+from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.registry import RuleSet, RuleSettings
+from oktawatch.engine.rulebook import Rulebook, read_rulebook
+from oktawatch.logs import hide
+from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
+from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.escalation import Escalation
+from oktawatch.notify.heartbeat import beat
+from oktawatch.notify.routing import Route
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
+from oktawatch.systemlog.keys import read_private_key
+from oktawatch.systemlog.tls import load_ca_file
+
+_log: Any = structlog.get_logger(__name__)
+
+
+class Probe(Struct, frozen=True):
+    """Where `check` opens a connection to see whether a notifier can be reached."""
+
+    host: str
+    port: int
+    by_proxy: bool
+    """The host is the proxy before the notifier's own."""
+
+
+class ConfiguredNotifier(Struct, frozen=True, kw_only=True):
+    """A notifier's channel, and the limits of its delivery."""
+
+    name: str
+    type: str
+    channel: Channel
+    max_age: timedelta
+    per_minute: int | None
+    escalation: Escalation
+
+
+class Application:
+    """The parts that settings describe."""
+
+    def __init__(self, settings: Settings, *, orgs: Collection[str] = (), rule_id: str | None = None) -> None:
+        """Take the plain values; build nothing yet.
+
+        ``orgs``: the names of those to read, all by default. ``rule_id``: the only rule to use, whether it is
+        on or not; by default those that are on.
+        """
+        self._settings = settings
+        self._rule_id = rule_id
+        self._orgs = [org for org in settings.orgs if not orgs or org.name in orgs]
+        self.org_tags = {org.name: org.tags for org in self._orgs}
+        """The tags of each org, by its name."""
+        self.source = str(settings.source or "the environment")
+        """Where the settings come from."""
+        self.database_url = settings.database.url
+        self.auto_upgrade = settings.database.auto_upgrade
+        self.poll_interval = settings.poll.interval
+        self.page_size = settings.poll.page_size
+        self.initial_lookback = settings.poll.initial_lookback
+        self.rate_limit_share = settings.poll.rate_limit_share
+        self.sweep_interval = settings.poll.sweep_interval
+        self.sweep_window = settings.poll.sweep_window
+        self.silence_after = settings.silence.after
+        self.keep_events = settings.retention.events
+        self.keep_alerts = settings.retention.alerts
+        self.instance = settings.service.instance
+        self.lease_ttl = settings.service.lease_ttl
+        self.log_format = settings.service.log_format
+        self.log_level = settings.service.log_level
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        *,
+        strict: bool = False,
+        orgs: Collection[str] = (),
+        rule_id: str | None = None,
+    ) -> Self:
+        """Build every part. Raises ConfigError.
+
+        A user's rule that can't be used is logged and left out; ``strict`` raises for it.
+        """
+        app = cls(settings, orgs=orgs, rule_id=rule_id)
+        if strict:
+            app.require_usable_rules()
+        for problem in app.rulebook.found.problems if rule_id is None else ():
+            _log.error("rule_unusable", problem=str(problem))
+        _parts = app.rules, app.accesses, app.notifiers, app.tls_context  # building finds what is wrong
+        return app
+
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """Every rule. Raises ConfigError for an unknown rule or option, or a value that makes no sense."""
+        settings = self._settings
+        try:
+            rulebook = read_rulebook(
+                settings.detection.rules_dir,
+                {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()},
+                settings.detection.enable,
+                read_file=lambda name: (settings.folder / name).read_text("utf-8"),
+            )
+        except RuleOptionError as error:
+            raise self._rule_error(error) from None
+        except OSError as error:
+            expected = f"expected a folder that can be read: {error.strerror or 'it fails'}"
+            raise settings.error("no rules", "detection", "rules_dir", expected=expected) from None
+        if not rulebook.found.problems:
+            self._check_routes(rulebook.found.rules)
+        return rulebook
+
+    def require_usable_rules(self) -> None:
+        """Raise ConfigError for the first rule that can't be used, or as `rulebook` does."""
+        for problem in self.rulebook.found.problems:
+            raise ConfigError("unusable rule", problem.where, problem.problem)
+
+    @cached_property
+    def rules(self) -> RuleSet:
+        """The rules that are on, or the only one to use. Raises ConfigError as `rulebook` does."""
+        return self.rulebook.rules if self._rule_id is None else self.rulebook.only(self._rule_id)
+
+    def options(self, rule_id: str) -> dict[str, Any]:
+        """Return the options that the configuration gives a rule, as they are written there."""
+        rules = self._settings.rules
+        return rules[rule_id].options if rule_id in rules else {}
+
+    @cached_property
+    def accesses(self) -> dict[str, OrgAccess]:
+        """What it takes to read each org, by its name. Raises ConfigError as `access` does."""
+        return {name: self.access(name) for name in self.org_tags}
+
+    def access(self, name: str, *, renewed: bool = False) -> OrgAccess:
+        """Build what it takes to read an org; ``renewed`` reads its secret's file again.
+
+        Raises ConfigError when there are no credentials that a request can carry.
+        """
+        org = next(org for org in self._orgs if org.name == name)
+        key = "token" if org.private_key is None else "private_key"
+        secret, file = (
+            (org.token, org.token_file) if key == "token" else (org.private_key, org.private_key_file)
+        )
+        try:
+            if renewed and file is not None:
+                secret = read_secret(file, many_lines=key in MANY_LINES)
+            access = _access(org, secret, self._settings.proxy_for(org.url))
+        except ValueError as error:
+            problem = str(error)
+        else:
+            for text in access.secrets():
+                hide(text)
+            return access
+        # Raised outside of the handler, so that no secret is in the context of the error.
+        place = "orgs", self._settings.orgs.index(org), key
+        raise self._settings.error("no credentials", *place, expected=problem)
+
+    @cached_property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """The certificates to accept; None for those of the system's authorities. Raises ConfigError."""
+        if self._settings.poll.ca_file is None:
+            return None
+        try:
+            return load_ca_file(self._settings.poll.ca_file)
+        except ValueError as error:
+            raise self._settings.error("no certificates", "poll", "ca_file", expected=str(error)) from None
+
+    @cached_property
+    def notifiers(self) -> list[ConfiguredNotifier]:
+        """The notifiers with their channels, nothing connected yet. Raises ConfigError."""
+        return [self._notifier(index) for index in range(len(self._settings.notifiers))]
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        """The notifiers' channels, by the notifiers' names."""
+        return {notifier.name: notifier.channel for notifier in self.notifiers}
+
+    def probe(self, name: str) -> Probe | None:
+        """Return where to see whether a notifier can be reached; None if only a test message shows it."""
+        (url,) = (notifier.probe_url() for notifier in self._settings.notifiers if notifier.name == name)
+        if url is None:
+            return None
+        proxy = self._way(url).proxy
+        parts = urlsplit(proxy or url.get_secret_value())
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        return Probe(parts.hostname or "", port, by_proxy=proxy is not None)
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """Which notifier gets which alerts."""
+        return tuple(
+            Route(
+                notifier=notifier.name,
+                min_severity=notifier.min_severity,
+                rules=notifier.rules,
+                orgs=notifier.orgs,
+            )
+            for notifier in self._settings.notifiers
+        )
+
+    def composer(self, rules: RuleSet) -> Composer:
+        """Build what writes messages about alerts of these rules."""
+        return Composer(
+            orgs={org.name: org.url for org in self._settings.orgs},
+            rules={rule.id: RuleText(rule.name, rule.runbook) for rule in rules.rules},
+        )
+
+    @property
+    def heartbeat(self) -> Callable[[], Awaitable[None]] | None:
+        """The request that follows a good round; None if none is configured."""
+        return None if self._settings.silence.heartbeat_url is None else self._send_heartbeat
+
+    @property
+    def settings_without_effect(self) -> list[str]:
+        """The settings that have no effect yet, each with where it was set."""
+        return self._settings.without_effect()
+
+    def secret_files(self) -> Iterator[Path]:
+        """Yield the file of each secret."""
+        for section in TWINS:
+            tables = getattr(self._settings, section)
+            for table in tables if isinstance(tables, tuple) else (tables,):
+                files = (getattr(table, f"{secret}_file") for secret in secret_keys(type(table)))
+                yield from (file for file in files if file is not None)
+
+    def database_error(self, what: str, problem: str) -> ConfigError:
+        """Build the error of a database that can't be used as configured."""
+        return self._settings.error(what, "database", "url", expected=problem)
+
+    async def _send_heartbeat(self) -> None:
+        if (url := self._settings.silence.heartbeat_url) is not None:
+            await beat(url.get_secret_value(), self._way(url))
+
+    def _rule_error(self, error: RuleOptionError) -> ConfigError:
+        if error.key is not None:
+            place: tuple[str, ...] = ("rules", error.rule_id, error.key)
+            return self._settings.error("wrong value", *place, expected=str(error))
+        named = error.rule_id in self._settings.rules
+        place = ("rules", error.rule_id) if named else ("detection", "enable")
+        return self._settings.error("unknown rule", *place, expected=str(error))
+
+    def _check_routes(self, known: Collection[str]) -> None:
+        # A typo that nobody reports would keep alerts from the people they are for.
+        for index, notifier in enumerate(self._settings.notifiers):
+            if not all(any(fnmatchcase(rule_id, glob) for rule_id in known) for glob in notifier.rules):
+                expected = f"expected ids or globs of rules that exist; there are: {', '.join(known)}"
+                raise self._settings.error("unknown rule", "notifiers", index, "rules", expected=expected)
+
+    def _notifier(self, index: int) -> ConfiguredNotifier:
+        notifier = self._settings.notifiers[index]
+        others = tuple(other.name for other in self._settings.notifiers if other is not notifier)
+        try:
+            return ConfiguredNotifier(
+                name=notifier.name,
+                type=notifier.type,
+                channel=make_channel(notifier, self._way(notifier.url)),
+                max_age=notifier.max_age,
+                per_minute=notifier.max_per_minute,
+                escalation=Escalation(names=others, after=self.silence_after),
+            )
+        except ValueError as error:
+            problem = str(error)
+        # Raised outside of the handler, so that no secret is in the context of the error.
+        raise self._settings.error("wrong value", "notifiers", index, "url", expected=problem)
+
+    def _way(self, url: SecretStr | None) -> Way:
+        """Select the proxy and the TLS context for a URL; Apprise's own schemes select their proxy themselves."""
+        if url is None:
+            return DIRECT
+        if not url.get_secret_value().startswith(("http:", "https:")):
+            return Way(trust=self.tls_context)
+        proxy = self._settings.proxy_for(url.get_secret_value())
+        return Way(proxy=None if proxy is None else proxy.get_secret_value(), trust=self.tls_context)
+
+
+def _access(org: OrgSettings, secret: SecretStr | None, proxy: SecretStr | None) -> OrgAccess:
+    """Build the access to an org. Raises ValueError when no request can carry the secret."""
+    text = "" if secret is None else secret.get_secret_value()
+    app = None if org.private_key is None else _service_app(org, text)
+    return OrgAccess(
+        org.name,
+        org.url,
+        text if app is None else "",
+        app,
+        proxy=None if proxy is None else proxy.get_secret_value(),
+    )
+
+
+def _service_app(org: OrgSettings, private_key: str) -> ServiceApp:
+    key, kid = read_private_key(private_key)
+    return ServiceApp(
+        client_id=org.client_id, private_key=key, kid=org.kid or kid, dpop=org.dpop, scopes=org.scopes
+    )

@@ -1,0 +1,48 @@
+"""Open the configured database, and bring its schema up."""
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.newly_enabled_rules import log_newly_enabled_rules
+from oktawatch.service.app import Application
+from oktawatch.store.database import Database
+from oktawatch.store.errors import SchemaError, StoreError
+from oktawatch.store.orgs import register_orgs
+from oktawatch.store.schema import require_current, upgrade
+
+_CHECK_WITHIN_S = 2.0
+"""How long a start looks for damage in the database's file: some gigabytes, if they are in memory."""
+
+
+def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
+    """Open the database without touching it yet; the caller closes it.
+
+    Raises ConfigError when there is none that this program can use.
+    """
+    try:
+        return DatabaseExecutor(app.database_url.get_secret_value(), create=create)
+    except StoreError as error:
+        problem = str(error)
+    # Raised outside of the handler, so that no secret is in the context of the error.
+    raise app.database_error("no usable database", problem)
+
+
+async def prepare_database(app: Application, database: DatabaseExecutor) -> None:
+    """Check the database's file, upgrade the schema unless others use it too, and insert each org's row.
+
+    Raises ConfigError when the schema is not the one this program works with, else StoreError.
+    """
+    upgrades = app.auto_upgrade or not database.database.shared
+    try:
+        await database.run(Database.require_undamaged, within_s=_CHECK_WITHIN_S)
+        await database.run(upgrade if upgrades else require_current)
+        await database.read_clock()
+        await database.run(register_orgs, list(app.org_tags), now=database.now())
+    except SchemaError as error:
+        raise app.database_error("wrong schema", str(error)) from None
+
+
+async def prepare_to_watch(app: Application, database: DatabaseExecutor) -> None:
+    """Prepare the database, and log which rules are newly on. Raises as `prepare_database` does."""
+    await prepare_database(app, database)
+    await log_newly_enabled_rules(
+        database, list(app.org_tags), app.rules, initial_lookback=app.initial_lookback
+    )

@@ -1,0 +1,226 @@
+"""The daemon's jobs: a poll and a sweep an org, a delivery a notifier, and those that there is one of.
+
+The jobs know nothing of each other. What one of them has to do with another goes through here: a poll that
+enqueues notifications brings the deliveries forward, a sweep waits for its poll, and only the orgs that this
+process holds are polled.
+"""
+
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.poll import Poller
+from oktawatch.engine.silence import SilenceWatch
+from oktawatch.engine.sweep import Sweeper
+from oktawatch.service.app import Application
+from oktawatch.service.credential_refresh import Connect, OrgSource
+from oktawatch.service.database_watch import DatabaseWatch
+from oktawatch.service.delivery import INTERVAL, Delivery, Sender, orphaned_notifications
+from oktawatch.service.heartbeat import Heartbeat
+from oktawatch.service.polling import OrgPolling
+from oktawatch.service.pruning import FIRST, Pruning, build_pruner
+from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
+from oktawatch.service.replica import Replica
+from oktawatch.service.schedule import Schedule
+from oktawatch.service.silence import SilenceChecks, interval
+from oktawatch.service.sweeping import OrgSweeping
+from oktawatch.service.systemd import Systemd
+from oktawatch.service.watchdog import Watchdog
+from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.priority import Priority
+
+_log: Any = structlog.get_logger(__name__)
+
+_STAGGER = timedelta(milliseconds=150)
+"""From one org's first poll to the next one's, so that the pages of 200 don't all come at once."""
+_STOP_WITHIN = timedelta(seconds=4)
+"""How long stopping waits for jobs; all of it is to end within 5 s."""
+_MOST_NAMED = 5  # orgs in a line of status or log
+
+
+class Jobs:
+    """Every job of one application, scheduled."""
+
+    def __init__(
+        self,
+        app: Application,
+        database: DatabaseExecutor,
+        database_watch: DatabaseWatch,
+        systemd: Systemd,
+        connect: Connect,
+        notifiers: Sequence[Notifier],
+        watches: Mapping[str, Watch],
+    ) -> None:
+        """Schedule the jobs. ``watches``: how each org is watched, by its name."""
+        self.schedule = Schedule()
+        self._app = app
+        self._database = database
+        self._database_watch = database_watch
+        self._trouble = database_watch.trouble
+        self._systemd = systemd
+        self._watchdog = Watchdog(app.org_tags)
+        self._heartbeat = None if app.heartbeat is None else Heartbeat(app.heartbeat)
+        self._replica = self._build_replica() if database.database.shared else None
+        self._pollers: list[Poller] = []
+        self._pollings: list[OrgPolling] = []
+        self._sweepings: list[OrgSweeping] = []
+        self._okta_time: datetime | None = None
+        """Okta's time when a poll last caught up."""
+        for org, watch in watches.items():
+            self._add_org(org, watch, connect)
+        senders: tuple[Sender, ...] = (*notifiers, orphaned_notifications(app, database))
+        self._deliveries = {
+            f"deliver:{sender.name}": Delivery(sender, database_trouble=self._trouble) for sender in senders
+        }
+        self._schedule_orgs()
+        self._schedule_the_rest()
+
+    async def stop(self) -> None:
+        """End every job, and let other replicas continue."""
+        await self.schedule.stop(_STOP_WITHIN)
+        await self._database_watch.close()
+        if self._replica is not None:
+            await self._replica.release()
+
+    def _build_replica(self) -> Replica:
+        return Replica(
+            self._app.instance or socket.gethostname(),
+            list(self._app.org_tags),
+            self._database,
+            lease_ttl=self._app.lease_ttl,
+            database_trouble=self._trouble,
+            gained=lambda org: self.schedule.again(f"poll:{org}"),
+        )
+
+    def _add_org(self, org: str, watch: Watch, connect: Connect) -> None:
+        app, database = self._app, self._database
+        source = OrgSource(
+            app.accesses[org],
+            connect,
+            renew=partial(app.access, org, renewed=True),
+            budget=RateBudget(app.rate_limit_share),
+        )
+        poller = Poller(
+            source, database, watch, page_size=app.page_size, initial_lookback=app.initial_lookback
+        )
+        sweeper = Sweeper(
+            source.at(Priority.SWEEP), database, watch, page_size=app.page_size, window=app.sweep_window
+        )
+        self._pollers.append(poller)
+        self._pollings.append(
+            OrgPolling(
+                org,
+                poller.round,
+                database,
+                interval=app.poll_interval,
+                database_trouble=self._trouble,
+                enqueued=self._deliver_now,
+            )
+        )
+        self._sweepings.append(
+            OrgSweeping(
+                org,
+                sweeper.round,
+                interval=app.sweep_interval,
+                caught_up=lambda: poller.caught_up,
+                database_trouble=self._trouble,
+                enqueued=self._deliver_now,
+            )
+        )
+
+    def _schedule_orgs(self) -> None:
+        every = self.schedule.every
+        poll_interval, sweep_interval = self._app.poll_interval, self._app.sweep_interval
+        if self._replica is not None:
+            every(self._replica.interval, "leases", self._replica.round, exact=True)
+        stagger = min(_STAGGER, poll_interval / len(self._pollings))
+        for number, polling in enumerate(self._pollings):
+            work = partial(self._poll, polling)
+            every(poll_interval, f"poll:{polling.org}", work, after=stagger * number)
+        for number, sweeping in enumerate(self._sweepings):
+            # Spread over the interval, so that the sweeps of 200 orgs don't all come at once.
+            after = sweep_interval * number / len(self._sweepings)
+            every(sweep_interval, f"sweep:{sweeping.org}", partial(self._sweep, sweeping), after=after)
+
+    def _schedule_the_rest(self) -> None:
+        every, after = self.schedule.every, self._app.silence_after
+        for name, delivery in self._deliveries.items():
+            every(INTERVAL, name, delivery.round)
+        every(interval(after), "silence", self._build_silence_checks().round)
+        every(PRUNING_INTERVAL, "pruning", self._build_pruning().round, after=FIRST)
+        if self._heartbeat is not None:
+            every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
+        if self._systemd.watchdog is not None:
+            every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
+        self._database_watch.after = after
+        work = partial(self._database_watch.round, self._app.channels)
+        every(interval(after), "database", work, exact=True)
+
+    def _build_silence_checks(self) -> SilenceChecks:
+        app = self._app
+        silence_watch = SilenceWatch(
+            app.org_tags,
+            app.routes,
+            self._database,
+            after=app.silence_after,
+            notifiers={notifier.name: notifier.escalation for notifier in app.notifiers},
+        )
+        return SilenceChecks(silence_watch.check, database_trouble=self._trouble, enqueued=self._deliver_now)
+
+    def _build_pruning(self) -> Pruning:
+        pruner = build_pruner(self._app, self._database)
+        return Pruning(
+            partial(pruner.round, holds=self._holds),
+            now=self._database.now,
+            okta_time=lambda: self._okta_time,
+            database_trouble=self._trouble,
+        )
+
+    def _holds(self, org: str) -> bool:
+        """Whether this process polls the org. A process that has the database to itself polls all of them."""
+        return self._replica is None or self._replica.holds(org)
+
+    async def _poll(self, polling: OrgPolling) -> timedelta | None:
+        delay = None
+        if self._holds(polling.org):
+            delay = await polling.round()
+            dates = [poller.caught_up.date for poller in self._pollers if poller.caught_up is not None]
+            self._okta_time = max(dates, default=self._okta_time)
+            if self._heartbeat is not None and not polling.failing:
+                self._heartbeat.polled(polling.org)
+        self._watchdog.round_ended(polling.org, next_in=self._app.poll_interval if delay is None else delay)
+        self._systemd.status(self._summary())
+        return delay
+
+    async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
+        return await sweeping.round() if self._holds(sweeping.org) else None
+
+    async def _beat(self, heartbeat: Heartbeat) -> None:
+        await heartbeat.round([polling.org for polling in self._pollings if self._holds(polling.org)])
+
+    async def _feed_watchdog(self) -> None:
+        if stuck := self._watchdog.stuck():
+            _log.error("polls_stuck", orgs=stuck[:_MOST_NAMED], count=len(stuck))
+        else:
+            self._systemd.alive()
+
+    def _deliver_now(self) -> None:
+        for name in self._deliveries:
+            self.schedule.again(name)
+
+    def _summary(self) -> str:
+        held = [polling for polling in self._pollings if self._holds(polling.org)]
+        failing = [polling.org for polling in held if polling.failing]
+        orgs = len(held)
+        watching = f"watching {orgs} org{'' if orgs == 1 else 's'}"
+        if not failing:
+            return watching
+        named = ", ".join(failing[:_MOST_NAMED]) + (", …" if len(failing) > _MOST_NAMED else "")
+        return f"{watching}, {len(failing)} failing: {named}"
