@@ -10,7 +10,7 @@ from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.engine.health import Watchdog
+    from oktawatch.engine.health import OrgHealth
     from oktawatch.model.left_out import LeftOutRule
     from oktawatch.store.database import Database
     from oktawatch.store.status import OrgStatus
@@ -82,7 +82,9 @@ def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:
     ]
 
 
-def _as_json(name: str, found: "OrgStatus | None", health: "Watchdog", *, configured: bool) -> dict[str, Any]:
+def _as_json(
+    name: str, found: "OrgStatus | None", health: "OrgHealth", *, configured: bool
+) -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
     def moment(key: str) -> str | None:

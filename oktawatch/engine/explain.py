@@ -1,8 +1,8 @@
-"""Why an event was alerted, or was not: what is recorded of it, and what each rule says to it now.
+"""Explain why an event was alerted, or was not: what is recorded of it, and how each rule judges it now.
 
-Where an event has been is looked up in `matches`, then in the last days of `events`, which lie in order
-of time; what it says is asked of Okta, by its uuid and close to its time where that is known. When Okta
-has it no more, or can't be asked, what history remembers of it has to do.
+The event's org and time are looked up in `matches`, then in the last days of `events`, which is in order of
+time. Its content comes from Okta, by its uuid, and close to its time if that is known. If Okta has deleted it
+or can't be reached, the row in history is used instead.
 """
 
 import re
@@ -27,17 +27,17 @@ from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.queries import bounded_query
 
 SPAN = timedelta(days=7)
-"""How far back `events` is looked through for an event that matched nothing."""
-_BESIDE = timedelta(seconds=1)
-_MOST_PAGES = 10
+"""How far back `events` is searched for an event that matched nothing."""
+_TOLERANCE = timedelta(seconds=1)
+_MAX_PAGES = 10
 _PAGE_SIZE = 10
 
 is_uuid = re.compile(r"[A-Za-z0-9_.:-]{1,255}").fullmatch
-"""Whether a text can stand in a filter as an event's uuid."""
+"""Match a text that can be an event's uuid in a filter."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What one rule says to an event."""
+    """One rule's judgement of an event."""
 
     rule_id: str
     enabled: bool
@@ -47,26 +47,26 @@ class Verdict(Struct, frozen=True, kw_only=True):
     alert_status: str | None = None
     alert_title: str | None = None
     conditions: list[Condition] = []
-    """Up to the first that does not hold; none when nothing is known of what the event says."""
+    """Up to the first that does not hold; empty if the event's content is unknown."""
 
     @property
     def matches(self) -> bool | None:
-        """Whether the rule matches the event as things are now; None when that can't be told."""
+        """Whether the rule matches the event now; None if the event's content is unknown."""
         return all(condition.holds for condition in self.conditions) if self.conditions else None
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What is known of an event."""
+    """Everything known of an event."""
 
     org: str
     event_uuid: str
     published: datetime
     event: dict[str, Any]
-    """What detections look at, by the names of `history`'s columns; empty when nothing is known of it."""
+    """The fields that detections use, by the names of `history`'s columns; empty if its content is unknown."""
     source: str
-    """Where that comes from: ``okta``, ``history`` or ``nowhere``."""
+    """Where the fields come from: ``okta``, ``history`` or ``nowhere``."""
     trouble: str | None
-    """Why Okta could not be asked."""
+    """Why Okta could not be reached; None if it could."""
     verdicts: list[Verdict]
 
 
@@ -82,7 +82,7 @@ class Explainer:
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Take the ``sources`` of each org that may be asked, and every rule, on or off."""
+        """Search ``sources``, the pages of each org, and judge by ``rules``: every rule, on or off."""
         self._database = database
         self._sources = sources
         self._rules = rules
@@ -90,9 +90,9 @@ class Explainer:
         self._now = now
 
     async def explain(self, event_uuid: str) -> Explanation | None:
-        """Explain one event; None when nobody knows it.
+        """Explain one event; return None if neither the database nor Okta has it.
 
-        Raises StoreError, and SystemLogError when nothing is recorded of it and an org can't be asked.
+        Raises StoreError, and SystemLogError if nothing is recorded of it and an org can't be reached.
         """
         found = await self._database.run(
             recorded, list(self._sources), [rule.id for rule in self._rules], event_uuid
@@ -114,7 +114,7 @@ class Explainer:
             return None
         published = event.published_at if event is not None else place[1] if place else self._now()
         return await self._database.run(
-            self._judged, org, event_uuid, published, event, trouble, {one["rule_id"]: one for one in found}
+            self._judge, org, event_uuid, published, event, trouble, {one["rule_id"]: one for one in found}
         )
 
     async def _ask(self, event_uuid: str, place: tuple[str, datetime] | None) -> tuple[str, Event | None]:
@@ -125,13 +125,13 @@ class Explainer:
             around = to_text(place[1])  # shifted stops at the ends of the calendar, where events may lie
             orgs, since, until = (
                 [place[0]],
-                from_text(shifted(around, -_BESIDE)),
-                from_text(shifted(around, _BESIDE)),
+                from_text(shifted(around, -_TOLERANCE)),
+                from_text(shifted(around, _TOLERANCE)),
             )
         query = bounded_query(since=since, until=until, filter=f'uuid eq "{event_uuid}"', limit=_PAGE_SIZE)
         for org in orgs:
             following: str | None = query
-            for _ in range(_MOST_PAGES):
+            for _ in range(_MAX_PAGES):
                 if following is None:
                     break
                 page = await self._sources[org].page(following)
@@ -141,7 +141,7 @@ class Explainer:
                 following = page.next
         return orgs[-1], None
 
-    def _judged(
+    def _judge(
         self,
         database: Database,
         org: str,

@@ -21,7 +21,7 @@ _WARNING = timedelta(days=15)
 """How long before Okta forgets what was not read yet this is said loudly."""
 
 
-class Watchdog(Struct, frozen=True, kw_only=True):
+class OrgHealth(Struct, frozen=True, kw_only=True):
     """How an org stands at one moment."""
 
     lag: timedelta | None
@@ -40,7 +40,7 @@ class Watchdog(Struct, frozen=True, kw_only=True):
         return not (self.behind or self.failing or self.unusable)
 
 
-def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Watchdog:
+def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> OrgHealth:
     """Judge an org. ``status`` is None if the database does not know it.
 
     ``interval`` is the configured time from one poll to the next.
@@ -80,7 +80,7 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Wa
             f"{share}: rejected_events has them with the reasons; see whether a proxy in between changes "
             "answers, or a newer oktawatch knows a new format"
         )
-    return Watchdog(
+    return OrgHealth(
         lag=lag,
         behind=behind,
         failing=error is not None,

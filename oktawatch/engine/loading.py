@@ -1,10 +1,10 @@
-"""Rules that operators write: found in a folder of Python files, or in installed packages.
+"""Load users' rules from a folder of Python files, and from installed packages.
 
-A file is compiled from what stands in it now and run in a module of its own, so that reading it again
-gives the rules as they are then; no bytecode is kept beside it. What is wrong with one file or package
-is a problem that names it, with the line, and concerns no other.
+A file is compiled and run in a new module each time, so a reload gets the rules as they are then; no bytecode
+is written beside it. An error in one file or package is a problem that names it, with the line, and affects no
+other.
 
-A rule's code runs with every right of the program: a file that anybody may write to is refused.
+A rule's code runs with all rights of the program: a file that anybody may write to is refused.
 """
 
 import ast
@@ -30,7 +30,7 @@ _CASES = (".yaml", ".yml")
 
 
 class RuleProblem(Struct, frozen=True):
-    """Why something that should be a rule is none."""
+    """Why a file or package does not have a rule that can be used."""
 
     place: str
     """A file, or a package's entry point."""
@@ -48,19 +48,19 @@ class RuleProblem(Struct, frozen=True):
 
 
 class LoadedRules(Struct, frozen=True):
-    """What was found: rules, and what can't be used."""
+    """The rules that were found, and the problems of those that can't be used."""
 
     rules: dict[str, type[Rule]]
     """By their ids, which are unique."""
     places: dict[str, str]
-    """By the same ids, where each was found."""
+    """Where each rule was found, by its id."""
     problems: tuple[RuleProblem, ...]
 
 
 def load_rules(built_in: Iterable[type[Rule]], folder: Path | None) -> LoadedRules:
     """Load the rules of installed packages and those of a folder's Python files, beside the built-in ones.
 
-    Files whose names begin with ``_`` or a dot are passed over. Raises OSError when there is no such folder.
+    Files whose names begin with ``_`` or a dot are ignored. Raises OSError if the folder can't be read.
     """
     entries = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value))
     files = [] if folder is None else sorted(folder.iterdir())
@@ -69,19 +69,19 @@ def load_rules(built_in: Iterable[type[Rule]], folder: Path | None) -> LoadedRul
         found.append((str(folder), [problem]))
     else:
         found += [(str(file), list(_from_file(file))) for file in files if _is_rule_file(file)]
-    return _gathered(built_in, found)
+    return _gather(built_in, found)
 
 
 def load_files(built_in: Iterable[type[Rule]], files: Iterable[Path]) -> LoadedRules:
     """Load the rules of these Python files alone, beside the built-in ones."""
-    return _gathered(built_in, [(str(file), list(_from_file(file))) for file in files])
+    return _gather(built_in, [(str(file), list(_from_file(file))) for file in files])
 
 
 def cases_and_rules(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Give the files of cases that are meant by these paths, and the Python files beside them.
+    """Return the files of test cases at these paths, and the Python files beside them.
 
-    A Python file stands for its cases, which are in a YAML file of the same name, and the other way
-    round; so does each in a folder. A Python file without cases is not touched.
+    A Python file has its cases in a YAML file of the same name; either of them names both, also in a folder. A
+    Python file without cases is not run.
     """
     cases: list[Path] = []
     rules: list[Path] = []
@@ -103,7 +103,7 @@ def _existing(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
 Findings = list[type[Rule] | RuleProblem]
 
 
-def _gathered(built_in: Iterable[type[Rule]], found: Iterable[tuple[str, Findings]]) -> LoadedRules:
+def _gather(built_in: Iterable[type[Rule]], found: Iterable[tuple[str, Findings]]) -> LoadedRules:
     rules = {rule.id: rule for rule in built_in}
     places = dict.fromkeys(rules, "built-in")
     problems = []
@@ -144,7 +144,7 @@ def _from_file(file: Path) -> Iterator[type[Rule] | RuleProblem]:
     except BaseException as error:  # whatever a file does must stop no other
         if is_interrupt(error):
             raise
-        yield RuleProblem(place, _line(error, place), _said(error))
+        yield RuleProblem(place, _line(error, place), _text(error))
         return
     lines = {node.name: node.lineno for node in tree.body if isinstance(node, ast.ClassDef)}
     classes = [
@@ -178,7 +178,7 @@ def _from_package(entry: EntryPoint) -> tuple[str, Findings]:
     except BaseException as error:  # whatever a package does must stop no other
         if is_interrupt(error):
             raise
-        return place, [RuleProblem(place, None, _said(error))]
+        return place, [RuleProblem(place, None, _text(error))]
     if not isinstance(found, type) or not issubclass(found, Rule):
         return place, [RuleProblem(place, None, f"expected the class of a rule at {entry.value}")]
     fault = fault_of(found)
@@ -192,13 +192,13 @@ def _open_to_all(path: Path) -> RuleProblem | None:
 
 
 def _line(error: BaseException, place: str) -> int | None:
-    """Find the last line of the file that had to do with an error."""
+    """Return the last line of the file in an error's traceback."""
     if isinstance(error, SyntaxError) and error.filename == place:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame.lineno for frame in reversed(frames) if frame.filename == place), None)
 
 
-def _said(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

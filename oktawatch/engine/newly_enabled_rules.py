@@ -1,7 +1,7 @@
-"""Which rules are newly on, and how to give them the past that they look back at.
+"""Log which rules are newly on, with the backfill that fills their history.
 
-A rule knows of the past what was read while it was on. One that was just turned on and looks back a week
-would take a week to see what it looks for; a backfill of that week gives it its history at once.
+Events are read for the rules that are on. A rule that was just turned on and looks back a week would need a
+week until its history is complete; a backfill of that week completes it at once.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ _HOUR = timedelta(hours=1)
 async def log_newly_enabled_rules(
     database: DatabaseExecutor, orgs: Sequence[str], rules: RuleSet, *, initial_lookback: timedelta
 ) -> None:
-    """Log which rules are on that were not when these orgs were last watched, and the backfill for them.
+    """Log the rules that are on and were off when these orgs were last watched, and the backfill for them.
 
     An org that was never watched is read from ``initial_lookback`` on: only rules that look back further
-    lack anything there. Raises StoreError.
+    lack history there. Raises StoreError.
     """
     on = {rule.id for rule in rules.rules}
     before = await database.run(rules_before, orgs)
@@ -47,7 +47,7 @@ async def log_newly_enabled_rules(
     if enabled:
         backfill = _backfill(list(enabled.values()), [] if len(concerned) == len(orgs) else concerned)
         _log.info("rules_enabled", rules=list(enabled), **({"backfill": backfill} if backfill else {}))
-    # Afterwards: who dies in between says it again.
+    # Last: a process that dies before this line logs the rules again.
     if changed := [org for org in orgs if before[org] != on]:
         await database.run(remember_rules, changed, on)
 
@@ -57,7 +57,7 @@ def _window(rule: Rule) -> timedelta:
 
 
 def _backfill(rules: Sequence[Rule], orgs: Sequence[str]) -> str | None:
-    """Give the command that fills the longest window, in whole hours; None when none of them looks back."""
+    """Return the command that fills the longest window, in whole hours; None if no rule looks back."""
     longest = max(map(_window, rules))
     if not longest:
         return None

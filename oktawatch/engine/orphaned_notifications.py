@@ -1,7 +1,7 @@
-"""What waits for a notifier that is configured no more, or under another name: given up after a day, and said so.
+"""Expire notifications for removed or renamed notifiers.
 
-Nobody sends it, and nobody would see that: so it becomes a dead letter, which `status` counts. Not at once,
-since replicas get a new configuration one after the other, and a name may have been a slip of the pen.
+Nothing sends them, and nobody would notice: so after a day they become dead letters, which `status` counts. Not
+at once, since replicas get a new configuration one after the other, and a name may have been mistyped.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ from oktawatch.store.outbox_admin import abandon
 _log: Any = structlog.get_logger(__name__)
 
 AGE = timedelta(days=1)
-_EVERY = timedelta(minutes=10)
+_INTERVAL = timedelta(minutes=10)
 
 
 class OrphanedNotifications:
-    """Looks after the outbox of whom nobody knows, in the rounds that notifiers have."""
+    """Expires the notifications of unknown notifiers, in rounds like those of a notifier."""
 
-    name = "#leftovers"  # no notifier's name begins so
+    name = "#leftovers"  # no notifier's name begins with #
 
     def __init__(
         self,
@@ -31,18 +31,18 @@ class OrphanedNotifications:
         *,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``notifiers``: those that there are."""
+        """``notifiers``: the names of those that are configured."""
         self.failed = 0
-        """Notifications given up so far."""
+        """Notifications that expired so far."""
         self._notifiers = tuple(notifiers)
         self._database = database
         self._now = now or database.now
         self._latest: datetime | None = None
 
     async def round(self) -> int:
-        """Give up what is to be, now and then; nothing is ever sent. Raises StoreError."""
+        """Expire old notifications every ten minutes; return 0, since nothing is ever sent. Raises StoreError."""
         now = self._now()
-        if self._latest is None or abs(now - self._latest) >= _EVERY:
+        if self._latest is None or abs(now - self._latest) >= _INTERVAL:
             abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)
             self._latest = now
             self.failed += sum(abandoned.values())

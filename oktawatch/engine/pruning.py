@@ -1,11 +1,13 @@
-"""What is deleted when: the settings' ages, and how much of the past the rules still need.
+"""Decide what is deleted when: by age, and by how much of the past the rules still need.
 
-History is kept as long as something can come that looks back at it. An event can come as late as reading
-may still reach: where the last sweep stood, or, in a quiet org, the newest event, near which polling starts
-anew when its cursor is lost; a sweep's window before that, and a day more for what Okta itself is slow
-with. From there the longest window reaches further back. While a backfill reads the past, its beginning
-counts in the same way. So pruning never changes what a rule says to an event that comes by
-itself; who reads a past anew whose history is gone finds there what one finds who begins with an org.
+History is kept as long as an event may come that a rule compares with it. The oldest event that may still come
+is found like this: start from where the last sweep ended, or, in a quiet org, from the newest event, near which
+polling restarts if its cursor is lost. Go back by a sweep's window, and by a day for events that Okta itself
+delivers late. From there the longest window of a rule reaches further back. The beginning of a running backfill
+counts in the same way.
+
+So pruning never changes what a rule decides about an event that arrives by itself. A backfill of a past whose
+history is deleted decides like one of an org that was never watched before.
 """
 
 import asyncio
@@ -35,20 +37,20 @@ from oktawatch.store.pruning import (
 
 T = TypeVar("T")
 
-MOST = 1_000
-"""Rows a transaction: some 20 ms."""
+ROWS_AT_ONCE = 1_000
+"""Rows in a transaction, which takes some 20 ms."""
 PAUSE = timedelta(milliseconds=50)
-"""Between two of them at least, in which whoever waits for the database goes on."""
+"""The least time between two transactions, for whatever else waits for the database."""
 LATE = timedelta(days=1)
-"""How late an event may come to be polled."""
+"""How late Okta may deliver an event."""
 _GONE = timedelta(days=1)
 _GOES_ON = timedelta(days=1)
-"""A backfill that has not moved for longer begins anew when it is run again."""
+"""A backfill that has not moved for longer begins again when it is run again."""
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Ages(Struct, frozen=True, kw_only=True):
-    """How long things are kept, as the operator says."""
+    """How long rows are kept, as configured."""
 
     events: timedelta
     alerts: timedelta
@@ -66,11 +68,11 @@ class Pruner:
         rules: RuleSet,
         ages: Ages,
         *,
-        most: int = MOST,
+        most: int = ROWS_AT_ONCE,
         pause: timedelta = PAUSE,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``orgs``: those that are watched. While one of the ``rules`` can't be used, all that was seen stays."""
+        """``orgs``: those that are watched. While one of the ``rules`` can't be used, no history is deleted."""
         self._database = database
         self._orgs = orgs
         self._rules = rules
@@ -80,9 +82,9 @@ class Pruner:
         self._now = now or database.now
 
     async def round(self, *, holds: Callable[[str], bool] = lambda _org: True) -> Counter[str]:
-        """Delete what has had its time; give how many rows, by table. Raises StoreError.
+        """Delete expired rows; return how many, by table. Raises StoreError.
 
-        ``holds``: whether an org of ours is this process's to see to.
+        ``holds``: whether this process polls one of the configured orgs.
         """
         now = self._now()
         deleted: Counter[str] = Counter()
@@ -110,7 +112,7 @@ class Pruner:
             deleted += piece.rows
             if not piece.more:
                 return deleted
-            # At least half of the time is the others', however slow the disk is.
+            # At least half of the time is left to others, however slow the disk is.
             await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - begun))
 
     async def _expiries(self, now: datetime, holds: Callable[[str], bool]) -> list[Expiry]:
@@ -137,9 +139,9 @@ class Pruner:
 
 
 def _reached(reading: Reading, now: datetime) -> datetime:
-    """Say up to when nothing of an org can come any more, but by a backfill."""
+    """Return the time before which no event of an org can come any more, except by a backfill."""
     known = [moment for moment in (reading.until, reading.newest) if moment is not None]
-    # What Okta has no more can't come, however long ago the org was read.
+    # Events that Okta has deleted can't come, however long ago the org was read.
     return clamp_to_okta_retention(min(*known, now) if known else _FIRST, now)
 
 

@@ -1,7 +1,7 @@
-"""What a rule would have alerted, had it been on: found by reading the past with that rule alone.
+"""Find what a rule would have alerted, had it been on, by reading the past with that rule alone.
 
-The reading is a backfill into a database in memory. It begins a window before the time that is asked
-about, so that a rule that looks back knows what it would have known then.
+The past is read by a backfill into a database in memory. It begins one window before the requested time, so
+that a rule that looks back has the history that it would have had then.
 """
 
 from collections import Counter

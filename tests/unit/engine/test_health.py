@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from oktawatch.engine.health import Watchdog, judge
+from oktawatch.engine.health import OrgHealth, judge
 from oktawatch.store.status import OrgStatus
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -13,7 +13,7 @@ INTERVAL = timedelta(seconds=30)
 LONGEST = 3 * INTERVAL + timedelta(seconds=60)
 
 
-def health(**known: Any) -> Watchdog:
+def health(**known: Any) -> OrgHealth:
     """Judge an org of which this is known."""
     nothing: dict[str, Any] = dict.fromkeys(OrgStatus.__struct_fields__)
     return judge(
