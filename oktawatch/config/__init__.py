@@ -1,8 +1,7 @@
-"""Settings: what an operator may say, and what is wrong with what was said.
+"""Load and validate the configuration.
 
-`load` finds the configuration and gives `Settings`, or raises ConfigError, whose text is one line for
-people. The order: variables over the file, and the file over the defaults; without a file one org comes
-from the SDK's variables.
+`load` returns `Settings`, or raises ConfigError with a message of one line. Environment variables override the file,
+and the file overrides the defaults. Without a file, the Okta SDK's variables configure a single org.
 """
 
 import os
@@ -13,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from oktawatch.config import sources
-from oktawatch.config.errors import ConfigError, Origins, explain
-from oktawatch.config.secrets import TWINS, Folders, read_secret, settle
+from oktawatch.config.errors import ConfigError, Origins, describe_error
+from oktawatch.config.secrets import SECRET_KEYS, Folders, read_secret, resolve_secrets
 from oktawatch.config.settings import (
     DatabaseSettings,
     DetectionSettings,
@@ -50,12 +49,12 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
-    secrets_of: Collection[str] = tuple(TWINS),
+    secrets_of: Collection[str] = tuple(SECRET_KEYS),
 ) -> Settings:
-    """Read the settings from where they are: ``path``, ``$OKTAWATCH_CONFIG``, ``./``, ``/etc/oktawatch/``.
+    """Load the settings from the first of ``path``, ``$OKTAWATCH_CONFIG``, ``./`` and ``/etc/oktawatch/``.
 
-    ``secrets_of``: the sections whose secret files are read. Those of others only have to be named.
-    Raises ConfigError with file, key and what is expected.
+    ``secrets_of`` lists the sections whose secret files are read. In other sections, naming a file is enough.
+    Raises ConfigError with the file, the key and what is expected.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
     found = sources.find(path, environ, here)
@@ -64,34 +63,36 @@ def load(
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     folders = Folders(source.parent if source else here, Path(credentials) if credentials else None)
 
-    below = found[1] if found else {}
+    file_layer = found[1] if found else {}
     if source:
-        sources.add_orgs(below, folders.base, origins)
-    above = sources.from_environment(environ, origins)
+        sources.add_orgs(file_layer, folders.base, origins)
+    variables = sources.from_environment(environ, origins)
     egress = sources.egress(environ)
-    _drop_replaced(below, above)
-    if not source and "orgs" not in above:
-        below = sources.from_sdk_variables(environ, origins) or _nothing_found(here)
-    _add_default_database(below)
-    settle(below, folders, origins, secrets_of=secrets_of)
-    settle(above, folders, origins, secrets_of=secrets_of)
+    _drop_overridden(file_layer, variables)
+    if not source and "orgs" not in variables:
+        file_layer = sources.from_sdk_variables(environ, origins) or _raise_missing(here)
+    _add_default_database(file_layer)
+    resolve_secrets(file_layer, folders, origins, secrets_of=secrets_of)
+    resolve_secrets(variables, folders, origins, secrets_of=secrets_of)
     try:
-        return Settings(above, below, origins=origins, source=source, folder=folders.base, egress=egress)
+        return Settings(
+            variables, file_layer, origins=origins, source=source, folder=folders.base, egress=egress
+        )
     except ValidationError as invalid:
-        problem = explain(invalid, Settings, origins)
-    # Raised here, so that pydantic's error with the values in it is not even the context of ours.
+        problem = describe_error(invalid, Settings, origins)
+    # Raised outside of the except block, so that pydantic's error, which quotes values, is not its context.
     raise problem
 
 
-def _drop_replaced(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Take out what variables replace: a list as a whole, a secret with its twin.
+def _drop_overridden(file_layer: dict[str, Any], variables: dict[str, Any]) -> None:
+    """Remove values that variables override: whole lists, and secrets in both forms, ``x`` and ``x_file``.
 
-    What does not count is not read either, and a file that it names may be missing.
+    An overridden secret file is not read, and can be missing.
     """
-    for section, value in above.items():
-        table = below.get(section)
+    for section, value in variables.items():
+        table = file_layer.get(section)
         if isinstance(value, list):
-            below.pop(section, None)
+            file_layer.pop(section, None)
         elif isinstance(table, dict):
             for key in value:
                 name = key.removesuffix("_file")
@@ -100,13 +101,13 @@ def _drop_replaced(below: dict[str, Any], above: dict[str, Any]) -> None:
 
 
 def _add_default_database(data: dict[str, Any]) -> None:
-    """Say the default aloud, so that its path becomes absolute like any other."""
+    """Set the default explicitly, so that its path is made absolute like any other."""
     database = data.setdefault("database", {})
     if isinstance(database, dict) and not (database.get("url") or database.get("url_file")):
         database["url"] = DatabaseSettings().url.get_secret_value()
 
 
-def _nothing_found(here: Path) -> dict[str, Any]:
+def _raise_missing(here: Path) -> dict[str, Any]:
     raise ConfigError(
         "no configuration",
         f"looked at --config, $OKTAWATCH_CONFIG, {here / sources.FILE_NAME}, {sources.SYSTEM_FILE}, $OKTA_CLIENT_ORGURL",

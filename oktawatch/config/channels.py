@@ -1,34 +1,34 @@
-"""Find the channels that are installed.
+"""Load installed channels.
 
-A channel is an entry point, whose name is the ``type`` of a notifier. It is loaded when the configuration
-is read, since it brings the model of the notifier's keys.
+A channel is an entry point. Its name is the ``type`` of a notifier. It is loaded with the configuration, because it
+defines the model of the notifier's keys.
 """
 
 from importlib.metadata import EntryPoint, distribution, entry_points
 from typing import Any
 
 GROUP = "oktawatch.channels"
-"""The entry points' group."""
+"""The entry point group."""
 
 
 def load_channel(name: str) -> Any:
-    """Return the class of a channel. Raise ValueError, with what is expected, when there is none."""
-    # Reading every installed package's entry points takes 60 ms, which the built-in channels needn't cost.
-    found = _built_in().get(name) or _installed().get(name)
-    if found is None:
+    """Return the class of a channel. Raises ValueError with what is expected."""
+    # Reading the entry points of all installed packages is slow, and unnecessary for built-in channels.
+    entry_point = _built_in().get(name) or _installed().get(name)
+    if entry_point is None:
         raise ValueError(f"expected {' or '.join(_built_in() | _installed())}")
     try:
-        return found.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- importing a stranger's package can raise anything
+        return entry_point.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- importing a third-party package can raise anything
         problem = type(error).__name__
-    # Not the error's own words: they are not ours.
-    raise ValueError(f"expected a channel that can be loaded: {found.value} raises {problem}")
+    # The text of the error is left out: it could contain a secret.
+    raise ValueError(f"expected a channel that can be loaded: {entry_point.value} raises {problem}")
 
 
 def _built_in() -> dict[str, EntryPoint]:
-    own = distribution("oktawatch").entry_points.select(group=GROUP)
-    return {found.name: found for found in own}
+    selected = distribution("oktawatch").entry_points.select(group=GROUP)
+    return {entry_point.name: entry_point for entry_point in selected}
 
 
 def _installed() -> dict[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group=GROUP)}
+    return {entry_point.name: entry_point for entry_point in entry_points(group=GROUP)}

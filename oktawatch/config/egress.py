@@ -1,8 +1,8 @@
-"""Which way a request leaves: through the egress proxy, or directly.
+"""Select the proxy for a URL.
 
-``poll.proxy`` counts for every org; where it isn't set, ``HTTPS_PROXY`` does for those with an https URL.
-Either way ``NO_PROXY`` names what is reached directly, in the words that curl and Go know: ``*``, a host
-with everything below it, an address or a network, each but ``*`` and a network perhaps with a port.
+``poll.proxy`` applies to every org. If it isn't set, ``HTTPS_PROXY`` applies to https URLs. ``NO_PROXY`` lists the
+exceptions in the syntax of curl and Go: ``*``, a host and its subdomains, an address, or a network. A host or an
+address can have a port.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ _WITH_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*):(?P<port>[0-9]{1,5})", re.AS
 
 @dataclass(frozen=True)
 class Egress:
-    """What the environment says of ways out."""
+    """The proxy settings in the environment."""
 
     proxy: SecretStr | None = None
     """``HTTPS_PROXY``."""
@@ -26,7 +26,7 @@ class Egress:
     """The entries of ``NO_PROXY``."""
 
     def proxy_for(self, url: str, configured: SecretStr | None) -> SecretStr | None:
-        """Give the URL of the proxy that leads to an org's URL; None for the direct way."""
+        """Return the URL of the proxy for a URL. None for a direct connection."""
         parts = urlsplit(url)
         proxy = configured or (self.proxy if parts.scheme == "https" else None)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
@@ -36,7 +36,7 @@ class Egress:
 
 
 def entries(no_proxy: str) -> tuple[str, ...]:
-    """Take the text of ``NO_PROXY`` apart."""
+    """Split the text of ``NO_PROXY`` into its entries."""
     return tuple(entry for entry in re.split(r"[\s,]+", no_proxy.lower()) if entry)
 
 

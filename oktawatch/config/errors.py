@@ -1,8 +1,8 @@
-"""What is wrong with a configuration, in one line for people.
+"""Errors in a configuration, described in one line.
 
-pydantic's own messages quote the value that they refuse, and a refused value can be a token in the
-wrong place. So nothing of them is shown: an error is told by its type, its place and what belongs
-there, and the text of a validator of ours, which never quotes either.
+pydantic's messages quote the invalid value, which can be a token under the wrong key. So they are never shown. Messages
+consist of the type of the error, its location and the expected value, or of the text of oktawatch's own validators,
+which don't quote values.
 """
 
 import difflib
@@ -15,8 +15,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-Place = tuple[str | int, ...]
-"""Where a value stands in the settings: ``("orgs", 0, "url")``."""
+Location = tuple[str | int, ...]
+"""The location of a value in the settings: ``("orgs", 0, "url")``."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}", re.ASCII).fullmatch
 _LONGEST_KEY = 60  # characters
@@ -40,110 +40,112 @@ _EXPECTED = {
     "greater_than_equal": "expected at least {ge}",
     "less_than_equal": "expected at most {le}",
     "literal_error": "expected {expected}",
-    "missing": "expected a value, since there is no default",
+    "missing": "expected a value, because there is no default",
 }
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used. Its text is one line: ``WHAT (WHERE): WHAT IS EXPECTED``.
+    """An unusable configuration. The message is one line: ``PROBLEM (LOCATION): EXPECTED``.
 
-    It names file and key, and never holds the value.
+    It names the file and the key, and never contains the value.
     """
 
     def __init__(self, what: str, where: str, expected: str) -> None:
-        """Join the parts to one line that a terminal can show."""
+        """Join the parts into a single printable line."""
         line = f"{what} ({where}): {expected}"
         super().__init__("".join(letter if letter.isprintable() else "?" for letter in line))
 
 
-def misfit(*place: str | int, expected: str, what: str = "wrong value") -> PydanticCustomError:
-    """Make the error of a validator that looks at a whole table and blames something in it."""
-    return PydanticCustomError("misfit", "{expected}", {"what": what, "place": place, "expected": expected})
+def invalid_value(*location: str | int, expected: str, what: str = "wrong value") -> PydanticCustomError:
+    """Return the error for a value inside a table, for validators of the whole table."""
+    return PydanticCustomError(
+        "invalid_value", "{expected}", {"what": what, "location": location, "expected": expected}
+    )
 
 
 @dataclass
 class Origins:
-    """Which file or variable each value came from."""
+    """The file or variable from which each value came."""
 
     default: str
-    """What a place is said to come from when nothing more is known: the configuration file."""
-    known: dict[Place, tuple[str, str]] = field(default_factory=dict)
-    """Place to source and the key's name there."""
+    """The source of unrecorded locations: the configuration file."""
+    known: dict[Location, tuple[str, str]] = field(default_factory=dict)
+    """Maps a location to its source and the name of the key there."""
 
-    def note(self, place: Place, source: str, key: str = "") -> None:
-        """Remember where a value, or everything below it, came from."""
-        self.known[place] = (source, key or spell(place))
+    def record(self, location: Location, source: str, key: str = "") -> None:
+        """Record the source of a value and of everything below it."""
+        self.known[location] = (source, key or format_location(location))
 
-    def call(self, place: Place, twin: Place) -> None:
-        """Let a place go by the name of another: a secret by that of its file."""
-        self.known[place] = self._of(twin)
+    def alias(self, location: Location, twin: Location) -> None:
+        """Report a location under the name of another: a secret under the name of its file key."""
+        self.known[location] = self._of(twin)
 
-    def where(self, place: Place) -> str:
-        """Name source and key: ``/etc/oktawatch/oktawatch.toml: poll.interval``."""
-        source, key = self._of(place)
+    def where(self, location: Location) -> str:
+        """Return the source and the key: ``/etc/oktawatch/oktawatch.toml: poll.interval``."""
+        source, key = self._of(location)
         return f"{source}: {key}" if key else source
 
-    def _of(self, place: Place) -> tuple[str, str]:
-        for length in range(len(place), 0, -1):
-            if place[:length] in self.known:
-                source, key = self.known[place[:length]]
-                return source, spell(place[length:], key)
-        return self.default, spell(place)
+    def _of(self, location: Location) -> tuple[str, str]:
+        for length in range(len(location), 0, -1):
+            if location[:length] in self.known:
+                source, key = self.known[location[:length]]
+                return source, format_location(location[length:], key)
+        return self.default, format_location(location)
 
 
-def spell(place: Place, start: str = "") -> str:
-    """Write a place as people read it: ``orgs[#1].url``; entries of a list count from one."""
+def format_location(location: Location, start: str = "") -> str:
+    """Format a location as ``orgs[#1].url``. List entries are counted from one."""
     text = start
-    for part in place:
+    for part in location:
         if isinstance(part, int):
             text += f"[#{part + 1}]"
         else:
-            # A key is text from a file, too: quoted unless plain, so that it can't act on a terminal.
+            # A key can contain control characters: quote it unless it is plain.
             shown = part if _BARE_KEY(part) else json.dumps(part[:_LONGEST_KEY])
             text += f".{shown}" if text else shown
     return text
 
 
-def explain(invalid: ValidationError, model: type[BaseModel], origins: Origins) -> ConfigError:
-    """Tell the first problem that pydantic found, in our own words."""
+def describe_error(invalid: ValidationError, model: type[BaseModel], origins: Origins) -> ConfigError:
+    """Convert pydantic's first error to a ConfigError."""
     problem = invalid.errors(include_url=False, include_input=False)[0]
-    place: Place = problem["loc"]
+    location: Location = problem["loc"]
     context = problem.get("ctx", {})
     match problem["type"]:
-        case "misfit":
+        case "invalid_value":
             return ConfigError(
-                context["what"], origins.where((*place, *context["place"])), context["expected"]
+                context["what"], origins.where((*location, *context["location"])), context["expected"]
             )
         case "extra_forbidden":
-            return ConfigError("unknown key", origins.where(place), _known_keys(model, place))
+            return ConfigError("unknown key", origins.where(location), _known_keys(model, location))
         case "missing":
-            return ConfigError("missing key", origins.where(place), _EXPECTED["missing"])
+            return ConfigError("missing key", origins.where(location), _EXPECTED["missing"])
         case _:
-            return ConfigError("wrong value", origins.where(place), _expectation(problem, context))
+            return ConfigError("wrong value", origins.where(location), _expectation(problem, context))
 
 
 def _expectation(problem: ErrorDetails, context: dict[str, Any]) -> str:
-    if problem["type"] == "value_error":  # raised by a validator of ours
+    if problem["type"] == "value_error":  # raised by one of oktawatch's validators
         return str(context["error"])
     return _EXPECTED.get(problem["type"], "expected another type of value").format_map(context)
 
 
 def suggest(key: str, known: Iterable[str]) -> str:
-    """Name the key that was probably meant, or all that there are."""
+    """Return a hint with the most similar known key, or with all known keys."""
     names = sorted(known)
     near = difflib.get_close_matches(key, names, n=1)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
 
 
-def _known_keys(model: type[BaseModel], place: Place) -> str:
-    for part in place[:-1]:
+def _known_keys(model: type[BaseModel], location: Location) -> str:
+    for part in location[:-1]:
         if isinstance(part, str) and part in model.model_fields:
             model = next(models_in(model.model_fields[part].annotation), model)
-    return suggest(str(place[-1]), model.model_fields)
+    return suggest(str(location[-1]), model.model_fields)
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """Yield the models that an annotation names, such as that of a list of tables."""
+    """Yield the models inside an annotation, for example the entries of a list of tables."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

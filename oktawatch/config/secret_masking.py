@@ -1,4 +1,4 @@
-"""What of the settings must never be shown: the texts that the log's last line of defence looks for."""
+"""Collect the secrets in the settings, which the log masks."""
 
 import re
 from collections.abc import Iterator
@@ -11,27 +11,27 @@ _SHORTEST_TOKEN = 8  # characters
 _USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
-def texts(*secrets: SecretStr | None) -> Iterator[str]:
-    """Give the secrets that are there, as text."""
+def secret_values(*secrets: SecretStr | None) -> Iterator[str]:
+    """Return the text of each secret that is set."""
     return (secret.get_secret_value() for secret in secrets if secret is not None)
 
 
 def passwords(url: str) -> Iterator[str]:
-    """Give the passwords in a URL, as written and decoded: the rest of it may be shown."""
-    found = _USER_AND_PASSWORD(url)
-    written = [found[1]] if found else []
+    """Yield the passwords in a URL, encoded and decoded. The rest of the URL is not secret."""
+    match = _USER_AND_PASSWORD(url)
+    encoded = [match[1]] if match else []
     for part in url.partition("?")[2].split("&"):
         key, _, value = part.partition("=")
         if "password" in key and value:
-            written.append(value)
-    for password in written:
+            encoded.append(value)
+    for password in encoded:
         yield from dict.fromkeys((password, unquote(password), unquote_plus(password)))
 
 
 def tokens(url: SecretStr | None) -> list[str]:
-    """Give the parts of an Apprise URL that look like tokens: they are sent to other addresses by themselves.
+    """Return the parts of an Apprise URL that look like tokens. Apprise sends them to other URLs, without the rest.
 
-    An address is none: it would be struck out wherever it is shown, of an alert too.
+    An IP address is not a token. Otherwise it would be masked in alerts, too.
     """
     parts = re.split(r"[/:@?&=#,]+", url.get_secret_value() if url else "")
     return [

@@ -1,7 +1,7 @@
-"""Secrets and paths: read and made absolute before anything else looks at the tables.
+"""Resolve secrets and paths before the configuration is validated.
 
-From here on a secret is a SecretStr, whatever becomes of the table it stands in. Each secret key ``x``
-has a twin ``x_file``; both together are refused, since nobody could say which one counts.
+Secrets become SecretStr, so that no later error can show them. For each secret key ``x`` there is a key ``x_file``.
+Setting both is an error, because neither takes precedence.
 """
 
 import os
@@ -15,82 +15,86 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel, SecretStr
 
 from oktawatch.config.channels import load_channel
-from oktawatch.config.errors import ConfigError, Origins, Place
+from oktawatch.config.errors import ConfigError, Location, Origins
 
-TWINS: dict[str, tuple[str, ...]] = {
+SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "database": ("url",),
     "poll": ("proxy",),
     "orgs": ("token", "private_key"),
     "notifiers": ("url", "secret"),
     "silence": ("heartbeat_url",),
 }
-"""Every secret key, by section; a notifier's channel can bring more."""
+"""The secret keys by section. A notifier's channel can define others."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
-"""Every other key that names a file or folder."""
+"""The other keys that contain the path of a file or folder, by section."""
 
-MANY_LINES = frozenset({"private_key"})
-"""Secrets that consist of several lines."""
+MULTILINE = frozenset({"private_key"})
+"""Secrets with several lines."""
 
-_LARGEST = 65_536  # bytes; a secret is small, and a path can name a device that never ends
+_LARGEST = 65_536  # bytes: a path can name an endless device
 _SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where relative paths lead."""
+    """The folders to which relative paths refer."""
 
     base: Path
-    """The configuration file's folder; with no file the working directory."""
+    """The folder of the configuration file, or the working directory without a file."""
     credentials: Path | None
-    """systemd's folder for ``LoadCredential=``, looked into first for secrets."""
+    """systemd's folder for ``LoadCredential=``. It takes precedence for secrets."""
 
     def secret(self, name: str) -> Path:
-        """Find a secret's file."""
+        """Return the path of a secret file."""
         if self.credentials is not None and (self.credentials / name).exists():
             return self.credentials / name
         return self.base / name
 
 
-def read_secret(path: Path, *, many_lines: bool = False) -> SecretStr:
-    """Read a secret's file; raise ValueError with what is expected when that gives no secret."""
+def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
+    """Read a secret from a file. Raises ValueError with what is expected."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except OSError as failed:
         raise ValueError(f"expected a readable file at {path}: {failed.strerror}") from None
     if len(content) > _LARGEST:
-        raise ValueError(f"expected a secret in {path}, and found more than {_LARGEST} bytes")
+        raise ValueError(f"expected a secret in {path}, not more than {_LARGEST} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     try:
-        return _checked(text, many_lines=many_lines)
+        return _checked(text, multiline=multiline)
     except ValueError as wrong:
         raise ValueError(f"{wrong}, in {path}") from None
 
 
-def _checked(text: str, *, many_lines: bool) -> SecretStr:
-    """Strip a secret; refuse what would break the header or the request that carries it."""
+def _checked(text: str, *, multiline: bool) -> SecretStr:
+    """Strip a secret, and refuse characters that are invalid in a header or request."""
     secret = text.strip()
     if not secret:
-        raise ValueError("expected a secret and found nothing")
-    inner = "".join(secret.split()) if many_lines else secret
+        raise ValueError("expected a secret, not an empty value")
+    inner = "".join(secret.split()) if multiline else secret
     if not inner.isprintable() or any(letter.isspace() for letter in inner):
-        raise ValueError("expected a secret of one word, without spaces or control characters inside")
+        raise ValueError("expected a secret without spaces or control characters inside")
     return SecretStr(secret)
 
 
-def settle(data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_of: Collection[str]) -> None:
-    """Replace a layer's secrets by SecretStr, make its paths absolute, read the secret files of some sections.
+def resolve_secrets(
+    data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_of: Collection[str]
+) -> None:
+    """Convert secrets to SecretStr, make paths absolute, and read the secret files of the sections ``secrets_of``.
 
-    What has a wrong type is left as it is: the check of the whole names it.
+    Values of a wrong type stay unchanged. The validation of the settings reports them.
     """
-    for section, keys in TWINS.items():
-        for place, table in _tables(data, section):
+    for section, keys in SECRET_KEYS.items():
+        for location, table in _tables(data, section):
             for key in _channel_secrets(table) if section == "notifiers" else keys:
-                _settle_secret(table, key, folders, place=place, origins=origins, read=section in secrets_of)
+                _resolve_secret(
+                    table, key, folders, location=location, origins=origins, read=section in secrets_of
+                )
     for section, keys in PATHS.items():
         for _, table in _tables(data, section):
             for key in keys:
@@ -102,20 +106,20 @@ def settle(data: dict[str, Any], folders: Folders, origins: Origins, *, secrets_
 
 
 def _channel_secrets(table: dict[str, Any]) -> Collection[str]:
-    """Return the secret keys of a notifier, by the model that its channel brings."""
-    with suppress(ValueError):  # the check of the whole says what is wrong
+    """Return the secret keys of a notifier, as its channel's model defines them."""
+    with suppress(ValueError):  # the validation of the settings reports an unknown channel
         model = getattr(load_channel(str(table.get("type"))), "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
             return secret_keys(model)
-    return TWINS["notifiers"]
+    return SECRET_KEYS["notifiers"]
 
 
 def secret_keys(model: type[BaseModel]) -> list[str]:
-    """Return the keys of a model that have a twin ``x_file``."""
+    """Return the keys ``x`` of a model that also has a key ``x_file``."""
     return [key for key in model.model_fields if f"{key}_file" in model.model_fields]
 
 
-def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Location, dict[str, Any]]]:
     value = data.get(section)
     if isinstance(value, dict):
         yield (section,), value
@@ -123,31 +127,31 @@ def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Place, dict[st
         yield from (((section, index), table) for index, table in enumerate(value) if isinstance(table, dict))
 
 
-def _settle_secret(
-    table: dict[str, Any], key: str, folders: Folders, *, place: Place, origins: Origins, read: bool
+def _resolve_secret(
+    table: dict[str, Any], key: str, folders: Folders, *, location: Location, origins: Origins, read: bool
 ) -> None:
-    twin = f"{key}_file"
-    value, name = table.get(key), table.get(twin)
+    file_key = f"{key}_file"
+    value, name = table.get(key), table.get(file_key)
     if value and name:
-        where = origins.where((*place, key))
-        raise ConfigError("two secrets for one", where, f"expected {key} or {twin}, not both")
-    used = twin if name else key
+        where = origins.where((*location, key))
+        raise ConfigError("conflicting keys", where, f"expected {key} or {file_key}, not both")
+    used = file_key if name else key
     if not isinstance(table.get(used), str) or not table[used]:
         return
     try:
         if name:
-            table[twin] = folders.secret(name)
+            table[file_key] = folders.secret(name)
             if read:
-                origins.call((*place, key), (*place, twin))
-                table[key] = read_secret(table[twin], many_lines=key in MANY_LINES)
+                origins.alias((*location, key), (*location, file_key))
+                table[key] = read_secret(table[file_key], multiline=key in MULTILINE)
         else:
-            table[key] = _checked(table[key], many_lines=key in MANY_LINES)
+            table[key] = _checked(table[key], multiline=key in MULTILINE)
     except ValueError as wrong:
-        raise ConfigError("no secret", origins.where((*place, used)), str(wrong)) from None
+        raise ConfigError("no secret", origins.where((*location, used)), str(wrong)) from None
 
 
 def absolute_sqlite(url: str, base: Path) -> str:
-    """Make the path in an SQLite URL absolute; SQLAlchemy decodes %XX there, so a folder is encoded."""
+    """Make the path in an SQLite URL absolute, percent-encoded because SQLAlchemy decodes it."""
     name = url.removeprefix(_SQLITE)
     if name == url or not name or name.startswith(("/", ":", "file:")) or "?" in name:
         return url

@@ -1,7 +1,7 @@
-"""The settings themselves: every key, its default, its unit and why it is there.
+"""The settings: every key with its default, unit and purpose.
 
-All of it is frozen and checked once, at the start. Values are strict: ``page_size = "500"`` is a wrong
-type, not a number. Secrets are SecretStr, which shows itself as asterisks everywhere.
+Settings are validated once, at the start, and immutable. Validation is strict: ``page_size = "500"`` has a wrong type.
+Secrets are SecretStr, which is displayed as asterisks.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 
 from oktawatch.config.channels import load_channel
 from oktawatch.config.egress import Egress
-from oktawatch.config.errors import ConfigError, Origins, misfit, suggest
-from oktawatch.config.secret_masking import passwords, texts
+from oktawatch.config.errors import ConfigError, Origins, invalid_value, suggest
+from oktawatch.config.secret_masking import passwords, secret_values
 from oktawatch.config.validators import (
     AnyCase,
     Duration,
     File,
-    Grade,
     Name,
     Names,
     OptionalName,
     Patterns,
     PositiveDuration,
     Secret,
+    SeverityName,
     at_least,
     check_database,
     check_https,
@@ -49,51 +49,51 @@ from oktawatch.model.durations import format_duration
 from oktawatch.model.severity import Severity
 
 _BEYOND_A_SWEEP = timedelta(days=1)
-_INTERVALS_TO_SILENCE = 1.5  # a poll comes up to a tenth late, and takes its time
+_INTERVALS_TO_SILENCE = 1.5  # a poll starts up to a tenth of the interval late, and takes a while
 
 
 class Section(BaseModel):
-    """A table of the configuration: nothing unknown in it, nothing changed later."""
+    """A table of the configuration. Immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    def names(self, secret: str) -> bool:
-        """Tell whether a secret is given, by itself or as a file: who doesn't need it has not read the file."""
+    def has_secret(self, secret: str) -> bool:
+        """Return whether a secret is set, directly or as a file. The file may not have been read."""
         return getattr(self, secret) is not None or getattr(self, f"{secret}_file") is not None
 
 
 class DatabaseSettings(Section):
-    """Where everything is kept."""
+    """The database."""
 
     url: Annotated[SecretStr, AfterValidator(check_database)] = SecretStr("sqlite:///oktawatch.db")
-    """SQLAlchemy's URL; secret since it can hold a password. An SQLite file's path is absolute here."""
+    """The SQLAlchemy URL. Secret, because it can contain a password. The path of an SQLite file is absolute here."""
     url_file: File = None
     auto_upgrade: bool = False
-    """Postgres: let `run` upgrade the schema. Off, since whoever runs the server decides when."""
+    """Upgrade a Postgres schema at the start of `run`. Off, because the server's administrator decides when."""
 
 
 class PollSettings(Section):
-    """How Okta is asked."""
+    """Requests to Okta."""
 
     interval: PositiveDuration = timedelta(seconds=30)
-    """From one poll of an org to the next."""
+    """The time between two polls of an org."""
     page_size: int = Field(default=1000, ge=1, le=1000)
-    """Events a request; Okta gives 1000 at most, and fewer only cost more of the rate limit."""
+    """Events per request. 1000 is Okta's maximum; smaller pages use more of the rate limit."""
     initial_lookback: Duration = timedelta(hours=24)
-    """How far back an org starts that was never polled."""
+    """How far back the first poll of a new org starts."""
     rate_limit_share: float = Field(default=0.5, gt=0, le=1)
-    """The part of the org's rate limit that may be used; the rest is for the org's other tools."""
+    """The share of the org's rate limit to use. The rest is left to other clients of the org."""
     sweep_interval: PositiveDuration = timedelta(hours=1)
-    """How often the recent past is read again for events that polling missed."""
+    """The time between two sweeps, which read recent events again to find late ones."""
     sweep_window: PositiveDuration = timedelta(hours=2)
     """How far back a sweep reads."""
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
-    """Egress proxy, else that of HTTPS_PROXY; NO_PROXY counts. Secret since it can hold a password.
+    """The egress proxy. Defaults to HTTPS_PROXY, and NO_PROXY applies. Secret, because it can contain a password.
 
-    Webhooks and the heartbeat go the same way, and trust the same certificates."""
+    Webhooks and the heartbeat use the same proxy and the same certificates."""
     proxy_file: File = None
     ca_file: File = None
-    """Certificates of a private CA, PEM; trusted beside the system's."""
+    """PEM file with the certificates of a private CA, trusted in addition to the system's."""
 
 
 def _host_as_name(data: dict[str, Any]) -> str:
@@ -101,65 +101,67 @@ def _host_as_name(data: dict[str, Any]) -> str:
 
 
 class OrgSettings(Section):
-    """An Okta org, and how to prove to it who we are: an SSWS token or an OAuth service app."""
+    """An Okta org and its credentials: an SSWS token or an OAuth service app."""
 
     url: Annotated[str, AfterValidator(check_org_url)]
-    """Scheme and host, without a slash at the end: ``https://acme.okta.com``."""
+    """Scheme and host, without a trailing slash: ``https://acme.okta.com``."""
     name: Name = Field(default_factory=_host_as_name)
-    """What tables, logs and alerts call it; by default its host. Renaming an org makes a new one."""
+    """The name in tables, logs and alerts. Defaults to the host. A new name makes a new org."""
     token: Secret = None
-    """SSWS token, as it was when the configuration was read."""
+    """The SSWS token, as read with the configuration."""
     token_file: File = None
-    """Where the token came from; a token that is renewed there can be read again."""
+    """The file of the token. A renewed token is read from it."""
     client_id: OptionalName = ""
-    """OAuth service app."""
+    """The client id of the OAuth service app."""
     private_key: Secret = None
-    """PEM or JWK."""
+    """The private key of the app, PEM or JWK."""
     private_key_file: File = None
     kid: OptionalName = ""
-    """Key id, which Okta needs when the app has several keys."""
+    """The key id, required by Okta if the app has several keys."""
     dpop: bool | None = None
-    """Bind access tokens to a key; unset: as soon as Okta says that the app requires it."""
+    """Whether to bind access tokens to a key. Unset: when Okta reports that the app requires it."""
     scopes: Names = ("okta.logs.read",)
-    """OAuth scopes to ask for."""
+    """The OAuth scopes to request."""
     tags: Names = ()
-    """For routing (``"#tag"`` in a notifier's orgs) and reports."""
+    """Tags for routing (``"#tag"`` in a notifier's orgs) and reports."""
 
     @model_validator(mode="after")
-    def _one_way_to_sign_in(self) -> "OrgSettings":
-        if not self.names("token") and not self.names("private_key"):
-            raise misfit(
+    def _has_one_credential(self) -> "OrgSettings":
+        if not self.has_secret("token") and not self.has_secret("private_key"):
+            raise invalid_value(
                 "token_file",
                 expected="expected token_file (SSWS), or client_id with private_key_file (OAuth)",
                 what="missing secret",
             )
         if self.token is not None and not self.token.get_secret_value().isascii():
-            raise misfit("token", expected="expected an API token as Okta shows it, in ASCII")
-        if self.names("token") and (self.names("private_key") or self.client_id):
-            raise misfit(
+            raise invalid_value("token", expected="expected an API token as Okta shows it, in ASCII")
+        if self.has_secret("token") and (self.has_secret("private_key") or self.client_id):
+            raise invalid_value(
                 "token", expected="expected a token or an OAuth app (client_id, private_key), not both"
             )
-        if self.names("private_key") and not self.client_id:
-            raise misfit("client_id", expected="expected the OAuth app's client id", what="missing key")
+        if self.has_secret("private_key") and not self.client_id:
+            raise invalid_value(
+                "client_id", expected="expected the OAuth app's client id", what="missing key"
+            )
         if self.private_key is not None and not self.private_key.get_secret_value().startswith(
             ("-----BEGIN ", "{")
         ):
-            # The SDK would take other text for the name of a file and open that.
-            raise misfit("private_key", expected="expected a private key in PEM or as a JWK")
+            # The SDK would interpret other text as a file name and open that file.
+            raise invalid_value("private_key", expected="expected a private key in PEM or as a JWK")
         return self
 
 
 class RuleSettings(Section):
-    """What the operator changed about one rule."""
+    """Changes to a rule."""
 
     enabled: bool | None = None
-    """None: as the rule itself says."""
+    """None: the rule's default."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Every other key, as it stands in the file: only the rule knows its numbers and their bounds."""
+    """All other keys, not validated yet: only the rule knows its options and their bounds."""
 
     @model_validator(mode="before")
     @classmethod
-    def _set_options_aside(cls, table: Any) -> Any:
+    def _separate_options(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
         options = {key: value for key, value in table.items() if key != "enabled"}
@@ -167,12 +169,12 @@ class RuleSettings(Section):
 
 
 class DetectionSettings(Section):
-    """Which rules look at the events."""
+    """The enabled rules."""
 
     enable: Patterns = ()
-    """Rule ids or globs to turn on beside the default."""
+    """Ids or globs of rules to enable in addition to the defaults."""
     rules_dir: File = None
-    """A folder with rules of one's own."""
+    """A folder with user-written rules."""
 
 
 def _known_type(name: str) -> str:
@@ -185,39 +187,41 @@ def _type_as_name(data: dict[str, Any]) -> str:
 
 
 class NotifierSettings(Section):
-    """Where alerts go, and which ones.
+    """A notifier: a channel, and the alerts that it receives.
 
-    The keys that every notifier has. A channel with keys of its own brings a subclass as its ``Settings``:
-    declare a secret key ``x: Secret = None`` together with ``x_file: File = None``, from which it is read.
+    These keys apply to every notifier. A channel with additional keys defines a subclass as its ``Settings``. It
+    declares a secret key as ``x: Secret = None`` together with ``x_file: File = None``.
     """
 
     type: Annotated[str, AfterValidator(_known_type)]
     """The name of an installed channel."""
     name: Name = Field(default_factory=_type_as_name)
-    """The notifier's name in the outbox; a new name makes a new notifier."""
+    """The notifier's name in the outbox. A new name makes a new notifier."""
     url: Secret = None
-    """Where to; secret since a hook's address is often all that it takes to write there."""
+    """The destination. Secret, because the URL of a webhook is often its only credential."""
     url_file: File = None
     secret: Secret = None
-    """Webhook: key of the HMAC-SHA256 signature."""
+    """The key of a webhook's HMAC-SHA256 signature."""
     secret_file: File = None
-    min_severity: Grade = Severity.LOW
-    """Alerts below it are in the table but not sent; a sign-in over Apple's relay is INFO."""
+    min_severity: SeverityName = Severity.LOW
+    """The lowest severity to notify. Alerts below it are stored, but not sent. A sign-in over Apple's relay is INFO."""
     rules: Patterns = ("*",)
-    """Rule ids or globs."""
+    """Ids or globs of the rules to notify."""
     orgs: Patterns = ("*",)
-    """Names, or tags as ``"#tag"``; ``"*"`` is every org."""
+    """Names of the orgs to notify, or tags as ``"#tag"``. ``"*"`` is every org."""
     max_per_minute: int | None = Field(default=30, ge=1)
-    """Messages; what exceeds it comes in a digest. HIGH and CRITICAL alerts are counted apart. None: no limit."""
+    """The maximum number of messages per minute. Further alerts are combined into a digest.
+
+    HIGH and CRITICAL alerts are counted separately. None: no limit."""
     max_age: PositiveDuration = timedelta(hours=24)
-    """A message that could not be sent for so long is a dead letter."""
+    """The age at which an undelivered message becomes a dead letter."""
 
     def probe_url(self) -> SecretStr | None:
-        """Return the URL to whose host `oktawatch check` opens a connection; None for no probe."""
+        """Return the URL to whose host `oktawatch check` connects. None: no probe."""
         return None
 
     def masked_texts(self) -> Iterator[str]:
-        """Yield every text that must never be shown: each secret, and the password if it is a URL."""
+        """Yield every text that must be masked: each secret and, if it is a URL, its password."""
         for key in type(self).model_fields:
             value = getattr(self, key)
             if isinstance(value, SecretStr):
@@ -225,86 +229,88 @@ class NotifierSettings(Section):
                 yield from passwords(value.get_secret_value())
 
     def require_url(self) -> None:
-        """Raise the error of a channel that can't do without a URL."""
-        if not self.names("url"):
+        """Raise an error if no URL is set, for channels that need one."""
+        if not self.has_secret("url"):
             expected = f"expected url or url_file for type {self.type}"
-            raise misfit("url_file", expected=expected, what="missing secret")
+            raise invalid_value("url_file", expected=expected, what="missing secret")
 
     @model_validator(mode="before")
     @classmethod
-    def _knows_every_key(cls, table: Any) -> Any:
+    def _has_only_known_keys(cls, table: Any) -> Any:
         for key in table if isinstance(table, dict) else ():
             if key not in cls.model_fields:
-                raise misfit(str(key), expected=suggest(str(key), cls.model_fields), what="unknown key")
+                raise invalid_value(
+                    str(key), expected=suggest(str(key), cls.model_fields), what="unknown key"
+                )
         return table
 
     @model_validator(mode="after")
-    def _plain_http_stays_on_this_machine(self) -> "NotifierSettings":
-        # Channels may have schemes of their own (slack://…).
+    def _uses_plain_http_only_locally(self) -> "NotifierSettings":
+        # Other schemes are the channel's business (slack://…).
         if self.url is not None and self.url.get_secret_value().startswith(("http:", "https:")):
             try:
                 check_https(self.url.get_secret_value())
             except ValueError as wrong:
-                raise misfit("url", expected=str(wrong)) from None
+                raise invalid_value("url", expected=str(wrong)) from None
         return self
 
 
 def _check_by_channel(table: Any) -> Any:
-    """Check a notifier's table by the model that its channel brings."""
+    """Validate a notifier's table with the model of its channel."""
     if not isinstance(table, dict) or not isinstance(table.get("type"), str):
         return table
     try:
         model = getattr(load_channel(table["type"]), "Settings", NotifierSettings)
     except ValueError:
-        return table  # the check of its type says what is wrong
+        return table  # the validation of `type` reports it
     if not isinstance(model, type) or not issubclass(model, NotifierSettings):
-        raise misfit("type", expected="expected a channel whose Settings is a NotifierSettings")
+        raise invalid_value("type", expected="expected a channel whose Settings is a NotifierSettings")
     return model.model_validate(table)
 
 
 class SilenceSettings(Section):
-    """What to do when nothing is heard."""
+    """Alarms when oktawatch itself doesn't work."""
 
     after: PositiveDuration = timedelta(minutes=15)
-    """An org not polled for that long is an alarm."""
+    """The time without a poll of an org after which an alarm is raised."""
     heartbeat_url: Annotated[Secret, AfterValidator(check_secret_https)] = None
-    """Requested after each good round, so that somebody else notices when there is none."""
+    """Requested after each successful round, so that an external service notices when rounds stop."""
     heartbeat_url_file: File = None
 
 
 class RetentionSettings(Section):
-    """How long things are kept, by event time. History is kept as long as the rules that are on look back."""
+    """Retention by event time. History is kept as long as the enabled rules look back."""
 
     events: PositiveDuration = timedelta(days=30)
-    """What has been seen, and what was rejected."""
+    """Retention of events and rejected events."""
     alerts: Annotated[Duration, at_least(timedelta(days=100))] = timedelta(days=400)
-    """Okta keeps 90 days; a backfill of those must still know what was alerted."""
+    """Retention of alerts. Longer than Okta's 90 days, because a backfill must find existing alerts."""
 
 
 class ServiceSettings(Section):
-    """The daemon itself."""
+    """The daemon."""
 
     listen: Annotated[str, AfterValidator(check_listen)] = "127.0.0.1:9464"
-    """HOST:PORT of /metrics, /healthz and /readyz; empty turns it off."""
+    """HOST:PORT of /metrics, /healthz and /readyz. An empty string disables them."""
     instance: OptionalName = ""
-    """Replicas: this one's name; empty stands for the host's."""
+    """The name of this replica. Defaults to the host name."""
     lease_ttl: PositiveDuration = timedelta(seconds=30)
-    """Replicas: how long an org stays with one that is not heard of."""
+    """The time after which an unresponsive replica loses its orgs."""
     log_format: Literal["auto", "console", "json"] = "auto"
-    """Auto: console on a terminal, JSON elsewhere."""
+    """``auto``: console on a terminal, JSON elsewhere."""
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], AnyCase] = "info"
 
 
-def _at_least_the_log(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSettings, ...]:
+def _log_by_default(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSettings, ...]:
     return notifiers or (_check_by_channel({"type": "log"}),)
 
 
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {"service": frozenset({"listen"})}
-"""Keys, by section, that are accepted and have no effect yet."""
+"""Keys by section that are accepted, but have no effect yet."""
 
 
 class Settings(BaseSettings):
-    """Everything an operator said, checked. Made by `load` alone: it reads no variable by itself."""
+    """The validated settings. Only `load` creates them; they don't read variables by themselves."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -316,7 +322,7 @@ class Settings(BaseSettings):
     notifiers: Annotated[
         tuple[Annotated[NotifierSettings, BeforeValidator(_check_by_channel)], ...],
         Field(strict=False, validate_default=True),
-        AfterValidator(_at_least_the_log),
+        AfterValidator(_log_by_default),
     ] = ()
     silence: SilenceSettings = SilenceSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -335,76 +341,76 @@ class Settings(BaseSettings):
         folder: Path,
         egress: Egress,
     ) -> None:
-        """Lay raw tables over each other, the first on top, and check the whole."""
+        """Merge layers of raw tables, of which the first takes precedence, and validate the result."""
         sources = tuple(InitSettingsSource(type(self), layer) for layer in layers)
         super().__init__(_build_sources=(sources, {}))
         self._origins, self._source, self._folder, self._egress = origins, source, folder, egress
 
     @model_validator(mode="after")
-    def _has_orgs_with_names_of_their_own(self) -> "Settings":
+    def _has_orgs_and_unique_names(self) -> "Settings":
         if not self.orgs:
             expected = "expected at least one [[orgs]] with url and token_file"
-            raise misfit("orgs", expected=expected, what="no org")
+            raise invalid_value("orgs", expected=expected, what="no org")
         for key in ("orgs", "notifiers"):
             seen: set[str] = set()
             for index, entry in enumerate(getattr(self, key)):
                 if entry.name in seen:
-                    expected = "expected a name of its own, and another has this one"
-                    raise misfit(key, index, "name", expected=expected)
+                    expected = "expected a unique name, and another entry has this one"
+                    raise invalid_value(key, index, "name", expected=expected)
                 seen.add(entry.name)
         return self
 
     @model_validator(mode="after")
-    def _notifiers_name_orgs_that_exist(self) -> "Settings":
-        # Passed over in silence, a slip of the pen would keep alerts from whom they are for.
+    def _notifiers_name_existing_orgs(self) -> "Settings":
+        # Ignoring a typo would lose alerts.
         targets = {"*", *(org.name for org in self.orgs)}
         targets.update(f"#{tag}" for org in self.orgs for tag in org.tags)
         for index, notifier in enumerate(self.notifiers):
             if not targets.issuperset(notifier.orgs):
                 expected = 'expected the names of orgs that exist, tags as "#tag", or "*"'
-                raise misfit("notifiers", index, "orgs", expected=expected)
+                raise invalid_value("notifiers", index, "orgs", expected=expected)
         return self
 
     @model_validator(mode="after")
-    def _sweeps_find_what_was_seen(self) -> "Settings":
-        # A sweep would else call what polling brought, and pruning forgot, late.
+    def _events_outlive_sweeps(self) -> "Settings":
+        # Otherwise a sweep would count events as late that polling found and pruning deleted.
         least = self.poll.sweep_window + _BEYOND_A_SWEEP
         if self.retention.events < least:
             expected = f"expected at least {format_duration(least)}: poll.sweep_window and a day"
-            raise misfit("retention", "events", expected=expected)
+            raise invalid_value("retention", "events", expected=expected)
         return self
 
     @model_validator(mode="after")
     def _silence_outlasts_an_interval(self) -> "Settings":
-        # Each pause between two polls would else be an alarm, and its end another message.
+        # Otherwise each pause between two polls would raise an alarm.
         if self.silence.after < self.poll.interval * _INTERVALS_TO_SILENCE:
             expected = f"expected at least {_INTERVALS_TO_SILENCE} times poll.interval"
-            raise misfit("silence", "after", expected=expected)
+            raise invalid_value("silence", "after", expected=expected)
         return self
 
     @property
     def source(self) -> Path | None:
-        """The configuration file; None when everything came from the environment."""
+        """The configuration file. None if all settings came from the environment."""
         return self._source
 
     @property
     def folder(self) -> Path:
-        """What relative paths are relative to: the file's folder, else the working directory."""
+        """The base of relative paths: the folder of the file, or else the working directory."""
         return self._folder
 
     def proxy_for(self, url: str) -> SecretStr | None:
-        """Give the URL of the egress proxy that leads to an org or a webhook; None for the direct way."""
+        """Return the URL of the egress proxy for an org or a webhook. None for a direct connection."""
         return self._egress.proxy_for(url, self.poll.proxy)
 
-    def error(self, what: str, *place: str | int, expected: str) -> ConfigError:
-        """Make the error of a value that only another room can judge, with the file and key it came from.
+    def error(self, what: str, *location: str | int, expected: str) -> ConfigError:
+        """Return the error for a value that another package validates, with the file and key of the value.
 
         ``settings.error("wrong value", "rules", rule_id, "threshold", expected="…")``
         """
-        return ConfigError(what, self._origins.where(place), expected)
+        return ConfigError(what, self._origins.where(location), expected)
 
     def without_effect(self) -> list[str]:
-        """List the keys that an operator set but that have no effect yet, each with where it was set."""
+        """Return the configured keys that have no effect yet, each with its source."""
         keys = WITHOUT_EFFECT["service"] & self.service.model_fields_set
         return [
             self._origins.where(("service", key))
@@ -413,11 +419,11 @@ class Settings(BaseSettings):
         ]
 
     def secrets(self) -> Iterator[str]:
-        """Give every text that must never be shown, for the log's last line of defence."""
+        """Yield every text that the log must mask."""
         for org in self.orgs:
-            yield from texts(org.token, org.private_key)
+            yield from secret_values(org.token, org.private_key)
         for notifier in self.notifiers:
             yield from notifier.masked_texts()
-        yield from texts(self.silence.heartbeat_url)
-        for url in texts(self.database.url, self.poll.proxy, self._egress.proxy):
+        yield from secret_values(self.silence.heartbeat_url)
+        for url in secret_values(self.database.url, self.poll.proxy, self._egress.proxy):
             yield from passwords(url)

@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file with ``orgs.d`` beside it, variables, or the SDK's variables."""
+"""The sources of settings: a TOML file, the files in ``orgs.d``, and environment variables."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, SecretStr
 
 from oktawatch.config.egress import Egress, entries
-from oktawatch.config.errors import ConfigError, Origins, models_in, spell, suggest
+from oktawatch.config.errors import ConfigError, Origins, format_location, models_in, suggest
 from oktawatch.config.settings import Settings
 from oktawatch.config.validators import LONGEST_NAME, check_proxy
 
@@ -25,16 +25,16 @@ _POSITION = re.compile(r"\(at line (\d+), column (\d+)\)$").search
 
 
 def find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Find and read the configuration file; None when nobody named one and there is none.
+    """Find and parse the configuration file. Returns None if no path was given and no default file exists.
 
-    A file that was named has to be there. The others are looked for in turn.
+    Raises ConfigError if a path was given but doesn't exist.
     """
-    named = path or (Path(environ["OKTAWATCH_CONFIG"]) if environ.get("OKTAWATCH_CONFIG") else None)
-    if named is not None:
-        data = read_toml(cwd / named)
+    given = path or (Path(environ["OKTAWATCH_CONFIG"]) if environ.get("OKTAWATCH_CONFIG") else None)
+    if given is not None:
+        data = read_toml(cwd / given)
         if data is None:
-            raise ConfigError("no configuration file", str(cwd / named), "expected a TOML file there")
-        return cwd / named, data
+            raise ConfigError("no configuration file", str(cwd / given), "expected a TOML file there")
+        return cwd / given, data
     for candidate in (cwd / FILE_NAME, SYSTEM_FILE):
         data = read_toml(candidate)
         if data is not None:
@@ -43,7 +43,7 @@ def find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path
 
 
 def read_toml(file: Path) -> dict[str, Any] | None:
-    """Read a TOML file; None when it does not exist. No word of its content gets into an error."""
+    """Parse a TOML file. Returns None if it doesn't exist. Errors never quote the file."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -56,17 +56,15 @@ def read_toml(file: Path) -> dict[str, Any] | None:
         try:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as wrong:
-            problem = ConfigError(
-                "not valid TOML", f"{file}{_position(wrong, text)}", "mend what stands there"
-            )
-    # Raised here, so that the parser's error with what it quotes is not even the context of ours.
+            problem = ConfigError("not valid TOML", f"{file}{_position(wrong, text)}", "correct the syntax")
+    # Raised outside of the except block, so that the parser's error, which quotes the file, is not its context.
     raise problem
 
 
 def _position(wrong: Exception, text: str) -> str:
-    found = _POSITION(str(wrong))
-    if found is not None:
-        return f", line {found[1]}, column {found[2]}"
+    match = _POSITION(str(wrong))
+    if match is not None:
+        return f", line {match[1]}, column {match[2]}"
     if str(wrong).endswith("(at end of document)"):
         lines = text.split("\n")
         return f", line {len(lines)}, column {len(lines[-1]) + 1}"
@@ -74,21 +72,21 @@ def _position(wrong: Exception, text: str) -> str:
 
 
 def add_orgs(data: dict[str, Any], folder: Path, origins: Origins) -> None:
-    """Add the ``[[orgs]]`` of each file in ``orgs.d``, in the order of their names."""
+    """Add the ``[[orgs]]`` of each file in ``orgs.d``, in the order of the file names."""
     _note_names(data, "orgs", origins, origins.default)
     _note_names(data, "notifiers", origins, origins.default)
     for file in _org_files(folder / "orgs.d"):
         more = read_toml(file) or {}
         if unknown := sorted(more.keys() - {"orgs"}):
             raise ConfigError(
-                "unknown key", f"{file}: {spell((unknown[0],))}", "expected only [[orgs]] in orgs.d"
+                "unknown key", f"{file}: {format_location((unknown[0],))}", "expected only [[orgs]] in orgs.d"
             )
         orgs = more.get("orgs", [])
         present = data.setdefault("orgs", [])
         if not isinstance(orgs, list):
             raise ConfigError("wrong value", f"{file}: orgs", "expected [[orgs]], a list of tables")
         if not isinstance(present, list):
-            return  # the check of the whole says so
+            return  # the validation of the settings reports it
         _note_names(more, "orgs", origins, str(file), after=len(present))
         present.extend(orgs)
 
@@ -98,17 +96,17 @@ def _org_files(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 -- the same error for each kind of failure
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError as failed:  # passed over in silence, it would leave orgs unwatched
+    except OSError as failed:  # ignoring it would leave orgs unwatched
         expected = failed.strerror or "expected a readable folder"
         raise ConfigError("unreadable folder", str(folder), expected) from None
-    # A leading dot marks what an editor left behind.
+    # Files with a leading dot are an editor's backups.
     return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
 
 
 def _note_names(
-    data: dict[str, Any], key: str, origins: Origins, source: str, *, after: int = 0, spelled: str = ""
+    data: dict[str, Any], key: str, origins: Origins, source: str, *, after: int = 0, label_prefix: str = ""
 ) -> None:
-    """Let errors call a list's entries by their names, and where there is none by their number."""
+    """Record a label for each entry of a list: its name if it is unique, otherwise its number."""
     tables = data.get(key)
     if not isinstance(tables, list):
         return
@@ -116,40 +114,40 @@ def _note_names(
     for index, name in enumerate(names):
         usable = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
         label = name if usable and names.count(name) == 1 else f"#{index + 1}"
-        origins.note((key, index + after), source, f"{spelled or key}[{label}]")
+        origins.record((key, index + after), source, f"{label_prefix or key}[{label}]")
 
 
 def from_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, Any]:
-    """Read the ``OKTAWATCH__SECTION__KEY`` variables; lists are JSON, and so are whole lists of tables."""
+    """Parse the ``OKTAWATCH__SECTION__KEY`` variables. Lists, including lists of tables, are JSON."""
     data: dict[str, Any] = {}
     for name in sorted(key for key in environ if key.startswith(PREFIX)):
-        place = tuple(name.removeprefix(PREFIX).lower().split("__"))
-        if place[0] == "rules":
+        location = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if location[0] == "rules":
             raise ConfigError(
                 "not a variable",
                 f"{ENVIRONMENT}: {name}",
-                "expected in a file: rules have ids with case and dots",
+                "expected in a file, because rule ids contain dots and are case-sensitive",
             )
-        annotation = _annotation(place, name)
+        annotation = _annotation(location, name)
         value: Any = environ[name]
         if get_origin(annotation) is tuple or annotation in (bool, int, float):
             value = _from_json(value, name, annotation)
-        origins.note(place, ENVIRONMENT, name)
-        *sections, key = place
+        origins.record(location, ENVIRONMENT, name)
+        *sections, key = location
         table = data.setdefault(sections[0], {}) if sections else data
         table[key] = value
-        _note_names(data, key, origins, ENVIRONMENT, spelled=name)
+        _note_names(data, key, origins, ENVIRONMENT, label_prefix=name)
     return data
 
 
-def _annotation(place: tuple[str, ...], name: str) -> Any:
+def _annotation(location: tuple[str, ...], name: str) -> Any:
     sections = Settings.model_fields
-    field = sections.get(place[0])
-    if field is not None and len(place) == 1 and get_origin(field.annotation) is tuple and name.isupper():
+    field = sections.get(location[0])
+    if field is not None and len(location) == 1 and get_origin(field.annotation) is tuple and name.isupper():
         return field.annotation
     known = _keys(field.annotation) if field is not None else {}
-    if len(place) == 2 and place[1] in known and name.isupper():  # noqa: PLR2004 -- section and key
-        return known[place[1]]
+    if len(location) == 2 and location[1] in known and name.isupper():  # noqa: PLR2004 -- section and key
+        return known[location[1]]
     every = [f"{PREFIX}{'__'.join(path).upper()}" for path in _every_variable()]
     raise ConfigError("unknown variable", f"{ENVIRONMENT}: {name}", suggest(name, every))
 
@@ -172,23 +170,23 @@ def _from_json(text: str, name: str, annotation: Any) -> Any:
         value = json.loads(text.lower() if annotation is bool else text)
     except (ValueError, RecursionError):
         value = None
-    right = list if get_origin(annotation) is tuple else (int, float)
-    if isinstance(value, right):
+    expected_type = list if get_origin(annotation) is tuple else (int, float)
+    if isinstance(value, expected_type):
         return value
     expected = {bool: "true or false", int: "a whole number", float: "a number"}
     if annotation in expected:
         raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected {expected[annotation]}")
-    what = '[{"name": "acme"}]' if any(models_in(annotation)) else '["one", "two"]'
-    raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected a list in JSON such as {what}")
+    example = '[{"name": "acme"}]' if any(models_in(annotation)) else '["one", "two"]'
+    raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", f"expected a list in JSON such as {example}")
 
 
 def egress(environ: Mapping[str, str]) -> Egress:
-    """Read ``HTTPS_PROXY`` and ``NO_PROXY``, in small letters first, as everybody does."""
+    """Read ``HTTPS_PROXY`` and ``NO_PROXY``. The lower-case names take precedence, as in curl."""
     name = next((name for name in ("https_proxy", "HTTPS_PROXY") if environ.get(name)), None)
     proxy = None
     if name is not None:
-        written = environ[name].strip()
-        proxy = SecretStr(written if "://" in written else f"http://{written}")
+        value = environ[name].strip()
+        proxy = SecretStr(value if "://" in value else f"http://{value}")
         try:
             check_proxy(proxy)
         except ValueError as wrong:
@@ -205,7 +203,7 @@ _SDK_OAUTH = {
 
 
 def from_sdk_variables(environ: Mapping[str, str], origins: Origins) -> dict[str, Any]:
-    """Make the one org that the SDK's own variables describe; nothing when they name none."""
+    """Return a configuration with the org that the SDK's variables describe, or an empty one."""
     if not environ.get("OKTA_CLIENT_ORGURL"):
         return {}
     mode = environ.get("OKTA_CLIENT_AUTHORIZATIONMODE", "") or "SSWS"
@@ -220,16 +218,16 @@ def from_sdk_variables(environ: Mapping[str, str], origins: Origins) -> dict[str
             raise ConfigError(
                 "missing variable",
                 f"{ENVIRONMENT}: {variable}",
-                f"expected beside OKTA_CLIENT_ORGURL for {mode}",
+                f"expected together with OKTA_CLIENT_ORGURL in mode {mode}",
             )
         org[key] = environ[variable]
-        origins.note(("orgs", 0, key), ENVIRONMENT, variable)
+        origins.record(("orgs", 0, key), ENVIRONMENT, variable)
     key = org.get("private_key", "")
     if key and not key.lstrip().startswith(("-----BEGIN ", "{")):
-        # The SDK takes the name of a file here, too.
+        # Like the SDK, accept the name of a file.
         org["private_key_file"] = org.pop("private_key")
-        origins.note(("orgs", 0, "private_key_file"), ENVIRONMENT, variables["private_key"])
+        origins.record(("orgs", 0, "private_key_file"), ENVIRONMENT, variables["private_key"])
     if variables is _SDK_OAUTH and environ.get("OKTA_CLIENT_SCOPES"):
         org["scopes"] = re.split(r"[\s,]+", environ["OKTA_CLIENT_SCOPES"].strip())
-        origins.note(("orgs", 0, "scopes"), ENVIRONMENT, "OKTA_CLIENT_SCOPES")
+        origins.record(("orgs", 0, "scopes"), ENVIRONMENT, "OKTA_CLIENT_SCOPES")
     return {"orgs": [org]}

@@ -1,6 +1,6 @@
-"""The kinds of values that settings are made of, each with its check.
+"""Types of configuration values, with their validators.
 
-A check raises ValueError with what is expected, and never quotes what it was given.
+A validator raises ValueError with what is expected, and never quotes the value.
 """
 
 import ipaddress
@@ -16,8 +16,8 @@ from oktawatch.model.durations import format_duration, parse_duration
 from oktawatch.model.severity import Severity
 
 LONGEST_DURATION = timedelta(days=3650)
-"""Far above any use, and far enough from the calendar's end to be subtracted from now."""
-LONGEST_NAME = 100  # characters: a name is part of keys, labels and every log line
+"""An upper limit that keeps date arithmetic within the range of datetime."""
+LONGEST_NAME = 100  # characters; names occur in keys, labels and log lines
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII).fullmatch
 _HIGHEST_PORT = 65_535
 _SERVER = re.compile(
@@ -36,7 +36,7 @@ def _duration(value: Any) -> timedelta:
 
 
 def at_least(least: timedelta) -> AfterValidator:
-    """Make the check of a duration's lower bound."""
+    """Return a validator of a duration's minimum."""
 
     def check(value: timedelta) -> timedelta:
         if value >= least:
@@ -78,7 +78,7 @@ def _lower(value: Any) -> Any:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[Duration, at_least(timedelta(seconds=1))]
-Grade = Annotated[Severity, BeforeValidator(_severity)]
+SeverityName = Annotated[Severity, BeforeValidator(_severity)]
 Name = Annotated[str, AfterValidator(_plain_name)]
 OptionalName = Annotated[str, AfterValidator(_name_or_nothing)]
 Pattern = Annotated[str, AfterValidator(_name)]
@@ -90,7 +90,7 @@ AnyCase = BeforeValidator(_lower)
 
 
 def split_url(url: str) -> SplitResult:
-    """Take a URL apart; raise ValueError unless it is one with a host and, if any, a usable port."""
+    """Parse a URL. Raises ValueError unless it has a host and, if it has a port, a valid one."""
     expected = "expected a URL such as https://host.example.com"
     if not url.isprintable() or " " in url or "\\" in url:
         raise ValueError(f"{expected}, without spaces and control characters")
@@ -105,7 +105,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only be this machine."""
+    """Return whether a host name or address is always the local machine."""
     if host == "localhost":
         return True
     try:
@@ -115,59 +115,59 @@ def is_loopback(host: str) -> bool:
 
 
 def check_https(url: str) -> str:
-    """Let a URL pass that is https, or http on this machine."""
+    """Accept an https URL, or an http URL on the local machine."""
     parts = split_url(url)
     if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         return url
-    raise ValueError("expected an https URL (http is for localhost, 127.0.0.0/8 and ::1 alone)")
+    raise ValueError("expected an https URL (http is allowed only for localhost, 127.0.0.0/8 and ::1)")
 
 
 def check_org_url(url: str) -> str:
-    """Let an org's address pass, as scheme and host: Okta's paths are put behind it."""
+    """Validate an org's URL, and return its scheme and host, to which Okta's paths are appended."""
     parts = split_url(check_https(url))
     if "@" in parts.netloc:
-        raise ValueError("expected the org's address without a user or password in it")
+        raise ValueError("expected the org's URL without a user or password")
     if parts.path not in ("", "/") or "?" in url or "#" in url:
-        raise ValueError("expected the org's address alone, without a path or query: https://acme.okta.com")
+        raise ValueError("expected the org's URL without a path or query: https://acme.okta.com")
     host = parts.hostname or ""
     if re.search(r"-admin\.(okta|oktapreview|okta-emea)\.com$", host):
-        raise ValueError("expected the org's own address, without -admin in it")
+        raise ValueError("expected the org's URL without -admin in the host name")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def check_secret_https(url: SecretStr | None) -> SecretStr | None:
-    """Do the same for a URL that is a secret itself."""
+    """Apply `check_https` to a secret URL."""
     if url is not None:
         check_https(url.get_secret_value())
     return url
 
 
 def check_proxy(url: SecretStr | None) -> SecretStr | None:
-    """Let a proxy's address pass; http is usual there: what goes through is a TLS tunnel."""
+    """Validate a proxy's URL. http is fine, because requests go through a TLS tunnel."""
     if url is None:
         return None
     parts = split_url(url.get_secret_value())
     if parts.scheme not in ("http", "https"):
-        raise ValueError("expected the proxy's address such as http://proxy.example.com:3128")
+        raise ValueError("expected the proxy's URL such as http://proxy.example.com:3128")
     try:
         unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(
-            "expected a user and password of the proxy in Latin-1: no header carries others"
+            "expected the proxy's user and password in Latin-1, the encoding of HTTP headers"
         ) from None
     return url
 
 
 def check_listen(address: str) -> str:
-    """Let an address to listen on pass: HOST:PORT, or nothing."""
-    found = _HOST_AND_PORT(address)
-    if address and (found is None or not found[2] or int(found[2][1:]) > _HIGHEST_PORT):
+    """Validate a listen address: HOST:PORT or an empty string."""
+    match = _HOST_AND_PORT(address)
+    if address and (match is None or not match[2] or int(match[2][1:]) > _HIGHEST_PORT):
         raise ValueError('expected HOST:PORT such as 127.0.0.1:9464 or [::1]:9464, or "" to turn it off')
     return address
 
 
 def check_database(url: SecretStr) -> SecretStr:
-    """Let a database's URL pass: an SQLite file or a Postgres server."""
+    """Validate a database URL: an SQLite file or a Postgres server."""
     text = url.get_secret_value()
     if text.startswith(("postgresql://", "postgresql+psycopg://")):
         check_server(text)
@@ -175,16 +175,17 @@ def check_database(url: SecretStr) -> SecretStr:
     if text.startswith("sqlite:///"):
         name = text.removeprefix("sqlite:///")
         if not name.isprintable() or name in ("", ":memory:") or name.startswith("file:") or "?" in name:
-            # A database in memory would forget the cursor, and with it what was read.
+            # A database in memory would lose the cursor at each restart.
             raise ValueError("expected a file after sqlite:///, without a query")
         return url
     raise ValueError("expected sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
 
 
 def check_server(url: str) -> str:
-    """Let a Postgres server's URL pass, if it means to SQLAlchemy what it looks like.
+    """Validate the URL of a Postgres server.
 
-    Of a password with an "@" in it SQLAlchemy takes the end for the host, and errors name the host.
+    With an unescaped "@" in a password, SQLAlchemy would parse the rest of the password as the host and show it in
+    errors.
     """
     if not _SERVER(url) or not url.isprintable():
         raise ValueError(

@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from pydantic import model_validator
 
 from oktawatch.config import NotifierSettings
-from oktawatch.config.errors import misfit
+from oktawatch.config.errors import invalid_value
 from oktawatch.config.secret_masking import tokens
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
@@ -43,8 +43,8 @@ class AppriseSettings(NotifierSettings):
     @model_validator(mode="after")
     def _has_a_url_and_no_secret(self) -> "AppriseSettings":
         self.require_url()
-        if self.names("secret"):
-            raise misfit("secret", expected="expected no secret: only webhooks are signed")
+        if self.has_secret("secret"):
+            raise invalid_value("secret", expected="expected no secret: only webhooks are signed")
         return self
 
     def masked_texts(self) -> Iterator[str]:

@@ -6,7 +6,7 @@ import structlog
 from pydantic import Field, model_validator
 
 from oktawatch.config import NotifierSettings
-from oktawatch.config.errors import misfit
+from oktawatch.config.errors import invalid_value
 from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
 
@@ -24,8 +24,10 @@ class LogSettings(NotifierSettings):
     @model_validator(mode="after")
     def _has_no_receiver(self) -> "LogSettings":
         for key in ("url", "secret"):
-            if self.names(key):
-                raise misfit(key, expected=f"expected no {key}: a notifier of type log writes to the log")
+            if self.has_secret(key):
+                raise invalid_value(
+                    key, expected=f"expected no {key}: a notifier of type log writes to the log"
+                )
         return self
 
 

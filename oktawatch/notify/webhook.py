@@ -20,7 +20,7 @@ from pydantic import SecretStr, model_validator
 
 from oktawatch import __version__
 from oktawatch.config import NotifierSettings
-from oktawatch.config.errors import misfit
+from oktawatch.config.errors import invalid_value
 from oktawatch.config.validators import check_https
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
@@ -47,7 +47,7 @@ class WebhookSettings(NotifierSettings):
             try:
                 check_https(self.url.get_secret_value())
             except ValueError as wrong:
-                raise misfit("url", expected=str(wrong)) from None
+                raise invalid_value("url", expected=str(wrong)) from None
         return self
 
     def probe_url(self) -> SecretStr | None:

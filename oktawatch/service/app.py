@@ -25,7 +25,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from oktawatch.config.errors import ConfigError
-from oktawatch.config.secrets import MANY_LINES, TWINS, read_secret, secret_keys
+from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys
 from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
@@ -168,7 +168,7 @@ class Application:
         )
         try:
             if renewed and file is not None:
-                secret = read_secret(file, many_lines=key in MANY_LINES)
+                secret = read_secret(file, multiline=key in MULTILINE)
             access = _access(org, secret, self._settings.proxy_for(org.url))
         except ValueError as error:
             problem = str(error)
@@ -242,7 +242,7 @@ class Application:
 
     def secret_files(self) -> Iterator[Path]:
         """Yield the file of each secret."""
-        for section in TWINS:
+        for section in SECRET_KEYS:
             tables = getattr(self._settings, section)
             for table in tables if isinstance(tables, tuple) else (tables,):
                 files = (getattr(table, f"{secret}_file") for secret in secret_keys(type(table)))

@@ -235,11 +235,11 @@ def test_the_sdks_variables_make_an_oauth_org(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("change", "where", "message"),
     [
-        ({"OKTA_CLIENT_TOKEN": ""}, "OKTA_CLIENT_TOKEN", "expected beside OKTA_CLIENT_ORGURL"),
-        ({"OKTA_CLIENT_AUTHORIZATIONMODE": "PrivateKey"}, "OKTA_CLIENT_CLIENTID", "for PrivateKey"),
+        ({"OKTA_CLIENT_TOKEN": ""}, "OKTA_CLIENT_TOKEN", "expected together with OKTA_CLIENT_ORGURL"),
+        ({"OKTA_CLIENT_AUTHORIZATIONMODE": "PrivateKey"}, "OKTA_CLIENT_CLIENTID", "in mode PrivateKey"),
         ({"OKTA_CLIENT_AUTHORIZATIONMODE": "Bearer"}, "OKTA_CLIENT_AUTHORIZATIONMODE", "SSWS or PrivateKey"),
         ({"OKTA_CLIENT_ORGURL": "http://acme.okta.com"}, "OKTA_CLIENT_ORGURL", "expected an https URL"),
-        ({"OKTA_CLIENT_TOKEN": "two words"}, "OKTA_CLIENT_TOKEN", "a secret of one word"),
+        ({"OKTA_CLIENT_TOKEN": "two words"}, "OKTA_CLIENT_TOKEN", "a secret without spaces"),
     ],
 )
 def test_a_wrong_sdk_variable_is_named(

@@ -52,7 +52,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ("[poll]\nrate_limit_share = 1.01", "wrong value (: poll.rate_limit_share): expected at most 1"),
         ("[poll]\nrate_limit_share = nan", "wrong value (: poll.rate_limit_share): expected"),
         ("[poll]\nca_file = 3", "wrong value (: poll.ca_file): expected a path in quotes"),
-        ('[poll]\nproxy = "socks5://h:1"', "wrong value (: poll.proxy): expected the proxy's address"),
+        ('[poll]\nproxy = "socks5://h:1"', "wrong value (: poll.proxy): expected the proxy's URL"),
         ("[database]\nauto_upgrade = 1", "wrong value (: database.auto_upgrade): expected true or false"),
         ("[database]\nurl = 3", "wrong value (: database.url): expected text in quotes"),
         ("[detection]\nenable = '*'", "wrong value (: detection.enable): expected a list"),
@@ -89,7 +89,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ('[[notifiers]]\ntype = "log"\nmax_per_minute = 0', "wrong value (: notifiers[#1].max_per_minute)"),
         (
             '[[notifiers]]\ntype = "log"\n[[notifiers]]\ntype = "log"',
-            "wrong value (: notifiers[#2].name): expected a name of its own",
+            "wrong value (: notifiers[#2].name): expected a unique name",
         ),
         (
             '[[notifiers]]\ntype = "log"\norgs = ["acmee"]',
@@ -126,7 +126,7 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("org", "expected"),
     [
-        ('token = "00t"', "missing key (: orgs[#1].url): expected a value, since there is no default"),
+        ('token = "00t"', "missing key (: orgs[#1].url): expected a value, because there is no default"),
         (
             'url = "https://acme.okta.com"',
             "missing secret (: orgs[#1].token_file): expected token_file (SSWS), or",
@@ -158,7 +158,7 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
         ),
         (
             'url = "https://a.okta.com"\ntoken = "t"\ntoken_file = "f"',
-            "two secrets for one (: orgs[#1].token): expected",
+            "conflicting keys (: orgs[#1].token): expected",
         ),
         (
             'url = "https://a.okta.com"\ntoken = "t"\nclient_id = "c"',
@@ -209,12 +209,12 @@ def test_what_stands_in_a_secrets_file_is_told_by_the_files_key(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"x = [[ 1", "not valid TOML (, line 1, column 9): mend"),
-        (b'a = 1\nb = "s3cret', "not valid TOML (, line 2, column 12): mend"),
+        (b"x = [[ 1", "not valid TOML (, line 1, column 9): correct"),
+        (b'a = 1\nb = "s3cret', "not valid TOML (, line 2, column 12): correct"),
         (b"a = 1\na = 's3cret'", "not valid TOML (, line 2, column"),
         (b"\xff\xfe", "not valid TOML (): expected text in UTF-8"),
-        (b"a = 1" + b"0" * 5000, "not valid TOML (): mend"),
-        (b"a = " + b"[" * 5000, "not valid TOML (): mend"),
+        (b"a = 1" + b"0" * 5000, "not valid TOML (): correct"),
+        (b"a = " + b"[" * 5000, "not valid TOML (): correct"),
     ],
 )
 def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -230,7 +230,7 @@ def test_of_two_with_one_name_the_second_is_told_by_number(load: Load) -> None:
     """The name would not say which of them is meant."""
     org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00t"\n'
     assert said(load, orgs=org + org) == (
-        "wrong value (: orgs[#2].name): expected a name of its own, and another has this one"
+        "wrong value (: orgs[#2].name): expected a unique name, and another entry has this one"
     )
 
 

@@ -21,7 +21,7 @@ from oktawatch.config import (
     Settings,
     SilenceSettings,
 )
-from oktawatch.config.secrets import TWINS
+from oktawatch.config.secrets import SECRET_KEYS
 
 Load = Callable[..., Settings]
 FROM_FILE = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "acme.token"\n'
@@ -80,25 +80,25 @@ def test_an_absolute_path_is_taken_as_it_is(load: Load, tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (None, "expected a readable file at {file}: No such file or directory"),
-        (b"", "expected a secret and found nothing, in {file}"),
-        (b" \n", "expected a secret and found nothing, in {file}"),
+        (b"", "expected a secret, not an empty value, in {file}"),
+        (b" \n", "expected a secret, not an empty value, in {file}"),
         (
             b"00two\nlines",
-            "expected a secret of one word, without spaces or control characters inside, in {file}",
+            "expected a secret without spaces or control characters inside, in {file}",
         ),
         (
             b"00two words",
-            "expected a secret of one word, without spaces or control characters inside, in {file}",
+            "expected a secret without spaces or control characters inside, in {file}",
         ),
         (
             b"00\x00nul",
-            "expected a secret of one word, without spaces or control characters inside, in {file}",
+            "expected a secret without spaces or control characters inside, in {file}",
         ),
         (
             b"00\xff\xfe",
-            "expected a secret of one word, without spaces or control characters inside, in {file}",
+            "expected a secret without spaces or control characters inside, in {file}",
         ),
-        (b"00" * 40_000, "expected a secret in {file}, and found more than 65536 bytes"),
+        (b"00" * 40_000, "expected a secret in {file}, not more than 65536 bytes"),
     ],
 )
 def test_an_unusable_secret_file_is_named(
@@ -130,7 +130,7 @@ def test_a_secret_can_be_read_again(tmp_path: Path) -> None:
     file.write_text("00renewed\n")
     assert config.read_secret(file).get_secret_value() == "00renewed"
     file.write_text("")
-    with pytest.raises(ValueError, match="found nothing"):
+    with pytest.raises(ValueError, match="not an empty value"):
         config.read_secret(file)
 
 
@@ -138,7 +138,7 @@ def test_every_secret_has_its_twin_and_is_read_from_it() -> None:
     """What a model calls secret is what the reader of secrets knows, key by key."""
     for section, model in MODELS.items():
         secret = {key for key, field in model.model_fields.items() if _is_secret(field.annotation)}
-        assert secret == set(TWINS.get(section, ())), section
+        assert secret == set(SECRET_KEYS.get(section, ())), section
         assert {f"{key}_file" for key in secret} <= model.model_fields.keys()
 
 

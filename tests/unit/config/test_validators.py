@@ -94,7 +94,7 @@ def test_the_name_of_an_org_is_its_host_by_default(load: Load) -> None:
     """Two without a name on one host need names."""
     org = '[[orgs]]\nurl = "http://127.0.0.1:{}"\ntoken = "00t"\n'
     assert load(orgs=org.format(8080)).orgs[0].name == "127.0.0.1"
-    with pytest.raises(ConfigError, match=r"orgs\[#2\]\.name\): expected a name of its own"):
+    with pytest.raises(ConfigError, match=r"orgs\[#2\]\.name\): expected a unique name"):
         load(orgs=org.format(8080) + org.format(8081))
 
 

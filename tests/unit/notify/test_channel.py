@@ -106,7 +106,7 @@ async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: 
     [
         (KEYS + "taem = 1\n", "unknown key (: notifiers[night].taem): did you mean team?"),
         (KEYS.replace('"soc"', "3"), "wrong value (: notifiers[night].team): expected text in quotes"),
-        (KEYS + 'routing_key = "x"\n', "two secrets for one (: notifiers[night].routing_key): expected"),
+        (KEYS + 'routing_key = "x"\n', "conflicting keys (: notifiers[night].routing_key): expected"),
         ("", "missing secret (: notifiers[night].url_file): expected url or url_file for type pager"),
         (KEYS.replace("https:", "http:"), "wrong value (: notifiers[night].url): expected an https URL"),
         (KEYS.replace("pager.key", "no.key"), "no secret (: notifiers[night].routing_key_file): expected a readable"),
