@@ -1,4 +1,4 @@
-"""oktawatch: watches Okta's System Log for sign-ins from anonymizing proxies and related attacks."""
+"""Watch Okta's System Log for sign-ins from anonymizing proxies and related attacks."""
 
 from importlib.metadata import version
 

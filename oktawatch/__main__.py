@@ -1,4 +1,4 @@
-"""``python -m oktawatch``: the same as ``oktawatch``."""
+"""Run ``python -m oktawatch``, the same as ``oktawatch``."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""Write log lines to a stream without waiting for whoever reads it.
+"""Write log lines to a stream without blocking on a slow reader.
 
-A pipe that nobody drains, a stopped terminal or a stuck journal block the process that writes to them. So a
-thread writes the lines, and at most `LARGEST_BACKLOG` bytes wait for it: further lines are dropped and
-counted. The caller waits a moment for each line, so that log lines and other output keep their order. Once
-the reader has missed that moment, nobody waits for it until it has caught up.
+A full pipe, a stopped terminal or a stuck journal blocks the process that writes to it. Therefore a thread writes the
+lines. At most `LARGEST_BACKLOG` bytes are queued; further lines are dropped and counted. The caller waits briefly for
+each line, so that log lines and other output stay in order. After a line that took too long, callers stop waiting until
+the reader has caught up.
 """
 
 import atexit
@@ -18,7 +18,7 @@ from functools import cache
 from typing import TextIO
 
 LARGEST_BACKLOG = 1024 * 1024
-"""Bytes that wait for a slow reader. Further lines are dropped."""
+"""The maximum number of queued bytes. Further lines are dropped."""
 _HANDOFF_S = 0.1
 _FLUSH_AT_EXIT_S = 0.5
 
@@ -27,38 +27,40 @@ class LogStream:
     """A text stream for log lines. A line that can't be written is dropped."""
 
     def __init__(self, stream: TextIO, describe_dropped: Callable[[int], str]) -> None:
-        """``describe_dropped`` returns the line that reports how many lines were dropped."""
+        """`describe_dropped` returns the line that reports a number of dropped lines."""
         self._stream = stream
         self._describe_dropped = describe_dropped
-        self._lock = threading.RLock()  # a signal handler may log while its own thread does
+        self._lock = (
+            threading.RLock()
+        )  # reentrant, because a signal handler can log while its thread is logging
         blocking_fd = _blocking_fd(stream)
         self._writer = None if blocking_fd is None else _writer(blocking_fd)
 
     def write(self, line: str) -> None:
-        """Write a line and its line end."""
+        """Write a line and a line break."""
         encoding = self._stream.encoding or "utf-8"
         data = f"{line}\n".encode(encoding, "backslashreplace")
         if self._writer is not None:
-            if not self._stream.closed:  # another file may have its descriptor by now
+            if not self._stream.closed:  # the descriptor of a closed stream can belong to another file
                 self._writer.write(data, self._describe_dropped)
             return
-        # Whoever reads the log may be gone, and a page must not fail for that.
+        # The reader can be gone, which must not make the caller fail.
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._stream.write(data.decode(encoding))
             self._stream.flush()
 
-    # structlog calls the method that is named like the level.
+    # structlog calls the method with the name of the level.
     debug = info = warning = error = critical = write
 
 
 def _blocking_fd(stream: TextIO) -> int | None:
-    """Return the file descriptor of a pipe, socket or terminal; None for a file or a stream in memory."""
+    """Return the file descriptor of a pipe, socket or terminal. None for a file or an in-memory stream."""
     if not isinstance(stream, io.TextIOWrapper):
         return None
     try:
         fd = stream.fileno()
         return None if stat.S_ISREG(os.fstat(fd).st_mode) else fd
-    except (OSError, ValueError):  # closed, or in memory
+    except (OSError, ValueError):  # closed or in-memory
         return None
 
 
@@ -68,7 +70,7 @@ def _writer(fd: int) -> "_BackgroundWriter":
 
 
 class _BackgroundWriter:
-    """Write to a file descriptor in a daemon thread, which never keeps the process from exiting."""
+    """Writes to a file descriptor in a daemon thread, which doesn't delay the exit of the process."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -82,7 +84,7 @@ class _BackgroundWriter:
         atexit.register(self._wait_until_written, _FLUSH_AT_EXIT_S)
 
     def write(self, data: bytes, describe_dropped: Callable[[int], str]) -> None:
-        """Queue a line and wait a moment until it is written, unless the reader is stuck."""
+        """Queue a line. Wait briefly until it is written, unless the reader is stuck."""
         with self._changed:
             self._describe_dropped = describe_dropped
             if self._backlog + len(data) > LARGEST_BACKLOG:
@@ -106,7 +108,7 @@ class _BackgroundWriter:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines)
                 data = self._lines[0]
-            # Not through the stream: at exit the interpreter would wait for the lock of its buffer.
+            # Bypass the stream: at exit the interpreter would wait for the lock of its buffer.
             with contextlib.suppress(OSError):
                 while data:
                     data = data[os.write(self._fd, data) :]

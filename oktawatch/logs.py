@@ -1,13 +1,12 @@
-"""How oktawatch logs: structlog, one snake_case event name a line, values as keys.
+"""Logging with structlog: each line has an event name in snake_case and values as keys.
 
-Everything in an Okta event was typed by a stranger, and much of it ends up here. So whatever can act on
-a terminal or break a line in two (control characters, escape sequences, U+2028, marks that turn the
-direction of writing, lone surrogates) is written as an escape, in both formats. A text is cut at 2,000
-characters. And secrets that were named with `hide` are struck out of each finished line: nothing should
-ever log one, and this is what stands behind "should".
+Log lines contain untrusted text from Okta events. Characters that can affect a terminal or split a line (control
+characters, escape sequences, U+2028, bidirectional marks, lone surrogates) are escaped in both formats. A text is cut at
+2,000 characters. The secrets registered with `hide` are masked in each line, as a safety net: no code should log a
+secret in the first place.
 
-What other libraries log goes the same way, as the event ``library_log``. The Okta SDK's logger is shut:
-it writes Authorization headers.
+Records of other libraries are logged as the event ``library_log``. The Okta SDK's logger is disabled, because it logs
+Authorization headers.
 """
 
 import enum
@@ -30,46 +29,46 @@ from oktawatch.model.sanitize import clean_json, shorten
 from oktawatch.model.timestamps import to_text, utc_now
 
 LONGEST_VALUE = 2_000  # characters
-SHORTEST_SECRET = 4  # characters; striking out anything shorter would eat ordinary words
+SHORTEST_SECRET = 4  # characters; masking shorter texts would mask ordinary words
 HIDDEN = "[hidden]"
-_DEEPEST = 8  # levels of nesting; what lies below is written as Python would
+_DEEPEST = 8  # levels of nesting; deeper values are formatted with str()
 
 QUIET = {
-    "apscheduler": logging.ERROR,  # warns at each interval about a job that is still running
+    "apscheduler": logging.ERROR,  # warns at each interval while a job is still running
     "sqlalchemy": logging.WARNING,
     "alembic": logging.WARNING,
     "aiohttp": logging.WARNING,
-    "apprise": logging.WARNING,  # writes the addresses it asks, tokens in them, at DEBUG
+    "apprise": logging.WARNING,  # logs URLs with tokens at DEBUG
     "asyncio": logging.WARNING,
 }
-"""From which level on each library is heard, whatever ours is."""
+"""The minimum level of each library, independent of the configured level."""
 
 _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _PLAIN_VALUE = re.compile(r"[^\s\"'=]+").fullmatch
 
 
 class _Secrets:
-    """The texts that must not be shown, in every spelling that a line could have them in."""
+    """The secrets to mask, in every encoding in which a line can contain them."""
 
     def __init__(self) -> None:
-        self._spellings: set[str] = set()
+        self._encodings: set[str] = set()
         self._find: re.Pattern[str] | None = None
 
     def add(self, secret: str) -> None:
-        # A key of many lines is written with the ends of its lines escaped, so each counts by itself.
+        # The line ends of a multi-line key are escaped in the log, so mask each line separately.
         for line in {secret, *secret.splitlines()}:
             if len(line.strip()) >= SHORTEST_SECRET and not line.startswith("-----"):
-                self._spellings |= {
+                self._encodings |= {
                     line,
                     quote(line, safe="", errors="replace"),
                     repr(line)[1:-1],
                     json.dumps(line)[1:-1],
                     json.dumps(line, ensure_ascii=False)[1:-1],
                 }
-        longest_first = sorted(self._spellings, key=len, reverse=True)
+        longest_first = sorted(self._encodings, key=len, reverse=True)
         self._find = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
-    def strike(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         return self._find.sub(HIDDEN, text) if self._find is not None else text
 
 
@@ -77,28 +76,27 @@ _secrets = _Secrets()
 
 
 def hide(secret: str) -> None:
-    """Strike a secret out of whatever is logged from now on. One below four characters is not."""
+    """Mask a secret in all later log lines. Secrets below four characters are not masked."""
     _secrets.add(secret)
 
 
 def printable(text: str) -> str:
-    r"""Make a text fit for a person's terminal: one line, secrets struck out, the rest as ``\uXXXX``."""
-    return _printable(_secrets.strike(text))
+    r"""Return a text as a single line for a terminal: secrets masked, unprintable characters as ``\uXXXX``."""
+    return _printable(_secrets.mask(text))
 
 
 def configure(
     log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
 ) -> None:
-    """Write log lines of ``level`` and above to ``stream``, standard error by default, in one format.
+    """Log lines of ``level`` and above to ``stream``, by default standard error.
 
-    ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and
-    critical; debug adds the traceback of an exception, which is one line ``error=…`` otherwise.
+    The format ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and critical.
+    At debug, exceptions are logged with their traceback, otherwise as a single value ``error=…``.
     """
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
-    # Only a terminal is asked for: systemd's variables are inherited by the shells of a desktop, too,
-    # and a journal is no terminal.
+    # Don't look at systemd's variables: the shells of a desktop inherit them. A journal is not a terminal anyway.
     as_json = log_format == "json" or (log_format == "auto" and not is_terminal)
     layout = _json_line if as_json else _Console(colours=is_terminal and "NO_COLOR" not in os.environ)
     render = _Renderer(layout, tracebacks=number <= logging.DEBUG)
@@ -135,11 +133,11 @@ def _route_libraries(handler: logging.Handler, level: int) -> None:
     sdk.handlers = [logging.NullHandler()]
     sdk.propagate = False
     sdk.setLevel(logging.CRITICAL + 1)
-    sdk.disabled = True  # outlasts whoever sets its level again
+    sdk.disabled = True  # the SDK sets the level again
 
 
 class _Renderer:
-    """Makes the line of an event, for structlog as its last processor and for the libraries alike."""
+    """Formats an event as a line. Used as structlog's last processor, and for records of libraries."""
 
     def __init__(self, layout: Callable[[dict[str, Any]], str], *, tracebacks: bool) -> None:
         self._layout = layout
@@ -159,7 +157,7 @@ class _Renderer:
             line[f"{name}_" if name in line else name] = _plain(value)
         if error is not None and self._tracebacks:
             line["traceback"] = "".join(traceback.format_exception(error)).rstrip()
-        return _secrets.strike(self._layout(line))
+        return _secrets.mask(self._layout(line))
 
 
 def _exception(exc_info: Any) -> BaseException | None:
@@ -175,7 +173,7 @@ def _json_line(line: dict[str, Any]) -> str:
 
 
 class _Console:
-    """Time, level and event name, then ``key=value``; a value with spaces or signs is quoted."""
+    """Formats a line as time, level, event name and ``key=value`` pairs. Values with special characters are quoted."""
 
     def __init__(self, *, colours: bool) -> None:
         self._colours = _COLOURS if colours else {}
@@ -201,7 +199,7 @@ class _Console:
 
 
 def _printable(text: str) -> str:
-    r"""Write what is no ordinary character as ``\uXXXX``, which is JSON's own spelling, too."""
+    r"""Escape unprintable characters as ``\uXXXX``, which is also valid in JSON."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
@@ -213,7 +211,7 @@ def _escape(letter: str) -> str:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Make a value of JSON's types out of whatever was logged."""
+    """Convert a logged value to JSON types."""
     if depth < _DEEPEST:
         if isinstance(value, Mapping):
             return {_text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
@@ -229,8 +227,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _text(text: str) -> str:
-    # Struck out before it is cut: half a secret would be recognised by nobody.
-    return shorten(_secrets.strike(text), LONGEST_VALUE)
+    # Mask before cutting: half a secret would no longer be recognized.
+    return shorten(_secrets.mask(text), LONGEST_VALUE)
 
 
 def _as_text(value: object) -> str:
@@ -240,12 +238,12 @@ def _as_text(value: object) -> str:
         return format_duration(value)
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 -- a log line never fails for a value that can't say what it is
+    except Exception:  # noqa: BLE001 -- logging must not fail because a value's __str__ does
         return f"<{type(value).__name__}>"
 
 
 class _LibraryHandler(logging.Handler):
-    """Turns the records of other libraries into lines of ours."""
+    """Logs the records of other libraries as the event ``library_log``."""
 
     def __init__(self, render: _Renderer, output: LogStream) -> None:
         super().__init__()

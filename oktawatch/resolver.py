@@ -1,9 +1,8 @@
-"""Resolve host names without one slow name holding up another, or the end of the process.
+"""Resolve host names so that a slow name delays neither other names nor the exit of the process.
 
-asyncio resolves names in a few threads that everything in the process shares, and waits for them at exit.
-A resolver that takes 10 s for some orgs' names would stop the polls of all. Here each name has a thread of
-its own, at most one at a time: whoever asks for the same name meanwhile waits for the same answer. So there
-are never more threads than names. They are daemon threads, which a process that exits leaves behind.
+asyncio resolves names in a small shared thread pool, and waits for it at exit. A slow name server for a few orgs would
+block the polls of all orgs. Here, each look-up runs in a separate daemon thread. Concurrent look-ups of the same name
+share a thread, so there are never more threads than names.
 """
 
 import asyncio
@@ -15,48 +14,48 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 _Addresses = list[ResolveResult]
-_Question = tuple[str, int, socket.AddressFamily]
+_Query = tuple[str, int, socket.AddressFamily]
 
-_lookups: dict[_Question, "Future[_Addresses]"] = {}
-"""Look-ups under way, for every resolver of the process."""
+_lookups: dict[_Query, "Future[_Addresses]"] = {}
+"""The running look-ups of all resolvers in the process."""
 
 
 class Resolver(AbstractResolver):
-    """A resolver for aiohttp's connectors, with the system's `getaddrinfo` underneath."""
+    """A resolver for aiohttp's connectors, based on the system's `getaddrinfo`."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> _Addresses:
-        """Return the addresses of a host. Raises OSError when there are none."""
-        question = (host, port, family)
-        lookup = _lookups.get(question) or _start_lookup(question)
+        """Return the addresses of a host. Raises OSError if there are none."""
+        query = (host, port, family)
+        lookup = _lookups.get(query) or _start_lookup(query)
         return await asyncio.wrap_future(lookup)
 
     async def close(self) -> None:
-        """Do nothing: a thread can't be interrupted, and ends by itself."""
+        """Do nothing: the threads can't be interrupted, and end by themselves."""
 
 
-def _start_lookup(question: _Question) -> "Future[_Addresses]":
-    lookup = _lookups[question] = Future()
-    # From here on it can't be cancelled: who gives up must not end it for others.
+def _start_lookup(query: _Query) -> "Future[_Addresses]":
+    lookup = _lookups[query] = Future()
+    # Makes the future uncancellable: a caller that gives up must not cancel the look-up of the others.
     lookup.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            addresses = _look_up(*question)
-        except BaseException as error:  # noqa: BLE001 -- whoever waits would wait for ever
-            del _lookups[question]
+            addresses = _look_up(*query)
+        except BaseException as error:  # noqa: BLE001 -- otherwise callers would wait forever
+            del _lookups[query]
             lookup.set_exception(error)
         else:
-            del _lookups[question]
+            del _lookups[query]
             lookup.set_result(addresses)
 
-    threading.Thread(target=run, name=f"oktawatch-dns-{question[0]}", daemon=True).start()
+    threading.Thread(target=run, name=f"oktawatch-dns-{query[0]}", daemon=True).start()
     return lookup
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Addresses:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    infos = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return [
         ResolveResult(
             hostname=host,
@@ -66,11 +65,11 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Addresses:
             proto=proto,
             flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
         )
-        for kind, _, proto, _, address in found
+        for kind, _, proto, _, address in infos
     ]
 
 
 def _with_scope(address: tuple[Any, ...]) -> str:
-    """Return the IP address, with the interface that a link-local IPv6 address needs."""
+    """Return the IP address, with the interface if it is a link-local IPv6 address."""
     scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 -- IPv6: host, port, flow, scope
     return f"{address[0]}%{scope}" if scope else str(address[0])
