@@ -104,10 +104,17 @@ def _of_one_row(row: Mapping[str, Any], rows: Mapping[str, Any], messages: Seque
         should = ("digest", held, "digest")
         if not held:
             yield "a digest of nothing"
+    elif row["kind"] == "silence":
+        # A few unusable events in a row make an alarm, whenever a daemon looks at that moment. No other is due.
+        should = ("events", 0, f"silence.{row['content']['state']}")
     yield from (f"said {_said(one)}, should be {should}" for one in messages if _said(one) != should)
 
 
 def _said(message: Any) -> tuple[str, int, str]:
+    """Return what a message is about, the id or number of its alerts, and its type."""
+    if "silence" in message:
+        about = sorted({one["what"] for one in message["silence"]["about"]})
+        return ", ".join(about), 0, message["type"]
     if "digest" in message:
         return "digest", message["digest"]["alerts"], message["type"]
     return "alert", message["alert"]["id"], message["type"]
