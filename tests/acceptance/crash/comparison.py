@@ -98,16 +98,22 @@ def _of_one_row(row: Mapping[str, Any], rows: Mapping[str, Any], messages: Seque
                 yield "overtaken by nothing"
         case state:
             yield f"still {state}"
-    should = ("alert", row["alert_id"], f"alert.{row['kind']}")
-    if row["kind"] == "digest":
-        held = sum(other["digest_id"] == row["id"] for other in rows.values())
-        should = ("digest", held, "digest")
-        if not held:
-            yield "a digest of nothing"
-    elif row["kind"] == "silence":
-        # A few unusable events in a row make an alarm, whenever a daemon looks at that moment. No other is due.
-        should = ("events", 0, f"silence.{row['content']['state']}")
+    should = _should_say(row, rows)
+    if should == ("digest", 0, "digest"):
+        yield "a digest of nothing"
     yield from (f"said {_said(one)}, should be {should}" for one in messages if _said(one) != should)
+
+
+def _should_say(row: Mapping[str, Any], rows: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Return what `_said` must return for a row's messages."""
+    match row["kind"]:
+        case "digest":
+            return "digest", sum(other["digest_id"] == row["id"] for other in rows.values()), "digest"
+        case "silence":
+            # A few unusable events in a row raise an alarm if a daemon looks at that moment. No other is due.
+            return "events", 0, f"silence.{row['content']['state']}"
+        case kind:
+            return "alert", row["alert_id"], f"alert.{kind}"
 
 
 def _said(message: Any) -> tuple[str, int, str]:

@@ -602,7 +602,9 @@ def test_no_more_is_read_than_there_is_room_for(database: Database) -> None:
         add_events(connection, ORG, long, long)
         assert stored.between(FIRST, LAST, max_bytes=memory_of(long) - 1) is None
         assert stored.between(FIRST, LAST, max_bytes=2_000 * ROW_BYTES) is None
-        assert stored.between(FIRST, LAST, max_bytes=memory_of(long)) == long
+        found = stored.between(FIRST, LAST, max_bytes=memory_of(long)) or []
+    # In no order: Postgres reads the index or the table, whichever its statistics favour.
+    assert sorted(found, key=lambda row: row.uuid) == long
 
 
 def test_a_long_key_is_not_cached_among_those_seen() -> None:
