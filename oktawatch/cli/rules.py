@@ -23,7 +23,7 @@ _WHAT = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
     "signals", "source",
 )  # fmt: skip
-"""What a rule is; the rest can be changed."""
+"""A rule's metadata, which can't be changed. ``signals`` is an option of some rules."""
 
 app = typer.Typer(
     name="rules",
@@ -163,17 +163,18 @@ def _rules(settings: "Settings") -> list[dict[str, Any]]:
 
 
 def _print(rule: dict[str, Any]) -> None:
-    """Show a rule: what it is, then what can be changed of it, as a configuration would say it."""
+    """Print a rule's metadata, then its options as a configuration table."""
+    names = list(rule)
+    options = names[names.index("enabled") : names.index("signal")]
     what = rule | {"kind": "signal: recorded, and told to nobody" if rule["signal"] else "alert"}
     print_fields(
         (name.replace("_", " "), ", ".join(what[name]) if isinstance(what[name], list) else what[name])
         for name in _WHAT
-        if what[name]
+        if what[name] and name not in options
     )
     print(f'\n[rules."{rule["id"]}"]')
-    for name, value in rule.items():
-        if name not in _WHAT and name != "signal":
-            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    for name in options:
+        print(f"{name} = {json.dumps(rule[name], ensure_ascii=False)}")
 
 
 def _numbers(rule: "type[Rule]", configured: dict[str, Any]) -> dict[str, Any]:

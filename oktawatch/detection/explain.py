@@ -41,6 +41,7 @@ class Past(Protocol):
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
+        any_true: Sequence[str] = (),
     ) -> list[bool]:
         """See `History`."""
 
@@ -76,7 +77,8 @@ def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Conditio
     yield Condition(f"the event type is one of: {named}", wanted(row.event_type))
     match rule:
         case EventRule():
-            yield Condition(_said(rule.matches), rule.matches(row.full_event()))
+            event = row.full_event()
+            yield Condition(rule.condition(event) or _said(rule.matches), rule.matches(event))
         case WindowRule():
             yield from _window_conditions(rule, row, history)
         case FirstSeen():
@@ -129,13 +131,22 @@ def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Seque
 def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> Iterator[Condition]:
     for column, value in rule.conditions.items():
         yield Condition(f"{column} is {value}: it is {getattr(row, column)}", getattr(row, column) == value)
+    if columns := rule.any_true():
+        held = [name for name in columns if getattr(row, name) is True]
+        yield Condition(f"one of {', '.join(columns)} is true: {', '.join(held) or 'none'}", bool(held))
     key: str | None = getattr(row, rule.column)
     if key is None:
         yield Condition(f"{rule.column} is known", holds=False)
         return
     yield Condition(f"{_said(rule.counts)} It is {key}", rule.counts(key))
     query = SeenQuery(key, shifted(row.published, -rule.window), row.published, row.uuid)
-    (seen,) = history.seen(rule.column, [query], event_types=rule.needed_types(), conditions=rule.conditions)
+    (seen,) = history.seen(
+        rule.column,
+        [query],
+        event_types=rule.needed_types(),
+        conditions=rule.conditions,
+        any_true=rule.any_true(),
+    )
     yield Condition(f"no such event of {key} within {format_duration(rule.window)} before", not seen)
 
 

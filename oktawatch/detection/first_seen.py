@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from oktawatch.detection.history import History
+from oktawatch.detection.history import History, qualifies
 from oktawatch.detection.rule import OnError
 from oktawatch.detection.windows import HistoryRule
 from oktawatch.model.history import HistoryRow, SeenQuery
@@ -22,12 +22,16 @@ class FirstSeen(HistoryRule):
     occurrence that arrives late matches beside the one that matched already. Among equal times,
     "before" means earlier in the stream.
 
-    The key is the value of ``column``. Which events qualify is declared, by ``event_types`` and
-    ``conditions``, not coded, because the database evaluates it.
+    The key is the value of ``column``. Which events qualify is declared, by ``event_types``, ``conditions``
+    and ``any_true``, not coded, because the database evaluates it.
     """
 
     conditions: ClassVar[Mapping[str, str | bool]] = {}
     """Columns of history and the values that they must have."""
+
+    def any_true(self) -> tuple[str, ...]:
+        """Return columns of history of which at least one must be true. Empty: no such condition."""
+        return ()
 
     def counts(self, key: str) -> bool:  # noqa: ARG002 -- by default every key counts
         """Return whether a key is watched."""
@@ -42,7 +46,13 @@ class FirstSeen(HistoryRule):
             SeenQuery(key, shifted(row.published, -self.window), row.published, row.uuid)
             for key, row in arrivals
         ]
-        seen = history.seen(self.column, queries, event_types=self.needed_types(), conditions=self.conditions)
+        seen = history.seen(
+            self.column,
+            queries,
+            event_types=self.needed_types(),
+            conditions=self.conditions,
+            any_true=self.any_true(),
+        )
         start = _HistoryStart(self, rows, history)
         on_page: dict[str, list[tuple[str, str]]] = {}
         for (key, row), query, seen_before in zip(arrivals, queries, seen, strict=True):
@@ -65,7 +75,7 @@ class FirstSeen(HistoryRule):
                 yield key, row
 
     def _qualifies(self, row: HistoryRow) -> bool:
-        return all(getattr(row, name) == value for name, value in self.conditions.items())
+        return qualifies(row, self.conditions, self.any_true())
 
 
 def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:

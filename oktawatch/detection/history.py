@@ -38,12 +38,14 @@ class History(Protocol):
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
+        any_true: Sequence[str] = (),
     ) -> list[bool]:
         """Return for each query whether there is an earlier row of its key.
 
         An earlier row has the query's value in ``column``, one of ``event_types`` (a trailing ``*``
-        matches any ending) and the ``conditions`` (columns and their values); its ``published`` is at
-        least ``since`` and at most that of the event, and it is not the event itself.
+        matches any ending), the ``conditions`` (columns and their values) and, unless ``any_true`` is empty,
+        true in one of these columns; its ``published`` is at least ``since`` and at most that of the event,
+        and it is not the event itself.
 
         The queries' events must be events of the page: they are added to history with it.
         """
@@ -94,6 +96,7 @@ class MemoryHistory:
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
+        any_true: Sequence[str] = (),
     ) -> list[bool]:
         """See ``History``."""
         wanted = type_test(tuple(event_types))
@@ -101,7 +104,7 @@ class MemoryHistory:
             any(
                 wanted(row.event_type)
                 and (row.published, row.uuid) != (query.published, query.uuid)
-                and all(getattr(row, name) == value for name, value in conditions.items())
+                and qualifies(row, conditions, any_true)
                 for row in self._between(column, query.value, query.since, query.published)
             )
             for query in queries
@@ -115,6 +118,13 @@ class MemoryHistory:
     def _between(self, column: str, value: str, since: str, until: str) -> list[HistoryRow]:
         found = self._by_value.get((column, value), [])
         return found[bisect_left(found, since, key=_published) : bisect_right(found, until, key=_published)]
+
+
+def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:
+    """Return whether a row meets all conditions and is true in one of the columns ``any_true``, if there are any."""
+    return all(getattr(row, name) == value for name, value in conditions.items()) and (
+        not any_true or any(getattr(row, name) is True for name in any_true)
+    )
 
 
 _SEARCHED: tuple[Column, ...] = get_args(Column)

@@ -6,6 +6,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
 from oktawatch.detection.event_types import EventTypes, is_pattern
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.rule import Rule
@@ -74,12 +75,22 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
 
 
 def _texts(value: Any, default: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(default, AnonymizerSignals):
+        return _signals(value)
     fits = is_pattern if isinstance(default, EventTypes) else bool
     expected = f"a list such as {json.dumps(default[:2])}"
     listed = _typed(value, list, expected)
     if not listed or not all(isinstance(one, str) and one and fits(one) for one in listed):
         raise ValueError(f"expected {expected}")
     return type(default)(listed)
+
+
+def _signals(value: Any) -> AnonymizerSignals:
+    expected = f"a list of {', '.join(ALL_SIGNALS)}"
+    listed = _typed(value, list, expected)
+    if not listed or not all(name in ALL_SIGNALS for name in listed):
+        raise ValueError(f"expected {expected}")
+    return AnonymizerSignals(listed)
 
 
 def _typed(value: Any, kind: type[T], expected: str) -> T:

@@ -42,11 +42,17 @@ _EVERYTHING = {
     "securityContext": {
         **_NETWORK,
         "isProxy": True,
+        "ipDetails": {"ipServiceCategories": [{"isAnonymous": True}]},
         "risk": {"level": "HIGH"},
         "userBehaviors": [{"name": "New Device", "result": "POSITIVE"}],
     },
     "debugContext": {
-        "debugData": {"dtHash": "d1", "requestApiTokenId": "00T1", "associatedProxies": ["EXAMPLE_PROXY"]}
+        "debugData": {
+            "dtHash": "d1",
+            "requestApiTokenId": "00T1",
+            "associatedProxies": ["EXAMPLE_PROXY"],
+            "tunnels": [{"anonymous": True}],
+        }
     },
     "target": [
         {"id": "00u2", "type": "User", "alternateId": "eve@example.com", "displayName": "Eve"},

@@ -118,6 +118,10 @@ class EventRule(Rule):
     def matches(self, event: Event) -> bool:
         """Return whether the rule recognises an event of one of ``event_types``."""
 
+    def condition(self, event: Event) -> str | None:  # noqa: ARG002 -- the default looks at no event
+        """Return how `oktawatch explain` describes what ``matches`` decides. None: the docstring of ``matches``."""
+        return None
+
     def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
         """Return the matches among a page's events, in the page's order."""
         return map(self.match, self.recognised(events, on_error))

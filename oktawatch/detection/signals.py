@@ -132,6 +132,18 @@ class Seen(Protocol):
     def is_proxy(self) -> bool | None:
         """Whether Okta calls the address a proxy."""
 
+    @property
+    def anonymous_tunnel(self) -> bool | None:
+        """True if Okta names an anonymous tunnel."""
+
+    @property
+    def anonymous_service(self) -> bool | None:
+        """True if Okta names an anonymous service that owns the address."""
+
+    @property
+    def associated_proxy(self) -> bool | None:
+        """True if Okta associates proxies with the address."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SignalRule(EventRule):

@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from datetime import timedelta
 from typing import Any, get_args
 
+from oktawatch.detection.anonymizer_signals import AnonymizerSignals
 from oktawatch.detection.event_types import is_pattern
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.options import LONGEST_PERIOD
@@ -63,9 +64,9 @@ def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
 
 
 def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:
-    """Say which signal a rule asks for in vain, in one sentence; None when it has all."""
+    """Return which signal a rule uses that does not exist, in one sentence; None if all exist."""
     there = [name for name, one in known.items() if issubclass(one, SignalRule)]
-    for name in getattr(rule_class, "signals", ()):
+    for name in rule_class.signals if issubclass(rule_class, WindowRule) else ():
         if name not in there:
             return f"signals: there is no signal {name}; there are: {', '.join(there)}"
     return None
@@ -92,7 +93,9 @@ def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
     for name, expected, fits in _METADATA:
         if not fits(given(name)):
             yield f"{name}: expected {expected}"
-    if given("signals") and not (issubclass(rule_class, WindowRule) and _are_texts(given("signals"), _is_id)):
+    signals = given("signals")
+    is_option = isinstance(signals, AnonymizerSignals)
+    if signals and not is_option and not (issubclass(rule_class, WindowRule) and _are_texts(signals, _is_id)):
         yield 'signals: expected a tuple of ids such as ("Okta.Login.Success",), in a rule about a window'
     if not given("event_types") or not _are_texts(given("event_types"), _names_something):
         yield 'event_types: expected a tuple such as ("user.session.start", "zone.*")'

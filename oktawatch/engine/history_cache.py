@@ -242,15 +242,18 @@ class CurrentHistory:
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
+        any_true: Sequence[str] = (),
     ) -> list[bool]:
         """See ``History``. Most keys that come again do so soon: for these the cache has the answer."""
         self._validate()
-        question = (column, *event_types, *conditions.items())
+        question = (column, *event_types, *conditions.items(), *any_true)
         self._asked.append((question, queries))
         unknown = [query for query in queries if not self._cache.has_earlier(question, query)]
         if not unknown:
             return [True] * len(queries)
-        found = self._stored.seen(column, unknown, event_types=event_types, conditions=conditions)
+        found = self._stored.seen(
+            column, unknown, event_types=event_types, conditions=conditions, any_true=any_true
+        )
         unseen = {query for query, seen in zip(unknown, found, strict=True) if not seen}
         return [query not in unseen for query in queries]
 

@@ -1,9 +1,10 @@
-"""Extract the operators of the anonymizing services behind a client's address.
+"""Extract the anonymizing services that Okta sees behind a client's address.
 
 Okta names them in ``securityContext.ipDetails.ipServiceCategories``, in debugData's ``tunnels`` and in
 ``associatedProxies``. Each of these can be absent, a list, or a string with a JSON array.
 """
 
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,24 +12,63 @@ import msgspec
 from oktawatch.model.sanitize import clean_text, shorten
 from oktawatch.model.wire import DebugData, SecurityContext
 
+SIGNAL_COLUMNS = MappingProxyType(
+    {
+        "is_proxy": "is_proxy",
+        "tunnels": "anonymous_tunnel",
+        "ip_details": "anonymous_service",
+        "associated_proxies": "associated_proxy",
+    }
+)
+"""The signals that an address is an anonymizer's, and the accessors and columns of history that hold them."""
+
 _MOST_OPERATORS = 20
 
 
 def anonymizer_operators(context: SecurityContext | None, data: DebugData) -> tuple[str, ...]:
     """Return the operators of anonymizers, sorted and without duplicates. A corporate VPN is not an anonymizer."""
-    details = context.ipDetails if context else None
-    categories = details.ipServiceCategories if details else None
-    proxies = context.associatedProxies if context else None
-    if categories is data.tunnels is proxies is data.associatedProxies is None:
+    if names_no_service(context, data):
         return ()
-    services = [
-        *(service.get("operator") for service in _objects(categories) if service.get("isAnonymous") is True),
-        *(service.get("operator") for service in _objects(data.tunnels) if service.get("anonymous") is True),
-        *_as_list(proxies),
-        *_as_list(data.associatedProxies),
-    ]
-    names = {shorten(clean_text(name)) for name in services if isinstance(name, str) and name}
+    services = [*anonymous_services(context), *anonymous_tunnels(data)]
+    operators = [*(service.get("operator") for service in services), *associated_proxies(context, data)]
+    names = {shorten(clean_text(name)) for name in operators if isinstance(name, str) and name}
     return tuple(sorted(names))[:_MOST_OPERATORS]
+
+
+def names_no_service(context: SecurityContext | None, data: DebugData) -> bool:
+    """Return whether an event has none of the fields that name services. Most events have none."""
+    if context is None:
+        return data.tunnels is data.associatedProxies is None
+    return data.tunnels is data.associatedProxies is context.associatedProxies is None and (
+        context.ipDetails is None or context.ipDetails.ipServiceCategories is None
+    )
+
+
+def anonymous_services(context: SecurityContext | None) -> list[dict[str, Any]]:
+    """Return the service categories of the address that are anonymous."""
+    return [service for service in service_categories(context) if service.get("isAnonymous") is True]
+
+
+def anonymous_tunnels(data: DebugData) -> list[dict[str, Any]]:
+    """Return the tunnels that are anonymous. A corporate VPN is not."""
+    return [tunnel for tunnel in tunnels(data) if tunnel.get("anonymous") is True]
+
+
+def associated_proxies(context: SecurityContext | None, data: DebugData) -> list[str]:
+    """Return the operators of proxies that Okta associates with the address."""
+    listed = [*_as_list(context.associatedProxies if context else None), *_as_list(data.associatedProxies)]
+    return [operator for operator in listed if isinstance(operator, str) and operator]
+
+
+def service_categories(context: SecurityContext | None) -> list[dict[str, Any]]:
+    """Return the categories of the services that own the address, anonymous or not."""
+    details = context.ipDetails if context else None
+    return _objects(details.ipServiceCategories if details else None)
+
+
+def tunnels(data: DebugData) -> list[dict[str, Any]]:
+    """Return debugData's tunnels, anonymous or not."""
+    return _objects(data.tunnels)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

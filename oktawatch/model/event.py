@@ -18,7 +18,12 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from oktawatch.model.anonymizers import anonymizer_operators
+from oktawatch.model.anonymizers import (
+    anonymizer_operators,
+    anonymous_services,
+    anonymous_tunnels,
+    associated_proxies,
+)
 from oktawatch.model.lenient_json import parse_json
 from oktawatch.model.privacy import PLACEHOLDERS, redact_body
 from oktawatch.model.risk import NO_ASSESSMENT, Assessment, assess
@@ -230,6 +235,23 @@ class Event(Struct, gc=False):
         """The operators of the anonymizers behind the client's address, as a JSON array. None if there are none."""
         operators = anonymizer_operators(self.securityContext, self.debug_data)
         return msgspec.json.encode(operators).decode() if operators else None
+
+    @property
+    def anonymous_tunnel(self) -> bool | None:
+        """True if debugData's ``tunnels`` name an anonymous one, else None."""
+        return True if self.debug_data.tunnels is not None and anonymous_tunnels(self.debug_data) else None
+
+    @property
+    def anonymous_service(self) -> bool | None:
+        """True if the service categories of the client's address name an anonymous one, else None."""
+        context = self.securityContext
+        named = context is not None and context.ipDetails is not None
+        return True if named and anonymous_services(context) else None
+
+    @property
+    def associated_proxy(self) -> bool | None:
+        """True if Okta associates proxies with the client's address, else None."""
+        return True if associated_proxies(self.securityContext, self.debug_data) else None
 
     @property
     def outcome_result(self) -> str | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from oktawatch.model.anonymizers import SIGNAL_COLUMNS
 from oktawatch.model.event import Event
 from oktawatch.model.risk import POSITIVE
 
@@ -58,7 +59,7 @@ class HistoryRow(Struct, gc=False):
     country: Annotated[str | None, Path("client.geographicalContext.country")] = None
     city: Annotated[str | None, Path("client.geographicalContext.city")] = None
     as_number: Annotated[int | None, Path("securityContext.asNumber")] = None
-    operators: Annotated[str | None, Path("debugContext.debugData.associatedProxies")] = None
+    operators: str | None = None
     """The operators of the anonymizers behind the address as a JSON array of strings. None if there are none."""
     target_id: str | None = None
     """The id of the first target."""
@@ -71,6 +72,12 @@ class HistoryRow(Struct, gc=False):
     api_token_id: Annotated[str | None, Path("debugContext.debugData.requestApiTokenId")] = None
     client_device: Annotated[str | None, Path("client.device")] = None
     client_zone: Annotated[str | None, Path("client.zone")] = None
+    anonymous_tunnel: bool | None = None
+    """True if debugData's ``tunnels`` name an anonymous one."""
+    anonymous_service: bool | None = None
+    """True if the service categories of the address name an anonymous one."""
+    associated_proxy: bool | None = None
+    """True if Okta associates proxies with the address."""
     # Not a column:
     event: Event | None = None
     """The whole event, if it belongs to the current page."""
@@ -91,6 +98,11 @@ class HistoryRow(Struct, gc=False):
     def outcome_result(self) -> str | None:
         """The same as ``outcome``, under the name of the event's accessor."""
         return self.outcome
+
+    @property
+    def is_anonymized(self) -> bool:
+        """Whether any signal marks the address as an anonymizer's."""
+        return bool(self.is_proxy or self.anonymous_tunnel or self.anonymous_service or self.associated_proxy)
 
     def observed(self) -> frozenset[str]:
         """Return the names of the observed behaviours."""
@@ -115,7 +127,25 @@ class HistoryRow(Struct, gc=False):
             body.setdefault("securityContext", {})["userBehaviors"] = behaviours
         if targets := self._targets():
             body["target"] = targets
+        self._add_services(body)
         return body
+
+    def _add_services(self, body: dict[str, Any]) -> None:
+        """Add the anonymous services, with the operators under the last signal that holds.
+
+        Rows from before the columns of signals existed have operators alone.
+        """
+        operators: list[str | None] = msgspec.json.decode(self.operators) if self.operators else []
+        debug_data = body.setdefault("debugContext", {}).setdefault("debugData", {})
+        if operators and (self.associated_proxy or not (self.anonymous_tunnel or self.anonymous_service)):
+            debug_data["associatedProxies"], operators = operators, []
+        if self.anonymous_tunnel:
+            named, operators = operators or [None], []
+            debug_data["tunnels"] = [{"anonymous": True, "operator": operator} for operator in named]
+        if self.anonymous_service:
+            categories = [{"isAnonymous": True, "operator": operator} for operator in operators or [None]]
+            details = body.setdefault("securityContext", {}).setdefault("ipDetails", {})
+            details["ipServiceCategories"] = categories
 
     def _targets(self) -> list[dict[str, Any]]:
         app = {"type": "AppInstance", "displayName": self.app}
@@ -143,7 +173,9 @@ ROW_BYTES = 1_200
 _NON_ASCII_BYTES = 8
 """The memory of a character in a non-ASCII string: up to 4 bytes, and up to 4 in the UTF-8 form that Python caches."""
 
-_texts = attrgetter(*(name for name in COLUMNS if name not in {"is_proxy", "as_number"}))
+FLAGS = frozenset(SIGNAL_COLUMNS.values())
+"""The columns with booleans."""
+_texts = attrgetter(*(name for name in COLUMNS if name not in FLAGS | {"as_number"}))
 
 
 def memory_of(rows: Sequence[HistoryRow]) -> int:

@@ -160,7 +160,7 @@ def _page(events: Sequence[Keyed], rows: Sequence[HistoryRow], signals: Signals)
             page[key] = (
                 (*key, None, None, ids)
                 if row is None
-                else (*key, row.actor_id if row.is_proxy else None, encode_fields(row), ids)
+                else (*key, row.actor_id if row.is_anonymized else None, encode_fields(row), ids)
             )
     return page
 

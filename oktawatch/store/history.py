@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from oktawatch.model.history import ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
+from oktawatch.model.history import FLAGS, ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
 from oktawatch.store.backend import to_json
 from oktawatch.store.history_fields import KEY, PLACES, decode_row
 
@@ -173,12 +173,17 @@ class StoredHistory:
         *,
         event_types: Sequence[str],
         conditions: Mapping[str, str | bool],
+        any_true: Sequence[str] = (),
     ) -> list[bool]:
         """Return for each query whether there is an earlier row of its key."""
-        if column == "actor_id" and conditions.get("is_proxy") is True:
-            others = {name: value for name, value in conditions.items() if name != "is_proxy"}
-            return self._seen_by_index(queries, event_types, others)
-        return self._seen_by_scan(column, queries, event_types, conditions) if queries else []
+        if not queries:
+            return []
+        filled, values = self._filled(event_types, conditions, any_true)
+        true_columns = {name for name, value in conditions.items() if value is True}
+        # The index has the events of which any flag is true.
+        if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
+            return self._seen_by_index(queries, filled, values)
+        return self._seen_by_scan(column, queries, filled, values)
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
@@ -201,10 +206,9 @@ class StoredHistory:
         return min((published for (published,) in both), default=None)
 
     def _seen_by_index(
-        self, queries: Sequence[SeenQuery], event_types: Sequence[str], conditions: Mapping[str, str | bool]
+        self, queries: Sequence[SeenQuery], filled: Mapping[str, str], values: Sequence[str]
     ) -> list[bool]:
-        """Look up the proxied events of each query's actor."""
-        filled, values = self._filled(event_types, conditions)
+        """Look up the events of each query's actor that came through an anonymizer."""
         statement = self._sql.seen.format(**filled)
         return [bool(found) for (found,) in self._run(statement, self._org, *values, to_json(queries))]
 
@@ -212,15 +216,14 @@ class StoredHistory:
         self,
         column: Column,
         queries: Sequence[SeenQuery],
-        event_types: Sequence[str],
-        conditions: Mapping[str, str | bool],
+        filled: Mapping[str, str],
+        values: Sequence[str],
     ) -> list[bool]:
         """Scan the time that all queries cover once, however many there are.
 
         Of a value's rows before the page, the latest one decides for all queries of that value. The rows of
         the page's own time are few, and are compared one by one.
         """
-        filled, values = self._filled(event_types, conditions)
         sql, value = self._sql, self._named(column)
         moment = sql.moment
         statement = f"""
@@ -246,7 +249,7 @@ class StoredHistory:
         return [_any_earlier(found.get(query.value, ()), query) for query in queries]
 
     def _filled(
-        self, event_types: Sequence[str], conditions: Mapping[str, str | bool]
+        self, event_types: Sequence[str], conditions: Mapping[str, str | bool], any_true: Sequence[str]
     ) -> tuple[dict[str, str], list[str]]:
         """Return the SQL of the tests that a row must pass, and its values."""
         types, values = self._types(event_types, self._named("event_type"))
@@ -257,7 +260,8 @@ class StoredHistory:
             for name, value in conditions.items()
         )
         values += [value for value in conditions.values() if not isinstance(value, bool)]
-        return {"types": types, "conditions": "".join(tests)}, values
+        either = f" AND ({' OR '.join(map(self._named, any_true))})" if any_true else ""
+        return {"types": types, "conditions": "".join(tests) + either}, values
 
     def _types(self, event_types: Sequence[str], column: str) -> tuple[str, list[str]]:
         value = self._sql.value
@@ -271,7 +275,7 @@ class StoredHistory:
         """Return the SQL of a column of ``history``. Raise KeyError for any other name: it becomes part of a statement."""
         if name in KEY:
             return name
-        sql = self._sql.truth if name == "is_proxy" else self._sql.field
+        sql = self._sql.truth if name in FLAGS else self._sql.field
         return sql.format(PLACES[name])
 
     def _run(self, statement: str, *values: Any) -> Sequence[Any]:

@@ -18,5 +18,9 @@ def encode_fields(row: HistoryRow) -> str:
 
 
 def decode_row(published: str, uuid: str, fields: str) -> HistoryRow:
-    """Return the row with this key and array. An older, shorter array leaves later columns empty."""
-    return HistoryRow(published, uuid, *_decode(fields))
+    """Return the row with this key and array.
+
+    An older, shorter array leaves later columns empty. The further values of an array that a newer version
+    stored are ignored.
+    """
+    return HistoryRow(published, uuid, *_decode(fields)[: len(PLACES)])

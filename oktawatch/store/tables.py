@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0014"
+REVISION = "0015"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -81,7 +81,7 @@ events = Table(
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
-    Column("proxied_actor", String),  # the actor's id, where what came through a proxy is remembered
+    Column("proxied_actor", String),  # the actor's id, if the event came through an anonymizer
     Column("fields", Document),  # an array: those of a HistoryRow from `event_type` on
     Column("signals", Document),  # an array of rules' ids
     # An index that begins with a key costs a write all over the tree for each row. So what is recent is

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table, delete, select
 
-from oktawatch.model.history import COLUMNS
+from oktawatch.model.history import COLUMNS, FLAGS
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
@@ -17,7 +17,7 @@ from tests.support.places import Place
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 ORG = "acme"
-_TYPES = {"is_proxy": Boolean, "as_number": BigInteger}
+_TYPES = {"as_number": BigInteger} | dict.fromkeys(FLAGS, Boolean)
 HISTORY = Table(
     "history",
     MetaData(),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
 from oktawatch.detection.icloud_relay import enriched_service, relay_service
 from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.rule import EventRule
@@ -13,13 +14,14 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class AnonymizingVpnLogin(EventRule):
-    """A sign-in whose client address Okta calls an anonymizing proxy."""
+    """A sign-in from an address that Okta marks as an anonymizer's."""
 
     id: ClassVar[str] = "Okta.Anonymizing.VPN.Login"
     name: ClassVar[str] = "Okta Sign-In from VPN Anonymizer"
     description: ClassVar[str] = (
         "Somebody signed in, or tried to, through a VPN, Tor or another service that hides where they are. "
-        "Okta marks such an address in securityContext.isProxy. Failures match as well as successes."
+        "Okta marks the address in securityContext.isProxy, or names an anonymous service behind it in tunnels, "
+        "ipServiceCategories or associatedProxies. Failures match as well as successes."
     )
     runbook: ClassVar[str] = (
         "Ask the user, over a channel other than the one that signed in, whether it was them and why the address "
@@ -40,10 +42,17 @@ class AnonymizingVpnLogin(EventRule):
     dedup_period: timedelta = timedelta(hours=6)
     relay_networks: Networks = NO_NETWORKS
     """Ranges of relays beside those that Okta names: one CIDR a line, or Apple's CSV."""
+    signals: AnonymizerSignals = ALL_SIGNALS
+    """Which of Okta's signals count. ``is_proxy`` alone is the published rule."""
 
     def matches(self, event: Event) -> bool:
-        """Okta says that the address is a proxy; JSON's true, nothing that looks like it."""
-        return event.is_proxy is True
+        """Return whether one of the signals holds of the client's address."""
+        return bool(self.signals.held(event))
+
+    def condition(self, event: Event) -> str:
+        """Return the signals that count, and those that hold."""
+        held = ", ".join(self.signals.held(event)) or "none"
+        return f"Okta marks the address as an anonymizer's by one of: {', '.join(self.signals)}; it does by: {held}"
 
     def severity_of(self, event: Event) -> Severity:
         """Demote Apple's relay: an ordinary phone setting."""

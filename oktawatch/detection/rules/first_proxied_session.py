@@ -1,10 +1,10 @@
 """Users who come through a proxy for the first time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.model.event import Event
 from oktawatch.model.history import Column
@@ -39,11 +39,16 @@ class FirstProxiedSession(FirstSeen):
         "user.authentication.auth_via_mfa",
     )
     column: ClassVar[Column] = "actor_id"
-    conditions: ClassVar[Mapping[str, str | bool]] = {"is_proxy": True}
 
     severity: Severity = Severity.MEDIUM
     dedup_period: timedelta = timedelta(days=7)
     window: timedelta = timedelta(days=7)
+    signals: AnonymizerSignals = ALL_SIGNALS
+    """Which of Okta's signals count. ``is_proxy`` alone is the published rule."""
+
+    def any_true(self) -> tuple[str, ...]:
+        """Return the columns of the signals."""
+        return self.signals.columns
 
     def counts(self, key: str) -> bool:
         """Okta's own actors are no users."""

@@ -11,14 +11,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from oktawatch.detection.history import MemoryHistory
+from oktawatch.detection.history import MemoryHistory, qualifies
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, build_rules
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.engine.history_cache import CacheLimit, HistoryCache
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.event import Event
-from oktawatch.model.history import COLUMNS, ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
+from oktawatch.model.history import (
+    COLUMNS,
+    FLAGS,
+    ROW_BYTES,
+    Column,
+    HistoryRow,
+    SeenQuery,
+    TimeRange,
+    memory_of,
+)
 from oktawatch.model.timestamps import FIRST, LAST, from_text, shifted, to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import add_events
@@ -213,8 +222,10 @@ row_values = st.builds(
     actor_id=st.sampled_from(["00u1", "00u2", None]),
     client_ip=st.sampled_from(["203.0.113.7", None]),
     is_proxy=st.sampled_from([True, False, None]),
+    anonymous_tunnel=st.sampled_from([True, None]),
     behaviours=st.sampled_from(['["New Device"]', None]),
 )
+any_true = st.sampled_from([(), ("is_proxy",), ("is_proxy", "anonymous_tunnel"), ("anonymous_tunnel",)])
 moments = st.integers(-1, 7).map(lambda n: to_text(NOON + n * timedelta(minutes=1)))
 
 
@@ -240,6 +251,7 @@ def plain(found: Any) -> list[tuple[Any, ...]]:
         st.sampled_from(["user.session.start", "user.*", "zone.update", "user%*", "*"]), max_size=3
     ),
     conditions=st.sampled_from([{}, {"is_proxy": True}, {"is_proxy": False, "client_ip": "203.0.113.7"}]),
+    any_true=any_true,
 )
 def test_the_database_answers_as_memory_does(
     database: Database,
@@ -248,6 +260,7 @@ def test_the_database_answers_as_memory_does(
     asked: list[SeenQuery],
     types: list[str],
     conditions: dict[str, str | bool],
+    any_true: Sequence[str],
 ) -> None:
     """Two histories that hold the same rows give the same answers to every question."""
     empty(database)
@@ -262,7 +275,10 @@ def test_the_database_answers_as_memory_does(
         for column in ("actor_id", "client_ip"):
             first, second = (plain(one.rows(column, ranges)) for one in both)
             assert first == second
-        seen = [one.seen("actor_id", asked, event_types=types, conditions=conditions) for one in both]
+        seen = [
+            one.seen("actor_id", asked, event_types=types, conditions=conditions, any_true=any_true)
+            for one in both
+        ]
         assert seen[0] == seen[1]
         assert memory.began(types) == stored.began(types)
 
@@ -275,11 +291,18 @@ def test_the_database_answers_as_memory_does(
         max_size=6,
     ),
     types=st.sampled_from([["user.session.start"], ["user.*", "zone.update"], ["*"]]),
+    conditions=st.sampled_from([{}, {"is_proxy": True}, {"anonymous_tunnel": True}]),
+    any_true=any_true,
 )
 def test_the_index_and_the_scan_answer_alike(
-    database: Database, remembered: list[HistoryRow], asked: list[SeenQuery], types: list[str]
+    database: Database,
+    remembered: list[HistoryRow],
+    asked: list[SeenQuery],
+    types: list[str],
+    conditions: dict[str, str | bool],
+    any_true: Sequence[str],
 ) -> None:
-    """By actor through the index of proxied events, by another column that has the same values through the table."""
+    """By actor through the index of anonymized events, by another column that has the same values through the table."""
     empty(database)
     for row in remembered:
         row.actor_alternate_id = row.actor_id
@@ -287,7 +310,7 @@ def test_the_index_and_the_scan_answer_alike(
         stored = StoredHistory(connection, ORG)
         add_events(connection, ORG, remembered, remembered)
         by_index, by_scan = (
-            stored.seen(column, asked, event_types=types, conditions={"is_proxy": True})
+            stored.seen(column, asked, event_types=types, conditions=conditions, any_true=any_true)
             for column in ("actor_id", "actor_alternate_id")
         )
     assert by_index == by_scan
@@ -305,9 +328,9 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         published=moments,
         uuid=texts,
         event_type=texts,
-        is_proxy=st.sampled_from([True, False, None]),
         as_number=st.none() | st.integers(0, 2**63 - 1),
-        **{name: st.none() | texts for name in COLUMNS[3:] if name not in {"is_proxy", "as_number"}},
+        **{name: st.sampled_from([True, False, None]) for name in FLAGS},
+        **{name: st.none() | texts for name in COLUMNS[3:] if name not in FLAGS | {"as_number"}},
     )
 )
 def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) -> None:
@@ -399,6 +422,7 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
             [SeenQuery("a", to_text(NOON), to_text(NOON), "u")],
             event_types=rule.event_types,
             conditions=rule.conditions,
+            any_true=rule.any_true(),
         )
     (plan,) = history.plans
     assert "ix_events_proxied " in plan
@@ -478,12 +502,14 @@ def test_what_is_kept_is_what_the_database_has(
 @given(
     pages=st.lists(st.lists(row_values, max_size=4, unique_by=lambda row: row.uuid), max_size=8),
     conditions=st.sampled_from([{}, {"is_proxy": True}]),
+    any_true=any_true,
     data=st.data(),
 )
 def test_what_was_seen_is_what_the_database_has_seen(
     database: Database,
     pages: list[list[HistoryRow]],
     conditions: dict[str, str | bool],
+    any_true: Sequence[str],
     data: st.DataObject,
 ) -> None:
     """Though it is not asked of those who came lately; whoever else writes, and after a rollback."""
@@ -496,13 +522,14 @@ def test_what_was_seen_is_what_the_database_has_seen(
         asked = [
             SeenQuery(row.actor_id, shifted(row.published, -timedelta(minutes=2)), row.published, row.uuid)
             for row in page_rows
-            if row.actor_id and row.event_type in types and (row.is_proxy or not conditions)
+            if row.actor_id and row.event_type in types and qualifies(row, conditions, any_true)
         ]
         with suppress(DiedError), page_transaction(database, ORG, now=NOW) as transaction:
             stored, version = transaction.history, transaction.history_version
             current = cache.within(stored, version, rules, page_rows)
-            answers = current.seen("actor_id", asked, event_types=types, conditions=conditions)
-            assert answers == stored.seen("actor_id", asked, event_types=types, conditions=conditions)
+            question: dict[str, Any] = {"event_types": types, "conditions": conditions, "any_true": any_true}
+            answers = current.seen("actor_id", asked, **question)
+            assert answers == stored.seen("actor_id", asked, **question)
             match data.draw(st.sampled_from(["adds", "dies", "another adds"])):
                 case "adds":
                     transaction.add_events(page_rows, page_rows)

@@ -56,6 +56,19 @@ def test_what_was_seen_before_is_filled_in(database: Database) -> None:
     assert [row["proxied_actor"] for row in rows(database, "events")] == ["00u1"] * 3 + [None] * 3
 
 
+def test_events_of_every_signal_are_in_the_index(database: Database) -> None:
+    """A first occurrence through a tunnel is looked up like one through a proxy."""
+    empty(database)
+    signals = ("is_proxy", "anonymous_tunnel", "anonymous_service", "associated_proxy")
+    page = [HistoryRow(KEYS[0][0], name, "x", actor_id="00u1", is_proxy=False) for name in (*signals, "none")]
+    for row in page[:-1]:
+        setattr(row, row.uuid, True)
+    with database.write() as connection:
+        add_events(connection, ORG, page, page)
+    indexed = {row["uuid"] for row in rows(database, "events") if row["proxied_actor"] == "00u1"}
+    assert indexed == set(signals)
+
+
 def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
     """Though the same event says something else the next time, or a signal is recorded of it."""
     empty(database)

@@ -48,6 +48,13 @@ def test_a_rule_that_is_off(folder: Path, call: Call) -> None:
     assert (rule["enabled"], rule["dedup_period"]) == (False, "90m")
 
 
+def test_signals_of_an_address_are_an_option(call: Call) -> None:
+    """Unlike the signal rules that a windowed rule uses, which are metadata of the same name."""
+    what, _, options = call("rules", "show", R1).out.partition("[rules.")
+    assert "is_proxy" not in what
+    assert 'signals = ["is_proxy", "tunnels", "ip_details", "associated_proxies"]' in options
+
+
 def test_show(call: Call) -> None:
     """One rule is shown whole; one that doesn't exist is wrong usage that names those that do."""
     assert "runbook" in call("rules", "show", R1).out

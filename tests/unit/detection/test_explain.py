@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oktawatch.detection.anonymizer_signals import AnonymizerSignals
 from oktawatch.detection.explain import explain
 from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN
@@ -22,6 +23,10 @@ from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from tests.unit.detection.history_streams import body_of, rule_of, streams
 from tests.unit.detection.reference import LAWS
+
+BY_SIGNALS = (
+    "Okta marks the address as an anonymizer's by one of: is_proxy, tunnels, ip_details, associated_proxies"
+)
 
 
 def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
@@ -65,13 +70,26 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
         (
             AnonymizingVpnLogin(),
             [sign_in()],
-            (False, "Okta says that the address is a proxy; JSON's true, nothing that looks like it."),
+            (False, f"{BY_SIGNALS}; it does by: none"),
+        ),
+        (
+            AnonymizingVpnLogin(),
+            [sign_in({"debugContext.debugData.tunnels": '[{"anonymous":true}]'})],
+            (True, f"{BY_SIGNALS}; it does by: tunnels"),
+        ),
+        (
+            AnonymizingVpnLogin(signals=AnonymizerSignals(["is_proxy"])),
+            [sign_in({"debugContext.debugData.tunnels": '[{"anonymous":true}]'})],
+            (False, "Okta marks the address as an anonymizer's by one of: is_proxy; it does by: none"),
         ),
         (LoginSuccess(), [sign_in({"outcome.result": "SUCCESS"})], (True, "Okta let the user in.")),
         (
             FirstProxiedSession(),
             [sign_in({"securityContext.isProxy": False})],
-            (False, "is_proxy is True: it is False"),
+            (
+                False,
+                "one of is_proxy, anonymous_tunnel, anonymous_service, associated_proxy is true: none",
+            ),
         ),
         (
             FirstProxiedSession(),

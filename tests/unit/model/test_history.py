@@ -45,6 +45,7 @@ COLUMNS_OF_BODY = (
     "2026-11-02T12:00:00.123Z", "e-1", "user.session.start", "00u1", "nora@example.com", "Nora Vale", "203.0.113.7",
     "ExampleBrowser/1.0", "s1", "r1", "h1", "FAILURE", "INVALID_CREDENTIALS", True, "HIGH", '["New City","New IP"]',
     "Norway", "Bergen", 64500, '["NORDVPN_VPN"]', "00u2", "User", "Example Mail", "OTP", "guo1", "00T1", "Computer", "Office",
+    True, None, None,
 )  # fmt: skip
 BARE = {"uuid": "e-1", "published": "0001-01-01T00:00:00.000Z"}
 
@@ -65,6 +66,28 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
         again = row.full_event()
         assert HistoryRow.of(again).columns == row.columns
         assert again.as_org is None
+
+
+@given(
+    st.sets(st.sampled_from(["anonymous_tunnel", "anonymous_service", "associated_proxy"])),
+    st.sampled_from([None, '["A_VPN","B_PROXY"]']),
+)
+def test_a_rebuilt_event_has_the_same_signals_and_operators(signals: set[str], operators: str | None) -> None:
+    """Whichever signals held; associated proxies and, in rows of older versions, operators imply each other."""
+    if "associated_proxy" in signals and operators is None:
+        operators = '["A_VPN"]'
+    if not signals:
+        operators = None
+    row = HistoryRow(BARE["published"], "e-1", "x", operators=operators)
+    for name in signals:
+        setattr(row, name, True)
+    assert HistoryRow.of(row.full_event()).columns == row.columns
+
+
+def test_the_operators_of_an_older_row_are_kept() -> None:
+    """Rows from before the columns of signals existed name operators alone."""
+    row = HistoryRow(BARE["published"], "e-1", "x", operators='["A_VPN"]')
+    assert row.full_event().operators == '["A_VPN"]'
 
 
 def test_a_row_of_a_bare_event_is_empty() -> None:
