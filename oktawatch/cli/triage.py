@@ -89,12 +89,14 @@ def note(
 def _decide(
     ids: list[int], decision: "Decision", done: str, config: Path | None, *, as_json: bool, debug: bool
 ) -> int:
-    from oktawatch.model.timestamps import utc_now
+    from oktawatch.engine.triage import decide_and_notify
+    from oktawatch.service.app import Application
     from oktawatch.store.alerts import show_alert
-    from oktawatch.store.triage import decide
 
-    with existing_database(load_without_secrets(config, debug=debug)) as database:
-        decide(database, ids, decision, now=utc_now())
+    settings = load_without_secrets(config, debug=debug)
+    app = Application(settings)
+    with existing_database(settings) as database:
+        decide_and_notify(database, ids, decision, routes=app.routes, tags=app.org_tags, now=database.now())
         decided = list(dict.fromkeys(ids))
         if as_json:
             print_json([show_alert(database, alert_id) for alert_id in decided])

@@ -209,6 +209,10 @@ class NotifierSettings(Section):
     """Ids or globs of the rules to notify."""
     orgs: Patterns = ("*",)
     """Names of the orgs to notify, or tags as ``"#tag"``. ``"*"`` is every org."""
+    on: Annotated[
+        tuple[Literal["opened", "raised", "acknowledged", "closed"], ...], Field(strict=False, min_length=1)
+    ] = ("opened", "raised")
+    """What to send about an alert: that it is new, that its severity has risen, what a person decided."""
     max_per_minute: int | None = Field(default=30, ge=1)
     """The maximum number of messages per minute. Further alerts are combined into a digest.
 

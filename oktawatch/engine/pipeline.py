@@ -29,7 +29,7 @@ from oktawatch.model.left_out import LeftOut
 from oktawatch.model.match import Match
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route
+from oktawatch.notify.routing import Route, listeners
 from oktawatch.store.database import Database
 from oktawatch.store.page_transaction import PageTransaction, page_transaction
 from oktawatch.systemlog.page import Page
@@ -170,15 +170,19 @@ def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> 
         Notification.of(
             watch.org,
             telling.alert,
-            notifier=route.notifier,
+            notifier=notifier,
             kind=NotificationKind(telling.kind),
             severity=telling.severity,
             late=now - telling.published > LATE,
         )
         for telling in tellings
-        for route in watch.routes
-        if route.wants(
-            org=watch.org, tags=watch.tags, rule_id=telling.alert.rule_id, severity=telling.severity
+        for notifier in listeners(
+            watch.routes,
+            kind=NotificationKind(telling.kind),
+            org=watch.org,
+            tags=watch.tags,
+            rule_id=telling.alert.rule_id,
+            severity=telling.severity,
         )
     ]
 

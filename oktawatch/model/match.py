@@ -44,8 +44,10 @@ SignalIds = tuple[str, ...]
 Signals = Mapping[EventKey, SignalIds]
 """The signals that a page produces. A windowed rule can produce a signal for an event of an earlier page."""
 
-_SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
-_FAILURES = frozenset(("FAILURE", "DENY"))
+SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
+"""Outcomes with which somebody got in."""
+FAILURES = frozenset(("FAILURE", "DENY"))
+"""Outcomes with which somebody was kept out."""
 
 
 class MatchedEvent(Struct, frozen=True, kw_only=True):
@@ -61,12 +63,12 @@ class MatchedEvent(Struct, frozen=True, kw_only=True):
     @property
     def succeeded(self) -> bool:
         """Whether access was granted: the outcome is SUCCESS or ALLOW."""
-        return self.outcome in _SUCCESSES
+        return self.outcome in SUCCESSES
 
     @property
     def failed(self) -> bool:
         """Whether access was denied: the outcome is FAILURE or DENY."""
-        return self.outcome in _FAILURES
+        return self.outcome in FAILURES
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -22,11 +22,19 @@ class NotificationKind(enum.StrEnum):
     """The first notification about an alert."""
     RAISED = "raised"
     """The severity of a notified alert was raised."""
+    ACKNOWLEDGED = "acknowledged"
+    """A person acknowledged an alert."""
+    CLOSED = "closed"
+    """A person closed an alert, or changed the verdict on a closed one."""
     DIGEST = "digest"
     """Several alerts in one message."""
     SILENCE = "silence"
     """An expected activity stopped or resumed."""
     TEST = "test"
+
+
+ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
+"""Kinds that the telling law enqueues. The other kinds about an alert report what a person decided."""
 
 
 class NotificationState(enum.StrEnum):
@@ -37,7 +45,8 @@ class NotificationState(enum.StrEnum):
     DIGESTED = "digested"
     """Replaced by the digest that it names."""
     DROPPED = "dropped"
-    """Not sent: superseded by a notification of higher severity, or dropped by an operator."""
+    """Not sent: superseded by a notification of higher severity, or dropped
+    by an operator, who may also have closed its alert."""
     DEAD = "dead"
     """A dead letter: delivery was given up."""
 
@@ -89,6 +98,12 @@ class Notification(Struct, frozen=True, kw_only=True):
         )
 
 
+def incident_id(org: str, rule_id: str, dedup_key: str, anchor: str) -> str:
+    """Return the id that all messages about one alert share, also after the database was lost."""
+    name = json.dumps([org, rule_id, dedup_key, anchor], ensure_ascii=False, separators=(",", ":"))
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
 class EventReference(Struct, frozen=True):
     """The data needed to find an event in Okta."""
 
@@ -115,10 +130,20 @@ class Digest(Struct, frozen=True, kw_only=True):
     """The address of a campaign, or the AS number of its network."""
     alerts: int
     people: int
+    got_in: int = 0
+    """People with a success."""
+    got_in_names: dict[str, int] = {}
+    """The first of them, each with the id of an alert."""
+    risen: bool = False
+    """Whether one of the alerts has risen: its severity counts the success already."""
+    alert_ids: list[int] = []
+    """The first ids, those of alerts with a success before the others."""
     severities: dict[str, int]
     rules: dict[str, int]
     orgs: dict[str, int]
     who: dict[str, int]
+    tried: dict[str, int] = {}
+    """People without a success."""
     addresses: dict[str, int]
     countries: dict[str, int]
     first_event_at: datetime | None
@@ -142,6 +167,15 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     """The row of ``alerts`` as JSON values."""
     event: EventReference | None = None
     """The alert's first event."""
+    incident: str | None = None
+    """See `incident_id`."""
+    failures_before: int | None = None
+    """Failures before the first success, of an alert that has risen."""
+    new: tuple[str, ...] | None = None
+    """What is new for the alert's person: ``country``, ``network``, ``address``, ``device``, ``anonymizer``.
+    None: not known."""
+    others: int | None = None
+    """Other people seen at the alert's address. None: not known."""
     digest: Digest | None = None
     content: dict[str, Any] | None = None
-    """The content of a message that is not about alerts."""
+    """The content that is not about alerts: an alarm, or a person's decision."""

@@ -1,5 +1,6 @@
 """The state of a notifier's outbox, and the plan for its next messages: plain values between `store` and `notify`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,10 +27,10 @@ class DigestTopic(Struct, frozen=True, omit_defaults=True):
         """Parse the topic from a digest's ``content`` column."""
         return msgspec.convert(content, cls)
 
-    def to_content(self, *, people: int) -> dict[str, Any]:
+    def to_content(self, *, people: int, earlier: Sequence[int]) -> dict[str, Any]:
         """Return the value of the ``content`` column."""
         content: dict[str, Any] = msgspec.to_builtins(self)
-        return content | ({"people": people} if people else {})
+        return content | ({"people": people} if people else {}) | ({"earlier": earlier} if earlier else {})
 
 
 class WaitingNotification(Struct, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class OpenedAlert(Struct, frozen=True):
     client_ip: str | None
     as_number: int | None
     person: str | None
+    alert_id: int | None = None
 
 
 class OutboxState(Struct, frozen=True, kw_only=True):
@@ -94,6 +96,8 @@ class Fold(Struct, frozen=True, kw_only=True):
     topic: DigestTopic
     people: int = 0
     """The number of people affected by a campaign, including those with earlier alerts."""
+    earlier: list[int] = []
+    """The ids of a campaign's alerts that were sent one by one before it was recognized."""
     new: bool = True
     """Whether to create the digest. False if it exists and hasn't been attempted yet."""
 

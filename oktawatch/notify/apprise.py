@@ -1,22 +1,27 @@
 """The channel for people: Slack, Teams, PagerDuty, Opsgenie, mail and a hundred others, by one URL each.
 
-Apprise works in blocking calls that nothing can interrupt, so each message has a thread of its own: one
-that hangs holds up neither the event loop nor the program's end, which waits for no such thread. Apprise
-knows neither idempotency keys nor Retry-After; what it could not deliver is just tried again.
+Apprise blocks in calls that nothing can interrupt, so each message is sent by its own thread. A thread that
+hangs delays neither the event loop nor the end of the program. Apprise supports neither idempotency keys
+nor Retry-After; a message that it did not deliver is tried again.
 
 Its services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. Mail trusts the authorities of
 `Way.trust`; services behind HTTP trust those of ``REQUESTS_CA_BUNDLE``.
 
-Each service says which form it takes, and gets exactly that one: a conversion in between would undo
-what `text` made harmless.
+Each service gets the form of the message that it asks for. A conversion by Apprise would undo what `text`
+made harmless.
 
-Apprise is imported where it is used: the settings are needed by every command, messages by few.
+PagerDuty keeps incidents. All messages about one alert name the same incident, so that a raised alert
+updates it and a closed one resolves it. Apprise can't acknowledge an incident.
+
+Apprise is imported where it is used: every command needs the settings, few send messages.
 """
 
 import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from copy import copy
+from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
@@ -27,7 +32,10 @@ from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 from oktawatch.notify.message import Message
 
-_WITHIN = 20  # seconds
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+_TIMEOUT_S = 20
 _TYPES = {
     Severity.INFO: "info",
     Severity.LOW: "info",
@@ -54,7 +62,7 @@ class AppriseSettings(NotifierSettings):
 
 
 class AppriseChannel:
-    """Sends to one Apprise URL."""
+    """Send messages to one Apprise URL."""
 
     Settings = AppriseSettings
 
@@ -73,10 +81,10 @@ class AppriseChannel:
             app_id="oktawatch",
             app_desc="oktawatch",
             app_url="",
-            image_url_mask="",  # no pictures from elsewhere, which say who reads a message and when
+            image_url_mask="",  # remote pictures would reveal who reads a message and when
             image_url_logo="",
-            async_mode=False,  # the thread is ours
-            http_redirects=False,  # they would carry alerts to where nobody configured
+            async_mode=False,
+            http_redirects=False,  # they could lead alerts to an address that nobody configured
             storage_mode=PersistentStoreMode.MEMORY,
             pgp_autogen=False,
             pem_autogen=False,
@@ -85,18 +93,21 @@ class AppriseChannel:
         service = Apprise.instantiate(url, asset=asset)
         if service is None:
             raise ValueError("expected a URL that Apprise knows, such as slack://… or mailtos://…")
-        service.overflow_mode = OverflowMode.TRUNCATE  # one message stays one
+        if _keeps_incidents(service) and "acknowledged" in settings.on:
+            raise ValueError(
+                'expected on without "acknowledged" for PagerDuty: Apprise opens and resolves its incidents only'
+            )
+        service.overflow_mode = OverflowMode.TRUNCATE  # instead of several messages
         if service.request_rate_per_sec == NotifyBase.request_rate_per_sec:
-            # Seconds from one message to the next. Where it is not the service's own limit, ours is max_per_minute.
+            # Apprise's default pause in seconds between messages, no limit of the service: max_per_minute is ours.
             service.request_rate_per_sec = 0
         self._service = service
         self._mail_trust = trust_for_mail(service, way.trust)
-        self._apprise = Apprise(asset=asset)
-        self._apprise.add(service)
+        self._asset = asset
         self._thread_name = f"oktawatch-{settings.name}"
 
     async def send(self, message: Message) -> None:
-        """Send it; who waits may leave, and the thread comes to its end by itself."""
+        """Send a message. When the caller is cancelled, the thread ends by itself."""
         done: Future[bool] = Future()
         work = (message, done)
         threading.Thread(target=self._run, args=work, name=self._thread_name, daemon=True).start()
@@ -106,18 +117,18 @@ class AppriseChannel:
             )
 
     async def close(self) -> None:
-        """Nothing is held. What has begun ends within its own time-outs."""
+        """Do nothing: no connection is kept. Threads end by their own timeouts."""
 
     def _run(self, message: Message, done: "Future[bool]") -> None:
         if not done.set_running_or_notify_cancel():
             return
         try:
             done.set_result(self._notify(message))
-        except BaseException as error:  # noqa: BLE001 -- handed to who waits for it
+        except BaseException as error:  # noqa: BLE001 -- handed to the caller, who waits for the future
             done.set_exception(error)
 
     def _notify(self, message: Message) -> bool:
-        from apprise import NotifyFormat, NotifyType  # noqa: PLC0415 -- likewise
+        from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415 -- likewise
 
         form = self._service.resolve_format(NotifyFormat.MARKDOWN)
         body = {
@@ -125,9 +136,11 @@ class AppriseChannel:
             NotifyFormat.HTML: message.html,
             NotifyFormat.TEXT: message.plain,
         }[form]()
-        kind = NotifyType(_TYPES[message.severity] if message.severity is not None else "info")
-        delivered = self._apprise.notify(
-            body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_WITHIN
+        kind = NotifyType(_notify_type(message))
+        apprise = Apprise(asset=self._asset)
+        apprise.add(_service_for(self._service, message))
+        delivered = apprise.notify(
+            body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_TIMEOUT_S
         )
         if not delivered and self._mail_trust.refusal is not None:
             raise DeliveryError(
@@ -135,3 +148,27 @@ class AppriseChannel:
                 " poll.ca_file names the certificates of a private CA"
             )
         return bool(delivered)
+
+
+def _notify_type(message: Message) -> str:
+    if message.type == "alert.closed":
+        return "success"  # which resolves an incident
+    return _TYPES[message.severity] if message.severity is not None else "info"
+
+
+def _keeps_incidents(service: "NotifyBase") -> bool:
+    from apprise.plugins.pagerduty import NotifyPagerDuty  # noqa: PLC0415 -- likewise
+
+    return isinstance(service, NotifyPagerDuty)
+
+
+def _service_for(service: "NotifyBase", message: Message) -> "NotifyBase":
+    """Return the service for a message: a copy that names the message's incident, where incidents are kept.
+
+    A copy, since the thread of an earlier message may still use the original. A key in the URL is kept.
+    """
+    if message.incident is None or not _keeps_incidents(service) or getattr(service, "dedup", None):
+        return service
+    bound = copy(service)
+    vars(bound).update(dedup=message.incident, action="map")
+    return bound

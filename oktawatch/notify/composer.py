@@ -1,44 +1,37 @@
-"""From a row of the outbox to what it says."""
+"""Compose the message of a notification: the outbox says what is due, this says it in words."""
 
 from collections.abc import Iterator, Mapping
-from textwrap import shorten
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.severity import Severity
+from oktawatch.notify import alert_text
 from oktawatch.notify.alarms import alarm_message
 from oktawatch.notify.digests import digest_message
 from oktawatch.notify.links import event_link
 from oktawatch.notify.message import Line, Message
+from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
 
-_LONGEST_RUNBOOK = 600  # characters; it is the rule's own
-_MOST = 5  # kinds of anonymizers
-
-
-class RuleText(Struct, frozen=True):
-    """What a rule says of itself."""
-
-    name: str
-    runbook: str
+_DECIDED = (NotificationKind.ACKNOWLEDGED, NotificationKind.CLOSED)
 
 
 class Composer(Struct, frozen=True, kw_only=True):
-    """Makes messages: knows the orgs' addresses and the rules' words."""
+    """Composes messages: knows the orgs' addresses and the rules' texts."""
 
     orgs: Mapping[str, str]
-    """Name to URL."""
+    """The URL of each org, by name."""
     rules: Mapping[str, RuleText]
+    """By the rules' ids."""
 
     def compose(self, due: DueNotification) -> Message:
-        """Say what is due."""
+        """Return the message of a notification."""
         if due.alert is not None:
             return self._alert(due, due.alert)
         if due.digest is not None:
-            return digest_message(due.id, due.digest)
+            return digest_message(due.id, due.digest, self.rules)
         if due.kind is NotificationKind.SILENCE and due.content is not None:
             return alarm_message(due.id, due.content)
         if due.kind is NotificationKind.TEST:
@@ -47,39 +40,98 @@ class Composer(Struct, frozen=True, kw_only=True):
 
     def _alert(self, due: DueNotification, alert: dict[str, Any]) -> Message:
         rule = self.rules.get(alert["rule_id"])
-        name = rule.name if rule else given(alert["rule_id"])
-        worse = " (became worse)" if due.kind is NotificationKind.RAISED else ""
-        kind = f"alert.{due.kind}"
+        link = event_link(self.orgs.get(alert["org"], ""), due.event) if due.event else None
+        decided = due.kind in _DECIDED
+        lines = [
+            *(_decision_lines(due.content) if decided else ()),
+            *_alert_lines(due, alert, rule),
+            *([Line("In Okta", "open the event", link=link)] if link is not None else []),
+            *_next_steps(alert, rule, due.kind),
+        ]
+        body = {
+            "type": f"alert.{due.kind}",
+            "alert": alert
+            | {
+                "url": link,
+                "rule_name": rule.name if rule else None,
+                "mitre": list(rule.mitre) if rule else [],
+                "new": None if due.new is None else list(due.new),
+                "others": due.others,
+            },
+            "runbook": rule.short_runbook() if rule else "",
+        }
         return Message(
             id=due.id,
-            type=kind,
+            type=f"alert.{due.kind}",
             severity=Severity[alert["severity"]],
-            heading=f"[{alert['severity']}] {name}{worse} in {harmless(alert['org'])}",
-            lines=tuple(self._alert_lines(due, alert, rule)),
-            body={"type": kind, "alert": alert, "runbook": _runbook(rule) if rule else ""},
+            heading=_heading(due, alert, rule),
+            lines=tuple(lines),
+            body=body | ({"action": due.content} if decided else {}),
+            incident=due.incident,
         )
 
-    def _alert_lines(
-        self, due: DueNotification, alert: dict[str, Any], rule: RuleText | None
-    ) -> Iterator[Line]:
+
+def _heading(due: DueNotification, alert: dict[str, Any], rule: RuleText | None) -> str:
+    happened = f"{alert_text.sentence(alert, rule, due.failures_before)} ({given(alert['org'], 100)})"
+    severity = f"[{alert['severity']}]"
+    by = _decided_by(due.content)
+    match due.kind:
+        case NotificationKind.ACKNOWLEDGED:
+            return f"{severity} Acknowledged by {by}: {happened}"
+        case NotificationKind.CLOSED:
+            return f"{severity} Closed by {by}: {happened}"
+        case NotificationKind.RAISED if not alert["risen"]:
+            return f"{severity} {happened}, raised to {alert['severity']}"
+        case _:
+            return f"{severity} {happened}"
+
+
+def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | None) -> Iterator[Line]:
+    if rule is None or not rule.about_sign_in:
         yield Line("What", harmless(alert["title"], 300), typed=True)
-        yield Line("Severity", alert["severity"])
-        yield Line("Who", _who(alert), typed=True)
-        if place := _where(alert):
-            yield Line("From", place, typed=True)
-        if anonymizer := _anonymizer(alert["context"]):
-            yield Line("Anonymizer", anonymizer, typed=True)
-        yield Line("When", _when(alert))
-        if outcome := _joined(alert["outcome_result"], alert["outcome_reason"], between=": "):
-            yield Line("Outcome", outcome, typed=True)
-        yield Line("Events", str(alert["event_count"]))
-        yield Line("Org", given(alert["org"]), typed=True)
-        if rule is not None:
-            yield Line("What to do", _runbook(rule))
+    for label, text in (
+        ("Who", alert_text.person(alert)),
+        ("Outcome", alert_text.outcome(alert, due.failures_before)),
+        ("From", alert_text.place(alert)),
+        ("Anonymizer", alert_text.anonymizers(alert)),
+        ("Client", alert_text.client(alert)),
+        ("Okta says", alert_text.assessment(alert)),
+    ):
+        if text:
+            yield Line(label, text, typed=True)
+    if due.new:
+        yield Line("New for this person", ", ".join(due.new))
+    if due.others is not None:
+        others = alert_text.count(due.others, "other person", "other people") if due.others else "nobody else"
+        yield Line("Seen at this address", others)
+    yield Line("When", alert_text.when(alert))
+    rule_id = given(alert["rule_id"])
+    yield Line("Rule", f"{rule.name} ({rule_id})" if rule else rule_id, typed=True)
+    yield Line("Org", given(alert["org"]), typed=True)
+
+
+def _next_steps(alert: dict[str, Any], rule: RuleText | None, kind: NotificationKind) -> Iterator[Line]:
+    yield Line("Look", f"oktawatch alerts show {alert['id']}", typed=True)
+    if kind is NotificationKind.CLOSED:
+        yield Line("Reopen", f"oktawatch alerts reopen {alert['id']}", typed=True)
+    elif kind is not NotificationKind.ACKNOWLEDGED:
         yield Line("Acknowledge", f"oktawatch alerts ack {alert['id']}", typed=True)
-        link = event_link(self.orgs.get(alert["org"], ""), due.event) if due.event else None
-        if link is not None:
-            yield Line("In Okta", "open the event", link=link)
+        if rule is not None:  # last, since services cut long messages
+            yield Line("What to do", rule.short_runbook())
+
+
+def _decided_by(action: Mapping[str, Any] | None) -> str:
+    return harmless(action["by"], 60) if action else "somebody"
+
+
+def _decision_lines(action: Mapping[str, Any] | None) -> Iterator[Line]:
+    if action is None:
+        return
+    yield Line("By", _decided_by(action), typed=True)
+    if action["disposition"]:
+        yield Line("As", harmless(action["disposition"]), typed=True)
+    if action["note"]:
+        yield Line("Note", harmless(action["note"], 600), typed=True)
 
 
 def _test(due: DueNotification) -> Message:
@@ -92,58 +144,3 @@ def _test(due: DueNotification) -> Message:
         lines=(Line("Test", text),),
         body={"type": "test", "message": text},
     )
-
-
-def _runbook(rule: RuleText) -> str:
-    """Give a rule's runbook as one line; the operator's own may have many, and any length."""
-    return shorten(rule.runbook, _LONGEST_RUNBOOK, placeholder=" …")
-
-
-def _who(alert: Mapping[str, Any]) -> str:
-    name, login = alert["actor_display_name"], alert["actor_alternate_id"]
-    if name and login:
-        return f"{harmless(name, 100)} ({harmless(login, 100)})"
-    return harmless(name or login or alert["actor_id"] or "somebody")
-
-
-def _where(alert: Mapping[str, Any]) -> str:
-    number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
-    network = _joined(number, alert["as_org"] or alert["isp"], between=" ")
-    return _joined(alert["client_ip"], _joined(alert["city"], alert["country"], between=", "), network)
-
-
-def _when(alert: Mapping[str, Any]) -> str:
-    first, last = (alert[name].replace("T", " ")[:19] for name in ("first_event_at", "last_event_at"))
-    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
-
-
-def _joined(*parts: object, between: str = " · ") -> str:
-    return between.join(harmless(part, 100) for part in parts if part)
-
-
-def _anonymizer(context: Any) -> str:
-    """Name the kinds of services that Okta saw behind the address: ``VPN (NORD_VPN)``."""
-    categories = _inside(context, "security_context", "ipDetails", "ipServiceCategories")
-    tunnels = _inside(context, "debug_context", "debugData", "tunnels")
-    if isinstance(tunnels, str):
-        try:
-            tunnels = msgspec.json.decode(tunnels)
-        except msgspec.DecodeError:
-            tunnels = []
-    kinds: dict[str, None] = {}
-    for one in [*_objects(categories), *_objects(tunnels)]:
-        kind, operator = one.get("type"), one.get("operator")
-        named = f" ({harmless(operator, 40)})" if operator and kind else harmless(operator or "", 40)
-        if text := (harmless(kind, 40) if kind else "") + named:
-            kinds[text] = None
-    return ", ".join(list(kinds)[:_MOST])
-
-
-def _inside(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,7 +1,7 @@
-"""What a digest says: how many, how bad, of which rules, who and where from, and how to look."""
+"""Compose a digest: how many alerts, who got in, who tried, from where, what to do and how to look further."""
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -9,61 +9,128 @@ import msgspec
 from oktawatch.model.notification import Digest, DigestReason
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
+from oktawatch.notify.alert_text import count
 from oktawatch.notify.message import Line, Message
+from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
 
 _WHY = {
-    DigestReason.LATE: "It happened over an hour before it was read: after a first start, a longer stop or a backfill.",
-    DigestReason.ABOVE: "There are more than this notifier takes in a minute (max_per_minute).",
-    DigestReason.CAMPAIGN: "One source troubles many people within ten minutes. What goes on of it is collected for as long.",
+    DigestReason.LATE: "It happened over an hour before it was read: after a first start, a long stop or a backfill.",
+    DigestReason.ABOVE: "This notifier would get more messages in a minute than max_per_minute allows.",
+    DigestReason.CAMPAIGN: "One source affects many people within ten minutes. Later alerts from it are collected for as long.",
 }
+_NAMED = 3  # people in a heading
+_RISES_FROM = Severity.MEDIUM
 
 
-def digest_message(notification_id: str, digest: Digest) -> Message:
-    """Say what a digest stands for."""
-    worst = max((Severity[name] for name in digest.severities), default=None)
-    severity = f"[{worst.name}] " if worst is not None else ""
+def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, RuleText]) -> Message:
+    """Return the message of a digest. ``rules``: by their ids."""
+    severity = _severity(digest)
+    level = f"[{severity.name}] " if severity is not None else ""
+    runbook = _runbook(digest, rules)
     return Message(
         id=notification_id,
         type="digest",
-        severity=worst,
-        heading=severity + _heading(digest),
-        lines=tuple(_lines(digest)),
-        body={"type": "digest", "digest": _for_programs(digest)},
+        severity=severity,
+        heading=f"{level}{_heading(digest)}{_orgs(digest)}",
+        lines=tuple(_lines(digest, runbook)),
+        body={
+            "type": "digest",
+            "digest": _json_object(digest) | {"severity": severity.name if severity is not None else None},
+            "runbook": runbook,
+        },
     )
 
 
+def _severity(digest: Digest) -> Severity | None:
+    """Return the highest severity of the alerts, one level up when somebody got in.
+
+    An alert that has risen counts the success already. As for a single alert, INFO and LOW stay.
+    """
+    worst = max((Severity[name] for name in digest.severities), default=None)
+    if worst is not None and worst >= _RISES_FROM and digest.got_in and not digest.risen:
+        return worst.raised()
+    return worst
+
+
 def _heading(digest: Digest) -> str:
-    alerts = _count(digest.alerts, "alert")
     match digest.reason:
         case DigestReason.LATE:
-            return f"{alerts} about the past"
+            return f"{count(digest.alerts, 'alert')} about the past{_got_in(digest, ': ')}"
         case DigestReason.CAMPAIGN:
-            return f"Campaign: {_count(digest.people, 'person', 'people')} troubled from {_source(digest)}"
+            tried = f"{digest.people:,} tried" if digest.got_in < digest.people else ""
+            return f"Campaign from {_source(digest)}: {tried}{_got_in(digest, ', ' if tried else '')}"
         case DigestReason.ABOVE:
-            return f"{alerts} more"
+            return f"{count(digest.alerts, 'more alert')}{_got_in(digest, ': ')}"
 
 
-def _lines(digest: Digest) -> Iterator[Line]:
-    yield Line("Alerts", f"{digest.alerts:,} about {_count(digest.people, 'person', 'people')}")
-    yield Line("Why together", _WHY[digest.reason])
-    for label, names in (("Rules", digest.rules), ("Orgs", digest.orgs), ("Severities", digest.severities)):
-        if names:
-            yield Line(label, _names(names, given), typed=True)
-    for label, names in (
-        ("Who", digest.who),
-        ("From", digest.addresses),
-        ("Countries", digest.countries),
+def _got_in(digest: Digest, before: str) -> str:
+    if not digest.got_in:
+        return ""
+    names = [harmless(name, 60) for name in list(digest.got_in_names)[:_NAMED]]
+    return f"{before}{digest.got_in:,} got in: {_list(names, digest.got_in)}"
+
+
+def _orgs(digest: Digest) -> str:
+    if len(digest.orgs) == 1:
+        return f" ({given(next(iter(digest.orgs)), 100)})"
+    return f" ({len(digest.orgs)} orgs)" if digest.orgs else ""
+
+
+def _lines(digest: Digest, runbook: str) -> Iterator[Line]:
+    if digest.got_in:
+        got_in = [f"{harmless(name, 100)} (alert {alert})" for name, alert in digest.got_in_names.items()]
+        yield Line("Got in", _list(got_in, digest.got_in), typed=True)
+    if digest.tried:
+        yield Line(
+            "Tried", _list(_counted(digest.tried, harmless), digest.people - digest.got_in), typed=True
+        )
+    ids = _list([str(alert) for alert in digest.alert_ids], digest.alerts)
+    about = f"{digest.alerts:,} about {count(digest.people, 'person', 'people')}"
+    yield Line("Alerts", f"{about}: {ids}" if ids else about)
+    for label, names, fit in (
+        ("From", digest.addresses, harmless),
+        ("Countries", digest.countries, harmless),
+        ("Severities", _worst_first(digest.severities), given),
+        ("Rules", digest.rules, given),
+        ("Orgs", digest.orgs, given),
     ):
         if names:
-            yield Line(label, _names(names, harmless), typed=True)
+            yield Line(label, ", ".join(_counted(names, fit)), typed=True)
     if digest.first_event_at is not None and digest.last_event_at is not None:
-        yield Line("When", f"{_moment(digest.first_event_at)} to {_moment(digest.last_event_at)} UTC")
+        moments = dict.fromkeys(map(_moment, (digest.first_event_at, digest.last_event_at)))
+        yield Line("When", f"{' to '.join(moments)} UTC")
+    yield Line("Why together", _WHY[digest.reason])
+    if digest.alert_ids and len(digest.alert_ids) == digest.alerts:
+        yield Line("Acknowledge", f"oktawatch alerts ack {' '.join(map(str, digest.alert_ids))}", typed=True)
+    if digest.first_event_at is not None:
         yield Line("Look", _command(digest, digest.first_event_at), typed=True)
+    if runbook:  # last, since services cut long messages
+        yield Line("What to do", runbook)
 
 
-def _names(names: Mapping[str, int], fit: Callable[[object, int], str]) -> str:
-    return ", ".join(f"{fit(name, 100)} ({count:,})" for name, count in names.items())
+def _counted(names: Mapping[str, int], fit: Callable[[object, int], str]) -> list[str]:
+    """Return names with their numbers of alerts; a name that stands alone, or for one alert, has none."""
+    return [
+        f"{fit(name, 100)} ({number:,})" if number > 1 and len(names) > 1 else fit(name, 100)
+        for name, number in names.items()
+    ]
+
+
+def _worst_first(severities: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(severities.items(), key=lambda item: Severity[item[0]], reverse=True))
+
+
+def _list(texts: Sequence[str], total: int) -> str:
+    """Join texts, and say how many of the total are missing: ``a, b, +9 more``."""
+    more = total - len(texts)
+    return ", ".join([*texts, *([f"+{more:,} more"] if texts and more > 0 else [])])
+
+
+def _runbook(digest: Digest, rules: Mapping[str, RuleText]) -> str:
+    """Return the runbook of the most frequent rule that has one."""
+    known = (rules[rule_id].short_runbook() for rule_id in digest.rules if rule_id in rules)
+    return next(known, "")
 
 
 def _source(digest: Digest) -> str:
@@ -73,11 +140,14 @@ def _source(digest: Digest) -> str:
 
 def _command(digest: Digest, since: datetime) -> str:
     command = f"oktawatch alerts list --since {since:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{command} --ip {digest.source}" if _is_address(digest.source) else command
+    if _is_address(digest.source):
+        return f"{command} --ip {digest.source}"
+    is_network = digest.source is not None and digest.source.isascii() and digest.source.isdigit()
+    return f"{command} --as {digest.source}" if is_network else command
 
 
 def _is_address(text: str | None) -> bool:
-    """Tell whether a text may stand in a command that somebody will paste."""
+    """Return whether a text is an address, and so can't do harm in a command that somebody pastes."""
     try:
         return text is not None and str(ipaddress.ip_address(text)) == text
     except ValueError:
@@ -88,12 +158,8 @@ def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _for_programs(digest: Digest) -> dict[str, object]:
-    """Give it as a JSON object, points in time written as in the tables."""
+def _json_object(digest: Digest) -> dict[str, object]:
+    """Return the digest as a JSON object, with points in time written as in the tables."""
     fields: dict[str, object] = msgspec.to_builtins(digest)
     for name in ("first_event_at", "last_event_at"):
         moment = getattr(digest, name)

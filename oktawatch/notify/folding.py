@@ -12,16 +12,19 @@ the lowest severity is folded first.
 
 A digest that nobody has tried to send yet takes more alerts in. One that was tried never changes, and an
 alert that was tried is never folded: their receiver may have them already.
+
+What people decided about alerts is sent after all news, one by one: a receiver that keeps incidents has to
+get it for each alert.
 """
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from oktawatch.model.notification import DigestReason, NotificationKind
+from oktawatch.model.notification import ABOUT_NEWS, DigestReason, NotificationKind
 from oktawatch.model.outbox import (
     DeliveryPlan,
     DigestTopic,
@@ -42,6 +45,7 @@ CAMPAIGN_TIME = timedelta(minutes=10)
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """Time for which a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # the largest; alerts of others are folded like any alert
+_MOST_EARLIER = 100  # alerts of a campaign that were told by themselves; usually there are four
 _LATE_INTERVAL = timedelta(minutes=1)
 
 _Source = Callable[[WaitingNotification | OpenedAlert], str | int | None]
@@ -93,12 +97,20 @@ def is_urgent(message: WaitingNotification | SentNotification) -> bool:
         return message.topic.urgent
     if message.kind is NotificationKind.SILENCE:
         return True
-    return message.severity is not None and message.severity >= Severity.HIGH
+    return message.kind in ABOUT_NEWS and message.severity is not None and message.severity >= Severity.HIGH
 
 
 def _worst_first(message: WaitingNotification) -> tuple[int, datetime, int]:
-    severity = Severity.HIGH if message.kind is NotificationKind.SILENCE else message.severity
-    return (-1 if severity is None else -severity - 2, message.next_attempt_at, message.alert_id or 0)
+    return (-_rank(message), message.next_attempt_at, message.alert_id or 0)
+
+
+def _rank(message: WaitingNotification) -> int:
+    """Return how early a message is sent: alerts by severity, then what is about no alert, then decisions."""
+    if message.kind is NotificationKind.SILENCE:
+        return Severity.HIGH + 1
+    if message.alert_id is None or message.severity is None:
+        return 1
+    return message.severity + 1 if message.kind in ABOUT_NEWS else 0
 
 
 class _Lane:
@@ -111,11 +123,15 @@ class _Lane:
         self._new_id = new_id
         self._digests: list[WaitingNotification] = []
         self._tried: list[WaitingNotification] = []
+        self._decisions: list[WaitingNotification] = []
+        """Sent with what the others leave of the allowance."""
         self.alerts: dict[str, WaitingNotification] = {}
         """Those that can be folded."""
         for notification in due:
             if notification.topic is not None:
                 self._digests.append(notification)
+            elif notification.alert_id is not None and notification.kind not in ABOUT_NEWS:
+                self._decisions.append(notification)
             elif notification.alert_id is None or notification.attempts:
                 self._tried.append(notification)
             else:
@@ -132,7 +148,14 @@ class _Lane:
         if ids := self._remove(alerts):
             self.postponements.append(Postponement(ids, until))
 
-    def fold(self, alerts: Iterable[WaitingNotification], topic: DigestTopic, *, people: int = 0) -> None:
+    def fold(
+        self,
+        alerts: Iterable[WaitingNotification],
+        topic: DigestTopic,
+        *,
+        people: int = 0,
+        earlier: Sequence[int] = (),
+    ) -> None:
         """Fold alerts into the digest of their topic that was not tried yet, else into a new one."""
         unsent = next((one.id for one in self._digests if one.topic == topic and not one.attempts), None)
         self.folds.append(
@@ -141,6 +164,7 @@ class _Lane:
                 digest_id=unsent or self._new_id(),
                 topic=topic,
                 people=people,
+                earlier=list(earlier),
                 new=unsent is None,
             )
         )
@@ -156,11 +180,12 @@ class _Lane:
             self.fold(sorted(self.alerts.values(), key=_worst_first)[alone:], topic)
 
     def next_messages(self) -> list[str]:
-        """Return the ids to send: digests that have waited, then alerts, then new digests."""
+        """Return the ids to send: digests that have waited, alerts, new digests, decisions."""
         alone = sorted([*self._tried, *self.alerts.values()], key=_worst_first)
         waited = [one.id for one in self._digests]
         new = [fold.digest_id for fold in self.folds if fold.new]
-        return [*waited, *(one.id for one in alone), *new][: self.allowance]
+        decisions = [one.id for one in sorted(self._decisions, key=_worst_first)]
+        return [*waited, *(one.id for one in alone), *new, *decisions][: self.allowance]
 
     def _remove(self, alerts: Iterable[WaitingNotification]) -> list[str]:
         ids = [alert.id for alert in alerts]
@@ -206,7 +231,8 @@ def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) ->
     campaigns.sort(key=lambda origin: (-people[origin], str(origin)))
     for origin in campaigns[: min(_CAMPAIGNS_AT_ONCE, lane.room)]:
         topic = DigestTopic(DigestReason.CAMPAIGN, by, origin)
-        lane.fold(groups[origin], topic, people=people[origin])
+        earlier = [one.alert_id for one in outbox.opened if one.alert_id and source(one) == origin]
+        lane.fold(groups[origin], topic, people=people[origin], earlier=earlier[:_MOST_EARLIER])
 
 
 def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | int, datetime]:

@@ -1,7 +1,7 @@
-"""What a notification says to people, once, and the three forms of it: plain, Markdown, HTML.
+"""A message, and its three forms: plain text, Markdown and HTML.
 
-A message is a heading and lines with labels. Words of ours stand as they are; whatever an event holds
-goes through `text.harmless` when the line is made, so no form can forget it.
+A message is a heading and labelled lines. Our own words are written as they are. Whatever comes from an
+event goes through `text.harmless` when the line is made, so no form can forget it.
 """
 
 from typing import Any
@@ -15,29 +15,31 @@ _SLIM_LIST = 10  # entries of an alarm in a slim body
 
 
 class Line(Struct, frozen=True):
-    """One thing that a message says."""
+    """One labelled line of a message."""
 
     label: str
     text: str
-    """Harmless by now, or ours."""
+    """Our own words, or harmless by now."""
     typed: bool = False
-    """Some of it was typed by a stranger."""
+    """Whether some of it was typed by a stranger or is typed by the reader, and is shown as it is."""
     link: str | None = None
-    """Where the text leads."""
+    """The address that the text links to."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One notification, ready to be carried."""
+    """One notification, ready for a channel to send."""
 
     id: str
     """The idempotency key."""
     type: str
-    """``alert.opened``, ``alert.raised``, ``digest``, ``silence.raised``, ``silence.over`` or ``test``."""
+    """``alert.opened``, ``alert.raised``, ``alert.acknowledged``, ``alert.closed``, ``digest``, ``silence.raised``, ``silence.over`` or ``test``."""
     severity: Severity | None
     heading: str
     lines: tuple[Line, ...]
     body: dict[str, Any]
     """The same for programs: a JSON object that begins with its type."""
+    incident: str | None = None
+    """The same for every message about one alert, for services that keep incidents."""
 
     def slim_body(self) -> dict[str, Any] | None:
         """Return the body without its large parts, for a receiver with a size limit; None if it has none."""
@@ -50,15 +52,15 @@ class Message(Struct, frozen=True, kw_only=True):
         return None
 
     def plain(self) -> str:
-        """Return it as text, without its heading."""
+        """Return the lines as plain text, without the heading."""
         return "\n".join(f"{line.label}: {line.link or line.text}" for line in self.lines)
 
     def markdown(self) -> str:
-        """Return it in the Markdown that every chat reads, without its heading."""
+        """Return the lines in the Markdown that every chat reads, without the heading."""
         return "\n\n".join(f"**{line.label}:** {_markdown(line)}" for line in self.lines)
 
     def html(self) -> str:
-        """Return it as a piece of HTML, without its heading."""
+        """Return the lines as an HTML fragment, without the heading."""
         rows = "".join(f"<p><b>{as_html(line.label)}:</b> {_html(line)}</p>\n" for line in self.lines)
         return f"<div>\n{rows}</div>"
 

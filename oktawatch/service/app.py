@@ -29,13 +29,16 @@ from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret
 from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
+from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.logs import hide
+from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
-from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.routing import Route
+from oktawatch.notify.rule_text import RuleText
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
 from oktawatch.systemlog.tls import load_ca_file
@@ -219,6 +222,7 @@ class Application:
                 min_severity=notifier.min_severity,
                 rules=notifier.rules,
                 orgs=notifier.orgs,
+                on=tuple(map(NotificationKind, notifier.on)),
             )
             for notifier in self._settings.notifiers
         )
@@ -227,7 +231,7 @@ class Application:
         """Build what writes messages about alerts of these rules."""
         return Composer(
             orgs={org.name: org.url for org in self._settings.orgs},
-            rules={rule.id: RuleText(rule.name, rule.runbook) for rule in rules.rules},
+            rules={rule.id: rule_text(rule) for rule in rules.rules},
         )
 
     @property
@@ -296,6 +300,12 @@ class Application:
             return Way(trust=self.tls_context)
         proxy = self._settings.proxy_for(url.get_secret_value())
         return Way(proxy=None if proxy is None else proxy.get_secret_value(), trust=self.tls_context)
+
+
+def rule_text(rule: Rule) -> RuleText:
+    """Return what messages quote of a rule."""
+    about_sign_in = isinstance(rule, EventRule) and rule.event_types == ("user.session.start",)
+    return RuleText(rule.name, rule.runbook, rule.mitre, about_sign_in)
 
 
 def _access(org: OrgSettings, secret: SecretStr | None, proxy: SecretStr | None) -> OrgAccess:

@@ -48,6 +48,8 @@ from oktawatch.store.database import Database
 LARGEST = 20_000
 """Notifications that are planned for at once, so that memory stays flat. The others wait for the next plan."""
 _NAMES = 5  # of a kind that a digest lists
+_GOT_IN_NAMES = 10
+_IDS = 20
 _CHANGED_AT_ONCE = 1_000  # rows a statement
 
 _columns = tables.notifications.c
@@ -96,7 +98,7 @@ _SENT = (
     .order_by(_columns.sent_at)
 )
 _OPENED = (
-    select(_alerts.client_ip, _alerts.as_number, _person.label("person"))
+    select(_alerts.client_ip, _alerts.as_number, _person.label("person"), _alerts.id)
     .select_from(_joined)
     .where(
         _columns.notifier == bindparam("notifier"),
@@ -196,7 +198,7 @@ def _apply_fold(connection: Connection, notifier: str, fold: Fold, now: datetime
                 next_attempt_at=now,
                 created_at=now,
                 late=False,
-                content=fold.topic.to_content(people=fold.people),
+                content=fold.topic.to_content(people=fold.people, earlier=fold.earlier),
             )
         )
 
@@ -229,43 +231,58 @@ def _change(connection: Connection, ids: Sequence[str], now: datetime, **values:
 
 def summarise(connection: Connection, digest_id: str, content: Mapping[str, Any]) -> Digest:
     """Count the alerts that a digest stands for. The size of the result does not depend on their number."""
-    its_own = _columns.digest_id == digest_id
-    total = connection.execute(
-        select(
-            func.count(),
-            func.count(distinct(_person)),
-            func.min(_alerts.first_event_at),
-            func.max(_alerts.last_event_at),
-        )
-        .select_from(_joined)
-        .where(its_own)
-    ).one()
+    folded = select(_columns.alert_id).where(_columns.digest_id == digest_id)
+    its_own = _alerts.id.in_(folded)
+    # A campaign includes the alerts that were told by themselves before it was recognised.
+    earlier = content.get("earlier")
+    of_campaign = or_(its_own, _alerts.id.in_(earlier)) if earlier else its_own
+    got_in = _alerts.successes > 0
+    got_in_people = select(_person).where(of_campaign, got_in).correlate(None)
 
-    def most(column: ColumnElement[Any]) -> dict[str, int]:
+    def most(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> dict[str, int]:
         number = func.count()
         query = (
             select(column, number)
-            .select_from(_joined)
-            .where(its_own, column.is_not(None))
+            .where(its_own, column.is_not(None), *conditions)
             .group_by(column)
             .order_by(number.desc(), column)
             .limit(_NAMES)
         )
         return {_name(value): count for value, count in connection.execute(query)}
 
+    total, people, first, last, risen = connection.execute(
+        select(
+            func.count(),
+            func.count(distinct(_person)),
+            func.min(_alerts.first_event_at),
+            func.max(_alerts.last_event_at),
+            func.count(case((_alerts.risen, 1))),
+        ).where(its_own)
+    ).one()
+    names = (
+        select(_person, func.min(_alerts.id)).where(of_campaign, got_in).group_by(_person).order_by(_person)
+    )
+    ids = select(_alerts.id).where(its_own).order_by(case((got_in, 0), else_=1), _alerts.id)
     return Digest(
         reason=DigestReason(content["reason"]),
         source=None if content.get("source") is None else str(content["source"]),
-        alerts=total[0],
-        people=max(total[1], content.get("people", 0)),
+        alerts=total,
+        people=max(people, content.get("people", 0)),
+        got_in=connection.execute(
+            select(func.count(distinct(_person))).where(of_campaign, got_in)
+        ).scalar_one(),
+        got_in_names={row[0]: row[1] for row in connection.execute(names.limit(_GOT_IN_NAMES))},
+        risen=risen > 0,
+        alert_ids=list(connection.execute(ids.limit(_IDS)).scalars()),
         severities=most(_alerts.severity),
         rules=most(_alerts.rule_id),
         orgs=most(_alerts.org),
         who=most(_person),
+        tried=most(_person, _person.not_in(got_in_people)),
         addresses=most(_alerts.client_ip),
         countries=most(_alerts.country),
-        first_event_at=total[2],
-        last_event_at=total[3],
+        first_event_at=first,
+        last_event_at=last,
     )
 
 

@@ -1,18 +1,26 @@
-"""The outbox: notifications that were committed with their page and wait to be sent.
+"""The outbox: notifications that were committed with their page, or with a decision, and wait to be sent.
 
 A row is *claimed* in a short transaction, sent outside any, and marked afterwards. A claim counts the
 attempt and moves the next one to the end of the lease, so that no other process takes the row meanwhile.
-When the process dies, that next attempt comes, and the receiver gets the message again under the same id:
-at least once, with an idempotency key.
+When the process dies, the next attempt is made at that time, and the receiver gets the message again under
+the same id: at least once, with an idempotency key.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, func, select, update
 
-from oktawatch.model.notification import DueNotification, EventReference, NotificationKind, NotificationState
+from oktawatch.model.match import FAILURES
+from oktawatch.model.notification import (
+    ABOUT_NEWS,
+    DueNotification,
+    EventReference,
+    NotificationKind,
+    NotificationState,
+    incident_id,
+)
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
@@ -38,6 +46,7 @@ _NEXT = (
 _OF_THE_SAME_ALERT = select(_columns.severity).where(
     _columns.alert_id == bindparam("alert_id"),
     _columns.notifier == bindparam("notifier"),
+    _columns.kind.in_(ABOUT_NEWS),
     _columns.state.in_(_TOLD),
 )
 _ALERT = select(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
@@ -47,10 +56,15 @@ _FIRST_EVENT = (
     .order_by(tables.matches.c.published, tables.matches.c.event_uuid)
     .limit(1)
 )
+_FAILURES_BEFORE = select(func.count()).where(
+    tables.matches.c.alert_id == bindparam("alert_id"),
+    tables.matches.c.outcome.in_(FAILURES),
+    tables.matches.c.published < bindparam("succeeded_at", type_=tables.matches.c.published.type),
+)
 
 
 def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
-    """Tell whether there is something to claim. Only reads: an empty outbox disturbs no writer."""
+    """Return whether there is something to claim. Only reads: an empty outbox disturbs no writer."""
     with database.read() as connection:
         return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
 
@@ -66,7 +80,7 @@ def claim(
     """Claim a notification that is due, for as long as ``lease``; return None when there is none.
 
     ``notification_id``: this one. None: the one that has been due the longest.
-    A notification that a worse one of the same alert has overtaken is dropped on the way.
+    A notification that a more severe one of the same alert has overtaken is dropped on the way.
     """
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
@@ -152,7 +166,7 @@ def has_retries(database: Database) -> bool:
 
 
 def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:
-    if row["alert_id"] is None:
+    if row["alert_id"] is None or row["kind"] not in ABOUT_NEWS:
         return False
     values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
     return any(other > row["severity"] for other in connection.execute(_OF_THE_SAME_ALERT, values).scalars())
@@ -164,9 +178,6 @@ def _set(connection: Connection, notification_id: str, **values: Any) -> None:
 
 def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
     kind = NotificationKind(row["kind"])
-    about = {"alert_id": row["alert_id"]}
-    alert = connection.execute(_ALERT, about).mappings().first() if row["alert_id"] is not None else None
-    event = connection.execute(_FIRST_EVENT, about).first() if alert is not None else None
     return DueNotification(
         id=row["id"],
         notifier=row["notifier"],
@@ -175,8 +186,25 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
         attempts=row["attempts"],
         created_at=row["created_at"],
         retried_at=row["retried_at"],
-        alert=as_json(alert) if alert is not None else None,
-        event=EventReference(*event) if event is not None else None,
         digest=summarise(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
         content=row["content"],
+        **(_about(connection, row["alert_id"]) if row["alert_id"] is not None else {}),
     )
+
+
+def _about(connection: Connection, alert_id: int) -> dict[str, Any]:
+    """Return the fields of a notification about an alert that describe the alert as it is now."""
+    about = {"alert_id": alert_id}
+    alert = connection.execute(_ALERT, about).mappings().one()
+    event = connection.execute(_FIRST_EVENT, about).first()
+    shown = as_json(alert)
+    failures = None
+    if alert["risen"]:
+        since = {"succeeded_at": alert["succeeded_at"]}
+        failures = connection.execute(_FAILURES_BEFORE, about | since).scalar_one()
+    return {
+        "alert": shown,
+        "event": EventReference(*event) if event is not None else None,
+        "incident": incident_id(*(shown[name] for name in ("org", "rule_id", "dedup_key", "anchor"))),
+        "failures_before": failures,
+    }

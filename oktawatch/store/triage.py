@@ -1,12 +1,13 @@
 """What people decide about alerts: acknowledge, close, reopen, note.
 
 Each decision is a row of ``alert_actions`` and changes the alert's own columns, which hold the latest
-state, in one transaction. A page's transaction writes an alert as it read it under the org's row. So a
+state, in one transaction. The notifications about it are committed with it. A page's transaction writes an alert as it read it under the org's row. So a
 decision takes that row too: it comes before the page or after it, and neither undoes the other.
 """
 
 import enum
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, RowMapping, select, update
 
 from oktawatch.model.alert import AlertStatus
+from oktawatch.model.notification import NotificationKind, NotificationState
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
@@ -48,8 +52,20 @@ class TriageError(StoreError):
     """An alert is in no state for this decision; nothing was changed."""
 
 
-def decide(database: Database, ids: Sequence[int], decision: Decision, *, now: datetime) -> None:
-    """Apply a decision to alerts: to all of them, or to none.
+Recipients = Callable[[str, str, Severity], Sequence[str]]
+"""Returns the notifiers that are told of a decision, by an alert's org, rule and severity."""
+
+
+def decide(
+    database: Database,
+    ids: Sequence[int],
+    decision: Decision,
+    *,
+    now: datetime,
+    kind: NotificationKind | None = None,
+    recipients: Recipients = lambda *_: (),
+) -> None:
+    """Apply a decision to alerts, to all of them or to none, and enqueue notifications of a kind about it.
 
     An acknowledged alert may be acknowledged again. A closed alert may be closed again with a disposition,
     which changes its verdict and nothing else. Raises TriageError for an alert that does not exist, is
@@ -60,12 +76,73 @@ def decide(database: Database, ids: Sequence[int], decision: Decision, *, now: d
         orgs = connection.execute(select(_columns.org).where(_columns.id.in_(wanted)).distinct()).scalars()
         for org in sorted(orgs):  # in one order, so that two who decide at once can't wait for each other
             take_org(database, connection, org)
-        query = select(_columns.id, _columns.status, _columns.last_event_at).where(_columns.id.in_(wanted))
+        query = select(tables.alerts).where(_columns.id.in_(wanted))
         found = {alert["id"]: alert for alert in connection.execute(query).mappings()}
+        told = {
+            alert_id: recipients(alert["org"], alert["rule_id"], alert["severity"])
+            for alert_id, alert in found.items()
+        }
+        for notifier in sorted({name for names in told.values() for name in names}):
+            database.hold(connection, f"outbox of {notifier}")
         for alert_id in wanted:
             if alert_id not in found:
                 raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
             _apply(connection, found[alert_id], decision, now)
+            if kind is not None:
+                _enqueue(connection, found[alert_id], decision, kind, told[alert_id], now)
+
+
+def _enqueue(
+    connection: Connection,
+    alert: RowMapping,
+    decision: Decision,
+    kind: NotificationKind,
+    notifiers: Sequence[str],
+    now: datetime,
+) -> None:
+    if kind is NotificationKind.CLOSED:
+        _drop_pending(connection, alert["id"], notifiers)
+    content = {
+        "by": decision.by,
+        "disposition": decision.disposition,
+        "note": decision.note,
+        "at": to_text(now),
+    }
+    rows = [
+        {
+            "id": str(uuid.uuid4()),
+            "alert_id": alert["id"],
+            "notifier": notifier,
+            "kind": kind,
+            "severity": alert["severity"],
+            "state": NotificationState.PENDING,
+            "attempts": 0,
+            "next_attempt_at": now,
+            "created_at": now,
+            "late": False,
+            "content": content,
+        }
+        for notifier in notifiers
+    ]
+    if rows:
+        connection.execute(tables.notifications.insert(), rows)
+
+
+def _drop_pending(connection: Connection, alert_id: int, notifiers: Sequence[str]) -> None:
+    """Drop what these notifiers have not received about an alert yet.
+
+    An ``opened`` that is retried after the ``closed`` would open the receiver's incident again.
+    """
+    notifications = tables.notifications.c
+    connection.execute(
+        update(tables.notifications)
+        .where(
+            notifications.alert_id == alert_id,
+            notifications.notifier.in_(notifiers),
+            notifications.state == NotificationState.PENDING,
+        )
+        .values(state=NotificationState.DROPPED, next_attempt_at=None)
+    )
 
 
 def _apply(connection: Connection, alert: RowMapping, decision: Decision, now: datetime) -> None:

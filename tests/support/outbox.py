@@ -8,10 +8,11 @@ from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
 from oktawatch.model.outbox import DeliveryPlan
-from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.composer import Composer
 from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
 from oktawatch.notify.message import Message
 from oktawatch.notify.routing import Route
+from oktawatch.service.app import rule_text
 from oktawatch.store.database import Database
 from oktawatch.store.digests import plan_outbox
 from tests.support.databases import NOW, ORG
@@ -25,7 +26,7 @@ APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "AP
 
 COMPOSER = Composer(
     orgs={ORG: "https://acme.okta.com"},
-    rules={rule.id: RuleText(rule.name, rule.runbook) for rule in RULES.rules},
+    rules={rule.id: rule_text(rule) for rule in RULES.rules},
 )
 
 

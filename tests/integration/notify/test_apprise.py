@@ -46,7 +46,7 @@ async def test_a_mail_arrives(box: Mailbox) -> None:
     await send(box.url, COMPOSER.compose(due()))
 
     (mail,) = box.mails
-    assert mail["Subject"] == "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme"
+    assert mail["Subject"] == "[MEDIUM] nora@example.com tried to sign in through ExampleVPN, Oslo (acme)"
     assert mail["To"] == "soc@example.com"
     assert "oktawatch alerts ack 17" in text_of(mail)
     assert 'href="https://acme-admin.okta.com/report/system_log_2?search=' in text_of(mail)
@@ -139,7 +139,10 @@ async def test_a_service_behind_http() -> None:
         with pytest.raises(DeliveryError):
             await send(url, COMPOSER.compose(due()))
 
-    assert receiver.received[0].json["title"] == "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme"
+    assert (
+        receiver.received[0].json["title"]
+        == "[MEDIUM] nora@example.com tried to sign in through ExampleVPN, Oslo (acme)"
+    )
     assert "**Acknowledge:** `oktawatch alerts ack 17`" in receiver.received[0].json["message"]
 
 

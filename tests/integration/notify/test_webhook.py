@@ -66,7 +66,9 @@ async def test_what_is_sent(receiver: HttpReceiver) -> None:
 
     (got,) = receiver.received
     runbook = COMPOSER.rules[ALERT["rule_id"]].runbook
-    assert got.json == {"type": "alert.opened", "alert": ALERT, "runbook": runbook}
+    assert got.json == COMPOSER.compose(due()).body
+    assert (got.json["type"], got.json["runbook"]) == ("alert.opened", runbook)
+    assert {name: got.json["alert"][name] for name in ALERT} == ALERT
     assert got.headers["Content-Type"] == "application/json"
     assert got.headers["Idempotency-Key"] == MESSAGE.id
     assert got.headers["Oktawatch-Timestamp"] == str(int(NOW.timestamp()))

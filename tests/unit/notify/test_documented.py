@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
 from oktawatch import channels, config
 from oktawatch.config import NotifierSettings
+from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.apprise import AppriseChannel
 from oktawatch.notify.webhook import WebhookChannel
 from tests.support.http import Received, listening
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_message import due
+from tests.unit.notify.test_message import ALERT, SUCCEEDED, due
 
 PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-8")
 SECRET = "f3b1c0"
@@ -109,3 +111,17 @@ def test_services(url: str) -> None:
 
     assert f"`{url.partition(':')[0]}:" in PAGE
     assert channel._service.enabled
+
+
+def test_the_message_of_an_alert() -> None:
+    """It reads as the page shows it."""
+    context = ALERT["context"] | {
+        "security_context": {
+            "isProxy": True,
+            "ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "NORD_VPN"}]},
+        }
+    }
+    raised = due(NotificationKind.RAISED, **SUCCEEDED, context=context)
+    message = COMPOSER.compose(structs.replace(raised, failures_before=3))
+
+    assert example("text") == f"{message.heading}\n{message.plain()}\n"

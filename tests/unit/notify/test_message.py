@@ -11,8 +11,9 @@ from msgspec import structs
 
 from oktawatch.model.notification import DueNotification, EventReference, NotificationKind
 from oktawatch.model.severity import Severity
-from oktawatch.notify.composer import Composer, RuleText
+from oktawatch.notify.composer import Composer
 from oktawatch.notify.message import Message
+from oktawatch.notify.rule_text import RuleText
 from tests.support.databases import NOW
 from tests.support.outbox import COMPOSER
 from tests.unit.notify.test_text import hostile
@@ -23,8 +24,13 @@ ALERT: dict[str, Any] = {
     "actor_id": "00u1", "actor_alternate_id": "nora@example.com", "actor_display_name": "Nora Vale",
     "client_ip": "203.0.113.7", "country": "Norway", "city": "Oslo", "as_number": 64500, "as_org": "Example Net",
     "isp": None, "domain": None, "outcome_result": "FAILURE", "outcome_reason": "INVALID_CREDENTIALS",
-    "event_count": 3, "first_event_at": "2026-11-02T12:00:00.000Z", "last_event_at": "2026-11-02T12:05:30.000Z",
-    "context": {"security_context": {"ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "EXAMPLE_VPN"}]}}},
+    "successes": 0, "failures": 3, "succeeded_at": None, "risen": False, "event_count": 3, "first_event_at": "2026-11-02T12:00:00.000Z", "last_event_at": "2026-11-02T12:05:30.000Z",
+    "context": {
+        "event_type": "user.session.start",
+        "client": {"userAgent": {"rawUserAgent": "ExampleBrowser/1.0 (Windows)", "os": "Windows 10", "browser": "CHROME"}},
+        "security_context": {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "EXAMPLE_VPN"}]}},
+        "debug_context": {"debugData": {"risk": "{reasons=Anomalous Location, level=HIGH}", "behaviors": "{New Device=POSITIVE}"}},
+    },
 }  # fmt: skip
 
 
@@ -53,19 +59,21 @@ def forms(message: Message) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_it_says_everything(form: int) -> None:
-    """Severity, title, who, where from, what kind of anonymizer, when, outcome, count, what to do and how."""
+    """Severity, who, outcome, where from, anonymizer, client, Okta's assessment, when, what to do and how."""
     said = forms(COMPOSER.compose(due()))[form]
 
     for part in (
-        "[MEDIUM] Okta Sign-In from VPN Anonymizer in acme",
-        "tried to sign in from an anonymizing proxy - IP=203.0.113.7",
+        "[MEDIUM] nora@example.com tried to sign in through ExampleVPN, Oslo (acme)",
         "Nora Vale (nora@example.com)",
         "203.0.113.7 · Oslo, Norway · AS64500 Example Net",
         "VPN (EXAMPLE_VPN)",
-        "2026-11-02 12:00:00 to 2026-11-02 12:05:30 UTC",
-        "FAILURE: INVALID_CREDENTIALS",
-        "3",
+        "CHROME on Windows 10 · ExampleBrowser/1.0 (Windows)",
+        "risk HIGH · New Device",
+        "2026-11-02 12:00:00 to 2026-11-02 12:05:30 UTC, 3 events",
+        "3 failures, no success (the first: INVALID_CREDENTIALS)",
+        "Okta Sign-In from VPN Anonymizer (Okta.Anonymizing.VPN.Login)",
         "Ask the user",
+        "oktawatch alerts show 17",
         "oktawatch alerts ack 17",
         "https://acme-admin.okta.com/report/system_log_2?search=uuid%20eq%20%22",
     ):
@@ -85,9 +93,14 @@ def test_a_long_runbook_is_cut() -> None:
 
 
 def test_a_program_gets_the_runbook_too() -> None:
-    """Beside the alert's row, which has no such column; of a rule that is gone nobody knows any."""
-    assert "Ask the user" in COMPOSER.compose(due()).body["runbook"]
-    assert COMPOSER.compose(due(rule_id="Gone.Rule")).body["runbook"] == ""
+    """And the rule's name, ATT&CK ids and Okta's address, which are no columns; a rule that is gone has none."""
+    body, gone = COMPOSER.compose(due()).body, COMPOSER.compose(due(rule_id="Gone.Rule")).body
+    assert "Ask the user" in body["runbook"]
+    assert body["alert"]["rule_name"] == "Okta Sign-In from VPN Anonymizer"
+    assert body["alert"]["mitre"] == ["TA0006:T1556"]
+    assert body["alert"]["url"].startswith("https://acme-admin.okta.com/report/system_log_2?search=")
+    assert (body["alert"]["failures"], body["alert"]["new"], body["alert"]["others"]) == (3, None, None)
+    assert (gone["runbook"], gone["alert"]["rule_name"], gone["alert"]["mitre"]) == ("", None, [])
 
 
 def test_nothing_goes_out_in_the_words_of_a_test() -> None:
@@ -96,12 +109,110 @@ def test_nothing_goes_out_in_the_words_of_a_test() -> None:
         COMPOSER.compose(structs.replace(due(NotificationKind.SILENCE), alert=None, event=None))
 
 
-def test_what_became_worse_says_so() -> None:
-    """A receiver that heard of the alert sees why it hears of it again."""
+def test_a_higher_severity_is_named() -> None:
+    """A receiver that knows the alert sees why it gets it again."""
     message = COMPOSER.compose(due(NotificationKind.RAISED, severity="HIGH"))
 
-    assert message.heading == "[HIGH] Okta Sign-In from VPN Anonymizer (became worse) in acme"
+    assert message.heading == (
+        "[HIGH] nora@example.com tried to sign in through ExampleVPN, Oslo (acme), raised to HIGH"
+    )
     assert (message.type, message.severity) == ("alert.raised", Severity.HIGH)
+
+
+SUCCEEDED: dict[str, Any] = {
+    "successes": 1, "event_count": 4, "risen": True, "severity": "HIGH", "succeeded_at": "2026-11-02T12:05:30.000Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [NotificationKind.OPENED, NotificationKind.RAISED])
+def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None:
+    """Whether the alert was told before, or a silent backfill recorded it."""
+    message = COMPOSER.compose(structs.replace(due(kind, **SUCCEEDED), failures_before=3))
+
+    assert (
+        message.heading == "[HIGH] nora@example.com got in after 3 failures through ExampleVPN, Oslo (acme)"
+    )
+    assert "Outcome: 3 failures, then a success at 12:05:30 UTC (the first: INVALID_CREDENTIALS)" in (
+        message.plain().splitlines()
+    )
+
+
+def test_failures_after_the_success_are_told_apart() -> None:
+    """The heading counts the failures before it; the outcome has them all."""
+    message = COMPOSER.compose(structs.replace(due(**SUCCEEDED), failures_before=1))
+
+    assert "got in after 1 failure through" in message.heading
+    assert "1 failure, then a success at 12:05:30 UTC; in all 1 success and 3 failures" in message.plain()
+
+
+@pytest.mark.parametrize(
+    ("changes", "heading"),
+    [
+        ({"successes": 1, "failures": 0}, "nora@example.com signed in through ExampleVPN, Oslo (acme)"),
+        ({"city": None}, "nora@example.com tried to sign in through ExampleVPN, Norway (acme)"),
+        (
+            {"city": None, "country": None, "context": {"event_type": "user.session.start", "security_context": {"isProxy": True}}},
+            "nora@example.com tried to sign in through an anonymizing proxy, 203.0.113.7 (acme)",
+        ),
+        ({"actor_alternate_id": None}, "Nora Vale tried to sign in through ExampleVPN, Oslo (acme)"),
+        ({"rule_id": "Gone.Rule"}, "nora@example.com: Gone.Rule, Oslo (acme)"),
+        (
+            SUCCEEDED | {"rule_id": "Gone.Rule"},
+            "nora@example.com got in after 3 failures: Gone.Rule, Oslo (acme)",
+        ),
+    ],
+)  # fmt: skip
+def test_headings_differ_for_different_people_places_and_outcomes(
+    changes: dict[str, Any], heading: str
+) -> None:
+    """Whoever is woken knows from the first line who it is and whether they are in."""
+    composed = COMPOSER.compose(due(**changes)).heading
+
+    assert composed.partition("] ")[2] == heading
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"successes": 2, "failures": 0, "event_count": 2, "outcome_reason": None}, "2 successes"),
+        ({"successes": 1, "failures": 1, "event_count": 3, "outcome_reason": None}, "1 success, 1 failure, 1 other event"),
+        ({"successes": 0, "failures": 0, "outcome_result": "CHALLENGE", "outcome_reason": None}, "CHALLENGE"),
+    ],
+)  # fmt: skip
+def test_outcomes(changes: dict[str, Any], text: str) -> None:
+    """Successes first, with counts; where neither is counted, Okta's own word."""
+    assert [line.text for line in COMPOSER.compose(due(**changes)).lines if line.label == "Outcome"] == [text]
+
+
+def test_what_is_new_is_said_where_it_is_known() -> None:
+    """New places and devices, and who else was seen at the address."""
+    known = structs.replace(due(), new=("country", "device"), others=1)
+    message, alone = COMPOSER.compose(known), COMPOSER.compose(structs.replace(known, new=(), others=0))
+
+    assert "New for this person: country, device\nSeen at this address: 1 other person" in message.plain()
+    assert (message.body["alert"]["new"], message.body["alert"]["others"]) == (["country", "device"], 1)
+    assert "New for this person" not in alone.plain()
+    assert "Seen at this address: nobody else" in alone.plain()
+
+
+ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>", "at": "2026-11-02T13:00:00.000Z"}  # fmt: skip
+
+
+def test_a_decision_says_who_decided_what() -> None:
+    """With the note, harmless in a chat; without a runbook, which is over."""
+    message = COMPOSER.compose(structs.replace(due(NotificationKind.CLOSED), content=ACTION))
+
+    assert message.heading == (
+        "[MEDIUM] Closed by eva: nora@example.com tried to sign in through ExampleVPN, Oslo (acme)"
+    )
+    assert message.plain().startswith(
+        "By: eva\nAs: benign\nNote: travelling \u2039!channel\u203a\nWho: Nora Vale"
+    )
+    assert message.plain().endswith("Look: oktawatch alerts show 17\nReopen: oktawatch alerts reopen 17")
+    assert (message.type, message.body["action"]) == ("alert.closed", ACTION)
+    acknowledged = COMPOSER.compose(structs.replace(due(NotificationKind.ACKNOWLEDGED), content=ACTION))
+    assert acknowledged.heading.startswith("[MEDIUM] Acknowledged by eva: nora@example.com tried")
+    assert "Acknowledge:" not in acknowledged.plain()
 
 
 def test_what_is_unknown_is_not_mentioned() -> None:
@@ -109,13 +220,13 @@ def test_what_is_unknown_is_not_mentioned() -> None:
     nothing: dict[str, Any] = dict.fromkeys(
         ["actor_id", "actor_alternate_id", "actor_display_name", "client_ip", "country", "city", "as_number",
          "as_org", "outcome_result", "outcome_reason"]
-    )  # fmt: skip
+    ) | {"failures": 0}  # fmt: skip
     message = COMPOSER.compose(due(**nothing, rule_id="Gone.Rule", context={"security_context": "broken"}))
 
     assert [line.label for line in message.lines] == [
-        "What", "Severity", "Who", "When", "Events", "Org", "Acknowledge", "In Okta",
+        "What", "Who", "When", "Rule", "Org", "In Okta", "Look", "Acknowledge",
     ]  # fmt: skip
-    assert message.heading == "[MEDIUM] Gone.Rule in acme"
+    assert message.heading == "[MEDIUM] somebody: Gone.Rule (acme)"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +265,16 @@ TEXTS = ("title", "actor_display_name", "actor_alternate_id", "client_ip", "coun
 @given(hostile, st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4))
 def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None:
     """Whatever an event holds, wherever: one link, ours; no mention, no markup, no line of its own, no flood."""
-    context = {"security_context": {"ipDetails": {"ipServiceCategories": [{"type": text, "operator": text}]}}}
+    context = {
+        "event_type": "user.session.start",
+        "client": {"userAgent": {"rawUserAgent": text, "os": text, "browser": text}},
+        "security_context": {
+            "isProxy": True,
+            "ipDetails": {"ipServiceCategories": [{"type": text, "operator": text}]},
+            "risk": {"level": text},
+            "userBehaviors": [{"name": text, "result": "POSITIVE"}],
+        },
+    }
     changes: dict[str, Any] = dict.fromkeys(where, text)
     message = COMPOSER.compose(due(**changes, context=context))
     plain, markdown, html = forms(message)
@@ -170,11 +290,11 @@ def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None
     assert markdown.count("\n\n") == len(labels) - 1
     assert markdown.count("](") == 1
     assert all(line.text.count("`") == 0 for line in message.lines)
-    assert {line.label for line in usual.lines} >= set(labels) - {"Who"}
+    assert {line.label for line in usual.lines} >= set(labels)
     tags = Tags()
     tags.feed(html)
     assert {tag for tag, _ in tags.seen} == {"h1", "div", "p", "b", "a"}
-    assert [attrs for _, attrs in tags.seen if attrs] == [[("href", message.lines[-1].link)]]
+    assert [attrs for _, attrs in tags.seen if attrs] == [[("href", message.body["alert"]["url"])]]
 
 
 def test_a_test_message_says_that_it_is_one() -> None:

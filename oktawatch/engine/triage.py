@@ -1,0 +1,38 @@
+"""Apply what a person decides about alerts, and notify whoever asked for it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from oktawatch.model.notification import NotificationKind
+from oktawatch.model.severity import Severity
+from oktawatch.notify.routing import Route, listeners
+from oktawatch.store.database import Database
+from oktawatch.store.triage import Action, Decision, decide
+
+_TOLD = {Action.ACKNOWLEDGED: NotificationKind.ACKNOWLEDGED, Action.CLOSED: NotificationKind.CLOSED}
+
+
+def decide_and_notify(
+    database: Database,
+    ids: Sequence[int],
+    decision: Decision,
+    *,
+    routes: Sequence[Route],
+    tags: Mapping[str, Sequence[str]],
+    now: datetime,
+) -> None:
+    """Apply a decision to alerts, to all or none, and enqueue a notification for each notifier that wants it.
+
+    ``tags``: by org. Raises TriageError.
+    """
+    kind = _TOLD.get(decision.action)
+    if kind is None:
+        decide(database, ids, decision, now=now)
+        return
+
+    def recipients(org: str, rule_id: str, severity: Severity) -> list[str]:
+        return listeners(
+            routes, kind=kind, org=org, tags=tags.get(org, ()), rule_id=rule_id, severity=severity
+        )
+
+    decide(database, ids, decision, now=now, kind=kind, recipients=recipients)

@@ -1,0 +1,150 @@
+"""Describe an alert in words: who did what through which anonymizer, how it ended, and what is known around it.
+
+Every function takes the alert's row as a JSON object and returns harmless text.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oktawatch.model.privacy import is_placeholder
+from oktawatch.model.risk import assess
+from oktawatch.model.wire import RiskContext, RiskData
+from oktawatch.notify.anonymizers import read_anonymizers
+from oktawatch.notify.json_values import inside, string
+from oktawatch.notify.rule_text import RuleText
+from oktawatch.notify.text import given, harmless
+
+_LONGEST_AGENT = 160  # characters
+_LONGEST_PLACE = 60
+_SIGN_IN = "user.session.start"
+
+Alert = Mapping[str, Any]
+
+
+def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -> str:
+    """Return what happened, for a heading: ``nora@example.com signed in through NordVPN, Oslo``.
+
+    ``failures_before``: the failures before the first success, of an alert that has risen.
+    """
+    who = login(alert)
+    place = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
+    where = f", {harmless(place, _LONGEST_PLACE)}" if place else ""
+    risen = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
+    if rule is None or not rule.about_sign_in or not _is_proxied_sign_in(alert["context"]):
+        name = rule.name if rule else given(alert["rule_id"])
+        return f"{who} {risen}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
+    verb = risen if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
+    return f"{who} {verb} through {_anonymizer(alert['context'])}{where}"
+
+
+def login(alert: Alert) -> str:
+    """Return the login of an alert's person, or whatever else names them."""
+    return harmless(
+        alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or "somebody", 100
+    )
+
+
+def person(alert: Alert) -> str:
+    """Return name and login: ``Nora Vale (nora@example.com)``."""
+    name, alternate_id = alert["actor_display_name"], alert["actor_alternate_id"]
+    if name and alternate_id and name != alternate_id:
+        return f"{harmless(name, 100)} ({harmless(alternate_id, 100)})"
+    return login(alert)
+
+
+def place(alert: Alert) -> str:
+    """Return address, place and network: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
+    number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
+    network = joined(number, alert["as_org"] or alert["isp"], between=" ")
+    domain = alert["domain"] if alert["domain"] not in (alert["as_org"], alert["isp"]) else None
+    return joined(alert["client_ip"], joined(alert["city"], alert["country"], between=", "), network, domain)
+
+
+def anonymizers(alert: Alert) -> str:
+    """Return the kinds of anonymizers as Okta names them: ``VPN (NORD_VPN)``."""
+    return ", ".join(one.detailed() for one in read_anonymizers(alert["context"]))
+
+
+def outcome(alert: Alert, failures_before: int | None) -> str:
+    """Return how it ended, with counts: ``3 failures, then a success at 12:00:08 UTC``."""
+    successes, failures = alert["successes"], alert["failures"]
+    others = alert["event_count"] - successes - failures
+    if alert["risen"] and alert["succeeded_at"]:
+        before = count(_failures_before(alert, failures_before), "failure")
+        counts = f"{before}, then a success at {alert['succeeded_at'][11:19]} UTC"
+        if (successes, failures) != (1, _failures_before(alert, failures_before)):
+            counts += f"; in all {count(successes, 'success', 'successes')} and {count(failures, 'failure')}"
+    elif successes or failures:
+        counts = ", ".join(
+            [
+                *([count(successes, "success", "successes")] if successes else []),
+                *([count(failures, "failure")] if failures else []),
+                *(["no success"] if not successes else []),
+            ]
+        )
+    else:
+        return joined(alert["outcome_result"], alert["outcome_reason"], between=": ")
+    more = f", {count(others, 'other event')}" if others > 0 else ""
+    reason = f" (the first: {harmless(alert['outcome_reason'], 100)})" if alert["outcome_reason"] else ""
+    return f"{counts}{more}{reason}"
+
+
+def client(alert: Alert) -> str:
+    """Return the program that was used: ``CHROME on Windows 10 · Mozilla/5.0 …``."""
+    agent = inside(alert["context"], "client", "userAgent")
+    browser, system, raw = (string(inside(agent, key)) for key in ("browser", "os", "rawUserAgent"))
+    known = [value for value in (browser, system) if not _is_unknown(value)]
+    shown = [] if _is_unknown(raw) else [harmless(raw, _LONGEST_AGENT)]
+    return " · ".join([*([" on ".join(harmless(value, 50) for value in known)] if known else []), *shown])
+
+
+def assessment(alert: Alert) -> str:
+    """Return Okta's opinion: ``risk HIGH · New Country, New Device``."""
+    security = inside(alert["context"], "security_context")
+    data = inside(alert["context"], "debug_context", "debugData")
+    assessed = assess(
+        RiskContext(risk=inside(security, "risk"), userBehaviors=inside(security, "userBehaviors")),
+        RiskData(
+            risk=inside(data, "risk"),
+            behaviors=inside(data, "behaviors"),
+            logOnlySecurityData=inside(data, "logOnlySecurityData"),
+        ),
+    )
+    risk = [f"risk {harmless(assessed.risk, 20)}"] if assessed.risk else []
+    behaviours = [harmless(", ".join(assessed.behaviours))] if assessed.behaviours else []
+    return " · ".join(risk + behaviours)
+
+
+def when(alert: Alert) -> str:
+    """Return the time of the first and the last event, and how many there were."""
+    first, last = (alert[name].replace("T", " ")[:19] for name in ("first_event_at", "last_event_at"))
+    span = f"{first} UTC" if first == last else f"{first} to {last} UTC"
+    return f"{span}, {count(alert['event_count'], 'event')}"
+
+
+def joined(*parts: object, between: str = " · ") -> str:
+    """Join the parts that exist."""
+    return between.join(harmless(part, 100) for part in parts if part)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 failure``, ``3 failures``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _failures_before(alert: Alert, counted: int | None) -> int:
+    """Return the failures before the first success; where they aren't known one by one, all of them."""
+    return counted or alert["failures"]
+
+
+def _is_proxied_sign_in(context: Any) -> bool:
+    proxied = inside(context, "security_context", "isProxy") is True
+    return proxied and inside(context, "event_type") == _SIGN_IN
+
+
+def _anonymizer(context: Any) -> str:
+    return next((one.name() for one in read_anonymizers(context)), "an anonymizing proxy")
+
+
+def _is_unknown(value: str) -> bool:
+    return is_placeholder(value) or value.upper() == "UNKNOWN"

@@ -1,0 +1,20 @@
+"""Read JSON whose shape a stranger decided."""
+
+from typing import Any
+
+
+def inside(value: Any, *keys: str) -> Any:
+    """Return the value behind nested keys; None where one is missing or no object is there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; none for any other value."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def string(value: Any) -> str:
+    """Return a text; any other value is empty."""
+    return value if isinstance(value, str) else ""
