@@ -1,4 +1,4 @@
-"""What it takes to read one org."""
+"""The address and credentials of an org."""
 
 import re
 from base64 import b64encode
@@ -11,40 +11,42 @@ _HEADER_TEXT = re.compile(r"[!-~]+").fullmatch
 
 @dataclass(frozen=True)
 class ServiceApp:
-    """An OAuth app without people that may read the System Log (Okta: an API service integration)."""
+    """An OAuth service app (Okta: an API service integration)."""
 
     client_id: str
     private_key: str = field(repr=False)
-    """PEM of an RSA key, as ``keys.read_private_key`` makes it."""
+    """An RSA key in PEM, as returned by ``keys.read_private_key``."""
     kid: str = ""
-    """The key's id; an app with several keys needs it."""
+    """The key id, required if the app has several keys."""
     dpop: bool | None = None
-    """Bind access tokens to a key of this process; None: as soon as Okta says that the app requires it."""
+    """Whether to bind access tokens to a key of this process. None: when Okta reports that the app requires it."""
     scopes: tuple[str, ...] = ("okta.logs.read",)
 
 
 @dataclass(frozen=True)
 class OrgAccess:
-    """An Okta org and the credentials that read its System Log: a token or a service app."""
+    """An Okta org with the credentials to read its System Log: a token or a service app."""
 
     name: str
-    """What oktawatch calls it."""
+    """The configured name of the org."""
     url: str
-    """Scheme and host, such as ``https://acme.okta.com``; settings have checked it."""
+    """Scheme and host, such as ``https://acme.okta.com``, validated by the settings."""
     token: str = field(default="", repr=False)
     """An API token (Okta: the SSWS scheme)."""
     app: ServiceApp | None = None
     proxy: str | None = field(default=None, repr=False)
-    """URL of the egress proxy, with its user and password if it has them; None for the direct way."""
+    """The URL of the egress proxy, with its user and password. None for a direct connection."""
 
     def __post_init__(self) -> None:
-        """Refuse a token that no header can carry; its text stays unsaid."""
+        """Refuse a token that is invalid in a header, without quoting it."""
         if self.app is None and not _HEADER_TEXT(self.token):
-            raise ValueError(f"the token of org {self.name} is empty or holds spaces or control characters")
+            raise ValueError(
+                f"the token of org {self.name} is empty or contains spaces or control characters"
+            )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
     def secrets(self) -> Iterator[str]:
-        """Give every text that must never be shown."""
+        """Yield every text to mask."""
         if self.token:
             yield self.token
         if self.app is not None:
@@ -52,7 +54,7 @@ class OrgAccess:
         yield from self.proxy_secrets()
 
     def proxy_secrets(self) -> Iterator[str]:
-        """Give the proxy's password as it may be written: in a URL, plainly, and in a header."""
+        """Yield the proxy's password in every encoding to mask: in a URL, plain, and in a header."""
         user, at, _ = urlsplit(self.proxy or "").netloc.rpartition("@")
         name, _, password = user.partition(":")
         if at and password:

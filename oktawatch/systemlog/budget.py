@@ -1,21 +1,21 @@
-"""An org's rate limit, and our part of it: who may ask now, and who has to wait.
+"""Share an org's rate limit between oktawatch's requests and the org's other clients.
 
-Okta counts the requests of all of an org's tools together, in windows of a minute, and mails the org's
-admins when nothing is left. So whoever asks takes a turn here first: one request is in flight at a time,
-live polling goes before a sweep and a sweep before a backfill, and a turn comes only while
+Okta counts the requests of all clients of an org in windows of a minute, and mails the org's admins when a window is
+exhausted. Therefore each request waits for a turn. One request is in flight at a time. Polling precedes a sweep, and a
+sweep precedes a backfill. A turn is granted while
 
-- we have made fewer requests in this window than our share of the limit (a little of it is kept for
-  polling alone, so that a backfill never makes it wait for the next window), and
-- more than one request is left. The last answer that said how many may be half a minute old, so what
-  other tools take meanwhile is reckoned in: their share, or more when they were seen to take more; all
-  of the limit before anything was seen of them.
+- oktawatch has made fewer requests in this window than its share of the limit. A part of the share is reserved for
+  polling, so that a backfill doesn't delay it until the next window.
+- more than one request remains. The last answer with the remaining number can be half a minute old, so the requests of
+  other clients since then are estimated: at their share, or at their observed rate if it is higher. Before the first
+  observation, the estimate is the whole limit.
 
-The numbers come with Okta's answers, and each of them may be absent: what isn't known holds nobody up,
-and a 429 without numbers is waited out ever longer. When a window ends is reckoned from the answer's own
-``Date`` and from then on by a clock that nobody sets; this machine's time of day plays no part.
+The numbers come from Okta's answers, and any of them can be absent. Unknown numbers don't delay requests. The pause after
+a 429 without numbers grows with each attempt. The end of a window is computed from the answer's ``Date``, then measured
+with the monotonic clock; the machine's wall clock is not used.
 
-One budget serves everything in a process that reads the org. What another process takes (a backfill
-beside the daemon) is seen as another tool's.
+All requests of a process to an org share a budget. Requests of another process, such as a backfill beside the daemon,
+count as another client's.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ from oktawatch.systemlog.priority import Priority
 from oktawatch.systemlog.ratelimit import LONGEST, WINDOW, Limits, pause_after
 
 SHARE = 0.5
-"""Of the limit. Okta warns the admins at 60 % by default."""
-_KEPT_FOR_POLLING = 10
-"""One in so many of our requests."""
-_LAST = 1
-"""Requests that are never taken."""
-_TICK = 0.001
-"""Seconds: what is left of a wait by a rounding error is waited out at once, and not in ever smaller steps."""
-_SAME_WINDOW = 5  # seconds by which two answers may disagree about its end; windows are a minute apart
-_TELLING = 10  # seconds into a window, before which what others took says little about the rest of it
+"""The default share of the limit. Okta warns the admins at 60 % by default."""
+_RESERVED_FOR_POLLING = 10
+"""One in this number of oktawatch's requests is reserved for polling."""
+_RESERVE = 1
+"""The number of requests that are never used."""
+_MIN_PAUSE_S = 0.001
+"""Avoids a series of ever shorter pauses due to rounding errors."""
+_SAME_WINDOW_S = 5  # tolerance for the end of a window in two answers; windows are a minute apart
+_MIN_OBSERVATION_S = 10  # time into a window before the requests of other clients are significant
 
 
 class RateBudget:
-    """Gives turns to ask one org.
+    """Grants turns for requests to an org.
 
     async with budget.turn(Priority.POLL):
         ...  # one request
@@ -59,7 +59,7 @@ class RateBudget:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``share`` is the part of the limit that is ours. ``clock`` and ``jitter`` give seconds."""
+        """``share`` is oktawatch's share of the limit. ``clock`` and ``jitter`` return seconds."""
         self._share = share
         self._clock = clock
         self._sleep = sleep
@@ -74,12 +74,12 @@ class RateBudget:
 
     @property
     def remaining(self) -> int | None:
-        """Requests that were left of the org's window, as the last answer that told of it said; None before."""
+        """The remaining requests of the org's window according to the last answer with that number. None before."""
         return self._remaining
 
     @asynccontextmanager
     async def turn(self, priority: Priority) -> AsyncIterator[None]:
-        """Wait until a request may be sent. Cancelled, it ends at once."""
+        """Wait until a request can be sent. Cancelling ends the wait immediately."""
         await self._wait(priority)
         self._in_flight = True
         self._window.take(self._clock())
@@ -90,7 +90,7 @@ class RateBudget:
             self._call_next()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """Learn from an answer, whatever its status."""
+        """Update the budget from the headers of an answer with any status."""
         now = self._clock()
         limits = Limits.read(headers)
         self._window.learn(limits, now)
@@ -103,7 +103,7 @@ class RateBudget:
             self._refusals = 0
 
     async def wait_out(self, headers: Mapping[str, str], attempt: int) -> None:
-        """Wait out the ``attempt``-th 429 in a row (0 is the first) of an endpoint with a limit of its own."""
+        """Wait after the ``attempt``-th consecutive 429, counted from 0, of an endpoint with a separate limit."""
         await self._sleep(pause_after(Limits.read(headers), attempt) + self._jitter())
 
     async def _wait(self, priority: Priority) -> None:
@@ -115,8 +115,8 @@ class RateBudget:
                     waiter.called.clear()
                     await waiter.called.wait()
                 elif pause := self._pause(priority):
-                    # Whoever comes meanwhile and may go first does.
-                    await self._sleep(max(pause, _TICK) + self._jitter())
+                    # A request with a higher priority can arrive during the pause, and then goes first.
+                    await self._sleep(max(pause, _MIN_PAUSE_S) + self._jitter())
                 else:
                     return
         finally:
@@ -128,116 +128,116 @@ class RateBudget:
             self._waiting[0].called.set()
 
     def _pause(self, priority: Priority) -> float:
-        """Give the seconds until such a request may be sent: 0 for now."""
+        """Return the seconds until a request with a priority can be sent. 0: now."""
         now = self._clock()
         if now < self._held_until:
             return self._held_until - now
         window = self._window
-        if now >= window.ends or (window.taken < self._allowed(priority) and window.left(now) > _LAST):
+        if now >= window.ends or (window.taken < self._allowed(priority) and window.left(now) > _RESERVE):
             return 0
         return window.ends - now
 
     def _allowed(self, priority: Priority) -> float:
         if self._window.limit is None:
             return math.inf
-        ours = max(1, math.floor(self._share * self._window.limit))
-        if priority is Priority.POLL or ours == 1:
-            return ours
-        return ours - math.ceil(ours / _KEPT_FOR_POLLING)
+        allowed = max(1, math.floor(self._share * self._window.limit))
+        if priority is Priority.POLL or allowed == 1:
+            return allowed
+        return allowed - math.ceil(allowed / _RESERVED_FOR_POLLING)
 
 
 class _Waiter:
-    """Somebody in the queue."""
+    """A request in the queue."""
 
     def __init__(self, priority: Priority, arrival: int) -> None:
-        self._place = (priority, arrival)
+        self._order = (priority, arrival)
         self.called = asyncio.Event()
 
     def __lt__(self, other: "_Waiter") -> bool:
-        return self._place < other._place
+        return self._order < other._order
 
 
 class _Window:
-    """The org's current window, as far as we know it. Times are the budget's clock's."""
+    """The known state of the org's current window. Times are in seconds of the budget's clock."""
 
     def __init__(self, share: float) -> None:
         self.limit: int | None = None
         self.remaining: int | None = None
         self.taken = 0
-        """Our requests that it may hold, answered or not."""
+        """The number of oktawatch's requests in the window, answered or not."""
         self.ends = -math.inf
-        """When it is surely over."""
-        self._untold = 0
-        """Our requests since an answer last told of a window: they may belong to the next one."""
+        """The time at which the window has certainly ended."""
+        self._unconfirmed = 0
+        """The number of requests since the last answer with a window. They can belong to the next window."""
         self._reset: int | None = None
-        self._taken_at = self._told_at = -math.inf
-        self._others = _Others(share)
+        self._taken_at = self._confirmed_at = -math.inf
+        self._others = _OtherClients(share)
 
     def take(self, now: float) -> None:
-        """Count a request of ours, which opens another window when this one is over."""
+        """Count a request, and start a new window if this one has ended."""
         if now >= self.ends:
             self._begin(now + LONGEST)
         self._taken_at = now
         self.taken += 1
-        self._untold += 1
+        self._unconfirmed += 1
         if self.remaining is not None:
             self.remaining -= 1
 
     def learn(self, limits: Limits, now: float) -> None:
-        """Take in what an answer says."""
+        """Update the window from the limits of an answer."""
         if limits.reset is not None and limits.seconds is not None:
-            if self._reset is not None and abs(limits.reset - self._reset) > _SAME_WINDOW:
-                # It began while our request was under way.
+            if self._reset is not None and abs(limits.reset - self._reset) > _SAME_WINDOW_S:
+                # A new window started while the request was in flight.
                 self._begin(now)
-            self._untold = 0
+            self._unconfirmed = 0
             self._reset = limits.reset
             self.ends = now + limits.seconds
         if limits.limit is not None:
             self.limit = limits.limit
         if limits.remaining is not None:
             self.remaining = limits.remaining
-            self._told_at = self._taken_at  # as good as the server's time of telling, and not after it
+            self._confirmed_at = self._taken_at  # a lower bound of the time at which the server counted
             if self.limit is not None and limits.seconds is not None:
-                taken = self.limit - self.remaining - self.taken
-                self._others.took(taken, WINDOW - limits.seconds)
+                count = self.limit - self.remaining - self.taken
+                self._others.observe(count, WINDOW - limits.seconds)
 
     def left(self, now: float) -> float:
-        """Give how many requests are left by now, others' reckoned in; infinity when nothing is known."""
+        """Estimate the remaining requests, minus those of other clients. Infinity if unknown."""
         if self.remaining is None:
             return math.inf
-        return self.remaining - math.ceil(self._others.rate(self.limit) * (now - self._told_at))
+        return self.remaining - math.ceil(self._others.rate(self.limit) * (now - self._confirmed_at))
 
     def _begin(self, ends: float) -> None:
         self.ends = ends
-        self.taken, self._untold = self._untold, 0
+        self.taken, self._unconfirmed = self._unconfirmed, 0
         self.remaining = self._reset = None
         self._others.begin()
 
 
-class _Others:
-    """What the org's other tools take of its limit: what is theirs, or more when more was seen.
+class _OtherClients:
+    """The estimated request rate of the org's other clients: their share of the limit, or the observed rate.
 
-    Before anything was seen they may take all of it.
+    Before the first observation, the estimate is the whole limit.
     """
 
     def __init__(self, share: float) -> None:
-        self._theirs = 1 - share
-        self._before: float | None = None
-        self._now: float | None = None
+        self._share = 1 - share
+        self._previous: float | None = None
+        self._current: float | None = None
 
-    def took(self, count: int, elapsed: int) -> None:
-        """See how much they have taken in so many seconds of the current window."""
-        if elapsed >= _TELLING:
-            # One more than were seen, as the next may be about to come.
-            self._now = (count + 1) / elapsed if count > 0 else 0.0
+    def observe(self, count: int, elapsed: int) -> None:
+        """Record the number of their requests in the first ``elapsed`` seconds of the current window."""
+        if elapsed >= _MIN_OBSERVATION_S:
+            # One more than observed, because another request can be imminent.
+            self._current = (count + 1) / elapsed if count > 0 else 0.0
 
     def begin(self) -> None:
-        """Begin another window: what was seen in the last one that told anything still counts."""
-        if self._now is not None:
-            self._before, self._now = self._now, None
+        """Start a new window. The rate of the last observed window remains valid."""
+        if self._current is not None:
+            self._previous, self._current = self._current, None
 
     def rate(self, limit: int | None) -> float:
-        """Give the requests a second to reckon with."""
-        seen = [rate for rate in (self._before, self._now) if rate is not None]
-        theirs = self._theirs if seen else 1.0
-        return max(theirs * (limit or 0) / WINDOW, *seen, 0.0)
+        """Return the estimated requests per second."""
+        observed = [rate for rate in (self._previous, self._current) if rate is not None]
+        share = self._share if observed else 1.0
+        return max(share * (limit or 0) / WINDOW, *observed, 0.0)

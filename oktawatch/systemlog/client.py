@@ -1,12 +1,12 @@
-"""Reads one org's System Log, a page at a time.
+"""Read an org's System Log, page by page.
 
-The caller decides what to ask. The client waits for its turn under the org's rate limit, asks, asks again when
-Okta says 429, and renews a service app's access token. It returns a ``Page`` or raises a ``SystemLogError``, never
-anything else. A cancelled ``page`` ends at once, in the middle of a request or of a wait.
+The client waits for its turn under the org's rate limit, sends the request, retries it after a 429, and renews the access
+token of a service app. It returns a ``Page`` or raises a ``SystemLogError``, and no other exception. Cancelling ``page``
+ends it immediately, during a request or a wait.
 
-A large page is decoded in a thread, so that one org's pages don't delay the requests of the others.
+A large page is decoded in a thread, so that it doesn't delay the requests to other orgs.
 
-Importing this module loads the Okta SDK (half a second, 65 MB): import it where a request will be made.
+Importing this module loads the Okta SDK, which is slow and large. Import it only before a request.
 """
 
 import asyncio
@@ -36,23 +36,22 @@ if TYPE_CHECKING:
 
 _log: Any = structlog.get_logger(__name__)
 
-PATIENCE = 5
-"""How many answers 429 in a row end a call: the caller has a deadline of its own."""
+MAX_RATE_LIMITED = 5
+"""The number of consecutive 429 answers that end a call."""
 TIMEOUT = 45.0
-"""Seconds for one request. Okta gives up on a query after 30."""
+"""The timeout of a request in seconds. Okta aborts a query after 30."""
 
-_LARGE = 256 * 1024  # bytes: a thread costs more than decoding less
+_LARGE = 256 * 1024  # bytes; below this, a thread costs more than decoding
 _decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="oktawatch-decoding")
 
-_KEY_LIFETIME = 24 * 3600.0  # seconds: the SDK means DPoP keys to be changed each day, and never does
+_KEY_LIFETIME = 24 * 3600.0  # seconds: the SDK documents a daily rotation of DPoP keys, but doesn't do it
 
 
 class LogClient:
-    """Reads the System Log of one org.
+    """A client for the System Log of an org.
 
-    ``session`` are connections shared with other clients (``open_session``); without it the client
-    opens its own with the first request. ``budget`` is the org's, shared by everything in the process that
-    reads it.
+    ``session`` shares connections with other clients (see ``open_session``). Without it, the client opens a session on
+    the first request. ``budget`` is shared by all clients of the org in the process.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class LogClient:
         timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``clock`` gives seconds and only goes on. Nothing is opened yet."""
+        """``clock`` is a monotonic clock in seconds. No connection is opened yet."""
         self.org = org
         self.budget = budget or RateBudget()
         self._shared = session
@@ -74,13 +73,13 @@ class LogClient:
         self._executor: RequestExecutor | None = None
         self._made_at = 0.0
         self._dpop = org.app is not None and bool(org.app.dpop)
-        """Access tokens are bound to a key: as configured, or since Okta required it."""
+        """Whether access tokens are bound to a key, because it is configured or because Okta requires it."""
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Fetch the page at a path and query, such as ``Page.resume`` gives it."""
+        """Fetch the page at a path and query, such as ``Page.resume``."""
         if not query.startswith(f"{LOGS_PATH}?"):
             raise RequestRefusedError(
-                f"no query of the System Log ({where(self.org)}, {query[:80]!r}): nothing was sent"
+                f"not a query of the System Log ({where(self.org)}, {query[:80]!r}): nothing was sent"
             )
         limited = 0
         renewed = reconnected = False
@@ -91,7 +90,7 @@ class LogClient:
                 if reconnected or not _hung_up(error):
                     raise failure(self.org, error, self._timeout)
                 reconnected = True
-            elif response.status == HTTPStatus.TOO_MANY_REQUESTS and limited + 1 < PATIENCE:
+            elif response.status == HTTPStatus.TOO_MANY_REQUESTS and limited + 1 < MAX_RATE_LIMITED:
                 limited += 1
             elif self.org.app is not None and _refuses_the_token(response) and not renewed:
                 await self._forget_the_token()
@@ -100,7 +99,7 @@ class LogClient:
                 return await self._read(query, response, body)
 
     def at(self, priority: Priority) -> PagesAt:
-        """Give the same client for who has another priority."""
+        """Return this client with a fixed priority."""
         return PagesAt(self, priority)
 
     async def close(self) -> None:
@@ -111,14 +110,14 @@ class LogClient:
             self._own = None
 
     async def _ask(self, query: str) -> tuple[aiohttp.ClientResponse | None, str, Exception | None]:
-        """Send one request; give the answer, or the error instead."""
+        """Send a request. Return the answer and its body, or the error."""
         executor = await self._connected()
         request = await self._request(executor, query)
         if request is None and self._switches_to_dpop(executor):
             executor = await self._connected()
             request = await self._request(executor, query)
         if request is None:
-            answer = executor._http_client.token_answer  # noqa: SLF001 -- ours, which the SDK keeps
+            answer = executor._http_client.token_answer  # noqa: SLF001 -- a PageHttpClient
             raise token_refusal(self.org, answer, self._timeout)
         _, response, body, error = await executor.fire_request(request)
         if response is not None:
@@ -126,12 +125,12 @@ class LogClient:
         return response, body, error
 
     async def _forget_the_token(self) -> None:
-        """Have the next request ask for an access token: this one may just have ended, or was taken back."""
+        """Discard the access token, which has expired or was revoked. The next request gets a new one."""
         executor = await self._connected()
-        executor._oauth.clear_access_token()  # noqa: SLF001 -- the SDK has no other way
+        executor._oauth.clear_access_token()  # noqa: SLF001 -- the SDK has no public method
 
     def _switches_to_dpop(self, executor: "RequestExecutor") -> bool:
-        """Bind access tokens to a key from now on if Okta requires it and nobody forbids it."""
+        """Start to bind access tokens to a key, if Okta requires it and the configuration doesn't forbid it."""
         app = self.org.app
         undecided = app is not None and app.dpop is None and not self._dpop
         if not undecided or not requires_dpop(executor._http_client.token_answer):  # noqa: SLF001 -- as below
@@ -142,20 +141,24 @@ class LogClient:
         return True
 
     async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
-        """Have the SDK build the request, with an access token where one is due; None if there is no token."""
-        client = executor._http_client  # noqa: SLF001 -- ours, which the SDK keeps
+        """Build the request with the SDK, which gets an access token if needed. None if it got no token."""
+        client = executor._http_client  # noqa: SLF001 -- a PageHttpClient
         client.token_answer = None
-        for attempt in range(PATIENCE):
+        for attempt in range(MAX_RATE_LIMITED):
             try:
-                # An absolute URL: the SDK takes one that holds the org's as it is, and we made this one.
-                made, _ = await executor.create_request("GET", f"{self.org.url}{query}")
-            except Exception:  # noqa: BLE001 -- it trips over odd answers, and its frames hold the token
-                made = None
-            if made is not None:
-                request: dict[str, object] = made
+                # The SDK doesn't rewrite an absolute URL that starts with the org's URL.
+                built, _ = await executor.create_request("GET", f"{self.org.url}{query}")
+            except Exception:  # noqa: BLE001 -- the SDK fails on unusual answers, with the token in its frames
+                built = None
+            if built is not None:
+                request: dict[str, object] = built
                 return request
             answer = client.token_answer
-            if answer is None or answer.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == PATIENCE:
+            if (
+                answer is None
+                or answer.status != HTTPStatus.TOO_MANY_REQUESTS
+                or attempt + 1 == MAX_RATE_LIMITED
+            ):
                 break
             await self.budget.wait_out(answer.response.headers, attempt)
         return None
@@ -197,20 +200,20 @@ class LogClient:
 
     @property
     def _access_token(self) -> str:
-        """The service app's, which a server may echo."""
+        """The access token of the service app, which a server can echo."""
         if self.org.app is None or self._executor is None:
             return ""
         return self._executor._oauth.get_current_token()[0] or ""  # noqa: SLF001 -- as above
 
 
 def _hung_up(error: Exception | None) -> bool:
-    """Tell a connection that broke without an answer: it may have been kept open for longer than the server did."""
+    """Return whether the connection closed before an answer, as when the server closed an idle connection."""
     broken = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     return broken and not isinstance(error, aiohttp.ClientConnectorError)
 
 
 def _refuses_the_token(response: aiohttp.ClientResponse) -> bool:
-    """Tell 401, and the 400 of a DPoP proof that proves nothing (RFC 9449)."""
+    """Return whether an answer is 401, or the 400 for an invalid DPoP proof (RFC 9449)."""
     return response.status == HTTPStatus.UNAUTHORIZED or (
         response.status == HTTPStatus.BAD_REQUEST and "WWW-Authenticate" in response.headers
     )

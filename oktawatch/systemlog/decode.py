@@ -1,9 +1,8 @@
-"""Decode a page's body into events: only the fields that are used, tolerantly, once.
+"""Decode the body of a page into events, reading only the fields that are used.
 
-The fast path decodes the whole body into ``Event`` structs, and once more into the slice of the body that
-belongs to each. The decoder checks types and lengths, and refuses a whole body for one odd value that a
-stranger typed. Such a page takes the slow path, element by element, which loses nothing of the other
-events. An element that no event can be built from is returned with its bytes.
+The fast path decodes the whole body into ``Event`` structs, and a second time into the slice of each element. The
+decoder validates types and lengths, and refuses the whole body because of a single invalid value. The slow path then
+decodes each element separately. An element that is not a usable event is returned with its bytes.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from oktawatch.model.sanitize import needs_cleaning
 from oktawatch.model.timestamps import are_canonical
 
 MOST_ELEMENTS = 10_000
-"""Ten times as many as Okta puts on a page."""
+"""Ten times Okta's largest page."""
 _COMMAS = 100  # in an ordinary event
 
 _decode_events = msgspec.json.Decoder(list[Event]).decode
@@ -30,14 +29,14 @@ class Decoded:
     """The content of a body."""
 
     events: Sequence[Event]
-    """In Okta's order, each uuid once: the first of a page counts."""
+    """Usable events in Okta's order. Of events with the same uuid, only the first is kept."""
     rejected: list[RejectedEvent]
     count: int
-    """Elements of the list, usable or not."""
+    """The number of elements, usable or not."""
 
 
 def decode(body: bytes, *, at_most: int = MOST_ELEMENTS) -> Decoded:
-    """Return the events of a body; raise ValueError when it is no JSON list, or one of more than ``at_most`` elements."""
+    """Decode a body. Raises ValueError if it is not a JSON list, or if it has more than ``at_most`` elements."""
     slices = _slices(body, at_most)
     events = _ordinary_events(body, slices)
     if events is not None:
@@ -55,9 +54,9 @@ def decode(body: bytes, *, at_most: int = MOST_ELEMENTS) -> Decoded:
 
 
 def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
-    """Return the part of the body that belongs to each element."""
+    """Split a body into its elements."""
     if body.count(b",") > _COMMAS * at_most:
-        cut_list(body, at_most=at_most)  # counts first: the slices of a million elements take 60 MB
+        cut_list(body, at_most=at_most)  # count first, because the slices of a huge list need much memory
     try:
         slices: Sequence[msgspec.Raw] = _decode_slices(body)
     except (ValueError, RecursionError):
@@ -68,7 +67,7 @@ def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
 
 
 def _ordinary_events(body: bytes, slices: Sequence[bytes | msgspec.Raw]) -> list[Event] | None:
-    """Return the events of a body that is ordinary throughout, decoded at once; else None."""
+    """Decode a body in which all events are valid. Returns None for any other body."""
     if needs_cleaning(body):
         return None
     try:

@@ -1,8 +1,8 @@
-"""What can go wrong between oktawatch and an org, as sentences that say what to do about it.
+"""Errors when reading the System Log, with advice in their messages.
 
-Every failure of reading is a ``SystemLogError``. Its text is one line for people: what happened, where,
-and how to mend it. ``reason`` is a short name for metrics and logs. What a server wrote is quoted with
-care: shortened, without control characters, and without the token, which a debugging proxy may echo.
+Every failure is a ``SystemLogError``. Its message is one line: what happened, where, and how to fix it. ``reason`` is a
+short name for metrics and logs. Text from a server is quoted without control characters, shortened, and without the
+token, which a debugging proxy can echo.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import ClassVar
 
 _LONGEST_QUOTE = 200
-# Control characters (C0, C1), line separators, and marks that turn text around on a terminal.
+# Control characters (C0, C1), line separators and bidirectional marks.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
 # A JSON web token: an access token, a client assertion or a proof.
 _SIGNED = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*").sub
@@ -31,7 +31,7 @@ class SystemLogError(Exception):
         request_id: str | None = None,
         date: datetime | None = None,
     ) -> None:
-        """Keep the message for people and, where there was an answer, what Okta's support asks for."""
+        """Create an error with its message and the details of the answer, if there was one."""
         super().__init__(message)
         self.status = status
         """HTTP status."""
@@ -40,62 +40,62 @@ class SystemLogError(Exception):
         self.request_id = request_id
         """``X-Okta-Request-Id``."""
         self.date = date
-        """The server's own clock (its ``Date`` header)."""
+        """The time by the server's clock: its ``Date`` header."""
 
 
 class TokenRefusedError(SystemLogError):
-    """401: the token is wrong, revoked or expired (Okta: after 30 days without use); or the service app is."""
+    """401: the token or the service app is invalid, revoked or expired. Tokens expire after 30 days without use."""
 
     reason = "token_refused"
 
 
 class PermissionMissingError(SystemLogError):
-    """403: the token's owner, or the service app, may not read the System Log."""
+    """403: the token's owner or the service app lacks the permission to read the System Log."""
 
     reason = "permission_missing"
 
 
 class WrongHostError(SystemLogError):
-    """404: nothing at this address knows the System Log."""
+    """404: the URL is not that of an org."""
 
     reason = "wrong_host"
 
 
 class RequestRefusedError(SystemLogError):
-    """400 and its like: a filter or time that Okta doesn't take, or a cursor that it takes no more.
+    """400 and other 4xx: Okta refuses the filter, the time or the cursor.
 
-    Only who asked knows which: a query made anew means configuration, a stored cursor means that cursor.
+    The caller knows which one: for a new query it is the configuration, for a stored cursor it is the cursor.
     """
 
     reason = "request_refused"
 
 
 class RateLimitedError(SystemLogError):
-    """429 again and again, each waited out."""
+    """429 repeatedly, despite the pauses."""
 
     reason = "rate_limited"
 
 
 class UnavailableError(SystemLogError):
-    """The org can't be reached, takes too long, or answers 5xx: it passes."""
+    """The org can't be reached, takes too long or answers 5xx. A temporary failure."""
 
     reason = "unavailable"
 
 
 class TimedOutError(UnavailableError):
-    """No answer in time: the network, or a query that is too much for the org."""
+    """No answer in time, because of the network or an expensive query."""
 
     reason = "timed_out"
 
 
 class BrokenTransferError(SystemLogError):
-    """An answer that is no page of events: a login page, a redirect, a body cut short."""
+    """An answer that is not a page of events: a login page, a redirect, a truncated body."""
 
     reason = "broken_transfer"
 
 
 def quoted(text: str, *, hide: Iterable[str], limit: int = _LONGEST_QUOTE) -> str:
-    """Make what a server wrote fit for a line of our own; ``hide`` are the secrets that it may echo."""
+    """Sanitize and shorten text from a server for a message. ``hide`` lists the secrets that it can echo."""
     for secret in hide:
         text = text.replace(secret, "[token]")
     shown = _UNPRINTABLE.sub(" ", _SIGNED("[token]", text)).strip()

@@ -1,8 +1,8 @@
-"""A service app's private key, in the forms in which people have it.
+"""Parse the private key of a service app, in PEM or as a JWK.
 
-The Okta SDK takes PEM and JWK too, but reads a JWK as Python and not as JSON (``null``, ``true`` and lists
-break it), opens a text that is neither as a file, and finds out about a wrong key with the first request.
-So a key is read here, once, and the SDK gets PEM.
+The Okta SDK parses both as well. But it parses a JWK as Python instead of JSON, so ``null``, ``true`` and lists fail. It
+opens any other text as a file. And it reports an invalid key only on the first request. So the key is parsed here, and
+the SDK gets PEM.
 """
 
 import json
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 _SMALLEST = 2048
-"""Bits. Okta: a key of a service app has at least so many."""
+"""Okta's minimum size of a service app's key, in bits."""
 
 
 def read_private_key(text: str) -> tuple[str, str]:
-    """Read a private key in PEM or as a JWK; give it in PEM, with the JWK's own ``kid`` ("" without one).
+    """Parse a private key in PEM or as a JWK. Return it in PEM, and the ``kid`` of the JWK or an empty string.
 
-    Raises ValueError with what is expected, and no word of the key.
+    Raises ValueError with what is expected, without quoting the key.
     """
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 -- only who has a key pays
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 -- slow, and needed only with a key
         Encoding,
         NoEncryption,
         PrivateFormat,
@@ -39,10 +39,10 @@ def _from_pem(text: str) -> "RSAPrivateKey":
     lines = "\n".join(line.strip() for line in text.splitlines())
     try:
         return _rsa(load_pem_private_key(lines.encode(), password=None))
-    except TypeError:  # it asks for a password
+    except TypeError:  # the key is encrypted
         problem = "expected a private key that is not encrypted: decrypt it with 'openssl pkey -in FILE'"
     except (ValueError, UnsupportedAlgorithm):
-        problem = "expected an RSA private key in PEM, whole and undamaged"
+        problem = "expected a valid RSA private key in PEM"
     raise ValueError(problem)
 
 
@@ -57,16 +57,16 @@ def _from_jwk(text: str) -> "tuple[RSAPrivateKey, str]":
     if not isinstance(jwk, dict) or jwk.get("kty") != "RSA":
         raise ValueError("expected a private key as a JWK: a JSON object with kty RSA")
     if "d" not in jwk:
-        raise ValueError("expected the private key, and found the public one: a JWK with d in it")
+        raise ValueError("expected the private key, not the public key: a JWK with d")
     kid = jwk.get("kid")
     try:
-        # Only what makes the key: an unknown use or operation is no reason to refuse it.
+        # Pass only the numbers of the key, because PyJWT refuses unknown values of other members.
         parts = {
             name: jwk[name] for name in ("kty", "n", "e", "d", "p", "q", "dp", "dq", "qi") if name in jwk
         }
         return _rsa(RSAAlgorithm.from_jwk(parts)), kid if isinstance(kid, str) else ""
     except (InvalidKeyError, ValueError, TypeError, AttributeError):
-        problem = "expected an RSA private key as a JWK, whole and undamaged"
+        problem = "expected a valid RSA private key as a JWK"
     raise ValueError(problem)
 
 

@@ -1,10 +1,10 @@
-"""The ``Link`` header: where the next page is.
+"""Parse the ``Link`` header for the next page.
 
-Okta sends two header lines, ``self`` and ``next``; a proxy may join them with a comma, and URLs hold
-commas themselves. So a value is read by its grammar (RFC 8288), not split.
+Okta sends two header lines, ``self`` and ``next``. A proxy can join them with a comma, and URLs can contain commas. So a
+value is parsed by its grammar (RFC 8288), not split.
 
-A token must never follow a link to another host, and a cursor is stored for months. So a link's origin
-is checked against the org's, and only its path and query are kept, exactly as Okta wrote them.
+A token must never be sent to another host. So the origin of a link is checked, and only its path and query are kept,
+exactly as Okta wrote them.
 """
 
 import re
@@ -22,15 +22,15 @@ _REST = re.compile(r"[\s,]*+").fullmatch
 _URL = re.compile(
     r"(?P<origin>[A-Za-z][A-Za-z0-9+.-]*+://[^/?#\\]++)?(?P<path>/[^?#]*+)(?P<query>\?[^#]*+)?(?:#.*)?"
 )
-_PRINTABLE = re.compile(r"[!-~]+").fullmatch  # what may stand in a request line
+_PRINTABLE = re.compile(r"[!-~]+").fullmatch  # the characters of a request line
 _PORTS = {"http": 80, "https": 443}
 
 
 def next_query(values: Iterable[str], url: str) -> str | None:
-    """Give the path and query of the ``rel="next"`` link among the header's values, None without one.
+    """Return the path and query of the ``rel="next"`` link in the header's values, or None.
 
-    ``url`` is the org's. Raises ValueError for a header that can't be read (taking it for the end would
-    read the same page for ever) and for a link that leads out of the org's System Log.
+    ``url`` is the org's URL. Raises ValueError for a malformed header, because treating it as the end would read the
+    same page forever, and for a link that is not to the org's System Log.
     """
     for value in values:
         for target, relations in _links(value):
@@ -42,16 +42,16 @@ def next_query(values: Iterable[str], url: str) -> str | None:
 def _links(value: str) -> Iterable[tuple[str, list[str]]]:
     position = 0
     while not _REST(value, position):
-        found = _TARGET(value, position)
-        if found is None:
-            raise ValueError("a Link header that can't be read")
-        position = found.end()
+        match = _TARGET(value, position)
+        if match is None:
+            raise ValueError("a malformed Link header")
+        position = match.end()
         relations: list[str] | None = None
         while parameter := _PARAMETER(value, position):
             position = parameter.end()
             if relations is None and parameter["name"].lower() == "rel":
                 relations = (parameter["quoted"] or parameter["bare"] or "").lower().split()
-        yield found["target"], relations or []
+        yield match["target"], relations or []
 
 
 def _query_of(target: str, url: str) -> str:
@@ -59,7 +59,7 @@ def _query_of(target: str, url: str) -> str:
     if parts is None or (parts["origin"] and _origin(parts["origin"]) != _origin(url)):
         raise ValueError("a next link to another host")
     if parts["path"] != LOGS_PATH or not parts["query"]:
-        raise ValueError("a next link to something else than the System Log")
+        raise ValueError("a next link to another path than the System Log")
     return f"{parts['path']}{parts['query']}"
 
 

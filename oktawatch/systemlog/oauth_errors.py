@@ -1,7 +1,7 @@
-"""From a token request that failed to the error that says what to do about it.
+"""Convert failed token requests to errors with advice.
 
-A service app's access token is asked for at ``/oauth2/v1/token``, whose errors have OAuth's shape:
-``{error, error_description}``. They name what is wrong with the app's set-up, so each gets its own advice.
+A service app gets its access token from ``/oauth2/v1/token``, whose errors have OAuth's format, ``{error,
+error_description}``. Each error code gets separate advice.
 
 Okta: https://developer.okta.com/docs/guides/implement-oauth-for-okta-serviceapp/main/
 """
@@ -23,8 +23,8 @@ from oktawatch.systemlog.page import parse_date
 from oktawatch.systemlog.transport import TokenAnswer
 
 _DPOP_FORBIDDEN = "the app requires DPoP, which dpop = false forbids: remove that setting of this org"
-_DPOP_REQUIRED = "invalid_dpop_proof"  # what a request without any proof gets
-_CLOCK = "check this machine's clock, since a proof is good for minutes"
+_DPOP_REQUIRED = "invalid_dpop_proof"  # the error for a request without a proof
+_CLOCK = "check this machine's clock, because a proof is valid only for minutes"
 
 _ADVICE: dict[str, tuple[type[SystemLogError], str]] = {
     "invalid_client": (
@@ -40,44 +40,44 @@ _ADVICE: dict[str, tuple[type[SystemLogError], str]] = {
     ),
     "unauthorized_client": (
         TokenRefusedError,
-        "let the app use client credentials: it must be an API Services app",
+        "allow the app to use client credentials: it must be an API Services app",
     ),
     "access_denied": (
         PermissionMissingError,
-        "grant the app okta.logs.read, and under Admin roles a read-only one such as Report Administrator",
+        "grant the app okta.logs.read, and a read-only role such as Report Administrator under Admin roles",
     ),
 }
 
 
 def token_refusal(org: OrgAccess, answer: TokenAnswer | None, timeout: float) -> SystemLogError:
-    """Make the error for a token request that gave no token."""
+    """Return the error for a token request without a token in the answer."""
     if answer is None or answer.response is None:
         return failure(org, answer.error if answer else None, timeout)
     response = answer.response
-    code, said = _oauth_error(answer.body)
+    code, description = _oauth_error(answer.body)
     if response.status == HTTPStatus.OK:
         return BrokenTransferError(
-            f"the answer holds no access token ({where(org)}): "
-            "check the org's url, and that no portal or proxy stands in between",
+            f"the answer contains no access token ({where(org)}): "
+            "check the org's url, and that no portal or proxy answers instead",
             status=response.status,
             date=parse_date(response.headers.get("Date")),
         )
     if not code:
         return refusal(org, response.status, response.headers, answer.body)
-    kind, mend = _advice(org, code)
+    kind, advice = _advice(org, code)
     hide = hidden(org)
-    shown = quoted(code, hide=hide, limit=60)
+    error_code, quote = quoted(code, hide=hide, limit=60), quoted(description, hide=hide)
     return kind(
-        f'Okta refuses the service app ({where(org)}, HTTP {response.status}, {shown}, "{quoted(said, hide=hide)}"): {mend}',
+        f'Okta refuses the service app ({where(org)}, HTTP {response.status}, {error_code}, "{quote}"): {advice}',
         status=response.status,
-        error_code=shown,
+        error_code=error_code,
         request_id=request_id(response.headers, hide),
         date=parse_date(response.headers.get("Date")),
     )
 
 
 def requires_dpop(answer: TokenAnswer | None) -> bool:
-    """Tell whether Okta refused a plain token request because the app requires DPoP."""
+    """Return whether Okta refused a token request because the app requires DPoP."""
     if answer is None or answer.status != HTTPStatus.BAD_REQUEST:
         return False
     return _oauth_error(answer.body)[0] == _DPOP_REQUIRED
@@ -91,12 +91,12 @@ def _advice(org: OrgAccess, code: str) -> tuple[type[SystemLogError], str]:
 
 
 def _oauth_error(body: str) -> tuple[str, str]:
-    """Give OAuth's ``error`` and what it says, as far as the body holds them."""
+    """Return OAuth's ``error`` and ``error_description``, or empty strings."""
     try:
-        told: Any = json.loads(body)
+        error: Any = json.loads(body)
     except (ValueError, RecursionError):
         return "", ""
-    if not isinstance(told, dict) or not isinstance(told.get("error"), str):
+    if not isinstance(error, dict) or not isinstance(error.get("error"), str):
         return "", ""
-    said = told.get("error_description")
-    return told["error"], said if isinstance(said, str) else ""
+    description = error.get("error_description")
+    return error["error"], description if isinstance(description, str) else ""

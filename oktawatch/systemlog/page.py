@@ -1,4 +1,4 @@
-"""One page of the System Log, and whether reading has caught up with the org."""
+"""A page of the System Log."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,37 +16,37 @@ from oktawatch.systemlog.queries import limit_of
 
 _FRESH = timedelta(seconds=60)
 _FULLEST = 10
-"""How many times the limit a page may hold; with more it is no answer to the question."""
+"""The maximum size of a page, as a multiple of its limit."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """What one request brought."""
+    """The decoded answer to a request."""
 
     query: str
-    """Path and query that was asked."""
+    """Path and query of the request."""
     next: str | None
-    """Path and query of ``rel="next"`` as Okta wrote it; None when there is none, or none to follow."""
+    """Path and query of the ``rel="next"`` link, exactly as Okta wrote them. None without a usable link."""
     link_error: str | None = None
-    """Why the next link can't be followed; None when it can, or when there is none."""
+    """The reason why the next link is unusable. None if it is usable or absent."""
     linked: bool = True
-    """The answer has a ``Link`` header. Okta's always have: even the last page links to itself."""
+    """Whether the answer has a ``Link`` header. Okta always sends one: even the last page links to itself."""
     events: Sequence[Event]
-    """In the order Okta sent them, one uuid once."""
+    """Usable events in Okta's order, without duplicate uuids."""
     rejected: list[RejectedEvent]
     count: int
-    """Elements on the page, usable or not."""
+    """The number of elements, usable or not."""
     oldest: datetime | None
     """The oldest usable ``published``."""
     newest: datetime | None
     """The newest usable ``published``."""
     date: datetime | None
-    """The server's own clock (its ``Date`` header)."""
+    """The time by the server's clock: its ``Date`` header."""
     caught_up: bool
-    """Nothing is waiting: reading goes on at the next poll. Otherwise at once."""
+    """Whether this is the end of the stream. If not, more events are waiting."""
 
     @property
     def resume(self) -> str:
-        """The query that reading goes on with."""
+        """The query with which reading continues."""
         return self.next or self.query
 
     @classmethod
@@ -59,9 +59,9 @@ class Page(Struct, frozen=True, kw_only=True):
         links: Sequence[str],
         date: str | None,
     ) -> Self:
-        """Build a page from an answer; raise ValueError with the reason when the body is no page.
+        """Parse an answer. Raises ValueError with the reason if the body is not a page.
 
-        ``url`` is the org's, ``links`` are the values of ``Link``, ``date`` is the ``Date`` header.
+        ``url`` is the org's URL, ``links`` are the values of ``Link``, ``date`` is the ``Date`` header.
         """
         following, link_error = _following(links, url)
         limit = limit_of(query, following)
@@ -88,7 +88,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 def _following(links: Sequence[str], url: str) -> tuple[str | None, str | None]:
-    """Return the next link, or why it can't be followed: a bad link doesn't make the events bad."""
+    """Return the next link, or the reason why it is unusable. The events of the page are usable anyway."""
     try:
         return next_query(links, url), None
     except ValueError as error:
@@ -96,9 +96,10 @@ def _following(links: Sequence[str], url: str) -> tuple[str | None, str | None]:
 
 
 def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
-    """Tell a page at the stream's tail from a short page in its middle, which Okta serves too.
+    """Return whether a short page has recent events, and is therefore the end of the stream.
 
-    An event from the future is no sign of the tail: it can stand anywhere in the stream.
+    Okta can return short pages in the middle of a stream, too. Events from the future don't count, because they can
+    occur anywhere.
     """
     if answered is None:
         return False
@@ -108,7 +109,7 @@ def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
 
 
 def parse_date(header: str | None) -> datetime | None:
-    """Parse an HTTP date; return None when there is none or it can't be read."""
+    """Parse an HTTP date. Returns None if it is absent or invalid."""
     try:
         moment = parsedate_to_datetime(header or "")
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

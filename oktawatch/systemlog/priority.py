@@ -1,4 +1,4 @@
-"""Who goes first when several read the same org."""
+"""Priorities of requests to the same org."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,7 +8,7 @@ from oktawatch.systemlog.page import Page
 
 
 class Priority(IntEnum):
-    """From the first to the last."""
+    """Priorities, the highest first."""
 
     POLL = 0
     SWEEP = 1
@@ -16,19 +16,19 @@ class Priority(IntEnum):
 
 
 class OrgPages(Protocol):
-    """An org's pages, asked for with a priority."""
+    """A source of pages with a priority for each request."""
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Fetch the page at a path and query; raise SystemLogError."""
+        """Fetch the page at a path and query. Raises SystemLogError."""
 
 
 @dataclass(frozen=True)
 class PagesAt:
-    """The pages of an org for one who always has the same priority."""
+    """A source of pages with a fixed priority."""
 
     source: OrgPages
     priority: Priority
 
     async def page(self, query: str) -> Page:
-        """Fetch the page at a path and query; raise SystemLogError."""
+        """Fetch the page at a path and query. Raises SystemLogError."""
         return await self.source.page(query, self.priority)

@@ -1,11 +1,10 @@
-"""What is asked of ``/api/v1/logs``: the path and query of a stream's first request.
+"""Build the first query of a stream. Later requests follow Okta's ``next`` links.
 
-Everything after the first request follows Okta's own ``next`` link; nothing here pages.
+A request without ``until`` and in ascending order *polls*: it returns all events in the order in which they were
+persisted, and the stream never ends. A request with both bounds is *bounded*: it returns events by ``published``, the
+stream ends, and late events can be missing.
 
-Okta: without ``until`` and in ascending order a request *polls*: events come in the order in which they
-were persisted, none is left out, and the stream never ends. With both bounds it is *bounded*: events
-come by ``published``, pages end, and delayed events can be missing.
-https://developer.okta.com/docs/reference/system-log-query/
+Okta: https://developer.okta.com/docs/reference/system-log-query/
 """
 
 from datetime import datetime
@@ -15,40 +14,40 @@ from oktawatch.model.timestamps import to_text
 
 LOGS_PATH = "/api/v1/logs"
 LARGEST_LIMIT = 1000
-"""Okta: the most events on a page."""
+"""Okta's maximum number of events per page."""
 _DEFAULT_LIMIT = 100
 _LONGEST_LIMIT = 9  # digits
 
 
-def polling_query(*, since: datetime, filter: str, limit: int) -> str:  # noqa: A002  Okta's own name for it
-    """Ask for everything persisted since a point in time, as an endless stream of pages.
+def polling_query(*, since: datetime, filter: str, limit: int) -> str:  # noqa: A002 -- Okta's name
+    """Return the query for the endless stream of events persisted since a time.
 
-    ``filter`` is a SCIM expression; empty text asks for every event.
+    ``filter`` is a SCIM expression. An empty string selects all events.
     """
     return _query(since=to_text(since), filter=filter, limit=limit)
 
 
-def bounded_query(*, since: datetime, until: datetime, filter: str, limit: int) -> str:  # noqa: A002  likewise
-    """Ask for everything published from ``since`` to ``until``, as pages that come to an end."""
+def bounded_query(*, since: datetime, until: datetime, filter: str, limit: int) -> str:  # noqa: A002 -- Okta's name
+    """Return the query for the finite stream of events published from ``since`` to ``until``."""
     return _query(since=to_text(since), until=to_text(until), filter=filter, limit=limit)
 
 
 def _query(**parameters: str | int) -> str:
     if not 1 <= int(parameters["limit"]) <= LARGEST_LIMIT:
         raise ValueError(f"expected a page size from 1 to {LARGEST_LIMIT}")
-    given = {name: value for name, value in parameters.items() if value != ""}
-    return f"{LOGS_PATH}?{urlencode({**given, 'sortOrder': 'ASCENDING'}, quote_via=quote, safe='')}"
+    params = {name: value for name, value in parameters.items() if value != ""} | {"sortOrder": "ASCENDING"}
+    return f"{LOGS_PATH}?{urlencode(params, quote_via=quote, safe='')}"
 
 
 def named_limit(query: str) -> int | None:
-    """Tell which limit a query names; None when it names none that can be used."""
-    named = parse_qs(query.partition("?")[2]).get("limit")
-    if named and named[0].isdecimal() and len(named[0]) <= _LONGEST_LIMIT:
-        return min(int(named[0]), LARGEST_LIMIT)
+    """Return the limit in a query, or None if it is absent or invalid."""
+    values = parse_qs(query.partition("?")[2]).get("limit")
+    if values and values[0].isdecimal() and len(values[0]) <= _LONGEST_LIMIT:
+        return min(int(values[0]), LARGEST_LIMIT)
     return None
 
 
 def limit_of(*queries: str | None) -> int:
-    """Tell how many events a full page holds: the first limit that one of these queries names."""
+    """Return the size of a full page: the first limit in one of the queries, or Okta's default."""
     limits = (named_limit(query or "") for query in queries)
     return next((limit for limit in limits if limit is not None), _DEFAULT_LIMIT)

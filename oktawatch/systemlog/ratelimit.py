@@ -1,8 +1,9 @@
-"""What Okta's rate limit headers say, and how long to wait when it says 429.
+"""Parse Okta's rate limit headers, and compute the pause after a 429.
 
-Okta: the window is a minute long, ends at ``X-Rate-Limit-Reset`` (epoch seconds) and is shared by every
-tool of the org. The wait is reckoned by the server's own clock, because ours may be wrong; each header
-may be absent. https://developer.okta.com/docs/reference/rl-best-practices/
+A window lasts a minute, ends at ``X-Rate-Limit-Reset`` (epoch seconds), and is shared by all clients of the org. The pause
+is computed with the server's clock, because the local clock can be wrong. Each header can be absent.
+
+Okta: https://developer.okta.com/docs/reference/rl-best-practices/
 """
 
 from collections.abc import Mapping
@@ -11,34 +12,34 @@ from typing import NamedTuple, Self
 from oktawatch.systemlog.page import parse_date
 
 WINDOW = 60
-"""Seconds."""
+"""The length of a window in seconds."""
 SHORTEST = 1
 LONGEST = 65
-"""Seconds: a window, and a little for clocks that disagree."""
-BLIND = (5, 10, 20, 40)
-"""Seconds to wait, time after time, when the answer doesn't say: together more than a window."""
+"""The longest pause in seconds: a window, and a margin for clock skew."""
+DEFAULT_PAUSES = (5, 10, 20, 40)
+"""Pauses in seconds after consecutive 429 answers without headers. Their sum exceeds a window."""
 
 _LONGEST_NUMBER = 12  # digits
 
 
 class Limits(NamedTuple):
-    """What an answer says of the org's rate limit; None for what it doesn't say."""
+    """The rate limit in an answer. None for absent values."""
 
     limit: int | None = None
-    """Requests a window, of all tools of the org together."""
+    """Requests per window, for all clients of the org."""
     remaining: int | None = None
-    """Requests that are left of this window."""
+    """Remaining requests of this window."""
     reset: int | None = None
-    """When the window ends, in the server's epoch seconds."""
+    """The end of the window in epoch seconds by the server's clock."""
     seconds: int | None = None
-    """Until the window is over, by the server's clock; a second more, since its ``Date`` has no fractions."""
+    """Seconds until the end of the window, rounded up because ``Date`` has no fractions."""
 
     @classmethod
     def read(cls, headers: Mapping[str, str]) -> Self:
-        """Read an answer's headers. One that makes no sense counts as absent."""
+        """Parse the headers of an answer. Invalid headers are treated as absent."""
         limit = _number(headers, "X-Rate-Limit-Limit")
         if limit == 0:
-            # Okta: too many requests at once; its numbers tell nothing of the window.
+            # Okta's concurrency limit: the numbers don't describe the window.
             return cls()
         remaining = _number(headers, "X-Rate-Limit-Remaining")
         reset = _number(headers, "X-Rate-Limit-Reset")
@@ -55,7 +56,7 @@ def _number(headers: Mapping[str, str], name: str) -> int | None:
 
 
 def pause_after(limits: Limits, attempt: int) -> int:
-    """Give the seconds to wait after the ``attempt``-th 429 in a row (0 is the first)."""
+    """Return the pause in seconds after the ``attempt``-th consecutive 429, counted from 0."""
     if limits.seconds is not None:
         return limits.seconds
-    return BLIND[min(attempt, len(BLIND) - 1)]
+    return DEFAULT_PAUSES[min(attempt, len(DEFAULT_PAUSES) - 1)]

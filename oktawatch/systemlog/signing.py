@@ -1,13 +1,11 @@
-"""OAuth with the Okta SDK, without stopping the event loop to sign.
+"""Sign OAuth tokens in a thread instead of the event loop.
 
-The SDK signs where it stands: a client assertion costs it a tenth of a second of CPU, a DPoP proof nearly
-as much *for each request*, a DPoP key half a second and more. With 200 orgs the loop would do little else.
-So what is to be signed goes through the SDK as a ``ToSign``: a text that is empty to the SDK and carries
-the work as an attribute. Our HTTP client, the last to see it, has it done in a thread and sends what comes
-of it.
+The SDK signs synchronously: a client assertion for each token request, and a DPoP proof for each request. Both are
+slow, and generating a DPoP key is slower. With many orgs, this would block the event loop. Instead of a signed token, the
+SDK gets a ``DeferredSignature``: an empty string that carries the signing function as an attribute. ``PageHttpClient``
+calls the function in a thread just before it sends the request.
 
-Each is made for one request, as Okta wants it: an assertion is used up even by an answer that only asks
-for a nonce.
+Each request gets a new assertion, because Okta consumes it even when it only answers with a nonce.
 """
 
 import asyncio
@@ -24,39 +22,39 @@ from okta.request_executor import RequestExecutor
 
 T = TypeVar("T")
 
-# Not asyncio's own threads, which the resolver of the HTTP library uses.
+# Separate from asyncio's default executor.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oktawatch-signing")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Do what takes the CPU for long beside the event loop."""
+    """Run CPU-bound work in a thread, and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_thread, work)
 
 
-class ToSign(str):
-    """Nothing to the SDK; to us the work that makes what is sent in its place."""
+class DeferredSignature(str):
+    """An empty string to the SDK. ``sign`` returns the text to send instead."""
 
     __slots__ = ("sign",)
     sign: Callable[[], str]
 
     @classmethod
-    def by(cls, sign: Callable[[], str]) -> "ToSign":
-        """Put work off until it is sent."""
+    def by(cls, sign: Callable[[], str]) -> "DeferredSignature":
+        """Wrap a signing function."""
         text = cls()
         text.sign = sign
         return text
 
 
 async def signed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Sign what is to be signed among headers or the fields of a form."""
+    """Return headers or form fields with all deferred signatures signed."""
     return {
-        name: await in_thread(value.sign) if isinstance(value, ToSign) else value
+        name: await in_thread(value.sign) if isinstance(value, DeferredSignature) else value
         for name, value in fields.items()
     }
 
 
 class ServiceAppOAuth(OAuth):  # type: ignore[misc]  # the SDK ships no types
-    """The SDK's OAuth; what it signs is signed later. Made in a thread, since it may make a key."""
+    """The SDK's OAuth with deferred signatures. Create it in a thread, because it can generate a key."""
 
     def __init__(self, executor: RequestExecutor, config: dict[str, Any], *, dpop: bool) -> None:
         super().__init__(executor, config)
@@ -64,30 +62,30 @@ class ServiceAppOAuth(OAuth):  # type: ignore[misc]  # the SDK ships no types
             self._dpop_generator = _Proofs(config["client"])
             self._dpop_enabled = True
 
-    def get_JWT(self) -> str:  # noqa: N802 -- the SDK's own name
-        """Give the client assertion of one token request."""
-        return ToSign.by(super().get_JWT)
+    def get_JWT(self) -> str:  # noqa: N802 -- the SDK's name
+        """Return the client assertion of a token request."""
+        return DeferredSignature.by(super().get_JWT)
 
 
 class _Proofs(DPoPProofGenerator):  # type: ignore[misc]  # likewise
-    """The SDK's DPoP proofs; signed later, with a key that is not parsed anew for each."""
+    """The SDK's DPoP proofs with deferred signatures and a key that is parsed once."""
 
     def generate_proof_jwt(self, *args: Any, **kwargs: Any) -> str:
-        """Give the proof of one request."""
-        return ToSign.by(partial(super().generate_proof_jwt, *args, **kwargs))
+        """Return the proof of a request."""
+        return DeferredSignature.by(partial(super().generate_proof_jwt, *args, **kwargs))
 
     def _rotate_keys_internal(self) -> None:
         super()._rotate_keys_internal()
-        made: Any = vars(self)["_rsa_key"]
-        self._rsa_key = _ParsedKey(load_pem_private_key(made.export_key(), password=None))
+        generated: Any = vars(self)["_rsa_key"]
+        self._rsa_key = _ParsedKey(load_pem_private_key(generated.export_key(), password=None))
 
 
 class _ParsedKey:
-    """A key that is handed to the signer as it is, where the SDK's would be written as PEM and read again."""
+    """A key that the signer uses directly. The SDK would serialize it to PEM and parse it for each proof."""
 
     def __init__(self, key: PrivateKeyTypes) -> None:
         self._key = key
 
     def export_key(self) -> PrivateKeyTypes:
-        """Give the key."""
+        """Return the key."""
         return self._key

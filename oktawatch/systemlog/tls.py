@@ -1,13 +1,13 @@
-"""Whose certificates are good."""
+"""Trusted TLS certificates."""
 
 import ssl
 from pathlib import Path
 
 
 def load_ca_file(ca_file: Path) -> ssl.SSLContext:
-    """Trust the system's authorities and those in a file, PEM.
+    """Return a TLS context that trusts the system's CAs and the CAs in a PEM file.
 
-    Raises ValueError with what is expected when the file holds none.
+    Raises ValueError with what is expected.
     """
     context = ssl.create_default_context()
     try:

@@ -1,14 +1,15 @@
-"""The Okta SDK's request executor, with an HTTP client of our own underneath.
+"""The Okta SDK's request executor with a custom HTTP client.
 
-The SDK's part is authentication and the request; ours is what goes over the wire and what comes back.
-Its own HTTP client would follow redirects with the token, read the proxy from the environment, rewrite
-the cursor's URL and parse every page twice, so ``PageHttpClient`` replaces it (Okta documents that class as
-the place for it). A page's bytes pass the executor inside a ``PageBody``: a text that is trivial JSON to
-the SDK and carries the bytes as an attribute. The POST of a service app's token request goes the same way,
-and needs its body; what became of it is kept, since the SDK tells half of it or trips over it.
+The SDK authenticates and builds requests. Its HTTP client would follow redirects with the token, read the proxy from the
+environment, rewrite the URL of a cursor and parse every page twice. ``PageHttpClient`` replaces it, at the extension point
+that Okta documents. The bytes of a page pass through the executor in a ``PageBody``: a string that is trivial JSON to the
+SDK and carries the bytes as an attribute.
 
-Errors are returned as the SDK's client returns them, not raised: an exception raised here would drag
-along frames whose locals hold the Authorization header.
+Token requests use the same client. Their answers are kept in ``token_answer``, because the SDK reports only a part of an
+error, or fails on it.
+
+Like the SDK's client, this one returns errors instead of raising them: the frames of a traceback would contain the
+Authorization header.
 """
 
 import logging
@@ -32,44 +33,44 @@ from oktawatch.systemlog.signing import ServiceAppOAuth, signed
 
 USER_AGENT = f"oktawatch/{__version__}"
 LARGEST_BODY = 64 * 1024 * 1024
-"""Bytes of a page, inflated; Okta's own pages have two or three megabytes. aiohttp inflates a little at a time."""
+"""The maximum size of a decompressed page in bytes. Okta's pages have two or three megabytes."""
 LARGEST_ERROR = 64 * 1024
 
-_CONNECTIONS = 256  # one request in flight an org, so this many orgs never wait for each other
-_KEPT_ALIVE = 75.0  # seconds: longer than the interval between two polls
-_RENEWED_BEFORE = (
-    1  # minutes that an access token has left; with the SDK's five, a token of five is never used twice
-)
+_CONNECTIONS = 256  # an org has one request in flight, so up to this number orgs don't wait for each other
+_KEEPALIVE_S = 75.0  # longer than the interval between two polls
+# The remaining lifetime at which an access token is renewed. With the SDK's default of five minutes, a token that is
+# valid for five minutes would never be used twice.
+_RENEWAL_OFFSET_MIN = 1
 
-# It writes Authorization headers at DEBUG and tracebacks at ERROR.
+# It logs Authorization headers at DEBUG and tracebacks at ERROR.
 logging.getLogger(LOGGER_NAME).disabled = True
 
 aiohttp.set_zlib_backend(isal_zlib)
 
 
 def open_session(trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
-    """Open a session that any number of orgs can share; the caller closes it.
+    """Open a session that any number of orgs can share. The caller closes it.
 
-    ``trust``: the certificates to accept; None for those of the system's authorities. The session keeps no
-    cookies and does not read the environment (proxies, ``.netrc``).
+    ``trust`` is the TLS context. None trusts the system's CAs. The session keeps no cookies and ignores the environment
+    (proxies, ``.netrc``).
     """
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=_CONNECTIONS,
-            keepalive_timeout=_KEPT_ALIVE,
+            keepalive_timeout=_KEEPALIVE_S,
             ssl=True if trust is None else trust,
             resolver=Resolver(),
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
-    # A GET whose connection breaks would be sent once more, uncounted. aiohttp has no other switch.
+    # aiohttp would retry a GET after a broken connection, without counting it. There is no public option.
     session._retry_connection = False  # noqa: SLF001
     return session
 
 
 class PageBody(str):
-    """An empty list to the SDK; the bytes of a page to us."""
+    """An empty JSON list to the SDK. ``content`` has the bytes of the page."""
 
     __slots__ = ("content",)
     content: bytes
@@ -83,11 +84,11 @@ class PageBody(str):
 
 
 class TooLargeError(Exception):
-    """A body that is larger than any page."""
+    """A body that exceeds the maximum size."""
 
 
 class TokenAnswer(Struct, frozen=True):
-    """What became of the last token request: an answer with its body, or the error instead."""
+    """The answer to a token request with its body, or the error."""
 
     response: aiohttp.ClientResponse | None
     body: str
@@ -95,23 +96,23 @@ class TokenAnswer(Struct, frozen=True):
 
     @property
     def status(self) -> int | None:
-        """HTTP status."""
+        """The HTTP status."""
         return None if self.response is None else self.response.status
 
 
 class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no types
-    """Sends what the executor made, and reads the answer once."""
+    """Sends the executor's requests, and reads each answer once."""
 
     token_answer: TokenAnswer | None = None
 
     def _setup_proxy(self, proxy: str | None) -> str | None:
-        # The SDK's own would look into HTTP_PROXY and HTTPS_PROXY when it is given none, and never into NO_PROXY.
+        # Without a proxy, the SDK would use HTTP_PROXY and HTTPS_PROXY, and ignore NO_PROXY.
         return proxy
 
     async def send_request(
         self, request: dict[str, Any]
     ) -> tuple[None, aiohttp.ClientResponse | None, str | None, Exception | None]:
-        """Send a request; give the answer and its body, or the error instead."""
+        """Send a request. Return the answer and its body, or the error."""
         page = request["method"] == "GET"
         headers = await signed(request["headers"])
         form = await signed(request["form"]) if request["form"] else None
@@ -126,7 +127,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
                 allow_redirects=False,
             ) as response:
                 body = await _read(response, page=page)
-        except Exception as error:  # noqa: BLE001  no list covers what a hostile answer can break in a parser
+        except Exception as error:  # noqa: BLE001 -- a hostile answer can raise any exception in a parser
             answer: tuple[None, aiohttp.ClientResponse | None, str | None, Exception | None]
             answer = None, None, None, error
         else:
@@ -137,9 +138,9 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
 
 
 async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
-    """Read a page whole, up to its bound; of anything else, only its beginning."""
-    good = page and response.status == HTTPStatus.OK
-    bound = LARGEST_BODY if good else LARGEST_ERROR
+    """Read the whole body of a page, up to the maximum size, or the beginning of any other body."""
+    whole = page and response.status == HTTPStatus.OK
+    bound = LARGEST_BODY if whole else LARGEST_ERROR
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
@@ -148,7 +149,7 @@ async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
         if size > bound:
             response.close()
             break
-    if not good:
+    if not whole:
         return b"".join(chunks)[:bound].decode("utf-8", "replace")
     if size > bound:
         raise TooLargeError(f"more than {bound} bytes")
@@ -158,9 +159,9 @@ async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
 def make_executor(
     org: OrgAccess, session: aiohttp.ClientSession, *, timeout: float, dpop: bool
 ) -> RequestExecutor:
-    """Build the SDK's executor for one org: no retries, no cache, nothing read from the environment.
+    """Build the SDK's executor for an org, without retries and cache, and independent of the environment.
 
-    With ``dpop`` it generates a key, which takes a second of CPU: call it in a thread.
+    With ``dpop`` it generates a key, which is slow: call it in a thread.
     """
     config: dict[str, Any] = {
         "client": {
@@ -173,7 +174,7 @@ def make_executor(
     }
     executor = RequestExecutor(config, NoOpCache(), PageHttpClient)
     if org.app is not None:
-        executor._oauth = ServiceAppOAuth(executor, config, dpop=dpop)  # noqa: SLF001 -- it takes no other
+        executor._oauth = ServiceAppOAuth(executor, config, dpop=dpop)  # noqa: SLF001 -- the SDK has no parameter for it
     executor.set_custom_headers({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
     executor.set_session(session)
     return executor
@@ -188,5 +189,5 @@ def _credentials(org: OrgAccess) -> dict[str, Any]:
         "privateKey": org.app.private_key,
         "kid": org.app.kid or None,
         "scopes": list(org.app.scopes),
-        "oauthTokenRenewalOffset": _RENEWED_BEFORE,
+        "oauthTokenRenewalOffset": _RENEWAL_OFFSET_MIN,
     }

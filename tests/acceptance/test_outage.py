@@ -122,9 +122,9 @@ async def alone(place: Place, org: SimulatedOrg, time: VirtualTime) -> AsyncIter
     ("fault", "said"),
     [
         (faults.refused_token(), "Okta refuses the token"),
-        (faults.no_permission(), "the token may not read the System Log"),
-        (faults.html(502), "Okta has a fault or is being serviced"),
-        (faults.login_page(), "no page of the System Log"),
+        (faults.no_permission(), "the token isn't allowed to read the System Log"),
+        (faults.html(502), "Okta has a fault or is under maintenance"),
+        (faults.login_page(), "not a page of the System Log"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

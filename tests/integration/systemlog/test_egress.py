@@ -96,9 +96,7 @@ async def test_a_proxy_that_wants_another_password_is_said(
     wrong = proxy.url.replace(URL_PASSWORD, "wr%40ng")
     url = access.url if tunnelled else f"http://127.0.0.1:{proxy.port}"
     async with _client(replace(access, url=url, proxy=wrong), ca) as client:
-        with pytest.raises(
-            UnavailableError, match=r"the proxy does not let .*HTTP 407.*poll\.proxy"
-        ) as caught:
+        with pytest.raises(UnavailableError, match=r"the proxy refuses .*HTTP 407.*poll\.proxy") as caught:
             await client.page(QUERY)
     assert "wr%40ng" not in str(caught.value)
     assert "wr@ng" not in str(caught.value)
@@ -107,7 +105,10 @@ async def test_a_proxy_that_wants_another_password_is_said(
 
 @pytest.mark.parametrize(
     ("refusal", "advice"),
-    [("403 Forbidden", "have the proxy let"), ("502 Bad Gateway", "see why the proxy can't reach the org")],
+    [
+        ("403 Forbidden", "allow connections to the org in the proxy"),
+        ("502 Bad Gateway", "find out why the proxy can't reach the org"),
+    ],
 )
 async def test_a_proxy_that_refuses_is_said(
     access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy, refusal: str, advice: str

@@ -62,8 +62,8 @@ def test_jwk_without_a_name() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param("-----BEGIN PRIVATE KEY-----\n", "whole and undamaged", id="cut"),
-        pytest.param(rsa_pem().replace("M", "N"), "whole and undamaged", id="damaged"),
+        pytest.param("-----BEGIN PRIVATE KEY-----\n", "valid RSA private key in PEM", id="cut"),
+        pytest.param(rsa_pem().replace("M", "N"), "valid RSA private key in PEM", id="damaged"),
         pytest.param(
             _pem(rsa_key(), encryption=BestAvailableEncryption(b"secret")), "not encrypted", id="encrypted"
         ),
@@ -81,13 +81,13 @@ def test_jwk_without_a_name() -> None:
         pytest.param("{}", "a JSON object with kty RSA", id="empty JWK"),
         pytest.param('{"kty": "RSA", "d": "AQ', "a JSON object with kty RSA", id="cut JWK"),
         pytest.param('{"a":' * 100_000, "a JSON object with kty RSA", id="deep JWK"),
-        pytest.param(json.dumps(rsa_public_jwk("k1")), "found the public one", id="public JWK"),
+        pytest.param(json.dumps(rsa_public_jwk("k1")), "not the public key", id="public JWK"),
         pytest.param(
-            json.dumps(rsa_private_jwk("k1") | {"n": 7}), "as a JWK, whole and undamaged", id="odd JWK"
+            json.dumps(rsa_private_jwk("k1") | {"n": 7}), "valid RSA private key as a JWK", id="odd JWK"
         ),
         pytest.param(
             json.dumps(rsa_private_jwk("k1") | {"p": "AQAB"}),
-            "as a JWK, whole and undamaged",
+            "valid RSA private key as a JWK",
             id="damaged JWK",
         ),
     ],

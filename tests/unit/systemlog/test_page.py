@@ -103,7 +103,7 @@ def test_an_answer_that_is_no_page_is_refused() -> None:
     ("links", "error"),
     [
         (['<https://evil.example.com/api/v1/logs?a>; rel="next"'], "a next link to another host"),
-        (["next"], "a Link header that can't be read"),
+        (["next"], "a malformed Link header"),
     ],
 )
 def test_a_bad_next_link_spoils_no_event(links: list[str], error: str) -> None:
