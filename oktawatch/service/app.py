@@ -70,16 +70,17 @@ class Application:
     """The parts that settings describe."""
 
     def __init__(self, settings: Settings, *, orgs: Collection[str] = (), rule_id: str | None = None) -> None:
-        """Take the plain values; build nothing yet.
+        """Copy the plain values; build nothing yet.
 
-        ``orgs``: the names of those to read, all by default. ``rule_id``: the only rule to use, whether it is
+        ``orgs``: the names of the orgs to read, by default all. ``rule_id``: the only rule to use, whether it is
         on or not; by default those that are on.
         """
         self._settings = settings
         self._rule_id = rule_id
-        self._orgs = [org for org in settings.orgs if not orgs or org.name in orgs]
-        self.org_tags = {org.name: org.tags for org in self._orgs}
-        """The tags of each org, by its name."""
+        self.org_tags = {org.name: org.tags for org in settings.orgs}
+        """The tags of every org, by its name."""
+        self.orgs = [name for name in self.org_tags if not orgs or name in orgs]
+        """The names of the orgs to read."""
         self.source = str(settings.source or "the environment")
         """Where the settings come from."""
         self.database_url = settings.database.url
@@ -156,15 +157,15 @@ class Application:
 
     @cached_property
     def accesses(self) -> dict[str, OrgAccess]:
-        """What it takes to read each org, by its name. Raises ConfigError as `access` does."""
-        return {name: self.access(name) for name in self.org_tags}
+        """The access to each org to read, by its name. Raises ConfigError as `access` does."""
+        return {name: self.access(name) for name in self.orgs}
 
     def access(self, name: str, *, renewed: bool = False) -> OrgAccess:
-        """Build what it takes to read an org; ``renewed`` reads its secret's file again.
+        """Build the access to an org; ``renewed`` reads its secret's file again.
 
         Raises ConfigError when there are no credentials that a request can carry.
         """
-        org = next(org for org in self._orgs if org.name == name)
+        org = next(org for org in self._settings.orgs if org.name == name)
         key = "token" if org.private_key is None else "private_key"
         secret, file = (
             (org.token, org.token_file) if key == "token" else (org.private_key, org.private_key_file)

@@ -24,14 +24,14 @@ _log: Any = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
-    """Yield how each org is watched, by its name, and guard users' rules meanwhile.
+    """Yield how each org to read is watched, by its name, and guard users' rules meanwhile.
 
     The schema has to be up: the call that froze the last process is recorded.
     """
     async with _guard_rules(app, database) as watchdog:
         yield {
-            org: Watch(org=org, tags=tags, rules=app.rules, routes=app.routes, watchdog=watchdog)
-            for org, tags in app.org_tags.items()
+            org: Watch(org=org, tags=app.org_tags[org], rules=app.rules, routes=app.routes, watchdog=watchdog)
+            for org in app.orgs
         }
 
 

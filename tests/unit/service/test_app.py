@@ -214,7 +214,9 @@ def test_only_the_chosen_orgs_need_credentials(load: Load) -> None:
         '[[orgs]]\nname = "globex"\nurl = "https://globex.okta.com"\nclient_id = "0oa"\nprivate_key = "{}"\n'
     )
 
-    assert list(Application.build(settings, orgs=["acme"]).accesses) == ["acme"]
+    app = Application.build(settings, orgs=["acme"])
+    assert list(app.accesses) == app.orgs == ["acme"]
+    assert list(app.org_tags) == ["acme", "globex"]
     with pytest.raises(ConfigError, match=r"orgs\[globex\]\.private_key"):
         Application.build(settings)
 
