@@ -1,12 +1,12 @@
-"""Deliver what is due in the outbox to its notifier.
+"""Deliver the due notifications of one notifier.
 
-One message at a time is claimed, sent outside any transaction and marked after the receiver took it. When
-the process dies in between, its lease ends and the message is sent again under the same id.
+One message at a time is claimed, sent outside any transaction, and marked after the receiver took it. If the
+process dies in between, the lease expires and the message is sent again under the same id.
 
-A failed message backs off by itself and lets the others pass: a receiver that fails now and then still
-gets everything else at once. Several failures in a row, or a receiver that asks for it, pause the
-notifier. A receiver in trouble then gets one message after ever longer pauses, not the whole outbox, so
-that what waits is neither counted as tried nor given up. A notifier that fails delays no other.
+A failed message backs off by itself and doesn't hold up the others: a receiver that fails now and then still
+gets everything else at once. Several failures in a row pause the notifier, and so does a receiver that asks for
+it. A receiver in trouble then gets one message after ever longer pauses, not the whole outbox, so the messages
+that wait use up no attempts. A notifier that fails delays no other.
 """
 
 import random
@@ -33,26 +33,26 @@ from oktawatch.store.outbox_times import repair_times
 _log: Any = structlog.get_logger(__name__)
 
 SEND_WITHIN = timedelta(seconds=30)
-"""A message that the receiver has not confirmed by then has failed, whatever its channel waits for."""
+"""A message that the receiver has not confirmed within this time has failed."""
 LEASE = timedelta(minutes=2)
-"""Time for which no other process sends a claimed message; longer than sending and marking can take."""
+"""No other process sends a claimed message for this time; longer than sending and marking can take."""
 ROUND = timedelta(minutes=1)
-"""After it a round ends with the message it is at."""
+"""A round that takes longer ends with the message it is at."""
 PLAN = timedelta(seconds=10)
-"""After it a round plans anew: an urgent alert must not wait behind a slow receiver's other messages."""
+"""A plan that is older is made again: an urgent alert must not wait behind other messages to a slow receiver."""
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=1)
 TROUBLE = 3
-"""Different messages that fail in a row when the receiver is in trouble, and not only a message."""
+"""So many different messages that fail in a row mean that the receiver is in trouble, not a message."""
 _LONGEST_PAUSE = timedelta(minutes=5)
 _NO_ESCALATION = Escalation()
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
-"""Before a message is given up for its age: one that waited in a daemon that was down is tried, too."""
+"""Before a message becomes a dead letter for its age: one that waited while the daemon was down is tried, too."""
 
 
 class Notifier:
-    """One channel with its share of the outbox. One round at a time."""
+    """A channel and its part of the outbox. One round at a time."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class Notifier:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``max_age``: what could not be delivered for so long becomes a dead letter.
+        """``max_age``: a message that could not be delivered for so long becomes a dead letter.
 
-        ``per_minute``: the messages that it takes; more go into digests. None: no limit.
-        ``escalation``: who is told when it can't deliver.
+        ``per_minute``: the most messages; more go into digests. None: no limit. ``escalation``: which notifiers
+        get an alarm when this one can't deliver.
         """
         self.name = name
         self.failed = 0
@@ -86,11 +86,11 @@ class Notifier:
         self._clock = clock
         self._jitter = jitter
         self._failing: set[str] = set()
-        """Messages that failed since the last one that was taken."""
+        """Messages that failed since the last one that the receiver took."""
         self._pauses = 0
-        """Since then."""
+        """The number of pauses since then."""
         self._paused_until: float | None = None
-        """By the monotonic clock. Set from a pause to the next message that is taken."""
+        """By the monotonic clock. Set from a pause until the receiver takes the next message."""
         self._latest: datetime | None = None
 
     async def round(self) -> int:
@@ -115,7 +115,7 @@ class Notifier:
         return taken
 
     async def _repair_times(self) -> None:
-        """After a start, or when the clock was set back, end waits that a wrong clock has made too long."""
+        """End waits that a wrong clock made too long, after a start and when the clock was set back."""
         now, latest = self._now(), self._latest
         self._latest = now
         if latest is not None and now > latest - _CLOCK_TOLERANCE:
@@ -145,9 +145,9 @@ class Notifier:
         )
 
     async def _send_next(self, notification_id: str | None = None) -> bool:
-        """Send a notification, else the one due the longest; return whether it was taken.
+        """Send a notification, by default the one due longest; return whether the receiver took it.
 
-        Another process may have claimed it, or a worse one overtaken it: then nothing is sent.
+        If another process has claimed it, or a more severe one replaced it, nothing is sent.
         """
         claimed = await self._database.run(
             claim, self.name, now=self._now(), lease=LEASE, notification_id=notification_id
@@ -176,7 +176,7 @@ class Notifier:
             return False
         except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and its message must not wait for ever
             _log.error("channel_failed", notifier=self.name, notification=notification.id, exc_info=error)
-            # Its text is not ours, so it can hold a secret.
+            # The text of a foreign exception can hold a secret.
             await self._record_failure(
                 notification, DeliveryError(f"unexpected {type(error).__name__}, see the log")
             )
@@ -217,7 +217,7 @@ class Notifier:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
-        """Return when to try again, at the latest when it reaches its greatest age; None for never."""
+        """Return the time of the next attempt, at the latest when the message reaches its maximum age, or None."""
         now = self._now()
         delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
         again = now + max(delay, self._asked_for(error))
@@ -227,7 +227,7 @@ class Notifier:
         return again if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
 
     def _back_off(self, notification_id: str, error: DeliveryError) -> None:
-        """Pause when the receiver is in trouble, or asks for it."""
+        """Pause if the receiver is in trouble, or asks for a pause."""
         self._failing.add(notification_id)
         if self._paused_until is None and len(self._failing) < TROUBLE and error.retry_after is None:
             return
@@ -236,11 +236,11 @@ class Notifier:
         self._paused_until = self._clock() + max(pause, self._asked_for(error)).total_seconds()
 
     def _asked_for(self, error: DeliveryError) -> timedelta:
-        """Return the wait that the receiver asks for; past the greatest age that is forever."""
+        """Return the wait that the receiver asks for, at most the maximum age."""
         return min(error.retry_after or timedelta(), self._max_age)
 
     def _spread(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
-        """Double the delay with each failure, and spread it so that retries don't come in step."""
+        """Return a delay that doubles with each failure, spread so that retries don't come in step."""
         delay: timedelta = min(first * (1 << min(failures, 16)), longest)
         least, most = max(delay * 0.75, first), min(delay * 1.25, longest)
         return least + (most - least) * self._jitter()

@@ -1,11 +1,11 @@
-"""How long Okta keeps what happened."""
+"""How long Okta keeps events."""
 
 from datetime import datetime, timedelta
 
 OKTA_KEEPS = timedelta(days=90)
-"""Okta: how long the System Log is kept. An older ``since`` gives what is left, a far older one an error."""
+"""Okta's retention of the System Log. An older ``since`` returns the events that are left, a far older one an error."""
 
 
 def clamp_to_okta_retention(since: datetime, now: datetime) -> datetime:
-    """Move a beginning that lies before what Okta keeps to where that begins."""
+    """Return ``since``, or the beginning of Okta's retention if that is later."""
     return max(since, now - OKTA_KEEPS)

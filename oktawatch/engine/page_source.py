@@ -1,4 +1,4 @@
-"""Where pages come from."""
+"""The interface through which the engine reads an org's pages."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from oktawatch.systemlog.page import Page
 
 
 class PageSource(Protocol):
-    """Gives an org's pages. `systemlog.client.LogClient` is one; so is a recording."""
+    """Reads an org's pages: `systemlog.client.LogClient`, or a recording in a test."""
 
     async def page(self, query: str) -> Page:
-        """Fetch the page at a path and query; raise SystemLogError."""
+        """Fetch the page at a path and query. Raises SystemLogError."""

@@ -21,26 +21,26 @@ _ALL = 2**63 - 1
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
-    """What came of it. Days are UTC's."""
+    """The alerts that the rule would have opened. Days are in UTC."""
 
     matches: int
     alerts: list[dict[str, Any]]
-    """As `alerts list` gives them, the one with the latest match first."""
+    """As `alerts list` shows them, the one with the latest match first."""
     days: dict[str, int]
-    """How many alerts would have been opened on each day, days without any among them."""
+    """The number of alerts for each day, also if it is zero."""
     alerts_a_day: float
-    """On average over the time that was asked about."""
+    """On average over the requested time."""
 
 
 def reading_from(rules: RuleSet, since: datetime) -> datetime:
-    """Say from when on the past has to be read."""
+    """Return the time from which the past has to be read for alerts since ``since``."""
     return since - rules.longest_window
 
 
 def replayed(database: Database, *, since: datetime, until: datetime) -> Replayed:
-    """Gather what a reading has left in its database; alerts that were opened before ``since`` don't count."""
+    """Collect the result of a backfill from its database; alerts that were opened before ``since`` don't count."""
     begin = to_text(since)
-    alerts = [one for one in list_alerts(database, AlertFilter(), limit=_ALL) if one["anchor"] >= begin]
+    alerts = [alert for alert in list_alerts(database, AlertFilter(), limit=_ALL) if alert["anchor"] >= begin]
     counts = Counter(alert["anchor"][:10] for alert in alerts)
     days = {}
     day = since.date()

@@ -1,12 +1,12 @@
 """End the process when a user's rule freezes it, and remember which rule did, on which event.
 
-A regular expression that backtracks without end holds Python's lock: no thread of ours runs any more, so
-nothing in Python can interrupt it. A timer of the kernel's needs no lock. It is armed while a user's rule
-runs, and its signal, SIGALRM, ends the process. Before that faulthandler, which needs no lock either, writes
-the traceback to the end of a small file, in whose mapped beginning stands what runs at the moment.
+A regular expression that backtracks without end holds Python's lock: no other thread runs any more, so nothing
+in Python can interrupt it. A kernel timer needs no lock. It is armed while a user's rule runs, and its signal,
+SIGALRM, ends the process. Before that faulthandler, which needs no lock either, writes the traceback to the end
+of a small file. The mapped beginning of that file holds the calls that are running.
 
-The next process finds a file that nobody has locked. A traceback in it proves that the rule in front of it
-froze the process; without one the process was ended by something else, and no rule is blamed.
+The next process finds the file unlocked. A traceback in it proves that one of those calls froze the process;
+without one the process was ended by something else, and no rule is blamed.
 """
 
 import contextlib

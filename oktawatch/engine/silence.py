@@ -1,14 +1,14 @@
-"""The silence alarm: a detector that nobody hears of looks just like a quiet night.
+"""The silence alarm: a detector that doesn't work looks just like a quiet night.
 
-An org that no poll has read for `silence.after` is an alarm. It is sent once to every notifier that is
-responsible for the org, and once more when it is over. A raised alarm is a row in the database, so a
-restart neither repeats it nor forgets to end it.
+An org that no poll has read for `silence.after` raises an alarm. It is sent once to every notifier that is
+responsible for the org, and once more when it is over. A raised alarm is a row in the database, so a restart
+neither repeats it nor forgets to end it.
 
-After a start an org has the time of one poll before it is judged: what was not polled while nothing ran
-is caught up with, and is no alarm.
+After a start an org is judged once it has had the time for a poll: an org that was silent because nothing ran is
+polled now, and is no alarm.
 
-How long an org has been silent is measured by the monotonic clock, from when its last good poll changed in the
-database. Only the age of the poll found at the start is a matter of the wall clock.
+The silence of an org is measured by the monotonic clock, from when its last successful poll changed in the
+database. Only the age of the poll found at the start depends on the wall clock.
 
 A notifier that can't deliver is an alarm for the others (`notify.escalation`). Most of these are raised with
 the attempt that fails. Here they are raised when an attempt failed and the next is far off.
@@ -39,13 +39,13 @@ _NONE: Mapping[str, Escalation] = {}
 
 
 class _LastSuccess(Struct, frozen=True):
-    """An org's last good poll, as seen by this process."""
+    """An org's last successful poll, as seen by this process."""
 
     recorded_at: datetime
     at: float
     """When it was, by the monotonic clock."""
     certain: bool
-    """False if it is dated in the future: then nobody knows when it was, and ``at`` is when it was found."""
+    """False if it is dated in the future: then its time is unknown, and ``at`` is when it was found."""
 
 
 class SilenceWatch:
@@ -64,7 +64,7 @@ class SilenceWatch:
     ) -> None:
         """Watch ``orgs``, a mapping of names to tags.
 
-        ``after``: how long an org may be silent. ``notifiers``: who is told when one of them fails.
+        ``after``: how long an org may be silent. ``notifiers``: which others get an alarm when one of them fails.
         """
         self._orgs = orgs
         self._routes = routes
@@ -87,7 +87,7 @@ class SilenceWatch:
 
     async def _check_notifiers(self, now: datetime) -> bool:
         if not self._up_for_long:
-            return False  # an attempt has its time, too
+            return False  # an attempt takes time, too
         decisions = {
             name: partial(escalation.after_time, now=now) for name, escalation in self._notifiers.items()
         }
@@ -108,7 +108,7 @@ class SilenceWatch:
             raise_=[
                 Alarm(
                     subject=(_EVENTS, org),
-                    tell=self._who(org),
+                    tell=self._notifiers_of(org),
                     since=now,
                     details={"error": str(heard[org].rejected_share)},
                 )
@@ -174,14 +174,14 @@ class SilenceWatch:
         error = heard.error or "polls don't come to an end"
         return Alarm(
             subject=(_ORG, heard.org),
-            tell=self._who(heard.org),
+            tell=self._notifiers_of(heard.org),
             since=heard.success_at,
             details={"error": error},
         )
 
     def _end(self, org: str, kind: str = _ORG) -> Alarm:
-        """Build the end of an alarm. About an org that is no longer watched nobody is told."""
-        return Alarm(subject=(kind, org), tell=self._who(org) if org in self._orgs else ())
+        """Build the end of an alarm; nobody gets that of an org that is no longer watched."""
+        return Alarm(subject=(kind, org), tell=self._notifiers_of(org) if org in self._orgs else ())
 
-    def _who(self, org: str) -> tuple[str, ...]:
+    def _notifiers_of(self, org: str) -> tuple[str, ...]:
         return tuple(route.notifier for route in self._routes if route.watches(org, self._orgs[org]))
