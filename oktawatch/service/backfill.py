@@ -13,7 +13,7 @@ from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.service.app import Application
 from oktawatch.service.database import prepare_database
 from oktawatch.service.delivery import deliver_once, open_notifiers
-from oktawatch.service.rule_watch import watch_orgs
+from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError

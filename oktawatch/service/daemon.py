@@ -23,16 +23,15 @@ import structlog
 from oktawatch import __version__
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service.app import Application
-from oktawatch.service.database import open_database, prepare_to_watch
+from oktawatch.service.database import locked_database, prepare_to_watch
 from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
 from oktawatch.service.delivery import open_notifiers
-from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.jobs import Jobs
 from oktawatch.service.reload import Load, reload, warn_without_effect
-from oktawatch.service.rule_watch import watch_orgs
 from oktawatch.service.signals import Signals, listening
 from oktawatch.service.silence import interval
 from oktawatch.service.systemd import Systemd
+from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import DamagedDatabaseError, UnusableDatabaseError
 
 _log: Any = structlog.get_logger(__name__)
@@ -50,11 +49,10 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
     ConfigError when the daemon can't start as configured or a person has to repair the database, and
     StoreError when its file was deleted or replaced.
     """
-    database = open_database(app)
     try:
-        with exclusive_lock(database), listening() as signals:
-            _log.info("daemon_starting", version=__version__, orgs=len(app.org_tags))
-            daemon = _Daemon(database, signals, silence_after=app.silence_after)
+        with locked_database(app) as database, listening() as signals:
+            _log.info("daemon_starting", version=__version__, orgs=len(app.orgs))
+            daemon = _Daemon(app, database, signals)
             following = app if await daemon.start(app) else None
             event = "daemon_started"
             while following is not None:
@@ -66,8 +64,6 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
                 raise daemon.trouble.fatal
     except DamagedDatabaseError as error:
         raise app.database_error("unusable database", str(error)) from error
-    finally:
-        database.close()
     _log.info("daemon_stopped")
     return 0
 
@@ -75,10 +71,10 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
 class _Daemon:
     """What outlives a reload: the database and its watch, signals, systemd."""
 
-    def __init__(self, database: DatabaseExecutor, signals: Signals, *, silence_after: timedelta) -> None:
+    def __init__(self, app: Application, database: DatabaseExecutor, signals: Signals) -> None:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
         self._database = database
-        self._database_watch = DatabaseWatch(database, self.trouble, after=silence_after)
+        self._database_watch = DatabaseWatch(database, self.trouble, app.channels, after=app.silence_after)
         self._signals = signals
         self._systemd = Systemd.from_environment()
 
@@ -94,6 +90,7 @@ class _Daemon:
         from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
         database, database_watch = self._database, self._database_watch
+        database_watch.configure(app.channels, after=app.silence_after)
         async with (
             open_notifiers(app, database) as notifiers,
             open_session(app.tls_context) as session,
@@ -113,7 +110,7 @@ class _Daemon:
                     database.stop()
                 await jobs.stop()
                 if self.trouble.fatal is not None:
-                    await database_watch.tell_the_end(app.channels)
+                    await database_watch.tell_the_end()
 
     async def _start(self, app: Application) -> None:
         warn_without_effect(app)
@@ -121,7 +118,7 @@ class _Daemon:
         try:
             await self._database_watch.bring_up(partial(prepare_to_watch, app, self._database))
         except UnusableDatabaseError:
-            await self._database_watch.tell_the_end(app.channels)
+            await self._database_watch.tell_the_end()
             raise
         finally:
             reporting.cancel()
@@ -136,7 +133,7 @@ class _Daemon:
             await asyncio.sleep(min(_REPORT_INTERVAL, interval(app.silence_after)).total_seconds())
             self._systemd.extend_timeout(_MORE_TIME)
             self._systemd.status("starting: " + (self.trouble.error or "bringing the database up"))
-            await self._database_watch.tell(app.channels)
+            await self._database_watch.tell()
 
     async def _next(self, app: Application, load: Load) -> Application | None:
         """Return the application to continue with, or None at the end. Meanwhile the jobs run."""

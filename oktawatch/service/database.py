@@ -1,8 +1,12 @@
 """Open the configured database, and bring its schema up."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.newly_enabled_rules import log_newly_enabled_rules
 from oktawatch.service.app import Application
+from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.store.database import Database
 from oktawatch.store.errors import SchemaError, StoreError
 from oktawatch.store.orgs import register_orgs
@@ -23,6 +27,17 @@ def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
         problem = str(error)
     # Raised outside of the handler, so that no secret is in the context of the error.
     raise app.database_error("no usable database", problem)
+
+
+@contextmanager
+def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
+    """Open the database for `run`, alone on its file. Raises ConfigError when another `run` uses it."""
+    database = open_database(app)
+    try:
+        with exclusive_lock(database):
+            yield database
+    finally:
+        database.close()
 
 
 async def prepare_database(app: Application, database: DatabaseExecutor) -> None:

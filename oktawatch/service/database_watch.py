@@ -90,6 +90,7 @@ class DatabaseWatch:
         self,
         database: DatabaseExecutor,
         trouble: DatabaseTrouble,
+        channels: Channels,
         *,
         after: timedelta,
         now: Callable[[], datetime] = utc_now,
@@ -98,6 +99,7 @@ class DatabaseWatch:
         """Raise the alarm when nothing could be written for longer than ``after``."""
         self.trouble = trouble
         self.after = after
+        self._channels = channels
         self._database = database
         self._now = now
         self._clock = clock
@@ -110,27 +112,32 @@ class DatabaseWatch:
         self._informed: set[str] = set()
         """Notifiers that took the current message."""
 
-    async def round(self, channels: Channels) -> None:
+    def configure(self, channels: Channels, *, after: timedelta) -> None:
+        """Use these settings from now on: they may have been reloaded."""
+        self._channels = channels
+        self.after = after
+
+    async def round(self) -> None:
         """Probe the database, and send alarms about what has changed. Never fails."""
         await self.look()
-        await self.tell(channels)
+        await self.tell()
 
-    async def tell(self, channels: Channels) -> None:
+    async def tell(self) -> None:
         """Raise or end the alarm, and send the current message to notifiers that have not taken it."""
         lasts = self.trouble.lasts
         if lasts > self.after and self._since is None:
             self._raise(lasts)
         elif self._since is not None and not self.trouble.failures:
             self._end()
-        await self._send(channels)
+        await self._send()
 
-    async def tell_the_end(self, channels: Channels) -> None:
+    async def tell_the_end(self) -> None:
         """Send an alarm that the daemon ends because of its database."""
         self._since = None
         self._raise(self.trouble.lasts)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MESSAGE_TIMEOUT.total_seconds()):
-                await self._send(channels)
+                await self._send()
 
     async def look(self) -> None:
         """Probe whether the database takes a write: no page may need one for a while."""
@@ -199,10 +206,11 @@ class DatabaseWatch:
         self._message = alarm_message(str(uuid.uuid4()), {"state": state, "about": [about]})
         self._informed = set()
 
-    async def _send(self, channels: Channels) -> None:
+    async def _send(self) -> None:
         """Send the current message to notifiers that have not taken it; the end, only to those with the alarm."""
         if self._message is None:
             return
+        channels = self._channels
         audience = channels.keys() if self._since is not None else self._alarmed & channels.keys()
         missing = [name for name in channels if name in audience and name not in self._informed]
         await asyncio.gather(*(self._send_to(name, channels[name], self._message) for name in missing))

@@ -159,9 +159,7 @@ class Jobs:
             every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:
             every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
-        self._database_watch.after = after
-        work = partial(self._database_watch.round, self._app.channels)
-        every(interval(after), "database", work, exact=True)
+        every(interval(after), "database", self._database_watch.round, exact=True)
 
     def _build_silence_checks(self) -> SilenceChecks:
         app = self._app

@@ -11,11 +11,10 @@ from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
-from oktawatch.service.database import open_database, prepare_to_watch
+from oktawatch.service.database import locked_database, prepare_to_watch
 from oktawatch.service.delivery import deliver_once, open_notifiers, orphaned_notifications
-from oktawatch.service.file_lock import exclusive_lock
 from oktawatch.service.heartbeat import Heartbeat
-from oktawatch.service.rule_watch import watch_orgs
+from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.store.outbox import has_retries
@@ -63,12 +62,8 @@ async def run_once(app: Application) -> OnceResult:
 
     An org that fails stops no other. Raises ConfigError, or StoreError when the database can't be used.
     """
-    database = open_database(app)
-    try:
-        with exclusive_lock(database):
-            return await database.until_cancelled(_run(app, database))
-    finally:
-        database.close()
+    with locked_database(app) as database:
+        return await database.until_cancelled(_run(app, database))
 
 
 async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:

@@ -15,7 +15,7 @@ from oktawatch.model.severity import Severity
 from oktawatch.service.app import Application
 from oktawatch.service.database import open_database, prepare_database
 from oktawatch.service.delivery import open_notifiers
-from oktawatch.service.rule_watch import watch_orgs
+from oktawatch.service.watching import watch_orgs
 from oktawatch.store.status import org_statuses
 from oktawatch.systemlog.access import ServiceApp
 from tests.support.signing import rsa_pem, rsa_private_jwk

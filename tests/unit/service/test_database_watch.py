@@ -54,6 +54,7 @@ class World:
         self.watch = DatabaseWatch(
             self.database,
             self.trouble,
+            self.channels,
             after=AFTER,
             now=lambda: NOW + timedelta(seconds=self.seconds),
             clock=self._clock,
@@ -65,7 +66,7 @@ class World:
             self.seconds += 30
             if error is not None:
                 self.trouble.failed("database", error)
-            await self.watch.tell(self.channels)
+            await self.watch.tell()
 
     def _clock(self) -> float:
         return self.seconds
@@ -169,7 +170,7 @@ async def test_an_unanswered_probe_is_trouble(world: World) -> None:
     assert world.trouble.failures == 0
     world.seconds += 60
     await world.watch.look()
-    await world.watch.tell(world.channels)
+    await world.watch.tell()
     assert "locked or silent" in world.receivers[0].taken[0].plain()
     release.set()
     await stuck
@@ -196,6 +197,6 @@ async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
     """Whichever job meets it: the daemon is asked to end once, and everybody is told at once."""
     for _ in range(2):
         world.trouble.failed("database", DamagedDatabaseError("the database is damaged (oktawatch.db)"))
-    await world.watch.tell_the_end(world.channels)
+    await world.watch.tell_the_end()
     assert world.lost == 1
     assert "is damaged" in world.receivers[0].taken[0].plain()

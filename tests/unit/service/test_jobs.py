@@ -75,7 +75,9 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             left.callback(database.close)
             await prepare_database(app, database)
             manager = Manager()
-            guard = DatabaseWatch(database, DatabaseTrouble(lost=lambda: None), after=app.silence_after)
+            guard = DatabaseWatch(
+                database, DatabaseTrouble(lost=lambda: None), app.channels, after=app.silence_after
+            )
             watches = {org: Watch(org=org, rules=app.rules) for org in app.org_tags}
             jobs = Jobs(app, database, guard, manager, Silent, [], watches)
             jobs.schedule.start()

@@ -1,21 +1,21 @@
-"""How each org is watched, with users' rules guarded: what froze the last process is recorded."""
+"""Watch users' rules while pages are read, and record the call that froze the last process."""
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.model.timestamps import utc_now
-from oktawatch.service.app import Application
+from oktawatch.notify.routing import Route
 from oktawatch.store.errors import StoreError
 from oktawatch.store.left_out import record_frozen
 
@@ -23,22 +23,19 @@ _log: Any = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
-    """Yield how each org to read is watched, by its name, and guard users' rules meanwhile.
+async def watch_rules(
+    database: DatabaseExecutor,
+    rules: RuleSet,
+    *,
+    org_tags: Mapping[str, Sequence[str]],
+    routes: Sequence[Route],
+) -> AsyncIterator[RuleWatchdog | None]:
+    """Open the watchdog of users' rules; None if there are none, or no place for its file.
 
-    The schema has to be up: the call that froze the last process is recorded.
+    The schema has to be up: the call that froze the last process is recorded, and the notifiers of its org get
+    an alarm.
     """
-    async with _guard_rules(app, database) as watchdog:
-        yield {
-            org: Watch(org=org, tags=app.org_tags[org], rules=app.rules, routes=app.routes, watchdog=watchdog)
-            for org in app.orgs
-        }
-
-
-@asynccontextmanager
-async def _guard_rules(app: Application, database: DatabaseExecutor) -> AsyncIterator[RuleWatchdog | None]:
-    """Open the watchdog of users' rules; None if there are none, or no place for its file."""
-    if not app.rules.of_users:
+    if not rules.of_users:
         yield None
         return
     path = _path(database)
@@ -50,15 +47,17 @@ async def _guard_rules(app: Application, database: DatabaseExecutor) -> AsyncIte
         yield None
         return
     try:
-        if watchdog.frozen is not None:
-            await _record(app, watchdog.frozen, database)
+        if (call := watchdog.frozen) is not None:
+            tags = org_tags.get(call.org)
+            audience = [r.notifier for r in routes if tags is not None and r.watches(call.org, tags)]
+            await _record(call, audience, database)
         watchdog.arm()
         yield watchdog
     finally:
         watchdog.close()
 
 
-async def _record(app: Application, call: FrozenCall, database: DatabaseExecutor) -> None:
+async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExecutor) -> None:
     _log.error(
         "rule_froze",
         org=call.org,
@@ -66,10 +65,8 @@ async def _record(app: Application, call: FrozenCall, database: DatabaseExecutor
         event_uuid=call.event_uuid or None,
         page_uuid=call.page_uuid,
     )
-    tags = app.org_tags.get(call.org)
-    tell = [route.notifier for route in app.routes if tags is not None and route.watches(call.org, tags)]
     try:
-        await database.run(record_frozen, call, tell, reason=FROZE, now=utc_now())
+        await database.run(record_frozen, call, notifiers, reason=FROZE, now=utc_now())
     except StoreError as error:
         _log.error("rule_froze_unrecorded", rule=call.rule_id, error=str(error))
 

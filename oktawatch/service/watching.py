@@ -1,0 +1,23 @@
+"""Set up how each org is watched while pages are read."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.frozen_rules import watch_rules
+from oktawatch.engine.pipeline import Watch
+from oktawatch.service.app import Application
+
+
+@asynccontextmanager
+async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
+    """Yield how each org to read is watched, by its name, with users' rules watched meanwhile.
+
+    The schema has to be up.
+    """
+    rules, routes = app.rules, app.routes
+    async with watch_rules(database, rules, org_tags=app.org_tags, routes=routes) as watchdog:
+        yield {
+            org: Watch(org=org, tags=app.org_tags[org], rules=rules, routes=routes, watchdog=watchdog)
+            for org in app.orgs
+        }
