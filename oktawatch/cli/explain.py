@@ -1,14 +1,15 @@
-"""``oktawatch explain``: why an event was alerted, or was not."""
+"""``oktawatch explain``: why an event caused an alert or did not."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note, print_fields, print_json
+from oktawatch.cli.output import console, note, print_fields, print_json
 from oktawatch.cli.reading import chosen_orgs
 from oktawatch.cli.setup import load_settings
 
@@ -21,16 +22,18 @@ def explain(
     org: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Look in this org; may be given again. Default: all.", show_default=False
+            metavar="NAME",
+            help="Search only this org. Repeat for several orgs. Default: all.",
+            show_default=False,
         ),
     ] = None,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Say for one event which rules match it or not, and why, and which alert it is in.
+    """Show which rules match an event, why, and which alert it belongs to.
 
-    What the event says is asked of Okta. Exit 1 when nobody knows it.
+    Reads the event from Okta, or from history if Okta can't be reached. Exit 1 if the event is unknown.
     """
     from oktawatch.engine.explain import is_uuid
     from oktawatch.service.app import Application
@@ -40,44 +43,49 @@ def explain(
         raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
     settings = load_settings(config, debug=debug)
     app = Application(settings, orgs=chosen_orgs(settings, org or []))
-    found = asyncio.run(explain_event(app, event_uuid))
-    if found is None:
-        note(f"error: no such event ({event_uuid}): Okta keeps 90 days; look whether the uuid is whole")
+    explanation = asyncio.run(explain_event(app, event_uuid))
+    if explanation is None:
+        note(f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days")
         return FAILED
     if as_json:
-        print_json(_document(found))
+        print_json(_document(explanation))
         return DONE
-    _print(found)
+    _print(explanation)
     return DONE
 
 
-def _print(found: "Explanation") -> None:
+def _print(explanation: "Explanation") -> None:
     from oktawatch.logs import printable
 
-    named = {name: value for name, value in found.event.items() if value is not None}
-    print_fields([("org", found.org), *({"uuid": found.event_uuid} | named).items()])
-    if found.trouble is not None:
-        note(f"Okta could not be asked: {found.trouble}")
-    if found.source == "history":
-        note("what follows is judged by what history remembers of the event")
-    # What matches is what somebody asks about.
-    for verdict in sorted(found.verdicts, key=lambda one: not one.matches):
+    known = {name: value for name, value in explanation.event.items() if value is not None}
+    print_fields([("org", explanation.org), *({"uuid": explanation.event_uuid} | known).items()])
+    if explanation.trouble is not None:
+        note(f"Okta did not return the event: {explanation.trouble}")
+    if explanation.source == "history":
+        note("the rules were evaluated with the event's columns in history")
+    marks = _marks(sys.stdout)
+    for verdict in sorted(explanation.verdicts, key=lambda verdict: not verdict.matches):  # matches first
         print()
-        for line in _lines(verdict):
+        for line in _lines(verdict, marks):
             print(printable(line))
 
 
-def _lines(verdict: "Verdict") -> Iterator[str]:
-    """Say what a rule says, then each condition up to the one that fails, or all of those that hold."""
-    yield f"{verdict.rule_id}{'' if verdict.enabled else ' (off)'}: {', '.join(_said(verdict))}"
+def _marks(stream: TextIO) -> tuple[str, str]:
+    """Return the marks for conditions that are met and not met: words where there is no UTF-8 terminal."""
+    encoding = (stream.encoding or "").lower().replace("-", "")
+    return ("✓", "✗") if console(stream).is_terminal and encoding == "utf8" else ("met:", "not met:")
+
+
+def _lines(verdict: "Verdict", marks: tuple[str, str]) -> Iterator[str]:
+    """Yield a line about the rule and one for each condition, up to the first that is not met."""
+    yield f"{verdict.rule_id}{'' if verdict.enabled else ' (off)'}: {', '.join(_summary(verdict))}"
+    met, not_met = marks
     for condition in verdict.conditions:
-        yield f"  {'so' if condition.holds else 'not so'}: {condition.text.removesuffix('.')}"
+        yield f"  {met if condition.holds else not_met} {condition.text.removesuffix('.')}"
 
 
-def _said(verdict: "Verdict") -> Iterator[str]:
-    yield {None: "nothing is known of what the event says", True: "matches", False: "does not match"}[
-        verdict.matches
-    ]
+def _summary(verdict: "Verdict") -> Iterator[str]:
+    yield {None: "the event's content is unknown", True: "matches", False: "does not match"}[verdict.matches]
     if verdict.alert_id is not None:
         yield f"in alert {verdict.alert_id} ({verdict.alert_status})"
     elif verdict.recorded:
@@ -86,16 +94,16 @@ def _said(verdict: "Verdict") -> Iterator[str]:
         yield "not recorded"
 
 
-def _document(found: "Explanation") -> dict[str, Any]:
+def _document(explanation: "Explanation") -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
     return {
-        "org": found.org,
-        "event_uuid": found.event_uuid,
-        "published": to_text(found.published),
-        "source": found.source,
-        "trouble": found.trouble,
-        "event": found.event,
+        "org": explanation.org,
+        "event_uuid": explanation.event_uuid,
+        "published": to_text(explanation.published),
+        "source": explanation.source,
+        "trouble": explanation.trouble,
+        "event": explanation.event,
         "rules": [
             {
                 "rule": verdict.rule_id,
@@ -109,6 +117,6 @@ def _document(found: "Explanation") -> dict[str, Any]:
                     {"text": condition.text, "holds": condition.holds} for condition in verdict.conditions
                 ],
             }
-            for verdict in found.verdicts
+            for verdict in explanation.verdicts
         ],
     }

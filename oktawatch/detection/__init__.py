@@ -1,1 +1,1 @@
-"""What is suspicious: the rule contract, the rules, and the law of grouping and telling. Pure."""
+"""Detection: the rule contract, the rules, and the grouping of matches into alerts. Does no I/O."""

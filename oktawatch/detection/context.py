@@ -1,4 +1,4 @@
-"""What an alert shows of its event."""
+"""Build an alert's context from its event."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from oktawatch.model.privacy import is_placeholder
 
 
 def event_context(event: Event) -> dict[str, Any]:
-    """Everything about who did what from where, each part there even where the event has none."""
+    """Return the parts of an event that an analyst needs. Each key is present even when the event lacks it."""
     body = event.body()
     actor = _object(body, "actor")
     return {
@@ -28,13 +28,13 @@ def event_context(event: Event) -> dict[str, Any]:
 
 
 def addresses(body: dict[str, Any]) -> list[str]:
-    """List every address in an event: the client's, then the request's chain, each once."""
+    """Return every distinct address in an event: the client's, then those of the request's IP chain."""
     chain = _list(_object(body, "request"), "ipChain")
-    found = [
+    candidates = [
         _string(_object(body, "client"), "ipAddress"),
         *(_string(hop, "ip") for hop in chain if isinstance(hop, dict)),
     ]
-    return list(dict.fromkeys(address for address in found if not is_placeholder(address)))
+    return list(dict.fromkeys(address for address in candidates if not is_placeholder(address)))
 
 
 def _object(body: dict[str, Any], key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Event types as rules name them: whole, or by their beginning with a trailing ``*``."""
+"""Event type patterns: an exact event type, or a prefix followed by ``*``."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,14 +6,14 @@ from functools import cached_property
 from typing import Any
 
 LONGEST_FILTER = 3_500
-"""Characters. Okta: a URL is to stay under 4 KB; the rest of it and its escapes need room."""
+"""Characters. Okta limits a URL to 4 KB, which must also hold the other parameters and escapes."""
 
 is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
-"""Whether a text can stand in a filter as an event type."""
+"""Match text that is safe to use as an event type in a SCIM filter."""
 
 
-class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- its test is made once and kept
-    """Event types that the configuration can change; whatever they stand for is in them."""
+class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- the compiled test is cached on the instance
+    """Configurable event type patterns. ``in`` tests whether an event type matches any of them."""
 
     def __contains__(self, kind: object) -> bool:
         return self._test(kind)
@@ -24,7 +24,7 @@ class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- its test is made once and
 
 
 def type_test(patterns: Iterable[str], *, any_case: bool = False) -> Callable[[Any], bool]:
-    """Give a test for event types; what is no text is none."""
+    """Return a function that tests whether a value is a string matching one of the patterns."""
     if any_case:
         folded = type_test([pattern.lower() for pattern in patterns])
         return lambda kind: isinstance(kind, str) and folded(kind.lower())
@@ -37,9 +37,9 @@ def type_test(patterns: Iterable[str], *, any_case: bool = False) -> Callable[[A
 
 
 def scim_filter(patterns: Iterable[str]) -> str:
-    """Give the SCIM filter that brings just these event types; with none, one that brings nothing.
+    """Return the SCIM filter for these event types. Without any pattern, it matches no event.
 
-    What would be too long for a URL is widened: to every type that begins with the same word.
+    A filter too long for a URL is widened: each type becomes a prefix, its first word.
     """
     patterns = set(patterns)
     wanted = _filter(patterns)
@@ -54,7 +54,7 @@ def scim_filter(patterns: Iterable[str]) -> str:
 def _filter(patterns: Iterable[str]) -> str:
     terms = []
     covered: tuple[str, ...] = ()
-    # A prefix comes before whatever it covers.
+    # Sorting puts each prefix before the names that it covers.
     for name, whole in sorted((pattern.removesuffix("*"), not pattern.endswith("*")) for pattern in patterns):
         if not name.startswith(covered):
             covered += () if whole else (name,)

@@ -1,7 +1,7 @@
-"""Why a rule matches an event or does not: its conditions, one after the other, up to the one that fails.
+"""Explain why a rule matches an event or does not: list its conditions, up to the first that is not met.
 
-Nothing is decided twice. The conditions are the rule's own predicates, called as they are when a page is
-processed, and the first line of a predicate's docstring describes it. So an operator's rule explains itself.
+The conditions are the rule's own predicates, called as they are when a page is processed. The first line of
+a predicate's docstring describes the condition, so users' rules are explained like built-in ones.
 """
 
 import inspect
@@ -25,11 +25,11 @@ from oktawatch.model.durations import format_duration
 from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 from oktawatch.model.timestamps import shifted
 
-_NAMED = 5  # event types in a line
+_MAX_LISTED_TYPES = 5
 
 
 class Past(Protocol):
-    """The part of `History` that an explanation needs: it has no page and no cache."""
+    """The part of `History` that an explanation needs, without page and cache."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """See `History`."""
@@ -47,38 +47,40 @@ class Past(Protocol):
 
 
 class Condition(Struct, frozen=True):
-    """One condition of a match, and whether it holds."""
+    """A condition of a rule and whether an event meets it."""
 
     text: str
     holds: bool
 
 
 def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
-    """Return the conditions of a rule for an event, up to the first that does not hold. All hold for a match.
+    """Return the conditions of a rule for an event, up to the first that is not met. A match meets all of them.
 
-    ``row``: the event, whole where it is available. ``history``: the history of its org, which may include
-    the event itself and later ones.
+    ``row`` includes the whole event where it is available. ``history`` is the history of the event's org and
+    may include the event itself and later ones.
     """
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     try:
         for condition in _conditions(rule, row, history):
-            found.append(condition)
+            conditions.append(condition)
             if not condition.holds:
                 break
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
-        found.append(Condition(f"the rule raised {type(error).__name__}: {error}", holds=False))
-    return found
+        conditions.append(Condition(f"The rule raised {type(error).__name__}: {error}", holds=False))
+    return conditions
 
 
 def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Condition]:
     types = rule.needed_types()
-    named = ", ".join(types[:_NAMED]) + (f" and {len(types) - _NAMED} more" if len(types) > _NAMED else "")
-    wanted = type_test(types, any_case=isinstance(rule, HistoryRule) and rule.any_case)
-    yield Condition(f"the event type is one of: {named}", wanted(row.event_type))
+    listed = ", ".join(types[:_MAX_LISTED_TYPES])
+    if len(types) > _MAX_LISTED_TYPES:
+        listed += f" and {len(types) - _MAX_LISTED_TYPES} more"
+    is_needed = type_test(types, any_case=isinstance(rule, HistoryRule) and rule.any_case)
+    yield Condition(f"The event type is one of: {listed}", is_needed(row.event_type))
     match rule:
         case EventRule():
             event = row.full_event()
-            yield Condition(rule.condition(event) or _said(rule.matches), rule.matches(event))
+            yield Condition(rule.condition(event) or _description(rule.matches), rule.matches(event))
         case WindowRule():
             yield from _window_conditions(rule, row, history)
         case FirstSeen():
@@ -86,59 +88,63 @@ def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Conditio
 
 
 def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iterator[Condition]:
-    sorts = f" ({_named(rule.first)}; or: {_named(rule.second)})" if isinstance(rule, PairInWindow) else ""
-    yield Condition(_said(rule.takes) + sorts, rule.takes(row))
+    kinds = ""
+    if isinstance(rule, PairInWindow):
+        kinds = f" ({_clause(rule.first)}; or: {_clause(rule.second)})"
+    yield Condition(_clause(rule.takes) + kinds, rule.takes(row))
     key = rule.key(row)
-    yield Condition(_said_of_key(rule, key), None not in key)
+    yield Condition(_key_description(rule, key), None not in key)
     window = _window(rule, row, key, history)
-    within = f"within {format_duration(rule.window)}"
+    period = format_duration(rule.window)
     match rule:
         case CountInWindow():
-            text = f"at least {rule.at_least} such events {within}: there are {len(window)}"
+            text = f"At least {rule.at_least} matching events within {period}: found {len(window)}"
         case DistinctInWindow():
-            count = len({rule.value(one) for one in window} - {None})
-            text = f"at least {rule.at_least} different values {within} ({_named(rule.value)}): there are {count}"
+            count = len({rule.value(event) for event in window} - {None})
+            text = f"At least {rule.at_least} different values within {period} ({_clause(rule.value)}): found {count}"
         case PairInWindow():
-            yield Condition(f"{within}: {_said(rule.first)}", any(map(rule.first, window)))
-            text = f"{within}: {_said(rule.second)}"
+            yield Condition(f"Within {period}: {_description(rule.first)}", any(map(rule.first, window)))
+            text = f"Within {period}: {_description(rule.second)}"
         case SequenceInWindow():
-            yield Condition(_said(rule.follows), rule.follows(row))
-            started = any(one.published < row.published and rule.starts(one) for one in window)
-            yield Condition(f"earlier {within}: {_said(rule.starts)}", started)
-            text = f"since then: {_said(rule.suspicious)}"
+            yield Condition(_description(rule.follows), rule.follows(row))
+            started = any(event.published < row.published and rule.starts(event) for event in window)
+            yield Condition(f"Earlier, within {period}: {_description(rule.starts)}", started)
+            text = f"Since then: {_description(rule.suspicious)}"
         case _:
-            text = f"{within}: {_said(rule.holds)}"
+            text = f"Within {period}: {_description(rule.holds)}"
     yield Condition(text, rule.holds(window))
 
 
 def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Sequence[HistoryRow]:
     """Return the event's window, as the rule sees it when a page is processed."""
-    wanted = type_test(rule.needed_types(), any_case=rule.any_case)
+    is_needed = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
     time_range = TimeRange(since, row.published, frozenset({getattr(row, rule.column)}))
-    place = (row.published, row.uuid)
-    before = {
-        (one.published, one.uuid): one
-        for one in history.rows(rule.column, [time_range])
-        if (one.published, one.uuid) < place
-        and wanted(one.event_type)
-        and rule.takes(one)
-        and rule.key(one) == key
+    position = (row.published, row.uuid)
+    earlier = {
+        (other.published, other.uuid): other
+        for other in history.rows(rule.column, [time_range])
+        if (other.published, other.uuid) < position
+        and is_needed(other.event_type)
+        and rule.takes(other)
+        and rule.key(other) == key
     }
-    return [*(before[place] for place in sorted(before)), row]
+    return [*(earlier[position] for position in sorted(earlier)), row]
 
 
 def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> Iterator[Condition]:
     for column, value in rule.conditions.items():
-        yield Condition(f"{column} is {value}: it is {getattr(row, column)}", getattr(row, column) == value)
+        actual = getattr(row, column)
+        yield Condition(f"{column} is {value}: it is {actual}", actual == value)
     if columns := rule.any_true():
-        held = [name for name in columns if getattr(row, name) is True]
-        yield Condition(f"one of {', '.join(columns)} is true: {', '.join(held) or 'none'}", bool(held))
+        true_columns = [name for name in columns if getattr(row, name) is True]
+        text = f"One of {', '.join(columns)} is true: {', '.join(true_columns) or 'none is'}"
+        yield Condition(text, bool(true_columns))
     key: str | None = getattr(row, rule.column)
     if key is None:
         yield Condition(f"{rule.column} is known", holds=False)
         return
-    yield Condition(f"{_said(rule.counts)} It is {key}", rule.counts(key))
+    yield Condition(f"{_clause(rule.counts)}: it is {key}", rule.counts(key))
     query = SeenQuery(key, shifted(row.published, -rule.window), row.published, row.uuid)
     (seen,) = history.seen(
         rule.column,
@@ -147,23 +153,23 @@ def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> I
         conditions=rule.conditions,
         any_true=rule.any_true(),
     )
-    yield Condition(f"no such event of {key} within {format_duration(rule.window)} before", not seen)
+    yield Condition(f"No earlier matching event of {key} within {format_duration(rule.window)}", not seen)
 
 
-def _said(predicate: Callable[..., Any]) -> str:
-    """Give what a predicate says of itself, else its name."""
+def _description(predicate: Callable[..., Any]) -> str:
+    """Return the first line of a predicate's docstring, or its name if it has none."""
     text = inspect.getdoc(predicate)
     return text.splitlines()[0] if text else predicate.__name__
 
 
-def _named(predicate: Callable[..., Any]) -> str:
-    """Return the description for the middle of a sentence."""
-    return _said(predicate).removesuffix(".")
+def _clause(predicate: Callable[..., Any]) -> str:
+    """Return a predicate's description for use inside a sentence."""
+    return _description(predicate).removesuffix(".")
 
 
-def _said_of_key(rule: WindowRule, key: Key) -> str:
-    shown = ["nothing" if part is None else part for part in key]
+def _key_description(rule: WindowRule, key: Key) -> str:
+    values = ["unknown" if part is None else part for part in key]
     if type(rule).key is WindowRule.key:
         columns = rule.keyed_by or (rule.column,)
-        return "known: " + ", ".join(map(" is ".join, zip(columns, shown, strict=True)))
-    return f"{_said(rule.key)} Known: {', '.join(shown)}"
+        return "The key is known: " + ", ".join(map(" is ".join, zip(columns, values, strict=True)))
+    return f"The key is known ({_clause(rule.key)}): {', '.join(values)}"

@@ -1,4 +1,4 @@
-"""The kind of rule that matches the first event of a key in a while."""
+"""A kind of rule: match the first event of a key within a window."""
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,25 +16,24 @@ from oktawatch.model.timestamps import shifted
 
 @dataclass(frozen=True, kw_only=True)
 class FirstSeen(HistoryRule):
-    """An event whose key had no qualifying event within the window before it. Each one renews the memory.
+    """Match an event if its key had no qualifying event within the window before it.
 
-    This is the only kind that depends on the order of arrival: a match is never revoked, so a first
-    occurrence that arrives late matches beside the one that matched already. Among equal times,
-    "before" means earlier in the stream.
+    This is the only kind that depends on the order of arrival. A match is never revoked, so when an earlier
+    event arrives late, it matches as well. Among equal times, "before" means earlier in the stream.
 
-    The key is the value of ``column``. Which events qualify is declared, by ``event_types``, ``conditions``
-    and ``any_true``, not coded, because the database evaluates it.
+    The key is the value of ``column``. ``event_types``, ``conditions`` and ``any_true`` declare which events
+    qualify, so that the database can evaluate them.
     """
 
     conditions: ClassVar[Mapping[str, str | bool]] = {}
-    """Columns of history and the values that they must have."""
+    """Columns of history and their required values."""
 
     def any_true(self) -> tuple[str, ...]:
         """Return columns of history of which at least one must be true. Empty: no such condition."""
         return ()
 
     def counts(self, key: str) -> bool:  # noqa: ARG002 -- by default every key counts
-        """Return whether a key is watched."""
+        """Every key is watched."""
         return True
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
@@ -79,7 +78,7 @@ class FirstSeen(HistoryRule):
 
 
 def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
-    """Return whether one of these events answers the query: earlier, and not the event itself."""
+    """Return whether one of these events lies in the query's window and is not the event itself."""
     at = bisect_right(events, (query.published, "\U0010ffff")) - 1
     while at >= 0 and events[at] == (query.published, query.uuid):
         at -= 1
@@ -87,7 +86,7 @@ def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
 
 
 class _HistoryStart:
-    """When the org's history began, as of the arrival of each event of a page. Queried only when needed."""
+    """The start of the org's history as each event of a page arrives. Queried only when needed."""
 
     def __init__(self, rule: FirstSeen, rows: Sequence[HistoryRow], history: History) -> None:
         self._rule = rule
@@ -98,7 +97,7 @@ class _HistoryStart:
         self._is_known = False
 
     def is_near(self, row: HistoryRow) -> bool:
-        """Return whether history is too short to tell a first occurrence: a cold start."""
+        """Return whether history is shorter than the window, so that a first occurrence may not be one."""
         if not self._is_known:
             self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:

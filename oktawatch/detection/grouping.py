@@ -1,25 +1,23 @@
-"""The law of grouping and telling: matches and the alerts they may join in, changes out.
+"""Group matches into alerts, and decide which alerts to notify about.
 
-Every rule lives under one law. An alert has an *anchor*, the time of the match that opened it; D is
-the rule's dedup period. A match at t, of a dedup key,
+An alert has an *anchor*, the time of the match that opened it; D is the rule's dedup period. A match at
+time t
 
-1. joins the latest alert of its key with anchor <= t < anchor + D, unless that was closed before t;
-2. else joins the earliest alert of its key with t < anchor < t + D (the match came late);
+1. joins the latest alert of its dedup key with anchor <= t < anchor + D, unless that was closed before t;
+2. else joins the earliest alert of its dedup key with t < anchor < t + D (the match arrived late);
 3. else opens an alert anchored at t.
 
-Anchors never move, and a match never changes its alert. So every match is in exactly one alert,
-input in time order gives the plain anchored grouping, and any cut of the stream into pages gives the
-same rows. Matches are taken in the order of the stream, never sorted: no incremental engine could
-give the same alerts for two different orders.
+Anchors never move, and a match never changes its alert. So every match belongs to exactly one alert, and
+the alerts do not depend on where pages end. Matches are processed in the order of the stream, never sorted:
+no incremental algorithm could produce the same alerts for two different orders.
 
-Joining counts outcomes. The first success of an alert that had only failures is news: an alert whose
-earliest outcome is a failure and that has a success has *risen*. From MEDIUM on it then counts one
-level above the highest of its matches, so that the telling law tells it again. What has risen stays
-risen, whatever arrives late.
+Each alert counts outcomes. An alert *has risen* when its earliest outcome is a failure and it has a later
+success. From MEDIUM on, its severity is then one level above its highest match, which causes another
+notification. A late event never reverts this.
 
-*Telling* stands apart from grouping, so that a silent backfill can take nothing away: whenever a
-telling reader reads a match, new or recorded before, of an alert that is open or acknowledged and
-whose severity is above the one last told, that is told once.
+Notifications are decided separately from grouping, so that alerts recorded by a silent backfill can still
+be sent. When a reader that notifies processes a match, new or already recorded, of an open or acknowledged
+alert, and the alert's severity is above the one last sent, it produces one notice.
 """
 
 from bisect import bisect_right, insort
@@ -34,41 +32,41 @@ from oktawatch.model.alert import Alert, AlertStatus, DedupKey
 from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import Severity
 
-_TELLABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
+_NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
 _RISES_FROM = Severity.MEDIUM
-"""An alert below it stays as it is when somebody gets in."""
+"""The lowest severity that a success after failures raises."""
 
 
-class TellingKind(StrEnum):
-    """Why an alert is told."""
+class NoticeKind(StrEnum):
+    """The reason for a notice."""
 
     OPENED = "opened"
     RAISED = "raised"
 
 
-class Telling(NamedTuple):
-    """One thing to be told: an alert reached a severity that was not told before."""
+class Notice(NamedTuple):
+    """An alert reached a severity about which nobody was notified yet."""
 
     alert: Alert
-    kind: TellingKind
+    kind: NoticeKind
     severity: Severity
     published: datetime
-    """When the event was published whose match told it."""
+    """When the event behind the match was published."""
 
 
 class GroupingPolicy(Struct, frozen=True):
-    """How a rule's matches are grouped."""
+    """A rule's grouping options."""
 
     dedup_period: timedelta
     threshold: int
     signal: bool = False
-    """Its matches are recorded and never make an alert."""
+    """Whether matches are recorded without opening alerts."""
     raise_on_success: bool = True
-    """Whether an alert rises when somebody gets in after failures."""
+    """Whether a success after failures raises the alert's severity."""
 
 
 class Grouping:
-    """One page's matches, taken one after the other, and what they changed."""
+    """Groups one page's matches and collects the changes."""
 
     def __init__(
         self,
@@ -76,16 +74,16 @@ class Grouping:
         *,
         recorded: Mapping[MatchKey, int | None],
         alerts: Iterable[Alert],
-        telling: bool,
+        notify: bool,
     ) -> None:
-        """Start from what is stored.
+        """Start from the stored state.
 
-        ``recorded``: the ids of the alerts of those matches that were recorded before, None for a
-        signal. ``alerts``: at least the recorded matches' alerts, and every alert that a match of the
-        page could join: its key's, with an anchor less than D away.
+        ``recorded`` maps each match that is already recorded to its alert's id, None for a signal.
+        ``alerts`` contains the alerts of those matches and every alert that a match of the page could join:
+        those of the same dedup key whose anchor is less than D away.
         """
         self._policies = policies
-        self._telling = telling
+        self._notify = notify
         self._by_key: dict[DedupKey, list[Alert]] = {}
         by_id: dict[int | None, Alert] = {}
         for alert in sorted(alerts, key=lambda alert: alert.anchor):
@@ -93,21 +91,21 @@ class Grouping:
             by_id[alert.id] = alert
         self._alert_of = {key: by_id.get(alert_id) for key, alert_id in recorded.items()}
         self.new: list[tuple[Match, Alert | None]] = []
-        """Matches to record, with their alerts, in the order in which they were taken."""
+        """Matches to record and their alerts, in the order of the stream."""
         self.opened: list[Alert] = []
-        """Alerts to store for the first time."""
+        """Alerts to insert."""
         self.visible: list[Alert] = []
         """Alerts that reached their threshold."""
-        self.tellings: list[Telling] = []
+        self.notices: list[Notice] = []
         self._changed: dict[int, Alert] = {}
 
     @property
     def changed(self) -> list[Alert]:
-        """Stored alerts to store again."""
+        """Alerts to update."""
         return list(self._changed.values())
 
-    def take(self, match: Match) -> None:
-        """Take the next match of the stream."""
+    def add(self, match: Match) -> None:
+        """Add the next match of the stream."""
         key = match.key
         if key in self._alert_of:
             alert = self._alert_of[key]
@@ -116,8 +114,8 @@ class Grouping:
             alert = None if policy.signal else self._group(match, policy)
             self._alert_of[key] = alert
             self.new.append((match, alert))
-        if alert is not None and self._telling:
-            self._tell(alert, match)
+        if alert is not None and self._notify:
+            self._add_notice(alert, match)
 
     def _group(self, match: Match, policy: GroupingPolicy) -> Alert:
         key = DedupKey(match.rule_id, match.dedup_key)
@@ -128,7 +126,7 @@ class Grouping:
             insort(alerts, alert, key=lambda alert: alert.anchor)
             self.opened.append(alert)
         if match.event.succeeded and alert.successes == 0 and alert.event_count > 0:
-            alert.title = match.details().title  # the stored one says that somebody tried to get in
+            alert.title = match.details().title  # the stored title describes a failed attempt
         alert.event_count += 1
         alert.first_event_at = min(alert.first_event_at, match.published)
         alert.last_event_at = max(alert.last_event_at, match.published)
@@ -140,13 +138,13 @@ class Grouping:
         self._note_change(alert)
         return alert
 
-    def _tell(self, alert: Alert, match: Match) -> None:
-        if alert.status not in _TELLABLE or (alert.told is not None and alert.severity <= alert.told):
+    def _add_notice(self, alert: Alert, match: Match) -> None:
+        if alert.status not in _NOTIFIABLE or (alert.told is not None and alert.severity <= alert.told):
             return
-        kind = TellingKind.OPENED if alert.told is None else TellingKind.RAISED
+        kind = NoticeKind.OPENED if alert.told is None else NoticeKind.RAISED
         alert.told = alert.severity
         self._note_change(alert)
-        self.tellings.append(Telling(alert, kind, alert.severity, match.published))
+        self.notices.append(Notice(alert, kind, alert.severity, match.published))
 
     def _note_change(self, alert: Alert) -> None:
         if alert.id is not None:
@@ -170,22 +168,21 @@ def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
 
 
 def _highest_match(alert: Alert) -> Severity:
-    """Return the severity of the alert without its rise: a CRITICAL one rises from HIGH and CRITICAL alike."""
+    """Return the highest severity of the alert's matches; HIGH for a risen CRITICAL alert, as both rise to CRITICAL."""
     if alert.risen and alert.severity > _RISES_FROM:
         return Severity(alert.severity - 1)
     return alert.severity
 
 
 def _joinable(alerts: list[Alert], match: Match, period: timedelta) -> Alert | None:
-    moment = match.published
-    at = bisect_right(alerts, moment, key=lambda alert: alert.anchor)
-    if at > 0:
-        latest = alerts[at - 1]
-        closed_before = latest.closed_at is not None and latest.closed_at < moment
-        if moment - latest.anchor < period and not closed_before:
+    index = bisect_right(alerts, match.published, key=lambda alert: alert.anchor)
+    if index > 0:
+        latest = alerts[index - 1]
+        closed_before = latest.closed_at is not None and latest.closed_at < match.published
+        if match.published - latest.anchor < period and not closed_before:
             return latest
-    if at < len(alerts) and alerts[at].anchor - moment < period:
-        return alerts[at]
+    if index < len(alerts) and alerts[index].anchor - match.published < period:
+        return alerts[index]
     return None
 
 

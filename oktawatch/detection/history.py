@@ -1,10 +1,9 @@
-"""History as detections query it: two kinds of query, each for a whole page at once.
+"""The interface through which rules query history. Each query covers a whole page.
 
-A windowed rule reads the rows of its keys within the page's time ranges; a rule about first occurrences
-asks for all its events at once whether there was an earlier one. The number of queries depends on the
-number of rules, never on the number of events, and everything else happens in memory. History is read
-within the page's transaction, under the org's lock. Otherwise two concurrent writers could each miss
-the other's half of a pattern.
+A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule asks for all its
+events at once whether there was an earlier one. The number of queries depends on the number of rules, never
+on the number of events. History is read within the page's transaction, under the org's lock: otherwise two
+concurrent writers could each miss the other's half of a pattern.
 """
 
 from bisect import bisect_left, bisect_right, insort_right
@@ -17,7 +16,7 @@ from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
 
 
 class History(Protocol):
-    """The history of one org, as it was before this page. Read only."""
+    """The history of one org before this page. Read-only."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """Return every row whose ``column`` has one of a range's values within that range, in any order.
@@ -26,7 +25,7 @@ class History(Protocol):
         """
 
     def buffers(self, rule_id: str) -> WindowBuffers | None:
-        """Return a windowed rule's cached buffers if they have all that this page needs, else None.
+        """Return a windowed rule's cached buffers, or None if they lack events that this page needs.
 
         The rule inserts the page's events into them.
         """
@@ -47,29 +46,29 @@ class History(Protocol):
         true in one of these columns; its ``published`` is at least ``since`` and at most that of the event,
         and it is not the event itself.
 
-        The queries' events must be events of the page: they are added to history with it.
+        The queries' events must be events of the page, which are added to history with it.
         """
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        Where earlier rows were pruned, return the time from which on history is complete, if earlier.
+        Where earlier rows were pruned, return the time from which history is complete, if that is earlier.
         """
 
 
 class MemoryHistory:
-    """A history in memory, for test cases and for events that are stored nowhere."""
+    """An in-memory history, for rules' test cases."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], HistoryRow] = {}
         self._by_value: dict[tuple[str, str], list[HistoryRow]] = {}
 
     def __len__(self) -> int:
-        """Count the rows."""
+        """Return the number of rows."""
         return len(self._rows)
 
     def add(self, rows: Iterable[HistoryRow]) -> None:
-        """Add rows. A row that is there already stays as it is."""
+        """Add rows, skipping those that exist."""
         for row in rows:
             key = (row.published, row.uuid)
             if key in self._rows:
@@ -116,8 +115,8 @@ class MemoryHistory:
         return min((row.published for row in self._rows.values() if wanted(row.event_type)), default=None)
 
     def _between(self, column: str, value: str, since: str, until: str) -> list[HistoryRow]:
-        found = self._by_value.get((column, value), [])
-        return found[bisect_left(found, since, key=_published) : bisect_right(found, until, key=_published)]
+        rows = self._by_value.get((column, value), [])
+        return rows[bisect_left(rows, since, key=_published) : bisect_right(rows, until, key=_published)]
 
 
 def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:

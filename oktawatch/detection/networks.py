@@ -1,4 +1,4 @@
-"""Sets of address ranges, for asking whether an address lies in one of them."""
+"""Sets of address ranges."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -7,9 +7,9 @@ from typing import Self
 
 
 class Networks:
-    """Address ranges of both families. Immutable; looks an address up in logarithmic time.
+    """An immutable set of IPv4 and IPv6 ranges. Looks up an address in logarithmic time.
 
-    Holds the ranges merged and sorted: Apple publishes some 280,000 ranges of its relay.
+    The ranges are merged and sorted: Apple publishes some 280,000 ranges of its relay.
     """
 
     def __init__(self, ranges: Iterable[IPv4Network | IPv6Network] = ()) -> None:
@@ -17,14 +17,14 @@ class Networks:
         for network in ranges:
             first = int(network.network_address)
             spans[network.version].append((first, first + network.num_addresses - 1))
-        self._spans = {version: _merged(found) for version, found in spans.items()}
+        self._spans = {version: _merged(version_spans) for version, version_spans in spans.items()}
         self.empty = not any(spans.values())
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one range a line: a CIDR, or a line of CSV that begins with one, as Apple publishes them.
+        """Parse one range per line: a CIDR, or a CSV line that begins with one, as Apple publishes them.
 
-        Empty lines and lines that begin with ``#`` are skipped. Raises ValueError that names the line.
+        Skip empty lines and lines that begin with ``#``. Raise ValueError with the number of an invalid line.
         """
         ranges = []
         for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
@@ -38,7 +38,7 @@ class Networks:
         return cls(ranges)
 
     def __contains__(self, address: str | None) -> bool:
-        """Tell whether an address lies in one of the ranges; what is no address lies in none."""
+        """Return whether an address lies in one of the ranges. Text that is not an address does not."""
         if address is None or self.empty:
             return False
         try:

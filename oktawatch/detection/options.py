@@ -1,4 +1,4 @@
-"""A rule's numbers as the configuration gives them: checked, and made into what the rule works with."""
+"""Validate a rule's configured options and convert them to the types of the rule's fields."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,25 +16,25 @@ from oktawatch.model.severity import Severity
 T = TypeVar("T")
 
 LONGEST_PERIOD = timedelta(days=400)
-"""Okta keeps events for 90 days; what is longer is a slip, and near the calendar's end an overflow."""
+"""Okta keeps events for 90 days, so a longer period is a mistake. Very long ones overflow the calendar."""
 
 ReadFile = Callable[[str], str]
-"""Gives the text of a file that the configuration names; raises OSError."""
+"""Return the text of a file named in the configuration, or raise OSError."""
 
 
 class RuleOptionError(ValueError):
-    """The configuration says something about a rule that makes no sense."""
+    """A rule's configuration is invalid."""
 
     def __init__(self, rule_id: str, key: str | None, problem: str) -> None:
         super().__init__(problem)
         self.rule_id = rule_id
         self.key = key
-        """Which option is wrong; None when it is the rule's id."""
+        """The invalid option, or None if the rule's id is invalid."""
 
 
 def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: ReadFile) -> Rule:
-    """Make a rule with some of its numbers changed; raise RuleOptionError for one that makes no sense."""
-    defaults = {one.name: one.default for one in fields(rule_class)}
+    """Build a rule with its configured options. Raise RuleOptionError for an invalid one."""
+    defaults = {option.name: option.default for option in fields(rule_class)}
     values = {}
     for key, value in options.items():
         if key not in defaults:
@@ -53,7 +53,7 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
         case Severity():
             return Severity.parse(_typed(value, str, "a severity such as MEDIUM"))
         case timedelta():
-            expected = "a duration such as 6h, more than nothing and at most 400d"
+            expected = "a duration such as 6h, above zero and at most 400d"
             duration = parse_duration(_typed(value, str, expected))
             if not timedelta() < duration <= LONGEST_PERIOD:
                 raise ValueError(f"expected {expected}")
@@ -61,7 +61,7 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
         case Networks():
             return _networks(_typed(value, str, "the path of a file of address ranges"), read_file)
         case tuple():
-            return _texts(value, default)
+            return _strings(value, default)
         case bool():
             if not isinstance(value, bool):
                 raise TypeError("expected true or false")
@@ -74,23 +74,23 @@ def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:
     raise TypeError("this option can't be changed")
 
 
-def _texts(value: Any, default: tuple[str, ...]) -> tuple[str, ...]:
+def _strings(value: Any, default: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(default, AnonymizerSignals):
         return _signals(value)
-    fits = is_pattern if isinstance(default, EventTypes) else bool
+    is_valid = is_pattern if isinstance(default, EventTypes) else bool
     expected = f"a list such as {json.dumps(default[:2])}"
-    listed = _typed(value, list, expected)
-    if not listed or not all(isinstance(one, str) and one and fits(one) for one in listed):
+    items = _typed(value, list, expected)
+    if not items or not all(isinstance(item, str) and item and is_valid(item) for item in items):
         raise ValueError(f"expected {expected}")
-    return type(default)(listed)
+    return type(default)(items)
 
 
 def _signals(value: Any) -> AnonymizerSignals:
     expected = f"a list of {', '.join(ALL_SIGNALS)}"
-    listed = _typed(value, list, expected)
-    if not listed or not all(name in ALL_SIGNALS for name in listed):
+    names = _typed(value, list, expected)
+    if not names or not all(name in ALL_SIGNALS for name in names):
         raise ValueError(f"expected {expected}")
-    return AnonymizerSignals(listed)
+    return AnonymizerSignals(names)
 
 
 def _typed(value: Any, kind: type[T], expected: str) -> T:
@@ -105,7 +105,7 @@ def _networks(path: str, read_file: ReadFile) -> Networks:
     try:
         return Networks.parse(read_file(path))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror or "it fails" if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror or "reading failed" if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ValueError(f"can't read {path}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{path}, {error}") from None

@@ -1,7 +1,8 @@
-"""Try every method of a rule on invented events: one of which everything is known, one of which nothing is.
+"""Call every method of a user's rule with two invented events, one complete and one empty.
 
-A rule that reads a name which events, rows or the rule itself lack would raise for each event that comes
-in. Whatever else a method raises here is no fault: it may expect values that an invented event can't have.
+A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so this
+finds the mistake when the rule is loaded. Other exceptions are ignored: a method may expect values that an
+invented event can't have.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import FIRST
 
 _NETWORK = {"asNumber": 64496, "asOrg": "Example", "isp": "Example", "domain": "example.com"}
-_EVERYTHING = {
+_COMPLETE = {
     "actor": {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora", "type": "User"},
     "client": {
         "ipAddress": "203.0.113.7",
@@ -65,7 +66,7 @@ _METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
     (SequenceInWindow, ("starts", "follows")),
     (WindowRule, ("takes", "key")),
 )
-"""Methods that look at one row; those that call others come last."""
+"""Methods that take one row. Methods that call others come last."""
 _WINDOW_METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
     (SequenceInWindow, ("suspicious",)),
     (WindowRule, ("holds",)),
@@ -73,15 +74,15 @@ _WINDOW_METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
 
 
 def probe_faults(rule: Rule) -> Iterator[str]:
-    """Yield what is wrong with a rule's methods, one sentence each. Its metadata is known to be right."""
+    """Yield one sentence for each fault in a rule's methods. The rule's metadata must be valid."""
     events = invented_events(rule.event_types[0].replace("*", "invented"))
-    rows = [remembered_row(event) for event in events]
-    for asked in _asked(rule):
-        yield from _row_faults(asked, rows)
-        if isinstance(asked, SignalRule):
-            yield from _faults(asked, "matches", rows)
-        elif isinstance(asked, EventRule):
-            yield from _faults(asked, "matches", events)
+    rows = [stored_row(event) for event in events]
+    for variant in _signal_variants(rule):
+        yield from _row_faults(variant, rows)
+        if isinstance(variant, SignalRule):
+            yield from _faults(variant, "matches", rows)
+        elif isinstance(variant, EventRule):
+            yield from _faults(variant, "matches", events)
     for method in ("dedup", "title", "severity_of", "context"):
         yield from _faults(rule, method, events)
     if isinstance(rule, WindowRule):
@@ -90,29 +91,29 @@ def probe_faults(rule: Rule) -> Iterator[str]:
 
 
 def invented_events(event_type: str) -> list[Event]:
-    """Return an event of which everything is known, and one of which nothing is."""
-    known = {"published": FIRST, "uuid": "invented", "eventType": event_type}
-    return [Event.from_body({**known, **_EVERYTHING}), Event.from_body(known)]
+    """Return a complete event, and one with its required fields alone."""
+    required = {"published": FIRST, "uuid": "invented", "eventType": event_type}
+    return [Event.from_body({**required, **_COMPLETE}), Event.from_body(required)]
 
 
-def remembered_row(event: Event) -> HistoryRow:
-    """Return an event's row as history has it: without the event itself."""
+def stored_row(event: Event) -> HistoryRow:
+    """Return an event's row as history stores it, without the event itself."""
     row = HistoryRow.of(event)
     row.event = None
     return row
 
 
-def _asked(rule: Rule) -> list[Rule]:
-    """Return the rule, once for each answer that it can get about the signals it asks for."""
+def _signal_variants(rule: Rule) -> list[Rule]:
+    """Return the rule; if it uses signals, one copy for which every event is a signal and one for which none is."""
     if not isinstance(rule, WindowRule) or not rule.signals:
         return [rule]
-    return [_with_signals(rule, answer=answer) for answer in (True, False)]
+    return [_with_signals(rule, is_signal=is_signal) for is_signal in (True, False)]
 
 
-def _with_signals(rule: WindowRule, *, answer: bool) -> Rule:
-    made = copy(rule)
-    vars(made)["signalled"] = lambda _row, _signal: answer
-    return made
+def _with_signals(rule: WindowRule, *, is_signal: bool) -> Rule:
+    variant = copy(rule)
+    vars(variant)["signalled"] = lambda _row, _signal: is_signal
+    return variant
 
 
 def _row_faults(rule: Rule, rows: Sequence[HistoryRow]) -> Iterator[str]:
@@ -128,13 +129,13 @@ def _row_faults(rule: Rule, rows: Sequence[HistoryRow]) -> Iterator[str]:
 
 def _faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
     for argument in arguments:
-        _, error = _called(getattr(rule, method), argument)
+        _, error = _call(getattr(rule, method), argument)
         if error is not None and (missing := _missing_name(rule, error)):
             yield f"{method}: {missing}"
 
 
-def _called(method: Callable[[Any], Any], argument: Any) -> tuple[Any, BaseException | None]:
-    """Return what a method returned, and what it raised."""
+def _call(method: Callable[[Any], Any], argument: Any) -> tuple[Any, BaseException | None]:
+    """Call a method; return its result and its exception."""
     try:
         return method(argument), None
     except BaseException as error:
@@ -149,19 +150,19 @@ def _missing_name(rule: Rule, error: BaseException) -> str | None:
     if not isinstance(error, AttributeError):
         return None
     if isinstance(error.obj, HistoryRow):
-        reason = ", and a signal decides by what it does" if isinstance(rule, SignalRule) else ""
-        return f"history remembers no {error.name}{reason}"
+        reason = ", and a signal can use only history columns" if isinstance(rule, SignalRule) else ""
+        return f"history has no {error.name}{reason}"
     if isinstance(error.obj, Event):
         return f"an event has no {error.name}"
     return f"the rule has no {error.name}" if isinstance(error.obj, Rule) else None
 
 
 def _key_faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
-    """Find a key that is no tuple of texts: without its comma a key of one part is none."""
+    """Find keys that are not tuples of strings, such as a key of one part without its comma."""
     for argument in arguments:
-        key, error = _called(getattr(rule, method), argument)
+        key, error = _call(getattr(rule, method), argument)
         if error is None and not _is_key(key):
-            yield f"{method}: expected a tuple of texts such as (row.actor_id,), with its comma"
+            yield f"{method}: expected a tuple of strings such as (row.actor_id,), including the comma"
 
 
 def _is_key(key: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The rules that exist, the rules that are on, their options, and what they need of Okta."""
+"""The built-in rules, and the set of enabled rules with their options."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,15 +49,15 @@ class RuleSettings:
     """The configuration of one rule."""
 
     enabled: bool | None = None
-    """None: by the rule's own default, or by ``enable``."""
+    """None: use the rule's default and ``enable``."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RuleSet:
-    """The rules that are on. Immutable."""
+    """The enabled rules. Immutable."""
 
     def __init__(self, rules: Iterable[Rule], *, complete: bool = True) -> None:
-        """``complete``: False where a rule that should be on can't be used."""
+        """``complete`` is False if an enabled rule can't be used."""
         self.rules = tuple(rules)
         self.complete = complete
         self.policies = {
@@ -67,11 +67,11 @@ class RuleSet:
             for rule in self.rules
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
-        self.of_users = any(type(rule) not in BUILT_IN for rule in self.rules)
-        """Whether any rule is a user's own."""
+        self.has_user_rules = any(type(rule) not in BUILT_IN for rule in self.rules)
+        """Whether any rule is not built in."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
-        self._remembered = [
+        self._history_tests = [
             type_test(
                 {
                     kind
@@ -86,60 +86,57 @@ class RuleSet:
 
     @property
     def look_back(self) -> bool:
-        """Whether any rule decides by more than one event."""
+        """Whether any rule uses history."""
         return bool(self._looking_back)
 
     @property
     def dedup_periods(self) -> dict[str, timedelta]:
-        """The dedup periods by rule id."""
+        """The dedup period of each rule, by id."""
         return {rule.id: rule.dedup_period for rule in self.rules}
 
     @property
     def filter(self) -> str:
-        """The SCIM filter for the event types that these rules need.
-
-        Without any rule it is a filter that matches nothing.
-        """
+        """The SCIM filter for the event types that these rules need. Without rules, it matches no event."""
         return scim_filter(kind for rule in self.rules for kind in rule.needed_types())
 
     @property
     def longest_window(self) -> timedelta:
-        """How far back the rules look, and so how long history is needed. Zero when no rule looks back."""
+        """The longest window of any rule, which is how long history is needed. Zero if no rule uses history."""
         return max((rule.window for rule in self._looking_back), default=timedelta())
 
     @property
     def longest_look(self) -> timedelta:
-        """How far the windowed rules look around an event."""
+        """The longest window of any windowed rule."""
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def remembers(self, event_type: str) -> bool:
-        """Return whether events of a type go into history because a rule may look back at them."""
-        return any(test(event_type) for test in self._remembered)
+        """Return whether a rule needs events of this type in history."""
+        return any(is_needed(event_type) for is_needed in self._history_tests)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each event that a rule may look back at."""
+        """Return the history rows of a page: one for each event that a rule needs in history."""
         if not self._looking_back:
             return []
-        wanted, wanted_in_any_case = self._remembered
+        is_needed, is_needed_in_any_case = self._history_tests
         return [
             HistoryRow.of(event)
             for event in events
-            if wanted(event.eventType) or wanted_in_any_case(event.eventType)
+            if is_needed(event.eventType) or is_needed_in_any_case(event.eventType)
         ]
 
     def evaluate(
         self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
     ) -> "PageFindings":
-        """Return the matches and signals of a page; those of each rule in the order in which they come about.
+        """Return the matches and signals of a page.
 
-        ``rows``: the page's ``history_rows``. ``history``: the history without this page. Each rule that
-        looks back queries it at most twice.
+        ``rows`` are the page's ``history_rows``; ``history`` does not contain this page. Each rule queries
+        it at most twice.
         """
         matches: list[Match] = []
         signals: dict[EventKey, SignalIds] = {}
         for rule in self.rules:
             if rule.signal:
-                for key in dict.fromkeys(_signalled(rule, events, rows, history, on_error)):
+                for key in dict.fromkeys(_signal_events(rule, events, rows, history, on_error)):
                     signals[key] = (*signals.get(key, ()), rule.id)
             else:
                 matches += matches_of(rule, events, rows, history, on_error)
@@ -147,7 +144,7 @@ class RuleSet:
 
 
 class PageFindings(NamedTuple):
-    """What rules found on a page."""
+    """The matches and signals of a page."""
 
     matches: list[Match]
     signals: Signals
@@ -156,19 +153,22 @@ class PageFindings(NamedTuple):
 def matches_of(
     rule: Rule, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
 ) -> Iterator[Match]:
-    """Return the matches of one rule on a page. The arguments are those of ``RuleSet.evaluate``."""
+    """Return the matches of one rule on a page. See ``RuleSet.evaluate`` for the arguments."""
     if isinstance(rule, EventRule):
         yield from rule.evaluate(events, on_error)
     elif isinstance(rule, HistoryRule):
         yield from rule.evaluate(rows, history, on_error)
 
 
-def _signalled(
+def _signal_events(
     rule: Rule, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
 ) -> Iterator[EventKey]:
-    """Return the events that are a signal. Most events can be one: no matches are made for them."""
+    """Return the keys of the events that are signals.
+
+    Most events of a page can be signals, so this builds no `Match` for them.
+    """
     if isinstance(rule, EventRule):
-        for event in rule.recognised(events, on_error):
+        for event in rule.matching_events(events, on_error):
             yield event.published, event.uuid
     else:
         for match in matches_of(rule, events, rows, history, on_error):
@@ -182,9 +182,9 @@ def build_rules(
     read_file: ReadFile,
     classes: Iterable[type[Rule]] = BUILT_IN,
 ) -> RuleSet:
-    """Build the rules that are on, with the options of the configuration.
+    """Build the enabled rules with their configured options.
 
-    ``classes``: every rule that exists. See ``configured_rules`` and ``rules_on`` for the rest.
+    ``classes`` are all known rules. See ``configured_rules`` and ``rules_on``.
     """
     return RuleSet(
         rules_on(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)
@@ -194,7 +194,7 @@ def build_rules(
 def configured_rules(
     settings: Mapping[str, RuleSettings], *, read_file: ReadFile, classes: Iterable[type[Rule]] = BUILT_IN
 ) -> dict[str, Rule]:
-    """Build every rule, on or off, with its options and the signals that it uses, by id.
+    """Build every rule, enabled or not, with its options and the signals that it uses. Return them by id.
 
     Raises RuleOptionError.
     """
@@ -202,40 +202,44 @@ def configured_rules(
     for rule_id in settings:
         if rule_id not in known:
             raise RuleOptionError(rule_id, None, f"no such rule; there are: {', '.join(known)}")
-    options = {rule_id: said.options for rule_id, said in settings.items()}
-    made = {rule_id: configured(one, options.get(rule_id, {}), read_file) for rule_id, one in known.items()}
-    signals = {rule_id: _contained(rule) for rule_id, rule in made.items() if isinstance(rule, SignalRule)}
+    options = {rule_id: rule_settings.options for rule_id, rule_settings in settings.items()}
+    rules = {
+        rule_id: configured(rule_class, options.get(rule_id, {}), read_file)
+        for rule_id, rule_class in known.items()
+    }
+    signals = {rule_id: _with_guard(rule) for rule_id, rule in rules.items() if isinstance(rule, SignalRule)}
     return {
-        rule_id: signals[rule_id] if rule_id in signals else _contained(_asking(rule, signals))
-        for rule_id, rule in made.items()
+        rule_id: signals[rule_id] if rule_id in signals else _with_guard(_with_signals(rule, signals))
+        for rule_id, rule in rules.items()
     }
 
 
-def _asking(rule: Rule, signals: Mapping[str, SignalRule]) -> Rule:
-    return rule.asking(signals) if isinstance(rule, WindowRule) and rule.signals else rule
+def _with_signals(rule: Rule, signals: Mapping[str, SignalRule]) -> Rule:
+    return rule.with_signals(signals) if isinstance(rule, WindowRule) and rule.signals else rule
 
 
-def _contained(rule: R) -> R:
-    """Return a rule that can harm nothing: as it is if it is built-in, else guarded."""
+def _with_guard(rule: R) -> R:
+    """Return a user's rule with guarded methods, and a built-in rule unchanged."""
     return rule if type(rule) in BUILT_IN else guarded(rule)
 
 
 def rules_on(
     rules: Mapping[str, Rule], settings: Mapping[str, RuleSettings], enable: Iterable[str]
 ) -> list[Rule]:
-    """Return the rules that are on.
+    """Return the enabled rules.
 
-    ``enable``: ids or globs of ids to turn on beside the defaults; a rule's own ``enabled`` takes
-    precedence. Raises RuleOptionError for an entry that matches no rule.
+    ``enable`` lists ids or globs of ids to enable in addition to the defaults. A rule's own ``enabled``
+    setting takes precedence. Raises RuleOptionError for an entry that matches no rule.
     """
     globs = tuple(enable)
     for glob in globs:
         if not any(fnmatchcase(rule_id, glob) for rule_id in rules):
             raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(rules)}")
-    on = []
+    enabled_rules = []
     for rule_id, rule in rules.items():
-        said = settings.get(rule_id, RuleSettings()).enabled
-        wanted = rule.on_by_default or any(fnmatchcase(rule_id, glob) for glob in globs)
-        if wanted if said is None else said:
-            on.append(rule)
-    return on
+        enabled = settings.get(rule_id, RuleSettings()).enabled
+        if enabled is None:
+            enabled = rule.on_by_default or any(fnmatchcase(rule_id, glob) for glob in globs)
+        if enabled:
+            enabled_rules.append(rule)
+    return enabled_rules

@@ -1,16 +1,14 @@
-"""The rule contract: what a detection is made of.
+"""The rule contract.
 
-A rule is a class, one file each in ``rules/``, with its metadata beside its code and its test cases
-in a YAML file of the same name. Class variables are the metadata; dataclass fields are the options
-that the configuration may change, with their defaults. The vocabulary is that of detection engineers:
-match, title, severity, context, dedup key, dedup period, threshold.
+Each rule is a class in its own file in ``rules/``, with its test cases in a YAML file of the same name.
+Class variables are the rule's metadata. Dataclass fields are its options, with their defaults.
 
-This module has the base class and the simplest kind, the rule that looks at one event. The kinds that
-look at several events are in ``windows`` and ``first_seen``.
+This module contains the base class and `EventRule`, which decides by a single event. The kinds that look at
+several events are in ``windows`` and ``first_seen``.
 
-A rule is pure: it reads events through their safe accessors and does no I/O. Its exceptions are contained
-here: one raised by a decision is reported and stops neither the page nor other rules; one raised by the
-title, severity or context never loses the match.
+A rule reads events through their accessors and does no I/O. An exception from a predicate is reported and
+stops neither the page nor other rules. An exception from the title, severity or context never loses the
+match.
 """
 
 from abc import ABC, abstractmethod
@@ -29,69 +27,69 @@ from oktawatch.model.match import AlertDetails, Match, MatchedEvent
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
 
-LONGEST_KEY_PART = 128  # characters; four parts of it fit an index row of Postgres (2.7 KB)
+LONGEST_KEY_PART = 128  # characters; four parts fit into a Postgres index row (2.7 KB)
 LONGEST_TITLE = 1_000
 
 Key = tuple[str | None, ...]
 """Events or matches with equal keys belong together."""
 
 OnError = Callable[["Rule", str, Exception], None]
-"""Reports an exception that a rule raised for the event with this uuid."""
+"""Report an exception that a rule raised for the event with this uuid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ABC):
-    """One detection, of any kind."""
+    """Base class of all rules."""
 
     id: ClassVar[str]
     name: ClassVar[str]
     description: ClassVar[str]
     runbook: ClassVar[str]
-    """What to do about an alert."""
+    """How to respond to an alert."""
     false_positives: ClassVar[str]
     mitre: ClassVar[tuple[str, ...]] = ()
     """ATT&CK ids: ``TA0006:T1556``."""
     references: ClassVar[tuple[str, ...]] = ()
     event_types: ClassVar[tuple[str, ...]]
-    """The event types that the rule needs; a trailing ``*`` matches any ending."""
+    """The event types that the rule needs. A trailing ``*`` matches any ending."""
     on_by_default: ClassVar[bool] = False
     signal: ClassVar[bool] = False
-    """Whether matches are only recorded, for other rules to use, and never become alerts."""
+    """Whether matches are recorded for other rules to use instead of opening alerts."""
 
     severity: Severity
     dedup_period: timedelta
-    """Matches of one dedup key within this time of the alert's anchor belong to one alert."""
+    """How long after its anchor an alert accepts matches of its dedup key."""
     threshold: int = 1
     """The number of matches that makes the alert visible."""
     raise_on_success: bool = True
-    """Whether an alert of MEDIUM or above goes up one level when somebody gets in after failures."""
+    """Whether a success after failures raises an alert of MEDIUM or above by one level."""
 
     def needed_types(self) -> tuple[str, ...]:
-        """Return the event types that the rule needs with its present options."""
+        """Return the event types that the rule needs with its configured options."""
         return self.event_types
 
-    def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default looks at no event
-        """Return the severity of the match of an event."""
+    def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default ignores the event
+        """Return the severity of an event's match."""
         return self.severity
 
     def title(self, event: Event) -> str:
-        """Return one line that says what happened."""
+        """Return a one-line summary of an event's match."""
         return f"{self.name}: {event.actor_alternate_id or event.actor_id or 'somebody'}"
 
     def context(self, event: Event) -> dict[str, Any]:
-        """Return what an analyst needs to look into the alert."""
+        """Return the details of an event that an analyst needs."""
         return event_context(event)
 
     def dedup(self, event: Event) -> Key:
-        """Return the dedup key: matches with equal keys share an alert."""
+        """Return the dedup key. Matches with equal keys share an alert."""
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
     def match(
         self, event: Event, *, key: Key | None = None, more: Callable[[], dict[str, Any]] | None = None
     ) -> Match:
-        """Return the match of an event that the rule recognised.
+        """Build the match for an event.
 
-        ``key`` replaces the result of ``dedup``; ``more`` returns additions to the context.
+        ``key`` replaces the result of ``dedup``. ``more`` returns additions to the context.
         """
         return Match(
             rule_id=self.id,
@@ -112,21 +110,21 @@ class Rule(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule(Rule):
-    """A rule that decides by one event alone. A subclass has the metadata and says what matches."""
+    """A rule that decides by a single event."""
 
     @abstractmethod
     def matches(self, event: Event) -> bool:
-        """Return whether the rule recognises an event of one of ``event_types``."""
+        """Return whether an event of one of ``event_types`` matches."""
 
-    def condition(self, event: Event) -> str | None:  # noqa: ARG002 -- the default looks at no event
-        """Return how `oktawatch explain` describes what ``matches`` decides. None: the docstring of ``matches``."""
+    def condition(self, event: Event) -> str | None:  # noqa: ARG002 -- the default ignores the event
+        """Return the text that `oktawatch explain` shows for ``matches``, or None to show its docstring."""
         return None
 
     def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
-        """Return the matches among a page's events, in the page's order."""
-        return map(self.match, self.recognised(events, on_error))
+        """Return the matches of a page's events, in the page's order."""
+        return map(self.match, self.matching_events(events, on_error))
 
-    def recognised(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
+    def matching_events(self, events: Sequence[Event], on_error: OnError) -> Iterator[Event]:
         """Return the events of a page that match, in the page's order."""
         types = set(filter(type_test(self.needed_types()), {event.eventType for event in events}))
         matches = self.matches
@@ -140,7 +138,7 @@ class EventRule(Rule):
                 yield event
 
 
-# Presentation never loses a match: whatever a rule raises or returns below, there is a fallback.
+# A faulty title, severity, key or context must not lose the match, so each has a fallback.
 
 
 def _severity(rule: Rule, event: Event) -> Severity:
@@ -152,12 +150,12 @@ def _severity(rule: Rule, event: Event) -> Severity:
 
 def _dedup_key(rule: Rule, event: Event, key: Key | None) -> str:
     try:
-        return _written(rule.dedup(event) if key is None else key)
+        return _encode_key(rule.dedup(event) if key is None else key)
     except Exception:  # noqa: BLE001 -- a rule may raise or return anything
-        return _written(Rule.dedup(rule, event))
+        return _encode_key(Rule.dedup(rule, event))
 
 
-def _written(key: Key) -> str:
+def _encode_key(key: Key) -> str:
     parts = [clean_text(shorten(part or "", LONGEST_KEY_PART)) for part in key]
     return msgspec.json.encode(parts).decode()
 
@@ -171,13 +169,13 @@ def _title(rule: Rule, event: Event) -> str:
 
 def _context(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
     try:
-        # The round trip makes a plain copy of plain values, or raises for values that JSON does not have.
+        # The round trip copies JSON values, and raises for anything else.
         encoded = msgspec.json.encode(rule.context(event) | (more() if more else {}))
         context = msgspec.json.decode(encoded)
         context = context if is_clean(encoded) else clean_json(context)
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
         return {"_error": clean_text(f"{type(error).__name__}: {error}")}
-    return context if isinstance(context, dict) else {"_error": "the rule's context is no JSON object"}
+    return context if isinstance(context, dict) else {"_error": "the rule's context is not a JSON object"}
 
 
 def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> AlertDetails:
@@ -202,4 +200,4 @@ def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
 def _one_line(title: str) -> str:
     if title.isprintable():
         return title
-    return "".join(letter if letter.isprintable() else " " for letter in title)
+    return "".join(character if character.isprintable() else " " for character in title)

@@ -1,9 +1,8 @@
-"""Guard the methods of a user's rule: contain whatever they raise, and count how long they take.
+"""Guard the methods of users' rules: contain their exceptions and limit their time.
 
-A guarded rule is a copy of which the methods that detection calls are replaced. Each of them runs within
-the budget of the page that the present thread works on, if there is one (``engine.rule_budget``), and
-raises nothing but an Exception, which is contained where rules are evaluated. Built-in rules are not
-guarded and pay nothing.
+A guarded rule is a copy with wrapped methods. A wrapped method runs within the time budget of the current
+thread's page, if there is one (see ``engine.rule_budget``), and raises only subclasses of Exception, which
+rule evaluation handles. Built-in rules are not wrapped and have no overhead.
 """
 
 import threading
@@ -26,27 +25,27 @@ _NO_USER_CODE = frozenset(
         *(WindowRule.takes, WindowRule.key, CountInWindow.holds, FirstSeen.counts),
     }
 )
-"""Methods that call nothing a user wrote, and take no time."""
+"""Default implementations, which call no user code."""
 
 
 R = TypeVar("R", bound=Rule)
 
 
 class RuleError(Exception):
-    """A rule raised what is no Exception, such as SystemExit."""
+    """A rule raised a BaseException that is not an Exception, such as SystemExit."""
 
 
 class RuleLeftOutError(Exception):
-    """A rule is not asked, since it has used up its time."""
+    """A rule was not called because it has used up its time."""
 
 
 class Budget(Protocol):
-    """Runs the methods of guarded rules."""
+    """A time budget for the methods of guarded rules."""
 
     def run(self, rule_id: str, event_uuid: str, method: Callable[[Any], Any], argument: Any) -> Any:
-        """Return ``method(argument)``; raise RuleLeftOutError instead when the rule is left out.
+        """Return ``method(argument)``, or raise RuleLeftOutError if the rule is left out.
 
-        ``event_uuid`` is empty where a method looks at no event.
+        ``event_uuid`` is empty if the argument is not an event.
         """
 
 
@@ -55,7 +54,7 @@ _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 @contextmanager
 def budgeted(budget: Budget) -> Iterator[None]:
-    """Run guarded rules within a budget until the block ends, in this thread."""
+    """Apply a budget to the guarded rules that this thread runs inside the block."""
     token = _budget.set(budget)
     try:
         yield
@@ -65,15 +64,15 @@ def budgeted(budget: Budget) -> Iterator[None]:
 
 def guarded(rule: R) -> R:
     """Return a copy of a rule with guarded methods."""
-    made = copy(rule)
+    guarded_rule = copy(rule)
     for name, event_uuid in _METHODS.items():
         method = getattr(rule, name, None)
         if method is not None and getattr(type(rule), name) not in _NO_USER_CODE:
-            vars(made)[name] = _guarded(rule.id, method, event_uuid)
-    return made
+            vars(guarded_rule)[name] = _guarded_method(rule.id, method, event_uuid)
+    return guarded_rule
 
 
-def _guarded(
+def _guarded_method(
     rule_id: str, method: Callable[[Any], Any], event_uuid: Callable[[Any], str]
 ) -> Callable[[Any], Any]:
     def contained(argument: Any) -> Any:
@@ -84,7 +83,7 @@ def _guarded(
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            raise RuleError(f"it raised {error!r}") from error
+            raise RuleError(f"the rule raised {error!r}") from error
 
     @wraps(method)
     def run(argument: Any) -> Any:
@@ -93,12 +92,12 @@ def _guarded(
             return contained(argument)
         return budget.run(rule_id, event_uuid(argument), contained, argument)
 
-    run.__doc__ = getdoc(method)  # also what it inherits: `explain` shows it
+    run.__doc__ = getdoc(method)  # includes inherited docstrings, which `explain` shows
     return run
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether an exception is Ctrl-C's: Python raises that one in the main thread alone."""
+    """Return whether Ctrl-C raised an exception. Python raises it only in the main thread."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
@@ -115,4 +114,4 @@ _METHODS: dict[str, Callable[[Any], str]] = {
     "holds": _of_window,
     "counts": lambda _key: "",
 }
-"""What detection calls of a rule, and how to tell from the argument which event it looks at."""
+"""The methods to guard, each with a function that returns the event's uuid from the method's argument."""

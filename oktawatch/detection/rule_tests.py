@@ -1,6 +1,6 @@
-"""Test cases for rules, written in YAML beside them, and what came of them.
+"""Run rules' test cases, which are YAML files beside the rules.
 
-A file names its rule, may have a ``base`` event that each case changes, and lists cases::
+A file names its rule, may define a ``base`` event that each case changes, and lists cases::
 
     rule: Okta.Anonymizing.VPN.Login
     base:
@@ -9,7 +9,7 @@ A file names its rule, may have a ``base`` event that each case changes, and lis
     cases:
       - name: a sign-in through a proxy
         expect: {match: true, severity: MEDIUM}
-      - name: an address that Okta says nothing about
+      - name: no isProxy
         without: [securityContext.isProxy]
         expect: {match: false}
       - name: an alert lasts for its dedup period
@@ -19,12 +19,12 @@ A file names its rule, may have a ``base`` event that each case changes, and lis
             event: {outcome: {result: SUCCESS}}
         expect: {match: [1, 2], alerts: [1, 1]}
 
-``event`` is merged into the base, object by object; ``without`` then takes keys away; a case's own
-``base`` changes the file's for all its events. Events come in
-the order in which they are written, ``after`` is their time (a later one with a smaller ``after``
-came late); ``times: 21`` with ``every: 20s`` stands for 21 of them, with ``{n}`` for the number in their
-texts. ``options`` are the rule's, as in the configuration; a file that they name is looked up in
-the text of ``files``. What ``expect`` does not name may be anything.
+``event`` is merged into the base, object by object. ``without`` then removes keys. A case's own ``base``
+changes the file's base for all events of the case. Events arrive in the order in which they are listed;
+``after`` is their time, so an event with a smaller ``after`` than its predecessor arrives late. ``times: 21``
+with ``every: 20s`` repeats an event 21 times, replacing ``{n}`` in its strings with the number of the
+repetition. ``options`` are the rule's, as in the configuration; files that they name are looked up in
+``files``. Anything that ``expect`` does not mention is not checked.
 """
 
 import re
@@ -49,28 +49,28 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
-"""When a case's events happen, unless they say so themselves."""
+"""The time of a case's events, unless they have a ``published`` of their own."""
 
 _BESIDE_THE_RULES = Path(__file__).with_name("rules")
 _DURATION_PARTS = re.compile(r"\d+[a-z]")
 
 
 class RuleTestError(ValueError):
-    """A file of cases can't be used. The message is one line: the file, the case, what is expected."""
+    """A test case file is invalid. The message is one line with the file, the case and the expected value."""
 
 
 class RuleTestResult(Struct, frozen=True):
-    """What came of one case."""
+    """The result of one test case."""
 
     path: str
     rule_id: str
     name: str
     problems: tuple[str, ...]
-    """What was expected and what came, one sentence each; none when the case passed."""
+    """One sentence for each difference between the expected and the actual result. Empty if the case passed."""
 
     @property
     def passed(self) -> bool:
-        """Whether everything came as expected."""
+        """Whether there is no difference."""
         return not self.problems
 
 
@@ -111,9 +111,9 @@ class _CaseFile(Struct, forbid_unknown_fields=True):
 def run_rule_tests(
     paths: Iterable[Path] = (), *, rules: Iterable[type[Rule]] = BUILT_IN
 ) -> list[RuleTestResult]:
-    """Run the cases in these files, and in the YAML files below these folders; with none, the built-in ones.
+    """Run the cases in these files and in all YAML files below these folders, by default the built-in cases.
 
-    Raises RuleTestError for a file that can't be read or makes no sense.
+    Raises RuleTestError for a file that can't be read or is invalid.
     """
     known = {rule.id: rule for rule in rules}
     results = []
@@ -121,97 +121,101 @@ def run_rule_tests(
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise RuleTestError(f"{path}: can't read it: {reason}") from None
         results += run_text(text, known, path=str(path))
     return results
 
 
 def run_text(text: str, known: Mapping[str, type[Rule]], *, path: str) -> list[RuleTestResult]:
-    """Run the cases in one file's text; ``path`` is what its errors and results call it."""
-    found = _parsed(text, path)
-    if found.rule not in known:
-        raise RuleTestError(f"{path}: rule: no rule {found.rule!r}; there are: {', '.join(known)}")
+    """Run the cases in the text of one file. Errors and results refer to it as ``path``."""
+    case_file = _parse(text, path)
+    if case_file.rule not in known:
+        raise RuleTestError(f"{path}: rule: no rule {case_file.rule!r}; there are: {', '.join(known)}")
     results = []
-    for number, case in enumerate(found.cases, start=1):
+    for number, case in enumerate(case_file.cases, start=1):
         try:
-            problems = _run(case, found, known)
+            problems = _run(case, case_file, known)
         except (ValueError, RecursionError) as error:
             raise RuleTestError(f"{path}, case {number} ({case.name}): {error}") from None
         except OverflowError:
             raise RuleTestError(
                 f"{path}, case {number} ({case.name}): after, every: expected times before the year 10000"
             ) from None
-        results.append(RuleTestResult(path, found.rule, case.name, tuple(problems)))
+        results.append(RuleTestResult(path, case_file.rule, case.name, tuple(problems)))
     return results
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found = []
+    files = []
     for path in list(paths) or [_BESIDE_THE_RULES]:
-        below = (
-            sorted(one for one in path.rglob("*") if one.suffix in {".yaml", ".yml"})
+        files_of_path = (
+            sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml"})
             if path.is_dir()
             else [path]
         )
-        if not below:
+        if not files_of_path:
             raise RuleTestError(f"{path}: no YAML file in this folder")
-        found += below
-    return found
+        files += files_of_path
+    return files
 
 
-def _parsed(text: str, path: str) -> _CaseFile:
+def _parse(text: str, path: str) -> _CaseFile:
     try:
-        document = _plain(yaml.safe_load(text))
+        document = _to_json_types(yaml.safe_load(text))
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RuleTestError(f"{path}{line}: no valid YAML: {error.problem}") from None
+        raise RuleTestError(f"{path}{line}: invalid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RuleTestError(f"{path}: no valid YAML: {str(error).splitlines()[0]}") from None
+        raise RuleTestError(f"{path}: invalid YAML: {str(error).splitlines()[0]}") from None
     try:
         return msgspec.convert(document, _CaseFile)
     except msgspec.ValidationError as error:
-        raise RuleTestError(f"{path}{_complaint(error, document)}") from None
+        raise RuleTestError(f"{path}{_describe(error, document)}") from None
 
 
-def _complaint(error: msgspec.ValidationError, document: Any) -> str:
-    problem, _, place = str(error).replace("`", "").partition(" - at ")
-    found = re.match(r"\$\.cases\[(\d+)\]\.?", place)
-    if not found:
-        return f"{place.replace('$.', ': ').replace('$', '')}: {problem}"
-    number = int(found[1])
+def _describe(error: msgspec.ValidationError, document: Any) -> str:
+    problem, _, location = str(error).replace("`", "").partition(" - at ")
+    in_case = re.match(r"\$\.cases\[(\d+)\]\.?", location)
+    if not in_case:
+        return f"{location.replace('$.', ': ').replace('$', '')}: {problem}"
+    number = int(in_case[1])
     case = document["cases"][number]
     name = f" ({case['name']})" if isinstance(case, dict) and "name" in case else ""
-    key = f" {place[found.end() :]}:" if place[found.end() :] else ""
+    key = f" {location[in_case.end() :]}:" if location[in_case.end() :] else ""
     return f", case {number + 1}{name}:{key} {problem}"
 
 
-def _plain(value: Any) -> Any:
-    """Give what YAML read as JSON could hold it: YAML makes dates of what looks like one."""
+def _to_json_types(value: Any) -> Any:
+    """Convert parsed YAML to JSON types: keys to strings, and dates to text."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_json_types(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_json_types(item) for item in value]
     if isinstance(value, datetime):
         return to_text(value if value.tzinfo else value.replace(tzinfo=UTC))
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _run(case: _Case, found: _CaseFile, known: Mapping[str, type[Rule]]) -> list[str]:
+def _run(case: _Case, case_file: _CaseFile, known: Mapping[str, type[Rule]]) -> list[str]:
     if case.expect == _Expect():
-        raise ValueError("expect: it names nothing")
+        raise ValueError("expect: it is empty")
     if case.events and (case.event or case.without):
-        raise ValueError("give either event or events")
-    steps = [one for step in case.events or [_Step(case.event, case.without)] for one in _repeated(step)]
-    base = _merged(found.base, case.base)
+        raise ValueError("use either event or events")
+    steps = [
+        repetition
+        for step in case.events or [_Step(case.event, case.without)]
+        for repetition in _repeat(step)
+    ]
+    base = _merged(case_file.base, case.base)
     events = [_event(base, step, number) for number, step in enumerate(steps, start=1)]
-    rules = RuleSet([_rule(found.rule, known, case.options, found.files)])
+    rules = RuleSet([_rule(case_file.rule, known, case.options, case_file.files)])
     failures: list[str] = []
     matches = _matches(rules, events, failures)
     return failures + _differences(case.expect, events, matches, _alerts(rules, matches))
 
 
-def _repeated(step: _Step) -> Iterator[_Step]:
+def _repeat(step: _Step) -> Iterator[_Step]:
     if step.times == 1:
         yield step
         return
@@ -230,7 +234,7 @@ def _numbered(value: Any, number: str) -> Any:
 
 
 def _matches(rules: RuleSet, events: Sequence[Event], failures: list[str]) -> list[Match]:
-    """Process the events one at a time, as they arrive in life; return each match once."""
+    """Process the events one at a time, as if each were a page; return each match once."""
     history = MemoryHistory()
     matches: dict[MatchKey, Match] = {}
     for event in events:
@@ -251,9 +255,9 @@ def _rule(
             raise FileNotFoundError(2, "no such name under files")
         return files[name]
 
-    said = {rule_id: RuleSettings(options=options)}
+    settings = {rule_id: RuleSettings(options=options)}
     try:
-        return configured_rules(said, read_file=read_file, classes=known.values())[rule_id]
+        return configured_rules(settings, read_file=read_file, classes=known.values())[rule_id]
     except RuleOptionError as error:
         raise ValueError(f"options: {error.key}: {error}") from None
 
@@ -287,22 +291,22 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _remove(body: dict[str, Any], dotted: str) -> None:
-    """Take one key away; the objects on the way to it are copied, since cases share the base."""
-    *way, last = dotted.split(".")
-    place: Any = body
-    for key in way:
-        found = place.get(key)
-        place[key] = dict(found) if isinstance(found, dict) else {}
-        place = place[key]
-    if last not in place:
+    """Delete a key. Copy the objects that contain it first, because cases share the base."""
+    *parents, last = dotted.split(".")
+    parent: Any = body
+    for key in parents:
+        value = parent.get(key)
+        parent[key] = dict(value) if isinstance(value, dict) else {}
+        parent = parent[key]
+    if last not in parent:
         raise ValueError(f"without: the event has no {dotted}")
-    del place[last]
+    del parent[last]
 
 
 def _alerts(rules: RuleSet, matches: Sequence[Match]) -> list[Alert]:
-    grouping = Grouping(rules.policies, recorded={}, alerts=[], telling=False)
+    grouping = Grouping(rules.policies, recorded={}, alerts=[], notify=False)
     for match in matches:
-        grouping.take(match)
+        grouping.add(match)
     visible = (alert for alert in grouping.opened if alert.status is not AlertStatus.PENDING)
     return sorted(visible, key=lambda alert: alert.anchor)
 
@@ -314,17 +318,17 @@ def _differences(
     numbers = [number for number, event in enumerate(events, start=1) if event.uuid in matched]
     problems = []
 
-    def compare(what: str, expected: Any, came: Any) -> None:
-        if expected != came:
-            problems.append(f"{what}: expected {_shown(expected)}, came {_shown(came)}")
+    def compare(name: str, expected: Any, actual: Any) -> None:
+        if expected != actual:
+            problems.append(f"{name}: expected {_shown(expected)}, got {_shown(actual)}")
 
     if expect.match is not None:
         compare("match", expect.match, numbers if isinstance(expect.match, list) else bool(numbers))
     if expect.alerts is not None:
         compare("alerts", expect.alerts, [alert.event_count for alert in alerts])
-    of_a_match = (expect.severity, expect.title, expect.context, expect.dedup_key)
-    if any(part is not None for part in of_a_match) and not matches:
-        return problems or ["expected a match, came none"]
+    needs_match = (expect.severity, expect.title, expect.context, expect.dedup_key)
+    if any(part is not None for part in needs_match) and not matches:
+        return problems or ["expected a match, got none"]
     if expect.severity is not None:
         compare("severity", expect.severity, str(max(match.severity for match in matches)))
     if expect.dedup_key is not None:
@@ -332,21 +336,21 @@ def _differences(
     if expect.title is not None:
         compare("title", expect.title, matches[0].details().title)
     if expect.context is not None:
-        problems.extend(_missing(expect.context, matches[0].details().context, "context"))
+        problems.extend(_object_differences(expect.context, matches[0].details().context, "context"))
     return problems
 
 
-def _missing(expected: Mapping[str, Any], came: Mapping[str, Any], place: str) -> list[str]:
-    """Say where an object lacks what is expected of it; keys that nobody expects are fine."""
+def _object_differences(expected: Mapping[str, Any], actual: Mapping[str, Any], path: str) -> list[str]:
+    """Describe the keys that are missing or have another value. Ignore keys that are not expected."""
     problems = []
     for key, value in expected.items():
-        here = f"{place}.{key}"
-        if key not in came:
-            problems.append(f"{here}: expected {_shown(value)}, came nothing")
-        elif isinstance(value, dict) and value and isinstance(came[key], dict):
-            problems += _missing(value, came[key], here)
-        elif came[key] != value:
-            problems.append(f"{here}: expected {_shown(value)}, came {_shown(came[key])}")
+        key_path = f"{path}.{key}"
+        if key not in actual:
+            problems.append(f"{key_path}: expected {_shown(value)}, got nothing")
+        elif isinstance(value, dict) and value and isinstance(actual[key], dict):
+            problems += _object_differences(value, actual[key], key_path)
+        elif actual[key] != value:
+            problems.append(f"{key_path}: expected {_shown(value)}, got {_shown(actual[key])}")
     return problems
 
 

@@ -1,10 +1,10 @@
-"""Signals: matches that are recorded but alert nobody, for other rules to use.
+"""Signals: rules whose matches are recorded for other rules to use and open no alerts.
 
-A windowed rule that uses a signal does not query a table. It calls the signal's own predicate on the
-events of its window. Order, late events, page boundaries and restarts then make no difference, and there
-is nothing to query. In return a signal decides by one event alone, and by the columns of history.
+A windowed rule that uses a signal does not query a table. It calls the signal's predicate on the events of
+its window, so the order of events, late events, page boundaries and restarts make no difference. In return, a
+signal can use only a single event and the columns of history.
 
-The view ``signals`` is for people who query with SQL.
+The view ``signals`` is for SQL queries.
 """
 
 from abc import abstractmethod
@@ -18,7 +18,7 @@ from oktawatch.model.history import HistoryRow
 
 
 class Seen(Protocol):
-    """The accessors that an event and its history row share."""
+    """The attributes that `Event` and `HistoryRow` share."""
 
     @property
     def uuid(self) -> str:
@@ -26,7 +26,7 @@ class Seen(Protocol):
 
     @property
     def published(self) -> str:
-        """Canonical text."""
+        """The time of the event, as canonical text."""
 
     @property
     def event_type(self) -> str:
@@ -38,7 +38,7 @@ class Seen(Protocol):
 
     @property
     def actor_alternate_id(self) -> str | None:
-        """The user name as typed."""
+        """The login, as typed by the user."""
 
     @property
     def actor_display_name(self) -> str | None:
@@ -54,7 +54,7 @@ class Seen(Protocol):
 
     @property
     def client_device(self) -> str | None:
-        """The kind of device."""
+        """The type of device."""
 
     @property
     def client_zone(self) -> str | None:
@@ -70,15 +70,15 @@ class Seen(Protocol):
 
     @property
     def operators(self) -> str | None:
-        """The operators of the anonymizers behind the address, a JSON array."""
+        """The operators of the anonymizers behind the address, as a JSON array."""
 
     @property
     def external_session_id(self) -> str | None:
-        """The session."""
+        """The id of the session."""
 
     @property
     def root_session_id(self) -> str | None:
-        """The session that this one came from, or else the session."""
+        """The id of the session that this session was derived from, or else of the session itself."""
 
     @property
     def dt_hash(self) -> str | None:
@@ -86,7 +86,7 @@ class Seen(Protocol):
 
     @property
     def factor(self) -> str | None:
-        """The factor or credential."""
+        """The factor or credential used."""
 
     @property
     def device_id(self) -> str | None:
@@ -110,27 +110,27 @@ class Seen(Protocol):
 
     @property
     def outcome_result(self) -> str | None:
-        """How it ended."""
+        """The result, such as SUCCESS."""
 
     @property
     def outcome_reason(self) -> str | None:
-        """The reason."""
+        """The reason for the result."""
 
     @property
     def risk(self) -> str | None:
-        """The risk level in capitals."""
+        """The risk level in upper case."""
 
     @property
     def behaviours(self) -> str | None:
-        """The observed behaviours, a JSON array."""
+        """The observed behaviours, as a JSON array."""
 
     @property
     def as_number(self) -> int | None:
-        """The autonomous system's number."""
+        """The autonomous system number."""
 
     @property
     def is_proxy(self) -> bool | None:
-        """Whether Okta calls the address a proxy."""
+        """Whether Okta classifies the address as a proxy."""
 
     @property
     def anonymous_tunnel(self) -> bool | None:
@@ -147,7 +147,7 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SignalRule(EventRule):
-    """An event that is recorded, alerts nobody, and can be used by windowed rules."""
+    """A rule whose matches are recorded for windowed rules and open no alerts."""
 
     signal: ClassVar[bool] = True
 
@@ -156,10 +156,10 @@ class SignalRule(EventRule):
         """Return whether an event of one of ``event_types`` is the signal."""
 
     def test(self) -> Callable[[HistoryRow], bool]:
-        """Return the test for a history row."""
-        wanted, matches = type_test(self.needed_types()), self.matches
-        return lambda row: wanted(row.event_type) and matches(row)
+        """Return a function that tests whether a history row is the signal."""
+        is_needed, matches = type_test(self.needed_types()), self.matches
+        return lambda row: is_needed(row.event_type) and matches(row)
 
 
 SignalRules = Mapping[str, SignalRule]
-"""Signal rules by their ids."""
+"""Signal rules by id."""

@@ -1,7 +1,7 @@
 """Check that a class satisfies the rule contract.
 
-The type checker covers the rules that come with the program. No type checker sees a rule that an operator
-wrote, so its mistakes are found and described here, before it looks at any event.
+The type checker covers built-in rules. Users' rules are not type-checked, so this finds their mistakes
+before they see any event.
 """
 
 import inspect
@@ -27,26 +27,26 @@ _is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
 
 
 def fault_of(rule_class: type[Rule]) -> str | None:
-    """Return what a class lacks to be a rule, in one sentence; None when it is one."""
+    """Describe in one sentence why a class is not a valid rule, or return None if it is."""
     return next(_faults(rule_class), None)
 
 
 def _faults(rule_class: type[Rule]) -> Iterator[str]:
     if not issubclass(rule_class, (EventRule, HistoryRule)):
-        yield "expected a subclass of a kind of rule, such as EventRule or CountInWindow"
+        yield "expected a subclass of a rule class such as EventRule or CountInWindow"
     if "__dataclass_params__" not in vars(rule_class):
         yield "expected @dataclass(frozen=True, kw_only=True) above the class"
     if missing := sorted(getattr(rule_class, "__abstractmethods__", ())):
-        yield f"expected the method {missing[0]}, which its kind needs"
+        yield f"expected the method {missing[0]}, which its base class requires"
     yield from _metadata_faults(rule_class)
     yield from _default_faults(rule_class)
-    make: Any = rule_class  # that it can be made of its defaults, with the right types, is the question
+    build: Any = rule_class  # Any: the type checker doesn't know that all fields have defaults
     try:
-        rule = make()
+        rule = build()
     except BaseException as error:
         if is_interrupt(error):
             raise
-        yield f"it can't be made: {type(error).__name__}: {error}"
+        yield f"creating the rule raised {type(error).__name__}: {error}"
         return
     yield from _number_faults(rule)
     if isinstance(rule, WindowRule):
@@ -55,20 +55,20 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
-    """Find numbers without a default, and defaults without a type, which would change nothing."""
-    for one in fields(rule_class):
-        untyped = getattr(rule_class, one.name, one.default) is not one.default
-        if untyped or (one.default is MISSING and one.default_factory is MISSING):
-            kind = one.type.__name__ if isinstance(one.type, type) else one.type
-            yield f"{one.name}: expected a default, with the type before it: {one.name}: {kind} = …"
+    """Find options without a default, and defaults without a type annotation, which have no effect."""
+    for option in fields(rule_class):
+        untyped = getattr(rule_class, option.name, option.default) is not option.default
+        if untyped or (option.default is MISSING and option.default_factory is MISSING):
+            kind = option.type.__name__ if isinstance(option.type, type) else option.type
+            yield f"{option.name}: expected a default with a type: {option.name}: {kind} = …"
 
 
 def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:
-    """Return which signal a rule uses that does not exist, in one sentence; None if all exist."""
-    there = [name for name, one in known.items() if issubclass(one, SignalRule)]
-    for name in rule_class.signals if issubclass(rule_class, WindowRule) else ():
-        if name not in there:
-            return f"signals: there is no signal {name}; there are: {', '.join(there)}"
+    """Describe in one sentence the first unknown signal that a rule uses, or return None."""
+    known_signals = [rule_id for rule_id, known_class in known.items() if issubclass(known_class, SignalRule)]
+    for signal in rule_class.signals if issubclass(rule_class, WindowRule) else ():
+        if signal not in known_signals:
+            return f"signals: no such signal {signal}; there are: {', '.join(known_signals)}"
     return None
 
 
@@ -78,26 +78,30 @@ def _window_faults(rule: WindowRule) -> Iterator[str]:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        yield f"fewest: it raised {type(error).__name__}: {error}"
+        yield f"fewest: raised {type(error).__name__}: {error}"
         return
     if type(fewest) is not int or fewest < 1:
         yield "fewest: expected a whole number of at least 1"
 
 
 def _metadata_faults(rule_class: type[Rule]) -> Iterator[str]:
-    def given(name: str) -> Any:
+    def value_of(name: str) -> Any:
         return inspect.getattr_static(rule_class, name, None)
 
-    if not isinstance(given("id"), str) or not _is_id(given("id")):
+    if not isinstance(value_of("id"), str) or not _is_id(value_of("id")):
         yield "id: expected letters, digits, dots, hyphens and underscores, such as Acme.Odd.Hours"
-    for name, expected, fits in _METADATA:
-        if not fits(given(name)):
+    for name, expected, is_valid in _METADATA:
+        if not is_valid(value_of(name)):
             yield f"{name}: expected {expected}"
-    signals = given("signals")
+    signals = value_of("signals")
     is_option = isinstance(signals, AnonymizerSignals)
-    if signals and not is_option and not (issubclass(rule_class, WindowRule) and _are_texts(signals, _is_id)):
-        yield 'signals: expected a tuple of ids such as ("Okta.Login.Success",), in a rule about a window'
-    if not given("event_types") or not _are_texts(given("event_types"), _names_something):
+    if (
+        signals
+        and not is_option
+        and not (issubclass(rule_class, WindowRule) and _are_strings(signals, _is_id))
+    ):
+        yield 'signals: expected a tuple of ids such as ("Okta.Login.Success",), in a subclass of WindowRule'
+    if not value_of("event_types") or not _are_strings(value_of("event_types"), _is_event_type):
         yield 'event_types: expected a tuple such as ("user.session.start", "zone.*")'
     if issubclass(rule_class, HistoryRule):
         yield from _column_faults(rule_class)
@@ -111,13 +115,13 @@ def _column_faults(rule_class: type[HistoryRule]) -> Iterator[str]:
         yield f"conditions: expected some of {', '.join(COLUMNS)}"
     if issubclass(rule_class, WindowRule) and rule_class.keyed_by:
         keyed_by = rule_class.keyed_by
-        if not _are_texts(keyed_by, COLUMNS.__contains__) or column not in keyed_by:
-            yield f'keyed_by: expected a tuple of columns such as ("actor_id", "client_ip"), with {column} among them'
+        if not _are_strings(keyed_by, COLUMNS.__contains__) or column not in keyed_by:
+            yield f'keyed_by: expected a tuple of columns such as ("actor_id", "client_ip"), including {column}'
 
 
 def _number_faults(rule: Any) -> Iterator[str]:
     if not isinstance(rule.severity, Severity):
-        yield "severity: expected one such as Severity.MEDIUM"
+        yield "severity: expected a Severity such as Severity.MEDIUM"
     if type(rule.threshold) is not int or rule.threshold < 1:
         yield "threshold: expected a whole number of at least 1"
     periods = {"dedup_period": rule.dedup_period}
@@ -125,36 +129,43 @@ def _number_faults(rule: Any) -> Iterator[str]:
         periods["window"] = rule.window
     for name, period in periods.items():
         if not isinstance(period, timedelta) or not timedelta() < period <= LONGEST_PERIOD:
-            yield f"{name}: expected a timedelta, more than nothing and at most 400 days"
+            yield f"{name}: expected a timedelta above zero and at most 400 days"
     try:
         needed = rule.needed_types()
     except BaseException as error:
         if is_interrupt(error):
             raise
-        yield f"needed_types: it raised {type(error).__name__}: {error}"
+        yield f"needed_types: raised {type(error).__name__}: {error}"
     else:
-        if not needed or not _are_texts(needed, _names_something):
+        if not needed or not _are_strings(needed, _is_event_type):
             yield "needed_types: expected a tuple of event types"
 
 
-def _are_texts(value: Any, fits: Callable[[str], Any]) -> bool:
-    return isinstance(value, tuple) and all(isinstance(one, str) and fits(one) for one in value)
+def _are_strings(value: Any, is_valid: Callable[[str], Any]) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, str) and is_valid(item) for item in value)
 
 
-def _names_something(event_type: str) -> bool:
-    return event_type not in {"", "*"} and is_pattern(event_type) is not None
+def _is_event_type(value: str) -> bool:
+    return value not in {"", "*"} and is_pattern(value) is not None
 
 
-def _is_text(value: Any) -> bool:
+def _is_nonempty_string(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_flag(value: Any) -> bool:
+def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_tuple_of_strings(value: Any) -> bool:
+    return _are_strings(value, bool)
+
+
 _METADATA: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    *((name, "a text", _is_text) for name in ("name", "description", "runbook", "false_positives")),
-    *((name, "True or False", _is_flag) for name in ("on_by_default", "signal")),
-    *((name, "a tuple of texts", lambda value: _are_texts(value, bool)) for name in ("mitre", "references")),
+    *(
+        (name, "a non-empty string", _is_nonempty_string)
+        for name in ("name", "description", "runbook", "false_positives")
+    ),
+    *((name, "True or False", _is_bool) for name in ("on_by_default", "signal")),
+    *((name, "a tuple of strings", _is_tuple_of_strings) for name in ("mitre", "references")),
 )

@@ -1,8 +1,7 @@
-"""The recent events of each key, in order of time: what windowed rules look at.
+"""Buffers of each key's recent events, in order of time, for windowed rules.
 
-``WindowBuffers`` hold the events, from page to page if the cache has room. A ``WindowScan`` is one page's
-pass over them. Which events were examined belongs to the scan alone: the next page may have to report the
-match of any of them again.
+``WindowBuffers`` may be cached from page to page. A ``WindowScan`` is one page's pass over them. Only the
+scan knows which events were examined, because the next page may have to report any match again.
 """
 
 from bisect import bisect_left, bisect_right
@@ -26,7 +25,7 @@ class WindowBuffers:
         self._buffers: dict[Key, Buffer] = {}
 
     def buffer(self, key: Key) -> Buffer:
-        """Return the buffer of a key, to be read and inserted into."""
+        """Return the buffer of a key. Changes to it are kept."""
         return self._buffers.setdefault(key, [])
 
     def insert(self, keyed_rows: Iterable[tuple[Key, HistoryRow]]) -> None:
@@ -35,7 +34,7 @@ class WindowBuffers:
             insert(self.buffer(key), row)
 
     def delete_before(self, moment: str) -> None:
-        """Delete all events before a point in time, and the buffers that become empty."""
+        """Delete all events before a point in time and all buffers that become empty."""
         self._buffers = {
             key: buffer for key, buffer in self._buffers.items() if buffer and buffer[-1].published >= moment
         }
@@ -45,7 +44,7 @@ class WindowBuffers:
 
 
 class WindowScan:
-    """One page's pass over the windows of its events, and over the later windows that they belong to."""
+    """One page's pass over its events' windows and over the later windows that contain these events."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class WindowScan:
         *,
         fewest: int = 1,
     ) -> None:
-        """``fewest``: the size of the smallest window for which ``holds`` can be true."""
+        """``fewest`` is the size of the smallest window for which ``holds`` can be true."""
         self._buffers = buffers
         self._window = window
         self._holds = holds
@@ -64,28 +63,28 @@ class WindowScan:
         """For each event of a buffer: new, examined or matched."""
 
     def insert(self, key: Key, row: HistoryRow) -> Iterable[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        """Insert the next event of the stream; return the events that match now, with their windows.
+        """Insert the next event of the stream. Return the events that now match, with their windows.
 
-        Each event is returned at most once. An event whose window gained nothing is not examined again, so
+        Each event is returned at most once. An event whose window did not change is not examined again, so
         that reading a page a second time costs no more than the first time.
         """
         buffer = self._buffers.buffer(key)
         others = self._fewest - 1
         is_newest = not buffer or buffer[-1].published < row.published
         if others and is_newest and (len(buffer) < others or self._is_outside(buffer[-others], row)):
-            # The usual case: no later window has this event, and its own is too small to examine.
+            # The usual case: no later window contains this event, and its own is too small to match.
             buffer.append(row)
             return ()
         return self._matches(buffer, self._states.setdefault(key, bytearray()), row)
 
     def _is_outside(self, earlier: HistoryRow, row: HistoryRow) -> bool:
-        """Return whether an event is too old for another one's window."""
+        """Return whether ``earlier`` is too old for the window of ``row``."""
         return earlier.published < shifted(row.published, -self._window)
 
     def _matches(
         self, buffer: Buffer, states: bytearray, row: HistoryRow
     ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        states.extend(bytes(len(buffer) - len(states)))  # appended without being examined
+        states.extend(bytes(len(buffer) - len(states)))  # events appended since, not yet examined
         first, is_new = insert(buffer, row)
         if is_new:
             states[first:first] = _NEW
@@ -106,9 +105,9 @@ class WindowScan:
 
 
 def insert(buffer: Buffer, row: HistoryRow) -> tuple[int, bool]:
-    """Insert an event in order; return its index and whether it is new. An event that is there stays as it is."""
+    """Insert an event in order unless it exists; return its index and whether it is new."""
     at = len(buffer)
-    if buffer and buffer[-1].published >= row.published:  # rare: events arrive in order of time
+    if buffer and buffer[-1].published >= row.published:  # rare: most events arrive in order of time
         key = _order(row)
         at = bisect_left(buffer, key, key=_order)
         if at < len(buffer) and _order(buffer[at]) == key:

@@ -1,17 +1,15 @@
-"""Kinds of rules that decide by an event's *window*: what its key did up to that event.
+"""Kinds of rules that decide by an event's *window*: the events of its key up to that event.
 
 The window of an event e is the set of events f of the same key with f.published >= e.published - W and
-(f.published, f.uuid) <= (e.published, e.uuid). It includes e, whether or not e itself adds anything.
-When an event arrives at t, every e of its key in [t, t + W] is examined again, so that a late event that
-completes a pattern is found. The set of matches then depends on the set of events alone, however they
-arrived, provided that a rule is *monotone*: what holds of a window also holds of it with more events in
-it. Every kind here is.
+(f.published, f.uuid) <= (e.published, e.uuid). It includes e. When an event arrives at time t, every e of its
+key in [t, t + W] is examined again, so that a late event can complete a pattern. The matches then depend on
+the set of events and not on their order of arrival, provided that a rule is *monotone*: if it matches a
+window, it also matches that window with more events in it. Every kind in this module is monotone.
 
-Events are processed one after the other in the order of arrival, never a page at once. The grouping of
-alerts depends on the order of matches, which must not depend on where pages end.
+Events are processed one at a time in the order of arrival. The grouping of alerts depends on the order of
+matches, which must not depend on where pages end.
 
-A page needs one query: the rows of its keys from W before its events to W after them. The earliest
-window is that of the page's first event; the latest event to examine again lies W after its last.
+A page needs one query: the rows of its keys from W before its first event to W after its last.
 """
 
 from abc import abstractmethod
@@ -35,27 +33,27 @@ from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
 
 MOST_EVIDENCE = 50
-"""Events of a window that a match's context lists: the newest."""
+"""A match's context lists the newest events of its window, up to this number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryRule(Rule):
-    """A rule that decides by more than one event. Its alerts are grouped by the key of its events."""
+    """A rule that uses history. Its matches are grouped by the key of their events."""
 
     column: ClassVar[Column]
-    """The column of the key that history is searched by: the most selective one."""
+    """The key column used to search history: the most selective one."""
     any_case: ClassVar[bool] = False
-    """Whether event types are compared without regard to case."""
+    """Whether event types are compared case-insensitively."""
 
     window: timedelta
-    """How far back an event's window reaches."""
+    """How far back the rule looks from an event."""
 
     @abstractmethod
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
-        """Return the matches that a page's events bring about, in the order in which they come about."""
+        """Return the matches that a page's events cause, in the order of the stream."""
 
     def wants(self) -> Callable[[Any], bool]:
-        """Return the test for the event types that the rule needs."""
+        """Return a function that tests whether the rule needs an event type."""
         return type_test(self.needed_types(), any_case=self.any_case)
 
     def accepted(
@@ -66,7 +64,7 @@ class HistoryRule(Rule):
         candidates = [row for row in rows if row.event_type in types]
         try:
             return list(filter(predicate, candidates))
-        except Exception:  # noqa: BLE001 -- a rule may raise anything: call it row by row, to report which row
+        except Exception:  # noqa: BLE001 -- a rule may raise anything: test row by row, to report the faulty row
             return [row for row in candidates if self._is_accepted(row, predicate, on_error)]
 
     def _is_accepted(
@@ -79,24 +77,24 @@ class HistoryRule(Rule):
             return False
 
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **flags: bool) -> Match:
-        """Return the match of a row. Its context lists the evidence and the flags that are true."""
+        """Build the match of a row. Its context lists the evidence and the flags that are true."""
         flags["partial"] = row.event is None
         return self.match(row.full_event(), key=key, more=partial(_more, evidence, flags))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRule(HistoryRule):
-    """A rule about an event's window. Subclass one of the kinds below, or this class for another pattern."""
+    """A rule about an event's window. Subclass one of the kinds below, or this class for other patterns."""
 
     signals: ClassVar[tuple[str, ...]] = ()
-    """Ids of the signals that the rule uses. Their events are in its windows too."""
+    """Ids of the signals that the rule uses. Their events are part of its windows."""
     keyed_by: ClassVar[tuple[str, ...]] = ()
-    """The columns of the key, ``column`` among them, where ``column`` alone is not the key."""
+    """The columns of the key, including ``column``. Empty if the key is ``column`` alone."""
     _signal_rules: ClassVar[SignalRules] = MappingProxyType({})
     _signal_tests: ClassVar[Mapping[str, Callable[[HistoryRow], bool]]] = MappingProxyType({})
 
-    def asking(self, signals: SignalRules) -> Self:
-        """Return the rule with the signals that it uses."""
+    def with_signals(self, signals: SignalRules) -> Self:
+        """Return a copy of the rule that can evaluate the signals that it uses."""
         bound = copy(self)
         rules = {name: signals[name] for name in self.signals}
         tests = {name: signal.test() for name, signal in rules.items()}
@@ -104,20 +102,23 @@ class WindowRule(HistoryRule):
         return bound
 
     def signalled(self, row: HistoryRow, signal: str) -> bool:
-        """Return whether an event of a window is the signal with this id, whether that rule is on or off."""
+        """Return whether an event is the signal with this id, even if that rule is not enabled."""
         return self._signal_tests[signal](row)
 
     def needed_types(self) -> tuple[str, ...]:
-        """Return the rule's own event types and those of the signals that it uses."""
-        of_signals = (kind for signal in self._signal_rules.values() for kind in signal.needed_types())
-        return tuple(dict.fromkeys((*self.event_types, *of_signals)))
+        """Return the rule's event types and those of the signals that it uses."""
+        signal_types = (kind for signal in self._signal_rules.values() for kind in signal.needed_types())
+        return tuple(dict.fromkeys((*self.event_types, *signal_types)))
 
-    def takes(self, row: HistoryRow) -> bool:  # noqa: ARG002 -- the default looks at the event type alone
-        """Return whether an event of one of ``event_types`` takes part."""
+    def takes(self, row: HistoryRow) -> bool:  # noqa: ARG002 -- by default every event is in the window
+        """Every event of these types counts.
+
+        Override this to select the events of a window by more than their type.
+        """
         return True
 
     def key(self, row: HistoryRow) -> Key:
-        """Return the key of an event. An event with None in any part of its key takes no part."""
+        """Return the key of an event. An event with None in any part of its key is ignored."""
         return tuple([getattr(row, column) for column in self.keyed_by or (self.column,)])
 
     @abstractmethod
@@ -126,11 +127,11 @@ class WindowRule(HistoryRule):
 
     @property
     def fewest(self) -> int:
-        """The size of the smallest window that can match. Most keys have an event or two: no need to look."""
+        """The size of the smallest window that can match. Smaller windows, the majority, are skipped."""
         return 1
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
-        """Return the matches that a page's events bring about, in the order in which they come about."""
+        """Return the matches that a page's events cause, in the order of the stream."""
         arrivals = self.keyed(rows, on_error)
         if not arrivals:
             return
@@ -138,18 +139,18 @@ class WindowRule(HistoryRule):
         scan = WindowScan(buffers, self.window, partial(self._holds, on_error), fewest=self.fewest)
         on_page: dict[tuple[str, str], HistoryRow] = {}
         for key, row in arrivals:
-            for found, window in scan.insert(key, row):
-                # The buffers decide by the remembered row, but only the page's own row has the whole event.
-                if found is not row and not on_page:
-                    on_page = {(one.published, one.uuid): one for one in rows}
-                own = on_page.get((found.published, found.uuid), found)
-                yield self.match_of(own, key, window)
+            for matched, window in scan.insert(key, row):
+                # The matched row may come from history. Only the page's row has the whole event.
+                if matched is not row and not on_page:
+                    on_page = {(page_row.published, page_row.uuid): page_row for page_row in rows}
+                page_row = on_page.get((matched.published, matched.uuid), matched)
+                yield self.match_of(page_row, key, window)
 
     def keyed(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
-        """Return the rows that take part, with their keys."""
+        """Return the accepted rows with their keys."""
         rows = self.accepted(rows, self.takes, on_error)
         if type(self).key is WindowRule.key:
-            # The usual case, without a call for each row.
+            # The usual case, without a method call per row.
             columns = [map(attrgetter(name), rows) for name in self.keyed_by or (self.column,)]
             keys = zip(*columns, strict=True)
             return [(key, row) for key, row in zip(keys, rows, strict=True) if None not in key]
@@ -173,8 +174,8 @@ class WindowRule(HistoryRule):
         buffers = WindowBuffers()
         keys = {key for key, _ in arrivals}
         ranges = time_ranges([row for _, row in arrivals], self.column, self.window)
-        found = self.keyed(list(history.rows(self.column, ranges)), on_error)
-        buffers.insert((key, row) for key, row in found if key in keys)
+        keyed_rows = self.keyed(list(history.rows(self.column, ranges)), on_error)
+        buffers.insert((key, row) for key, row in keyed_rows if key in keys)
         return buffers
 
     def _holds(self, on_error: OnError, window: Sequence[HistoryRow]) -> bool:
@@ -197,7 +198,7 @@ class CountInWindow(WindowRule):
         return self.at_least
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
-        """Count the events."""
+        """Return whether the window has ``at_least`` events."""
         return len(window) >= self.at_least
 
 
@@ -214,10 +215,10 @@ class DistinctInWindow(WindowRule):
 
     @abstractmethod
     def value(self, row: HistoryRow) -> str | None:
-        """Return the value to count. None is not counted."""
+        """Return the value to count, or None to ignore the event."""
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
-        """Count the values, newest first, up to ``at_least``."""
+        """Return whether the window has ``at_least`` different values."""
         values: set[str] = set()
         for row in reversed(window):
             value = self.value(row)
@@ -241,37 +242,37 @@ class PairInWindow(WindowRule):
         """Return whether an event is of the second kind."""
 
     def takes(self, row: HistoryRow) -> bool:
-        """Only the two kinds take part."""
+        """The event is of one of the two kinds."""  # noqa: D401 -- `explain` shows it as a condition
         return self.first(row) or self.second(row)
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
-        """Look for an event of each kind."""
+        """Return whether the window has an event of each kind."""
         return any(map(self.first, window)) and any(map(self.second, window))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceInWindow(WindowRule):
-    """An event that follows a start of the same key within a window."""
+    """An event that follows a start event of the same key within a window."""
 
     @abstractmethod
     def starts(self, row: HistoryRow) -> bool:
-        """Return whether an event is a start."""
+        """Return whether an event starts the sequence."""
 
     @abstractmethod
     def follows(self, row: HistoryRow) -> bool:
-        """Return whether an event is one that may follow a start."""
+        """Return whether an event can end the sequence."""
 
     @abstractmethod
     def suspicious(self, rows: Sequence[HistoryRow]) -> bool:
-        """Judge the events from the window's earliest start on. More events must not turn true into false."""
+        """Return whether the events since the earliest start match. More events must not turn true into false."""
 
     @property
     def fewest(self) -> int:
-        """Two: a start and what follows it."""
+        """Two: a start and an event that follows it."""
         return 2
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
-        """Find the earliest start that lies before the event in time."""
+        """Return whether the last event follows a start and the events since the earliest start are suspicious."""
         last = window[-1]
         if not self.follows(last):
             return False
@@ -284,7 +285,7 @@ class SequenceInWindow(WindowRule):
 
 
 def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -> list[TimeRange]:
-    """Return the ranges of history that a page's rows need: those of their keys, from W before to W after them."""
+    """Return the ranges of history that a page's rows need: their keys, from W before to W after them."""
     return [
         TimeRange(since, until, frozenset(getattr(row, column) for row in cluster))
         for since, until, cluster in clusters(rows, window)
@@ -294,16 +295,16 @@ def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -
 def clusters(
     rows: Sequence[HistoryRow], window: timedelta
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
-    """Return the times that a page's rows need, from W before to W after them, each with its rows.
+    """Yield the time ranges that a page's rows need, from W before to W after them, each with its rows.
 
-    Rows whose times overlap share a range, so an ordinary page has one. A row with an absurd time has
-    its own, and can't make the page read years of everybody's history.
+    Rows with overlapping ranges share one, so an ordinary page has a single range. A row with an absurd time
+    has its own range, so that it can't make the page read years of history.
     """
     ordered = sorted(rows, key=attrgetter("published"))
     start = 0
     while start < len(ordered):
         end = start
-        # Jump from the last row of the cluster to the last row within its reach: a handful of steps a page.
+        # Jump from the last row of the cluster to the last row whose range overlaps: few steps per page.
         while True:
             reach = shifted(ordered[end].published, 2 * window)
             further = bisect_right(ordered, reach, key=lambda row: row.published) - 1

@@ -1,8 +1,8 @@
 """Backfill: a bounded read of an org's past through the same pipeline.
 
-Interrupted, the same command goes on where it stopped, with the absolute times of its first start.
-It is silent unless told otherwise, and takes no alert away from the daemon: what it recorded is told
-when a telling reader comes by.
+After an interruption, the same command resumes where it stopped, with the absolute times of its first start.
+A backfill sends no notifications unless asked to. The daemon still sends those of the alerts that a silent
+backfill recorded, once it reads their events.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Backfiller:
         self._now = now or database.now
         self._progress = progress
 
-    async def run(self, *, command: str, since: datetime, until: datetime, telling: bool) -> PageResult:
+    async def run(self, *, command: str, since: datetime, until: datetime, notify: bool) -> PageResult:
         """Read everything published from ``since`` to ``until``; give what this run brought about.
 
         ``command`` is what was typed: the same text within a day takes up where it was interrupted.
@@ -80,7 +80,7 @@ class Backfiller:
         )
         backfill = await self._database.run(
             begin_backfill, self._watch.org, command=command,
-            filter=self._watch.rules.filter, since=since, until=until, notify=telling,
+            filter=self._watch.rules.filter, since=since, until=until, notify=notify,
             query=query, now=now,
         )  # fmt: skip
         if backfill.query != query:
@@ -91,10 +91,10 @@ class Backfiller:
                 events=backfill.events,
             )
         total = PageResult()
-        await self._read(backfill, total, telling=telling)
+        await self._read(backfill, total, notify=notify)
         return total
 
-    async def _read(self, backfill: Backfill, total: PageResult, *, telling: bool) -> None:
+    async def _read(self, backfill: Backfill, total: PageResult, *, notify: bool) -> None:
         reading = BoundedRead(
             self._source,
             self._watch.org,
@@ -110,7 +110,7 @@ class Backfiller:
                 if page.next is not None:
                     ahead = asyncio.create_task(self._source.page(page.next))
                 finished = page.next is None and missing is None
-                backfill = await self._commit(page, backfill, total, telling=telling, finished=finished)
+                backfill = await self._commit(page, backfill, total, notify=notify, finished=finished)
                 if missing is not None:
                     raise missing
                 if finished:
@@ -120,7 +120,7 @@ class Backfiller:
             await asyncio.wait([ahead])
 
     async def _commit(
-        self, page: Page, read: Backfill, total: PageResult, *, telling: bool, finished: bool
+        self, page: Page, read: Backfill, total: PageResult, *, notify: bool, finished: bool
     ) -> Backfill:
         moved = [read]
 
@@ -138,7 +138,7 @@ class Backfiller:
             moved[0] = to
 
         result = await self._database.run(
-            commit_page, self._watch, page, telling=telling, advance=advance, now=self._now()
+            commit_page, self._watch, page, notify=notify, advance=advance, now=self._now()
         )
         total.add(result)
         self._progress(

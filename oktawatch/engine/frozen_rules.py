@@ -35,7 +35,7 @@ async def watch_rules(
     The schema has to be up: the call that froze the last process is recorded, and the notifiers of its org get
     an alarm.
     """
-    if not rules.of_users:
+    if not rules.has_user_rules:
         yield None
         return
     path = _path(database)

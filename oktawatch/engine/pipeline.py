@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct, field
 
-from oktawatch.detection.grouping import Grouping, Telling
+from oktawatch.detection.grouping import Grouping, Notice
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
 from oktawatch.detection.rule_guard import RuleLeftOutError, budgeted
@@ -86,27 +86,27 @@ class PageResult(Struct, kw_only=True):
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
-"""Moves the reader's cursor within the page's transaction; raises CursorMovedError to roll it back."""
+"""Move the reader's cursor within the page's transaction, or raise CursorMovedError to roll it back."""
 
 
 def commit_page(
-    database: Database, watch: Watch, page: Page, *, telling: bool, advance: Advance, now: datetime
+    database: Database, watch: Watch, page: Page, *, notify: bool, advance: Advance, now: datetime
 ) -> PageResult:
-    """Process one page in one transaction; give what it brought about.
+    """Process one page in one transaction; return its counts.
 
-    ``telling``: whether alerts are told to the notifiers. Raises StoreError, and then nothing happened.
+    ``notify``: whether to enqueue notifications. Raises StoreError after rolling back the whole page.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
         history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
         with _users_rules(transaction, watch, page, now) as left_out:
             found = watch.rules.evaluate(page.events, rows, history, _report)
-            grouping = _group(transaction, watch.rules, found.matches, telling=telling)
+            grouping = _group(transaction, watch.rules, found.matches, notify=notify)
         told = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
-        notifications = _notifications(watch, grouping.tellings, page.date or now)
+        notifications = _notifications(watch, grouping.notices, page.date or now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, found.signals)
         if left_out.keys().isdisjoint(watch.rules.windowed_ids):
@@ -138,7 +138,7 @@ def _users_rules(
     transaction: PageTransaction, watch: Watch, page: Page, now: datetime
 ) -> Iterator[Mapping[str, LeftOut]]:
     """Bound the time of users' rules within the block; yield those left out, by their ids."""
-    if not watch.rules.of_users:
+    if not watch.rules.has_user_rules:
         yield {}
         return
     frozen = transaction.frozen_calls()
@@ -152,37 +152,37 @@ def _watching(watch: Watch) -> list[str]:
 
 
 def _group(
-    transaction: PageTransaction, rules: RuleSet, matches: Sequence[Match], *, telling: bool
+    transaction: PageTransaction, rules: RuleSet, matches: Sequence[Match], *, notify: bool
 ) -> Grouping:
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
     alerts = transaction.alerts_near(new, rules.dedup_periods)
     known = {alert.id for alert in alerts}
     alerts += transaction.alerts([found for found in set(recorded.values()) if found and found not in known])
-    grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, telling=telling)
+    grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, notify=notify)
     for match in matches:
-        grouping.take(match)
+        grouping.add(match)
     return grouping
 
 
-def _notifications(watch: Watch, tellings: Sequence[Telling], now: datetime) -> list[Notification]:
+def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> list[Notification]:
     return [
         Notification.of(
             watch.org,
-            telling.alert,
+            notice.alert,
             notifier=notifier,
-            kind=NotificationKind(telling.kind),
-            severity=telling.severity,
-            late=now - telling.published > LATE,
+            kind=NotificationKind(notice.kind),
+            severity=notice.severity,
+            late=now - notice.published > LATE,
         )
-        for telling in tellings
+        for notice in notices
         for notifier in listeners(
             watch.routes,
-            kind=NotificationKind(telling.kind),
+            kind=NotificationKind(notice.kind),
             org=watch.org,
             tags=watch.tags,
-            rule_id=telling.alert.rule_id,
-            severity=telling.severity,
+            rule_id=notice.alert.rule_id,
+            severity=notice.severity,
         )
     ]
 

@@ -254,7 +254,7 @@ class Poller:
         moved = to if leads_on or cursor is None else cursor
         advance = _stay if moved is cursor else partial(_advance, cursor, to, page)
         result = await self._database.run(
-            commit_page, self._watch, page, telling=True, advance=advance, now=now
+            commit_page, self._watch, page, notify=True, advance=advance, now=now
         )
         total.add(result)
         if moved is to:

@@ -73,7 +73,7 @@ class Sweeper:
             missing = await read.check(page)
             total.add(
                 await self._database.run(
-                    commit_page, self._watch, page, telling=True, advance=_count_late, now=self._now()
+                    commit_page, self._watch, page, notify=True, advance=_count_late, now=self._now()
                 )
             )
             if missing is not None:

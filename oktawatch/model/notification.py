@@ -34,7 +34,7 @@ class NotificationKind(enum.StrEnum):
 
 
 ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
-"""Kinds that the telling law enqueues. The other kinds about an alert report what a person decided."""
+"""Kinds that grouping enqueues. The other kinds about an alert report what a person decided."""
 
 
 class NotificationState(enum.StrEnum):

@@ -77,7 +77,7 @@ async def backfill(
             )
             async with free:
                 try:
-                    await backfiller.run(command=command, since=since, until=until, telling=notify)
+                    await backfiller.run(command=command, since=since, until=until, notify=notify)
                 except (SystemLogError, StoreError) as error:
                     return OrgBackfill(org=org, result=reached.total, error=str(error))
                 return OrgBackfill(org=org, result=reached.total)

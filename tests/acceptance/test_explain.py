@@ -65,12 +65,12 @@ def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
     assert second[R1]["alert_id"] == by_rule[R1]["alert_id"]
     assert (second[FIRST]["matches"], second[FIRST]["recorded"]) == (False, False)
     assert second[FIRST]["conditions"][-1] == {
-        "text": "no such event of 00u1 within 7d before",
+        "text": "No earlier matching event of 00u1 within 7d",
         "holds": False,
     }
     assert (third[R1]["matches"], third[R1]["alert_id"]) == (False, None)
     assert not third["Okta.Multiple.Sessions"]["enabled"]
-    assert "\n  not so: no such event of 00u1 within 7d before\n" in shown
+    assert "\n  not met: No earlier matching event of 00u1 within 7d\n" in shown
     heads = [line for line in shown.splitlines() if line.startswith("Okta.")]
     assert heads[:2] == [f"{R1}: matches, in alert 1 (open)", f"{SIGNAL}: matches, recorded as a signal"]
     assert "Okta.Multiple.Sessions (off): does not match" in heads

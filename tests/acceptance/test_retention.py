@@ -42,7 +42,7 @@ def database(place: Place) -> Iterator[Database]:
                 )
                 for number in range(first, first + count)
             ]
-            commit_page(made, watch, page(events), telling=True, advance=lambda *_: None, now=NOW)
+            commit_page(made, watch, page(events), notify=True, advance=lambda *_: None, now=NOW)
         yield made
 
 

@@ -88,7 +88,7 @@ async def test_of_a_scenario_exactly_the_attacks_are_alerts(
             else:
                 backfiller = Backfiller(source, database, watch, page_size=PAGE, now=lambda: NOW)
                 result = await backfiller.run(
-                    command="backfill", since=NOW - SPAN - 3 * HOUR, until=NOW, telling=False
+                    command="backfill", since=NOW - SPAN - 3 * HOUR, until=NOW, notify=False
                 )
     found = rows(database.database, "alerts")
     database.close()

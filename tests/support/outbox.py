@@ -127,7 +127,7 @@ def put(
     routes = tuple(Route(notifier=name) for name in notifiers)
     watch = Watch(org=ORG, rules=rules, routes=routes)
     sent = page(events, date=date or now)
-    commit_page(database, watch, sent, telling=True, advance=lambda *_: None, now=now)
+    commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=now)
 
 
 def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> DeliveryPlan:

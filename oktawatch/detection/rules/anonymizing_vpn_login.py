@@ -14,22 +14,22 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class AnonymizingVpnLogin(EventRule):
-    """A sign-in from an address that Okta marks as an anonymizer's."""
+    """A sign-in from an address that Okta marks as an anonymizer."""
 
     id: ClassVar[str] = "Okta.Anonymizing.VPN.Login"
     name: ClassVar[str] = "Okta Sign-In from VPN Anonymizer"
     description: ClassVar[str] = (
-        "Somebody signed in, or tried to, through a VPN, Tor or another service that hides where they are. "
-        "Okta marks the address in securityContext.isProxy, or names an anonymous service behind it in tunnels, "
-        "ipServiceCategories or associatedProxies. Failures match as well as successes."
+        "Somebody signed in, or tried to, through a VPN, Tor or another service that hides their location. "
+        "Okta marks the address in securityContext.isProxy, or names an anonymous service in tunnels, "
+        "ipServiceCategories or associatedProxies. Failed sign-ins match as well."
     )
     runbook: ClassVar[str] = (
-        "Ask the user, over a channel other than the one that signed in, whether it was them and why the address "
-        "is hidden. If not: end the sessions, reset password and factors, and look for what the session did. "
-        "A network zone that blocks anonymizers stops the next attempt."
+        "Ask the user over another channel whether it was them and why their address is hidden. If it was not "
+        "them, end the sessions, reset password and factors, and review what the session did. A network zone "
+        "that blocks anonymizers stops further attempts."
     )
     false_positives: ClassVar[str] = (
-        "Private VPNs on phones, browsers with a built-in VPN, travellers; iCloud Private Relay, which is INFO."
+        "Private VPNs on phones, browsers with a built-in VPN, travel. iCloud Private Relay is INFO."
     )
     mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1556",)
     references: ClassVar[tuple[str, ...]] = (
@@ -41,25 +41,25 @@ class AnonymizingVpnLogin(EventRule):
     severity: Severity = Severity.MEDIUM
     dedup_period: timedelta = timedelta(hours=6)
     relay_networks: Networks = NO_NETWORKS
-    """Ranges of relays beside those that Okta names: one CIDR a line, or Apple's CSV."""
+    """Additional relay ranges: a file with one CIDR per line, or Apple's CSV."""
     signals: AnonymizerSignals = ALL_SIGNALS
-    """Which of Okta's signals count. ``is_proxy`` alone is the published rule."""
+    """The signals that count. ``is_proxy`` alone is the published rule."""
 
     def matches(self, event: Event) -> bool:
-        """Return whether one of the signals holds of the client's address."""
+        """Okta marks the client's address as an anonymizer by one of ``signals``."""
         return bool(self.signals.held(event))
 
     def condition(self, event: Event) -> str:
-        """Return the signals that count, and those that hold."""
+        """Return the configured signals and those that the event has."""
         held = ", ".join(self.signals.held(event)) or "none"
-        return f"Okta marks the address as an anonymizer's by one of: {', '.join(self.signals)}; it does by: {held}"
+        return f"The address has one of the anonymizer signals {', '.join(self.signals)}: it has {held}"
 
     def severity_of(self, event: Event) -> Severity:
-        """Demote Apple's relay: an ordinary phone setting."""
+        """Return INFO for Apple's relay, which is an ordinary phone setting."""
         return Severity.INFO if relay_service(event, self.relay_networks) else self.severity
 
     def title(self, event: Event) -> str:
-        """Who, and which network, as far as it is known."""
+        """Return the user and the known details of the network."""
         name = event.actor_display_name or "<displayName-not-found>"
         login = event.actor_alternate_id or "alternateId-not-found"
         parts = {

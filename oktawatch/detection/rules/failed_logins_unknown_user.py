@@ -13,19 +13,19 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class FailedLoginsUnknownUser(CountInWindow):
-    """Many sign-ins from one address as a user whom Okta can't verify."""
+    """Many sign-ins with one login from one address that failed verification."""
 
     id: ClassVar[str] = "Okta.Failed.Logins.Unknown.User"
     name: ClassVar[str] = "Failed Logins from Unknown or Invalid User"
     description: ClassVar[str] = (
-        "More than 15 sign-ins as one login from one address failed verification within a few minutes: guessing. "
-        "Logins that may be passwords are redacted, so failures of unknown users are counted by address."
+        "More than 15 sign-ins with one login from one address failed verification within a few minutes, which "
+        "suggests guessing. Logins that may be passwords are redacted, so failures of unknown users are counted "
+        "by address."
     )
     runbook: ClassVar[str] = (
-        "Block the address. Look whether the same address signed in successfully, and whether the login belongs "
-        "to somebody."
+        "Block the address. Check whether the same address signed in successfully, and whether the login exists."
     )
-    false_positives: ClassVar[str] = "A script or phone with an old password; many people behind one address."
+    false_positives: ClassVar[str] = "A script or phone with an old password, many people behind one address."
     mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1110",)
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1110/",)
     event_types: ClassVar[tuple[str, ...]] = ("user.session.start",)
@@ -38,14 +38,14 @@ class FailedLoginsUnknownUser(CountInWindow):
     at_least: int = 16
 
     def takes(self, row: HistoryRow) -> bool:
-        """Failed verifications, in whatever case Okta writes it."""
+        """The outcome reason is VERIFICATION_ERROR, in upper or lower case."""
         return (row.outcome_reason or "").upper() == "VERIFICATION_ERROR"
 
     def key(self, row: HistoryRow) -> Key:
-        """As whom, from where."""
+        """The login in lower case and the client's address."""
         login = row.actor_alternate_id
         return (login.lower() if login else None, row.client_ip)
 
     def title(self, event: Event) -> str:
-        """As whom, from where."""
+        """Return the number of failures, the login and the address."""
         return f"{self.at_least} or more failed logins as {event.actor_alternate_id} from {event.client_ip}"

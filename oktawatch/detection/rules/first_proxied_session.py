@@ -1,4 +1,4 @@
-"""Users who come through a proxy for the first time."""
+"""Users who connect through a proxy for the first time in a while."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,15 +18,15 @@ class FirstProxiedSession(FirstSeen):
     id: ClassVar[str] = "Okta.First.Proxied.Session"
     name: ClassVar[str] = "First Occurrence of Okta User Session Started via Proxy"
     description: ClassVar[str] = (
-        "A user who never came through a VPN, Tor or another proxy in the days before does so now. Whoever always "
-        "works through a VPN stays quiet; a stolen session that surfaces behind one does not. While an org's "
-        "history is shorter than the memory, everybody is new: such alerts carry warmup in their context."
+        "A user connected through a VPN, Tor or another proxy for the first time in days. This finds a stolen "
+        "session used from behind a proxy without alerting on people who always work through a VPN. While an "
+        "org's history is shorter than the window, every user is new: these alerts have warmup in their context."
     )
     runbook: ClassVar[str] = (
         "Compare device, browser and country with the user's usual ones. Ask the user over another channel. If it "
-        "was not them: end the sessions and look for what they did."
+        "was not them, end the sessions and review what they did."
     )
-    false_positives: ClassVar[str] = "A new VPN client, travel, iCloud Private Relay just switched on."
+    false_positives: ClassVar[str] = "A new VPN client, travel, iCloud Private Relay enabled recently."
     mitre: ClassVar[tuple[str, ...]] = ("TA0001:T1078.004", "TA0001:T1133")
     references: ClassVar[tuple[str, ...]] = (
         "https://attack.mitre.org/techniques/T1133/",
@@ -51,10 +51,12 @@ class FirstProxiedSession(FirstSeen):
         return self.signals.columns
 
     def counts(self, key: str) -> bool:
-        """Okta's own actors are no users."""
+        """The actor is a user, not one of Okta's own actors."""
         return not key.startswith("okta")
 
     def title(self, event: Event) -> str:
-        """Who, from where."""
-        who = event.actor_alternate_id or event.actor_id
-        return f"{who} came through a proxy for the first time in a while (IP={event.client_ip or 'unknown'})"
+        """Return the user and the address."""
+        user = event.actor_alternate_id or event.actor_id
+        return (
+            f"{user} came through a proxy for the first time in a while (IP={event.client_ip or 'unknown'})"
+        )

@@ -1,4 +1,4 @@
-"""Administration in a session that Okta thinks risky."""
+"""Administration in a session with high risk."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,7 @@ from oktawatch.model.history import Column, HistoryRow
 from oktawatch.model.severity import Severity
 
 _SIGN_INS = {"user.session.start": "SUCCESS", "policy.evaluate_sign_on": "ALLOW"}
-"""Events that carry a risk, and how they end when somebody gets in."""
+"""Event types that have a risk level, with the outcome of a successful sign-in."""
 
 _OPERATIONS = EventTypes(
     (
@@ -34,14 +34,15 @@ class HighRiskAdminActivity(PairInWindow):
     id: ClassVar[str] = "Okta.High.Risk.Admin.Activity"
     name: ClassVar[str] = "High-Risk Admin Activity"
     description: ClassVar[str] = (
-        "Within an hour a session was let in although Okta put its risk at HIGH, and did what only administrators "
-        "can: granted rights, made an API token, opened the admin console, impersonated a user."
+        "A session was allowed although Okta rated its risk HIGH, and within an hour it was used for an "
+        "administrator's operation, such as granting a role, creating an API token, opening the admin console or "
+        "impersonating a user."
     )
     runbook: ClassVar[str] = (
-        "Ask the administrator over another channel. If it was not them: end the session, undo the operation, and "
-        "revoke tokens and grants of that hour first, since they outlive the session."
+        "Ask the administrator over another channel. If it was not them, revoke tokens and grants of that hour "
+        "first, since they outlive the session; then end the session and undo the operation."
     )
-    false_positives: ClassVar[str] = "Administrators at work while travelling, or on a new device."
+    false_positives: ClassVar[str] = "Administrators who travel or use a new device."
     mitre: ClassVar[tuple[str, ...]] = ("TA0003:T1098",)
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1098/",)
     event_types: ClassVar[tuple[str, ...]] = tuple(_SIGN_INS)
@@ -52,21 +53,21 @@ class HighRiskAdminActivity(PairInWindow):
     dedup_period: timedelta = timedelta(hours=1)
     window: timedelta = timedelta(hours=1)
     operations: EventTypes = _OPERATIONS
-    """What counts as an administrator's operation, when it succeeds."""
+    """Event types of administrators' operations."""
 
     def needed_types(self) -> tuple[str, ...]:
-        """Name the operations and the sign-ins."""
+        """Return the event types of the operations and the sign-ins."""
         return (*self.event_types, *self.operations)
 
     def first(self, row: HistoryRow) -> bool:
-        """An administrator's operation that succeeded."""
+        """An administrator's operation succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
     def second(self, row: HistoryRow) -> bool:
-        """A risky sign-in that was let in."""
+        """A sign-in with HIGH risk was allowed."""
         return row.risk == "HIGH" and row.outcome is not None and _SIGN_INS.get(row.event_type) == row.outcome
 
     def title(self, event: Event) -> str:
-        """Who, from where."""
-        who = event.actor_alternate_id or event.actor_id
-        return f"{who} administered Okta in a session with high risk (IP={event.client_ip})"
+        """Return the user and the address."""
+        user = event.actor_alternate_id or event.actor_id
+        return f"{user} administered Okta in a session with high risk (IP={event.client_ip})"

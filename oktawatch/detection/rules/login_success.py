@@ -1,4 +1,4 @@
-"""Successful sign-ins, for other detections to lean on."""
+"""Successful sign-ins, for other rules to use."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,15 +11,15 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class LoginSuccess(SignalRule):
-    """A sign-in that succeeded. A signal: recorded, and no alert."""
+    """A successful sign-in. A signal: recorded without an alert."""
 
     id: ClassVar[str] = "Okta.Login.Success"
     name: ClassVar[str] = "Okta Login Signal"
     description: ClassVar[str] = (
-        "Somebody signed in. Recorded so that other detections can be held against it."
+        "Somebody signed in. Recorded so that other rules can relate it to other events."
     )
-    runbook: ClassVar[str] = "Nothing to do: a signal says what happened, not that it was wrong."
-    false_positives: ClassVar[str] = "Every one: that is what a signal is."
+    runbook: ClassVar[str] = "Nothing to do: a signal records ordinary activity."
+    false_positives: ClassVar[str] = "All of them: a signal is not suspicious by itself."
     references: ClassVar[tuple[str, ...]] = ("https://developer.okta.com/docs/reference/api/event-types/",)
     event_types: ClassVar[tuple[str, ...]] = ("user.session.start",)
 
@@ -27,9 +27,9 @@ class LoginSuccess(SignalRule):
     dedup_period: timedelta = timedelta(hours=1)
 
     def matches(self, event: Seen) -> bool:
-        """Okta let the user in."""
+        """The outcome is SUCCESS."""
         return event.outcome_result == "SUCCESS"
 
     def title(self, event: Event) -> str:
-        """Who."""
+        """Return the user's name."""
         return f"{event.actor_display_name or '<displayName-not-found>'} logged in to Okta"

@@ -1,4 +1,4 @@
-"""Users with several sessions at once."""
+"""Users who start several sessions within a short time."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,15 +17,15 @@ class MultipleSessions(DistinctInWindow):
     id: ClassVar[str] = "Okta.Multiple.Sessions"
     name: ClassVar[str] = "Multiple Okta Sessions Detected for a Single User"
     description: ClassVar[str] = (
-        "One user started at least three different sessions within a short time: more devices than a person picks "
-        "up at once. Copied cookies and shared passwords look like this."
+        "One user started at least three different sessions within a short time, more than one person usually "
+        "does. Possible causes are copied cookies and shared passwords."
     )
     runbook: ClassVar[str] = (
-        "Look at the evidence: do the sessions come from addresses and devices that fit one person? If one does "
-        "not, end that user's sessions and ask."
+        "Check in the evidence whether the sessions' addresses and devices fit one person. If one does not, end "
+        "the user's sessions and ask the user."
     )
     false_positives: ClassVar[str] = (
-        "Test accounts, people who set up a new device, browsers that drop cookies."
+        "Test accounts, people who set up a new device, browsers that delete cookies."
     )
     mitre: ClassVar[tuple[str, ...]] = ("TA0008:T1550.004",)
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1550/004/",)
@@ -38,15 +38,16 @@ class MultipleSessions(DistinctInWindow):
     at_least: int = 3
 
     def takes(self, row: HistoryRow) -> bool:
-        """A session that is known, of a user and not of Okta's own actors."""
-        ours = (row.actor_id or "").startswith("okta") or (row.actor_display_name or "").startswith("okta")
-        return row.external_session_id is not None and not ours
+        """The session is known, and the actor is a user, not one of Okta's own actors."""
+        actor_names = (row.actor_id or "", row.actor_display_name or "")
+        is_okta = any(name.startswith("okta") for name in actor_names)
+        return row.external_session_id is not None and not is_okta
 
     def value(self, row: HistoryRow) -> str | None:
-        """Which session."""
+        """The session."""
         return row.external_session_id
 
     def title(self, event: Event) -> str:
-        """Who."""
-        who = event.actor_alternate_id or event.actor_id
-        return f"{who} started {self.at_least} or more Okta sessions within a short time"
+        """Return the user and the number of sessions."""
+        user = event.actor_alternate_id or event.actor_id
+        return f"{user} started {self.at_least} or more Okta sessions within a short time"

@@ -1,4 +1,4 @@
-"""Critical operations by somebody who just came from somewhere new."""
+"""Critical operations soon after a sign-in from a new place and device."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,14 +46,14 @@ class NewDeviceCriticalOperation(PairInWindow):
     id: ClassVar[str] = "Okta.New.Device.Critical.Operation"
     name: ClassVar[str] = "New Device/Location sign-in along with critical operation"
     description: ClassVar[str] = (
-        "Within an hour somebody signed in from a country, a place and a device that Okta never saw of them, and "
-        "changed policies, network zones, API tokens or somebody's factors from the same address."
+        "A user signed in from a country, a location and a device that Okta had never seen for them. Within an "
+        "hour, policies, network zones, API tokens or factors were changed from the same account and address."
     )
     runbook: ClassVar[str] = (
-        "Ask the actor over another channel. If it was not them: end the sessions, undo the change, and look at "
-        "every change of that hour; a weakened policy is there for what comes next."
+        "Ask the user over another channel. If it was not them, end the sessions, undo the change, and review "
+        "every change of that hour: a weakened policy may prepare the next step."
     )
-    false_positives: ClassVar[str] = "An administrator on the first day with a new laptop abroad."
+    false_positives: ClassVar[str] = "An administrator who travels with a new laptop."
     mitre: ClassVar[tuple[str, ...]] = ("TA0001:T1078", "TA0003:T1556")
     references: ClassVar[tuple[str, ...]] = (
         "https://attack.mitre.org/techniques/T1078/",
@@ -67,16 +67,16 @@ class NewDeviceCriticalOperation(PairInWindow):
     dedup_period: timedelta = timedelta(hours=1)
     window: timedelta = timedelta(hours=1)
     behaviours: tuple[str, ...] = ("New Country", "New Geo-Location", "New Device")
-    """What Okta must have observed of the sign-in, all of it."""
+    """Behaviours that Okta must all have observed for the sign-in."""
     operations: EventTypes = _OPERATIONS
-    """What counts as critical, when it succeeds."""
+    """Event types of critical operations."""
 
     def needed_types(self) -> tuple[str, ...]:
-        """Name the operations and the sign-in."""
+        """Return the event types of the operations and the sign-in."""
         return (*self.event_types, *self.operations)
 
     def first(self, row: HistoryRow) -> bool:
-        """A sign-in in which everything is new."""
+        """A sign-in with all required behaviours succeeded."""
         return (
             row.event_type == _SIGN_IN
             and row.outcome == "SUCCESS"
@@ -85,10 +85,10 @@ class NewDeviceCriticalOperation(PairInWindow):
         )
 
     def second(self, row: HistoryRow) -> bool:
-        """A critical operation that succeeded."""
+        """A critical operation succeeded."""
         return row.outcome == "SUCCESS" and row.event_type in self.operations
 
     def title(self, event: Event) -> str:
-        """Who, from where."""
-        who = event.actor_alternate_id or event.actor_id
-        return f"{who} made a critical change after signing in from somewhere new (IP={event.client_ip})"
+        """Return the user and the address."""
+        user = event.actor_alternate_id or event.actor_id
+        return f"{user} made a critical change after signing in from somewhere new (IP={event.client_ip})"

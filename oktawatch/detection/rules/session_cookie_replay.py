@@ -1,4 +1,4 @@
-"""Sessions that go on from somewhere else."""
+"""Sessions that continue from another address or client."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ _START = "user.session.start"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionCookieReplay(SequenceInWindow):
-    """A session that is used by a script, or automated from its start, after a change of address or client."""
+    """A session that changes its address or client, where one of the clients is a program."""
 
     id: ClassVar[str] = "Okta.Session.Cookie.Replay"
     name: ClassVar[str] = "Okta AiTM Session Cookie Replay"
     description: ClassVar[str] = (
-        "A session was started and soon after used from another address or by another client, and one of the "
-        "clients is a program's HTTP library or a browser without a window. An adversary in the middle who "
-        "caught the session's cookie looks like this."
+        "Soon after its start, a session was used from another address or by another client, and one of the "
+        "clients is an HTTP library or a headless browser. This is typical of an adversary in the middle who "
+        "has stolen the session cookie."
     )
     runbook: ClassVar[str] = (
-        "End the session at once and reset the user's factors: the cookie is in other hands. Find the phishing "
-        "page in the user's mail and history, and whoever else went there."
+        "End the session at once and reset the user's factors, because the cookie is stolen. Find the phishing "
+        "page in the user's mail and browser history, and find other users who visited it."
     )
-    false_positives: ClassVar[str] = "Tests that drive a browser, scripts that people feed their own cookies."
+    false_positives: ClassVar[str] = "Automated browser tests, scripts that use their owner's cookies."
     mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1539", "TA0005:T1550.004")
     references: ClassVar[tuple[str, ...]] = (
         "https://attack.mitre.org/techniques/T1539/",
@@ -50,33 +50,33 @@ class SessionCookieReplay(SequenceInWindow):
         "Java/",
         "okhttp",
     )
-    """How the User-Agent of a program begins."""
+    """User-Agent prefixes of programs."""
     agent_parts: tuple[str, ...] = ("Headless",)
-    """What stands anywhere in the User-Agent of an automated browser."""
+    """User-Agent substrings of automated browsers."""
 
     def takes(self, row: HistoryRow) -> bool:
-        """Users' sessions, not those of Okta's own actor."""
+        """The actor is a user, not Okta's own actor."""
         return row.actor_alternate_id != "system@okta.com"
 
     def starts(self, row: HistoryRow) -> bool:
-        """The session's beginning."""
+        """An event started the session."""
         return row.event_type == _START
 
     def follows(self, row: HistoryRow) -> bool:
-        """A use of the session."""
+        """The event uses the session and does not start it."""
         return row.event_type != _START
 
     def suspicious(self, rows: Sequence[HistoryRow]) -> bool:
-        """A change of address or client, and a program among the clients."""
+        """The address or client changed, and one of the clients is a program."""
         addresses = {row.client_ip for row in rows} - {None}
         agents = {row.user_agent for row in rows} - {None}
-        return (len(addresses) > 1 or len(agents) > 1) and any(map(self._automated, agents))
+        return (len(addresses) > 1 or len(agents) > 1) and any(map(self._is_automated, agents))
 
-    def _automated(self, agent: str | None) -> bool:
+    def _is_automated(self, agent: str | None) -> bool:
         return agent is not None and (
             agent.startswith(self.agents) or any(part in agent for part in self.agent_parts)
         )
 
     def title(self, event: Event) -> str:
-        """Whose, now from where."""
+        """Return the user and the new address."""
         return f"A session of {event.actor_alternate_id} went on from elsewhere (IP={event.client_ip or 'unknown'})"

@@ -1,4 +1,4 @@
-"""One device that fails to sign in as many users."""
+"""One device that fails to sign in as many different users."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,16 +17,16 @@ class SharedDeviceToken(DistinctInWindow):
     id: ClassVar[str] = "Okta.Shared.Device.Token"
     name: ClassVar[str] = "Multiple Okta User Authentication Events with Same Device Token Hash"
     description: ClassVar[str] = (
-        "More than 20 users' credentials were refused from one device, told by the hash of its device token, within "
-        "a few minutes: password spraying or credential stuffing from one browser. Logins that may be passwords "
-        "are redacted and count as one."
+        "One device, identified by the hash of its device token, failed to sign in as more than 20 users within "
+        "a few minutes. This suggests password spraying or credential stuffing. Logins that may be passwords "
+        "are redacted and count as one user."
     )
     runbook: ClassVar[str] = (
-        "Block the address, then look whether the same device signed in successfully as anybody: that user's "
-        "password is known to somebody else."
+        "Block the address. Check whether the same device signed in successfully as any user: that user's "
+        "password is compromised."
     )
     false_positives: ClassVar[str] = (
-        "A kiosk or shared workstation at the start of a shift; a proxy that shares cookies."
+        "A kiosk or shared workstation at the start of a shift, a proxy that shares cookies."
     )
     mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1110.003", "TA0006:T1110.004")
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1110/003/",)
@@ -39,13 +39,13 @@ class SharedDeviceToken(DistinctInWindow):
     at_least: int = 21
 
     def takes(self, row: HistoryRow) -> bool:
-        """Refused credentials."""
+        """The outcome reason is INVALID_CREDENTIALS."""
         return row.outcome_reason == "INVALID_CREDENTIALS"
 
     def value(self, row: HistoryRow) -> str | None:
-        """As whom it tried."""
+        """The login."""
         return row.actor_alternate_id
 
     def title(self, event: Event) -> str:
-        """From where."""
+        """Return the number of users and the address."""
         return f"One device failed to sign in as {self.at_least} or more users (IP={event.client_ip or 'unknown'})"

@@ -41,7 +41,7 @@ def bounded(count: int) -> list[Page]:
 
 async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageResult:
     """Run the backfill that somebody typed."""
-    options = {"command": "--since 7d", "since": SINCE, "until": UNTIL, "telling": False}
+    options = {"command": "--since 7d", "since": SINCE, "until": UNTIL, "notify": False}
     progress = changes.pop("progress", lambda _progress: None)
     backfiller = Backfiller(source, database, WATCH, page_size=1000, now=lambda: NOW, progress=progress)
     return await backfiller.run(**{**options, **changes})
@@ -62,7 +62,7 @@ async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) ->
     """With --notify alerts are told like any other."""
     (only,) = bounded(1)
     assert (await run(Script({}, first=only), database)).notifications == 0
-    assert (await run(Script({}, first=only), database, telling=True)).notifications == 1
+    assert (await run(Script({}, first=only), database, notify=True)).notifications == 1
 
 
 async def test_it_never_moves_the_polling_cursor(database: DatabaseExecutor) -> None:
@@ -90,7 +90,7 @@ async def test_the_same_command_goes_on_where_it_was_interrupted(database: Datab
     assert (row["pages"], row["events"], row["finished_at"]) == (3, 3, NOW)
 
 
-@pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"telling": True}])
+@pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"notify": True}])
 async def test_another_command_starts_anew(database: DatabaseExecutor, change: dict[str, Any]) -> None:
     """Only the same text, told or silent alike, takes up a backfill."""
     pages = bounded(2)
@@ -109,7 +109,7 @@ async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
     other = Watch(org=ORG, rules=RuleSet([]))
     source = Script({pages[1].query: pages[1]}, first=pages[0])
     backfiller = Backfiller(source, database, other, page_size=1000, now=lambda: NOW)
-    await backfiller.run(command="--since 7d", since=SINCE, until=UNTIL, telling=False)
+    await backfiller.run(command="--since 7d", since=SINCE, until=UNTIL, notify=False)
     assert parameters(source.asked[0])["filter"] == RuleSet([]).filter
 
 

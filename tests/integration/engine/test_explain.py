@@ -16,7 +16,7 @@ async def test_an_event_at_an_end_of_the_calendar(database: DatabaseExecutor, pu
     rules = build_rules({}, enable=["*"], read_file=str)
     found = event(1, published=published)
     watch = Watch(org=ORG, rules=rules)
-    await database.run(commit_page, watch, page([found]), telling=False, advance=lambda *_: None, now=NOW)
+    await database.run(commit_page, watch, page([found]), notify=False, advance=lambda *_: None, now=NOW)
     explainer = Explainer(
         database, {ORG: Script({}, first=page([found]))}, rules.rules, frozenset(), now=lambda: NOW
     )

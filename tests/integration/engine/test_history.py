@@ -81,7 +81,7 @@ def commit(
         database,
         watch or Watch(org=org, rules=rules),
         page([Event.from_body(body) for body in bodies]),
-        telling=True,
+        notify=True,
         advance=advance,
         now=NOW,
     )

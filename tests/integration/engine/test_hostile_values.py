@@ -137,7 +137,7 @@ def read(database: Database, elements: list[bytes]) -> dict[str, Any]:
     for _ in range(2):
         found = decode(b"[" + b",".join(elements) + b"]")
         what = page(found.events, rejected=found.rejected)
-        commit_page(database, WATCH, what, telling=True, advance=lambda *_: None, now=NOW)
+        commit_page(database, WATCH, what, notify=True, advance=lambda *_: None, now=NOW)
         left.append(outcome(database) | {"history": rows(database, "history")})
     assert left[0] == left[1]
     assert {row["uuid"] for row in left[0]["events"]} == {event.uuid for event in found.events}

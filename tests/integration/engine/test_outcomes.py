@@ -39,12 +39,12 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def read(
-    database: Database, events: Sequence[Event], *, telling: bool = True, raise_on_success: bool = True
+    database: Database, events: Sequence[Event], *, notify: bool = True, raise_on_success: bool = True
 ) -> None:
     """Commit one page, with the state of a process that has just started."""
     settings = {R1: RuleSettings(options={"raise_on_success": raise_on_success})}
     watch = Watch(org=ORG, rules=build_rules(settings, read_file=str), routes=(Route(notifier="soc"),))
-    commit_page(database, watch, page(events), telling=telling, advance=lambda *_: None, now=NOW)
+    commit_page(database, watch, page(events), notify=notify, advance=lambda *_: None, now=NOW)
 
 
 def told(database: Database) -> list[tuple[str, str]]:
@@ -91,7 +91,7 @@ def test_a_failure_that_arrives_after_its_success_raises_the_alert(database: Dat
 
 def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
     """What it recorded is told when polling reads it, once."""
-    read(database, [FAILED, GOT_IN], telling=False)
+    read(database, [FAILED, GOT_IN], notify=False)
     assert told(database) == []
     read(database, [FAILED])
     assert told(database) == [("opened", "HIGH")]
@@ -140,7 +140,7 @@ def test_the_migration_counts_what_history_remembers(database: Database) -> None
     """Where a rule looks back, every event's outcome is known."""
     rules = build_rules({}, enable=["*"], read_file=str)
     watch = Watch(org=ORG, rules=rules)
-    commit_page(database, watch, page([FAILED, GOT_IN]), telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, watch, page([FAILED, GOT_IN]), notify=True, advance=lambda *_: None, now=NOW)
     before = rows(database, "alerts", without=("risen",))
     matches = rows(database, "matches")
     downgrade(database, "0009")

@@ -45,10 +45,10 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield made
 
 
-def commit(database: Database, one: Page, *, telling: bool = True) -> PageResult:
+def commit(database: Database, one: Page, *, notify: bool = True) -> PageResult:
     """Commit a page that moves no cursor."""
     return commit_page(
-        database, WATCH, one, telling=telling, advance=lambda _transaction, _result: None, now=NOW
+        database, WATCH, one, notify=notify, advance=lambda _transaction, _result: None, now=NOW
     )
 
 
@@ -57,7 +57,7 @@ def poll(database: Database, one: Page) -> PageResult:
     advance = partial(
         _advance, read_cursor(database, ORG), Cursor(filter="f", began_at=NOW, query=one.resume)
     )
-    return commit_page(database, WATCH, one, telling=True, advance=advance, now=NOW)
+    return commit_page(database, WATCH, one, notify=True, advance=advance, now=NOW)
 
 
 def _advance(read: Cursor | None, to: Cursor, transaction: Any, _result: PageResult) -> None:
@@ -96,13 +96,13 @@ def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[
 def test_reading_any_page_again_changes_nothing(
     database: Database, pages: list[Page], data: st.DataObject
 ) -> None:
-    """By whatever reader, telling or not, and in whatever order."""
+    """Whether or not the reader notifies, and in any order."""
     empty(database)
     for part in pages:
         commit(database, part)
     once = outcome(database)
     for part in data.draw(st.lists(st.sampled_from(pages), max_size=4)):
-        result = commit(database, part, telling=data.draw(st.booleans()))
+        result = commit(database, part, notify=data.draw(st.booleans()))
         assert (result.new_events, result.matches, result.alert_count, result.notifications) == (0, 0, 0, 0)
     assert outcome(database) == once
 
@@ -158,7 +158,7 @@ def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Ev
     commit(database, page(stream))
     told = outcome(database)["notifications"]
     empty(database)
-    commit(database, page(stream[:quiet]), telling=False)
+    commit(database, page(stream[:quiet]), notify=False)
     assert rows(database, "notifications") == []
     commit(database, page(stream))
     after = outcome(database)

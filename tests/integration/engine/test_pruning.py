@@ -101,7 +101,7 @@ def read(
         database,
         Watch(org=org, rules=rules, routes=(Route(notifier="soc"),)),
         page(events, rejected=[RejectedEvent("no usable uuid", b"\x00")] if rejected else []),
-        telling=True,
+        notify=True,
         advance=lambda *_: None,
         now=NOW - max(ages),
     )
@@ -208,7 +208,7 @@ async def test_an_alert_with_many_matches_goes_last(database: Database) -> None:
     rules = build_rules({}, read_file=str)
     events = [event(number, at=-401 * DAY + timedelta(minutes=number)) for number in range(7)]
     watch = Watch(org=ORG, rules=rules, routes=(Route(notifier="soc"),))
-    commit_page(database, watch, page(events), telling=True, advance=lambda *_: None, now=NOW - 401 * DAY)
+    commit_page(database, watch, page(events), notify=True, advance=lambda *_: None, now=NOW - 401 * DAY)
     expiry = until(NOW - AGES.alerts, rules)
     seen = []
     more = True
@@ -370,7 +370,7 @@ def first_seen_alerts(database: Database) -> list[dict[str, Any]]:
 def committed(database: Database, watch: Watch, bodies: list[Body]) -> None:
     """Commit a page."""
     sent = page([Event.from_body(body) for body in bodies])
-    commit_page(database, watch, sent, telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=NOW)
 
 
 def law(database: Database, rule_id: str, data: st.DataObject) -> None:
@@ -469,10 +469,10 @@ async def test_it_keeps_what_late_events_need(database: Database, executor: Data
     watch = Watch(org=ORG, rules=rules)
     same = {"actor": {"id": "00u1", "alternateId": "nora@example.com"}}
     first = page([event(1, at=latest - rules.longest_window - NOW, **same)])
-    commit_page(database, watch, first, telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, watch, first, notify=True, advance=lambda *_: None, now=NOW)
     await pruner(executor, rules, ages=BRIEF).round()
     late = page([event(2, at=latest - NOW, **same)])
-    commit_page(database, Watch(org=ORG, rules=rules), late, telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, Watch(org=ORG, rules=rules), late, notify=True, advance=lambda *_: None, now=NOW)
     assert len(rows(database, "matches")) == 1
 
 
@@ -485,10 +485,10 @@ async def test_a_quiet_org_that_is_read_anew(database: Database, executor: Datab
     first, second = event(1, at=-newest - 7 * DAY, **same), event(2, at=-newest, **same)
     for part in ([first], [second]):
         watch = Watch(org=ORG, rules=rules)
-        commit_page(database, watch, page(part), telling=True, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, page(part), notify=True, advance=lambda *_: None, now=NOW)
     await pruner(executor, rules, ages=BRIEF).round()
     again = Watch(org=ORG, rules=rules)
-    commit_page(database, again, page([second]), telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, again, page([second]), notify=True, advance=lambda *_: None, now=NOW)
     assert [match["event_uuid"] for match in rows(database, "matches")] == [first.uuid]
 
 
@@ -508,7 +508,7 @@ async def test_pages_and_two_who_prune_at_once(database: Database, executor: Dat
                 [event(1000 + number, at=-number * timedelta(minutes=1)), event(number, at=-ages[number])]
             )
             await again.run(
-                commit_page, Watch(org=ORG, rules=ALL), sent, telling=True, advance=lambda *_: None, now=NOW
+                commit_page, Watch(org=ORG, rules=ALL), sent, notify=True, advance=lambda *_: None, now=NOW
             )
 
     try:
@@ -556,7 +556,7 @@ def test_a_file_takes_up_again_what_was_given_free(tmp_path: Any) -> None:
             for start in range(0, 6_000, 1_000):
                 sent = page([event(first + start + n, at=first * DAY) for n in range(1_000)])
                 commit_page(
-                    database, Watch(org=ORG, rules=ALL), sent, telling=False, advance=lambda *_: None, now=NOW
+                    database, Watch(org=ORG, rules=ALL), sent, notify=False, advance=lambda *_: None, now=NOW
                 )
             with database.read() as connection:
                 return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())

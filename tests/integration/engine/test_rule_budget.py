@@ -86,7 +86,7 @@ def commit(database: Database, watched: Watch, first: int = 0, count: int = 200,
     ]
     advance = lambda _transaction, _result: None  # noqa: E731
     return commit_page(
-        database, watched, page(events), telling=True, advance=advance, now=times.get("now", NOW)
+        database, watched, page(events), notify=True, advance=advance, now=times.get("now", NOW)
     )
 
 

@@ -109,4 +109,4 @@ def test_it_records_what_a_plain_reference_finds(
 def commit(database: Database, watch: Watch, part: list[Body]) -> Any:
     """Commit a page."""
     sent = page([Event.from_body(body) for body in part])
-    return commit_page(database, watch, sent, telling=True, advance=lambda *_: None, now=NOW)
+    return commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=NOW)

@@ -56,12 +56,12 @@ class Story:
         self.clock = Clock()
         self.receiver = Receiver()
 
-    def read(self, events: Sequence[Event], *, telling: bool = True) -> None:
+    def read(self, events: Sequence[Event], *, notify: bool = True) -> None:
         """Commit a page."""
         watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc"),))
         sent = page(events, date=self.clock())
         advance = lambda *_: None  # noqa: E731 -- no cursor to move
-        commit_page(self.database.database, watch, sent, telling=telling, advance=advance, now=self.clock())
+        commit_page(self.database.database, watch, sent, notify=notify, advance=advance, now=self.clock())
 
     async def deliver(self) -> list[str]:
         """Send what is due; return the headings of what was taken by now."""
@@ -125,7 +125,7 @@ async def test_a_failure_that_arrives_late(story: Story) -> None:
 @pytest.mark.parametrize("events", [[FAILED, GOT_IN], [GOT_IN, FAILED]])
 async def test_a_silent_backfill(story: Story, events: list[Event]) -> None:
     """It tells nothing; the poll that comes by tells the success, once."""
-    story.read(events, telling=False)
+    story.read(events, notify=False)
     assert await story.deliver() == []
     story.read([FAILED])
     story.read([GOT_IN])
@@ -137,7 +137,7 @@ async def test_a_silent_backfill_between_the_two(story: Story) -> None:
     """The failure was told, a backfill records the success, and the poll tells it."""
     story.read([FAILED])
     await story.deliver()
-    story.read([FAILED, GOT_IN], telling=False)
+    story.read([FAILED, GOT_IN], notify=False)
     assert await story.deliver() == [TRIED]
     story.read([GOT_IN])
 

@@ -24,7 +24,7 @@ from tests.support.places import Kind, place_of
 from tests.support.streams import Script, cut
 
 CASES = {
-    file.stem: rule_tests._parsed(file.read_text("utf-8"), str(file))
+    file.stem: rule_tests._parse(file.read_text("utf-8"), str(file))
     for file in sorted(Path(rules.__file__).parent.glob("*.yaml"))
 }
 KNOWN = {rule.id: rule for rule in BUILT_IN}
@@ -63,7 +63,7 @@ async def backfilled(executor: DatabaseExecutor, watch: Watch, events: list[Even
     source = Script({page.query: page for page in pages}, first=pages[0])
     backfiller = Backfiller(source, executor, watch, page_size=1000, now=lambda: NOW)
     since = NOW - timedelta(days=30)
-    result = await backfiller.run(command="backfill", since=since, until=NOW, telling=False)
+    result = await backfiller.run(command="backfill", since=since, until=NOW, notify=False)
     assert result.events == len(events)
 
 
@@ -82,7 +82,7 @@ async def test_the_cases_hold_the_whole_way(
         steps = [
             one
             for step in case.events or [rule_tests._Step(case.event, case.without)]
-            for one in rule_tests._repeated(step)
+            for one in rule_tests._repeat(step)
         ]
         base = rule_tests._merged(found.base, case.base)
         events = [rule_tests._event(base, step, number) for number, step in enumerate(steps, start=1)]
@@ -110,5 +110,5 @@ async def test_the_cases_hold_the_whole_way(
         if expect.dedup_key is not None:
             assert msgspec.json.decode(first["dedup_key"]) == expect.dedup_key, case.name
         if expect.context is not None and way is polled:  # how much is at hand whole depends on the pages
-            assert rule_tests._missing(expect.context, first["context"], case.name) == []
+            assert rule_tests._object_differences(expect.context, first["context"], case.name) == []
         assert sum(alert["event_count"] for alert in alerts) == len(recorded), case.name

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Iterator[Database]:
                 made,
                 Watch(org=org, rules=rules, routes=(Route(notifier="soc"),)),
                 page(events, rejected=[RejectedEvent("no usable uuid", bytes(range(256)))]),
-                telling=True,
+                notify=True,
                 advance=lambda *_: None,
                 now=NOW,
             )
@@ -129,5 +129,5 @@ def test_reading_goes_on_with_new_ids(file: Database, server: Database) -> None:
     before = max(row["id"] for row in rows(file, "alerts"))
     late = event(5_000, at=timedelta(days=3))
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
-    commit_page(server, watch, page([late]), telling=False, advance=lambda *_: None, now=NOW)
+    commit_page(server, watch, page([late]), notify=False, advance=lambda *_: None, now=NOW)
     assert max(row["id"] for row in rows(server, "alerts")) == before + 1

@@ -47,7 +47,7 @@ def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
     ]
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
-        commit_page(database, watch, page(events), telling=False, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
         found = place.ask(query)
     assert found == [(1, "2026-11-02T12:01:00.000Z", "HIGH", "00u1@example.com", "203.0.113.7", 1)]
 
@@ -68,6 +68,6 @@ def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
     ]
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         watch = Watch(org=ORG, rules=rules)
-        commit_page(database, watch, page(events), telling=False, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
         found = place.ask(query)
     assert [(row[0], row[2]) for row in found] == [(1, "2026-11-02T12:05:00.000Z")]

@@ -112,7 +112,7 @@ def raised(database: Database, *, apart: bool) -> None:
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     events = (event(1, securityContext=APPLE), event(2))
     for some in [events[:1], events[1:]] if apart else [events]:
-        commit_page(database, watch, page(some), telling=True, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, page(some), notify=True, advance=lambda *_: None, now=NOW)
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -130,11 +130,11 @@ def test_what_is_overtaken_is_not_sent_twice(database: Database, *, apart: bool)
 def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> None:
     """An `opened` that waits for its next attempt is not sent after the `raised`."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
-    commit_page(database, watch, page([event(1, securityContext=APPLE)]), telling=True, advance=lambda *_: None, now=NOW)  # fmt: skip
+    commit_page(database, watch, page([event(1, securityContext=APPLE)]), notify=True, advance=lambda *_: None, now=NOW)  # fmt: skip
     opened = take(database)
     assert opened is not None
     mark_failed(database, opened.id, error="no", next_attempt_at=NOW + timedelta(minutes=1), now=NOW)
-    commit_page(database, watch, page([event(2)]), telling=True, advance=lambda *_: None, now=NOW)
+    commit_page(database, watch, page([event(2)]), notify=True, advance=lambda *_: None, now=NOW)
 
     worse = take(database)
 
@@ -149,7 +149,7 @@ def test_both_are_sent_when_there_is_time(database: Database) -> None:
     """A receiver that heard of an alert hears that it became worse."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     for one in (event(1, securityContext=APPLE), event(2)):
-        commit_page(database, watch, page([one]), telling=True, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, page([one]), notify=True, advance=lambda *_: None, now=NOW)
         due = take(database)
         assert due is not None
         mark_sent(database, due.id, now=NOW)

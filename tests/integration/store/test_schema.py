@@ -70,7 +70,7 @@ def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str), routes=(Route(notifier="soc"),))
     sent = page([event(1), event(2)], rejected=[RejectedEvent("no usable uuid", b"\x00")])
     with open_database(place) as database:
-        commit_page(database, watch, sent, telling=True, advance=lambda *_: None, now=NOW)
+        commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=NOW)
         before = {name: rows(database, name) for name in OLDEST}
         assert all(before.values())
         revisions = [one.revision for one in ScriptDirectory(str(migrations())).walk_revisions()]

@@ -62,7 +62,7 @@ def happen(database: Database, number: int, *, at: timedelta = timedelta(), thre
         database,
         Watch(org=ORG, rules=rules),
         page([event(number, at=at)]),
-        telling=True,
+        notify=True,
         advance=lambda _transaction, _result: None,
         now=NOW,
     )

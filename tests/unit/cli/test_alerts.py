@@ -48,7 +48,7 @@ def alerts(folder: Path) -> None:
     with place_of(Kind.SQLITE, folder) as place, open_database(place, *events) as database:
         for org, sent in events.items():
             watch = Watch(org=org, rules=rules)
-            commit_page(database, watch, page(sent), telling=False, advance=lambda *_: None, now=NOW)
+            commit_page(database, watch, page(sent), notify=False, advance=lambda *_: None, now=NOW)
 
 
 @pytest.mark.usefixtures("alerts")

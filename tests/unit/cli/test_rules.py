@@ -95,7 +95,7 @@ def test_a_failing_case(folder: Path, call: Call) -> None:
 
     assert (done.code, result.code) == (1, 1)
     assert done.err.splitlines() == [
-        "cases.yaml: a wrong hope: match: expected true, came false",
+        "cases.yaml: a wrong hope: match: expected true, got false",
         "1 passed, 1 failed",
     ]
     assert [case["passed"] for case in result.json] == [True, False]

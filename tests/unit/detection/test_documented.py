@@ -1,4 +1,4 @@
-"""What docs/rules.md says of kinds and accessors is so."""
+"""docs/rules.md describes the kinds of rules and the accessors correctly."""
 
 import inspect
 import re
@@ -46,14 +46,16 @@ def test_a_row_has_what_is_documented() -> None:
 
 def test_a_signal_may_use_what_is_documented() -> None:
     """What an event and its row say in the same words."""
-    (found,) = re.findall(r"a signal decides by what history remembers: (.*?), nothing else", TEXT, re.DOTALL)
+    (found,) = re.findall(
+        r"a signal can use only the columns\nof history: (.*?); no other attributes", TEXT, re.DOTALL
+    )
     known = {name for name, one in vars(Seen).items() if isinstance(one, property)}
     assert set(re.findall(r"`(\w+)`", found)) - {"matches"} == known - {"uuid", "published"}
 
 
 def test_history_is_searched_by_what_is_documented() -> None:
     """Any of these can be a rule's column."""
-    found = TEXT.partition("the one that tells most apart: ")[2].partition(". It is")[0]
+    found = TEXT.partition("Choose the most selective column: ")[2].partition(". It is")[0]
     assert re.findall(r"`(\w+)`", found) == list(get_args(Column))
 
 
@@ -92,4 +94,4 @@ def test_the_documented_rule_needs_its_types() -> None:
         at_least = 5
 
     assert (fault_of(Typed), Typed().at_least) == (None, 5)
-    assert fault_of(Untyped) == "at_least: expected a default, with the type before it: at_least: int = …"
+    assert fault_of(Untyped) == "at_least: expected a default with a type: at_least: int = …"

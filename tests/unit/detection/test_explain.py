@@ -24,9 +24,7 @@ from oktawatch.model.history import HistoryRow
 from tests.unit.detection.history_streams import body_of, rule_of, streams
 from tests.unit.detection.reference import LAWS
 
-BY_SIGNALS = (
-    "Okta marks the address as an anonymizer's by one of: is_proxy, tunnels, ip_details, associated_proxies"
-)
+BY_SIGNALS = "The address has one of the anonymizer signals is_proxy, tunnels, ip_details, associated_proxies"
 
 
 def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
@@ -65,30 +63,30 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
         (
             AnonymizingVpnLogin(),
             [sign_in({"eventType": "zone.update"})],
-            (False, "the event type is one of: user.session.start"),
+            (False, "The event type is one of: user.session.start"),
         ),
         (
             AnonymizingVpnLogin(),
             [sign_in()],
-            (False, f"{BY_SIGNALS}; it does by: none"),
+            (False, f"{BY_SIGNALS}: it has none"),
         ),
         (
             AnonymizingVpnLogin(),
             [sign_in({"debugContext.debugData.tunnels": '[{"anonymous":true}]'})],
-            (True, f"{BY_SIGNALS}; it does by: tunnels"),
+            (True, f"{BY_SIGNALS}: it has tunnels"),
         ),
         (
             AnonymizingVpnLogin(signals=AnonymizerSignals(["is_proxy"])),
             [sign_in({"debugContext.debugData.tunnels": '[{"anonymous":true}]'})],
-            (False, "Okta marks the address as an anonymizer's by one of: is_proxy; it does by: none"),
+            (False, "The address has one of the anonymizer signals is_proxy: it has none"),
         ),
-        (LoginSuccess(), [sign_in({"outcome.result": "SUCCESS"})], (True, "Okta let the user in.")),
+        (LoginSuccess(), [sign_in({"outcome.result": "SUCCESS"})], (True, "The outcome is SUCCESS.")),
         (
             FirstProxiedSession(),
             [sign_in({"securityContext.isProxy": False})],
             (
                 False,
-                "one of is_proxy, anonymous_tunnel, anonymous_service, associated_proxy is true: none",
+                "One of is_proxy, anonymous_tunnel, anonymous_service, associated_proxy is true: none is",
             ),
         ),
         (
@@ -99,27 +97,33 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
         (
             FirstProxiedSession(),
             [sign_in({"securityContext.isProxy": True}, n, n) for n in range(2)],
-            (False, "no such event of 00u1 within 7d before"),
+            (False, "No earlier matching event of 00u1 within 7d"),
         ),
         (
             FirstProxiedSession(),
             [sign_in({"securityContext.isProxy": True})],
-            (True, "no such event of 00u1 within 7d before"),
+            (True, "No earlier matching event of 00u1 within 7d"),
         ),
         (
             FailedLoginsUnknownUser(),
             [sign_in({"outcome.reason": "VERIFICATION_ERROR"}, n) for n in range(3)],
-            (False, "at least 16 such events within 5m: there are 3"),
+            (False, "At least 16 matching events within 5m: found 3"),
         ),
         (
             FailedLoginsUnknownUser(),
             [sign_in({"outcome.reason": "VERIFICATION_ERROR", "client.ipAddress": None})],
-            (False, "As whom, from where. Known: nora@example.com, nothing"),
+            (
+                False,
+                "The key is known (The login in lower case and the client's address): nora@example.com, unknown",
+            ),
         ),
         (
             HighRiskAdminActivity(),
             [sign_in({"securityContext.risk": {"level": "HIGH"}, "outcome.result": "SUCCESS"})],
-            (False, "known: actor_id is 00u1, client_ip is 203.0.113.7, external_session_id is nothing"),
+            (
+                False,
+                "The key is known: actor_id is 00u1, client_ip is 203.0.113.7, external_session_id is unknown",
+            ),
         ),
         (
             HighRiskAdminActivity(),
@@ -132,12 +136,12 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
                     }
                 )
             ],
-            (False, "within 1h: A risky sign-in that was let in."),
+            (False, "Within 1h: A sign-in with HIGH risk was allowed."),
         ),
         (
             SessionCookieReplay(),
             [sign_in({"eventType": "user.authentication.sso", "authenticationContext.rootSessionId": "r1"})],
-            (False, "earlier within 30m: The session's beginning."),
+            (False, "Earlier, within 30m: An event started the session."),
         ),
     ],
 )
@@ -160,7 +164,7 @@ def test_a_rule_that_raises_is_explained() -> None:
 
     holds, text = why(Raising(), sign_in())
     assert not holds
-    assert text.startswith("the rule raised ZeroDivisionError: ")
+    assert text.startswith("The rule raised ZeroDivisionError: ")
 
 
 def test_every_rule_can_be_explained() -> None:

@@ -1,4 +1,4 @@
-"""The law of grouping and telling, as properties."""
+"""Properties of grouping and of its notices."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.detection.grouping import Grouping, GroupingPolicy, TellingKind
+from oktawatch.detection.grouping import Grouping, GroupingPolicy, NoticeKind
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.match import AlertDetails, Match, MatchedEvent, MatchKey
 from oktawatch.model.severity import Severity
@@ -39,29 +39,29 @@ def match(
 
 
 class Memory:
-    """A store in memory: what pages are grouped against, and what they leave behind."""
+    """An in-memory store for grouping pages."""
 
     def __init__(self, *, threshold: int = 1, raise_on_success: bool = True) -> None:
         self.policy = GroupingPolicy(PERIOD, threshold, raise_on_success=raise_on_success)
         self.alerts: list[Alert] = []
         self.recorded: dict[MatchKey, int | None] = {}
-        self.told: list[tuple[int | None, TellingKind, Severity]] = []
+        self.told: list[tuple[int | None, NoticeKind, Severity]] = []
 
-    def page(self, matches: Sequence[Match], *, telling: bool = True) -> None:
-        """Group one page and keep what came of it."""
+    def page(self, matches: Sequence[Match], *, notify: bool = True) -> None:
+        """Group one page and store the result."""
         grouping = Grouping(
-            {RULE: self.policy}, recorded=dict(self.recorded), alerts=self.alerts, telling=telling
+            {RULE: self.policy}, recorded=dict(self.recorded), alerts=self.alerts, notify=notify
         )
         for one in matches:
-            grouping.take(one)
+            grouping.add(one)
         for alert in grouping.opened:
             alert.id = len(self.alerts) + 1
             self.alerts.append(alert)
         self.recorded |= {new.key: alert.id for new, alert in grouping.new if alert}
-        self.told += [(telling.alert.id, telling.kind, telling.severity) for telling in grouping.tellings]
+        self.told += [(notice.alert.id, notice.kind, notice.severity) for notice in grouping.notices]
 
     def rows(self) -> list[tuple[object, ...]]:
-        """Return the alerts as plain rows, in no order that depends on how they came about."""
+        """Return the alerts as plain rows, in an order that does not depend on the order of events."""
         return [
             (
                 *(
@@ -79,7 +79,7 @@ class Memory:
         ]
 
 
-# Times on a coarse grid: equal times and exact borders of the period are where laws break.
+# Times on a coarse grid make equal times and exact borders of the period likely.
 streams = st.lists(
     st.tuples(
         st.integers(0, 60), st.sampled_from("ab"), st.sampled_from(Severity), st.sampled_from(OUTCOMES)
@@ -178,25 +178,25 @@ def test_alerts_of_one_key_have_different_anchors(stream: list[Match]) -> None:
 
 
 @given(streams, st.lists(st.booleans(), min_size=25, max_size=25))
-def test_what_a_silent_reader_recorded_is_told_when_a_telling_one_comes_by(
-    stream: list[Match], tells: list[bool]
+def test_alerts_of_a_silent_reader_are_notified_by_the_next_one(
+    stream: list[Match], notifies: list[bool]
 ) -> None:
-    """After a telling reader read all, each alert has been told at its severity, and once at each."""
+    """After a notifying reader has read all, each alert has one notice per severity, up to its own."""
     memory = Memory()
-    for one, telling in zip(stream, tells, strict=False):
-        memory.page([one], telling=telling)
+    for match_of_page, notify in zip(stream, notifies, strict=False):
+        memory.page([match_of_page], notify=notify)
     memory.page(stream)
     assert all(alert.told == alert.severity for alert in memory.alerts)
     assert len(set(memory.told)) == len(memory.told)
     for alert in memory.alerts:
         kinds = [kind for alert_id, kind, _ in memory.told if alert_id == alert.id]
-        assert kinds == [TellingKind.OPENED, *[TellingKind.RAISED] * (len(kinds) - 1)]
+        assert kinds == [NoticeKind.OPENED, *[NoticeKind.RAISED] * (len(kinds) - 1)]
 
 
 def test_a_silent_reader_tells_nothing() -> None:
     """A backfill without --notify records and groups in silence."""
     memory = Memory()
-    memory.page([match(1, timedelta())], telling=False)
+    memory.page([match(1, timedelta())], notify=False)
     assert memory.told == []
     assert memory.alerts[0].told is None
 
@@ -245,7 +245,7 @@ def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
     assert memory.told == []
     memory.page([match(3, timedelta())])
     assert [alert.status for alert in memory.alerts] == [AlertStatus.OPEN]
-    assert memory.told == [(1, TellingKind.OPENED, Severity.MEDIUM)]
+    assert memory.told == [(1, NoticeKind.OPENED, Severity.MEDIUM)]
 
 
 def test_a_worse_match_raises_the_alert_and_is_told() -> None:
@@ -257,18 +257,18 @@ def test_a_worse_match_raises_the_alert_and_is_told() -> None:
     )
     assert memory.alerts[0].severity is Severity.MEDIUM
     assert memory.told == [
-        (1, TellingKind.OPENED, Severity.INFO),
-        (1, TellingKind.RAISED, Severity.MEDIUM),
+        (1, NoticeKind.OPENED, Severity.INFO),
+        (1, NoticeKind.RAISED, Severity.MEDIUM),
     ]
 
 
 def test_a_signal_is_recorded_and_makes_no_alert() -> None:
     """Signals are for other rules."""
-    grouping = Grouping({RULE: GroupingPolicy(PERIOD, 1, signal=True)}, recorded={}, alerts=[], telling=True)
-    grouping.take(match(1, timedelta()))
-    grouping.take(match(1, timedelta()))
+    grouping = Grouping({RULE: GroupingPolicy(PERIOD, 1, signal=True)}, recorded={}, alerts=[], notify=True)
+    grouping.add(match(1, timedelta()))
+    grouping.add(match(1, timedelta()))
     assert [(new.event_uuid, alert) for new, alert in grouping.new] == [("e-1", None)]
-    assert (grouping.opened, grouping.tellings) == ([], [])
+    assert (grouping.opened, grouping.notices) == ([], [])
 
 
 @given(streams)
@@ -332,8 +332,8 @@ def test_the_first_success_after_failures_is_told_once_and_names_the_alert_anew(
     memory.page(successes)
     memory.page([*failures, *successes])
     assert memory.told == [
-        (1, TellingKind.OPENED, Severity.MEDIUM),
-        (1, TellingKind.RAISED, Severity.HIGH),
+        (1, NoticeKind.OPENED, Severity.MEDIUM),
+        (1, NoticeKind.RAISED, Severity.HIGH),
     ]
     (alert,) = memory.alerts
     assert (alert.successes, alert.failures, alert.risen) == (2, 3, True)
@@ -381,4 +381,4 @@ def test_critical_is_the_highest_level() -> None:
         ]
     )
     assert memory.alerts[0].severity is Severity.CRITICAL
-    assert memory.told == [(1, TellingKind.OPENED, Severity.CRITICAL)]
+    assert memory.told == [(1, NoticeKind.OPENED, Severity.CRITICAL)]

@@ -2,7 +2,7 @@
 
 import inspect
 
-from oktawatch.detection.probes import invented_events, probe_faults, remembered_row
+from oktawatch.detection.probes import invented_events, probe_faults, stored_row
 from oktawatch.detection.registry import BUILT_IN, configured_rules
 from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS
@@ -11,7 +11,7 @@ from oktawatch.model.history import COLUMNS
 def test_of_one_event_everything_is_known_and_of_the_other_nothing() -> None:
     """Every documented accessor and every column: a new one must be added to the invented event."""
     known, unknown = invented_events("user.session.start")
-    rows = [remembered_row(event) for event in (known, unknown)]
+    rows = [stored_row(event) for event in (known, unknown)]
     always = {"published", "published_at", "uuid", "event_type", "debug_data"}
     extra = {"ip_service_categories", "p_enrichment"}  # for the built-in rules alone
     accessors = {name for name, _ in inspect.getmembers(Event, inspect.isdatadescriptor)}

@@ -171,7 +171,7 @@ def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
         ({"severity": 3}, "severity", "expected a severity such as MEDIUM"),
         ({"dedup_period": 360}, "dedup_period", "expected a duration such as 6h"),
         ({"dedup_period": "6 hours"}, "dedup_period", "expected a duration such as"),
-        ({"dedup_period": "0s"}, "dedup_period", "more than nothing"),
+        ({"dedup_period": "0s"}, "dedup_period", "above zero"),
         ({"dedup_period": "2000d"}, "dedup_period", "at most 400d"),
         ({"threshold": 0}, "threshold", "expected a whole number of at least 1"),
         ({"threshold": True}, "threshold", "expected a whole number of at least 1"),
@@ -182,7 +182,7 @@ def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
         ({"signals": ["proxy"]}, "signals", "expected a list of is_proxy"),
         ({"signals": [["is_proxy"]]}, "signals", "expected a list of is_proxy"),
         ({"relay_networks": "none.csv"}, "relay_networks", "can't read none.csv: No such file or directory"),
-        ({"relay_networks": "binary.csv"}, "relay_networks", "can't read binary.csv: it is no UTF-8 text"),
+        ({"relay_networks": "binary.csv"}, "relay_networks", "can't read binary.csv: it is not UTF-8 text"),
         ({"relay_networks": "broken.csv"}, "relay_networks", "broken.csv, line 2: expected an address range"),
     ],
 )

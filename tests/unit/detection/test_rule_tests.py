@@ -44,15 +44,15 @@ def test_every_built_in_rule_has_cases() -> None:
 @pytest.mark.parametrize(
     ("case", "problem"),
     [
-        ("expect: {match: false}", "match: expected false, came true"),
-        ("expect: {match: [2]}", "match: expected [2], came [1]"),
-        ("expect: {alerts: [2]}", "alerts: expected [2], came [1]"),
-        ("expect: {severity: INFO}", "severity: expected INFO, came MEDIUM"),
-        ("expect: {dedup_key: ['x']}", 'dedup_key: expected ["x"], came ["","203.0.113.7"]'),
-        ("expect: {context: {ips: []}}", 'context.ips: expected [], came ["203.0.113.7"]'),
-        ("expect: {context: {client: {zone: a}}}", "context.client.zone: expected a, came nothing"),
-        ("expect: {context: {client: {}}}", 'context.client: expected {}, came {"ipAddress":"203.0.113.7"}'),
-        ("event: {eventType: x}, expect: {severity: INFO}", "expected a match, came none"),
+        ("expect: {match: false}", "match: expected false, got true"),
+        ("expect: {match: [2]}", "match: expected [2], got [1]"),
+        ("expect: {alerts: [2]}", "alerts: expected [2], got [1]"),
+        ("expect: {severity: INFO}", "severity: expected INFO, got MEDIUM"),
+        ("expect: {dedup_key: ['x']}", 'dedup_key: expected ["x"], got ["","203.0.113.7"]'),
+        ("expect: {context: {ips: []}}", 'context.ips: expected [], got ["203.0.113.7"]'),
+        ("expect: {context: {client: {zone: a}}}", "context.client.zone: expected a, got nothing"),
+        ("expect: {context: {client: {}}}", 'context.client: expected {}, got {"ipAddress":"203.0.113.7"}'),
+        ("event: {eventType: x}, expect: {severity: INFO}", "expected a match, got none"),
     ],
 )
 def test_a_case_that_fails_says_what_was_expected_and_what_came(
@@ -66,7 +66,7 @@ def test_a_title_that_differs_is_shown(tmp_path: Path) -> None:
     """Word for word, so that it can be copied into the case when it is right."""
     (problem,) = problems(tmp_path, "expect: {title: x}")
     assert problem.startswith(
-        "title: expected x, came <displayName-not-found> <alternateId-not-found> tried to"
+        "title: expected x, got <displayName-not-found> <alternateId-not-found> tried to"
     )
 
 
@@ -101,9 +101,9 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("rule: [\n", "rule.yaml, line 2: no valid YAML: "),
-        ("\x07", "rule.yaml: no valid YAML: "),
-        ("a: " + "[" * 5000, "rule.yaml: no valid YAML: "),
+        ("rule: [\n", "rule.yaml, line 2: invalid YAML: "),
+        ("\x07", "rule.yaml: invalid YAML: "),
+        ("a: " + "[" * 5000, "rule.yaml: invalid YAML: "),
         ("", "rule.yaml: Expected object, got null"),
         (
             "rule: Nope\ncases: [{name: a, expect: {match: true}}]",
@@ -122,10 +122,10 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
             HEAD + "cases: [{name: a, expect: {severity: urgent}}]",
             "rule.yaml, case 1 (a): expect.severity: Invalid enum value 'urgent'",
         ),
-        (HEAD + "cases: [{name: a, expect: {}}]", "rule.yaml, case 1 (a): expect: it names nothing"),
+        (HEAD + "cases: [{name: a, expect: {}}]", "rule.yaml, case 1 (a): expect: it is empty"),
         (
             HEAD + "cases: [{name: a, event: {a: 1}, events: [{}], expect: {match: true}}]",
-            "rule.yaml, case 1 (a): give either event or events",
+            "rule.yaml, case 1 (a): use either event or events",
         ),
         (
             HEAD + "cases: [{name: a, events: [{after: soon}], expect: {match: true}}]",
@@ -168,7 +168,7 @@ def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, problem in {
         "none.yaml": "can't read it: No such file or directory",
-        "binary.yaml": "can't read it: it is no UTF-8 text",
+        "binary.yaml": "can't read it: it is not UTF-8 text",
         "empty": "no YAML file in this folder",
     }.items():
         with pytest.raises(RuleTestError, match=problem):

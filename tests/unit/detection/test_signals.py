@@ -167,7 +167,7 @@ def test_what_history_does_not_remember_is_no_signal() -> None:
         type("Foreign", (Sso,), {"matches": lambda _self, event: event.isp == "Example"})
     )
     assert fault_of(Sso) is None
-    assert fault_of(foreign) == "matches: history remembers no isp, and a signal decides by what it does"
+    assert fault_of(foreign) == "matches: history has no isp, and a signal can use only history columns"
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ class Memory:
 
     def alerts(self) -> list[tuple[str, Any, int]]:
         """Group what was recorded."""
-        grouping = Grouping(self.rules.policies, recorded={}, alerts=[], telling=False)
+        grouping = Grouping(self.rules.policies, recorded={}, alerts=[], notify=False)
         for match in self.recorded.values():
-            grouping.take(match)
+            grouping.add(match)
         return [(alert.dedup_key, alert.anchor, alert.event_count) for alert in grouping.opened]
 
 

@@ -164,31 +164,31 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         (RULE.replace("frozen=True, ", ""), f"line {LINE - 1}: TypeError: cannot inherit non-frozen"),
         (
             RULE.replace("Mine(EventRule)", "Mine(Rule)"),
-            f"line {LINE}: expected a subclass of a kind of rule",
+            f"line {LINE}: expected a subclass of a rule class",
         ),
         (RULE.replace("def matches", "def match_"), f"line {LINE}: expected the method matches, which"),
         (RULE.replace('"Acme.Mine"', '"Acme Mine"'), f"line {LINE}: id: expected letters, digits, dots"),
-        (RULE.replace('runbook = "r"', 'runbook = ""'), f"line {LINE}: runbook: expected a text"),
+        (RULE.replace('runbook = "r"', 'runbook = ""'), f"line {LINE}: runbook: expected a non-empty string"),
         (RULE.replace('("zone.update",)', '"zone.update"'), f"line {LINE}: event_types: expected a tuple"),
         (RULE.replace('("zone.update",)', '("*",)'), f"line {LINE}: event_types: expected a tuple"),
         (RULE.replace('("zone.update",)', "('a\" or',)"), f"line {LINE}: event_types: expected a tuple"),
         (
             RULE.replace(" = Severity.LOW", ""),
-            f"line {LINE}: severity: expected a default, with the type before it: severity: Severity = …",
+            f"line {LINE}: severity: expected a default with a type: severity: Severity = …",
         ),
         (
             RULE.replace("period: timedelta = ", "period = "),
-            f"line {LINE}: dedup_period: expected a default, with the type before it: dedup_period: timedelta = …",
+            f"line {LINE}: dedup_period: expected a default with a type: dedup_period: timedelta = …",
         ),
         (
             RULE + "    threshold = 5\n",
-            f"line {LINE}: threshold: expected a default, with the type before it: threshold: int = …",
+            f"line {LINE}: threshold: expected a default with a type: threshold: int = …",
         ),
-        (RULE.replace("= Severity.LOW", "= 'LOW'"), f"line {LINE}: severity: expected one such as"),
-        (RULE.replace("hours=1", "hours=0"), f"line {LINE}: dedup_period: expected a timedelta, more than"),
+        (RULE.replace("= Severity.LOW", "= 'LOW'"), f"line {LINE}: severity: expected a Severity such as"),
+        (RULE.replace("hours=1", "hours=0"), f"line {LINE}: dedup_period: expected a timedelta above zero"),
         (
             RULE + "\n    def needed_types(self):\n        return 1 / 0\n",
-            f"line {LINE}: needed_types: it raised",
+            f"line {LINE}: needed_types: raised",
         ),
         (
             RULE.replace("EventRule)", "CountInWindow)").replace(
@@ -202,22 +202,28 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             ),
             f"line {LINE}: conditions: expected some of published, ",
         ),
-        (WINDOW.replace("(row.actor_id,)", "(row.actor_id)"), f"line {LINE}: key: expected a tuple of texts"),
+        (
+            WINDOW.replace("(row.actor_id,)", "(row.actor_id)"),
+            f"line {LINE}: key: expected a tuple of strings",
+        ),
         (
             RULE + "\n    def dedup(self, event):\n        return event.actor_id\n",
-            f"line {LINE}: dedup: expected a tuple of texts",
+            f"line {LINE}: dedup: expected a tuple of strings",
         ),
         (WINDOW + "\n    fewest = '2'\n", f"line {LINE}: fewest: expected a whole number of at least 1"),
         (
             WINDOW + "\n    @property\n    def fewest(self):\n        return 1 / 0\n",
-            f"line {LINE}: fewest: it raised ZeroDivisionError: division by zero",
+            f"line {LINE}: fewest: raised ZeroDivisionError: division by zero",
         ),
-        (WINDOW.replace("(row.actor_id,)", "[row.actor_id]"), f"line {LINE}: key: expected a tuple of texts"),
-        (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of texts"),
-        (DISTINCT, f"line {LINE}: value: history remembers no session"),
+        (
+            WINDOW.replace("(row.actor_id,)", "[row.actor_id]"),
+            f"line {LINE}: key: expected a tuple of strings",
+        ),
+        (WINDOW.replace("row.actor_id,", "row.is_proxy,"), f"line {LINE}: key: expected a tuple of strings"),
+        (DISTINCT, f"line {LINE}: value: history has no session"),
         (
             DISTINCT.replace("row.session", "row.client_ip or row.address"),
-            f"line {LINE}: value: history remembers no address",
+            f"line {LINE}: value: history has no address",
         ),
         (RULE.replace("return True", "return event.mood"), f"line {LINE}: matches: an event has no mood"),
         (
@@ -232,12 +238,12 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         (
             WINDOW
             + '\n    def takes(self, row):\n        return self.signalled(row, "Acme.Mine") and row.ip\n',
-            f"line {LINE}: takes: history remembers no ip",
+            f"line {LINE}: takes: history has no ip",
         ),
         (
             WINDOW
             + '\n    def takes(self, row):\n        return self.signalled(row, "Acme.Mine") or row.ip\n',
-            f"line {LINE}: takes: history remembers no ip",
+            f"line {LINE}: takes: history has no ip",
         ),
         *(
             (
@@ -251,7 +257,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
                 KINDS[kind].replace(
                     f"def {method}(self, row):", f"def {method}(self, row):\n        row.nothing"
                 ),
-                f"line {LINE}: {method}: history remembers no nothing",
+                f"line {LINE}: {method}: history has no nothing",
             )
             for kind, methods in {
                 "PairInWindow": ("first", "second"),
@@ -261,7 +267,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ),
         (
             KINDS["SequenceInWindow"].replace("return bool(rows)", "return rows[0].nothing"),
-            f"line {LINE}: suspicious: history remembers no nothing",
+            f"line {LINE}: suspicious: history has no nothing",
         ),
         (
             KINDS["FirstSeen"].replace("return True", "return self.nothing"),
@@ -269,7 +275,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ),
         (
             RULE + "\n    def __post_init__(self):\n        raise SystemExit\n",
-            f"line {LINE}: it can't be made: SystemExit",
+            f"line {LINE}: creating the rule raised SystemExit",
         ),
         ("import asyncio\nraise asyncio.CancelledError\n", "line 2: CancelledError"),
         *(
@@ -394,7 +400,7 @@ def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     found = load_rules(BUILT_IN, folder)
     (problem,) = found.problems
     assert str(problem) == (
-        f"{folder / 'asking.py'}: signals: there is no signal Acme.Mine; there are: Okta.Login.Success"
+        f"{folder / 'asking.py'}: signals: no such signal Acme.Mine; there are: Okta.Login.Success"
     )
     assert found.rules.keys() == found.places.keys() == {rule.id for rule in BUILT_IN}
     (folder / "mine.py").write_text(RULE)
