@@ -35,10 +35,8 @@ class ProgressGuard:
 
     def check(self, page: Page) -> None:
         """Raise NoProgressError if this page is one too many that is empty or was read before."""
-        elements = _elements(page)
-        mark = hash(elements)
-        if elements and mark not in self._seen:
-            self._seen.add(mark)
+        if self.is_new(page):
+            self._seen.add(hash(_elements(page)))
             self._idle = 0
             return
         self._idle += 1
@@ -47,6 +45,11 @@ class ProgressGuard:
                 f"page after page brings nothing new, each with a link to a next one ({self._org}): "
                 "see whether a proxy in between caches or repeats answers"
             )
+
+    def is_new(self, page: Page) -> bool:
+        """Return whether a page has elements and was not read before."""
+        elements = _elements(page)
+        return bool(elements) and hash(elements) not in self._seen
 
     def clear(self) -> None:
         """Forget what was read: another stream begins, or this one has caught up."""

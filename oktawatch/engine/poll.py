@@ -21,7 +21,7 @@ import structlog
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.follow import ProgressGuard, is_full, missing_next
+from oktawatch.engine.follow import NoProgressError, ProgressGuard, is_full, missing_next
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
@@ -124,7 +124,7 @@ class Poller:
         read = await self._first_page(cursor)
         while True:
             page = read.page
-            self._check_progress(read)
+            await self._check_progress(read)
             last = page.caught_up or page.next is None or (deadline is not None and self._clock() >= deadline)
             ahead = None if last else asyncio.create_task(self._source.page(page.resume))
             try:
@@ -228,12 +228,24 @@ class Poller:
             restart = RestartPoint(at=cursor.restart_at or cursor.began_at)
         return _Stream(page_size=cursor.page_size, began_at=cursor.began_at, restart=restart)
 
-    def _check_progress(self, read: _Read) -> None:
-        """Raise NoProgressError for a page that was read before, and again and again."""
-        if read.page.caught_up and not is_full(read.page, read.stream.page_size or self._page_size):
+    async def _check_progress(self, read: _Read) -> None:
+        """Raise NoProgressError for one page too many that was read before.
+
+        The cursor stays then, so each later round begins with that page. Once the next page brings something
+        new, reading goes on.
+        """
+        page, page_size = read.page, read.stream.page_size or self._page_size
+        if _is_tail(page, page_size):
             self._guard.clear()  # the same tail may be read for days
-        else:
-            self._guard.check(read.page)
+            return
+        try:
+            self._guard.check(page)
+        except NoProgressError:
+            if page.next in {None, page.query}:
+                raise
+            following = await self._source.page(page.resume)
+            if not (self._guard.is_new(following) or _is_tail(following, page_size)):
+                raise
 
     async def _commit(self, read: _Read, cursor: Cursor | None, total: PageResult) -> Cursor:
         """Commit a page and return the cursor; one that leads no further is committed without moving the cursor."""
@@ -282,6 +294,10 @@ def _advance(
 
 def _stay(_transaction: PageTransaction, _result: PageResult) -> None:
     """Leave the cursor where it is."""
+
+
+def _is_tail(page: Page, page_size: int) -> bool:
+    return page.caught_up and not is_full(page, page_size)
 
 
 def _newest(cursor: Cursor | None, page: Page) -> datetime | None:

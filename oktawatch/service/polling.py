@@ -91,9 +91,8 @@ class OrgPolling(Supervised[PageResult]):
         except (StoppedError, TimeoutError):
             return  # the log has it, and the next failure is recorded again
         except StoreError as trouble:
+            # A success ends no trouble: it changes a row, which a full disk may still take.
             self._trouble.failed("database", trouble)
-        else:
-            self.database_works()
 
 
 class RoundTooLongError(SystemLogError):

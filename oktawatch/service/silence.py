@@ -39,5 +39,6 @@ class SilenceChecks(Supervised[bool]):
     def succeeded(self, enqueued: bool) -> timedelta | None:
         """Have new alarms sent."""
         if enqueued:
+            self.database_works()
             self._enqueued()
         return None

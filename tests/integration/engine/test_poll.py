@@ -15,6 +15,7 @@ from oktawatch.engine.health import judge
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import OVERLAP, Poller
 from oktawatch.model.cursor import Cursor
+from oktawatch.model.event import Event
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
@@ -354,8 +355,36 @@ async def test_the_same_page_under_ever_new_links_is_an_error(database: Database
     for _ in range(2):
         with pytest.raises(NoProgressError, match="brings nothing new"):
             await one.round()
-    assert len(circle.asked) <= 8
+    assert len(circle.asked) <= 9
     assert len(rows(database.database, "events")) == 1
+
+
+@pytest.mark.parametrize("behind", [[event(2)], []])
+async def test_reading_goes_on_once_pages_no_longer_repeat(
+    database: DatabaseExecutor, behind: list[Event]
+) -> None:
+    """The daemon needs no restart, although the cursor still leads to the page that was repeated."""
+    repeated = [event(1, at=-timedelta(days=1))]
+
+    class Circle(Script):
+        broken = True
+
+        async def page(self, query: str) -> Page:
+            self.asked.append(query)
+            if query == "/api/v1/logs?after=next":
+                return page(behind, query=query, following=query, caught_up=True)
+            links_to = f"{STALE}{len(self.asked)}" if self.broken else "/api/v1/logs?after=next"
+            return page(repeated, query=query, following=links_to)
+
+    circle = Circle({})
+    one = poller(circle, database)
+    for _ in range(3):
+        with pytest.raises(NoProgressError):
+            await one.round()
+    circle.broken = False
+    await one.round()
+    assert one.caught_up is not None
+    assert len(rows(database.database, "events")) == 1 + len(behind)
 
 
 async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:

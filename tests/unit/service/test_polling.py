@@ -206,6 +206,18 @@ async def test_the_databases_trouble_is_told_once_for_all(
     assert (await orgs[0].status()).last_error is None
 
 
+async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: DatabaseExecutor) -> None:
+    """A full disk may still take a changed row while it refuses pages and alarms: nobody would hear of it."""
+    trouble = FailureLog("database")
+    trouble.failed("database", StoreError("disk full"))
+    org = Org(database, Rounds(UnavailableError("no route")), trouble=trouble)
+
+    await org.rounds(1)
+
+    assert trouble.failures == 1
+    assert (await org.status()).last_error == "no route"
+
+
 async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
     """An org's failure is told even where the database can't keep it; the database's trouble is told as well."""
     database.close()
