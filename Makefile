@@ -41,13 +41,14 @@ simulator: $(READY) ## the simulated Okta org's own tests
 
 KILLS ?= 100
 SEEDS ?= 200
-LONG := OKTAWATCH_TEST_COLD=1 OKTAWATCH_FUZZ_BODIES=50000 OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_TEST_LEASE_TTL=30
+RUNS  ?= 500
+LONG := OKTAWATCH_TEST_COLD=1 OKTAWATCH_FUZZ_BODIES=50000 OKTAWATCH_TEST_KILLS=$(KILLS) OKTAWATCH_SOAK_SEEDS=$(SEEDS) OKTAWATCH_SIMULATION_SEEDS=$(RUNS) OKTAWATCH_TEST_LEASE_TTL=30
 test-all: $(READY)  ## every test, all examples of every property, every program in an interpreter of its own, the long forms of `make soak`
 	@echo "oktawatch: running every test in its long form"
 	@$(LONG) $(PYTEST) --hypothesis-profile=thorough
 
-soak: $(READY)   ## the long forms alone: the daemon killed KILLS=100 times a database, leases of 30 s, SEEDS=200 orgs that do everything wrong
-	@echo "oktawatch: killing the daemon $(KILLS) times a database; reading $(SEEDS) simulated orgs that do everything wrong"
+soak: $(READY)   ## the long forms alone: the daemon killed KILLS=100 times a database, leases of 30 s, SEEDS=200 orgs that do everything wrong, RUNS=500 daemons in virtual time
+	@echo "oktawatch: killing the daemon $(KILLS) times a database; reading $(SEEDS) simulated orgs that do everything wrong; running $(RUNS) daemons in virtual time"
 	@$(LONG) $(PYTEST) -rP tests/acceptance/crash/test_crashes.py tests/acceptance/soak tests/acceptance/test_replicas.py
 
 system: $(READY) ## the systemd units, checked by systemd's own tools; two replicas behind a real PgBouncer

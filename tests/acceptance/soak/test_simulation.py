@@ -1,0 +1,341 @@
+"""The daemon in virtual time against everything that can go wrong, in any order, led by Hypothesis.
+
+Okta answers badly, clocks jump, the database fails, receivers refuse and hang, and the process is killed. Whatever
+happens, three laws hold:
+
+- Nothing is lost. Every event that Okta has to show ends as a match, and its alert is told to every notifier.
+- Nothing is doubled. No receiver gets two messages under one key, and none of an alert twice at one severity.
+- Nobody is blind in silence. When no event has been alerted for `silence.after`, a receiver was told why, or the
+  process ended with an error.
+
+`make test` runs a few seeds, `make soak` 500. A seed is one run of the state machine.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.support.simulation.world import (
+    AFTER,
+    RECEIVERS,
+    STOP_WITHIN_S,
+    TROUBLES,
+    Receiver,
+    Storage,
+    World,
+    make_template,
+)
+
+SEEDS = int(os.environ.get("OKTAWATCH_SIMULATION_SEEDS", "5"))
+_BLOCK = 50
+_STEPS = 16
+_GRACE = timedelta(minutes=6)
+"""After `silence.after`: looking, asking, sending, and a pause of a receiver that has been in trouble."""
+_SETTLED = timedelta(minutes=5)
+_PATIENCE = 30
+"""How many times `_SETTLED` it may take until everything is put right: a message may wait an hour for its next try."""
+_KEPT = timedelta(days=400)
+MINUTE = timedelta(minutes=1)
+_JUMPS = [
+    timedelta(), *(2 * MINUTE, -2 * MINUTE), *(timedelta(hours=2), timedelta(hours=-2)),
+    *(timedelta(days=days) for days in (1, -1, 120, 9_000, -9_000)),
+]  # fmt: skip
+_MINUTES = st.sampled_from([1, 7, 3, 13])
+
+
+class Simulation(RuleBasedStateMachine):
+    """One seed."""
+
+    template: Path
+    covered: Counter[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World | None = None
+        self._folder = Path(tempfile.mkdtemp(dir=self.template.parent))
+
+    @initialize(number=st.integers(0, 2**32))
+    def begin(self, number: int) -> None:
+        """Start the daemon for the first time."""
+        self.world = World(number, self._folder, self.template)
+        self.world.open()
+        self._pass(2 * MINUTE)
+
+    @rule(minutes=_MINUTES)
+    def time_passes(self, minutes: int) -> None:
+        """Let time pass."""
+        self._pass(minutes * MINUTE)
+
+    @rule(
+        kind=st.sampled_from(["plain", "late", "unpolled", "future", "absurd", "old"]),
+        count=st.integers(1, 25),
+    )
+    def events_happen(self, kind: str, count: int) -> None:
+        """Let events happen beside those that come by themselves."""
+        self._world.okta.happen(kind, count)
+        self._count(f"events: {kind}")
+
+    @rule(trouble=st.sampled_from(("none", *TROUBLES)), minutes=_MINUTES)
+    def okta_answers_badly(self, trouble: str, minutes: int) -> None:
+        """Have Okta answer every request so, until it is changed again."""
+        self._world.okta.trouble = trouble
+        self._count(f"okta: {trouble}")
+        self._pass(minutes * MINUTE)
+
+    @rule(
+        oddities=st.lists(
+            st.sampled_from(["short", "empty", "no link", "foreign link", "twice", "junk"]),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    def okta_answers_oddly(self, oddities: list[str]) -> None:
+        """Have the next answers of Okta's be odd."""
+        self._world.okta.oddities = oddities
+        self._count("okta: odd answers")
+        self._pass(MINUTE)
+
+    @rule()
+    def okta_refuses_cursors(self) -> None:
+        """Have Okta refuse every cursor that it has given out so far."""
+        self._world.okta.forget_cursors()
+        self._count("okta: cursors forgotten")
+
+    @rule(
+        jump=st.sampled_from(_JUMPS),
+        minutes=_MINUTES,
+    )
+    def clock_jumps(self, jump: timedelta, minutes: int) -> None:
+        """Set the wall clock wrong by this, or right."""
+        self._world.clocks.set_wall(jump)
+        self._count(
+            "clock: set right" if not jump else "clock: ahead" if jump > timedelta() else "clock: behind"
+        )
+        self._pass(minutes * MINUTE)
+
+    @rule(mode=st.sampled_from(Storage.MODES), minutes=_MINUTES)
+    def database_has_trouble(self, mode: str, minutes: int) -> None:
+        """Have the database be so until it is changed again."""
+        self._world.storage.mode = mode
+        self._count(f"database: {mode}")
+        self._pass(minutes * MINUTE)
+
+    @rule(statements=st.integers(0, 60))
+    def database_fails_once(self, statements: int) -> None:
+        """Have one statement fail, wherever it is."""
+        self._world.storage.fails_in = statements
+        self._count("database: one statement fails")
+        self._pass(MINUTE)
+
+    @rule(name=st.sampled_from(RECEIVERS), mode=st.sampled_from(Receiver.MODES))
+    def receiver_changes(self, name: str, mode: str) -> None:
+        """Have a receiver be so until it is changed again."""
+        self._world.receivers[name].become(mode)
+        self._count(f"receiver: {mode}")
+
+    @rule()
+    def process_is_killed(self) -> None:
+        """Kill the daemon wherever it is."""
+        self._world.kill()
+        self._count("process: killed")
+        self._pass(MINUTE)
+
+    @rule(calls=st.integers(0, 40))
+    def process_is_killed_beside_a_transaction(self, calls: int) -> None:
+        """Kill the daemon right before a transaction, or right after its commit."""
+        self._world.kill(calls)
+        self._count("process: killed beside a transaction")
+        self._pass(MINUTE)
+
+    @rule()
+    def process_is_stopped(self) -> None:
+        """Stop the daemon as a service manager does."""
+        assert self._world.stop() <= STOP_WITHIN_S
+        self._count("process: stopped")
+        self._pass(MINUTE)
+
+    @rule()
+    def process_is_reloaded(self) -> None:
+        """Have the daemon read its configuration anew."""
+        self._world.reload()
+        self._count("process: reloaded")
+        self._pass(MINUTE)
+
+    @rule(back=st.integers(5, 55), telling=st.booleans())
+    def the_past_is_read(self, back: int, telling: bool) -> None:
+        """Run a backfill beside the daemon."""
+        world = self._world
+        now = world.clocks.true
+        since, until = now - back * MINUTE, now - MINUTE
+        world.okta.until_now()
+        there = {one.uuid for one in world.okta.log if one.proxied and since <= one.published < until}
+        ended = world.backfill(since=since, until=until, telling=telling)
+        self._count("backfill: finished" if ended else "backfill: failed")
+        if ended and world.okta.trouble == "none":
+            assert there <= self._matched().keys()
+
+    @invariant()
+    def nothing_is_doubled(self) -> None:
+        """Whatever happens."""
+        if self.world is None:
+            return
+        wrong = self.world.storage.ask(
+            "SELECT a.id, a.event_count, count(m.event_uuid) FROM alerts a LEFT JOIN matches m ON m.alert_id = a.id"
+            " GROUP BY a.id HAVING a.event_count != count(m.event_uuid)"
+        )
+        assert wrong == []
+        for receiver in self.world.receivers.values():
+            told: dict[str, object] = {}
+            for _, message in receiver.taken:
+                assert told.setdefault(message.id, _said(message.body)) == _said(message.body)
+
+    @invariant()
+    def nobody_is_blind_in_silence(self) -> None:
+        """When no event has been alerted for so long, somebody was told why."""
+        if self.world is None:
+            return
+        world = self.world
+        now = world.clocks.true
+        for name, receiver in world.receivers.items():
+            if receiver.mode != "takes":
+                continue
+            since = max(world.started_at, receiver.well_since, receiver.alerted_at or world.started_at)
+            alerted = self._alerted(name)
+            waiting = [
+                one
+                for one in world.okta.log
+                if one.proxied and one.polled and one.persisted > since and one.uuid not in alerted
+            ]
+            first = min((one.persisted for one in waiting), default=now)
+            if now - first <= AFTER + _GRACE:
+                continue
+            stands = {about for one in world.receivers.values() for about in one.standing(world.started_at)}
+            stands = {(what, who) for what, who in stands if what != "notifier" or who == name}
+            assert stands, f"{name} heard nothing since {since}, now {now}: {_shown(world)}"
+            self._count("law: blind, and told so")
+
+    def teardown(self) -> None:
+        """Put everything right, and look whether everything is there."""
+        try:
+            if self.world is not None and sys.exc_info()[0] is None:
+                self._settle(self.world)
+                self._collect(self.world)
+        finally:
+            if self.world is not None:
+                self.world.close()
+            shutil.rmtree(self._folder)
+
+    def _settle(self, world: World) -> None:
+        world.okta.trouble, world.okta.oddities, world.okta.quiet = "none", [], True
+        world.storage.mode, world.storage.fails_in = "well", None
+        world.clocks.set_wall(timedelta())
+        for receiver in world.receivers.values():
+            receiver.become("takes")
+        self._pass(2 * _SETTLED)
+        for _ in range(_PATIENCE):
+            if not self._unsettled():
+                break
+            self._pass(_SETTLED)
+        left = self._unsettled()
+        assert not left, f"{len(left)} after all was put right: {left[:5]}; {_shown(world)}"
+        self._count("law: nothing lost")
+
+    def _unsettled(self) -> list[str]:
+        """Name what is not as it should be in the end."""
+        world = self._world
+        oldest = world.clocks.true - _KEPT
+        wanted = {one.uuid for one in world.okta.log if one.proxied and one.published > oldest}
+        left = [f"lost: {uuid}" for uuid in sorted(wanted - self._matched().keys())]
+        for name, receiver in world.receivers.items():
+            left += [f"not alerted at {name}: {uuid}" for uuid in sorted(wanted - self._alerted(name))]
+            left += [f"not over at {name}: {about}" for about in receiver.standing(world.started_at)]
+        pending = world.storage.ask(
+            "SELECT id, notifier, last_error FROM notifications WHERE state = 'pending'"
+        )
+        return left + [f"pending: {row}" for row in pending]
+
+    def _matched(self) -> dict[str, int]:
+        return dict(self._world.storage.ask("SELECT event_uuid, alert_id FROM matches"))
+
+    def _alerted(self, name: str) -> set[str]:
+        """Return the events whose alerts were told to a notifier."""
+        rows = self._world.storage.ask(
+            "SELECT m.event_uuid FROM matches m WHERE EXISTS (SELECT 1 FROM notifications n"
+            " LEFT JOIN notifications d ON d.id = n.digest_id WHERE n.alert_id = m.alert_id AND n.notifier = ?"
+            " AND (n.state IN ('sent', 'dead') OR d.state IN ('sent', 'dead')"
+            " OR (n.state = 'digested' AND d.id IS NULL)))",  # digests are pruned once they are sent
+            name,
+        )
+        return {uuid for (uuid,) in rows}
+
+    @property
+    def _world(self) -> World:
+        assert self.world is not None
+        return self.world
+
+    def _pass(self, time: timedelta) -> None:
+        self._world.pass_(time)
+        self._count("minutes", time // MINUTE)
+
+    def _count(self, what: str, number: int = 1) -> None:
+        self._world.covered[what] += number
+
+    def _collect(self, world: World) -> None:
+        self.covered.update(world.covered)
+        self.covered.update(world.okta.covered)
+        self.covered.update({f"log: {line}": number for line, number in world.lines.items()})
+        self.covered["seeds"] += 1
+        self.covered["events"] += len(world.okta.log)
+
+
+def _said(body: dict[str, object]) -> object:
+    """Return what a message says that must not change from one attempt to the next."""
+    alert = body.get("alert")
+    return body["type"], alert["id"] if isinstance(alert, dict) else None
+
+
+def _shown(world: World) -> str:
+    return f"okta {world.okta.trouble}, database {world.storage.mode}, {dict(world.lines)}"
+
+
+@pytest.fixture
+def covered(tmp_path: Path) -> Iterator[Counter[str]]:
+    """Yield what the machine covers."""
+    memory = Path("/dev/shm")  # noqa: S108 -- a folder in memory, in which a folder of the test's own is made
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else tmp_path))
+    make_template(folder / "template.db")
+    Simulation.template, Simulation.covered = folder / "template.db", Counter()
+    yield Simulation.covered
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("block", range(-(-SEEDS // _BLOCK)))
+def test_the_laws_hold_whatever_happens(block: int, covered: Counter[str]) -> None:
+    """Nothing is lost, nothing is doubled, and nobody is blind in silence."""
+    count = min(_BLOCK, SEEDS - block * _BLOCK)
+    run = settings(
+        max_examples=count,
+        stateful_step_count=_STEPS,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],  # shrinking takes many minutes; the steps that failed are shown
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(seed(block)(Simulation), settings=run)
+    print(*(f"{number:8} {what}" for what, number in sorted(covered.items())), sep="\n")  # noqa: T201 -- `make soak` shows what passing tests print

@@ -1,0 +1,240 @@
+"""A model of Okta in virtual time: what happened, when a poll or a bounded read can see it, and how it answers.
+
+It writes answers as they go over the wire and shares no code with what reads them. Okta's promises hold: events come
+in the order of persistence, a poll leaves none out that is not late, and a cursor means the same place for ever
+unless it is refused. Everything else is broken on demand.
+"""
+
+import heapq
+import itertools
+import json
+import random
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import parse_qs, urlencode
+
+URL = "https://acme.okta.com"
+PATH = "/api/v1/logs"
+PEOPLE = 12
+LATEST = timedelta(minutes=8)
+"""How late an event may appear. Sweeps must reach that far."""
+_EVERY_S = 45.0  # on average
+
+
+class Refusal(Exception):  # noqa: N818 -- an answer of Okta's
+    """An answer that is no page."""
+
+    def __init__(self, status: int, date: datetime) -> None:
+        super().__init__(status)
+        self.status = status
+        self.date = date
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page on the wire."""
+
+    body: bytes
+    links: list[str]
+    date: str
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event."""
+
+    uuid: str
+    published: datetime
+    persisted: datetime
+    proxied: bool
+    polled: bool
+    """A poll brings it. Otherwise it appeared behind the place that polls had reached."""
+    body: dict[str, object] = field(hash=False)
+
+
+class OktaModel:
+    """One org."""
+
+    def __init__(self, seed: int, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._rng = random.Random(seed)
+        self._numbers = itertools.count(1)
+        self._next = now()
+        self._coming: list[tuple[datetime, int, Happened]] = []
+        self.log: list[Happened] = []
+        """Everything that a bounded read can see, in the order of persistence."""
+        self._stream: list[Happened] = []
+        """Everything that a poll can see, likewise."""
+        self._generation = 0
+        self._frozen: int | None = None
+        self._links = itertools.count(1)
+        self.trouble: str = "none"
+        """How every request is answered."""
+        self.oddities: list[str] = []
+        """How the next answers are odd, the last one first."""
+        self.quiet = False
+        """Nothing happens by itself any more."""
+        self.covered: Counter[str] = Counter()
+
+    def happen(self, kind: str, count: int) -> None:
+        """Let some events happen now. ``kind`` says what is wrong with them."""
+        now = self._now()
+        for _ in range(count):
+            published, delay, polled = now - timedelta(seconds=self._rng.random() * 3), timedelta(), True
+            match kind:
+                case "late":
+                    delay = self._rng.random() * LATEST
+                case "unpolled":
+                    delay, polled = self._rng.random() * LATEST, False
+                case "future":
+                    published = now + timedelta(days=self._rng.choice([0.05, 2, 400]))
+                case "absurd":
+                    year = self._rng.choice([1, 1970, 2099, 9999])
+                    published = datetime(year, 1, 1, 12, tzinfo=UTC)
+                case "old":
+                    published = now - timedelta(days=self._rng.choice([0.1, 3, 200]))
+            self._add(published, now + delay, polled=polled)
+        self.covered[f"events {kind}"] += count
+
+    def forget_cursors(self) -> None:
+        """Refuse every cursor given out so far."""
+        self._generation += 1
+
+    def until_now(self) -> None:
+        """Let happen what happens by itself until now."""
+        now = self._now()
+        while self._next <= now and not self.quiet:
+            self._add(self._next, self._next + timedelta(seconds=self._rng.random() * 2), polled=True)
+            self._next += timedelta(seconds=self._rng.expovariate(1 / _EVERY_S))
+        while self._coming and self._coming[0][0] <= now:
+            one = heapq.heappop(self._coming)[2]
+            self.log.append(one)
+            if one.polled:
+                self._stream.append(one)
+
+    def answer(self, query: str) -> Answer:
+        """Answer a request; raise Refusal."""
+        self.until_now()
+        self.covered["requests"] += 1
+        path, _, asked = query.partition("?")
+        assert path == PATH
+        given = {name: values[0] for name, values in parse_qs(asked).items()}
+        limit = int(given["limit"])
+        if "until" in given:
+            return self._bounded(given, limit, query)
+        return self._polling(given, limit, query)
+
+    def _add(self, published: datetime, persisted: datetime, *, polled: bool) -> None:
+        number = next(self._numbers)
+        published = published.replace(microsecond=published.microsecond // 1000 * 1000)
+        proxied = self._rng.random() < 0.8
+        person = self._rng.randrange(PEOPLE)
+        body: dict[str, object] = {
+            "uuid": f"00000000-0000-4000-8000-{number:012d}",
+            "published": _text(published),
+            "eventType": "user.session.start",
+            "outcome": {"result": self._rng.choice(["SUCCESS", "FAILURE"])},
+            "actor": {"id": f"00u{person}", "alternateId": f"user{person}@example.com"},
+            "client": {"ipAddress": f"203.0.113.{self._rng.randrange(200)}"},
+            "securityContext": {"isProxy": proxied, "asNumber": 64496 + self._rng.randrange(9)},
+        }
+        one = Happened(str(body["uuid"]), published, persisted, proxied, polled, body)
+        heapq.heappush(self._coming, (persisted, number, one))
+
+    def _polling(self, given: dict[str, str], limit: int, query: str) -> Answer:
+        if "after" in given:
+            place = self._cursor(given["after"])
+            start = int(place[0])
+        else:
+            since = _moment(given["since"])
+            start = bisect_left(self._stream, since, key=lambda one: one.persisted)
+        oddity = self.oddities.pop() if self.oddities else None
+        events = self._stream[start : start + limit]
+        following = start + len(events)
+        if self.trouble == "repeats":
+            if self._frozen is None and events:
+                self._frozen = start
+            if self._frozen is not None:
+                events = self._stream[self._frozen : self._frozen + limit]
+                following = self._frozen
+        else:
+            self._frozen = None
+        match oddity:
+            case "short":
+                events = events[: self._rng.randrange(limit)]
+                following = start + len(events)
+            case "empty":
+                events, following = [], start
+        if self.trouble == "repeats":
+            after = f"p.{self._generation}.{following}.{next(self._links)}"
+        else:
+            after = f"p.{self._generation}.{following}"
+        link = f"{PATH}?{urlencode({'after': after, 'limit': limit})}"
+        if self.trouble == "links to itself":
+            link = query
+        return self._page(events, link, query, oddity)
+
+    def _bounded(self, given: dict[str, str], limit: int, query: str) -> Answer:
+        since, until = _moment(given["since"]), _moment(given["until"])
+        found = sorted(
+            (one for one in self.log if since <= one.published < until),
+            key=lambda one: (one.published, one.uuid),
+        )
+        if "after" in given:
+            seen = self._cursor(given["after"])
+            last = (float(seen[0]), seen[1])
+            found = [one for one in found if (one.published.timestamp(), one.uuid) > last]
+        oddity = self.oddities.pop() if self.oddities else None
+        events, rest = found[:limit], found[limit:]
+        if oddity == "short" and len(events) > 1:
+            half = len(events) // 2
+            events, rest = events[:half], events[half:] + rest
+        link = None
+        if rest:
+            place = f"b.{self._generation}.{events[-1].published.timestamp()!r}.{events[-1].uuid}"
+            asked = {"after": place, "since": given["since"], "until": given["until"], "limit": limit}
+            link = f"{PATH}?{urlencode(asked)}"
+        if self.trouble == "repeats" and rest:
+            asked = {name: value for name, value in given.items() if name != "x"}
+            link = f"{PATH}?{urlencode({**asked, 'x': next(self._links)})}"
+        return self._page(events, link, query, oddity)
+
+    def _cursor(self, after: str) -> list[str]:
+        kind, generation, *place = after.split(".", 2)
+        if int(generation) < self._generation:
+            self.covered["cursors refused"] += 1
+            raise Refusal(400, self._now())
+        if kind == "b":
+            moment, _, uuid = place[0].rpartition(".")
+            return [moment, uuid]
+        return place[0].split(".")
+
+    def _page(self, events: list[Happened], link: str | None, query: str, oddity: str | None) -> Answer:
+        links = [f'<{URL}{query}>; rel="self"']
+        if link is not None:
+            links.append(f'<{URL}{link}>; rel="next"')
+        if oddity == "no link" or self.trouble == "no links":
+            links = []
+        if oddity == "foreign link" and link is not None:
+            links[-1] = f'<https://okta.example.net{link}>; rel="next"'
+        if oddity is not None:
+            self.covered[f"page: {oddity}"] += 1
+        bodies = [one.body for one in events]
+        if oddity == "twice":
+            bodies += bodies[:3]
+        if oddity == "junk":
+            bodies = [*bodies, {"uuid": None}]
+        return Answer(json.dumps(bodies).encode(), links, format_datetime(self._now(), usegmt=True))
+
+
+def _text(moment: datetime) -> str:
+    text = moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return f"{text}Z"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

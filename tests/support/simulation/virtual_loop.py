@@ -1,0 +1,230 @@
+"""A whole process in virtual time: its event loop, its clocks and its database thread.
+
+Nothing sleeps. Whenever nothing is left to do, the loop advances the monotonic clock to its next timer. The wall
+clock follows, until a test sets it to something else.
+"""
+
+import asyncio
+import importlib
+import pkgutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from selectors import SelectorKey
+from typing import Any
+from unittest import mock
+
+import time_machine
+
+from oktawatch import engine, notify, service, store, systemlog
+from oktawatch.store.errors import StoppedError
+from tests.support.databases import NOW
+
+
+class VirtualClocks:
+    """The true time, and the wall clock of the machine, which may be wrong."""
+
+    def __init__(self) -> None:
+        self.passed_s = 1_000.0
+        self.offset = timedelta()
+        """By how much the wall clock is wrong."""
+        self._traveller: Any = None
+
+    @property
+    def true(self) -> datetime:
+        """The true time, which is Okta's."""
+        return NOW + timedelta(seconds=self.passed_s - 1_000)
+
+    @property
+    def wall(self) -> datetime:
+        """The time that this machine shows."""
+        return self.true + self.offset
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock's time."""
+        return self.passed_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.passed_s += seconds
+        self._traveller.move_to(self.wall)
+
+    def set_wall(self, offset: timedelta) -> None:
+        """Set the wall clock to the true time plus ``offset``."""
+        self.offset = offset
+        self._traveller.move_to(self.wall)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Make these the clocks of everything in this process, default arguments included."""
+        real = time.monotonic
+        with ExitStack() as stack:
+            for defaults in list(_keyword_defaults()):
+                names = [name for name, value in defaults.items() if value is real]
+                stack.enter_context(mock.patch.dict(defaults, dict.fromkeys(names, self.monotonic)))
+            stack.enter_context(mock.patch.object(time, "monotonic", self.monotonic))
+            self._traveller = stack.enter_context(time_machine.travel(self.wall, tick=False))
+            yield
+
+
+def _keyword_defaults() -> Iterator[dict[str, Any]]:
+    """Yield the keyword defaults of every constructor of the program.
+
+    Everything is imported before: what is imported later would keep the clocks of this test for good.
+    """
+    for room in (engine, notify, service, store, systemlog):
+        for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            for value in vars(importlib.import_module(found.name)).values():
+                defaults = getattr(getattr(value, "__init__", None), "__kwdefaults__", None)
+                if isinstance(value, type) and defaults:
+                    yield defaults
+
+
+class _NoFiles:
+    """A selector without files: waiting is the clock's business."""
+
+    def __init__(self, clocks: VirtualClocks) -> None:
+        self._clocks = clocks
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """Let the time until the next timer pass."""
+        if timeout is None:
+            raise RuntimeError("nothing will ever happen any more in this loop")
+        if timeout > 0:
+            self._clocks.advance(timeout)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
+        """Accept the loop's own pipe."""
+        return SelectorKey(fileobj, 0, events, data)
+
+    def unregister(self, fileobj: Any) -> SelectorKey:
+        """Accept the loop's own pipe."""
+        return SelectorKey(fileobj, 0, 0, None)
+
+    def get_key(self, fileobj: Any) -> SelectorKey:
+        """Know no file."""
+        raise KeyError(fileobj)
+
+    def get_map(self) -> dict[Any, Any]:
+        """Know no file."""
+        return {}
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in which waiting takes no time."""
+
+    def __init__(self, clocks: VirtualClocks) -> None:
+        super().__init__(_NoFiles(clocks))  # type: ignore[arg-type]  # all of a selector that a loop calls
+        self._clocks = clocks
+
+    def time(self) -> float:
+        """Return the monotonic clock's time."""
+        return self._clocks.passed_s
+
+    def _write_to_self(self) -> None:
+        """Wake nobody: there is one thread."""
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+        """Run the function at once, in this thread."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 -- it is the caller's
+            future.set_exception(error)
+        return future
+
+    def deliver(self, number: int) -> None:
+        """Deliver a signal to the process."""
+        self._handle_signal(number)  # type: ignore[attr-defined]
+
+
+class LockedError(Exception):
+    """Somebody holds the database's lock."""
+
+
+class VirtualThread:
+    """Stands for the thread pool of an SQLite database: one call at a time, each of which may take a while.
+
+    ``stopping``: once set, a call that waits for the database's lock gives up. ``locked`` and ``slow_s`` describe
+    the database at this moment. ``ended``: called before and after each call; returns True to end the process there.
+    """
+
+    PATIENCE_S = 30.0
+    _SLICE_S = 0.25
+
+    def __init__(
+        self,
+        *,
+        stopping: threading.Event,
+        slow_s: Callable[[], float],
+        ended: Callable[[], bool],
+    ) -> None:
+        self._stopping = stopping
+        self._slow_s = slow_s
+        self._ended = ended
+        self._dead = False
+        self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self.work: asyncio.Task[None] | None = None
+        self.last_try = False
+        """A lock that is not had now is an error."""
+
+    def submit(self, call: Callable[[], Any]) -> "Future[Any]":
+        """Queue a call."""
+        future: Future[Any] = Future()
+        if self._dead:
+            future.set_exception(StoppedError("the process is dead"))
+            return future
+        self._queue.append((future, call))
+        if self.work is None or self.work.done():
+            self.work = asyncio.get_running_loop().create_task(self._run())
+        return future
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Run nothing that has not begun."""
+        self.die()
+
+    def die(self) -> None:
+        """Never reach the database again."""
+        self._dead = True
+
+    async def _run(self) -> None:
+        while self._queue:
+            future, call = self._queue.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = await self._call(call)
+            except Exception as error:  # noqa: BLE001 -- it is the caller's
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        if delay := self._slow_s():
+            await asyncio.sleep(delay)
+        give_up = loop.time() + self.PATIENCE_S
+        while True:
+            if self._dead or self._ended():
+                self._dead = True
+                raise StoppedError("the process is dead")
+            self.last_try = loop.time() >= give_up
+            try:
+                result = call()
+            except LockedError:
+                if self._stopping.is_set():
+                    raise StoppedError("stopping: the transaction had not begun") from None
+                await asyncio.sleep(self._SLICE_S)
+                continue
+            if self._ended():
+                self._dead = True
+                raise StoppedError("the process is dead")
+            return result

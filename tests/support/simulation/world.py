@@ -1,0 +1,450 @@
+"""The daemon in a world of its own, in virtual time: an Okta, a database's file, receivers, and wrong clocks.
+
+What runs is `run_daemon` itself with everything in it. Five things are put in its place: the clocks and the event
+loop, the database's thread, the client that asks Okta, the channels, and the log, whose lines are counted.
+"""
+
+import asyncio
+import logging
+import random
+import shutil
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import structlog
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from oktawatch import config
+from oktawatch.config.errors import ConfigError
+from oktawatch.config.settings import NotifierSettings, Settings
+from oktawatch.engine.backfill import Backfiller
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.pipeline import Watch
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.message import Message
+from oktawatch.service import app, daemon, jobs, schedule
+from oktawatch.service.app import Application
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from oktawatch.store.schema import upgrade
+from oktawatch.systemlog import client, transport
+from oktawatch.systemlog.errors import (
+    BrokenTransferError,
+    PermissionMissingError,
+    RateLimitedError,
+    RequestRefusedError,
+    SystemLogError,
+    TimedOutError,
+    TokenRefusedError,
+    UnavailableError,
+)
+from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.priority import PagesAt, Priority
+from tests.support.simulation.okta import URL, OktaModel, Refusal
+from tests.support.simulation.virtual_loop import LockedError, VirtualClocks, VirtualLoop, VirtualThread
+
+ORG = "acme"
+AFTER = timedelta(minutes=5)
+"""`silence.after`."""
+RECEIVERS = ("soc", "pager")
+STOP_WITHIN_S = 5.0
+_RESTART_S = 5.0
+_DELIVERY_INTERVAL = timedelta(seconds=20)
+_CLOCK_CHECK_S = 4.0
+"""Both are longer than the daemon's own, which makes a step three times as cheap."""
+_CONFIGURATION = f"""
+[poll]
+interval = "30s"
+page_size = 10
+initial_lookback = "1h"
+sweep_interval = "5m"
+sweep_window = "15m"
+[silence]
+after = "{AFTER // timedelta(minutes=1)}m"
+[[orgs]]
+name = "{ORG}"
+url = "{URL}"
+token = "00invented"
+""" + "".join(
+    f'[[notifiers]]\nname = "{name}"\ntype = "log"\nmin_severity = "INFO"\nmax_per_minute = 30\n'
+    for name in RECEIVERS
+)
+_ERRORS: dict[str, Callable[[], SystemLogError]] = {
+    "token refused": lambda: TokenRefusedError("refused", status=401),
+    "permission missing": lambda: PermissionMissingError("missing", status=403),
+    "rate limited": lambda: RateLimitedError("again and again", status=429),
+    "unavailable": lambda: UnavailableError("down", status=503),
+    "unreachable": lambda: UnavailableError("no route"),
+    "broken transfer": lambda: BrokenTransferError("cut short"),
+}
+TROUBLES = (*_ERRORS, "times out", "repeats", "links to itself", "no links")
+"""How Okta can answer every request, beside well."""
+
+
+class Client:
+    """Asks the model in the place of `LogClient`, and reads its answers as that does."""
+
+    def __init__(self, okta: OktaModel) -> None:
+        self._okta = okta
+
+    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
+        """Ask."""
+        await asyncio.sleep(0.2)
+        trouble = self._okta.trouble
+        if trouble == "times out":
+            await asyncio.sleep(45)
+            raise TimedOutError("no answer")
+        if trouble in _ERRORS:
+            error = _ERRORS[trouble]()
+            raise error
+        try:
+            answer = self._okta.answer(query)
+        except Refusal as refusal:
+            raise RequestRefusedError("refused", status=refusal.status, date=refusal.date) from None
+        try:
+            return Page.read(answer.body, query=query, url=URL, links=answer.links, date=answer.date)
+        except ValueError as error:
+            raise BrokenTransferError(str(error)) from error
+
+
+@dataclass
+class Receiver:
+    """A channel, and who stands behind it."""
+
+    now: Callable[[], datetime]
+    rng: random.Random
+    mode: str = "takes"
+    well_since: datetime = field(init=False)
+    taken: list[tuple[datetime, Message]] = field(default_factory=list)
+    covered: Counter[str] = field(default_factory=Counter)
+    life: int = 0
+    """Counts the processes that were killed."""
+
+    MODES = ("takes", "refuses", "fails one in four", "hangs", "takes, and doesn't say so", "raises", "asks for peace")  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Be well from now on."""
+        self.well_since = self.now()
+
+    def become(self, mode: str) -> None:
+        """Change."""
+        if mode == "takes" and self.mode != "takes":
+            self.well_since = self.now()
+        self.mode = mode
+
+    @property
+    def alerted_at(self) -> datetime | None:
+        """When it last took a message about alerts."""
+        return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
+
+    def standing(self, started_at: datetime) -> set[tuple[str, str]]:
+        """Return the alarms that it was told of and that are not over.
+
+        The daemon, which started at ``started_at``, does not know of the database's trouble before.
+        """
+        left: Counter[tuple[str, str]] = Counter()
+        for at, message in {message.id: (at, message) for at, message in self.taken}.values():
+            if message.type.startswith("silence."):
+                # Counted, since a message that failed before can come after the one that says that it is over.
+                change = 1 if message.type == "silence.raised" else -1
+                for one in message.body["silence"]["about"]:
+                    if at >= started_at or one["what"] != "database":
+                        left[one["what"], one["name"]] += change
+        return {about for about, count in left.items() if count > 0}
+
+    async def send(self, message: Message) -> None:
+        """Take it, or not."""
+        life = self.life
+        await asyncio.sleep(0.05)
+        mode = self.mode
+        if life != self.life:
+            await asyncio.Event().wait()  # the sender is dead
+        if mode == "hangs":
+            await asyncio.Event().wait()
+        if mode == "refuses" or (mode == "fails one in four" and self.rng.random() < 0.25):
+            raise DeliveryError("no")
+        if mode == "asks for peace":
+            raise DeliveryError("not now", retry_after=timedelta(seconds=self.rng.randrange(1, 240)))
+        if mode == "raises":
+            raise ValueError("a bug of the channel's")
+        self.taken.append((self.now(), message))
+        self.covered[f"message {message.type}"] += 1
+        if mode == "takes, and doesn't say so":
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+class Storage:
+    """The database's file and what is wrong with it."""
+
+    MODES = ("well", "locked", "disk full", "disk fails", "slow")
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.mode = "well"
+        self.fails_in: int | None = None
+        """After so many statements one fails."""
+        self.thread: VirtualThread | None = None
+
+    def slow_s(self) -> float:
+        """Return how long a call takes."""
+        return 1.0 if self.mode == "slow" else 0.0
+
+    def before_statement(self, statement: str, thread: VirtualThread) -> None:
+        """Fail as SQLite does."""
+        if self.mode == "locked" and statement == "BEGIN IMMEDIATE":
+            if thread.last_try:
+                raise _sqlite_error(statement, "database is locked", sqlite3.SQLITE_ERROR)
+            raise LockedError
+        if self.mode == "disk fails" and not statement.startswith("SELECT"):
+            raise _sqlite_error(statement, "disk I/O error", sqlite3.SQLITE_IOERR)
+        if self.mode == "disk full" and statement.startswith(("INSERT", "WITH")):
+            raise _sqlite_error(statement, "database or disk is full", sqlite3.SQLITE_FULL)
+        if self.fails_in is not None:
+            self.fails_in -= 1
+            if self.fails_in < 0:
+                self.fails_in = None
+                raise _sqlite_error(statement, "disk I/O error", sqlite3.SQLITE_IOERR)
+
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read, as a person with SQL would."""
+        with closing(sqlite3.connect(self.file)) as connection:
+            return connection.execute(query, values).fetchall()
+
+
+def _sqlite_error(statement: str, text: str, code: int) -> OperationalError:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return OperationalError(statement, None, error)
+
+
+class World:
+    """One daemon's life, and its lives after that."""
+
+    def __init__(self, seed: int, folder: Path, template: Path) -> None:
+        self.rng = random.Random(seed)
+        self.clocks = VirtualClocks()
+        self.covered: Counter[str] = Counter()
+        self.lines: Counter[str] = Counter()
+        """The program's log, by its events."""
+        self.okta = OktaModel(seed, lambda: self.clocks.true)
+        self.receivers = {
+            name: Receiver(lambda: self.clocks.true, self.rng, covered=self.covered) for name in RECEIVERS
+        }
+        file = folder / "oktawatch.db"
+        shutil.copy(template, file)
+        self.storage = Storage(file)
+        self._settings = _settings(folder)
+        self._stack = ExitStack()
+        self._loop: VirtualLoop
+        self._daemon: asyncio.Task[int] | None = None
+        self._kill_in: int | None = None
+        self.started_at = self.clocks.true
+        self.ended_with_error: list[BaseException] = []
+
+    def open(self) -> None:
+        """Begin: the daemon starts."""
+        enter = self._stack.enter_context
+        enter(self.clocks.installed())
+        enter(_counting_log(self.lines))
+        enter(mock.patch.object(jobs, "INTERVAL", _DELIVERY_INTERVAL))
+        enter(mock.patch.object(schedule, "_CLOCK_CHECK_S", _CLOCK_CHECK_S))
+        logging.disable(logging.CRITICAL)
+        self._stack.callback(logging.disable, logging.NOTSET)
+        enter(mock.patch.object(daemon, "open_database", self._open_database))
+        enter(mock.patch.object(client, "LogClient", mock.Mock(return_value=Client(self.okta))))
+        enter(mock.patch.object(transport, "open_session", _no_session))
+        enter(mock.patch.object(app, "make_channel", self._make_channel))
+        self._loop = VirtualLoop(self.clocks)
+        self._loop.set_exception_handler(lambda *_: None)  # of tasks of dead processes
+        self._stack.callback(self._loop.close)
+        self.start()
+
+    def close(self) -> None:
+        """End it all."""
+        try:
+            if self._daemon is not None:
+                self.kill()
+        finally:
+            self._stack.close()
+
+    def pass_(self, time: timedelta) -> None:
+        """Let time pass; whatever ends meanwhile is started again, as a service manager does."""
+        end = self.clocks.passed_s + time.total_seconds()
+        while (left := end - self.clocks.passed_s) > 0:
+            if self._daemon is None:
+                self.start()
+            assert self._daemon is not None
+            self._run(asyncio.wait([self._daemon], timeout=left))
+            if self._daemon.done():
+                self._bury()
+                self._run(asyncio.sleep(min(_RESTART_S, max(end - self.clocks.passed_s, 0))))
+
+    def start(self) -> None:
+        """Start the daemon."""
+        self.started_at = self.clocks.true
+        self._kill_in = None
+        self._daemon = self._loop.create_task(
+            daemon.run_daemon(self._build(), lambda: self._build(strict=True), lambda _app: None)
+        )
+
+    def kill(self, calls: int | None = None) -> None:
+        """Kill the daemon now, or before or after the database has been called so many times."""
+        if calls is not None:
+            self._kill_in = calls
+            return
+        self._die()
+        self._bury(killed=True)
+
+    def stop(self) -> float:
+        """Stop the daemon as a service manager does; return the seconds that it took."""
+        if self._daemon is None:
+            return 0.0
+        self._run(asyncio.sleep(0.001))  # until its signals are listened to
+        begun = self.clocks.passed_s
+        self._loop.deliver(signal.SIGTERM)
+        self._run(asyncio.wait([self._daemon], timeout=600))
+        took = self.clocks.passed_s - begun
+        assert self._daemon.done(), "SIGTERM was not answered"
+        self._bury()
+        return took
+
+    def reload(self) -> None:
+        """Have the daemon read its configuration anew."""
+        if self._daemon is not None:
+            self._loop.deliver(signal.SIGHUP)
+
+    def backfill(self, *, since: datetime, until: datetime, telling: bool) -> bool:
+        """Run a backfill beside the daemon; return whether it came to its end."""
+        ended: bool = self._run(self._backfill(since, until, telling=telling))
+        return ended
+
+    async def _backfill(self, since: datetime, until: datetime, *, telling: bool) -> bool:
+        database = self._executor(daemon=False)
+        application = Application(self._settings)
+        watch = Watch(org=ORG, rules=application.rules, routes=application.routes)
+        source = PagesAt(Client(self.okta), Priority.BACKFILL)
+        backfiller = Backfiller(source, database, watch, page_size=25)
+        try:
+            async with asyncio.timeout(300):
+                await backfiller.run(command=f"{since} {until}", since=since, until=until, notify=telling)
+        except (SystemLogError, StoreError, TimeoutError) as error:
+            self.covered[f"backfill {type(error).__name__}"] += 1
+            return False
+        finally:
+            database.close()
+        return True
+
+    def _build(self, *, strict: bool = False) -> Application:
+        return Application.build(self._settings, strict=strict)
+
+    def _run(self, awaitable: Any) -> Any:
+        return self._loop.run_until_complete(awaitable)
+
+    def _bury(self, *, killed: bool = False) -> None:
+        """Note how the daemon ended. Tasks of a dead process end without reaching anything."""
+        task, self._daemon = self._daemon, None
+        assert task is not None
+        if killed or (self._kill_in is not None and self._kill_in < 0):
+            if tasks := asyncio.all_tasks(self._loop):
+                for one in sorted(tasks, key=asyncio.Task.get_name):
+                    if self.storage.thread is None or one is not self.storage.thread.work:
+                        one.cancel()
+                self._run(asyncio.wait(tasks))
+            if not task.cancelled():
+                task.exception()
+        elif (error := task.exception()) is not None:
+            assert isinstance(error, ConfigError | StoreError), error
+            self.ended_with_error.append(error)
+            self.covered[f"ended with {type(error).__name__}"] += 1
+
+    def _called(self) -> bool:
+        """Count a call of the database; tell whether the process ends here."""
+        if self._kill_in is None:
+            return False
+        self._kill_in -= 1
+        if self._kill_in >= 0:
+            return False
+        self._die()
+        return True
+
+    def _die(self) -> None:
+        """Let nothing that the daemon does from now on reach anything."""
+        if self.storage.thread is not None:
+            self.storage.thread.die()
+        for receiver in self.receivers.values():
+            receiver.life += 1
+        if self._daemon is not None:
+            self._daemon.cancel()
+
+    def _open_database(self, _app: Application) -> DatabaseExecutor:
+        return self._executor(daemon=True)
+
+    def _make_channel(self, notifier: NotifierSettings, _way: Any) -> Receiver:
+        return self.receivers[notifier.name]
+
+    def _executor(self, *, daemon: bool) -> DatabaseExecutor:
+        executor = DatabaseExecutor(f"sqlite:///{self.storage.file}")
+        thread = VirtualThread(
+            stopping=executor._stopping,
+            slow_s=self.storage.slow_s,
+            ended=self._called if daemon else lambda: False,
+        )
+        executor._threads.shutdown()
+        executor._threads = thread  # type: ignore[assignment]  # all of it that is used
+        if daemon:
+            self.storage.thread = thread
+
+        def before_statement(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            self.storage.before_statement(statement, thread)
+
+        event.listen(executor.database._engine, "before_cursor_execute", before_statement)
+        return executor
+
+
+def make_template(file: Path) -> None:
+    """Make a database with a schema, to be copied."""
+    database = Database(f"sqlite:///{file}", create=True)
+    upgrade(database)
+    database.close()
+
+
+def _settings(folder: Path) -> Settings:
+    file = folder / "oktawatch.toml"
+    file.write_text(_CONFIGURATION, "utf-8")
+    return config.load(file, environ={})
+
+
+@asynccontextmanager
+async def _no_session(*_arguments: Any, **_keywords: Any) -> AsyncIterator[None]:
+    yield None
+
+
+@contextmanager
+def _counting_log(lines: Counter[str]) -> Iterator[None]:
+    """Count the program's log lines, and write none."""
+
+    def count(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        lines[line["event"]] += 1
+        if line["event"] in {"job_failed", "channel_failed"} or line.get("reason") == "unexpected":
+            lines[f"{line['event']}: {line.get('exc_info')!r}"] += 1
+        raise structlog.DropEvent
+
+    processors = structlog.get_config()["processors"]
+    before = list(processors)
+    processors[:] = [count]
+    try:
+        yield
+    finally:
+        processors[:] = before
