@@ -1,7 +1,8 @@
-"""The floor: a program that a good engineer writes in an afternoon.
+"""The floor: what a good engineer writes in an afternoon.
 
-orjson parses a page into dicts, and the rule's predicate tests each event. One transaction per page inserts all events
-with the obvious key, (org, uuid), and moves the cursor. There are no alerts and no notifications.
+orjson parses a page into dicts, the rule's predicate is asked of each, and one transaction a page inserts
+every event under the key that comes to mind, (org, uuid), and moves the cursor. No alert is made and nobody
+is told.
 """
 
 import sqlite3
@@ -18,7 +19,7 @@ CREATE TABLE cursors (org TEXT PRIMARY KEY, cursor TEXT NOT NULL);
 
 
 class Floor:
-    """The floor, with an SQLite file."""
+    """The program, on a SQLite file of its own."""
 
     def __init__(self, database: str) -> None:
         self.connection = sqlite3.connect(database, isolation_level=None)
@@ -44,7 +45,7 @@ class Floor:
 
 
 def _matches(event: dict[str, Any]) -> bool:
-    """Return whether an event is a sign-in from an anonymizing proxy."""
+    """Say whether an event is a sign-in from an anonymizing proxy."""
     security = event.get("securityContext") or {}
     return event.get("eventType") == "user.session.start" and security.get("isProxy") is True
 

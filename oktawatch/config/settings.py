@@ -289,6 +289,8 @@ class RetentionSettings(Section):
     """Retention of events and rejected events."""
     alerts: Annotated[Duration, at_least(timedelta(days=100))] = timedelta(days=400)
     """Retention of alerts. Longer than Okta's 90 days, because a backfill must find existing alerts."""
+    sightings: PositiveDuration = timedelta(days=180)
+    """Retention of sightings, counted from the latest sign-in of each person and address."""
 
 
 class ServiceSettings(Section):

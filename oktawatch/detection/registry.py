@@ -24,7 +24,7 @@ from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
 from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
-from oktawatch.model.history import HistoryRow
+from oktawatch.model.history import SIGN_IN, HistoryRow
 from oktawatch.model.match import EventKey, Match, SignalIds, Signals
 from oktawatch.model.timestamps import to_text
 
@@ -71,18 +71,8 @@ class RuleSet:
         """Whether any rule is not built in."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
-        self._history_tests = [
-            type_test(
-                {
-                    kind
-                    for rule in self._looking_back
-                    if rule.any_case is any_case
-                    for kind in rule.needed_types()
-                },
-                any_case=any_case,
-            )
-            for any_case in (False, True)
-        ]
+        self._remembered = type_test({SIGN_IN, *self._needed_of_history(any_case=False)})
+        self._remembered_in_any_case = type_test(self._needed_of_history(any_case=True), any_case=True)
 
     @property
     def look_back(self) -> bool:
@@ -110,14 +100,12 @@ class RuleSet:
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def remembers(self, event_type: str) -> bool:
-        """Return whether a rule needs events of this type in history."""
-        return any(is_needed(event_type) for is_needed in self._history_tests)
+        """Return whether events of a type go into history: sign-ins, and what a rule needs."""
+        return self._remembered(event_type) or self._remembered_in_any_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each event that a rule needs in history."""
-        if not self._looking_back:
-            return []
-        is_needed, is_needed_in_any_case = self._history_tests
+        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history."""
+        is_needed, is_needed_in_any_case = self._remembered, self._remembered_in_any_case
         return [
             HistoryRow.of(event)
             for event in events
@@ -141,6 +129,10 @@ class RuleSet:
             else:
                 matches += matches_of(rule, events, rows, history, on_error)
         return PageFindings(matches, signals)
+
+    def _needed_of_history(self, *, any_case: bool) -> set[str]:
+        rules = (rule for rule in self._looking_back if rule.any_case is any_case)
+        return {kind for rule in rules for kind in rule.needed_types()}
 
 
 class PageFindings(NamedTuple):

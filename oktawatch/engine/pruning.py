@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.okta_retention import clamp_to_okta_retention
+from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
     STEPS,
@@ -54,6 +54,7 @@ class Ages(Struct, frozen=True, kw_only=True):
 
     events: timedelta
     alerts: timedelta
+    sightings: timedelta
     sweep_window: timedelta
     """How far back a sweep reads."""
 
@@ -131,6 +132,8 @@ class Pruner:
                 looked_back=needed,
                 going_on=_before(now, _GOES_ON),
                 alerts=_before(now, self._ages.alerts),
+                sightings=_before(now, self._ages.sightings),
+                served=_before(now, OKTA_KEEPS + LATE),
                 remembers=self._rules.remembers,
             )
             for reading in await self._database.run(readings)

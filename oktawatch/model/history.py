@@ -22,6 +22,10 @@ Column = Literal[
 """A column by which history can be searched."""
 
 
+SIGN_IN = "user.session.start"
+"""The event type that always goes into history, whichever rules are on."""
+
+
 class Path(str):
     """The dotted path of a column's value in an event's JSON."""
 

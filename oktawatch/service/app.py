@@ -94,6 +94,7 @@ class Application:
         self.silence_after = settings.silence.after
         self.keep_events = settings.retention.events
         self.keep_alerts = settings.retention.alerts
+        self.keep_sightings = settings.retention.sightings
         self.instance = settings.service.instance
         self.lease_ttl = settings.service.lease_ttl
         self.log_format = settings.service.log_format

@@ -122,7 +122,6 @@ class Jobs:
                 interval=app.poll_interval,
                 database_trouble=self._trouble,
                 enqueued=self._deliver_now,
-                holds=partial(self._holds, org),
             )
         )
         self._sweepings.append(

@@ -30,7 +30,12 @@ _TOLERANCE = timedelta(days=1)
 
 def build_pruner(app: Application, database: DatabaseExecutor) -> Pruner:
     """Build what deletes what is older than the configured ages."""
-    ages = Ages(events=app.keep_events, alerts=app.keep_alerts, sweep_window=app.sweep_window)
+    ages = Ages(
+        events=app.keep_events,
+        alerts=app.keep_alerts,
+        sightings=app.keep_sightings,
+        sweep_window=app.sweep_window,
+    )
     return Pruner(database, list(app.org_tags), app.rules, ages)
 
 

@@ -17,7 +17,7 @@ VARIABLE = "OKTAWATCH_TEST_CRASH"
 
 _SPLIT = re.compile(r"(before|after) (.+?)(?: (\d+))?").fullmatch
 _VERB = re.compile(r"\s*(?:WITH taken AS\s*\(\s*)?(\w+)").match
-_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(?!json)(\w+)").search
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!json|LATERAL)(\w+)").search
 
 
 def arm(engine: Engine) -> None:

@@ -26,6 +26,7 @@ from oktawatch.store import tables
 from oktawatch.store.backend import to_json
 from oktawatch.store.bulk_insert import insert_of
 from oktawatch.store.history_fields import encode_fields
+from oktawatch.store.sightings import count_sign_ins
 
 _SEEN = ("org", "published", "uuid")
 _WHOLE = (*_SEEN, "proxied_actor", "fields", "signals")
@@ -86,7 +87,7 @@ _SQL = {
 NO_SIGNALS: Signals = MappingProxyType({})
 
 _encode = msgspec.json.encode
-_fields, _signals = itemgetter(3), itemgetter(4)
+_signals = itemgetter(4)
 
 
 class Keyed(Protocol):
@@ -134,24 +135,28 @@ def add_events(
         # `published` is canonical text, which both databases take as it is.
         seen = [(event.published, event.uuid) for event in events]
         return Added(insert_of(connection, tables.events, org, seen, columns=_SEEN), 0)
-    page = _page(events, rows, signals)
+    history = {(row.published, row.uuid): row for row in reversed(rows)}
+    page = _page(events, history, signals)
     # A window's signal may be an event of an earlier page. Nothing is recorded of one that was pruned.
     earlier = {key: (*key, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page}
     known = _known(connection, org, page | earlier)
     lacking, added = _lacking(page, earlier, known)
     if lacking:
         insert_of(connection, tables.events, org, lacking, columns=_WHOLE, otherwise=_FILL_IN)
-    if not any(map(_fields, lacking)):
+    remembered = [history[published, uuid] for published, uuid, _, fields, _ in lacking if fields]
+    if not remembered:
         return added
+    count_sign_ins(connection, org, remembered)
     # Random, not counted: after a rollback another writer must not reach the same version.
     version = secrets.token_hex(8)
     connection.execute(_RENEW, {"org": org, "version": version})
     return msgspec.structs.replace(added, version=version)
 
 
-def _page(events: Sequence[Keyed], rows: Sequence[HistoryRow], signals: Signals) -> dict[EventKey, _Row]:
+def _page(
+    events: Sequence[Keyed], history: Mapping[EventKey, HistoryRow], signals: Signals
+) -> dict[EventKey, _Row]:
     """Return the database rows of a page. The first of several events with one key counts."""
-    history = {(row.published, row.uuid): row for row in reversed(rows)}
     page: dict[EventKey, _Row] = {}
     for event in events:
         key = (event.published, event.uuid)

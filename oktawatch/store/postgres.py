@@ -222,7 +222,8 @@ def _insert(
 
 @lru_cache(maxsize=64)
 def _statement(table: Table, columns: tuple[str, ...], shared: int, otherwise: str, dialect: Dialect) -> str:
-    types = [table.columns[name].type.compile(dialect) for name in columns]
+    # A collation belongs to the column, not to the type of a value.
+    types = [table.columns[name].type.compile(dialect).partition(" COLLATE ")[0] for name in columns]
     values = ", ".join([*(f"%s::{kind}" for kind in types[:shared]), "own.*"])
     arrays = ", ".join(f"%s::{kind}[]" for kind in types[shared:])
     names = ", ".join(columns)

@@ -16,15 +16,30 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Table,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from oktawatch.model.alert import AlertStatus
+from oktawatch.model.history import SIGN_IN
 from oktawatch.model.notification import NotificationState
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.history_fields import PLACES
 from oktawatch.store.orgs import take_org
+
+_event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -53,6 +68,10 @@ class Expiry(Struct, frozen=True, kw_only=True):
     """A backfill that has moved since then is under way."""
     alerts: datetime
     """Of alerts by their last match, with all that is theirs."""
+    sightings: datetime
+    """Of sightings by their latest sign-in."""
+    served: datetime
+    """Of events that Okta no longer serves: nothing has to be known of them to count them once."""
     remembers: Callable[[str], bool]
     """Whether history of an event type is still written."""
 
@@ -103,13 +122,40 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
 
 
 def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Forget the oldest events that have been seen, but not that there were some of a type."""
+    """Delete the oldest events that have been seen. What remains known is that there were some of a type.
+
+    Of sign-ins that `sightings` has counted the key remains known too, as long as Okta may serve them again.
+    """
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         before = _events_before(connection, expiry)
         which, more = _oldest(connection, expiry.org, before, most)
         _note_what_was(connection, expiry, before, which)
+        connection.execute(_keep_keys([*which, tables.events.c.published >= expiry.served]))
         return Piece(Counter(events=_delete(connection, tables.events, which)), more=more)
+
+
+def prune_counted_sign_ins(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Delete the keys of sign-ins that Okta no longer serves."""
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        deleted = _delete(connection, tables.counted_sign_ins, _no_longer_served(expiry), most)
+        return Piece(Counter(counted_sign_ins=deleted), more=deleted == most)
+
+
+def prune_sightings(database: Database, expiry: Expiry, most: int) -> Piece:
+    """Delete the sightings whose latest sign-in is too old."""
+    expired = _expired_sightings(expiry)
+    key = tables.sightings.primary_key.columns.values()
+    # No index has their age, which changes with each sign-in. So they are looked up before the org's row is taken.
+    with database.read() as connection:
+        found = connection.execute(select(*key).where(*expired).limit(most)).all()
+    if not found:
+        return Piece(Counter(), more=False)
+    with database.write() as connection:
+        take_org(database, connection, expiry.org)
+        which = [*expired, tuple_(*key).in_([tuple(row) for row in found])]
+        return Piece(Counter(sightings=_delete(connection, tables.sightings, which)), more=len(found) == most)
 
 
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
@@ -122,13 +168,15 @@ def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
 
 
 _PRUNED = (
-    tables.alerts, tables.matches, tables.notifications, tables.alert_actions, tables.events, tables.rejected_events, tables.backfills,
-    tables.leases,
+    tables.alerts, tables.matches, tables.notifications, tables.alert_actions, tables.events, tables.sightings,
+    tables.counted_sign_ins, tables.rejected_events, tables.backfills, tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
 """Names of the tables from which rows are deleted."""
 
-STEPS: tuple[Step, ...] = (prune_alerts, prune_events, prune_the_rest)
+STEPS: tuple[Step, ...] = (
+    prune_alerts, prune_events, prune_counted_sign_ins, prune_sightings, prune_the_rest,
+)  # fmt: skip
 
 
 def prune_messages(database: Database, before: datetime, most: int) -> Piece:
@@ -153,6 +201,8 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.matches, [tables.matches.c.alert_id.in_(ids)]),
         (tables.notifications, [tables.notifications.c.alert_id.in_(ids)]),
         (tables.alert_actions, [tables.alert_actions.c.alert_id.in_(ids)]),
+        (tables.counted_sign_ins, _no_longer_served(expiry)),
+        (tables.sightings, _expired_sightings(expiry)),
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]
@@ -196,6 +246,28 @@ def _events_before(connection: Connection, expiry: Expiry) -> datetime:
     since: datetime | None = connection.execute(under_way).scalar_one()
     needed = expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
     return min(expiry.events, needed)
+
+
+def _keep_keys(which: Sequence[ColumnElement[bool]]) -> Insert:
+    """Return the statement that notes the keys of the sign-ins among these events, unless they are noted already."""
+    events, noted = tables.events.c, tables.counted_sign_ins.c
+    is_noted = exists().where(
+        noted.org == events.org, noted.published == events.published, noted.uuid == events.uuid
+    )
+    sign_ins = select(events.org, events.published, events.uuid).where(
+        *which, _event_type == SIGN_IN, ~is_noted
+    )
+    return tables.counted_sign_ins.insert().from_select(["org", "published", "uuid"], sign_ins)
+
+
+def _no_longer_served(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.counted_sign_ins.c
+    return (columns.org == expiry.org, columns.published < expiry.served)
+
+
+def _expired_sightings(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.sightings.c
+    return (columns.org == expiry.org, columns.last_at < expiry.sightings)
 
 
 def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
@@ -253,8 +325,7 @@ def _note_what_was(
 ) -> None:
     """Remember of which types there was history before, as long as any is written of them."""
     noted = tables.pruned_history.c
-    event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
-    going = connection.execute(select(event_type).where(*which).distinct()).scalars()
+    going = connection.execute(select(_event_type).where(*which).distinct()).scalars()
     wanted = sorted(kind for kind in going if kind is not None and expiry.remembers(kind))
     columns = ("org", "event_type", "before")
     insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0015"
+REVISION = "0016"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -105,6 +105,42 @@ pruned_history = Table(
     Column("org", String, primary_key=True),
     Column("event_type", String, primary_key=True),
     Column("before", Moment, nullable=False),
+)
+
+# A byte order on both databases: SQLite's own, and not that of some language on Postgres.
+_Ascii = String().with_variant(String(collation="C"), "postgresql")
+
+# Who signed in from where: one row for each actor and address, however many sign-ins there were. `store/sightings.py`
+# states what is counted.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("actor_id", String, primary_key=True),
+    Column("client_ip", _Ascii, primary_key=True),
+    Column("actor_alternate_id", String),
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("successes", _Count, nullable=False),
+    Column("failures", _Count, nullable=False),
+    Column("as_number", BigInteger),
+    Column("country", String),
+    Column("anonymizer", String),
+    Column("operator", String),
+    Column("anonymizer_at", Moment),  # event time of the first sign-in through an anonymizer
+    Column("last_uuid", _Ascii, nullable=False),  # of the latest sign-in: decides among equal times
+    Index(None, "org", "client_ip"),
+    sqlite_with_rowid=False,
+)
+
+# The keys of sign-ins that `sightings` has counted and `events` has no more, for as long as Okta may serve them again.
+counted_sign_ins = Table(
+    "counted_sign_ins",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("published", Moment, primary_key=True),
+    Column("uuid", String, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 alerts = Table(

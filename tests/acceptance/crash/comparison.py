@@ -51,6 +51,7 @@ def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[R
         for one in told | tell
         if told[one] != tell[one]
     )
+    yield from _of_sightings(name, mine["sightings"], wanted)
     (counts,) = (row for row in stored["orgs"] if row["name"] == name)
     counted = (counts["events_seen"], counts["matches"], counts["events_rejected"])
     count = (len(wanted.events), len(wanted.matches), wanted.rejected)
@@ -66,6 +67,25 @@ def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[R
         told_of = (alert["dedup_key"], alert["anchor"], one.json["type"])
         if told_of not in explained:
             yield f"{name}: told {told_of}, which nothing explains"
+
+
+def _of_sightings(name: str, rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
+    found = {
+        (row["actor_id"], row["client_ip"]): (
+            row["first_at"],
+            row["last_at"],
+            row["successes"],
+            row["failures"],
+        )
+        for row in rows
+    }
+    should = {
+        pair: (one.first_at, one.last_at, one.successes, one.failures)
+        for pair, one in wanted.sightings.items()
+    }
+    for pair in found.keys() | should.keys():
+        if found.get(pair) != should.get(pair):
+            yield f"{name}: sighting {pair} is {found.get(pair)}, should be {should.get(pair)}"
 
 
 def of_the_told(notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]) -> Iterator[str]:

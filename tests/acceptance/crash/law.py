@@ -18,6 +18,18 @@ class Expected:
     matches: set[str] = field(default_factory=set)
     rejected: int = 0
     alerts: list["ExpectedAlert"] = field(default_factory=list)
+    sightings: dict[tuple[str, str], "ExpectedSighting"] = field(default_factory=dict)
+    """By actor and address."""
+
+
+@dataclass
+class ExpectedSighting:
+    """The sign-ins of one person from one address."""
+
+    first_at: datetime
+    last_at: datetime
+    successes: int = 0
+    failures: int = 0
 
 
 @dataclass
@@ -48,11 +60,21 @@ def expected(events: Iterable[Any]) -> Expected:
             seen_broken.add(json.dumps(event, sort_keys=True))
             continue
         result.events.add(event["uuid"])
+        _sight(result.sightings, event)
         if event["securityContext"]["isProxy"] is True:
             result.matches.add(event["uuid"])
             _take(result.alerts, event)
     result.rejected = len(seen_broken)
     return result
+
+
+def _sight(sightings: dict[tuple[str, str], ExpectedSighting], event: Any) -> None:
+    at = datetime.fromisoformat(event["published"])
+    pair = (event["actor"]["id"], event["client"]["ipAddress"])
+    sighting = sightings.setdefault(pair, ExpectedSighting(at, at))
+    sighting.first_at, sighting.last_at = min(sighting.first_at, at), max(sighting.last_at, at)
+    sighting.successes += event["outcome"]["result"] == "SUCCESS"
+    sighting.failures += event["outcome"]["result"] == "FAILURE"
 
 
 def _take(alerts: list[ExpectedAlert], event: Any) -> None:

@@ -90,6 +90,8 @@ def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
         "UPDATE notifications SET state = 'pending' WHERE id = (SELECT min(id) FROM notifications)",
         "UPDATE notifications SET state = 'dropped' WHERE state = 'digested'",
         "UPDATE notifications SET digest_id = NULL WHERE id = (SELECT min(id) FROM notifications WHERE state = 'digested')",
+        "DELETE FROM sightings WHERE first_at = (SELECT min(first_at) FROM sightings)",
+        "UPDATE sightings SET successes = successes + 1",
         "UPDATE orgs SET events_seen = events_seen - 1",
     ],
 )

@@ -35,7 +35,7 @@ POINTS = [
     f"{when} {what}"
     for what in (
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
-        "INSERT notifications", "INSERT events", "INSERT rejected_events", "UPDATE orgs", "INSERT cursors",
+        "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings", "INSERT rejected_events", "UPDATE orgs", "INSERT cursors",
         "UPDATE cursors", "SELECT taken", "SELECT notifications", "UPDATE notifications", "SELECT notifiers", "COMMIT",
     )
     for when in ("before", "after")
@@ -177,7 +177,15 @@ class World:
         with closing(Database(self.place.url)) as database:
             stored = {
                 name: rows(database, name)
-                for name in ("orgs", "events", "matches", "alerts", "notifications", "rejected_events")
+                for name in (
+                    "orgs",
+                    "events",
+                    "matches",
+                    "alerts",
+                    "notifications",
+                    "rejected_events",
+                    "sightings",
+                )
             }
         found = [
             difference
@@ -248,6 +256,8 @@ class World:
                 "eventType": "user.session.start",
                 "actor": {"id": who, "alternateId": f"{who}@example.com"},
                 "client": {"ipAddress": ip},
+                # Alerts rise with a success, which is tested elsewhere.
+                "outcome": {"result": None if proxy else self.random.choice(["SUCCESS", "FAILURE"])},
                 "securityContext": {"isProxy": proxy, **({"ipDetails": APPLE} if relay else {})},
             }
         )

@@ -168,14 +168,6 @@ def test_orgs_have_their_own_past(database: Database) -> None:
     assert [commit(database, rules, [body], org=org).matches for org in (ORG, OTHER, ORG)] == [1, 1, 0]
 
 
-def test_the_main_detection_alone_remembers_nothing(database: Database) -> None:
-    """Who does not look back does not pay for it."""
-    empty(database)
-    body = body_of(1, timedelta(), {"eventType": "user.session.start", "securityContext.isProxy": True})
-    commit(database, build_rules({}, read_file=str), [body])
-    assert rows(database, "history") == []
-
-
 def test_every_rule_can_be_on_at_once(database: Database) -> None:
     """A page that concerns them all; a signal makes no alert."""
     empty(database)

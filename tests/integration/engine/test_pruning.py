@@ -21,6 +21,7 @@ from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.pruning import LATE, Ages, Pruner
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.event import Event
+from oktawatch.model.history import SIGN_IN
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.timestamps import from_text
 from oktawatch.notify.routing import Route
@@ -41,8 +42,9 @@ from tests.unit.detection.reference import LAWS, Body
 
 OTHER = "other"
 DAY = timedelta(days=1)
-AGES = Ages(events=30 * DAY, alerts=400 * DAY, sweep_window=timedelta(hours=2))
-BRIEF = Ages(events=DAY, alerts=400 * DAY, sweep_window=timedelta(hours=2))
+DEFAULT = build_rules({}, read_file=str)
+AGES = Ages(events=30 * DAY, alerts=400 * DAY, sightings=180 * DAY, sweep_window=timedelta(hours=2))
+BRIEF = Ages(events=DAY, alerts=400 * DAY, sightings=180 * DAY, sweep_window=timedelta(hours=2))
 """What rules look back at outlives these."""
 ALL = build_rules({}, enable=["*"], read_file=str)
 properties = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,13 +87,19 @@ def pruner(
 
 
 def read(
-    database: Database, *ages: timedelta, rules: RuleSet = ALL, org: str = ORG, rejected: bool = False
+    database: Database,
+    *ages: timedelta,
+    rules: RuleSet = ALL,
+    org: str = ORG,
+    rejected: bool = False,
+    kind: str = SIGN_IN,
 ) -> None:
     """Commit a page of events so old, each of a person of its own, at the time at which they came."""
     events = [
         event(
             number,
             at=-age,
+            eventType=kind,
             actor={"id": f"00u{number}", "alternateId": f"u{number}@example.com"},
             outcome={"result": "SUCCESS"},
         )
@@ -110,7 +118,7 @@ def read(
 def until(moment: datetime, rules: RuleSet) -> Expiry:
     """Say that everything before a point in time has had its time."""
     return Expiry(
-        org=ORG, events=moment, history=moment, alerts=moment, remembers=rules.remembers,
+        org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, remembers=rules.remembers,
         looked_back=rules.longest_window, going_on=NOW - DAY,
     )  # fmt: skip
 
@@ -176,11 +184,11 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
     assert deleted == counted
     assert deleted == {
         "alerts": 4, "matches": 4, "notifications": 6, "alert_actions": 4, "events": 4, "rejected_events": 1,
-        "backfills": 2,
+        "backfills": 2, "sightings": 3,
     }  # fmt: skip
     assert {name: len(rows(database, name)) for name in deleted} == {
         "alerts": 8, "matches": 8, "notifications": 10, "alert_actions": 8, "events": 2, "rejected_events": 0,
-        "backfills": 1,
+        "backfills": 1, "sightings": 3,
     }  # fmt: skip
     after = outcome(database)
     assert all(row in before[name] for name, kept in after.items() for row in kept)
@@ -341,14 +349,16 @@ async def test_an_old_org_does_not_warm_up_again(database: Database, executor: D
 
 
 async def test_what_was_turned_off_warms_up_anew(database: Database, executor: DatabaseExecutor) -> None:
-    """Of what no rule looks at any more it is forgotten, too, that there was some."""
+    """Of a type that no rule looks at any more it is forgotten, too, that there were events; of sign-ins it never is."""
     polled(database, NOW)
-    read(database, 40 * DAY)
+    sso = "user.authentication.sso"
+    read(database, 40 * DAY, kind=sso)
     await pruner(executor, ages=BRIEF).round()
-    assert len(rows(database, "pruned_history")) == 1
-    await pruner(executor, build_rules({}, read_file=str), ages=BRIEF).round()
-    assert rows(database, "pruned_history") == []
-    read(database, timedelta())
+    assert [row["event_type"] for row in rows(database, "pruned_history")] == [sso]
+    read(database, 39 * DAY, rules=DEFAULT, org=OTHER)
+    await pruner(executor, DEFAULT, ages=BRIEF).round()
+    assert [(row["org"], row["event_type"]) for row in rows(database, "pruned_history")] == [(OTHER, SIGN_IN)]
+    read(database, timedelta(), kind=sso)
     assert first_seen_alerts(database)[-1]["context"]["warmup"]
 
 

@@ -71,3 +71,18 @@ def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
         commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
         found = place.ask(query)
     assert [(row[0], row[2]) for row in found] == [(1, "2026-11-02T12:05:00.000Z")]
+
+
+def test_the_query_finds_addresses_of_several_people(tmp_path: Path) -> None:
+    """Not of one person, nor of logins that nobody has."""
+    query = documented_query("FROM sightings")
+    events = [
+        event(1, actor={"id": "00u1"}, outcome={"result": "SUCCESS"}),
+        event(2, actor={"id": "00u2"}, outcome={"result": "FAILURE"}),
+        event(3, actor={"id": "unknown", "alternateId": "nobody"}, client={"ipAddress": "198.51.100.9"}),
+        event(4, actor={"id": "00u1"}, client={"ipAddress": "198.51.100.9"}),
+    ]
+    with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
+        watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+        commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
+        assert place.ask(query) == [("203.0.113.7", 2, 1, 1)]

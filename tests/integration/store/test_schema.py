@@ -33,6 +33,8 @@ SEEN_BY_THE_THOUSAND = {
 }
 OLDEST = ("orgs", "events", "alerts", "matches", "notifications", "rejected_events")
 """Tables that were there from the first revision on."""
+LATER = ("proxied_actor", "fields", "history_version")
+"""Columns of them that came later and have values here."""
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
     sent = page([event(1), event(2)], rejected=[RejectedEvent("no usable uuid", b"\x00")])
     with open_database(place) as database:
         commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=NOW)
-        before = {name: rows(database, name) for name in OLDEST}
+        before = {name: rows(database, name, without=LATER) for name in OLDEST}
         assert all(before.values())
         revisions = [one.revision for one in ScriptDirectory(str(migrations())).walk_revisions()]
         for revision in revisions[1:]:
@@ -80,7 +82,7 @@ def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
         for revision in reversed(revisions):
             upgrade(database, revision)
             assert current(database) == revision
-        assert {name: rows(database, name) for name in OLDEST} == before
+        assert {name: rows(database, name, without=LATER) for name in OLDEST} == before
 
 
 def test_upgrading_at_once_is_safe(nothing: Place) -> None:

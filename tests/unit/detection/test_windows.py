@@ -376,11 +376,18 @@ def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
 
 
 def test_history_is_needed_as_long_as_the_longest_window() -> None:
-    """The main detection alone needs none, and remembers nothing."""
-    events = [event()]
+    """The main detection alone needs none."""
     alone = RuleSet([AnonymizingVpnLogin()])
     assert (EVERYTHING.longest_window, alone.longest_window) == (timedelta(days=7), timedelta())
-    assert (len(EVERYTHING.history_rows(events)), alone.history_rows(events)) == (1, [])
+
+
+def test_sign_ins_go_into_history_whichever_rules_are_on() -> None:
+    """Beside them, the types that a rule looks back at."""
+    kinds = ("user.session.start", "user.authentication.sso", "user.lifecycle.create")
+    events = [event(eventType=kind) for kind in kinds]
+    found = [[row.event_type for row in rules.history_rows(events)] for rules in (RuleSet([]), EVERYTHING)]
+    assert found == [["user.session.start"], list(kinds[:2])]
+    assert [RuleSet([]).remembers(kind) for kind in kinds] == [True, False, False]
 
 
 def test_every_windowed_rule_has_its_law_in_the_reference() -> None:

@@ -1,0 +1,116 @@
+"""Who signed in from where: a row for each org, actor and address, however many sign-ins there were.
+
+The law of counting: a sign-in (an event of the type ``user.session.start``) is counted by the transaction that
+gives its row in ``events`` its history, unless its key is in ``counted_sign_ins``. That is once:
+
+- A row gets its history once, when it is inserted or, if it was read before sign-ins were always remembered, when
+  it is read again. Whatever is read a second time finds its row. The org's row is held, so no two transactions
+  decide this at the same time, and a transaction that is rolled back has counted nothing.
+- Pruning deletes the row, and puts its key into ``counted_sign_ins`` in the same transaction. The key stays there
+  until Okta no longer serves the event.
+
+The result does not depend on the order of arrival. Times are the least and the greatest, counts are sums, and
+what can change (login, network, country, anonymizer) is that of the latest sign-in by event time; of those at one
+time, of the greatest uuid.
+
+Actors without an id share a row for each address, whose ``actor_id`` is empty: their logins were typed by
+strangers, who can make up any number of them. Sign-ins without an address have an empty ``client_ip``.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, select, tuple_
+
+from oktawatch.model.history import SIGN_IN, HistoryRow
+from oktawatch.model.match import FAILURES, SUCCESSES, EventKey
+from oktawatch.model.sighting import classify_anonymizer
+from oktawatch.model.timestamps import from_text, to_text
+from oktawatch.store import tables
+from oktawatch.store.bulk_insert import insert_of
+
+_COLUMNS = tuple(column.name for column in tables.sightings.columns)
+_OF_THE_LATEST = (
+    "actor_alternate_id", "as_number", "country", "anonymizer", "operator", "last_at", "last_uuid",
+)  # fmt: skip
+_is_later = "(excluded.last_at, excluded.last_uuid) > (sightings.last_at, sightings.last_uuid)"
+_MERGE = f"""
+    (org, actor_id, client_ip) DO UPDATE SET
+      first_at = CASE WHEN excluded.first_at < sightings.first_at THEN excluded.first_at ELSE sightings.first_at END,
+      successes = sightings.successes + excluded.successes,
+      failures = sightings.failures + excluded.failures,
+      anonymizer_at = coalesce(
+        CASE WHEN excluded.anonymizer_at < sightings.anonymizer_at THEN excluded.anonymizer_at END,
+        sightings.anonymizer_at, excluded.anonymizer_at
+      ),
+      {", ".join(f"{name} = CASE WHEN {_is_later} THEN excluded.{name} ELSE sightings.{name} END" for name in _OF_THE_LATEST)}
+"""
+
+_counted = tables.counted_sign_ins.c
+_ANY_COUNTED = select(
+    exists().where(
+        _counted.org == bindparam("org"), _counted.published.between(bindparam("since"), bindparam("until"))
+    )
+)
+_COUNTED = select(_counted.published, _counted.uuid).where(
+    _counted.org == bindparam("org"),
+    tuple_(_counted.published, _counted.uuid).in_(bindparam("keys", expanding=True)),
+)
+_KEYS = 10_000  # in one IN, two parameters each: SQLite takes 32,766
+
+_when = attrgetter("published", "uuid")
+
+
+def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> None:
+    """Count the sign-ins among rows that have just become history, each once. The caller holds the org's row."""
+    sign_ins = [row for row in rows if row.event_type == SIGN_IN]
+    if not sign_ins:
+        return
+    counted = _counted_before(connection, org, sign_ins)
+    pairs: dict[tuple[str, str], list[HistoryRow]] = {}
+    for row in sign_ins:
+        if not counted or _when(row) not in counted:
+            pairs.setdefault((row.actor_id or "", row.client_ip or ""), []).append(row)
+    summaries = [_summary(*pair, found) for pair, found in pairs.items()]
+    insert_of(connection, tables.sightings, org, summaries, columns=_COLUMNS, otherwise=_MERGE)
+
+
+def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> set[EventKey]:
+    """Return the keys of these sign-ins that were counted and pruned."""
+    times = [row.published for row in rows]
+    time_range = {"org": org, "since": from_text(min(times)), "until": from_text(max(times))}
+    if not connection.execute(_ANY_COUNTED, time_range).scalar_one():
+        return set()
+    keys = [(from_text(row.published), row.uuid) for row in rows]
+    found = (
+        connection.execute(_COUNTED, {"org": org, "keys": keys[start : start + _KEYS]})
+        for start in range(0, len(keys), _KEYS)
+    )
+    return {(to_text(published), uuid) for part in found for published, uuid in part}
+
+
+def _summary(actor_id: str, client_ip: str, rows: Sequence[HistoryRow]) -> tuple[Any, ...]:
+    """Return the row, without its org, that these sign-ins of one actor from one address come to."""
+    last = max(rows, key=_when)
+    anonymizer, operator = _anonymizer(last)
+    anonymized = [row.published for row in rows if _anonymizer(row)[0]]
+    return (
+        actor_id,
+        client_ip,
+        last.actor_alternate_id if actor_id else None,
+        min(row.published for row in rows),
+        last.published,
+        sum(row.outcome in SUCCESSES for row in rows),
+        sum(row.outcome in FAILURES for row in rows),
+        last.as_number,
+        last.country,
+        anonymizer,
+        operator,
+        min(anonymized, default=None),
+        last.uuid,
+    )
+
+
+def _anonymizer(row: HistoryRow) -> tuple[str | None, str | None]:
+    return classify_anonymizer(is_anonymized=row.is_anonymized, operators=row.operators)
