@@ -97,7 +97,7 @@ def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: P
     verdicts = {about: rows[0] for about, rows in found.items() if about.startswith("org ")}
     assert verdicts["org good"][0] == "ok"
     for org, advice in (
-        ("expired", "new one"),
+        ("expired", "new token"),
         ("barred", "read-only"),
         ("elsewhere", "check the org's url"),
     ):
