@@ -1,7 +1,7 @@
 """``oktawatch alerts``: looking at what was found; deciding about it is in `triage`."""
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,11 +15,18 @@ from oktawatch.cli.alert_filters import (
     known_rules,
     network,
 )
+from oktawatch.cli.alert_page import AlertPage, print_page
 from oktawatch.cli.alert_table import print_alerts, print_csv
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import LARGEST_ID, WHEN, ConfigFile, Debug, Json, point_in_time, severity
-from oktawatch.cli.output import note, print_fields, print_json, print_list, print_table
+from oktawatch.cli.output import note, print_json, print_list
 from oktawatch.cli.setup import existing_database, load_without_secrets
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
+
+_RELATED = 5
+"""Related alerts of each kind that `alerts show` lists."""
 
 app = typer.Typer(
     name="alerts",
@@ -134,29 +141,59 @@ def list_(
 @app.command(epilog="Example:  oktawatch alerts show 17")
 def show(
     alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=LARGEST_ID, help="The alert's id.")],
+    context: Annotated[
+        bool,
+        typer.Option("--context", help="Print the context alone: the event that opened the alert, as JSON."),
+    ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show everything about one alert, the events it holds included."""
-    from oktawatch.store.alerts import show_alert
+    """Show one alert: what happened and how it ended, its events, related alerts, what to do.
 
+    --json prints the whole row, with its events and the decisions about it.
+    """
+    from oktawatch.store.alerts import related_alerts, show_alert
+
+    if as_json and context:
+        raise UsageError("too many formats (--json, --context): give one of them")
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         alert = show_alert(database, alert_id)
+        related = related_alerts(database, alert, limit=_RELATED) if alert is not None else ([], [])
     if alert is None:
         note(f"error: no such alert ({alert_id}): see 'oktawatch alerts list'")
         return FAILED
-    if as_json:
-        print_json(alert)
+    if as_json or context:
+        print_json(alert["context"] if context else alert)
         return DONE
-    events, context = alert.pop("events"), alert.pop("context")
-    print_fields((name, value) for name, value in alert.items() if value is not None)
-    print()
-    print_table(
-        ("EVENT", "PUBLISHED", "SEVERITY"),
-        [(event["event_uuid"], event["published"], event["severity"]) for event in events],
-    )
-    print("\nCONTEXT")
-    print_json(context)
+    print_page(_page(settings, alert, *related))
     return DONE
+
+
+def _page(
+    settings: "Settings",
+    alert: dict[str, Any],
+    of_person: list[dict[str, Any]],
+    of_address: list[dict[str, Any]],
+) -> AlertPage:
+    from oktawatch.model.notification import EventReference
+    from oktawatch.model.timestamps import from_text
+    from oktawatch.notify.anonymizers import read_anonymizers
+    from oktawatch.notify.links import event_link
+    from oktawatch.service.app import Application
+
+    rule = Application(settings).rulebook.every.get(alert["rule_id"])
+    urls = {org.name: org.url for org in settings.orgs}
+    first = alert["events"][0] if alert["events"] else None
+    name = EventReference(first["event_uuid"], from_text(first["published"])) if first is not None else None
+    return AlertPage(
+        alert=alert,
+        rule_name=rule.name if rule is not None else alert["rule_id"],
+        mitre=rule.mitre if rule is not None else (),
+        runbook=rule.runbook if rule is not None else "The rule is no longer configured.",
+        anonymizer=", ".join(service.detailed() for service in read_anonymizers(alert["context"])),
+        of_person=of_person,
+        of_address=of_address,
+        link=event_link(urls.get(alert["org"], ""), name) if name is not None else None,
+    )

@@ -1,11 +1,12 @@
 """``oktawatch status``: how each org stands."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from oktawatch.cli.exits import DONE, FAILED
+from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note, print_json, print_table
+from oktawatch.cli.output import note, print_json
 from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
 
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
-        orgs, shared = _orgs(settings, database), database.shared
+        orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
         left_out = [_left_out(one) for one in left_out_since(database, utc_now() - _LEFT_OUT)]
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
         print_json({"ok": good, "orgs": orgs, "notifications": undone, "rules_left_out": left_out})
     else:
-        _print(orgs, shared=shared)
+        _print(orgs, shared=shared, now=now)
         for one in left_out:
             note(
                 f"{one['org']}: rule {one['rule']} was left out of a page at {one['at']}: {one['reason']}"
@@ -115,32 +116,52 @@ def _as_json(
     }
 
 
-def _print(orgs: list[dict[str, Any]], *, shared: bool) -> None:
-    numbers = {
-        "EVENTS": "events_seen",
-        "LATE": "events_late",
-        "REJECTED": "events_rejected",
-        "OPEN ALERTS": "open_alerts",
-        "PENDING": "pending_notifications",
-        "DEAD": "dead_notifications",
-    }
+def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
+    columns = [
+        Column(heading="ORG", least=16),
+        Column(heading="STATE"),
+        Column(heading="LAST POLL"),
+        Column(heading="LAG", right=True),
+        *([Column(heading="HOLDER", least=8)] if shared else []),
+        Column(heading="ALERTS", right=True),
+        Column(heading="EVENTS", right=True),
+        Column(heading="LATE", right=True, optional=True),
+        Column(heading="REJECTED", right=True, optional=True),
+        Column(heading="UNSENT", right=True),
+        Column(heading="DEAD", right=True),
+    ]
     rows = [
         (
             org["org"],
             _state(org),
-            org["last_poll_at"] or "never",
+            _age(org["last_poll_at"], now),
             _lag(org["lag_seconds"]),
             *([org["holder"] or "nobody"] if shared else []),
-            *(org[name] for name in numbers.values()),
+            org["open_alerts"],
+            org["events_seen"],
+            org["events_late"],
+            org["events_rejected"],
+            org["pending_notifications"],
+            org["dead_notifications"],
         )
         for org in orgs
     ]
-    holder = ["HOLDER"] if shared else []
-    print_table(("ORG", "STATE", "LAST POLL", "LAG", *holder, *numbers), rows, numbers=tuple(numbers))
+    print_one_line_table(columns, rows)
     for org in orgs:
         if org["configured"]:
             for problem in org["problems"]:
                 note(f"{org['org']}: {problem}")
+
+
+def _age(moment: str | None, now: datetime) -> str:
+    """Return how long ago a point in time was, such as ``12s ago``."""
+    from oktawatch.model.durations import round_duration
+    from oktawatch.model.timestamps import from_text
+
+    if moment is None:
+        return "never"
+    age = now - from_text(moment)
+    return f"{round_duration(age)} ago" if age >= timedelta() else "in the future"
 
 
 def _state(org: dict[str, Any]) -> str:
@@ -151,4 +172,6 @@ def _state(org: dict[str, Any]) -> str:
 
 
 def _lag(seconds: float | None) -> str:
-    return "" if seconds is None else str(timedelta(seconds=int(seconds)))
+    from oktawatch.model.durations import round_duration
+
+    return "" if seconds is None else round_duration(timedelta(seconds=int(seconds)))

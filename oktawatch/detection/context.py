@@ -4,6 +4,7 @@ from typing import Any
 
 from oktawatch.model.event import Event
 from oktawatch.model.privacy import is_placeholder
+from oktawatch.model.timestamps import FIRST
 
 
 def event_context(event: Event) -> dict[str, Any]:
@@ -50,3 +51,27 @@ def _list(body: dict[str, Any], key: str) -> list[Any]:
 def _string(body: dict[str, Any], key: str) -> str:
     value = body.get(key)
     return value if isinstance(value, str) else ""
+
+
+_PARTS = {
+    "event_type": "eventType",
+    "actor": "actor",
+    "client": "client",
+    "request": "request",
+    "outcome": "outcome",
+    "target": "target",
+    "debug_context": "debugContext",
+    "authentication_context": "authenticationContext",
+    "security_context": "securityContext",
+}
+"""Keys of a context, and where their values are in an event."""
+
+
+def event_of_context(context: Any) -> Event:
+    """Return the event that a context was made of, as far as the context holds it.
+
+    A rule may build any context, so the event can be empty.
+    """
+    parts = context if isinstance(context, dict) else {}
+    body = {name: parts[key] for key, name in _PARTS.items() if key in parts}
+    return Event.from_body(body | {"uuid": "context", "published": FIRST})

@@ -115,6 +115,29 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
         return as_json(row) | {"events": _rows(connection, events), "actions": _rows(connection, actions)}
 
 
+def related_alerts(
+    database: Database, alert: Mapping[str, Any], *, limit: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the other alerts of an alert's person, and those of other people at its address, the latest first."""
+    name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
+    person, address = alert[name], alert["client_ip"]
+    others = (
+        select(tables.alerts)
+        .where(
+            _columns.org == alert["org"], _columns.id != alert["id"], _columns.status != AlertStatus.PENDING
+        )
+        .order_by(desc(_columns.last_event_at), desc(_columns.id))
+        .limit(limit)
+    )
+    is_theirs = _columns[name] == person
+    with database.read() as connection:
+        theirs = _rows(connection, others.where(is_theirs)) if person is not None else []
+        if address is None:
+            return theirs, []
+        at_address = others.where(_columns.client_ip == address, is_theirs.is_not(True))
+        return theirs, _rows(connection, at_address)
+
+
 def as_json(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row as a JSON object: points in time and severities as their texts."""
     return {name: _json_value(value) for name, value in row.items()}

@@ -1,0 +1,174 @@
+"""One alert as a page for the person who looks into it."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from oktawatch.cli.alert_table import print_alerts, short_time, who
+from oktawatch.cli.one_line_table import Column, print_one_line_table
+from oktawatch.cli.output import console, print_fields, shown
+
+if TYPE_CHECKING:
+    from oktawatch.model.event import Event
+
+_EVENTS = 50
+"""Events that the page lists: the earliest and the latest half."""
+
+
+class AlertPage(Struct, frozen=True, kw_only=True):
+    """What the page shows of an alert."""
+
+    alert: Mapping[str, Any]
+    """The row of ``alerts`` as a JSON object, with ``events`` and ``actions``."""
+    rule_name: str
+    mitre: Sequence[str]
+    runbook: str
+    anonymizer: str
+    """The kinds and operators of anonymizers behind the address; empty if none is known."""
+    new: Sequence[str] = ()
+    """What is new for this person: ``country``, ``network``, ``address``, ``anonymizer``."""
+    others: int = 0
+    """How many other people used the address."""
+    of_person: Sequence[Mapping[str, Any]] = ()
+    """The person's other alerts, the latest first."""
+    of_address: Sequence[Mapping[str, Any]] = ()
+    """Other people's alerts at the address, the latest first."""
+    link: str | None = None
+    """The first event in Okta's admin console."""
+
+
+def print_page(page: AlertPage) -> None:
+    """Print the page: what happened, who and where from, events, related alerts, what to do."""
+    alert = page.alert
+    heading = f"Alert {alert['id']}: {alert['severity']}, {alert['status']}"
+    _print_line(f"{heading} as {alert['disposition']}" if alert["disposition"] else heading, style="bold")
+    _print_line(f"{alert['title'].partition(' - IP=')[0]}. {_ending(alert)}.")
+    print()
+    print_fields(_facts(page))
+    _print_heading("Events")
+    _print_events(alert["events"])
+    for action in alert["actions"]:
+        _print_line(_action(action))
+    for heading, alerts in (
+        (f"Other alerts of {who(alert)}", page.of_person),
+        (f"Other alerts at {alert['client_ip']}", page.of_address),
+    ):
+        if alerts:
+            _print_heading(heading)
+            print_alerts(alerts)
+    _print_heading("What to do")
+    _print_line(page.runbook)
+    print()
+    for line in _commands(page):
+        console().print(shown(line), soft_wrap=True)
+
+
+def _ending(alert: Mapping[str, Any]) -> str:
+    """Return how it ended, as a sentence without its full stop."""
+    failures, successes = alert["failures"], alert["successes"]
+    failed = f"{failures} failure" if failures == 1 else f"{failures} failures"
+    if not successes:
+        return f"Nobody got in: {failed}" if failures else "Its outcome is unknown"
+    at = f"at {short_time(alert['succeeded_at'])} UTC"
+    if not failures:
+        return f"Got in {at}"
+    order = "after" if alert["risen"] else "beside"
+    return f"Got in {at}, {order} {failed}"
+
+
+def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
+    from oktawatch.detection.context import event_of_context
+
+    alert, event = page.alert, event_of_context(page.alert["context"])
+    yield "Who", _joined(alert["actor_display_name"], alert["actor_alternate_id"], alert["actor_id"])
+    number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
+    network = _joined(number, alert["as_org"] or alert["isp"], between=" ")
+    place = _joined(alert["city"], alert["country"], between=", ")
+    yield "From", _joined(alert["client_ip"], place, network, alert["domain"])
+    facts = {
+        "Anonymizer": page.anonymizer,
+        "Client": event.user_agent,
+        "Okta says": _assessment(event),
+        "New for them": ", ".join(page.new),
+        "Also there": _others(page.others),
+        "Rule": _joined(page.rule_name, *page.mitre),
+        "Org": alert["org"],
+        "Note": alert["note"],
+    }
+    yield from ((name, value) for name, value in facts.items() if value)
+
+
+def _others(count: int) -> str:
+    if not count:
+        return ""
+    return "1 other person used this address" if count == 1 else f"{count} other people used this address"
+
+
+def _assessment(event: "Event") -> str:
+    risk = f"risk {event.risk}" if event.risk else None
+    return _joined(risk, *json.loads(event.behaviours or "[]"))
+
+
+def _print_events(events: Sequence[Mapping[str, Any]]) -> None:
+    columns = (
+        Column(heading="UTC"),
+        Column(heading="OUTCOME", least=8),
+        Column(heading="ADDRESS", least=15, optional=True),
+        Column(heading="EVENT"),
+    )
+    rows = [
+        (
+            _time(event["published"]),
+            _joined(event["outcome"], event["outcome_reason"], between=" ") or "unknown",
+            event["client_ip"],
+            event["event_uuid"],
+        )
+        for event in events
+    ]
+    if left_out := max(len(rows) - _EVENTS, 0):
+        half = _EVENTS // 2
+        rows = [*rows[:half], ("…", f"{left_out} more", "", ""), *rows[-half:]]
+    print_one_line_table(columns, rows)
+
+
+def _action(action: Mapping[str, Any]) -> str:
+    verdict = f" as {action['disposition']}" if action["disposition"] else ""
+    note = f": {action['note']}" if action["note"] else ""
+    return f"{_time(action['at'])}  {action['action']}{verdict} by {action['by']}{note}"
+
+
+def _commands(page: AlertPage) -> Iterator[str]:
+    alert = page.alert
+    if alert["status"] in {"open", "acknowledged"}:
+        yield f'oktawatch alerts close {alert["id"]} --as benign --note "…"    # or true_positive, false_positive'
+    elif alert["status"] == "closed":
+        yield f"oktawatch alerts reopen {alert['id']}"
+    if alert["actor_alternate_id"]:
+        yield f"oktawatch user {shlex.quote(alert['actor_alternate_id'])}"
+    if alert["client_ip"]:
+        yield f"oktawatch ip {shlex.quote(alert['client_ip'])}"
+    yield f"oktawatch explain --alert {alert['id']}"
+    yield f"oktawatch alerts show {alert['id']} --context    # the first event, as JSON"
+    if page.link is not None:
+        yield f"In Okta: {page.link}"
+
+
+def _time(text: str) -> str:
+    return f"{text[5:10]} {text[11:19]}"
+
+
+def _joined(*parts: object, between: str = " · ") -> str:
+    return between.join(str(part) for part in parts if part)
+
+
+def _print_heading(text: str) -> None:
+    print()
+    _print_line(text, style="bold")
+
+
+def _print_line(text: str, style: str = "") -> None:
+    """Print a text, wrapped between words at the width of a terminal."""
+    console().print(shown(text), style=style)
