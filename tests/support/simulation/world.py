@@ -32,6 +32,7 @@ from oktawatch.engine.pipeline import Watch
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.service import app, daemon, jobs, schedule
+from oktawatch.service import database as service_database
 from oktawatch.service.app import Application
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
@@ -262,7 +263,7 @@ class World:
         enter(mock.patch.object(schedule, "_CLOCK_CHECK_S", _CLOCK_CHECK_S))
         logging.disable(logging.CRITICAL)
         self._stack.callback(logging.disable, logging.NOTSET)
-        enter(mock.patch.object(daemon, "open_database", self._open_database))
+        enter(mock.patch.object(service_database, "open_database", self._open_database))
         enter(mock.patch.object(client, "LogClient", mock.Mock(return_value=Client(self.okta))))
         enter(mock.patch.object(transport, "open_session", _no_session))
         enter(mock.patch.object(app, "make_channel", self._make_channel))
