@@ -212,7 +212,7 @@ class NotifierSettings(Section):
     on: Annotated[
         tuple[Literal["opened", "raised", "acknowledged", "closed"], ...], Field(strict=False, min_length=1)
     ] = ("opened", "raised")
-    """What to send about an alert: that it is new, that its severity has risen, what a person decided."""
+    """The changes of an alert to notify: it was opened, its severity was raised, an operator decided about it."""
     max_per_minute: int | None = Field(default=30, ge=1)
     """The maximum number of messages per minute. Further alerts are combined into a digest.
 

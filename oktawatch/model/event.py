@@ -238,12 +238,12 @@ class Event(Struct, gc=False):
 
     @property
     def anonymous_tunnel(self) -> bool | None:
-        """True if debugData's ``tunnels`` name an anonymous one, else None."""
+        """True if debugData's ``tunnels`` contain an anonymous tunnel, else None."""
         return True if self.debug_data.tunnels is not None and anonymous_tunnels(self.debug_data) else None
 
     @property
     def anonymous_service(self) -> bool | None:
-        """True if the service categories of the client's address name an anonymous one, else None."""
+        """True if the client's address has an anonymous service category, else None."""
         context = self.securityContext
         named = context is not None and context.ipDetails is not None
         return True if named and anonymous_services(context) else None

@@ -77,9 +77,9 @@ class HistoryRow(Struct, gc=False):
     client_device: Annotated[str | None, Path("client.device")] = None
     client_zone: Annotated[str | None, Path("client.zone")] = None
     anonymous_tunnel: bool | None = None
-    """True if debugData's ``tunnels`` name an anonymous one."""
+    """True if debugData's ``tunnels`` contain an anonymous tunnel."""
     anonymous_service: bool | None = None
-    """True if the service categories of the address name an anonymous one."""
+    """True if the address has an anonymous service category."""
     associated_proxy: bool | None = None
     """True if Okta associates proxies with the address."""
     # Not a column:

@@ -45,9 +45,9 @@ Signals = Mapping[EventKey, SignalIds]
 """The signals that a page produces. A windowed rule can produce a signal for an event of an earlier page."""
 
 SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
-"""Outcomes with which somebody got in."""
+"""Outcomes that grant access."""
 FAILURES = frozenset(("FAILURE", "DENY"))
-"""Outcomes with which somebody was kept out."""
+"""Outcomes that deny access."""
 
 
 class MatchedEvent(Struct, frozen=True, kw_only=True):

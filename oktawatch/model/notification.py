@@ -23,9 +23,9 @@ class NotificationKind(enum.StrEnum):
     RAISED = "raised"
     """The severity of a notified alert was raised."""
     ACKNOWLEDGED = "acknowledged"
-    """A person acknowledged an alert."""
+    """An operator acknowledged an alert."""
     CLOSED = "closed"
-    """A person closed an alert, or changed the verdict on a closed one."""
+    """An operator closed an alert, or changed the verdict of a closed alert."""
     DIGEST = "digest"
     """Several alerts in one message."""
     SILENCE = "silence"
@@ -34,7 +34,7 @@ class NotificationKind(enum.StrEnum):
 
 
 ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
-"""Kinds that grouping enqueues. The other kinds about an alert report what a person decided."""
+"""Kinds that grouping enqueues. The other kinds about an alert report an operator's decision."""
 
 
 class NotificationState(enum.StrEnum):
@@ -172,8 +172,8 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     failures_before: int | None = None
     """Failures before the first success, of an alert that has risen."""
     new: tuple[str, ...] | None = None
-    """What is new for the alert's person: ``country``, ``network``, ``address``, ``device``, ``anonymizer``.
-    None: not known."""
+    """The properties that are new for the alert's person: ``country``, ``network``, ``address``, ``device``,
+    ``anonymizer``. None: unknown."""
     others: int | None = None
     """Other people seen at the alert's address. None: not known."""
     digest: Digest | None = None

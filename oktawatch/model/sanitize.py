@@ -52,8 +52,8 @@ def is_clean(encoded: bytes) -> bool:
     A quick check, because cleaning is much slower than decoding and rarely needed.
     """
     shape = encoded.translate(_SHAPE, _SPACES_AND_SIGNS)
-    odd = needs_cleaning(encoded) or _LONG_NUMBER in shape or _EXPONENT(shape)
-    return not odd and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
+    suspicious = needs_cleaning(encoded) or _LONG_NUMBER in shape or _EXPONENT(shape)
+    return not suspicious and encoded.count(b"{") + encoded.count(b"[") <= DEEPEST
 
 
 def clean_json(value: Any, levels: int = DEEPEST) -> Any:
