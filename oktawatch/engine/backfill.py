@@ -37,9 +37,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     reached: datetime
     """Event time up to which the past has been read."""
     events: int
-    """In all, counting what an interrupted run of the same command had read."""
+    """The events read in total, by interrupted runs of the same command, too."""
     total: PageResult
-    """What this run has brought about so far; it goes on growing."""
+    """The counts of this run so far; the object continues to change."""
 
 
 class Backfiller:
@@ -63,7 +63,7 @@ class Backfiller:
         self._progress = progress
 
     async def run(self, *, command: str, since: datetime, until: datetime, notify: bool) -> PageResult:
-        """Read everything published from ``since`` to ``until``; give what this run brought about.
+        """Read everything published from ``since`` to ``until``; return the counts of this run.
 
         ``command`` is what was typed: the same text within a day takes up where it was interrupted.
         Raises SystemLogError or StoreError; what was committed until then stays.

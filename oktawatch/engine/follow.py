@@ -1,7 +1,7 @@
-"""Following a stream's links: noticing one that goes nowhere, and one that ends too early.
+"""Follow a stream's links, and notice those that lead nowhere or end too early.
 
-Whoever stands between here and Okta may repeat a page under ever new links, or remove the links altogether.
-Either would leave events unread, for ever and in silence, so both are errors.
+A proxy in between may repeat a page under ever new links, or remove the links altogether. Either would leave
+events unread, silently and for ever, so both are errors.
 """
 
 from datetime import datetime
@@ -11,8 +11,8 @@ from oktawatch.systemlog.errors import BrokenTransferError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LARGEST_LIMIT, bounded_query, named_limit
 
-_PATIENCE = 5
-"""How many pages in a row may bring nothing new. Okta may send some, and a restart reads some again."""
+_MAX_IDLE_PAGES = 5
+"""The most pages in a row without anything new. Okta may send some, and a restart reads some again."""
 
 
 class NoProgressError(BrokenTransferError):
@@ -26,7 +26,7 @@ class MissingPagesError(BrokenTransferError):
 
 
 class ProgressGuard:
-    """Notices when following links goes round in circles. Remembers a number for each page."""
+    """Notices links that lead in circles. Keeps a hash of each page."""
 
     def __init__(self, org: str) -> None:
         self._org = org
@@ -34,13 +34,13 @@ class ProgressGuard:
         self._idle = 0
 
     def check(self, page: Page) -> None:
-        """Raise NoProgressError if this page is one too many that is empty or was read before."""
+        """Raise NoProgressError if too many pages in a row, including this one, are empty or were read before."""
         if self.is_new(page):
             self._seen.add(hash(_elements(page)))
             self._idle = 0
             return
         self._idle += 1
-        if self._idle >= _PATIENCE:
+        if self._idle >= _MAX_IDLE_PAGES:
             raise NoProgressError(
                 f"page after page brings nothing new, each with a link to a next one ({self._org}): "
                 "see whether a proxy in between caches or repeats answers"
@@ -58,12 +58,12 @@ class ProgressGuard:
 
 
 def is_full(page: Page, page_size: int) -> bool:
-    """Tell whether a page holds as many elements as were asked for."""
+    """Return whether a page has as many elements as were asked for."""
     return page.count >= (named_limit(page.query) or page_size)
 
 
 def missing_next(org: str, page: Page) -> MissingPagesError:
-    """Build the error for a page that leads no further, though there is more."""
+    """Build the error for a page without a next link that is not the last one."""
     why = page.link_error or "the answer has no link to a next page"
     return MissingPagesError(
         f"reading can't go on ({org}, {why}): the page's events are kept, and it is asked for again; "
@@ -91,7 +91,7 @@ class BoundedRead:
         self._guard = ProgressGuard(org)
 
     async def check(self, page: Page) -> MissingPagesError | None:
-        """Return the error to raise once the page is committed; None if it leads on or is the last one.
+        """Return the error to raise once the page is committed; None if it has a next link or is the last one.
 
         Raises NoProgressError for a page that is not worth committing, and SystemLogError.
         """
@@ -104,7 +104,7 @@ class BoundedRead:
         return missing_next(self._org, page)
 
     async def _is_last(self, page: Page) -> bool:
-        """Ask for what lies at the page's end and behind it: nothing but events of that page if it is the last."""
+        """Ask for events from the page's end on, and return whether all of them are on that page."""
         if page.newest is None:
             return page.count == 0
         if page.newest >= self._until:
@@ -116,6 +116,6 @@ class BoundedRead:
 
 
 def _elements(page: Page) -> frozenset[str]:
-    """Return what tells a page's elements from others."""
+    """Return the identities of a page's elements."""
     uuids, fingerprints = (event.uuid for event in page.events), (one.fingerprint for one in page.rejected)
     return frozenset([*uuids, *fingerprints])

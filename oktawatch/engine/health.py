@@ -1,8 +1,8 @@
-"""Whether an org is watched as it should be, judged by what the database knows of it.
+"""Judge from the database whether an org is watched as it should be.
 
-The lag of an org is the time since its last poll that caught up. It is *behind* when that is more than
-three intervals and a minute. A quiet night is not behind: a poll that brings nothing has caught up.
-A poll dated in the future is behind too: the clock was wrong then or is wrong now, so nobody knows its lag.
+The lag of an org is the time since its last poll that caught up. The org is *behind* when its lag is more than
+three intervals and a minute. A quiet night is not behind: a poll that brings nothing has caught up. An org whose
+last poll is dated in the future is behind too: the clock was wrong then or is wrong now, so its lag is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -18,21 +18,21 @@ from oktawatch.store.status import OrgStatus
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
 _WARNING = timedelta(days=15)
-"""How long before Okta forgets what was not read yet this is said loudly."""
+"""How long before Okta deletes unread events `status` warns of it."""
 
 
 class OrgHealth(Struct, frozen=True, kw_only=True):
-    """How an org stands at one moment."""
+    """The state of an org at one moment."""
 
     lag: timedelta | None
-    """Since a poll last caught up; None when none ever did."""
+    """The time since a poll last caught up; None if none ever did, or if it is unknown."""
     behind: bool
     failing: bool
     """Its last poll failed."""
     unusable: bool
     """Too many of the events polled lately can't be used."""
     problems: tuple[str, ...]
-    """Why it is not as it should be, one sentence each; none when it is."""
+    """What is wrong, one sentence each."""
 
     @property
     def good(self) -> bool:

@@ -1,12 +1,11 @@
 """One page in, one transaction out.
 
-Live polling, backfill and whatever else gets pages share everything from here on. The order within
-the transaction: take the org's row, look up which matches are recorded and which alerts they may
-join, group and tell, write, and move the reader's cursor last, so that a reader whose cursor was
-moved by somebody else rolls its whole page back.
+Polling, sweeps and backfills share everything from here on. The order within the transaction: lock the org's
+row, look up which matches are recorded and which alerts they may join, evaluate and group, write, and move the
+reader's cursor last, so that a reader whose cursor another one has moved rolls its whole page back.
 
-A crash at any point loses and doubles nothing: what is not committed is read again, and what is read
-again finds its matches recorded.
+A crash at any point loses and duplicates nothing: what is not committed is read again, and what is read again
+finds its matches recorded.
 """
 
 from collections import Counter
@@ -37,11 +36,11 @@ from oktawatch.systemlog.page import Page
 _log: Any = structlog.get_logger(__name__)
 
 LATE = timedelta(hours=1)
-"""What is told so long after it happened is no news: it goes into one digest with others like it."""
+"""An alert that comes so long after its event is not urgent: it goes into one digest with others like it."""
 
 
 class Watch(Struct, frozen=True, kw_only=True):
-    """How one org is watched: what decides what becomes of its pages."""
+    """How one org is watched: everything that decides what its pages cause."""
 
     org: str
     tags: tuple[str, ...] = ()
@@ -50,27 +49,27 @@ class Watch(Struct, frozen=True, kw_only=True):
     cache: HistoryCache = field(default_factory=HistoryCache)
     """The org's recent history, cached from page to page."""
     watchdog: RuleWatchdog | None = None
-    """What ends the process when a user's rule freezes it."""
+    """Ends the process when a user's rule freezes it."""
 
 
 class PageResult(Struct, kw_only=True):
-    """What a page brought about. Results of several pages add up."""
+    """The counts of a page. The results of several pages add up."""
 
     pages: int = 0
     events: int = 0
     """Usable events on the page."""
     new_events: int = 0
-    """Events that were never seen before."""
+    """Events that are not recorded yet."""
     rejected: int = 0
     matches: int = 0
     """Matches that were recorded, signals among them."""
     alerts: dict[Severity, int] = field(default_factory=dict)
-    """Alerts that became visible, by the severity they have at the page's end."""
+    """Alerts that became visible, by their severity at the end of the page."""
     notifications: int = 0
 
     @property
     def alert_count(self) -> int:
-        """Alerts that became visible, of whatever severity."""
+        """Alerts that became visible, of any severity."""
         return sum(self.alerts.values())
 
     def add(self, other: "PageResult") -> None:

@@ -1,7 +1,7 @@
 """Live polling: one round reads an org's stream from its cursor until it has caught up.
 
-Okta's own cursor is the cursor, stored with the filter that is frozen into it. When it belongs to another
-filter or page size, or Okta refuses it, polling restarts at a point in time before which nothing is missing
+The cursor is Okta's own, stored with the filter that it contains. When it belongs to another filter or page
+size, or Okta refuses it, polling restarts at a point in time before which nothing is missing
 (``engine.restart_point``). Events that come twice are recorded once.
 
 A page without a next link is committed, but the cursor stays and the round fails: polling has no last page.
@@ -38,13 +38,13 @@ _log: Any = structlog.get_logger(__name__)
 OVERLAP = timedelta(minutes=5)
 """How far before the restart point polling restarts. Events appear a little out of order."""
 _STRUGGLES = 5
-"""After so many failures of Okta's in a row smaller pages are asked for: a query may be too much for it."""
-_SMALLER = 4  # times
+"""After so many failures of Okta in a row smaller pages are requested: a query may be too large for it."""
+_SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
-"""From then on this machine's clock is too far ahead of Okta's to say where to begin."""
+"""A clock that is further ahead of Okta's is not used to decide where to start."""
 _SMALLEST_PAGE = 10
 _RESTARTS = 3
-"""How many times a round restarts. If the cursors of new streams are refused too, restarting is no way out."""
+"""The most restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True):
@@ -53,11 +53,11 @@ class CaughtUp(Struct, frozen=True, kw_only=True):
     date: datetime
     """Okta's own clock when a poll caught up."""
     began_at: datetime
-    """From when on the org has been polled with this filter."""
+    """The time since which the org has been polled with this filter."""
 
 
 class _Stream(Struct, frozen=True, kw_only=True):
-    """What is known of the stream that is being read, beside its cursor."""
+    """The state of the stream that is being read, beside its cursor."""
 
     page_size: int | None
     """The limit that its first request named."""
@@ -86,7 +86,7 @@ class Poller:
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``initial_lookback``: where an org starts that was never polled."""
+        """``initial_lookback``: how far back an org starts that was never polled."""
         self._source = source
         self._database = database
         self._watch = watch
@@ -144,19 +144,19 @@ class Poller:
                     await _abandon(ahead)
 
     async def _first_page(self, cursor: Cursor | None) -> _Read:
-        """Fetch where reading goes on."""
+        """Fetch the page at the cursor, or the first one of a new stream."""
         if cursor is None:
-            return await self._very_first_page()
+            return await self._start_watching()
         if reason := self._outdated(cursor):
             _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
-            return await self._anew(cursor)
+            return await self._start_anew(cursor)
         try:
             return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         except RequestRefusedError as error:
             return await self._restart(cursor, error)
 
-    async def _very_first_page(self) -> _Read:
-        """Begin to watch an org: a lookback before now."""
+    async def _start_watching(self) -> _Read:
+        """Start to watch an org, one lookback before now."""
         page, since = await self._start(lambda now: now - self._initial_lookback)
         restart = RestartPoint(at=since)
         return _Read(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
@@ -166,8 +166,8 @@ class Poller:
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` tells from the time of day where to start. When this machine's clock turns out to be ahead of
-        Okta's, start again by Okta's: what lies between the two would be left out.
+        ``wanted`` returns the time to start from for the current time. If this machine's clock turns out to be
+        ahead of Okta's, start again by Okta's: events between the two would be missing.
         """
         now = okta_now or self._now()
         while True:
@@ -181,7 +181,7 @@ class Poller:
             now = date
 
     def _outdated(self, cursor: Cursor) -> str | None:
-        """Return why a cursor can't be used as it is: what its link has frozen is not what is wanted."""
+        """Return why a cursor can't be used: its link names another filter or page size. None if it can."""
         if cursor.filter != self._watch.rules.filter:
             return "the rules that are on need another filter"
         # Okta's links may name a smaller limit than was asked for: asking again would change nothing.
@@ -193,18 +193,18 @@ class Poller:
     def _limit(self) -> int:
         if self._struggles < _STRUGGLES:
             return self._page_size
-        return min(self._page_size, max(self._page_size // _SMALLER, _SMALLEST_PAGE))
+        return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
     async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
-        """Go on without a cursor that Okta refuses, after one more try."""
+        """Continue without a cursor that Okta refuses, after one more try."""
         if cursor is None:
             raise error
         with suppress(RequestRefusedError):
             return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
-        return await self._anew(cursor, error.date)
+        return await self._start_anew(cursor, error.date)
 
-    async def _anew(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
+    async def _start_anew(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
         """Start a new stream that brings every event that the cursor's stream may not have brought."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
@@ -221,7 +221,7 @@ class Poller:
         return _Read(page=page, stream=stream)
 
     def _stream_of(self, cursor: Cursor) -> _Stream:
-        """Return what is known of a cursor's stream: more than is stored, if this poller committed it last."""
+        """Return the state of a cursor's stream: more than is stored, if this poller committed it last."""
         if self._committed is not None and self._committed[0] == cursor.query:
             restart = self._committed[1]
         else:

@@ -1,12 +1,12 @@
-"""The sweep: reads the recent past again, bounded, for events that polling missed.
+"""The sweep: a bounded read of the recent past, for events that polling missed.
 
-Okta promises that polling brings every event. A sweep makes sure: it asks for the same stretch of time
-by ``published`` and feeds it to the same pipeline. What is new there came late, is counted as that, and
-alerts like any other. Expect it to find nothing.
+Okta promises that polling brings every event. A sweep verifies that: it asks for the same time range by
+``published`` and feeds it to the same pipeline. An event that is new there came late; it is counted as late, and
+alerts like any other. Expect sweeps to find nothing.
 
-It looks only where polling has been: not before polling with this filter began, and not at the last
-minutes, which polling may still bring. After sweeps that failed, or an org that could not catch up for
-hours, the next one makes up for it.
+A sweep covers only what polling has covered: not the time before polling with this filter began, and not the
+last minutes, which polling may still bring. After failed sweeps, or hours in which an org could not catch up,
+the next sweep reaches back to where the last one ended.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from oktawatch.systemlog.queries import bounded_query
 _log: Any = structlog.get_logger(__name__)
 
 SETTLED = timedelta(minutes=5)
-"""What happened so recently is left to polling: Okta's own delays are shorter."""
+"""More recent events are left to polling: Okta's own delays are shorter."""
 
 
 class Sweeper:
@@ -43,7 +43,7 @@ class Sweeper:
         window: timedelta,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``window``: how much of the past a round reads."""
+        """``window``: the time range that a round reads."""
         self._source = source
         self._database = database
         self._watch = watch
