@@ -30,7 +30,7 @@ def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -
     place = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
     where = f", {harmless(place, _LONGEST_PLACE)}" if place else ""
     risen = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
-    if rule is None or not rule.about_sign_in or not _is_proxied_sign_in(alert["context"]):
+    if rule is None or not rule.about_sign_in or not _is_anonymized_sign_in(alert["context"]):
         name = rule.name if rule else given(alert["rule_id"])
         return f"{who} {risen}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
     verb = risen if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
@@ -137,8 +137,8 @@ def _failures_before(alert: Alert, counted: int | None) -> int:
     return counted or alert["failures"]
 
 
-def _is_proxied_sign_in(context: Any) -> bool:
-    proxied = inside(context, "security_context", "isProxy") is True
+def _is_anonymized_sign_in(context: Any) -> bool:
+    proxied = inside(context, "security_context", "isProxy") is True or bool(read_anonymizers(context))
     return proxied and inside(context, "event_type") == _SIGN_IN
 
 

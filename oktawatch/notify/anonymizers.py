@@ -1,16 +1,13 @@
-"""Read from an alert's context what kind of anonymizer Okta saw behind the address.
-
-Okta names it in up to two places: ``ipServiceCategories`` of securityContext, and ``tunnels`` of debugData,
-a text of JSON. What stands there was typed by a stranger.
-"""
+"""Read from an alert's context which anonymizers Okta sees behind the address, and name them for people."""
 
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from oktawatch.notify.json_values import inside, objects
+from oktawatch.model.anonymizers import associated_proxies, service_categories, tunnels
+from oktawatch.model.wire import DebugData, IpDetails, SecurityContext
+from oktawatch.notify.json_values import inside
 from oktawatch.notify.text import harmless
 
 _LONGEST = 40  # characters of a kind or an operator
@@ -47,20 +44,22 @@ class Anonymizer(Struct, frozen=True):
 
 
 def read_anonymizers(context: Any) -> list[Anonymizer]:
-    """Return the anonymizers that an alert's context names, each once."""
-    categories = inside(context, "security_context", "ipDetails", "ipServiceCategories")
-    tunnels = inside(context, "debug_context", "debugData", "tunnels")
-    if isinstance(tunnels, str):
-        try:
-            tunnels = msgspec.json.decode(tunnels)
-        except msgspec.DecodeError:
-            tunnels = []
-    found: dict[Anonymizer, None] = {}
-    for service in [*objects(categories), *objects(tunnels)]:
-        one = Anonymizer(_text(service.get("type")), _text(service.get("operator")))
-        if one.kind or one.operator:
-            found[one] = None
-    return list(found)[:_MOST]
+    """Return the anonymizers that an alert's context names, without duplicates. A corporate VPN is none."""
+    security = inside(context, "security_context")
+    debug = inside(context, "debug_context", "debugData")
+    categories = inside(security, "ipDetails", "ipServiceCategories")
+    details = SecurityContext(
+        ipDetails=IpDetails(ipServiceCategories=categories),
+        associatedProxies=inside(security, "associatedProxies"),
+    )
+    data = DebugData(tunnels=inside(debug, "tunnels"), associatedProxies=inside(debug, "associatedProxies"))
+    services = [
+        *(one for one in service_categories(details) if one.get("isAnonymous") is not False),
+        *(one for one in tunnels(data) if one.get("anonymous") is not False),
+        *({"operator": operator} for operator in associated_proxies(details, data)),
+    ]
+    named = (Anonymizer(_text(one.get("type")), _text(one.get("operator"))) for one in services)
+    return list(dict.fromkeys(one for one in named if one.kind or one.operator))[:_MOST]
 
 
 def _text(value: Any) -> str:

@@ -10,11 +10,6 @@ def inside(value: Any, *keys: str) -> Any:
     return value
 
 
-def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list; none for any other value."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
 def string(value: Any) -> str:
     """Return a text; any other value is empty."""
     return value if isinstance(value, str) else ""

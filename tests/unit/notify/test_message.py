@@ -154,6 +154,10 @@ def test_failures_after_the_success_are_told_apart() -> None:
             {"city": None, "country": None, "context": {"event_type": "user.session.start", "security_context": {"isProxy": True}}},
             "nora@example.com tried to sign in through an anonymizing proxy, 203.0.113.7 (acme)",
         ),
+        (
+            {"context": {"event_type": "user.session.start", "debug_context": {"debugData": {"associatedProxies": ["LUMINATI"]}}}},
+            "nora@example.com tried to sign in through Luminati, Oslo (acme)",
+        ),
         ({"actor_alternate_id": None}, "Nora Vale tried to sign in through ExampleVPN, Oslo (acme)"),
         ({"rule_id": "Gone.Rule"}, "nora@example.com: Gone.Rule, Oslo (acme)"),
         (
@@ -234,6 +238,8 @@ def test_what_is_unknown_is_not_mentioned() -> None:
     [
         ('[{"anonymous":true,"operator":"WARP_VPN","type":"VPN"}]', "VPN (WARP(ˍ)VPN)"),
         ('[{"operator":null,"type":"Tor"}]', "Tor"),
+        ([{"anonymous": True, "operator": "WARP_VPN", "type": "VPN"}], "VPN (WARP_VPN)"),
+        ('[{"anonymous":false,"operator":"ACME_GATEWAY","type":"VPN"}]', None),
         ("not json", None),
         ("[1, null]", None),
         (7, None),
