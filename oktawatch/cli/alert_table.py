@@ -52,8 +52,8 @@ def outcomes(alert: Mapping[str, Any]) -> str:
 
 
 def short_time(text: str) -> str:
-    """Return month, day, hour and minute of a point in time given as text."""
-    return f"{text[5:10]} {text[11:16]}"
+    """Return month, day, hour and minute of a point in time given as text; empty for an empty text."""
+    return f"{text[5:10]} {text[11:16]}".strip()
 
 
 def who(alert: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """A table with one line for each row, cut to the width of the terminal.
 
-Columns that hold what people paste (ids, times) keep their width. The others give way, the widest first,
-down to their least width, and end in "…" where they are cut. Where even that is too wide, columns that a
-reader can do without are left out, from the right. A file or a pipe gets every column whole.
+Columns that hold what people paste (ids, times) keep their width. The others are cut, the widest first, down
+to their least width, and end in "…". Where even that is too wide, optional columns are left out, from the
+right. A file or a pipe gets every column whole.
 """
 
 from collections.abc import Sequence
@@ -56,31 +56,32 @@ def print_one_line_table(columns: Sequence[Column], rows: Sequence[Sequence[obje
 def fitted_widths(columns: Sequence[Column], natural: Sequence[int], total: int) -> list[int]:
     """Return the width of each column, 0 for one that is left out, so that a row fits ``total`` cells.
 
-    ``natural`` are the widths at which nothing is cut. A row of columns that neither give way nor may be
-    left out can still be wider than ``total``.
+    ``natural`` are the widths at which nothing is cut. A row of columns that can neither be cut nor left out
+    can still be wider than ``total``.
     """
-    widths = list(natural)
-
-    def excess() -> int:
-        used = [width + _GAP for width in widths if width]
-        return sum(used) - _GAP - total
-
     least = [
         width if column.least is None else min(column.least, width)
         for column, width in zip(columns, natural, strict=True)
     ]
-    for left_out in (None, *_optional_places(columns)):
-        if left_out is not None and excess() > 0:
-            widths[left_out] = 0
-        while excess() > 0:
-            spare = [
-                (width - low, place) for place, (width, low) in enumerate(zip(widths, least, strict=True))
-            ]
-            most, place = max(spare)
-            if most <= 0:
-                break
-            widths[place] -= 1
+    widths = list(natural)
+    for place in _optional_places(columns):
+        if _row_width([low for low, width in zip(least, widths, strict=True) if width]) <= total:
+            break
+        widths[place] = 0
+    while _row_width([width for width in widths if width]) > total:
+        spare, place = max(
+            (width - low, place)
+            for place, (width, low) in enumerate(zip(widths, least, strict=True))
+            if width
+        )
+        if spare <= 0:
+            break
+        widths[place] -= 1
     return widths
+
+
+def _row_width(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _optional_places(columns: Sequence[Column]) -> list[int]:

@@ -1,10 +1,12 @@
 """Looking at the outbox and deciding about what is stuck in it, as people do."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from oktawatch.store.outbox import claim, mark_failed, mark_sent
 from tests.support.databases import NOW, open_database
@@ -37,16 +39,50 @@ def test_list(call: Call, ids: dict[str, str]) -> None:
     heading, first, second = done.out.splitlines()
     assert done.code == 0
     assert heading.split() == [
-        "ID", "STATE", "NOTIFIER", "KIND", "ORG", "ALERT", "CREATED", "ATTEMPTS", "NEXT", "ATTEMPT", "LAST", "ERROR",
+        "ID", "UTC", "STATE", "NOTIFIER", "KIND", "ALERT", "TRIES", "NEXT", "TRY", "ORG", "ERROR",
     ]  # fmt: skip
-    assert first.split()[:6] == [ids["dead"], "dead", "soc", "opened", "acme", "1"]
+    assert first.split()[:8] == [ids["dead"][:8], "11-02", "12:00", "dead", "soc", "opened", "1", "1"]
     assert "status" in first
     assert second.split() == [
-        ids["pending"], "pending", "soc", "opened", "acme", "3", "2026-11-02T12:00:00.000Z", "1",
-        "2026-11-02T13:00:00.000Z", "no",
+        ids["pending"][:8], "11-02", "12:00", "pending", "soc", "opened", "3", "1", "11-02", "13:00", "acme", "no",
     ]  # fmt: skip
     assert all(letter.isprintable() for line in done.out.split("\n") for letter in line)
     assert "[bold]" in first
+
+
+@pytest.mark.usefixtures("ids")
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_list_fits_the_terminal(
+    call: Call, monkeypatch: pytest.MonkeyPatch, ids: dict[str, str], width: int
+) -> None:
+    """A line for each at any width; ids, times, states and kinds are whole."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", call("notifications", "list").out)
+    lines = out.splitlines()
+
+    assert all(cell_len(line) <= width for line in lines)
+    assert len(lines) == 3
+    for line, state in zip(lines[1:], ("dead", "pending"), strict=True):
+        assert line.startswith(f"{ids[state][:8]} 11-02 12:00 {state}")
+        assert " soc " in line
+        assert " opened " in line
+
+
+def test_a_short_id_is_enough(call: Call, ids: dict[str, str]) -> None:
+    """As the list prints it, or longer, in any case."""
+    done = call("notifications", "drop", ids["dead"][:8].upper(), ids["pending"][:13], ids["dead"])
+
+    assert done == (0, "", f"dropped: {ids['dead']}, {ids['pending']}\n")
+
+
+def test_a_shorter_id_is_refused(call: Call, ids: dict[str, str]) -> None:
+    """Seven characters are a slip, even if one notification alone begins so."""
+    short = ids["dead"][:7]
+
+    assert call("notifications", "drop", short) == (
+        1, "", f"error: no such notification ({short}): see 'oktawatch notifications list'\n",
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("ids")
@@ -92,7 +128,7 @@ def test_retry(call: Call, folder: Path, ids: dict[str, str]) -> None:
 def test_retry_for_nobody(call: Call, ids: dict[str, str]) -> None:
     """Who revives what is for a notifier that was renamed hears that this alone does not help."""
     assert call("notifications", "retry", ids["dead"]).err.splitlines() == [
-        "warning: no notifier is named soc in this configuration: nobody will send what is for it",
+        "warning: no notifier is named soc in this configuration: its notifications will not be sent",
         f"pending: {ids['dead']}",
     ]
 

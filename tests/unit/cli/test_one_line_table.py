@@ -23,6 +23,8 @@ def test_a_row_fits_wherever_it_can(drawn: list[tuple[int, int | None, bool]], t
         width in {0, *range(low, wide + 1)} for width, low, wide in zip(widths, least, natural, strict=True)
     )
     assert all(width for width, (_, _, optional) in zip(widths, drawn, strict=True) if not optional)
+    if any(0 < width < wide for width, wide in zip(widths, natural, strict=True)):
+        assert sum(kept) + len(kept) - 1 >= total  # no room is left while something is cut
     mandatory = [low for low, (_, _, optional) in zip(least, drawn, strict=True) if not optional]
     if sum(mandatory) + len(mandatory) - 1 <= total:
         assert sum(kept) + len(kept) - 1 <= total

@@ -1,0 +1,41 @@
+"""Notifications as a table: one line for each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oktawatch.cli.alert_table import short_time
+from oktawatch.cli.one_line_table import Column, print_one_line_table
+
+_COLUMNS = (
+    Column(heading="ID"),
+    Column(heading="UTC"),
+    Column(heading="STATE"),
+    Column(heading="NOTIFIER", least=6),
+    Column(heading="KIND"),
+    Column(heading="ALERT", right=True),
+    Column(heading="TRIES", right=True, optional=True),
+    Column(heading="NEXT TRY", optional=True),
+    Column(heading="ORG", least=4, optional=True),
+    Column(heading="ERROR", least=10),
+)
+_KINDS = {"acknowledged": "ack"}
+
+
+def print_notifications(notifications: Sequence[Mapping[str, Any]], short_ids: Mapping[str, str]) -> None:
+    """Print a line for each notification, given as JSON objects, with its short id."""
+    rows = [
+        (
+            short_ids[notification["id"]],
+            short_time(notification["created_at"]),
+            notification["state"],
+            notification["notifier"],
+            _KINDS.get(notification["kind"], notification["kind"]),
+            notification["alert_id"],
+            notification["attempts"],
+            short_time(notification["next_attempt_at"] or ""),
+            notification["org"],
+            notification["last_error"],
+        )
+        for notification in notifications
+    ]
+    print_one_line_table(_COLUMNS, rows)
