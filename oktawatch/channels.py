@@ -7,7 +7,7 @@ meaning or goes away only with a new major version. Every other module may chang
     from oktawatch.channels import DeliveryError, Message, NotifierSettings, Way
 """
 
-from oktawatch.config import NotifierSettings
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.config.validators import File, Secret
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import Channel, DeliveryError, Way

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from oktawatch.config import sources
 from oktawatch.config.errors import ConfigError, Origins, describe_error
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.config.secrets import SECRET_KEYS, Folders, read_secret, resolve_secrets
 from oktawatch.config.settings import (
     DatabaseSettings,
     DetectionSettings,
-    NotifierSettings,
     OrgSettings,
     PollSettings,
     RetentionSettings,

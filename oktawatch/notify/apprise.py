@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from oktawatch.config import NotifierSettings
 from oktawatch.config.errors import invalid_value
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.config.secret_masking import tokens
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way

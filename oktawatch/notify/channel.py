@@ -13,8 +13,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from oktawatch.config import NotifierSettings
 from oktawatch.config.channels import load_channel
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.notify.message import Message
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import structlog
 from pydantic import Field, model_validator
 
-from oktawatch.config import NotifierSettings
 from oktawatch.config.errors import invalid_value
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
 

@@ -19,8 +19,8 @@ import msgspec
 from pydantic import SecretStr, model_validator
 
 from oktawatch import __version__
-from oktawatch.config import NotifierSettings
 from oktawatch.config.errors import invalid_value
+from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.config.validators import check_https
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way

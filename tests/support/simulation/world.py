@@ -25,7 +25,8 @@ from sqlalchemy.exc import OperationalError
 
 from oktawatch import config
 from oktawatch.config.errors import ConfigError
-from oktawatch.config.settings import NotifierSettings, Settings
+from oktawatch.config.notifiers import NotifierSettings
+from oktawatch.config.settings import Settings
 from oktawatch.engine.backfill import Backfiller
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch

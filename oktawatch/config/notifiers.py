@@ -1,0 +1,117 @@
+"""The settings of a notifier: the keys that every channel has, and those that a channel adds."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from oktawatch.config.channels import load_channel
+from oktawatch.config.errors import invalid_value, suggest
+from oktawatch.config.secret_masking import passwords
+from oktawatch.config.section import Section
+from oktawatch.config.validators import (
+    File,
+    Name,
+    Patterns,
+    PositiveDuration,
+    Secret,
+    SeverityName,
+    check_https,
+)
+from oktawatch.model.severity import Severity
+
+
+def _known_type(name: str) -> str:
+    load_channel(name)
+    return name
+
+
+def _type_as_name(data: dict[str, Any]) -> str:
+    return str(data["type"])
+
+
+class NotifierSettings(Section):
+    """A notifier: a channel, and the alerts that it receives.
+
+    These keys apply to every notifier. A channel with additional keys defines a subclass as its ``Settings``. It
+    declares a secret key as ``x: Secret = None`` together with ``x_file: File = None``.
+    """
+
+    type: Annotated[str, AfterValidator(_known_type)]
+    """The name of an installed channel."""
+    name: Name = Field(default_factory=_type_as_name)
+    """The notifier's name in the outbox. A new name makes a new notifier."""
+    url: Secret = None
+    """The destination. Secret, because the URL of a webhook is often its only credential."""
+    url_file: File = None
+    secret: Secret = None
+    """The key of a webhook's HMAC-SHA256 signature."""
+    secret_file: File = None
+    min_severity: SeverityName = Severity.LOW
+    """The lowest severity to notify. Alerts below it are stored, but not sent. A sign-in over Apple's relay is INFO."""
+    rules: Patterns = ("*",)
+    """Ids or globs of the rules to notify."""
+    orgs: Patterns = ("*",)
+    """Names of the orgs to notify, or tags as ``"#tag"``. ``"*"`` is every org."""
+    on: Annotated[
+        tuple[Literal["opened", "raised", "acknowledged", "closed"], ...], Field(strict=False, min_length=1)
+    ] = ("opened", "raised")
+    """The changes of an alert to notify: it was opened, its severity was raised, an operator decided about it."""
+    max_per_minute: int | None = Field(default=30, ge=1)
+    """The maximum number of messages per minute. Further alerts are combined into a digest.
+
+    HIGH and CRITICAL alerts are counted separately. None: no limit."""
+    max_age: PositiveDuration = timedelta(hours=24)
+    """The age at which an undelivered message becomes a dead letter."""
+
+    def probe_url(self) -> SecretStr | None:
+        """Return the URL to whose host `oktawatch check` connects. None: no probe."""
+        return None
+
+    def masked_texts(self) -> Iterator[str]:
+        """Yield every text that must be masked: each secret and, if it is a URL, its password."""
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+                yield from passwords(value.get_secret_value())
+
+    def require_url(self) -> None:
+        """Raise an error if no URL is set, for channels that need one."""
+        if not self.has_secret("url"):
+            expected = f"expected url or url_file for type {self.type}"
+            raise invalid_value("url_file", expected=expected, what="missing secret")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_only_known_keys(cls, table: Any) -> Any:
+        for key in table if isinstance(table, dict) else ():
+            if key not in cls.model_fields:
+                raise invalid_value(
+                    str(key), expected=suggest(str(key), cls.model_fields), what="unknown key"
+                )
+        return table
+
+    @model_validator(mode="after")
+    def _uses_plain_http_only_locally(self) -> "NotifierSettings":
+        # Other schemes are the channel's business (slack://…).
+        if self.url is not None and self.url.get_secret_value().startswith(("http:", "https:")):
+            try:
+                check_https(self.url.get_secret_value())
+            except ValueError as wrong:
+                raise invalid_value("url", expected=str(wrong)) from None
+        return self
+
+
+def validate_by_channel(table: Any) -> Any:
+    """Validate a notifier's table with the model of its channel."""
+    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+        return table
+    try:
+        model = getattr(load_channel(table["type"]), "Settings", NotifierSettings)
+    except ValueError:
+        return table  # the validation of `type` reports it
+    if not isinstance(model, type) or not issubclass(model, NotifierSettings):
+        raise invalid_value("type", expected="expected a channel whose Settings is a NotifierSettings")
+    return model.model_validate(table)
