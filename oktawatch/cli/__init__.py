@@ -1,1 +1,1 @@
-"""The command line: one file a command group, which parses, calls and prints."""
+"""The command line: one module per command group, which parses arguments, calls the service and prints."""

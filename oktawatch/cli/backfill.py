@@ -1,4 +1,4 @@
-"""``oktawatch backfill``: a bounded read of the past through the same detections."""
+"""``oktawatch backfill``: run the detections on past events."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, stretch
+from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, time_span
 from oktawatch.cli.setup import load_settings
-from oktawatch.cli.summary import print_summary, summed_up
+from oktawatch.cli.summary import print_summary, summarize
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -21,45 +21,46 @@ if TYPE_CHECKING:
     from oktawatch.service.backfill import BackfillResult
     from oktawatch.store.database import Database
 
-_LARGEST_LIST = 2**63 - 1
+_NO_LIMIT = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What was typed."""
+    """The parsed command line."""
 
     since: datetime
     until: datetime
     command: str
-    """By which an interrupted run is found again: the same text, whatever the order of the options."""
+    """Identifies an interrupted run. It does not depend on the order of the options."""
     notify: bool
     dry_run: bool
 
 
 def backfill(
-    since: Annotated[str, typer.Option(metavar="WHEN", help=f"Read what was published from here on. {WHEN}")],
+    since: Annotated[str, typer.Option(metavar="WHEN", help=f"Start of the period. {WHEN}")],
     until: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Read up to here. Default: now.", show_default=False)
+        str | None, typer.Option(metavar="WHEN", help="End of the period. Default: now.", show_default=False)
     ] = None,
     org: Orgs = None,
     notify: Annotated[
         bool,
         typer.Option(
             "--notify",
-            help="Tell notifiers what was not told before; what can't be sent now, 'oktawatch run' sends later.",
+            help="Send notifications that were not sent before. 'oktawatch run' retries failed deliveries.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing, need no database; print what would be alerted.")
+        bool, typer.Option("--dry-run", help="Print the alerts that would be opened. Needs no database.")
     ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Read the past through the same detections.
+    """Run the detections on past events.
 
-    Reading again changes nothing. Interrupted, the same command within 24 hours goes on where it
-    stopped. Safe beside a running daemon, which tells what was recorded here in silence.
+    Reading a period again changes nothing. After an interruption, the same command resumes within 24
+    hours. Safe while the daemon runs. Without --notify, the daemon sends the notifications for events
+    that it reads as well.
     """
     from oktawatch.service.app import Application
 
@@ -69,26 +70,26 @@ def backfill(
     try:
         result, alerts = _read(settings, app, request, debug=debug)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        goes_on = "nothing was written" if dry_run else "within 24 hours the same command goes on from here"
-        note(f"interrupted: {goes_on}")
+        hint = "nothing was written" if dry_run else "run the same command within 24 hours to resume"
+        note(f"interrupted: {hint}")
         return INTERRUPTED
     summary = _document(request, result) | ({"would_alert": alerts} if dry_run else {})
     if as_json:
         print_json(summary)
     else:
         _print(summary)
-    errors = [one.error for one in result.orgs if one.error is not None]
+    errors = [org_result.error for org_result in result.orgs if org_result.error is not None]
     for error in errors:
         note(f"error: {error}")
     if result.failed_deliveries:
-        note("error: some notifications were not delivered: 'oktawatch notifications list' says why")
+        note("error: some notifications were not delivered: see 'oktawatch notifications list'")
     return FAILED if errors or result.failed_deliveries else DONE
 
 
 def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _Request:
-    begin, end = stretch(since, until)
+    begin, end = time_span(since, until)
     if dry_run and notify:
-        raise UsageError("--notify and --dry-run exclude each other (backfill): give one of them")
+        raise UsageError("--notify and --dry-run exclude each other (backfill): use one of them")
     command = f"backfill --since {since.strip()}"
     command += "" if until is None else f" --until {until.strip()}"
     return _Request(begin, end, command + (" --notify" if notify else ""), notify, dry_run)
@@ -107,15 +108,15 @@ def _read(
             settings, app, database, command=request.command, since=request.since, until=request.until,
             notify=request.notify, debug=debug,
         )  # fmt: skip
-        return result, _every_alert(database.database) if request.dry_run else []
+        return result, _all_alerts(database.database) if request.dry_run else []
     finally:
         database.close()
 
 
-def _every_alert(database: "Database") -> list[dict[str, Any]]:
+def _all_alerts(database: "Database") -> list[dict[str, Any]]:
     from oktawatch.store.alerts import AlertFilter, list_alerts
 
-    return list_alerts(database, AlertFilter(), limit=_LARGEST_LIST)
+    return list_alerts(database, AlertFilter(), limit=_NO_LIMIT)
 
 
 def _document(request: _Request, result: "BackfillResult") -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _document(request: _Request, result: "BackfillResult") -> dict[str, Any]:
         "dry_run": request.dry_run,
         "seconds": round(result.seconds, 6),
         "delivered": result.delivered,
-        **summed_up((one.org, one.result, one.error) for one in result.orgs),
+        **summarize((org_result.org, org_result.result, org_result.error) for org_result in result.orgs),
     }
 
 
@@ -141,6 +142,6 @@ def _print(document: dict[str, Any]) -> None:
         rate = document["events"] / max(document["seconds"], 0.001)
         note(f"{document['seconds']:.1f} s, {rate:,.0f} events/s")
     if document["dry_run"]:
-        note("a dry run: nothing was written")
+        note("dry run: nothing was written")
     elif document["notifications"]:
         note(f"{document['notifications']} notifications, {document['delivered']} messages delivered")

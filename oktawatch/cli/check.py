@@ -1,4 +1,4 @@
-"""``oktawatch check``: whether everything is as it must be, before it has to be."""
+"""``oktawatch check``: check configuration, database, orgs and notifiers."""
 
 import asyncio
 from typing import Annotated
@@ -13,15 +13,15 @@ from oktawatch.cli.setup import load_settings
 
 def check(
     send_test: Annotated[
-        bool, typer.Option("--send-test", help="Send each notifier a message that says that it is a test.")
+        bool, typer.Option("--send-test", help="Send a test message to each notifier.")
     ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Check configuration, database, each org's credentials and permission, and each notifier.
+    """Check configuration, database, each org's credentials and permissions, and each notifier.
 
-    Asks each org for one event and changes nothing. Exit 1 if anything fails.
+    Reads one event from each org and changes nothing. Exit 1 if a check fails.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.check import Verdict
@@ -29,16 +29,16 @@ def check(
 
     app = Application(load_settings(config, debug=debug))
     findings = asyncio.run(check_all(app, send_test=send_test))
-    good = all(finding.verdict is not Verdict.FAILED for finding in findings)
+    ok = all(finding.verdict is not Verdict.FAILED for finding in findings)
     if as_json:
         rows = [
             {"about": finding.about, "verdict": finding.verdict.value, "message": finding.message}
             for finding in findings
         ]
-        print_json({"ok": good, "findings": rows})
+        print_json({"ok": ok, "findings": rows})
     else:
         print_table(
             ("VERDICT", "ABOUT", "MESSAGE"),
             [(finding.verdict.value, finding.about, finding.message) for finding in findings],
         )
-    return DONE if good else FAILED
+    return DONE if ok else FAILED

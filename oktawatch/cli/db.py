@@ -1,4 +1,4 @@
-"""``oktawatch db``: the database's schema, what is kept in it, and the way to a server."""
+"""``oktawatch db``: upgrade, prune and copy the database."""
 
 import asyncio
 from typing import Annotated
@@ -11,15 +11,15 @@ from oktawatch.cli.output import note, print_json, print_table
 from oktawatch.cli.setup import load_without_secrets
 
 app = typer.Typer(
-    name="db", help="Look after the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
+    name="db", help="Maintain the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
 )
 
 
 @app.command(epilog="Example:  oktawatch db upgrade --config /etc/oktawatch/oktawatch.toml")
 def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Bring the schema up to what this program needs; make the SQLite file if there is none.
+    """Upgrade the schema to the version that this program needs. Create a missing SQLite file.
 
-    Safe beside running processes, and when there is nothing to do.
+    Safe while other processes run, and if there is nothing to do.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
@@ -36,7 +36,7 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 
 @app.command(epilog="Example:  oktawatch db current")
 def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Print the schema's revision. Exit 1 when it is not the one that this program needs."""
+    """Print the schema's revision. Exit 1 if this program needs another one."""
     from oktawatch.store import schema
     from oktawatch.store.database import Database
 
@@ -52,15 +52,15 @@ def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 
 @app.command(epilog="Example:  oktawatch db prune --dry-run")
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing, say what would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows without deleting them.")] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Delete what is older than `[retention]` says, as the daemon does every hour.
+    """Delete rows older than `[retention]` allows, as the daemon does every hour.
 
-    Alerts go by their last event, whatever their status. Safe beside running processes; interrupted,
-    the next time goes on.
+    The age of an alert is that of its last event, regardless of its status. Safe while other processes
+    run. After an interruption, the next run continues.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
@@ -95,17 +95,17 @@ def copy(
         typer.Option(
             "--to",
             metavar="URL",
-            help="The Postgres database; a password is better in PGPASSWORD or ~/.pgpass.",
+            help="The Postgres database. Put the password into PGPASSWORD or ~/.pgpass.",
         ),
     ],
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Copy everything from the configured SQLite file to a Postgres database.
+    """Copy all rows from the configured SQLite file to a Postgres database.
 
-    Stop `run` first. Interrupted, the same command goes on where it stopped; at the end the rows of both
-    are counted. Afterwards set database.url.
+    Stop `run` first. After an interruption, the same command resumes. At the end, it compares the number
+    of rows in both databases. Afterwards set database.url.
     """
     from oktawatch.config.validators import check_server
     from oktawatch.service.app import Application
@@ -123,7 +123,7 @@ def copy(
     try:
         if executor.database.shared:
             raise UsageError(
-                "wrong direction (db copy): from an SQLite file, database.url, to Postgres, --to"
+                "wrong direction (db copy): database.url must be an SQLite file and --to a Postgres database"
             )
         server = Database(to)
         try:

@@ -1,8 +1,7 @@
-"""``oktawatch demo``: the main job with nothing to set up.
+"""``oktawatch demo``: show oktawatch at work without any setup.
 
-A simulated org in a thread of this process, and beside it the daemon itself, ``oktawatch run``, as a
-process of its own with a configuration of its own. When the first alerts are in its database, the
-daemon is ended like any other, and what it found is shown.
+A thread of this process serves a simulated org, and a child process runs the real daemon, ``oktawatch run``.
+When the first alerts are in its database, the daemon is stopped and the alerts are shown.
 """
 
 import fcntl
@@ -40,18 +39,18 @@ QUERY = (
     "SELECT created_at, severity, title, client_ip, country FROM alerts "
     "WHERE status = 'open' ORDER BY last_event_at DESC;"
 )
-_PATIENCE = 60.0  # seconds until the first alerts; two or three are usual
-_LOOK_EVERY = 0.1  # seconds
-_SHOWN = 10  # alerts
-_FOREIGN = ("OKTA_CLIENT_", "OKTAWATCH_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_")
-"""Variables that would make the daemon another one than the demo's."""
+_FIRST_ALERTS_TIMEOUT_S = 60.0  # two or three seconds are usual
+_POLL_INTERVAL_S = 0.1
+_MAX_SHOWN_ALERTS = 10
+_REMOVED_VARIABLES = ("OKTA_CLIENT_", "OKTAWATCH_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_")
+"""Prefixes of environment variables that would change the daemon's configuration."""
 
 _ALL_RULES = """
 [detection]
 enable = ["*"]
 """
 _CONFIGURATION = """\
-# The demo's configuration. Its org is gone when the demo has ended: 'oktawatch simulate' makes one that stays.
+# The demo's configuration. Its org stops with the demo; 'oktawatch simulate' serves one until you stop it.
 [[orgs]]
 name = "demo"
 url = "{url}"
@@ -62,15 +61,15 @@ token_file = "{token_file}"
 def demo(
     all_rules: Annotated[
         bool,
-        typer.Option("--all-rules", help="With every rule on, in an org where each has something to find."),
+        typer.Option("--all-rules", help="Enable every rule, with matching activity for each."),
     ] = False,
     _config: UnusedConfigFile = None,
     _debug: Debug = False,
 ) -> int:
-    """See oktawatch work, with nothing to set up.
+    """Show oktawatch at work without any setup.
 
-    The daemon reads a simulated org until the first alerts are there, which are then shown. Its files
-    are in a fresh ./oktawatch-demo each time, its configuration is its own.
+    The daemon reads a simulated org until the first alerts exist, which are then shown. Every run
+    recreates the folder ./oktawatch-demo.
     """
     from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, running
 
@@ -80,13 +79,13 @@ def demo(
     with _fresh_folder(), running(org) as url:
         _write_files(url, org.token, all_rules=all_rules)
         print(f"A simulated Okta org with a day of sign-ins is up at {url}.")
-        print(f"'oktawatch run' reads it as it would read yours (files in ./{FOLDER}) …", flush=True)
+        print(f"'oktawatch run' reads it like a real org (files in ./{FOLDER}) …", flush=True)
         with _daemon() as daemon:
             status = _first_alerts(daemon, interrupted)
     if interrupted.is_set():
         return INTERRUPTED
     if status is None:
-        note(f"error: no alerts came ({_LOG}): {_last_line(_LOG) or 'look into that file'}")
+        note(f"error: no alerts were opened ({_LOG}): {_last_line(_LOG) or 'see that file'}")
         return FAILED
     _show_alerts(status, all_rules=all_rules)
     _show_next_steps()
@@ -94,7 +93,7 @@ def demo(
 
 
 def _interrupts() -> threading.Event:
-    """Turn Ctrl-C and its like into an event: raised in the wrong moment, they would leave a daemon behind."""
+    """Turn SIGINT, SIGTERM and SIGHUP into an event, so that none of them can leave a daemon behind."""
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
@@ -103,28 +102,28 @@ def _interrupts() -> threading.Event:
 
 @contextmanager
 def _fresh_folder() -> Iterator[None]:
-    """Make the demo's folder anew; UsageError when what is there is not a demo's, or is another's now."""
+    """Recreate the demo's folder. Raise UsageError if another demo uses it or if no demo created it."""
     if FOLDER.is_symlink() or (FOLDER.exists() and not _MARKER.is_file()):
         raise UsageError(
-            f"not a demo's folder (./{FOLDER}): it is left alone; rename it, or run the demo elsewhere"
+            f"not created by the demo (./{FOLDER}): rename it, or run the demo in another folder"
         )
     if FOLDER.exists():
         with _locked():
             shutil.rmtree(FOLDER)
     FOLDER.mkdir(mode=0o700)
-    _MARKER.write_text("Made by 'oktawatch demo', which makes this folder anew each time.\n", "utf-8")
+    _MARKER.write_text("Created by 'oktawatch demo', which recreates this folder on each run.\n", "utf-8")
     with _locked():
         yield
 
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """Keep other demos out of the folder."""
+    """Lock the folder against other demos."""
     with _MARKER.open("rb") as marker:
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"another demo is running (./{FOLDER}): wait until it has ended") from None
+            raise UsageError(f"another demo is running (./{FOLDER}): wait until it ends") from None
         yield
 
 
@@ -137,10 +136,12 @@ def _write_files(url: str, token: str, *, all_rules: bool) -> None:
 
 @contextmanager
 def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the daemon while the block does; end it with SIGTERM, as systemd would."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    """Run the daemon during the block, then stop it with SIGTERM like systemd."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_REMOVED_VARIABLES)
+    }
     command = [sys.executable, "-m", "oktawatch", "run", "--config", str(_CONFIG)]
-    # A session of its own: a terminal's signals are for the demo, which then ends the daemon.
+    # In a new session, the daemon gets no signals from the terminal. The demo stops it.
     with (
         _LOG.open("wb") as log,
         subprocess.Popen(command, stderr=log, env=environment, start_new_session=True) as daemon,  # noqa: S603 -- this program itself
@@ -152,14 +153,14 @@ def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
 
 
 def _first_alerts(daemon: "subprocess.Popen[bytes]", interrupted: threading.Event) -> "OrgStatus | None":
-    """Wait until the daemon has caught up with the org and found something; None when it has not."""
+    """Wait until the daemon has caught up and opened alerts. Return None if that doesn't happen in time."""
     from oktawatch.store.database import Database
     from oktawatch.store.errors import StoreError
     from oktawatch.store.status import org_statuses
 
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and daemon.poll() is None and not interrupted.wait(_LOOK_EVERY):
-        with suppress(StoreError):  # it is not there yet, or has no tables yet
+    deadline = time.monotonic() + _FIRST_ALERTS_TIMEOUT_S
+    while time.monotonic() < deadline and daemon.poll() is None and not interrupted.wait(_POLL_INTERVAL_S):
+        with suppress(StoreError):  # the database or its tables do not exist yet
             database = Database(f"sqlite:///{DATABASE}")
             try:
                 for status in org_statuses(database):
@@ -184,27 +185,27 @@ def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
         alerts = list_alerts(database, AlertFilter(), limit=status.open_alerts)
     finally:
         database.close()
-    what = "events" if all_rules else "sign-ins"
-    print(f"\n{status.events_seen} {what} read, {len(alerts)} alerts. The latest:\n")
+    noun = "events" if all_rules else "sign-ins"
+    print(f"\n{status.events_seen} {noun} read, {len(alerts)} alerts. The latest:\n")
     if all_rules:
         _show_by_rule(alerts)
         return
     print_table(
         ("UTC", "SEVERITY", "WHO", "ADDRESS", "COUNTRY", "EVENTS"),
-        [_row(alert) for alert in alerts[:_SHOWN]],
+        [_row(alert) for alert in alerts[:_MAX_SHOWN_ALERTS]],
         numbers=("EVENTS",),
     )
     print(
-        "\nMEDIUM is a sign-in from an anonymizing proxy; INFO is Apple's iCloud Private"
-        "\nRelay, which is kept and told to nobody. One user at one address within 6 hours"
-        "\nis one alert."
+        "\nMEDIUM is a sign-in from an anonymizing proxy. INFO is Apple's iCloud Private"
+        "\nRelay, which is recorded without a notification. Sign-ins of one user from one"
+        "\naddress within 6 hours share an alert."
     )
 
 
 def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
-    """Show each rule's latest alert, and how many it has."""
+    """Print the latest alert and the number of alerts of each rule."""
     counts = Counter(alert["rule_id"] for alert in alerts)
-    latest = {alert["rule_id"]: alert for alert in reversed(alerts)}  # the newest comes first in the list
+    latest = {alert["rule_id"]: alert for alert in reversed(alerts)}  # the list begins with the newest
     print_table(
         ("UTC", "SEVERITY", "RULE", "ALERTS", "LATEST"),
         [
@@ -213,7 +214,7 @@ def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
         ],
         numbers=("ALERTS",),
     )
-    print("\n'oktawatch rules show RULE' says what a rule looks for.")
+    print("\n'oktawatch rules show RULE' describes a rule.")
 
 
 def _row(alert: dict[str, Any]) -> tuple[Any, ...]:
@@ -222,36 +223,36 @@ def _row(alert: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _show_next_steps() -> None:
-    """Say how to look at the alerts and what to do next; lines to paste are not wrapped."""
+    """Print commands that query the alerts, and the next steps. Lines to copy are not wrapped."""
     program = _program()
     in_python = (
         f"import sqlite3; [print(*row, sep=' | ') for row in "
         f"sqlite3.connect('{DATABASE}').execute('''{QUERY}''')]"
     )
-    say = console().print
-    say("\nLook at all of them, with SQL:", style="bold")
-    say(f'\n  sqlite3 -header -column {DATABASE} "{QUERY}"', soft_wrap=True)
-    say("\nor, where there is no sqlite3:", style="bold")
-    say(f'\n  python3 -c "{in_python}"', soft_wrap=True)
-    say("\nor with oktawatch:", style="bold")
-    say(f"\n  {program} alerts list --config {_CONFIG}", soft_wrap=True)
-    say("\nNext, your own org:", style="bold")
-    say(
-        "\n  As a read-only administrator, make an API token in Okta's Admin Console"
+    output = console().print
+    output("\nQuery all alerts with SQL:", style="bold")
+    output(f'\n  sqlite3 -header -column {DATABASE} "{QUERY}"', soft_wrap=True)
+    output("\nor, without sqlite3:", style="bold")
+    output(f'\n  python3 -c "{in_python}"', soft_wrap=True)
+    output("\nor with oktawatch:", style="bold")
+    output(f"\n  {program} alerts list --config {_CONFIG}", soft_wrap=True)
+    output("\nNext, your own org:", style="bold")
+    output(
+        "\n  As a read-only administrator, create an API token in Okta's Admin Console"
         "\n  (Security > API > Tokens), then:"
         "\n\n  export OKTA_CLIENT_ORGURL=https://YOUR-ORG.okta.com OKTA_CLIENT_TOKEN=YOUR-TOKEN"
-        f"\n  {program} backfill --since 7d --dry-run    # what last week would have alerted; writes nothing"
+        f"\n  {program} backfill --since 7d --dry-run    # last week's alerts; writes nothing"
         f"\n  {program} run                              # from now on",
         soft_wrap=True,
     )
 
 
 def _program() -> str:
-    """Say how this program was called, so that the lines above can be pasted."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    """Return the command that runs this program, for lines to copy."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m oktawatch"
-    found = shutil.which("oktawatch")
-    if found and Path(found).resolve() == called.resolve():
+    on_path = shutil.which("oktawatch")
+    if on_path and Path(on_path).resolve() == script.resolve():
         return "oktawatch"
-    return shlex.quote(os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called))
+    return shlex.quote(os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script))

@@ -1,13 +1,13 @@
-"""What the program ends with, and the errors that only the command line knows."""
+"""Exit codes and the command line's own errors."""
 
 DONE = 0
 FAILED = 1
-"""It ran, and something failed."""
+"""The command ran and something failed."""
 USAGE = 2
-"""Wrong usage or configuration: nothing was touched."""
+"""Invalid usage or configuration. Nothing was changed."""
 INTERRUPTED = 130
-"""Ctrl-C: 128 and SIGINT's number, as shells count."""
+"""Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 
 
 class UsageError(Exception):
-    """What was typed can't be done. The message is one line: what, where, how to mend it."""
+    """An invalid command line. The message is one line: the problem, its place and how to fix it."""

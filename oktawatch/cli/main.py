@@ -1,14 +1,14 @@
-"""``oktawatch``: hands what was typed to a command's file, and tells its errors in one line.
+"""``oktawatch``: run a command and print its error as one line.
 
-A command gives its exit code or raises. Whatever it raises is told here, as
-``error: WHAT (WHERE): HOW TO MEND IT`` on standard error, and decides the exit code:
+A command returns its exit code or raises. `main` prints an exception as
+``error: PROBLEM (PLACE): HOW TO FIX IT`` on standard error and maps it to an exit code:
 
-0    done
-1    it ran, and something failed: an org, the database, a test case
-2    wrong usage or configuration: nothing was touched
-130  interrupted (`run` as a daemon and `simulate` end with 0: that is how they are meant to end)
+0    success
+1    the command ran and something failed: an org, the database, a test case
+2    invalid usage or configuration: nothing was changed
+130  interrupted (`run` as a daemon and `simulate` exit with 0 instead)
 
-Importing this module must stay cheap, since ``--help`` waits for it: commands import what they use.
+Importing this module must be fast, because ``--help`` waits for it. So commands import modules when called.
 """
 
 import gc
@@ -46,13 +46,13 @@ app = typer.Typer(
     epilog="Example:  oktawatch demo",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # plain help: quick, and the same in a pipe and in docs/cli.md
-    pretty_exceptions_enable=False,  # they print local variables, secrets among them
+    rich_markup_mode=None,  # plain help is fast, and the same in a terminal, a pipe and docs/cli.md
+    pretty_exceptions_enable=False,  # they print local variables, including secrets
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         print(f"oktawatch {__version__}")
         raise typer.Exit
 
@@ -82,17 +82,17 @@ app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.sim
 app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
 
-_OWNER_ALONE = 0o077
-_ROUND_EVERY = 20_000
-"""Objects, more of them than gone, after which the collector looks for cycles. A page makes ten thousand
-that go by themselves; at Python's 700 looking through them is a tenth of a backfill."""
+_OWNER_ONLY_UMASK = 0o077
+_GC_THRESHOLD = 20_000
+"""Net allocations before a garbage collection. A page allocates ten thousand objects without cycles, so
+Python's default threshold would slow down a backfill for nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line, by default the process's own; give its exit code."""
+    """Run a command line, by default that of the process, and return its exit code."""
     if arguments is None:
         _prepare_process()
-    gc.set_threshold(_ROUND_EVERY)
+    gc.set_threshold(_GC_THRESHOLD)
     invocation = Invocation()
     try:
         _check_text(sys.argv[1:] if arguments is None else arguments)
@@ -103,25 +103,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except typer.TyperException as error:
         return _show_usage(error)
-    except Exception as error:  # noqa: BLE001 -- the last place that can turn an error into one line
-        return _tell(error, debug=invocation.debug)
+    except Exception as error:  # noqa: BLE001 -- any error becomes one line
+        return _report(error, debug=invocation.debug)
     return int(code or 0)
 
 
 def _prepare_process() -> None:
-    # A file that it makes holds people's names and addresses, and now and then a mistyped password.
-    os.umask(os.umask(_OWNER_ALONE) | _OWNER_ALONE)
+    # The files of this process contain names, addresses and possibly mistyped passwords.
+    os.umask(os.umask(_OWNER_ONLY_UMASK) | _OWNER_ONLY_UMASK)
     _open_missing_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        # People have names in every script; where a terminal doesn't, the rest is shown all the same.
+        # Names can contain any character. Escape those that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _open_missing_streams() -> None:
     """Open /dev/null for each standard stream that is closed.
 
-    Its file descriptor would go to the next file that is opened, the database for example, and what a
-    library writes to the stream would end up in there.
+    Otherwise the next opened file, such as the database, would get its file descriptor, and libraries that
+    write to the stream would write into that file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -129,35 +129,35 @@ def _open_missing_streams() -> None:
 
 
 def _check_text(words: Sequence[str]) -> None:
-    """Refuse bytes that are no text: no database takes them, and nobody could read what was noted."""
+    """Refuse arguments that are not UTF-8, which the database could not store."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"not UTF-8 ({word}): type it on a terminal that sends UTF-8") from None
+            raise UsageError(f"not UTF-8 ({word}): use a terminal with UTF-8 encoding") from None
 
 
 def _show_usage(error: typer.TyperException) -> int:
-    """Say what typer found wrong with the command line; show the help where a command is missing."""
+    """Print Typer's error about the command line, or the help if the command is missing."""
     from oktawatch.logs import printable
 
     context: typer.Context | None = getattr(error, "ctx", None)
-    what = error.format_message()
-    if context is not None and what == context.get_help():
-        print(what, file=sys.stderr)
+    message = error.format_message()
+    if context is not None and message == context.get_help():
+        print(message, file=sys.stderr)
         return USAGE
-    # Typer hands on what pydantic says; people are told what is expected in the same words everywhere.
-    what = what.replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
+    # Typer passes on pydantic's messages. Change them to the wording of our own errors.
+    message = message.replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
     command = context.command_path if context else "oktawatch"
-    line = f"{what[:1].lower()}{what[1:].removesuffix('.')} ({command}): see '{command} --help'"
+    line = f"{message[:1].lower()}{message[1:].removesuffix('.')} ({command}): see '{command} --help'"
     print(f"error: {printable(line)}", file=sys.stderr)
     return USAGE
 
 
-def _tell(error: Exception, *, debug: bool) -> int:
+def _report(error: Exception, *, debug: bool) -> int:
     from oktawatch.logs import printable
 
-    message, code = _explained(error)
+    message, code = _message_and_code(error)
     if debug:
         for line in "".join(traceback.format_exception(error)).splitlines():
             print(printable(line), file=sys.stderr)
@@ -165,22 +165,22 @@ def _tell(error: Exception, *, debug: bool) -> int:
     return code
 
 
-def _explained(error: Exception) -> tuple[str, int]:
-    """Say an error for people, with the exit code it stands for."""
-    if isinstance(error, (UsageError, *_unusable_input())):
+def _message_and_code(error: Exception) -> tuple[str, int]:
+    """Return the message to print for an error, and the exit code."""
+    if isinstance(error, (UsageError, *_input_errors())):
         return str(error), USAGE
     if isinstance(error, _failures()):
         return str(error), FAILED
     if isinstance(error, OSError) and error.filename is not None:
-        what = (error.strerror or type(error).__name__).lower()
-        return f"{what} ({error.filename}): check that it is there and that this user may use it", FAILED
+        problem = (error.strerror or type(error).__name__).lower()
+        return f"{problem} ({error.filename}): check that it exists and that this user has access", FAILED
     return (
-        f"unexpected {type(error).__name__} ({error}): run it again with --debug and report what it shows",
+        f"unexpected {type(error).__name__} ({error}): run the command again with --debug and report the output",
         FAILED,
     )
 
 
-def _unusable_input() -> tuple[type[Exception], ...]:
+def _input_errors() -> tuple[type[Exception], ...]:
     from oktawatch.config.errors import ConfigError
     from oktawatch.detection.rule_tests import RuleTestError
     from oktawatch.simulator.replay import EventsFileError

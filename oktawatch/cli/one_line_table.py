@@ -1,8 +1,8 @@
-"""A table with one line for each row, cut to the width of the terminal.
+"""A table with one line per row, cut to the width of the terminal.
 
-Columns that hold what people paste (ids, times) keep their width. The others are cut, the widest first, down
-to their least width, and end in "…". Where even that is too wide, optional columns are left out, from the
-right. A file or a pipe gets every column whole.
+Columns with values to copy (ids, times) keep their width. The others are shortened, the widest first, down to
+their minimum width, and end in "…" where they are cut. If the table is still too wide, optional columns are
+left out, from the right. In a file or a pipe, every column is complete.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ _GAP = 1
 
 
 class Column(Struct, frozen=True, kw_only=True):
-    """How one column is laid out."""
+    """The layout of a column."""
 
     heading: str
     right: bool = False
-    """Whether its values stand on the right, as numbers do."""
+    """Whether values are aligned right, like numbers."""
     least: int | None = None
-    """How narrow it may become, in cells; None: it keeps its width."""
+    """Minimum width in cells. None: the column keeps its width."""
     optional: bool = False
-    """Whether it may be left out on a narrow terminal."""
+    """Whether the column may be left out on a narrow terminal."""
 
 
 def print_one_line_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows, each a value for every column."""
+    """Print rows. Each row has one value per column."""
     from rich.cells import cell_len
     from rich.text import Text
 
@@ -54,10 +54,10 @@ def print_one_line_table(columns: Sequence[Column], rows: Sequence[Sequence[obje
 
 
 def fitted_widths(columns: Sequence[Column], natural: Sequence[int], total: int) -> list[int]:
-    """Return the width of each column, 0 for one that is left out, so that a row fits ``total`` cells.
+    """Return the width of each column, 0 for a column that is left out, so that a row fits ``total`` cells.
 
-    ``natural`` are the widths at which nothing is cut. A row of columns that can neither be cut nor left out
-    can still be wider than ``total``.
+    ``natural`` are the widths without any cut. A row can still be wider than ``total`` if its columns can be
+    neither shortened nor left out.
     """
     least = [
         width if column.least is None else min(column.least, width)

@@ -1,4 +1,4 @@
-"""The options that many commands share, and how what is typed becomes a value."""
+"""Options shared by many commands, and parsers for their values."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """What `main` has to know of a command after it has failed."""
+    """Options that `main` needs after a command has failed."""
 
     debug: bool = False
 
@@ -28,7 +28,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Configuration. Default: $OKTAWATCH_CONFIG, ./oktawatch.toml, /etc/oktawatch/oktawatch.toml.",
+        help="Configuration file. Default: $OKTAWATCH_CONFIG, ./oktawatch.toml, /etc/oktawatch/oktawatch.toml.",
         show_default=False,
     ),
 ]
@@ -37,29 +37,29 @@ UnusedConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Taken as by every command; this one needs no configuration.",
+        help="Accepted for consistency. This command needs no configuration.",
         show_default=False,
     ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option(
-        "--debug", help="Log in detail, and show where an error came from.", callback=_remember_debug
-    ),
+    typer.Option("--debug", help="Log in detail, and show tracebacks.", callback=_remember_debug),
 ]
 Orgs = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Only this org; may be given again. Default: all.", show_default=False),
+    typer.Option(
+        metavar="NAME", help="Use only this org. Repeat for several orgs. Default: all.", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 LARGEST_ID = 2**63 - 1
-"""The largest id that both databases hold."""
-WHEN = "WHEN is ISO 8601 (2026-11-01, 2026-11-01T08:00:00Z; no zone is UTC) or an age: 90m, 24h, 7d, 2w."
+"""The largest id that both databases can store."""
+WHEN = "WHEN is ISO 8601 (2026-11-01, 2026-11-01T08:00:00Z; default zone UTC) or an age: 90m, 24h, 7d, 2w."
 
 
 def point_in_time(text: str, option: str, *, now: datetime) -> datetime:
-    """Read a WHEN; UsageError names the option."""
+    """Parse a WHEN. Raise UsageError with the name of the option."""
     from oktawatch.model.timestamps import parse_when
 
     try:
@@ -69,7 +69,7 @@ def point_in_time(text: str, option: str, *, now: datetime) -> datetime:
 
 
 def severity(text: str) -> "Severity":
-    """Read a severity's name; UsageError lists them."""
+    """Parse the name of a severity. Raise UsageError with the valid names."""
     from oktawatch.model.severity import Severity
 
     try:

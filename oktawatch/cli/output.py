@@ -1,7 +1,7 @@
-"""How results are printed: one JSON document, or tables for people.
+"""Print results as a JSON document or as tables.
 
-What stands in an alert was typed by a stranger, so nothing of it reaches a terminal as it is: a cell
-is printable text and never markup.
+The text of an alert is untrusted: anybody can type it into a sign-in form. So a table cell contains only
+printable characters, and is never parsed as markup.
 """
 
 import json
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_WIDE = 100_000  # columns where there is no terminal: a table in a file or a pipe is not cut
+_UNLIMITED_WIDTH = 100_000  # columns: a table in a file or a pipe is never cut
 _SEVERITY_STYLES = {"LOW": "cyan", "MEDIUM": "yellow", "HIGH": "red", "CRITICAL": "bold red"}
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document, in ASCII: whatever a string holds, it can't act on a terminal."""
-    # DEL is the one control character that JSON leaves as it is.
+    """Print a JSON document in ASCII, so that no string can contain terminal control codes."""
+    # JSON does not escape DEL.
     print(json.dumps(document, indent=2).replace("\x7f", "\\u007f"))
 
 
 def note(text: str) -> None:
-    """Say something beside the result, on standard error."""
+    """Print a line to standard error."""
     from oktawatch.logs import printable
 
     print(printable(text), file=sys.stderr)
 
 
 def console(stream: TextIO | None = None) -> "Console":
-    """Make a console on a stream, by default standard output."""
+    """Return a console for a stream, by default standard output."""
     from rich.console import Console
 
-    made = Console(file=stream or sys.stdout, highlight=False, emoji=False, markup=False)
-    if not made.is_terminal:
-        made.width = _WIDE
-    return made
+    rich_console = Console(file=stream or sys.stdout, highlight=False, emoji=False, markup=False)
+    if not rich_console.is_terminal:
+        rich_console.width = _UNLIMITED_WIDTH
+    return rich_console
 
 
 def cell(value: object) -> "Text":
-    """Make a value fit for a table."""
+    """Return a value as a table cell."""
     from rich.text import Text
 
     text = shown(value)
@@ -55,9 +55,9 @@ def print_table(
     numbers: Sequence[str] = (),
     whole: Sequence[str] = (),
 ) -> None:
-    """Print a table; the columns named in ``numbers`` stand on the right.
+    """Print a table. Columns in ``numbers`` are aligned right.
 
-    Those in ``whole`` are not broken where a terminal is narrow: somebody wants to copy what is in them.
+    Columns in ``whole`` are not wrapped on a narrow terminal, so that their values can be copied.
     """
     screen = console()
     if not screen.is_terminal:
@@ -81,26 +81,26 @@ def print_table(
 
 
 def print_list(
-    found: list[dict[str, Any]],
-    what: str,
+    items: list[dict[str, Any]],
+    noun: str,
     *,
     count: int,
     as_json: bool,
     draw: Callable[[list[dict[str, Any]]], None],
 ) -> None:
-    """Print what was found, as JSON or drawn; say so when there is nothing, or more: ``count`` in all."""
+    """Print a list as JSON or with ``draw``. Note when it is empty, or shorter than the total ``count``."""
     if as_json:
-        print_json(found)
-    elif found:
-        draw(found)
+        print_json(items)
+    elif items:
+        draw(items)
     else:
-        note(f"no {what}")
-    if count > len(found):
-        note(f"{len(found)} of {count} {what} are shown: --limit shows more")
+        note(f"no {noun}")
+    if count > len(items):
+        note(f"showing {len(items)} of {count} {noun}: use --limit to show more")
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print names and values, one pair a line."""
+    """Print one name and value per line."""
     screen = console()
     if not screen.is_terminal:
         _print_plain(list(fields), right=(False, False))
@@ -116,7 +116,7 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 
 def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> None:
-    """Print aligned columns: for a file or a pipe, where a table can have any number of rows."""
+    """Print aligned columns for a file or a pipe."""
     from rich.cells import cell_len
 
     texts = [[shown(value) for value in row] for row in rows]
@@ -130,7 +130,7 @@ def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> 
 
 
 def shown(value: object) -> str:
-    """Return a value as text that is safe on a terminal; empty text for None."""
+    """Return a value as text that is safe to print on a terminal, and an empty string for None."""
     from oktawatch.logs import printable
 
     return "" if value is None else printable(str(value))

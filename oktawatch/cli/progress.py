@@ -1,4 +1,4 @@
-"""How far a backfill has come: bars on a terminal, log lines elsewhere."""
+"""Show a backfill's progress: bars on a terminal, log lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
 
 _log: Any = structlog.get_logger(__name__)
 
-LOG_EVERY = 10.0
-"""Seconds between two lines about one org."""
+LOG_INTERVAL_S = 10.0
+"""Seconds between two log lines about an org."""
 
 Show = Callable[["Reached"], None]
-"""Takes what a backfill says after each page."""
+"""Show a backfill's progress after a page."""
 
 
-class _Pace:
-    """Events a second of this run, by the clock."""
+class _EventRate:
+    """Events per second since the start of this run."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._began = clock()
+        self._started_at = clock()
 
     def of(self, reached: "Reached") -> float:
-        return reached.total.events / max(self._clock() - self._began, 0.001)
+        return reached.total.events / max(self._clock() - self._started_at, 0.001)
 
 
 @contextmanager
 def bars(console: "Console", clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
-    """Draw one bar an org, with rate and time left, while the block runs.
+    """Show a bar per org, with rate and remaining time, while the block runs.
 
-    Standard error is redirected above the bars meanwhile; whoever logs to it begins anew.
+    This replaces ``sys.stderr``, so that output appears above the bars. Configure logging again inside
+    the block.
     """
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    pace = _Pace(clock)
+    event_rate = _EventRate(clock)
     tasks: dict[str, TaskID] = {}
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -50,17 +51,17 @@ def bars(console: "Console", clock: Callable[[], float] = time.monotonic) -> Ite
         TextColumn("{task.fields[events]:,} events, {task.fields[rate]:,.0f}/s, left:", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, redirect_stdout=False) as drawn:
+    with Progress(*columns, console=console, redirect_stdout=False) as progress:
 
         def show(reached: "Reached") -> None:
             if reached.org not in tasks:
-                span = int((reached.until - reached.since).total_seconds())
-                tasks[reached.org] = drawn.add_task(reached.org, total=span, events=0, rate=0)
-            drawn.update(
+                span_s = int((reached.until - reached.since).total_seconds())
+                tasks[reached.org] = progress.add_task(reached.org, total=span_s, events=0, rate=0)
+            progress.update(
                 tasks[reached.org],
                 completed=(reached.reached - reached.since).total_seconds(),
                 events=reached.events,
-                rate=pace.of(reached),
+                rate=event_rate.of(reached),
             )
 
         yield show
@@ -68,15 +69,15 @@ def bars(console: "Console", clock: Callable[[], float] = time.monotonic) -> Ite
 
 @contextmanager
 def lines(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
-    """Log a line an org, now and then, while the block runs."""
-    pace = _Pace(clock)
-    said: dict[str, float] = {}
+    """Log a line per org every `LOG_INTERVAL_S` while the block runs."""
+    event_rate = _EventRate(clock)
+    logged_at: dict[str, float] = {}
 
     def show(reached: "Reached") -> None:
         now = clock()
-        if now - said.setdefault(reached.org, now) < LOG_EVERY:
+        if now - logged_at.setdefault(reached.org, now) < LOG_INTERVAL_S:
             return
-        said[reached.org] = now
+        logged_at[reached.org] = now
         span, done = reached.until - reached.since, reached.reached - reached.since
         _log.info(
             "backfill_progress",
@@ -84,7 +85,7 @@ def lines(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
             reached=reached.reached,
             percent=round(100 * done / span) if span else 100,
             events=reached.events,
-            events_per_second=round(pace.of(reached)),
+            events_per_second=round(event_rate.of(reached)),
         )
 
     yield show

@@ -1,4 +1,4 @@
-"""Shared by the commands that read the past: which orgs, from when to when, and progress meanwhile."""
+"""Shared code of the commands that read past events: orgs, time span and progress."""
 
 import asyncio
 import signal
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from oktawatch.service.backfill import BackfillResult, ShowProgress
 
 IN_MEMORY = "sqlite://"
-"""A database of a reading that leaves nothing behind."""
+"""The URL of a temporary database."""
 
 
-def stretch(since: str, until: str | None) -> tuple[datetime, datetime]:
-    """Read --since and --until; UsageError when they make no stretch of time."""
+def time_span(since: str, until: str | None) -> tuple[datetime, datetime]:
+    """Parse --since and --until. Raise UsageError unless --since is earlier."""
     from oktawatch.model.timestamps import utc_now
 
     now = utc_now()
@@ -38,7 +38,7 @@ def stretch(since: str, until: str | None) -> tuple[datetime, datetime]:
 
 
 def chosen_orgs(settings: "Settings", names: list[str]) -> list[str]:
-    """Return the names of the orgs to read, all of them if none is given. Raises UsageError for an unknown one."""
+    """Return the names of the orgs to read, by default all. Raise UsageError for an unknown name."""
     known = [org.name for org in settings.orgs]
     for name in names:
         if name not in known:
@@ -57,12 +57,12 @@ def backfill_with_progress(
     notify: bool,
     debug: bool,
 ) -> "BackfillResult":
-    """Backfill with progress on standard error; SIGTERM ends it as Ctrl-C does."""
+    """Run a backfill with progress on standard error. SIGTERM interrupts it like Ctrl-C."""
     from oktawatch.service.backfill import backfill
 
     async def read() -> "BackfillResult":
         if task := asyncio.current_task():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as SIGINT does
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as for SIGINT
         reading = backfill(
             app, database, command=command, since=since, until=until, notify=notify, progress=show
         )
@@ -74,13 +74,13 @@ def backfill_with_progress(
 
 @contextmanager
 def _progress(settings: "Settings", *, debug: bool) -> "Iterator[ShowProgress]":
-    """Show progress on standard error; log lines then go above the bars."""
+    """Show progress on standard error. On a terminal, log lines appear above the bars."""
     from oktawatch.cli import progress
 
     screen = console(sys.stderr)
     with ExitStack() as stack:
         if screen.is_terminal:
-            stack.callback(start_logging, settings, debug=debug)  # to what is standard error afterwards
+            stack.callback(start_logging, settings, debug=debug)  # afterwards, log to the original stream
             show = stack.enter_context(progress.bars(screen))
             start_logging(settings, debug=debug)
         else:

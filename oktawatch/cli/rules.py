@@ -1,4 +1,4 @@
-"""``oktawatch rules``: the detections, their metadata, their test cases."""
+"""``oktawatch rules``: list, show, test and replay the rules."""
 
 import json
 from dataclasses import fields
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from oktawatch.detection.rule import Rule
     from oktawatch.detection.rule_tests import RuleTestResult
 
-_WHAT = (
+_METADATA = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
     "signals", "source",
 )  # fmt: skip
-"""A rule's metadata, which can't be changed. ``signals`` is an option of some rules."""
+"""A rule's metadata, which can't be configured. ``signals`` is an option of some rules."""
 
 app = typer.Typer(
     name="rules",
-    help="Look at the detections, and test them.",
+    help="Show and test the rules.",
     epilog="Example:  oktawatch rules list",
     no_args_is_help=True,
 )
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 @app.command(name="list", epilog="Example:  oktawatch rules list --json")
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """List every rule, with the numbers that the configuration gives it."""
+    """List every rule with its configured options."""
     rules = _rules(load_without_secrets(config, debug=debug))
     if as_json:
         print_json(rules)
@@ -66,19 +66,19 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show what a rule looks for, what to do about its alerts, and its numbers.
+    """Show what a rule looks for, how to respond to its alerts, and its options.
 
-    The numbers are shown as the configuration has them, to be copied there and changed.
+    The options are printed as TOML, ready to copy into the configuration.
     """
     rules = _rules(load_without_secrets(config, debug=debug))
-    found = next((rule for rule in rules if rule["id"] == rule_id), None)
-    if found is None:
+    rule = next((rule for rule in rules if rule["id"] == rule_id), None)
+    if rule is None:
         known = ", ".join(rule["id"] for rule in rules)
         raise UsageError(f"no such rule ({rule_id}): there are: {known}")
     if as_json:
-        print_json(found)
+        print_json(rule)
     else:
-        _print(found)
+        _print(rule)
     return DONE
 
 
@@ -88,8 +88,8 @@ def cases(
         list[Path] | None,
         typer.Argument(
             metavar="PATH...",
-            help="YAML files of cases, rules' Python files, or folders of them. "
-            "Default: the cases that come with the rules.",
+            help="YAML files with test cases, Python files with rules, or folders of them. "
+            "Default: the built-in test cases.",
             show_default=False,
         ),
     ] = None,
@@ -97,22 +97,22 @@ def cases(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> int:
-    """Run rules against their test cases. Exit 1 when one fails.
+    """Run the rules' test cases. Exit 1 if one fails.
 
-    A file names its rule and lists cases, each an event and what is expected of it. A rule of one's own
-    is found in the Python file of the same name beside it.
+    A file names its rule and lists cases, each with events and the expected result. Put your own rule
+    into a Python file of the same name beside it.
     """
     from oktawatch.detection.registry import BUILT_IN
     from oktawatch.detection.rule_tests import run_rule_tests
     from oktawatch.engine.loading import cases_and_rules, load_files
 
-    cases_, files = cases_and_rules(paths or ())
-    found = load_files(BUILT_IN, files)
-    if found.problems:
-        for unusable in found.problems:
+    case_files, rule_files = cases_and_rules(paths or ())
+    loaded = load_files(BUILT_IN, rule_files)
+    if loaded.problems:
+        for unusable in loaded.problems:
             note(f"error: {unusable}")
         return FAILED
-    results = run_rule_tests(cases_, rules=found.rules.values())
+    results = run_rule_tests(case_files, rules=loaded.rules.values())
     failed = sum(not result.passed for result in results)
     if as_json:
         print_json([_result(result) for result in results])
@@ -147,7 +147,7 @@ def _rules(settings: "Settings") -> list[dict[str, Any]]:
             "id": rule.id,
             "name": rule.name,
             "enabled": rule.id in enabled,
-            **_numbers(type(rule), app.options(rule.id)),
+            **_options(type(rule), app.options(rule.id)),
             "signal": rule.signal,
             "signals": list(getattr(rule, "signals", ())),
             "mitre": list(rule.mitre),
@@ -166,23 +166,25 @@ def _print(rule: dict[str, Any]) -> None:
     """Print a rule's metadata, then its options as a configuration table."""
     names = list(rule)
     options = names[names.index("enabled") : names.index("signal")]
-    what = rule | {"kind": "signal: recorded, and told to nobody" if rule["signal"] else "alert"}
+    metadata = rule | {"kind": "signal: recorded without an alert" if rule["signal"] else "alert"}
     print_fields(
-        (name.replace("_", " "), ", ".join(what[name]) if isinstance(what[name], list) else what[name])
-        for name in _WHAT
-        if what[name] and name not in options
+        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+        for name in _METADATA
+        if (value := metadata[name]) and name not in options
     )
     print(f'\n[rules."{rule["id"]}"]')
     for name in options:
         print(f"{name} = {json.dumps(rule[name], ensure_ascii=False)}")
 
 
-def _numbers(rule: "type[Rule]", configured: dict[str, Any]) -> dict[str, Any]:
-    """Return a rule's options as they are now; a file is given by its name."""
-    return {option.name: _number(configured.get(option.name, option.default)) for option in fields(rule)}
+def _options(rule: "type[Rule]", configured: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule's current options. The value of a file option is its path."""
+    return {
+        option.name: _option_value(configured.get(option.name, option.default)) for option in fields(rule)
+    }
 
 
-def _number(value: Any) -> str | int | list[Any]:
+def _option_value(value: Any) -> str | int | list[Any]:
     from oktawatch.detection.networks import Networks
     from oktawatch.model.durations import format_duration
     from oktawatch.model.severity import Severity

@@ -1,4 +1,4 @@
-"""``oktawatch run``: the daemon, and one round of it."""
+"""``oktawatch run``: the daemon, or a single poll with ``--once``."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from oktawatch.cli.exits import UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
 from oktawatch.cli.setup import load_settings, read_settings
-from oktawatch.cli.summary import print_summary, summed_up
+from oktawatch.cli.summary import print_summary, summarize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,21 +21,20 @@ def run(
     once: Annotated[
         bool,
         typer.Option(
-            "--once", help="Poll each org once until it has caught up, deliver what is due, and end."
+            "--once", help="Poll each org until it has caught up, send due notifications, and exit."
         ),
     ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Watch every org on its schedule until SIGTERM or Ctrl-C.
+    """Poll every org on its schedule until SIGTERM or Ctrl-C.
 
-    The daemon stays up through refused tokens and unreachable hosts, and logs them. With --once they,
-    or a notification that could not be delivered, make the exit code 1. On SIGHUP the daemon reads
-    configuration and rules again.
+    The daemon logs refused tokens and unreachable hosts and keeps running. With --once, these errors
+    and failed deliveries cause exit code 1. On SIGHUP the daemon reloads configuration and rules.
     """
     if as_json and not once:
-        raise UsageError("--json makes no sense by itself (run): give it with --once")
+        raise UsageError("--json requires --once (run): add --once")
     settings = load_settings(config, debug=debug)
     if once:
         return _once(settings, as_json=as_json)
@@ -61,19 +60,21 @@ def _once(settings: "Settings", *, as_json: bool) -> int:
     from oktawatch.service.app import Application
     from oktawatch.service.run_once import run_once
 
-    done = asyncio.run(run_once(Application.build(settings)))
-    summary = summed_up((one.org, one.result or PageResult(), one.error) for one in done.orgs)
-    summary |= {"delivered": done.delivered, "undelivered": done.undelivered}
+    result = asyncio.run(run_once(Application.build(settings)))
+    summary = summarize(
+        (org_result.org, org_result.result or PageResult(), org_result.error) for org_result in result.orgs
+    )
+    summary |= {"delivered": result.delivered, "undelivered": result.undelivered}
     if as_json:
         print_json(summary)
     else:
         print_summary(summary)
-        if done.delivered:
-            note(f"{done.delivered} notifications delivered")
-        if done.undelivered:
-            note(f"{done.undelivered} notifications not delivered: 'oktawatch notifications list' says why")
-    for error in done.errors:
+        if result.delivered:
+            note(f"{result.delivered} notifications delivered")
+        if result.undelivered:
+            note(f"{result.undelivered} notifications not delivered: see 'oktawatch notifications list'")
+    for error in result.errors:
         note(f"error: {error}")
-    if done.delivery_failed:
-        note("error: a delivery failed: the log and 'oktawatch notifications list' say why")
-    return done.exit_code
+    if result.delivery_failed:
+        note("error: a delivery failed: see the log and 'oktawatch notifications list'")
+    return result.exit_code

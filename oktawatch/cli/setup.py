@@ -1,4 +1,4 @@
-"""What most commands begin with: settings, logging, a database."""
+"""Set up a command: read the settings, start logging, open the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
 
 
 def load_settings(path: Path | None, *, debug: bool) -> "Settings":
-    """Read the settings and begin to log as they say; raise ConfigError."""
+    """Read the settings and configure logging. Raises ConfigError."""
     from oktawatch import config
 
-    return _begun(config.load(path), debug=debug)
+    return _with_logging(config.load(path), debug=debug)
 
 
 def read_settings(path: Path | None) -> "Settings":
-    """Read the settings and go on logging as before; raise ConfigError."""
+    """Read the settings without configuring logging. Raises ConfigError."""
     from oktawatch import config
 
-    return _hidden(config.load(path))
+    return _with_hidden_secrets(config.load(path))
 
 
 def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
-    """Do the same for a command that asks the database alone.
+    """Read the settings and configure logging for a command that uses only the database.
 
-    Whoever looks at alerts, and decides about them, need not be able to read the orgs' tokens for it.
+    The user of such a command needs no permission to read the orgs' tokens.
     """
     from oktawatch import config
 
-    return _begun(config.load(path, secrets_of=("database",)), debug=debug)
+    return _with_logging(config.load(path, secrets_of=("database",)), debug=debug)
 
 
-def _begun(settings: "Settings", *, debug: bool) -> "Settings":
-    start_logging(_hidden(settings), debug=debug)
+def _with_logging(settings: "Settings", *, debug: bool) -> "Settings":
+    start_logging(_with_hidden_secrets(settings), debug=debug)
     return settings
 
 
-def _hidden(settings: "Settings") -> "Settings":
+def _with_hidden_secrets(settings: "Settings") -> "Settings":
     from oktawatch import logs
 
     for secret in settings.secrets():
@@ -48,7 +48,7 @@ def _hidden(settings: "Settings") -> "Settings":
 
 
 def start_logging(settings: "Settings", *, debug: bool) -> None:
-    """Log to what is standard error now: a progress bar stands in for it while it is drawn."""
+    """Log to the current standard error, which a progress bar replaces while it is shown."""
     from oktawatch import logs
 
     logs.configure(settings.service.log_format, "debug" if debug else settings.service.log_level)
@@ -56,9 +56,9 @@ def start_logging(settings: "Settings", *, debug: bool) -> None:
 
 @contextmanager
 def existing_database(settings: "Settings") -> "Iterator[Database]":
-    """Open the database to look into it: it is neither made nor migrated.
+    """Open an existing database without migrating it.
 
-    Raises StoreError that says what to run when it isn't there or has another schema.
+    Raises StoreError with the command to run if the database is missing or has another schema.
     """
     from oktawatch.store.database import Database
     from oktawatch.store.schema import require_current

@@ -1,4 +1,4 @@
-"""``oktawatch simulate``: a simulated Okta org to try things out on."""
+"""``oktawatch simulate``: serve a simulated Okta org."""
 
 import asyncio
 import signal
@@ -20,9 +20,9 @@ _Scenarios = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="What goes on beside ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
+        help="Activity in addition to ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
         "invalid-users, session-replay, many-sessions, first-proxy, admin-after-risky-sign-in, "
-        "new-device-critical-operation, or quiet for nothing. May be given again. Default: the first two.",
+        "new-device-critical-operation, or quiet for none. Repeat for several. Default: the first two.",
         show_default=False,
     ),
 ]
@@ -30,8 +30,8 @@ _EventsFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Serve the events of this file instead, one JSON object a line, in its order. "
-        "Their times are moved together so that the newest is now.",
+        help="Serve the events of this file instead: one JSON object per line, in this order. "
+        "Their times are shifted so that the newest is now.",
         show_default=False,
     ),
 ]
@@ -39,34 +39,34 @@ _EventsFile = Annotated[
 
 def simulate(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback. 0 selects a free port.")
     ] = 0,
     scenario: _Scenarios = None,
     events: _EventsFile = None,
     keep_times: Annotated[
-        bool, typer.Option("--keep-times", help="With --events: leave their times as they are.")
+        bool, typer.Option("--keep-times", help="With --events: keep the events' times.")
     ] = False,
     rate_limit: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Serve N requests a minute, then answer 429. Default: any number.",
+            help="Serve N requests per minute, then respond with 429. Default: no limit.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another number, other people and sign-ins.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed for the generated users and sign-ins.")] = 1,
     _config: UnusedConfigFile = None,
     _debug: Debug = False,
 ) -> int:
     """Serve a simulated Okta org on loopback until Ctrl-C.
 
-    What it prints is a configuration for it: URL and token to paste, or a file for --config.
+    Prints a configuration for the org, which can be redirected to a file for --config.
     """
     if events is None and keep_times:
-        raise UsageError("--keep-times makes no sense by itself (simulate): give it with --events FILE")
+        raise UsageError("--keep-times requires --events (simulate): add --events FILE")
     if events is not None and scenario:
-        raise UsageError("--scenario and --events exclude each other (simulate): give one of them")
+        raise UsageError("--scenario and --events exclude each other (simulate): use one of them")
     from oktawatch.simulator import SimulatedOrg
 
     org = SimulatedOrg(rate_limit=rate_limit)
@@ -77,7 +77,7 @@ def simulate(
     try:
         asyncio.run(_serve(org, port))
     except OSError as error:
-        note(f"error: can't listen (127.0.0.1:{port}): {error.strerror}: give another --port, or none")
+        note(f"error: can't listen (127.0.0.1:{port}): {error.strerror}: use another --port, or none")
         return FAILED
     return DONE
 
@@ -100,21 +100,21 @@ def _load(org: "SimulatedOrg", events: Path, *, keep_times: bool) -> None:
 async def _serve(org: "SimulatedOrg", port: int) -> None:
     from oktawatch.simulator import serve
 
-    ended = asyncio.Event()
+    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with serve(org, port) as url:
         print(_configuration(url, org.token), flush=True)
-        note(f"serving {len(org)} events; Ctrl-C ends it")
-        await ended.wait()
+        note(f"serving {len(org)} events; press Ctrl-C to stop")
+        await stopped.wait()
 
 
 def _configuration(url: str, token: str) -> str:
     return f"""\
-# A simulated Okta org, until Ctrl-C.
+# A simulated Okta org. Press Ctrl-C to stop it.
 #   URL    {url}
 #   token  {token}
-# For oktawatch.toml:
+# Configuration for oktawatch.toml:
 
 [[orgs]]
 name = "simulated"

@@ -1,4 +1,4 @@
-"""What a reading brought about, summed up: the same for `run --once` and `backfill`."""
+"""The summary that `run --once` and `backfill` print."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ _COLUMNS = {
 }
 
 
-def summed_up(orgs: "Iterable[tuple[str, PageResult, str | None]]") -> dict[str, Any]:
-    """Sum up orgs, each with what it brought about and its error, as one JSON object."""
+def summarize(orgs: "Iterable[tuple[str, PageResult, str | None]]") -> dict[str, Any]:
+    """Return a JSON object with the counts and the error of each org, and the total counts."""
     from oktawatch.engine.pipeline import PageResult
 
     total = PageResult()
@@ -31,17 +31,17 @@ def summed_up(orgs: "Iterable[tuple[str, PageResult, str | None]]") -> dict[str,
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """Print a table of what `summed_up` gave: a line an org, and one for all of them."""
+    """Print the result of `summarize` as a table with one row per org and a total."""
     rows = summary["orgs"]
     if len(rows) > 1:
-        rows = [*rows, {"org": "in all", **summary}]
+        rows = [*rows, {"org": "total", **summary}]
     print_table(
         ("ORG", *_COLUMNS, "BY SEVERITY"),
         [(row["org"], *(row[name] for name in _COLUMNS.values()), _by_severity(row)) for row in rows],
         numbers=tuple(_COLUMNS),
     )
     if summary["rejected"]:
-        note(f"{summary['rejected']} events make no sense: they are kept in the table rejected_events")
+        note(f"{summary['rejected']} events could not be used: see the table rejected_events")
 
 
 def _by_severity(counts: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) 
         summary = program.json(*command)
 
     assert backfill.returncode == 130
-    assert "the same command goes on" in stderr
+    assert "run the same command within 24 hours to resume" in stderr
     assert "Traceback" not in stderr
     assert (summary["pages"], summary["new_events"]) == (3, EVENTS - 30)
     assert program.rows("SELECT count(*) FROM events") == [(EVENTS,)]

@@ -71,7 +71,7 @@ def test_a_signal_is_counted(program: Program) -> None:
     with running(org) as url:
         program.configure(("acme", url, org.token))
         done = program.run("rules", "replay", "--since", "1h", "--rule", "Okta.Login.Success")
-    assert done.stdout == "Okta.Login.Success would have recorded 1 match; a signal alerts nobody.\n"
+    assert done.stdout == "Okta.Login.Success would have recorded 1 match. A signal opens no alerts.\n"
 
 
 def test_what_can_not_be_tried(program: Program) -> None:

@@ -136,7 +136,7 @@ def test_filters(call: Call, words: tuple[str, ...], ids: list[int]) -> None:
 @pytest.mark.usefixtures("alerts")
 def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
     """Who sees fewer alerts than there are is told so, beside the result."""
-    assert call("alerts", "list", "--limit", "2").err == "2 of 3 alerts are shown: --limit shows more\n"
+    assert call("alerts", "list", "--limit", "2").err == "showing 2 of 3 alerts: use --limit to show more\n"
     assert call("alerts", "list", "--limit", "3").err == ""
     assert call("alerts", "list", "--status", "closed").err == "no alerts\n"
     assert call("alerts", "list", "--count").out == "3\n"

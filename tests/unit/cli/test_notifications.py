@@ -107,7 +107,7 @@ def test_what_is_not_shown_is_said(call: Call) -> None:
     """Beside the result."""
     assert (
         call("notifications", "list", "--limit", "1").err
-        == "1 of 2 notifications are shown: --limit shows more\n"
+        == "showing 1 of 2 notifications: use --limit to show more\n"
     )
     assert call("notifications", "list", "--notifier", "pager").err == "no notifications\n"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from rich.console import Console
 
-from oktawatch.cli.progress import LOG_EVERY, bars, lines
+from oktawatch.cli.progress import LOG_INTERVAL_S, bars, lines
 from oktawatch.engine.backfill import Progress
 from oktawatch.engine.pipeline import PageResult
 
@@ -60,9 +60,9 @@ def test_lines() -> None:
     with structlog.testing.capture_logs() as logged, lines(clock) as show:
         for org in ("one", "two"):
             show(progress(org, 0, events=0))
-        clock.seconds = LOG_EVERY - 0.1
+        clock.seconds = LOG_INTERVAL_S - 0.1
         show(progress("one", 1, events=1_000))
-        clock.seconds = LOG_EVERY
+        clock.seconds = LOG_INTERVAL_S
         show(progress("one", 2, events=2_000))
         show(progress("one", 3, events=3_000))
 
@@ -78,7 +78,7 @@ def test_a_span_of_nothing() -> None:
 
     with structlog.testing.capture_logs() as logged, lines(clock) as show:
         show(nothing)
-        clock.seconds = LOG_EVERY
+        clock.seconds = LOG_INTERVAL_S
         show(nothing)
     with bars(Console(file=io.StringIO(), force_terminal=True), clock) as draw:
         draw(nothing)
