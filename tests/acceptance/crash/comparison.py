@@ -128,7 +128,9 @@ def _should_say(row: Mapping[str, Any], rows: Mapping[str, Any]) -> tuple[str, i
     """Return what `_said` must return for a row's messages."""
     match row["kind"]:
         case "digest":
-            return "digest", sum(other["digest_id"] == row["id"] for other in rows.values()), "digest"
+            # An alert that was opened and raised is one alert of its digest.
+            alerts = {other["alert_id"] for other in rows.values() if other["digest_id"] == row["id"]}
+            return "digest", len(alerts), "digest"
         case "silence":
             # A few unusable events in a row raise an alarm if a daemon looks at that moment. No other is due.
             return "events", 0, f"silence.{row['content']['state']}"
