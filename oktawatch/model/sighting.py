@@ -37,14 +37,12 @@ class Sighting(Struct, frozen=True, kw_only=True):
 
 
 class Novelty(Struct, frozen=True, kw_only=True):
-    """What was new for a person at some time. What the event doesn't name is never new."""
+    """What was new for a person at some time. What is unknown of an event is never new."""
 
-    country: bool
-    network: bool
-    """The autonomous system."""
-    address: bool
-    anonymizer: bool
-    """Whether the person had never come through an anonymizer before."""
+    new: tuple[str, ...]
+    """Of ``country``, ``network``, ``address`` and ``anonymizer``, those that the person never came from before."""
+    known_since: datetime | None
+    """The person's first sign-in, if it was before that time. None: everything is new, since nothing is known."""
     others: int
     """The number of other people who have used the address, before or since."""
 

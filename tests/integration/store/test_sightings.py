@@ -15,6 +15,7 @@ from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import Expiry, prune_counted_sign_ins, prune_events, prune_sightings
+from oktawatch.store.schema import downgrade, upgrade
 from tests.support.databases import NOW, ORG, empty, open_database, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
@@ -87,7 +88,9 @@ def recount(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def anonymous(one: Event) -> bool:
     """Return whether an event came through an anonymizer."""
-    return one.is_proxy is True or bool(operators(one))
+    details = one.body()["securityContext"].get("ipDetails") or {}
+    services = details.get("ipServiceCategories", ())
+    return one.is_proxy is True or bool(operators(one)) or any(service["isAnonymous"] for service in services)
 
 
 def operators(one: Event) -> list[str]:
@@ -109,6 +112,7 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
                     "outcome": st.sampled_from(["SUCCESS", "ALLOW", "FAILURE", "DENY", "CHALLENGE", None]),
                     "is_proxy": st.sampled_from([True, False, None]),
                     "operators": st.sampled_from([None, ["NORDVPN"], ["NORDVPN", "TOR"]]),
+                    "service": st.sampled_from([None, {"isAnonymous": True}, {"isAnonymous": False}]),
                     "country": st.sampled_from(["Norway", "Chile", None]),
                     "as_number": st.sampled_from([64500, 4_200_000_000, None]),
                     "kind": st.sampled_from(["user.session.start"] * 4 + ["user.authentication.sso"]),
@@ -132,6 +136,7 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
                 "isProxy": one["is_proxy"],
                 "asNumber": one["as_number"],
                 "associatedProxies": one["operators"],
+                "ipDetails": {"ipServiceCategories": [one["service"]] if one["service"] else []},
             },
         )
         for one, uuid in zip(drawn, uuids, strict=False)
@@ -156,6 +161,42 @@ def test_sightings_agree_with_a_recount(database: Database, data: st.DataObject)
             assert not prune_events(database, prune, 100).more
             prune_counted_sign_ins(database, prune, 100)
     assert rows(database, "sightings") == recount(seen)
+
+
+def test_the_migration_counts_what_history_has(database: Database) -> None:
+    """As the program counts: each actor and address, the latest at one time, people and addresses without a name."""
+    empty(database)
+    outcomes = ("SUCCESS", "ALLOW", "FAILURE", "DENY", "CHALLENGE", None)
+    signals = (
+        {"isProxy": False, "asNumber": 64500},
+        {"associatedProxies": ["TOR", "NORDVPN"], "asNumber": 4_200_000_000},
+        {"isProxy": True},
+        {"ipDetails": {"ipServiceCategories": [{"isAnonymous": True}]}},
+    )
+    events = [
+        event(
+            0,
+            uuid=f"{'aB'[number % 2]}-{number}",
+            at=-(number // 12) * DAY,
+            eventType="user.authentication.sso" if number % 11 == 0 else "user.session.start",
+            actor={
+                "id": ("00u1", "00u2", "unknown")[number % 3],
+                "alternateId": f"login-{number}@example.com",
+            },
+            client={
+                "ipAddress": ("203.0.113.7", None)[number % 2],
+                "geographicalContext": {"country": f"{number}"},
+            },
+            outcome={"result": outcomes[number % len(outcomes)]},
+            securityContext=signals[number % 4],
+        )
+        for number in range(48)
+    ]
+    read(database, events, EVERYTHING)
+    assert rows(database, "sightings") == recount(events)
+    downgrade(database, "0015")
+    upgrade(database)
+    assert rows(database, "sightings") == recount(events)
 
 
 def test_a_sign_in_that_was_seen_without_history_is_counted_when_it_is_read_again(database: Database) -> None:

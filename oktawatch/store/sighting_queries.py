@@ -1,0 +1,167 @@
+"""Look up sightings: of a person, of an address, and what was new for a person at some time."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tuple_
+
+from oktawatch.model.sighting import Novelty, Sighting
+from oktawatch.store import tables
+from oktawatch.store.database import Database
+
+_columns = tables.sightings.c
+_SIGHTING = tuple(_columns[name] for name in Sighting.__struct_fields__)
+# Addresses are looked up in an index, and the rows by its keys. Else SQLite prefers the primary key, and reads the whole
+# org: it knows nothing of how many rows an org has.
+_there = tables.sightings.alias("there").c
+_same_key = [_columns[key.name] == _there[key.name] for key in tables.sightings.primary_key]
+_AT_ONCE = 5_000  # values in one IN: SQLite takes 32,766
+
+Network = IPv4Network | IPv6Network
+
+
+def person(database: Database, org: str | None, name: str) -> list[Sighting]:
+    """Return a person's sightings by actor id or login, the latest first; of every org if ``org`` is None.
+
+    A login stands for every actor who had it at the latest sign-in from some address. Upper and lower case of a
+    login are the same.
+    """
+    with database.read() as connection:
+        found = _rows(connection, _of(org), _columns.actor_id == name) if name else []
+        if not found:
+            actors = _actors(connection, org, name)
+            for some in _chunks(actors):
+                found += _rows(connection, tuple_(_columns.org, _columns.actor_id).in_(some))
+    return _latest_first(found)
+
+
+def address(database: Database, org: str | None, network: Network) -> list[Sighting]:
+    """Return the sightings of an address, or of all addresses in a network, the latest first.
+
+    Those of every org if ``org`` is None.
+    """
+    with database.read() as connection:
+        found = []
+        for some in _chunks(_addresses(connection, org, network)):
+            found += _rows(connection, *_same_key, _of(org, _there), _there.client_ip.in_(some))
+    return _latest_first(found)
+
+
+def novelty(
+    database: Database,
+    org: str,
+    actor_id: str | None,
+    client_ip: str | None,
+    *,
+    as_number: int | None,
+    country: str | None,
+    at: datetime,
+) -> Novelty:
+    """Return what was new for a person when they came from an address at some time.
+
+    Sightings that began before ``at`` decide, by the network and country of their latest sign-in. The sighting of
+    the event itself began at ``at`` or is no news. An anonymizer is new if the person's first sign-in through
+    one is that from this address at ``at``.
+    """
+    with database.read() as connection:
+        others = _others(connection, org, actor_id, client_ip)
+        if not actor_id:
+            return Novelty(new=(), known_since=None, others=others)
+        earlier = _columns.first_at < at
+        values = {"country": country, "as_number": as_number, "client_ip": client_ip}
+        query = select(
+            func.min(case((earlier, _columns.first_at))),
+            func.min(_columns.anonymizer_at),
+            func.min(case((_columns.client_ip == client_ip, _columns.anonymizer_at))),
+            *(
+                func.count(case((and_(earlier, _columns[name] == value), 1)))
+                for name, value in values.items()
+            ),
+        ).where(_columns.org == org, _columns.actor_id == actor_id)
+        known_since, anonymized_at, anonymized_here_at, *known = connection.execute(query).one()
+    new = [
+        name
+        for name, value, count in zip(("country", "network", "address"), values.values(), known, strict=True)
+        if value is not None and not count
+    ]
+    if anonymized_at == anonymized_here_at == at:
+        new.append("anonymizer")
+    return Novelty(new=tuple(new), known_since=known_since, others=others)
+
+
+def _others(connection: Connection, org: str, actor_id: str | None, client_ip: str | None) -> int:
+    """Return the number of other people at an address: a row each."""
+    theirs = (
+        _columns.org == org,
+        _columns.client_ip == client_ip,
+        _columns.actor_id.not_in(("", actor_id or "")),
+    )
+    query = select(func.count()).select_from(tables.sightings).where(*theirs)
+    return connection.execute(query).scalar_one() if client_ip else 0
+
+
+def _actors(connection: Connection, org: str | None, login: str) -> list[tuple[str, str]]:
+    """Return the org and id of each actor with a login."""
+    query = select(_columns.org, _columns.actor_id).where(
+        _of(org), func.lower(_columns.actor_alternate_id) == func.lower(login)
+    )
+    return [(row[0], row[1]) for row in connection.execute(query.distinct())]
+
+
+def _addresses(connection: Connection, org: str | None, network: Network) -> list[str]:
+    """Return the addresses of a network that were seen, as Okta wrote them."""
+    if network.num_addresses == 1:
+        return _spellings(network)
+    query = select(_columns.client_ip).where(_of(org), _may_lie_in(network)).distinct()
+    return [text for text in connection.execute(query).scalars() if _lies_in(text, network)]
+
+
+def _spellings(network: Network) -> list[str]:
+    """Return the ways of writing a single address: IPv6 may be written short, in full, or in full without zeros in front."""
+    one = network.network_address
+    if not isinstance(one, IPv6Address):
+        return [str(one)]
+    groups = (f"{int(group, 16):x}" for group in one.exploded.split(":"))
+    return list(dict.fromkeys((one.compressed, ":".join(groups), one.exploded)))
+
+
+def _may_lie_in(network: Network) -> ColumnElement[bool]:
+    """Return a condition that an index answers. Every address in the network, as a text, fulfils it."""
+    if network.version == 6:  # noqa: PLR2004 -- IPv6
+        return _columns.client_ip.contains(":")
+    octets = str(network.network_address).split(".")[: network.prefixlen // 8]
+    if not octets:
+        return _columns.client_ip.contains(".")
+    prefix = ".".join(octets)
+    return and_(_columns.client_ip >= f"{prefix}.", _columns.client_ip < f"{prefix}/")  # "/" follows "."
+
+
+def _lies_in(text: str, network: Network) -> bool:
+    try:
+        return ip_address(text) in network
+    except ValueError:  # a stranger's text
+        return False
+
+
+def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:
+    """Return the condition for one org, or for all in a way that lets indexes help, which begin with the org."""
+    condition: ColumnElement[bool] = (
+        columns.org.in_(select(tables.orgs.c.name)) if org is None else columns.org == org
+    )
+    return condition
+
+
+def _rows(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
+    found = connection.execute(select(*_SIGHTING).where(*conditions)).mappings()
+    return [Sighting(**row) for row in found]
+
+
+def _latest_first(found: Sequence[Sighting]) -> list[Sighting]:
+    return sorted(found, key=lambda one: (-one.last_at.timestamp(), one.org, one.actor_id, one.client_ip))
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
