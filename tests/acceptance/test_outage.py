@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 import time_machine
@@ -18,6 +19,7 @@ from oktawatch.service.database import open_database
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
+from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.client import LogClient
@@ -87,9 +89,11 @@ class Alone:
         return sorted(row["uuid"] for row in rows(self.database.database, "events"))
 
     def status(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
-        """Run `oktawatch status` at this time; give its exit code and what it says of the org."""
+        """Run `oktawatch status` at this time; return its exit code and what it says of the org."""
         capsys.readouterr()
-        with time_machine.travel(self._time.now, tick=False):
+        # The database's clock, too: on Postgres it is the server's, which no test can set.
+        travelled = mock.patch.object(Database, "now", return_value=self._time.now)
+        with time_machine.travel(self._time.now, tick=False), travelled:
             code = main(["status", "--json", "--config", str(self._file)])
         (org,) = json.loads(capsys.readouterr().out)["orgs"]
         return code, org
