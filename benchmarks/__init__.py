@@ -1,1 +1,1 @@
-"""Measurements: how fast oktawatch is against programs that do nothing else."""
+"""Benchmarks: the speed of oktawatch, compared with minimal programs for the same task."""

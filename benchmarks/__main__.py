@@ -1,9 +1,8 @@
-"""`make bench`: every contender on the same pages, in turn, round after round; the ratios are what counts.
+"""Run `make bench`: measure all contenders on the same pages and compare them by ratio.
 
-In each round all contenders run one after the other, so that a machine that is slower for a minute is slower
-for all of them. Each one's best round counts: whatever else the machine does can only make a program slower.
-A contender that did not store each event, or found another number of matches than there are, fails the run:
-it would be fast for the wrong reason.
+In each round all contenders run one after the other, so a temporarily slow machine affects all of them. The best round of
+a contender counts, because other load can only slow it down. The run fails if a contender didn't store all events, or
+found a wrong number of matches.
 """
 
 import argparse
@@ -21,16 +20,16 @@ from benchmarks import machine
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A contender on one kind of pages, as its row in the table names it."""
+    """A contender on one kind of pages: a row of the table."""
 
     name: str
     module: str
     options: tuple[str, ...] = ()
 
     def command(self, ready: machine.Ready, database: pathlib.Path) -> list[str]:
-        """Return the arguments that run it on all of a server's pages."""
-        said = json.dumps(dataclasses.asdict(ready))
-        return [f"benchmarks.contenders.{self.module}", said, str(database), *self.options]
+        """Return the arguments to run the contender on all pages of a server."""
+        ready_json = json.dumps(dataclasses.asdict(ready))
+        return [f"benchmarks.contenders.{self.module}", ready_json, str(database), *self.options]
 
 
 _ISAL = ("--inflate", "isal")
@@ -54,12 +53,12 @@ _GZIPPED = (
     Entry("oktawatch, all rules", "backfill", ("--all-rules",)),
 )
 FLOOR, LIMIT = "floor", "limit"
-"""The rows that the others are compared with; on gzipped pages these inflate with isal, as oktawatch does."""
+"""The reference rows. On gzipped pages they decompress with isal, like oktawatch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a contender: events a second, and the share of its core that the server was busy."""
+    """A run of a contender: events per second, and the CPU usage of the server's core."""
 
     rate: float
     server_busy: float | None
@@ -67,7 +66,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the best round; the worst one says how quiet the machine was."""
+    """A row of the table: the best round. The worst round shows how much the machine was disturbed."""
 
     pages: str
     name: str
@@ -79,7 +78,7 @@ class Row:
 
 
 def measure(entry: Entry, server: machine.RunningServer) -> Run:
-    """Run a contender once on a new database; ClientError when it did not do the whole job."""
+    """Run a contender once with a new database. Raises ClientError if it didn't process everything."""
     with tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder:
         database = pathlib.Path(folder) / "bench.db"
         before = server.cpu_seconds()
@@ -88,15 +87,15 @@ def measure(entry: Entry, server: machine.RunningServer) -> Run:
         if entry.module != "wire":
             with contextlib.closing(sqlite3.connect(database)) as connection:
                 (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
-            done, due = (stored, measured["matches"]), (server.ready.events, server.ready.matches)
-            if done != due:
-                raise machine.ClientError(f"{entry.name}: (events, matches) are {done}, not {due}")
+            actual, expected = (stored, measured["matches"]), (server.ready.events, server.ready.matches)
+            if actual != expected:
+                raise machine.ClientError(f"{entry.name}: (events, matches) are {actual}, not {expected}")
     busy = None if before is None or after is None else (after - before) / measured["seconds"]
     return Run(measured["events"] / measured["seconds"], busy)
 
 
 def table(pages: str, rounds: list[dict[str, Run]]) -> Iterator[Row]:
-    """Turn the rounds on one kind of pages into rows."""
+    """Yield the rows for the rounds on one kind of pages."""
     best = {name: max((runs[name] for runs in rounds), key=lambda run: run.rate) for name in rounds[0]}
     for name, run in best.items():
         yield Row(
@@ -122,8 +121,8 @@ def show(rows: list[Row]) -> None:
 
 
 def main() -> int:
-    """Run all of it; 1 when a contender failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="events a second, as ratios")
+    """Run all rounds. Return 1 if a contender failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare events per second.")
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)

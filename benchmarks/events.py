@@ -1,8 +1,8 @@
-"""Sign-in events in the shape of Okta's LogEvent, the same ones for the same seed, number and start.
+"""Generate sign-in events in the format of Okta's LogEvent. The same seed, count and start produce the same events.
 
-The benchmark has a generator of its own: were it the simulator's, every scenario added there would move the
-numbers measured here. It makes `user.session.start` alone, which is all that Okta sends for the filter of the
-default rule. One event in fifty comes through an anonymizing proxy, and those are the doing of forty people.
+The generator is independent of the simulator, whose changes would affect the measurements. It generates only
+`user.session.start`, the type that the default rule's filter selects. One event in fifty comes through an anonymizing
+proxy, from one of forty people.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 MATCH_EVERY = 50
-"""One event in that many matches the anonymizing-proxy rule: exactly 2 %."""
+"""One event in this number matches the anonymizing-proxy rule: exactly 2 %."""
 PEOPLE = 12_000
-"""So that somebody signs in five times a day, and who does it three times in half an hour is an exception."""
+"""A person signs in about five times a day, and rarely three times in half an hour."""
 ANONYMOUS_PEOPLE = 40
 SPAN = dt.timedelta(days=7)
-"""The time that the events are spread over."""
+"""The time range of the events."""
 
 _ID = string.ascii_letters + string.digits
 _GIVEN = ("Ada", "Bram", "Chidi", "Dolores", "Elif", "Farid", "Greta", "Hana", "Ines", "Jonas", "Kofi", "Léa")
@@ -77,7 +77,7 @@ Json = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Person:
-    """Someone of the invented workforce, with what stays the same from one of their events to the next."""
+    """An invented person, with the fields that all their events share."""
 
     actor: Json
     client: Json
@@ -87,29 +87,29 @@ class _Person:
 
 
 def sign_ins(count: int, *, start: dt.datetime, seed: int = 0) -> Iterator[Json]:
-    """Yield `count` sign-ins in order, each at a millisecond of its own within SPAN from `start` on."""
+    """Yield `count` sign-ins in order within SPAN after `start`, each in a different millisecond."""
     rng = random.Random(seed)
     people = [_person(rng, anonymous=number < ANONYMOUS_PEOPLE) for number in range(PEOPLE)]
     anonymous, ordinary = people[:ANONYMOUS_PEOPLE], people[ANONYMOUS_PEOPLE:]
     step = SPAN // count
     matching = 0
     for number in range(count):
-        place = number % MATCH_EVERY
-        if place == 0:
+        position = number % MATCH_EVERY
+        if position == 0:
             matching = rng.randrange(MATCH_EVERY)
-        person = rng.choice(anonymous if place == matching else ordinary)
+        person = rng.choice(anonymous if position == matching else ordinary)
         moment = start + number * step + rng.random() * (step - dt.timedelta(milliseconds=1))
         yield _event(rng, person, moment)
 
 
 def _person(rng: random.Random, *, anonymous: bool) -> _Person:
-    """Invent one person, whose way in is an anonymizing proxy or a plain network."""
+    """Return a random person who uses an anonymizing proxy or an ordinary network."""
     given, family = rng.choice(_GIVEN), rng.choice(_FAMILY)
     agent, system, browser, device = rng.choice(_DEVICES)
     if anonymous:
         number, organisation, isp, domain, operator = rng.choice(_ANONYMIZERS)
         tunnels = f'[{{"anonymous":true,"operator":"{operator}","type":"VPN"}}]'
-        # Three sign-ins in four come out at the usual exit, the others at a second one.
+        # Three sign-ins in four use the usual exit, the others a second one.
         usual, other = (f"198.51.100.{rng.randrange(1, 255)}" for _ in range(2))
         addresses: tuple[str, ...] = (usual, usual, usual, other)
     else:
@@ -143,7 +143,7 @@ def _person(rng: random.Random, *, anonymous: bool) -> _Person:
 
 
 def _event(rng: random.Random, person: _Person, moment: dt.datetime) -> Json:
-    """Put one sign-in together; its fields and their order are those of a real one."""
+    """Return a sign-in. Its fields have the names and the order of a real event."""
     address = rng.choice(person.addresses)
     request = f"{rng.getrandbits(128):032x}"
     version = "V6" if ":" in address else "V4"
@@ -194,7 +194,7 @@ def _event(rng: random.Random, person: _Person, moment: dt.datetime) -> Json:
 
 
 def _token(rng: random.Random, length: int) -> str:
-    """Return an id as Okta writes them: letters and digits."""
+    """Return an id in Okta's format: letters and digits."""
     return "".join(rng.choices(_ID, k=length))
 
 

@@ -1,7 +1,6 @@
-"""The two cores: the server on one, the client under test on the other; and how each of them is started.
+"""Start the server and the clients, each on a separate core.
 
-The parent pins itself to the client's core before it starts a client, which inherits that, and
-then only waits.
+The parent pins itself to the client's core before it starts a client, which inherits the pinning. Then it only waits.
 """
 
 import contextlib
@@ -26,12 +25,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 class ClientError(Exception):
-    """A program under test ended badly; says how."""
+    """A program under test failed. The message contains the reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ready:
-    """What a client needs to know: where the org is, the window that holds all events, and what is in it."""
+    """The parameters of a client: the org's URL, the window with all events, and the expected counts."""
 
     url: str
     since: str
@@ -44,15 +43,15 @@ class Ready:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that has built its pages and answers."""
+    """A server that is ready to answer."""
 
     ready: Ready
     process: subprocess.Popen[str]
 
     def cpu_seconds(self) -> float | None:
-        """Return the processor time that it has used so far; None where /proc does not say."""
+        """Return the CPU time of the server so far. None without /proc."""
         try:
-            # The fields after the program's name, which is in brackets and can hold spaces: proc(5).
+            # The fields after the program's name, which is in brackets and can contain spaces: proc(5).
             fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
@@ -60,7 +59,7 @@ class RunningServer:
 
 
 def pin(core: int) -> bool:
-    """Keep this process, and what it starts from now on, on one core; False where that can't be done."""
+    """Pin this process and its future children to a core. Return False if that isn't possible."""
     if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) <= core:
         return False
     os.sched_setaffinity(0, {core})
@@ -69,7 +68,7 @@ def pin(core: int) -> bool:
 
 @contextlib.contextmanager
 def serving(count: int, *, gzipped: bool, seed: int) -> Iterator[RunningServer]:
-    """Run a server of `count` events for the block; it ends when its standard input does."""
+    """Run a server with `count` events during the block. The server exits when its standard input closes."""
     command = [sys.executable, "-m", "benchmarks.server", "--events", str(count), "--seed", str(seed)]
     with subprocess.Popen(
         command + ["--gzip"] * gzipped,
@@ -83,19 +82,19 @@ def serving(count: int, *, gzipped: bool, seed: int) -> Iterator[RunningServer]:
         try:
             line = process.stdout.readline()
             if not line:
-                raise ClientError("the server of prebuilt pages ended before it was ready")
+                raise ClientError("the server exited before it was ready")
             yield RunningServer(Ready(**json.loads(line)), process)
         finally:
             process.stdin.close()
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a client: this one, without what could point oktawatch at another org."""
+    """Return the environment for a client, without variables that configure oktawatch."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("OKTA_", "OKTAWATCH_"))}
 
 
 def measured(arguments: list[str]) -> dict[str, Any]:
-    """Run a contender (`python -m …`); return the JSON on its last line. ClientError when it failed."""
+    """Run a contender (`python -m …`), and parse the JSON in its last line. Raises ClientError if it failed."""
     done = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=ROOT,
@@ -105,13 +104,13 @@ def measured(arguments: list[str]) -> dict[str, Any]:
         check=False,
     )
     if done.returncode != 0:
-        raise ClientError(f"{arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise ClientError(f"{arguments[0]} exited with {done.returncode}: {done.stderr.strip()[-2000:]}")
     document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return document
 
 
 def facts(*, pinned: bool) -> dict[str, Any]:
-    """Return what the numbers depend on: the machine, Python, the libraries."""
+    """Return the conditions of the measurement: the machine, Python and the libraries."""
     packages = ("aiohttp", "isal", "msgspec", "okta", "orjson", "sqlalchemy")
     return {
         "cores": os.cpu_count(),
@@ -126,7 +125,7 @@ def facts(*, pinned: bool) -> dict[str, Any]:
 
 
 def save(name: str, document: dict[str, Any]) -> pathlib.Path:
-    """Write a result, with the moment in its name; return where."""
+    """Write a result to a file with a timestamp in its name, and return the path."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")

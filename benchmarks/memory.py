@@ -1,8 +1,7 @@
-"""The memory of a long backfill: `python -m benchmarks.memory`, over a million events by default.
+"""Measure the memory of a long backfill: `python -m benchmarks.memory`, with a million events by default.
 
-The peak is what the kernel says of the finished process. That it is flat shows in samples taken on the way,
-where /proc has them: the highest of the first half of the run, start-up included, beside the highest of the
-second half.
+The kernel reports the peak when the process has exited. Samples from /proc show whether memory grows: the highest sample
+of the first half of the run, including start-up, is compared with the highest of the second half.
 """
 
 import argparse
@@ -20,7 +19,7 @@ _EVERY_SECONDS = 0.05
 
 
 def resident(pid: int) -> float | None:
-    """Return a process's resident memory in MB; None where /proc does not say, or no longer."""
+    """Return the resident memory of a process in MB. None without /proc, or if the process has exited."""
     try:
         lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -29,7 +28,7 @@ def resident(pid: int) -> float | None:
 
 
 def watched(arguments: list[str], log: pathlib.Path) -> tuple[float, list[float]]:
-    """Run a program to its end; return its peak and the samples, in MB. ClientError when it failed."""
+    """Run a program, and return its peak and its samples in MB. Raises ClientError if it failed."""
     samples: list[float] = []
     with log.open("w+") as output:
         process = subprocess.Popen(arguments, env=machine.environment(), stdout=output, stderr=output)
@@ -39,19 +38,19 @@ def watched(arguments: list[str], log: pathlib.Path) -> tuple[float, list[float]
             size = resident(process.pid)
             if size is not None:
                 samples.append(size)
-            # Not process.poll(): only wait4 says what this one child used.
+            # process.poll() doesn't report the memory of this child; wait4 does.
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise machine.ClientError(
-            f"{arguments[2]} ended with {process.returncode}: {log.read_text()[-2000:]}"
+            f"{arguments[2]} exited with {process.returncode}: {log.read_text()[-2000:]}"
         )
-    # Linux counts in KiB, macOS in bytes: getrusage(2) of either.
+    # getrusage(2) reports KiB on Linux and bytes on macOS.
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6, samples
 
 
 def measured(count: int, seed: int) -> dict[str, object]:
-    """Run one backfill of `count` events and return its memory; ClientError when it failed or stored less."""
+    """Run a backfill of `count` events, and return its memory. Raises ClientError if it failed or stored fewer."""
     with (
         machine.serving(count, gzipped=True, seed=seed) as server,
         tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder,
@@ -62,7 +61,7 @@ def measured(count: int, seed: int) -> dict[str, object]:
         peak, samples = watched(arguments, database.with_suffix(".log"))
         stored = backfill.counted(database, "events")
     if stored != count:
-        raise machine.ClientError(f"{stored:,} events are stored, not {count:,}")
+        raise machine.ClientError(f"{stored:,} events were stored, not {count:,}")
     half = len(samples) // 2
     return {
         "events": count,
@@ -74,7 +73,7 @@ def measured(count: int, seed: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure, print, write; 1 when the backfill failed."""
+    """Measure, print and save the result. Return 1 if the backfill failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,13 +1,11 @@
-"""An org that has every page of its answer ready: Okta's bounded request, served from memory.
+"""A server that answers Okta's bounded requests with prebuilt pages from memory.
 
-The pages are serialized (and gzipped, when asked for) once, before the first request, so that the server
-spends its core on copying bytes to the socket and is never what a client waits for. What it serves is what
-Okta serves for `since`, `until` and a filter that lets sign-ins through: pages in order of `published`, a `next` link
-on all but the last, `Date` and rate-limit headers, Okta's error bodies. A window that begins or ends inside a
-page is cut there, on request.
+The pages are serialized, and optionally compressed, before the first request, so that the server is never the bottleneck.
+It answers a request with `since`, `until` and a filter that includes sign-ins like Okta: pages ordered by `published`, a
+`next` link on all but the last, `Date` and rate limit headers, and Okta's error bodies. A page that is only partly inside
+the window is cut when it is requested.
 
-`python -m benchmarks.server` prints one line of JSON, `machine.Ready`, and serves until its standard input
-ends.
+`python -m benchmarks.server` prints a line of JSON, `machine.Ready`, and serves until its standard input closes.
 """
 
 import argparse
@@ -31,33 +29,33 @@ from benchmarks import events, machine
 
 PAGE_SIZE = 1_000
 FILTER = 'eventType eq "user.session.start"'
-"""What the pages hold; a filter that asks for more types brings the same, since the org has no others."""
+"""The filter that all events match. A filter with more types returns the same events."""
 PATH = "/api/v1/logs"
 _DAYS_BACK = 14
-"""The events begin that many days before today: well within what Okta keeps, and over before now."""
+"""The age of the first event in days: within Okta's retention, and with all events in the past."""
 
 _BEGINNING = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """One page, ready for the wire, with the times of its first and its last event."""
+    """A serialized page, with the times of its first and its last event."""
 
     first: dt.datetime
     last: dt.datetime
     body: bytes
 
     def within(self, since: dt.datetime, until: dt.datetime) -> bool:
-        """Say whether each event is in the window."""
+        """Return whether all events are in the window."""
         return since <= self.first and self.last < until
 
     def overlaps(self, since: dt.datetime, until: dt.datetime) -> bool:
-        """Say whether an event could be in the window."""
+        """Return whether an event can be in the window."""
         return self.first < until and since <= self.last
 
 
 class RefusedError(Exception):
-    """A request that is answered with one of Okta's errors."""
+    """A request that is answered with an Okta error."""
 
     def __init__(self, status: HTTPStatus, code: str, summary: str) -> None:
         super().__init__(summary)
@@ -73,14 +71,14 @@ class RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """One page for one request, and the query of the page after it."""
+    """The answer to a request, and the query of the next page."""
 
     body: bytes
     next_query: str | None
 
 
 class Archive:
-    """All pages of an org, in order of `published`; `compressed` says that their bodies are gzipped."""
+    """All pages of an org, ordered by `published`. `compressed` tells whether their bodies are gzipped."""
 
     def __init__(self, pages: Sequence[Page], *, compressed: bool) -> None:
         self.pages = pages
@@ -88,7 +86,7 @@ class Archive:
 
     @classmethod
     def of(cls, stream: Iterable[events.Json], *, compressed: bool) -> Self:
-        """Serialize a stream of events into pages, once and for all."""
+        """Serialize a stream of events into pages."""
         pages: list[Page] = []
         remaining = iter(stream)
         while chunk := list(itertools.islice(remaining, PAGE_SIZE)):
@@ -97,14 +95,14 @@ class Archive:
         return cls(pages, compressed=compressed)
 
     def answer(self, query: str) -> Answer:
-        """Return the page that a request's query asks for; RefusedError, where Okta would refuse it."""
+        """Return the page for a query. Raises RefusedError where Okta would refuse it."""
         given = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
         if FILTER not in given.get("filter", "").split(" or ") or given.get("limit") != str(PAGE_SIZE):
             raise RefusedError(
                 HTTPStatus.BAD_REQUEST, "E0000031", f"These pages are for limit {PAGE_SIZE} and {FILTER}"
             )
         if ("since" in given) == ("after" in given):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "E0000001", "A request has one of since and after")
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "E0000001", "A request needs either since or after")
         since, until, number = self._window(given)
         following = number + 1
         more = following < len(self.pages) and self.pages[following].overlaps(since, until)
@@ -112,7 +110,7 @@ class Archive:
         return Answer(self._body(number, since, until), urllib.parse.urlencode(after) if more else None)
 
     def _window(self, given: dict[str, str]) -> tuple[dt.datetime, dt.datetime, int]:
-        """Return the window that a request reads, and the number of the page that it is at."""
+        """Return the window of a request, and the number of the requested page."""
         try:
             until = _moment(given["until"])
             if "after" in given:
@@ -120,13 +118,13 @@ class Archive:
             since = _moment(given["since"])
         except (KeyError, ValueError):
             raise RefusedError(
-                HTTPStatus.BAD_REQUEST, "E0000001", "The window is since and until, ISO 8601"
+                HTTPStatus.BAD_REQUEST, "E0000001", "The window needs since and until in ISO 8601"
             ) from None
         numbers = (number for number, page in enumerate(self.pages) if page.overlaps(since, until))
         return since, until, next(numbers, len(self.pages))
 
     def _body(self, number: int, since: dt.datetime, until: dt.datetime) -> bytes:
-        """Return a page's body, cut to the window where that ends inside it."""
+        """Return the body of a page, cut to the window."""
         if number >= len(self.pages):
             return _encode([], compressed=self.compressed)
         page = self.pages[number]
@@ -138,14 +136,14 @@ class Archive:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection; the subclass made by `serving` knows the archive."""
+    """The handler of a connection. `serving` creates a subclass with the archive."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     archive: Archive
 
     def do_GET(self) -> None:
-        """Answer Okta's one operation."""
+        """Answer a request."""
         path, _, query = self.path.partition("?")
         try:
             answer = self._answer(path, query)
@@ -155,7 +153,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, answer.body, query=query, answer=answer)
 
     def _answer(self, path: str, query: str) -> Answer:
-        """Return the page asked for; RefusedError for another path, and without a token (any will do)."""
+        """Return the requested page. Raises RefusedError for another path, or without a token; any token is valid."""
         if path != PATH:
             raise RefusedError(HTTPStatus.NOT_FOUND, "E0000007", f"Not found: {path}")
         if not self.headers.get("Authorization", "").startswith("SSWS "):
@@ -165,7 +163,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send(
         self, status: HTTPStatus, body: bytes, *, query: str = "", answer: Answer | None = None
     ) -> None:
-        """Write one response; `send_response` adds the Date."""
+        """Write a response. `send_response` adds the `Date` header."""
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -183,52 +181,52 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _link(self, query: str, relation: str) -> None:
-        """Add one Link line; Okta sends one a relation."""
+        """Add a `Link` header line. Okta sends a line for each relation."""
         self.send_header("Link", f'<http://{self.headers["Host"]}{PATH}?{query}>; rel="{relation}"')
 
     def log_message(self, *_: Any, **__: Any) -> None:
-        """Say nothing: a line a request would cost more than the request."""
+        """Log nothing, because logging would be slower than answering."""
 
 
 def serving(archive: Archive) -> http.server.ThreadingHTTPServer:
-    """Return a server of an archive, bound to a free port of loopback; the caller runs and closes it."""
+    """Return a server of an archive on a free loopback port. The caller runs and closes it."""
     handler = type("Handler", (_Handler,), {"archive": archive})
     return http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
 
 def _encode(page: list[events.Json], *, compressed: bool) -> bytes:
-    """Serialize one page; gzip's level is its default one, and its header names no time."""
+    """Serialize a page. The compression is deterministic: gzip's default level, without a timestamp."""
     body = orjson.dumps(page)
     return gzip.compress(body, compresslevel=6, mtime=0) if compressed else body
 
 
 def _number(after: str) -> int:
-    """Read the cursor of a `next` link."""
+    """Parse the cursor of a `next` link."""
     if not after.isdecimal():
         raise RefusedError(HTTPStatus.BAD_REQUEST, "E0000029", "Invalid paging request")
     return int(after)
 
 
 def _moment(text: str) -> dt.datetime:
-    """Read an ISO 8601 time; no zone is UTC."""
+    """Parse an ISO 8601 time. The default zone is UTC."""
     moment = dt.datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _text(moment: dt.datetime) -> str:
-    """Write a time as Okta does."""
+    """Format a time like Okta."""
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _counted(stream: Iterable[events.Json], matches: list[int]) -> Iterator[events.Json]:
-    """Pass a stream on and count those of its events that match the anonymizing-proxy rule."""
+    """Yield the events of a stream, and count the matches of the anonymizing-proxy rule."""
     for event in stream:
         matches[0] += event["securityContext"]["isProxy"]
         yield event
 
 
 def main() -> None:
-    """Build the pages, say where they are, serve until standard input ends."""
+    """Build the pages, print the parameters, and serve until the standard input closes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,1 +1,1 @@
-"""The programs that are measured. Each reads one bounded window and prints `Measured` as a line of JSON."""
+"""The measured programs. Each reads a bounded window and prints `Measured` as a line of JSON."""

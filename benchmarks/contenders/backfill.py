@@ -1,8 +1,8 @@
-"""oktawatch itself: `oktawatch backfill`, run as a person runs it, with the default rule or with every rule on.
+"""The contender oktawatch: `oktawatch backfill`, with the default rule or with all rules.
 
-Its summary says how long the reading took, from before the first request to after the last commit: the same
-span that the other contenders measure. (A run over the whole window, less one over a single page, takes the
-same time to 3 %.) What it did is not taken from its summary but counted in the database.
+The duration comes from its summary, from before the first request to after the last commit, like that of the other
+contenders. (The difference between a run over the whole window and a run over one page agrees with it to 3 %.) Events and
+matches are counted in the database.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from benchmarks import machine
 from benchmarks.contenders import reading
 
 DEFAULT_RULE = "Okta.Anonymizing.VPN.Login"
-"""The rule whose matches each contender must find, whatever other rules are on."""
+"""The rule whose matches each contender must find."""
 
 
 def command(ready: machine.Ready, database: pathlib.Path, *, all_rules: bool = False) -> list[str]:
-    """Write a configuration beside a database that is to be made; return the backfill that goes there."""
+    """Write a configuration for a new database, and return the backfill command."""
     detection = '[detection]\nenable = ["*"]\n\n' if all_rules else ""
     config = database.with_suffix(".toml")
     config.write_text(
@@ -32,14 +32,14 @@ def command(ready: machine.Ready, database: pathlib.Path, *, all_rules: bool = F
 
 
 def counted(database: pathlib.Path, rows: str) -> int:
-    """Return the number of rows of a table, or of that part of it which a condition after its name leaves."""
+    """Count the rows of a table. `rows` is its name, optionally with a WHERE clause."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         (count,) = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
     return int(count)
 
 
 def main() -> None:
-    """Run the backfill; print the seconds that it says it took, and what is in the database."""
+    """Run the backfill, and print its duration and the counts in the database."""
     parser = reading.arguments()
     parser.add_argument("--all-rules", action="store_true")
     given = parser.parse_args()
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = command(machine.Ready(**json.loads(given.ready)), database, all_rules=given.all_rules)
     done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"oktawatch backfill ended with {done.returncode}")
+        sys.exit(f"oktawatch backfill exited with {done.returncode}")
     seconds = json.loads(done.stdout)["seconds"]
     matches = counted(database, f"matches WHERE rule_id = '{DEFAULT_RULE}'")
     reading.report(reading.Measured(counted(database, "events"), matches, seconds))

@@ -1,8 +1,7 @@
-"""The floor: what a good engineer writes in an afternoon.
+"""The floor: a program that a good engineer writes in an afternoon.
 
-orjson parses a page into dicts, the rule's predicate is asked of each, and one transaction a page inserts
-every event under the key that comes to mind, (org, uuid), and moves the cursor. No alert is made and nobody
-is told.
+orjson parses a page into dicts, and the rule's predicate tests each event. One transaction per page inserts all events
+with the obvious key, (org, uuid), and moves the cursor. There are no alerts and no notifications.
 """
 
 import sqlite3
@@ -19,7 +18,7 @@ CREATE TABLE cursors (org TEXT PRIMARY KEY, cursor TEXT NOT NULL);
 
 
 class Floor:
-    """The program, on a SQLite file of its own."""
+    """The floor, with an SQLite file."""
 
     def __init__(self, database: str) -> None:
         self.connection = sqlite3.connect(database, isolation_level=None)
@@ -45,7 +44,7 @@ class Floor:
 
 
 def _matches(event: dict[str, Any]) -> bool:
-    """Say whether an event is a sign-in from an anonymizing proxy."""
+    """Return whether an event is a sign-in from an anonymizing proxy."""
     security = event.get("securityContext") or {}
     return event.get("eventType") == "user.session.start" and security.get("isProxy") is True
 

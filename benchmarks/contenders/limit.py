@@ -1,8 +1,7 @@
-"""The limit: the fastest program known that does the floor's work.
+"""The limit: the fastest known program for the same task as the floor.
 
-msgspec decodes a page into structs of just the fields that the rule and the key need, and the bytes of an
-event are cut out of the page only for the matches; the key is in time order, (org, published, uuid), and is
-the table itself, so that inserts land at its end.
+msgspec decodes only the fields for the rule and the key. The bytes of an event are extracted only for matches. The key is
+in time order, (org, published, uuid), without a separate table, so that inserts go to the end.
 """
 
 import sqlite3
@@ -20,13 +19,13 @@ CREATE TABLE cursors (org TEXT PRIMARY KEY, cursor TEXT NOT NULL);
 
 
 class Security(msgspec.Struct, gc=False, rename="camel"):
-    """What the rule reads of `securityContext`."""
+    """The field of `securityContext` that the rule reads."""
 
     is_proxy: bool | None = None
 
 
 class Event(msgspec.Struct, gc=False, rename="camel"):
-    """What the rule and the key read of an event."""
+    """The fields of an event for the rule and the key."""
 
     uuid: str
     published: str
@@ -35,7 +34,7 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Limit:
-    """The program, on a SQLite file of its own."""
+    """The limit, with an SQLite file."""
 
     def __init__(self, database: str) -> None:
         self.connection = sqlite3.connect(database, isolation_level=None)
@@ -65,7 +64,7 @@ class Limit:
 
 
 def _matches(event: Event) -> bool:
-    """Say whether an event is a sign-in from an anonymizing proxy."""
+    """Return whether an event is a sign-in from an anonymizing proxy."""
     security = event.security_context
     return event.event_type == "user.session.start" and security is not None and security.is_proxy is True
 

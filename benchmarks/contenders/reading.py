@@ -1,8 +1,7 @@
-"""What the contenders share: their command line, following the `next` links, and the line that they print.
+"""The shared parts of the contenders: the command line, following `next` links, and the output.
 
-aiohttp is left as it comes, but for two things that a contender may want and that are worth a number of their
-own: `--inflate` names the library that inflates gzipped pages, and with `--ahead` the next page is asked for
-before this one is processed, so that it arrives in the socket's buffer meanwhile.
+aiohttp is used with its defaults, except for two options that are measured separately. `--inflate` selects the library that
+decompresses gzipped pages. With `--ahead`, the next page is requested before this page is processed.
 """
 
 import argparse
@@ -26,7 +25,7 @@ ORG = "bench"
 
 @dataclasses.dataclass(slots=True)
 class Measured:
-    """What a contender did, and the seconds from before its first request to after its last commit."""
+    """The result of a contender. `seconds` is the time from before its first request to after its last commit."""
 
     events: int = 0
     matches: int = 0
@@ -34,27 +33,27 @@ class Measured:
 
 
 class Contender(Protocol):
-    """A program: it is made with the path of a new SQLite file, and is then handed page after page."""
+    """A program that processes pages. It is created with the path of a new SQLite file."""
 
     def page(self, body: bytes, cursor: str, measured: Measured) -> None:
-        """Process one page and the cursor after it, and count what was in it."""
+        """Process a page and the cursor after it, and add its counts to `measured`."""
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the command line that every contender has."""
+    """Return the parser of the arguments that all contenders have."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("ready", help="what the server said when it was ready, as JSON")
-    parser.add_argument("database", help="a SQLite file that does not exist yet")
+    parser.add_argument("ready", help="the JSON that the server printed when it was ready")
+    parser.add_argument("database", help="an SQLite file that does not exist yet")
     return parser
 
 
 def report(measured: Measured) -> None:
-    """Print what was measured, as the line of JSON that is expected of a contender."""
+    """Print the result as a line of JSON."""
     print(json.dumps(dataclasses.asdict(measured)))
 
 
 def main(make: Callable[[str], Contender]) -> None:
-    """Run a contender over the whole window; print what was measured."""
+    """Run a contender over the whole window, and print the result."""
     parser = arguments()
     parser.add_argument("--inflate", choices=("zlib", "isal"), default="zlib")
     parser.add_argument("--ahead", action="store_true")
@@ -66,7 +65,7 @@ def main(make: Callable[[str], Contender]) -> None:
 
 
 async def _run(contender: Contender, ready: machine.Ready, *, ahead: bool) -> Measured:
-    """Hand the contender every page, one after the other."""
+    """Pass all pages to the contender, one after the other."""
     measured = Measured()
     query = {
         "since": ready.since,
@@ -77,20 +76,20 @@ async def _run(contender: Contender, ready: machine.Ready, *, ahead: bool) -> Me
     }
     first = f"{ready.url}{PATH}?{urllib.parse.urlencode(query)}"
     async with aiohttp.ClientSession(headers={"Authorization": "SSWS bench"}) as session:
-        began = time.perf_counter()
+        started = time.perf_counter()
         body, following = await _page(session, first)
         while following:
             fetching = asyncio.create_task(_page(session, following)) if ahead else None
-            await asyncio.sleep(0)  # the request goes out before this page takes the loop for itself
+            await asyncio.sleep(0)  # send the request before the processing of this page blocks the loop
             contender.page(body, following, measured)
             body, following = await (fetching or _page(session, following))
         contender.page(body, following, measured)
-        measured.seconds = time.perf_counter() - began
+        measured.seconds = time.perf_counter() - started
     return measured
 
 
 async def _page(session: aiohttp.ClientSession, url: str) -> tuple[bytes, str]:
-    """Return a page's bytes and the link to the page after it, which is empty on the last."""
+    """Return the bytes of a page and the link to the next page, which is empty on the last."""
     async with session.get(yarl.URL(url, encoded=True)) as response:
         response.raise_for_status()
         following = response.links.get("next")

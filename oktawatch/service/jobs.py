@@ -122,6 +122,7 @@ class Jobs:
                 interval=app.poll_interval,
                 database_trouble=self._trouble,
                 enqueued=self._deliver_now,
+                holds=partial(self._holds, org),
             )
         )
         self._sweepings.append(

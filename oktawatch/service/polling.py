@@ -14,7 +14,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
-from oktawatch.store.errors import StoppedError, StoreError
+from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.errors import SystemLogError
 
@@ -44,16 +44,21 @@ class OrgPolling(Supervised[PageResult]):
         interval: timedelta,
         database_trouble: FailureLog,
         enqueued: Callable[[], None],
+        holds: Callable[[], bool],
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call ``enqueued`` when there are notifications to send."""
+        """Call ``enqueued`` when there are notifications to send.
+
+        ``holds`` returns whether the org is this process's to poll.
+        """
         super().__init__(FailureLog("poll", org=org), database_trouble=database_trouble, interval=interval)
         self.org = org
         self._poll = poll
         self._database = database
         self._trouble = database_trouble
         self._enqueued = enqueued
+        self._holds = holds
         self._now = now or database.now
         self._clock = clock
         self._deadline = 0.0
@@ -73,6 +78,10 @@ class OrgPolling(Supervised[PageResult]):
                 f"the poll took over {minutes} min without an end ({self.org}): reading goes on where it was; "
                 "see whether the org's rate limit is used up, or the network hangs, if it lasts"
             ) from None
+        except CursorMovedError as error:
+            if self._holds():
+                raise
+            raise HandedOverError(str(error)) from error
 
     def succeeded(self, result: PageResult) -> timedelta | None:
         """Have new notifications sent; continue at once if the deadline ended the round."""
@@ -93,6 +102,10 @@ class OrgPolling(Supervised[PageResult]):
         except StoreError as trouble:
             # A success ends no trouble: it changes a row, which a full disk may still take.
             self._trouble.failed("database", trouble)
+
+
+class HandedOverError(StoppedError):
+    """Another replica took the org over and moved the cursor. This page was rolled back, and nothing failed."""
 
 
 class RoundTooLongError(SystemLogError):

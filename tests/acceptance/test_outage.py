@@ -65,6 +65,7 @@ class Alone:
             interval=INTERVAL,
             database_trouble=FailureLog("database"),
             enqueued=lambda: None,
+            holds=lambda: True,
             now=time,
             clock=time.monotonic,
         )

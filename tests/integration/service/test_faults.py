@@ -90,6 +90,7 @@ class Watched:
             interval=INTERVAL,
             database_trouble=FailureLog("database"),
             enqueued=lambda: None,
+            holds=lambda: True,
             now=self._time,
         )
 

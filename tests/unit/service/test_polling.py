@@ -94,6 +94,7 @@ class Org:
     ) -> None:
         self.time = NOW
         self.enqueued = 0
+        self.held = True
         self._database = database
         self._name = name
         self.polling = OrgPolling(
@@ -103,6 +104,7 @@ class Org:
             interval=INTERVAL,
             database_trouble=trouble or FailureLog("database"),
             enqueued=self._count,
+            holds=lambda: self.held,
             now=lambda: self.time,
             clock=self._monotonic,
         )
@@ -239,6 +241,20 @@ async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, lo
 
     assert [(line["event"], line["reason"]) for line in logs] == [("poll_failed", "cursor_moved")]
     assert (await org.status()).last_error == "the cursor of acme was moved by another writer"
+
+
+async def test_an_org_that_was_handed_over_has_not_failed(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
+    """A replica that takes an org over moves the cursor, perhaps while the former one still polls."""
+    org = Org(database, Rounds(CursorMovedError("the cursor of acme was moved by another writer")))
+    org.held = False
+
+    assert await org.rounds(1) == [None]
+
+    assert logs == []
+    assert not org.polling.failing
+    assert (await org.status()).last_error is None
 
 
 async def test_a_bug_is_contained(database: DatabaseExecutor, logs: list[EventDict]) -> None:
