@@ -1,7 +1,11 @@
-"""Compose alarms about oktawatch itself: what does not work, since when, why, and what to check."""
+"""Compose alarms about oktawatch itself: what doesn't work, since when, why, and what to check.
+
+The content of an alarm lists its *subjects*: JSON objects with ``what`` (org, events, notifier, database or
+rule) and ``name``, and ``since``, ``until`` and ``error`` where they are known.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,189 +15,190 @@ from oktawatch.model.timestamps import from_text
 from oktawatch.notify.message import Line, Message
 from oktawatch.notify.text import given, harmless
 
-_MOST = 10  # that a message lists; a program gets all
-_NAMED = 3  # in a heading
-_PASTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
+_MOST_LISTED = 10  # subjects in a message for people; programs get all
+_MOST_NAMED = 3  # subjects in a heading
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 _ORG_CHECKS = (
-    "The reason above says what is wrong: most often an expired or revoked token, or a way to Okta that is barred."
-    " Nothing is lost meanwhile: polling goes on from where it stopped."
+    "The reason above. Usually the token has expired or was revoked, or the network blocks the way to Okta."
+    " Nothing is lost: polling goes on from where it stopped."
 )
 _DATABASE_CHECKS = (
-    "Whether its disk is full, its server is up and no other program holds a lock. Until it can be written nothing is"
-    " detected and no alert is sent. Nothing is lost meanwhile: polling goes on from where it stopped."
+    "Whether its disk is full, its server is up, and no other program holds a lock. Until it can be written,"
+    " nothing is detected and no alert is sent. Nothing is lost: polling goes on from where it stopped."
 )
 _EVENTS_CHECKS = (
-    "Whether a proxy in between changes answers, or a newer oktawatch knows a new format of Okta's. What could not"
-    " be used is kept in the table rejected_events, with the reason."
+    "Whether a proxy changes Okta's answers, or a newer oktawatch supports a new format. Events that can't be"
+    " used are kept in the table rejected_events, with the reason."
 )
 _NOTIFIER_CHECKS = (
-    "Its address, its credentials and whether the service is up. What it did not take waits, and becomes a"
-    " dead letter when it is too old or refused for good: 'oktawatch notifications retry' sends those again."
+    "Its address, its credentials, and whether the service is up. What it did not take is sent later. What is too"
+    " old or was refused for good becomes a dead letter: 'oktawatch notifications retry' sends it again."
 )
-
-
 _RULE_CHECKS = (
     "What the rule does with this event: a regular expression that backtracks, a loop over a long text, or a wait."
-    " The page is committed without the rule, and 'oktawatch explain' shows what other rules say of the event."
+    " The page is committed without the rule, and 'oktawatch explain' shows what other rules say about the event."
 )
+
+Subject = Mapping[str, Any]
 
 
 def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
-    """Compose the message that something does not work, or works again."""
-    state, about = AlarmState(content["state"]), content["about"]
-    orgs = [one for one in about if one["what"] == "org"]
-    unusable = [one for one in about if one["what"] == "events"]
-    notifiers = [one for one in about if one["what"] == "notifier"]
-    databases = [one for one in about if one["what"] == "database"]
-    rules = [one for one in about if one["what"] == "rule"]
+    """Return the message that something doesn't work, or works again."""
+    state, subjects = AlarmState(content["state"]), content["about"]
     raised = state is AlarmState.RAISED
-    lines = list(
-        _raised(orgs, unusable, notifiers, rules) if raised else _over([*orgs, *unusable], notifiers)
+    orgs, unusable, notifiers, databases, rules = (
+        [subject for subject in subjects if subject["what"] == what]
+        for what in ("org", "events", "notifier", "database", "rule")
     )
-    lines += _database_lines(state, databases)
-    heading = [_database_heading(state, databases[0])] if databases else []
-    heading += [_org_heading(state, orgs)] if orgs else []
-    heading += [_events_heading(state, unusable)] if unusable else []
-    heading += [_notifier_heading(state, notifiers)] if notifiers else []
-    heading += [f"{_name(one)} was left out of a page of {given(one['org'], 100)}" for one in rules]
+    lines = [
+        *(
+            _raised_lines(orgs, unusable, notifiers, rules)
+            if raised
+            else _over_lines([*orgs, *unusable], notifiers)
+        ),
+        *_database_lines(state, databases),
+    ]
+    headings = [
+        *([_database_heading(state, databases[0])] if databases else []),
+        *([_org_heading(state, orgs)] if orgs else []),
+        *([_events_heading(state, unusable)] if unusable else []),
+        *([_notifier_heading(state, notifiers)] if notifiers else []),
+        *(f"{_name(rule)} was left out of a page of {given(rule['org'], 100)}" for rule in rules),
+    ]
     kind = f"silence.{state}"
     return Message(
         id=notification_id,
         type=kind,
         severity=Severity.HIGH if raised else None,
-        heading=f"[{'ALARM' if raised else 'OVER'}] {'; '.join(heading)}",
+        heading=f"[{'ALARM' if raised else 'OVER'}] {'; '.join(headings)}",
         lines=tuple(lines),
-        body={"type": kind, "silence": {"about": about}},
+        body={"type": kind, "silence": {"about": subjects}},
     )
 
 
-def _database_heading(state: AlarmState, database: dict[str, Any]) -> str:
+def _database_heading(state: AlarmState, database: Subject) -> str:
     if state is AlarmState.RAISED:
         return f"oktawatch can't write its database{_since(database)}"
     return f"oktawatch can write its database again{_after(database, ' after ')}"
 
 
-def _database_lines(state: AlarmState, databases: list[dict[str, Any]]) -> Iterator[Line]:
+def _database_lines(state: AlarmState, databases: Sequence[Subject]) -> Iterator[Line]:
     if state is AlarmState.OVER:
-        yield from _listed("Database", databases, _how_long)
+        yield from _listed("Database", databases, _period)
     elif databases:
-        yield from _listed("Database", databases, _why)
+        yield from _listed("Database", databases, _reason)
         yield Line("What to check", _DATABASE_CHECKS)
         yield Line("Look", "oktawatch check", typed=True)
 
 
-def _org_heading(state: AlarmState, orgs: list[dict[str, Any]]) -> str:
+def _org_heading(state: AlarmState, orgs: Sequence[Subject]) -> str:
     if len(orgs) > 1:
-        happens = "are not polled" if state is AlarmState.RAISED else "are polled again"
-        return f"{len(orgs)} orgs {happens}: {_names(orgs)}"
+        verb = "are not polled" if state is AlarmState.RAISED else "are polled again"
+        return f"{len(orgs)} orgs {verb}: {_names(orgs)}"
     (org,) = orgs
     if state is AlarmState.RAISED:
         return f"{_name(org)} has not been polled{_since(org)}"
     return f"{_name(org)} is polled again{_after(org, ', was silent for ')}"
 
 
-def _events_heading(state: AlarmState, unusable: list[dict[str, Any]]) -> str:
-    can = "can't be used" if state is AlarmState.RAISED else "can be used again"
-    return f"Events of {_names(unusable)} {can}"
+def _events_heading(state: AlarmState, unusable: Sequence[Subject]) -> str:
+    verb = "can't be used" if state is AlarmState.RAISED else "can be used again"
+    return f"Events of {_names(unusable)} {verb}"
 
 
-def _notifier_heading(state: AlarmState, notifiers: list[dict[str, Any]]) -> str:
-    named = "Notifier " if len(notifiers) == 1 else "Notifiers "
+def _notifier_heading(state: AlarmState, notifiers: Sequence[Subject]) -> str:
+    named = f"{'Notifier' if len(notifiers) == 1 else 'Notifiers'} {_names(notifiers)}"
     if state is AlarmState.RAISED:
-        since = _since(notifiers[0]) if len(notifiers) == 1 else ""
-        return f"{named}{_names(notifiers)} can't deliver{since}"
-    after = _after(notifiers[0], " after ") if len(notifiers) == 1 else ""
-    return f"{named}{_names(notifiers)} can deliver again{after}"
+        return f"{named} can't deliver{_since(notifiers[0]) if len(notifiers) == 1 else ''}"
+    return f"{named} can deliver again{_after(notifiers[0], ' after ') if len(notifiers) == 1 else ''}"
 
 
-def _raised(
-    orgs: list[dict[str, Any]],
-    unusable: list[dict[str, Any]],
-    notifiers: list[dict[str, Any]],
-    rules: list[dict[str, Any]],
+def _raised_lines(
+    orgs: Sequence[Subject],
+    unusable: Sequence[Subject],
+    notifiers: Sequence[Subject],
+    rules: Sequence[Subject],
 ) -> Iterator[Line]:
-    yield from _listed("Org", orgs, _why)
+    yield from _listed("Org", orgs, _reason)
     if orgs:
         yield Line("What to check", _ORG_CHECKS)
-    yield from _listed("Org", unusable, _why)
+    yield from _listed("Org", unusable, _reason)
     if unusable:
         yield Line("What to check", _EVENTS_CHECKS)
     if orgs or unusable:
         yield Line("Look", "oktawatch status", typed=True)
-    yield from _listed("Notifier", notifiers, _why)
+    yield from _listed("Notifier", notifiers, _reason)
     if notifiers:
         yield Line("What to check", _NOTIFIER_CHECKS)
-        yield Line("Look", _outbox(notifiers), typed=True)
-    yield from _listed("Rule", rules, _why)
-    yield from _listed("Event", [{**one, "name": one["event_uuid"]} for one in rules], _where)
+        yield Line("Look", _list_command(notifiers), typed=True)
+    yield from _listed("Rule", rules, _reason)
+    yield from _listed("Event", [{**rule, "name": rule["event_uuid"]} for rule in rules], _org_of)
     if rules:
         yield Line("What to check", _RULE_CHECKS)
         yield Line("Look", "oktawatch status", typed=True)
 
 
-def _over(orgs: list[dict[str, Any]], notifiers: list[dict[str, Any]]) -> Iterator[Line]:
-    yield from _listed("Org", orgs, _how_long)
-    yield from _listed("Notifier", notifiers, _how_long)
+def _over_lines(orgs: Sequence[Subject], notifiers: Sequence[Subject]) -> Iterator[Line]:
+    yield from _listed("Org", orgs, _period)
+    yield from _listed("Notifier", notifiers, _period)
     if notifiers:
-        yield Line("What it did not get", f"{_outbox(notifiers)} --state dead", typed=True)
+        yield Line("Not delivered", f"{_list_command(notifiers)} --state dead", typed=True)
 
 
-def _listed(
-    label: str, about: list[dict[str, Any]], say: Callable[[Mapping[str, Any]], str]
-) -> Iterator[Line]:
-    for one in about[:_MOST]:
-        yield Line(label, f"{_name(one)}: {say(one)}", typed=True)
-    if len(about) > _MOST:
-        yield Line("And", f"{len(about) - _MOST} more")
+def _listed(label: str, subjects: Sequence[Subject], describe: Callable[[Subject], str]) -> Iterator[Line]:
+    for subject in subjects[:_MOST_LISTED]:
+        yield Line(label, f"{_name(subject)}: {describe(subject)}", typed=True)
+    if len(subjects) > _MOST_LISTED:
+        yield Line("And", f"{len(subjects) - _MOST_LISTED} more")
 
 
-def _why(one: Mapping[str, Any]) -> str:
-    """Say since when and why."""
-    since = f"since {_moment(one['since'])}, " if "since" in one else ""
-    return f"{since}{harmless(one.get('error', 'nobody knows why'), 300)}"
+def _reason(subject: Subject) -> str:
+    """Return since when something doesn't work, and why."""
+    since = f"since {_moment(subject['since'])}, " if "since" in subject else ""
+    return f"{since}{harmless(subject.get('error', 'for an unknown reason'), 300)}"
 
 
-def _where(one: Mapping[str, Any]) -> str:
-    return f"of {given(one['org'], 100)}"
+def _org_of(subject: Subject) -> str:
+    return f"of {given(subject['org'], 100)}"
 
 
-def _how_long(one: Mapping[str, Any]) -> str:
-    until = _moment(one["until"])
-    return f"from {_moment(one['since'])} to {until}" if "since" in one else f"until {until}"
+def _period(subject: Subject) -> str:
+    until = _moment(subject["until"])
+    return f"from {_moment(subject['since'])} to {until}" if "since" in subject else f"until {until}"
 
 
-def _outbox(notifiers: list[dict[str, Any]]) -> str:
-    """Give the command that shows what waits, with a name only where nothing happens when it is pasted."""
-    names = {one["name"] for one in notifiers}
-    only = f" --notifier {names.pop()}" if len(names) == 1 and _PASTED(next(iter(names))) else ""
+def _list_command(notifiers: Sequence[Subject]) -> str:
+    """Return the command that lists what waits. A name that a shell would interpret is left out."""
+    names = {notifier["name"] for notifier in notifiers}
+    only = f" --notifier {names.pop()}" if len(names) == 1 and _SHELL_SAFE(next(iter(names))) else ""
     return f"oktawatch notifications list{only}"
 
 
-def _names(about: list[dict[str, Any]]) -> str:
-    more = f" and {len(about) - _NAMED} more" if len(about) > _NAMED else ""
-    return ", ".join(map(_name, about[:_NAMED])) + more
+def _names(subjects: Sequence[Subject]) -> str:
+    more = f" and {len(subjects) - _MOST_NAMED} more" if len(subjects) > _MOST_NAMED else ""
+    return ", ".join(map(_name, subjects[:_MOST_NAMED])) + more
 
 
-def _name(one: Mapping[str, Any]) -> str:
-    return given(one["name"], 100)
+def _name(subject: Subject) -> str:
+    return given(subject["name"], 100)
 
 
-def _since(one: Mapping[str, Any]) -> str:
-    return f" since {_moment(one['since'])}" if "since" in one else ""
+def _since(subject: Subject) -> str:
+    return f" since {_moment(subject['since'])}" if "since" in subject else ""
 
 
-def _after(one: Mapping[str, Any], before: str) -> str:
-    if "since" not in one:
+def _after(subject: Subject, before: str) -> str:
+    if "since" not in subject:
         return ""
-    return before + _duration(from_text(one["until"]) - from_text(one["since"]))
+    return before + _duration(from_text(subject["until"]) - from_text(subject["since"]))
 
 
 def _moment(text: str) -> str:
     return f"{from_text(text):%Y-%m-%d %H:%M} UTC"
 
 
-def _duration(lasted: timedelta) -> str:
-    minutes = int(lasted.total_seconds()) // 60
+def _duration(duration: timedelta) -> str:
+    minutes = int(duration.total_seconds()) // 60
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:
         return f"{days} d {hours} h"

@@ -1,20 +1,21 @@
-"""Decide which messages a notifier gets next, so that a flood of alerts is no flood of messages.
+"""Decide which messages a notifier gets next, so that a flood of alerts does not become a flood of messages.
 
-Pure decisions over the state of an outbox. `store.digests` reads the state and applies the plan.
+The decisions are pure functions of the state of an outbox. `store.digests` reads the state and applies the
+plan.
 
-**Urgent** are HIGH and CRITICAL alerts, and alarms about oktawatch itself. They have an allowance of their
-own, as large as that of everything else together, so no flood delays them. They are sent one by one, worst
-first; only what exceeds the allowance goes into a digest.
+HIGH and CRITICAL alerts, and alarms about oktawatch itself, are *urgent*. They have a separate allowance, as
+large as the one for all other messages, so that no flood delays them. They are sent one by one, the worst
+first. Only those that exceed the allowance are folded into a digest.
 
-Everything else is folded into digests for three reasons: it is old news (late), one address or network
-causes it for many people (a campaign), or it exceeds the allowance (above). Of what exceeds the allowance
-the lowest severity is folded first.
+Other alerts are folded into digests for three reasons: their events are old (late), one address or network
+affects many people (a campaign), or they exceed the allowance (above). In the last case the lowest severity
+is folded first.
 
-A digest that nobody has tried to send yet takes more alerts in. One that was tried never changes, and an
-alert that was tried is never folded: their receiver may have them already.
+A digest takes in more alerts until the first attempt to send it. After an attempt a digest never changes, and
+an alert is never folded, because the receiver may have it already.
 
-What people decided about alerts is sent after all news, one by one: a receiver that keeps incidents has to
-get it for each alert.
+What people decided about alerts is sent after all news and never folded: a receiver that keeps incidents
+needs it for each alert.
 """
 
 import uuid
@@ -41,11 +42,11 @@ MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
 """People affected by one source that make a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""Time within which they are counted, and for which the rest of a campaign is then collected."""
+"""Time within which they are counted, and for which later alerts of a campaign are collected."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """Time for which a campaign is remembered after its last digest."""
-_CAMPAIGNS_AT_ONCE = 5  # the largest; alerts of others are folded like any alert
-_MOST_EARLIER = 100  # alerts of a campaign that were told by themselves; usually there are four
+_CAMPAIGNS_AT_ONCE = 5  # the largest ones; alerts of others are treated like any alert
+_MOST_EARLIER = 100  # alerts of a campaign that were sent one by one; usually there are four
 _LATE_INTERVAL = timedelta(minutes=1)
 
 _Source = Callable[[WaitingNotification | OpenedAlert], str | int | None]
@@ -62,16 +63,16 @@ def plan_delivery(
     per_minute: int | None,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> DeliveryPlan:
-    """Return the next messages of a notifier, and the digests to make before.
+    """Return the next messages of a notifier, and the digests to create before.
 
-    ``per_minute``: the messages a minute that the notifier takes, counted once for what is urgent and once
-    for everything else. None: no limit, and no digests.
+    ``per_minute``: the messages that the notifier gets in a minute; urgent ones and others are counted
+    separately. None: no limit, and no digests.
     """
     due = [notification for notification in outbox.waiting if notification.next_attempt_at <= now]
     if per_minute is None:
         due.sort(key=_worst_first)
         return DeliveryPlan(postponements=[], folds=[], send=[notification.id for notification in due])
-    # A message from the future was sent by a clock that ran ahead: it must not count until that time has come.
+    # A message from the future was sent by a clock that ran ahead. It doesn't count until that time.
     past = [sent for sent in outbox.sent if sent.sent_at < now + MINUTE]
     outbox = msgspec.structs.replace(outbox, sent=past)
     lately = [sent for sent in past if sent.sent_at > now - MINUTE]
@@ -105,7 +106,7 @@ def _worst_first(message: WaitingNotification) -> tuple[int, datetime, int]:
 
 
 def _rank(message: WaitingNotification) -> int:
-    """Return how early a message is sent: alerts by severity, then what is about no alert, then decisions."""
+    """Return the priority of a message: alerts by severity, then messages about no alert, then decisions."""
     if message.kind is NotificationKind.SILENCE:
         return Severity.HIGH + 1
     if message.alert_id is None or message.severity is None:
@@ -124,9 +125,9 @@ class _Lane:
         self._digests: list[WaitingNotification] = []
         self._tried: list[WaitingNotification] = []
         self._decisions: list[WaitingNotification] = []
-        """Sent with what the others leave of the allowance."""
+        """Sent with the part of the allowance that the others leave."""
         self.alerts: dict[str, WaitingNotification] = {}
-        """Those that can be folded."""
+        """Alerts that can be folded, by the ids of their notifications."""
         for notification in due:
             if notification.topic is not None:
                 self._digests.append(notification)
@@ -139,12 +140,12 @@ class _Lane:
 
     @property
     def room(self) -> int:
-        """Messages that may be sent beside those that can't be folded."""
+        """The part of the allowance that messages which can't be folded leave."""
         new_digests = sum(fold.new for fold in self.folds)
         return max(self.allowance - len(self._digests) - len(self._tried) - new_digests, 0)
 
     def postpone(self, alerts: Iterable[WaitingNotification], until: datetime) -> None:
-        """Collect alerts until a later time."""
+        """Keep alerts until a later time."""
         if ids := self._remove(alerts):
             self.postponements.append(Postponement(ids, until))
 
@@ -156,7 +157,7 @@ class _Lane:
         people: int = 0,
         earlier: Sequence[int] = (),
     ) -> None:
-        """Fold alerts into the digest of their topic that was not tried yet, else into a new one."""
+        """Fold alerts into the digest of their topic if it was not tried yet, else into a new one."""
         unsent = next((one.id for one in self._digests if one.topic == topic and not one.attempts), None)
         self.folds.append(
             Fold(
@@ -172,20 +173,20 @@ class _Lane:
     def fold_above(self, topic: DigestTopic, *, at_least: int = 0) -> None:
         """Fold the least severe alerts that exceed the allowance; without an allowance all of them wait.
 
-        ``at_least``: alerts that are sent by themselves although their digest has to wait for it.
+        ``at_least``: the number of alerts to send one by one even if their digest has to wait.
         """
         room = self.room
         if self.allowance and len(self.alerts) > room:
-            alone = max(room - 1, min(room, at_least), 0)  # one message is the digest
-            self.fold(sorted(self.alerts.values(), key=_worst_first)[alone:], topic)
+            single = max(room - 1, min(room, at_least), 0)  # one message is the digest
+            self.fold(sorted(self.alerts.values(), key=_worst_first)[single:], topic)
 
     def next_messages(self) -> list[str]:
-        """Return the ids to send: digests that have waited, alerts, new digests, decisions."""
-        alone = sorted([*self._tried, *self.alerts.values()], key=_worst_first)
-        waited = [one.id for one in self._digests]
+        """Return the ids to send: existing digests, alerts, new digests, decisions."""
+        existing = [digest.id for digest in self._digests]
+        single = [one.id for one in sorted([*self._tried, *self.alerts.values()], key=_worst_first)]
         new = [fold.digest_id for fold in self.folds if fold.new]
-        decisions = [one.id for one in sorted(self._decisions, key=_worst_first)]
-        return [*waited, *(one.id for one in alone), *new, *decisions][: self.allowance]
+        decisions = [decision.id for decision in sorted(self._decisions, key=_worst_first)]
+        return [*existing, *single, *new, *decisions][: self.allowance]
 
     def _remove(self, alerts: Iterable[WaitingNotification]) -> list[str]:
         ids = [alert.id for alert in alerts]
@@ -195,9 +196,9 @@ class _Lane:
 
 
 def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
-    """Fold old news, at most once a minute. A single alert is sent by itself."""
+    """Fold alerts about old events, at most once a minute. A single one is not folded."""
     late = [alert for alert in lane.alerts.values() if alert.late]
-    if len(late) < 2:  # noqa: PLR2004 -- one is no digest
+    if len(late) < 2:  # noqa: PLR2004 -- a digest of one alert would say less than the alert
         return
     topic = DigestTopic(DigestReason.LATE)
     sent = [one.sent_at for one in outbox.sent if one.topic == topic and one.sent_at > now - _LATE_INTERVAL]
@@ -208,9 +209,9 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 
 
 def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
-    """Fold the alerts that one source causes for many people within a short time.
+    """Fold the alerts by which one source affects many people within a short time.
 
-    Later alerts of a known campaign are collected, and sent as another digest.
+    Later alerts of a known campaign are collected and sent as another digest.
     """
     source = _SOURCES[by]
     groups: dict[str | int, list[WaitingNotification]] = defaultdict(list)
@@ -248,7 +249,7 @@ def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | 
 
 
 def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
-    """Count by source the people about whom alerts were opened lately, sent or waiting."""
+    """Count by source the people with a recently opened alert, sent or waiting."""
     since = now - CAMPAIGN_TIME
     waiting = [
         one

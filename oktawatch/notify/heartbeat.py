@@ -1,27 +1,27 @@
 """The heartbeat: a request that a dead man's switch waits for.
 
-Whoever is to notice that this program runs no more can't be this program. So a service elsewhere is asked
-for an address after each good round, and raises an alarm when it is not asked for a while.
+A program can't notice that it has stopped running. So a URL of an external service is requested after each
+good round, and the service raises an alarm when the requests stop.
 
-The address is a secret: whoever knows it can keep the switch quiet.
+The URL is a secret: anyone who knows it can keep the switch from raising its alarm.
 """
 
 from http import HTTPStatus
 
 from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 
-_PATIENCE = 10  # seconds
+_TIMEOUT_S = 10
 
 
 async def beat(url: str, way: Way = DIRECT) -> None:
-    """Request the address once. Raises DeliveryError when it does not answer well."""
-    import aiohttp  # noqa: PLC0415 -- only who has such a service pays for it
+    """Request the URL once. Raises DeliveryError for any answer but a status of 2xx."""
+    import aiohttp  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
     from oktawatch.resolver import Resolver  # noqa: PLC0415 -- as above
 
     session_for_one_request = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=Resolver()),
-        timeout=aiohttp.ClientTimeout(total=_PATIENCE),
+        timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     try:
@@ -31,9 +31,9 @@ async def beat(url: str, way: Way = DIRECT) -> None:
         ):
             status = response.status
     except TimeoutError:
-        raise DeliveryError(f"no answer within {_PATIENCE} s") from None
+        raise DeliveryError(f"no answer within {_TIMEOUT_S} s") from None
     except (aiohttp.ClientError, ValueError) as error:
-        # Not its own words: they quote the address.
+        # aiohttp's own text quotes the URL.
         raise DeliveryError(f"no answer: {type(error).__name__}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise DeliveryError(f"status {status}")

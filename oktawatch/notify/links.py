@@ -1,4 +1,4 @@
-"""Where an event is in an org's Okta admin console."""
+"""Build links to events in an org's Okta admin console."""
 
 import re
 from datetime import timedelta
@@ -6,19 +6,19 @@ from urllib.parse import quote, urlsplit
 
 from oktawatch.model.notification import EventReference
 
-_OKTAS = re.compile(r"([a-z0-9-]+)\.((?:okta|oktapreview|okta-emea|okta-gov)\.com|okta\.mil)").fullmatch
-_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-_AROUND = timedelta(minutes=5)  # what happened just before and after
+_OKTA_HOST = re.compile(r"([a-z0-9-]+)\.((?:okta|oktapreview|okta-emea|okta-gov)\.com|okta\.mil)").fullmatch
+_UUID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+_AROUND = timedelta(minutes=5)  # shown before and after the event
 
 
 def event_link(org_url: str, event: EventReference) -> str | None:
-    """Give the address that shows an event in the System Log.
+    """Return the URL that shows an event in the System Log.
 
-    The admin console is at ``acme-admin.okta.com`` for the org at ``acme.okta.com``; for an org that is
-    known by a domain of its own nobody can tell, and there is no link.
+    The admin console of the org at ``acme.okta.com`` is at ``acme-admin.okta.com``. For an org with a custom
+    domain the console's host can't be derived, so there is no link: None.
     """
-    host = _OKTAS(urlsplit(org_url).hostname or "")
-    if host is None or not _PLAIN(event.uuid):
+    host = _OKTA_HOST(urlsplit(org_url).hostname or "")
+    if host is None or not _UUID(event.uuid):
         return None
     search = quote(f'uuid eq "{event.uuid}"', safe="")
     try:

@@ -1,4 +1,4 @@
-"""The channel that needs no receiver: one structured log line a notification."""
+"""The channel that writes one structured log line for each notification."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from oktawatch.notify.message import Message
 
 _SHOWN = (
     "org", "rule_id", "severity", "title", "actor_alternate_id", "client_ip", "country", "city", "as_org",
-    "outcome_result", "event_count", "first_event_at", "last_event_at",
+    "outcome_result", "successes", "failures", "event_count", "first_event_at", "last_event_at",
 )  # fmt: skip
 
 
@@ -32,21 +32,23 @@ class LogSettings(NotifierSettings):
 
 
 class LogChannel:
-    """Writes ``alert_opened`` or ``alert_raised`` with the alert's columns as keys; other types likewise."""
+    """Writes log events such as ``alert_opened``, with the alert's columns as keys."""
 
     Settings = LogSettings
 
-    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel is made so
+    def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel takes it
         self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)
 
     async def send(self, message: Message) -> None:
-        """Write the line."""
+        """Write the log line."""
         name = message.type.replace(".", "_")
         if (alert := message.body.get("alert")) is not None:
             shown = {key: alert[key] for key in _SHOWN if alert[key] is not None}
-            self._log.warning(name, alert_id=alert["id"], **shown)
+            action = message.body.get("action") or {}
+            decided = {key: action[key] for key in ("by", "disposition", "note") if action.get(key)}
+            self._log.warning(name, alert_id=alert["id"], **shown, **decided)
         else:
             self._log.warning(name, **{key: value for key, value in message.body.items() if key != "type"})
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the log stays open."""

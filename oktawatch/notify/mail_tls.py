@@ -1,8 +1,9 @@
-"""Make Apprise's mail trust a private CA, and learn when a certificate is refused.
+"""Make Apprise's mail service trust a private CA, and record why a certificate was refused.
 
-Apprise builds the TLS context of a mail server itself, without a setting for authorities, and logs the
-reason of a failure only at a level that shows tokens too. So its SMTP connection is replaced by one that
-finds both in the service's ``verify_certificate``, which Apprise hands it as it is.
+Apprise builds the TLS context for a mail server itself, has no setting for authorities, and logs the reason
+of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. The
+authorities reach it, and the reason comes back, in the service's ``verify_certificate``, which Apprise passes
+to the connection unchanged.
 """
 
 import ssl
@@ -18,12 +19,12 @@ _trust = threading.local()
 
 
 class MailTrust:
-    """The authorities whose certificates a mail server may have, beside the system's. Always true."""
+    """The authorities to accept for a mail server, in addition to the system's. Always true."""
 
     def __init__(self, trust: ssl.SSLContext | None) -> None:
         self.authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust is not None else b""
         self.refusal: str | None = None
-        """Why the last certificate was refused; None when it was accepted."""
+        """The reason why the last certificate was refused; None if it was accepted."""
 
 
 class _Connection(smtp.AppriseSMTPController):
@@ -49,7 +50,7 @@ def _create_default_context() -> ssl.SSLContext:
 
 
 def trust_for_mail(service: NotifyBase, trust: ssl.SSLContext | None) -> MailTrust:
-    """Make a service trust the authorities of a context if it sends mail and verifies certificates at all."""
+    """Make a service trust the authorities of a context, if it sends mail and verifies certificates."""
     mail_trust = MailTrust(trust)
     if isinstance(service, base.NotifyEmail) and service.verify_certificate:
         vars(base)["AppriseSMTPController"] = _Connection

@@ -1,10 +1,9 @@
-r"""Text that strangers typed, made fit for messages that other programs draw.
+r"""Make text that strangers typed safe for messages that other programs display.
 
-A message ends up in chats, mail and pagers, and each of them makes something of what it finds in a
-text: ``<!channel>`` and ``@everyone`` wake people up, ``[Sign in](https://…)`` and bare addresses become
-links, ``||…||`` hides. Which of them a channel leads to is not known here, so a stranger's text loses
-what any of them acts on, in each form. What it loses is replaced by a look-alike, not removed: the text
-still says what was typed.
+Chats, mail programs and pagers interpret text: ``<!channel>`` and ``@everyone`` notify people,
+``[Sign in](https://…)`` and bare addresses become links, ``||…||`` hides text. The program that displays a
+message is not known here. So every character sequence that one of them interprets is replaced by one that
+looks alike. Nothing is removed: the text still shows what was typed.
 """
 
 import html
@@ -29,38 +28,38 @@ _LOOK_ALIKES = str.maketrans(
 )
 _AT = "\uff20"  # the full-width one
 _MENTION = re.compile(r"(?<![\w.%+-])@|@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
-# A letter beyond f: the groups of an IPv6 address are no schemes.
+# Starts with a letter beyond f, so that a group of an IPv6 address is not taken for a scheme.
 _SCHEME = re.compile(r"([g-z][a-z0-9+.-]*):(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
 _ONE_DOT = "\u2024"  # looks like a full stop
-# Chats and mail programs make links of hosts without a scheme, too; in an e-mail address no harm is done, but where
-# one at sign follows another nobody knows what they take for the address.
+# Chats and mail programs also turn a host without a scheme into a link. An e-mail address is left alone. Where one at
+# sign follows another, programs differ in what they take for the address, so its dots are replaced.
 _HOST_DOT = re.compile(r"(?<![\w.%+@-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#@])|(?<=[^\W_])\.(?=[^\W\d_])")
 _INNER_UNDERSCORE = re.compile("(?<=[^\\W_\u02cd])\u02cd(?=[^\\W_\u02cd])")
 
 
 def harmless(value: object, limit: int = LONGEST) -> str:
-    """Make one line of plain text that nothing acts on, of at most ``limit`` characters."""
+    """Return one line of plain text that no program interprets, of at most ``limit`` characters."""
     return _HOST_DOT.sub(lambda found: _ONE_DOT if found[0] == "." else found[0], given(value, limit))
 
 
 def given(value: object, limit: int = LONGEST) -> str:
-    """Do the same for a name that the operator gave: an org may be called like its host, ``acme.okta.com``."""
-    # Compatibility forms first: a full-width sign would turn back into the plain one in somebody else's hands.
+    """Return the same for a name that the operator chose, but with its dots: ``acme.okta.com``."""
+    # Normalize first: another program could turn a full-width sign into the plain one later.
     text = unicodedata.normalize("NFKC", str(value)[: 4 * limit])
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     text = " ".join(text.split()).translate(_LOOK_ALIKES)
     text = _WWW.sub("www(.)", _SCHEME.sub(r"\1(:)", text).replace("://", "(:)//"))
     text = text if len(text) <= limit else text[: limit - 1] + "…"
-    # These keep the length, and look at what the cut has left.
+    # These keep the length, and have to see where the text was cut.
     return _INNER_UNDERSCORE.sub("_", _MENTION.sub(_AT, text))
 
 
 def as_code(text: str) -> str:
-    """Write a harmless text in Markdown so that it stands as it is."""
+    """Return a harmless text as Markdown code, which is displayed unchanged."""
     return f"`{text}`" if text else ""
 
 
 def as_html(text: str) -> str:
-    """Write a text in HTML."""
+    """Return a text escaped for HTML."""
     return html.escape(text, quote=True)

@@ -1,10 +1,10 @@
 """The channel for programs: a signed POST of JSON.
 
-The signature is over the timestamp and the body, so that a receiver can refuse what is old. It is made
-anew for each attempt; the idempotency key stays. What the receiver answers is read no further than its
-status and Retry-After: whatever else it says may quote what it was sent.
+The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt is
+signed anew; the idempotency key stays the same. Of the answer only the status and Retry-After are read, since
+its text can quote what was sent.
 
-aiohttp is imported where it is used: the settings are needed by every command, requests by few.
+aiohttp is imported where it is used: every command needs the settings, few send requests.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class WebhookSettings(NotifierSettings):
 
 
 class WebhookChannel:
-    """Sends to one URL."""
+    """Sends messages to one URL."""
 
     Settings = WebhookSettings
 
@@ -72,7 +72,7 @@ class WebhookChannel:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message) -> None:
-        """Send it, and wait for a status of 2xx. When it is too large, send it once more without its large parts."""
+        """Send a message, and wait for a status of 2xx. One that is too large is sent again without its large parts."""
         status, retry_after = await self._post(message, message.body)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (slim := message.slim_body()) is not None:
             status, retry_after = await self._post(message, slim)
@@ -84,7 +84,7 @@ class WebhookChannel:
             )
 
     async def _post(self, message: Message, content: dict[str, Any]) -> tuple[int, str | None]:
-        """Return the answer's status and its Retry-After header."""
+        """Return the status and the Retry-After header of the answer."""
         import aiohttp  # noqa: PLC0415 -- the module's docstring says why
         import yarl  # noqa: PLC0415 -- likewise
 
@@ -102,7 +102,7 @@ class WebhookChannel:
         except TimeoutError:
             raise DeliveryError("no answer in time") from None
         except aiohttp.ClientError as error:
-            # aiohttp's own words hold the URL, which is a secret.
+            # aiohttp's own text contains the URL, which is a secret.
             raise DeliveryError(_explain(error)) from None
 
     async def close(self) -> None:
@@ -139,13 +139,13 @@ class WebhookChannel:
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
-    """Give the signature of a body sent at a time: HMAC-SHA256 of ``timestamp.body``."""
+    """Return the signature of a body that is sent at a time: the HMAC-SHA256 of ``timestamp.body``."""
     digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"v1={digest.hexdigest()}"
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a Retry-After header, seconds or a date; None where it says nothing usable."""
+    """Parse a Retry-After header, which has seconds or a date. Return None if it has neither."""
     if value is None:
         return None
     text = value.strip()
@@ -161,23 +161,23 @@ def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
 
 def _refusal(status: int) -> str:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return f"status {status}: redirects are not followed, give the address that it leads to"
+        return f"status {status}: redirects are not followed, configure the URL that it redirects to"
     return f"status {status}"
 
 
 def _explain(error: "aiohttp.ClientError") -> str:
-    """Return why there was no answer."""
+    """Return why a request had no answer."""
     import aiohttp  # noqa: PLC0415 -- likewise
 
     match error:
         case aiohttp.ClientHttpProxyError():
-            why = f"the proxy does not let the request through (status {error.status})"
+            why = f"the proxy refused the request (status {error.status})"
         case aiohttp.ClientProxyConnectionError():
             why = "the proxy can't be reached"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             why = "its TLS certificate is not accepted"
         case aiohttp.ClientConnectorDNSError():
-            why = "its host name is not found"
+            why = "its host name can't be resolved"
         case aiohttp.ClientConnectorError():
             why = f"can't connect: {error.os_error.strerror or 'no reason given'}"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():

@@ -172,7 +172,7 @@ def test_a_proxy_that_refuses_is_said(program: Program, hooked: HttpReceiver, pr
     done = program.run("run", "--once")
 
     assert [error for (error,) in program.rows("SELECT DISTINCT last_error FROM notifications")] == [
-        "the proxy does not let the request through (status 403)"
+        "the proxy refused the request (status 403)"
     ]
     assert PASSWORD not in done.stdout + done.stderr
     assert len({one.headers.get("Idempotency-Key") for one in hooked.taken}) > 1

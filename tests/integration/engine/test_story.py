@@ -17,7 +17,7 @@ from tests.support.databases import ORG, open_database
 from tests.support.outbox import COMPOSER, RULES, Clock, Receiver
 from tests.support.places import Place
 from tests.support.streams import event, page
-from tests.unit.notify.test_documented import example
+from tests.unit.notify.test_documented import example, shown
 
 SECONDS = timedelta(seconds=1)
 AGENT = "ExampleBrowser/1.0"
@@ -199,7 +199,7 @@ async def test_a_campaign_names_who_got_in(story: Story) -> None:
     assert (digest["people"], digest["got_in"], digest["severity"]) == (14, 1, "HIGH")
     assert digest["got_in_names"] == {"q3@example.com": int(alert)}
     assert len(digest["alert_ids"]) == 14
-    assert f"{message.heading}\n{message.plain()}\n" == example("text", 1)
+    assert shown(message) == example("text", 1)
 
 
 async def test_a_campaign_without_a_success_stays_at_its_severity(story: Story) -> None:

@@ -40,7 +40,7 @@ async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None
 
 async def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody there, and nobody who answers: an error that does not name the address, which is a secret."""
-    monkeypatch.setattr(heartbeat, "_PATIENCE", 0.2)
+    monkeypatch.setattr(heartbeat, "_TIMEOUT_S", 0.2)
     async with faulty(_hang) as server:
         url = f"{server.url}{PATH}"
         with pytest.raises(DeliveryError, match=r"no answer within 0\.2 s") as hung:

@@ -181,11 +181,24 @@ def test_a_known_campaign_is_collected() -> None:
 
 def test_a_campaign_counts_people_of_earlier_alerts() -> None:
     """Four people alerted before and a fifth make a campaign; one person five times does not."""
-    before = [OpenedAlert("203.0.113.7", None, f"before{number}") for number in range(4)]
+    before = [OpenedAlert("203.0.113.7", None, f"before{number}", number + 10) for number in range(4)]
     fifth = alert(1, client_ip="203.0.113.7")
 
-    assert [fold.people for fold in plan(fifth, opened=before).folds] == [5]
+    (fold,) = plan(fifth, opened=[*before, OpenedAlert("198.51.100.9", None, "elsewhere", 20)]).folds
+    assert (fold.people, fold.earlier) == (5, [10, 11, 12, 13])
     assert plan(fifth, opened=[OpenedAlert("203.0.113.7", None, fifth.person)] * 9).folds == []
+
+
+def test_decisions_follow_the_news() -> None:
+    """Whatever the severity of their alerts they are not urgent, never folded, and leave new alerts their room."""
+    decisions = [alert(n, Severity.CRITICAL, kind=NotificationKind.CLOSED) for n in range(100, 130)]
+    planned = plan(*decisions, *(alert(n) for n in range(8)))
+
+    assert planned.folds == []
+    assert planned.send == [f"alert-{n}" for n in (*range(8), 100, 101)]
+    flood = plan(*decisions, *(alert(n) for n in range(20)))
+    assert not any(name in flood.send for name in ("alert-100", "alert-129"))
+    assert [len(fold.ids) for fold in flood.folds] == [11]
 
 
 waiting = st.builds(
