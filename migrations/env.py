@@ -1,6 +1,6 @@
-"""Alembic's entry: runs the revisions on the connection that the store hands over.
+"""Alembic's environment: runs the revisions on the connection that the store passes.
 
-A developer who calls `alembic` itself names the database with `-x url=sqlite:///FILE`.
+To run `alembic` itself, pass the database as `-x url=sqlite:///FILE`.
 """
 
 from alembic import context
@@ -11,7 +11,7 @@ from oktawatch.store.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Run what was asked within the connection's own transaction, so that it happens whole or not at all."""
+    """Run the migrations within the connection's transaction, so that all of them happen or none."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -22,10 +22,10 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-handed_over = context.config.attributes.get("connection")
-if handed_over is not None:
-    run(handed_over)
+connection_of_store = context.config.attributes.get("connection")
+if connection_of_store is not None:
+    run(connection_of_store)
 else:
     database = Database(context.get_x_argument(as_dictionary=True)["url"], create=True)
-    with database.write() as own:
-        run(own)
+    with database.write() as new_connection:
+        run(new_connection)

@@ -1,4 +1,4 @@
-"""The first tables: orgs, cursors, events, matches, alerts, the outbox, and what was set aside."""
+"""The first tables: orgs, cursors, events, matches, alerts, the outbox and rejected events."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The history that detections look back at."""
+"""The history that rules query."""
 
 from typing import Any
 

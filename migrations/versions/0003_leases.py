@@ -1,4 +1,4 @@
-"""Which replica asks Okta about which org."""
+"""Leases: which replica polls which org."""
 
 from typing import Any
 

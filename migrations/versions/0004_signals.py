@@ -1,4 +1,4 @@
-"""Signals in order of time, out of the way of matches."""
+"""Signals in a table of their own, in order of time."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which rules an org was last watched with."""
+"""The rules that an org was last polled with."""
 
 import sqlalchemy as sa
 from alembic import op

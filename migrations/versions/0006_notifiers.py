@@ -1,4 +1,4 @@
-"""How notifiers fare, how long an alarm's subject was silent, and what is being sent or was revived."""
+"""The health of notifiers, the begin of an alarm, and claims and retries of notifications."""
 
 from typing import Any
 

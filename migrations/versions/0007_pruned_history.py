@@ -1,4 +1,4 @@
-"""What pruning took away of history."""
+"""Up to when history was pruned."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""History as a key and one array a row; the columns are a view of it."""
+"""History with a key and one array per row. A view provides the columns."""
 
 from typing import Any
 

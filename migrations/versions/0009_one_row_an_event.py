@@ -1,4 +1,4 @@
-"""What was seen, what is remembered and which signals it is, in one row an event; the columns are views of it."""
+"""One row per event with its history and signals. Views provide the columns."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Alerts count their outcomes, and each event behind an alert can be read back."""
+"""Alerts count outcomes, and matches store the columns of their events."""
 
 from typing import Any
 

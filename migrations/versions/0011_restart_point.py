@@ -1,4 +1,4 @@
-"""Where polling restarts without a cursor, the page size it asked for, and the share of unusable elements."""
+"""Where polling restarts without a cursor, its page size, and the share of rejected elements."""
 
 from typing import Any
 

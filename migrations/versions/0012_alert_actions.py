@@ -1,4 +1,4 @@
-"""What people decided about alerts: one row for each decision, never changed."""
+"""People's decisions about alerts: one immutable row per decision."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Rules that pages were evaluated without."""
+"""Rules that were left out of pages."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The database: the only room that knows SQLAlchemy."""
+"""The database. Only this package imports SQLAlchemy."""

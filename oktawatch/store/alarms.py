@@ -1,7 +1,7 @@
 """Alarms about oktawatch itself, such as an org that is not polled.
 
-An alarm that stands is a row, made in the transaction that tells it and deleted in the one that tells
-its end. So each is told once and its end once, whoever looks how often, and across restarts.
+An active alarm is a row. The transaction that inserts it enqueues the notifications, and so does the one that
+deletes it. So its begin and its end are each notified once, even across restarts and with several processes.
 """
 
 import json
@@ -23,22 +23,22 @@ from oktawatch.store.database import Database
 _columns = tables.alarms.c
 
 Subject = tuple[str, str]
-"""What kind of thing, and which: ``("org", "acme")``, ``("notifier", "soc")``."""
+"""Kind and name: ``("org", "acme")``, ``("notifier", "soc")``."""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
-    """Something that may stand or be over, and whom to tell."""
+    """An alarm and the notifiers that it goes to."""
 
     subject: Subject
     tell: tuple[str, ...]
     """Names of notifiers."""
     since: datetime | None = None
     details: Mapping[str, Any] = {}
-    """What they are told beside that, as JSON values."""
+    """Further content of the notification, as JSON values."""
 
 
 def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """Raise those alarms that don't stand yet, and give them; each notifier gets one message of all."""
+    """Raise the alarms that are not active, and return them. Each notifier gets one message about all."""
     columns = ("subject", "since", "raised_at")
     raised = [
         alarm
@@ -50,23 +50,23 @@ def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: dateti
 
 
 def end_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """End those alarms that stand, and give them; each notifier gets one message of all."""
+    """End the alarms that are active, and return them. Each notifier gets one message about all."""
     ended = []
     for alarm in alarms:
         statement = delete(tables.alarms).where(_columns.subject == _key(alarm.subject))
-        stood = connection.execute(statement.returning(_columns.since)).first()
-        if stood is not None:
-            ended.append(msgspec.structs.replace(alarm, since=stood.since))
+        deleted = connection.execute(statement.returning(_columns.since)).first()
+        if deleted is not None:
+            ended.append(msgspec.structs.replace(alarm, since=deleted.since))
     tell(connection, AlarmState.OVER, ended, now=now)
     return ended
 
 
 def tell(connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, now: datetime) -> None:
-    """Put one message about all of them that concern it into each notifier's outbox."""
-    told = []
+    """Enqueue one message for each notifier about all alarms that go to it."""
+    rows = []
     for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.tell):
         about = [_about(state, alarm, now) for alarm in alarms if notifier in alarm.tell]
-        told.append(
+        rows.append(
             {
                 "id": str(uuid.uuid4()),
                 "notifier": notifier,
@@ -79,16 +79,16 @@ def tell(connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, 
                 "content": {"state": state, "about": about},
             }
         )
-    if told:
-        connection.execute(tables.notifications.insert(), told)
+    if rows:
+        connection.execute(tables.notifications.insert(), rows)
 
 
 def _about(state: AlarmState, alarm: Alarm, now: datetime) -> dict[str, Any]:
-    what, name = alarm.subject
+    kind, name = alarm.subject
     times = {"since": to_text(alarm.since)} if alarm.since is not None else {}
     if state is AlarmState.OVER:
         times["until"] = to_text(now)
-    return {"what": what, "name": name, **times, **alarm.details}
+    return {"what": kind, "name": name, **times, **alarm.details}
 
 
 def _key(subject: Subject) -> str:
@@ -96,7 +96,7 @@ def _key(subject: Subject) -> str:
 
 
 def standing(database: Database) -> set[Subject]:
-    """Give the subjects of the alarms that stand."""
+    """Return the subjects of the active alarms."""
     with database.read() as connection:
         subjects = [json.loads(key) for key in connection.execute(select(_columns.subject)).scalars()]
     return {(kind, name) for kind, name in subjects}
@@ -105,6 +105,6 @@ def standing(database: Database) -> set[Subject]:
 def change_alarms(
     database: Database, *, raise_: Sequence[Alarm], end: Sequence[Alarm], now: datetime
 ) -> tuple[list[Alarm], list[Alarm]]:
-    """Raise some alarms and end others in one transaction; give those that were, each."""
+    """Raise and end alarms in one transaction; return those that were raised and those that ended."""
     with database.write() as connection:
         return raise_alarms(connection, raise_, now=now), end_alarms(connection, end, now=now)

@@ -1,12 +1,12 @@
-"""Deadlines for a Postgres server's answers, kept by the client.
+"""Client-side deadlines for the responses of a Postgres server.
 
-A server, or a pooler before it, can keep a connection open and fall silent. TCP keepalives don't notice:
-the peer's kernel still answers them. Without a deadline the thread that waits is lost for good, and so is
-the daemon when it stops.
+A server, or a pooler in front of it, can keep a connection open without responding. TCP keepalives do not
+detect this, because the peer's kernel still answers them. Without a deadline, the waiting thread would block
+forever, and with it the daemon when it stops.
 
-psycopg waits by resuming a generator at least ten times a second. So the thread that waits can look at the
-clock itself, and no second thread has to shut sockets under it. What expires closes the connection: nobody
-knows how far its transaction came, and the server rolls it back unless it was committed.
+While psycopg waits, it resumes a generator at least ten times a second. So the waiting thread can check the
+clock itself. An expired deadline closes the connection: the state of its transaction is unknown, and the
+server rolls it back unless it was committed.
 """
 
 import threading
@@ -22,18 +22,18 @@ from sqlalchemy import Connection as SqlConnection
 T = TypeVar("T")
 
 BEGIN_WITHIN_S = 30.0
-"""For the message that begins a transaction: it waits for nobody, except for a free place in a pooler."""
+"""For the message that begins a transaction, which waits only for a free connection of a pooler."""
 ANSWER_WITHIN_S = 120.0
-"""For a statement. Longer than the server itself waits for a lock."""
+"""For a statement. Longer than the server waits for a lock."""
 MIGRATE_WITHIN_S = 3600.0
 """For a statement of a schema upgrade, which may rewrite a large table."""
 STOP_WITHIN_S = 1.0
-"""For everything together once the program stops; all of stopping is to end within 5 s."""
+"""For all statements together once the program stops, which must take at most 5 s."""
 _CANCEL_WITHIN_S = 0.5
 
 
 class AnswerDeadline:
-    """Opens connections that raise OperationalError when the server doesn't answer in time."""
+    """Opens connections that raise OperationalError if the server doesn't respond in time."""
 
     def __init__(self, stopping: threading.Event) -> None:
         """End every wait within `STOP_WITHIN_S` once ``stopping`` is set."""
@@ -42,11 +42,11 @@ class AnswerDeadline:
         self._class = _connection_class(self)
 
     def connect(self, *arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
-        """Connect as `psycopg.connect` does; ``connect_timeout`` is psycopg's to keep."""
+        """Connect like `psycopg.connect`, which enforces ``connect_timeout`` itself."""
         return self._class.connect(*arguments, **parameters)
 
     def limit(self, steps: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:
-        """Run psycopg's steps; raise OperationalError when they are not done in time."""
+        """Run psycopg's steps. Raise OperationalError if they take too long."""
         deadline = time.monotonic() + within_s
         try:
             wanted = next(steps)
@@ -70,7 +70,7 @@ class AnswerDeadline:
 
 
 def answer_within(connection: SqlConnection, seconds: float) -> None:
-    """Set how long each further statement of a connection may take."""
+    """Set the time limit for each further statement of a connection."""
     driver_connection: Any = connection.connection.driver_connection
     driver_connection.answer_within_s = seconds
 
@@ -89,7 +89,7 @@ def _connection_class(deadline: AnswerDeadline) -> type[psycopg.Connection[Any]]
                 raise
 
         def _abandon(self) -> None:
-            # Otherwise the server goes on with the statement, and holds its locks until that is done.
+            # Otherwise the server would finish the statement and hold its locks until then.
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=_CANCEL_WITHIN_S)
             self.pgconn.finish()

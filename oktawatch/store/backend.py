@@ -1,10 +1,8 @@
-"""What SQLite and Postgres really do differently; everything else is SQLAlchemy's business.
+"""The interface of the two back ends, `sqlite` and `postgres`, and their shared code.
 
-`sqlite` and `postgres` are the two back ends. What they share:
-
-A *write* takes its locks in one order, the org's row first, and waits for them in slices: between two
-of them it looks whether the program is stopping. A transaction that still waits has not begun, so
-giving it up loses nothing.
+A write transaction takes its locks in a fixed order, the org's row first. It waits for a lock in short
+slices, and checks between them whether the program is stopping. A transaction that waits for its first lock
+has done nothing yet, so it can be abandoned.
 """
 
 import threading
@@ -21,24 +19,24 @@ from oktawatch.store.errors import StoppedError
 T = TypeVar("T")
 
 SLICE = 0.25
-"""Seconds that the database itself waits for a lock before we look whether to stop."""
+"""Seconds that the database waits for a lock before we check whether the program is stopping."""
 DEADLINE = 30.0
-"""Seconds after which a lock that never comes is an error."""
+"""Seconds of waiting for a lock after which an error is raised."""
 NOTHING = "DO NOTHING"
-"""What becomes of a row whose key is there, as SQL."""
+"""The SQL action for a row whose key exists."""
 
 
 class Backend(Protocol):
-    """One kind of database."""
+    """A kind of database."""
 
     connections: int
-    """How many are worth having at once."""
+    """The useful number of connections."""
 
     def engine(self, *, stopping: threading.Event) -> Engine:
         """Build the engine without connecting. Once ``stopping`` is set, no connection waits for long."""
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
-        """Begin a transaction. A write may be given up with StoppedError while it waits."""
+        """Begin a transaction. A write raises StoppedError if the program stops while it waits."""
 
     def take(
         self,
@@ -48,13 +46,13 @@ class Backend(Protocol):
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Run the statement that takes a row for a write, which has written nothing yet; give it."""
+        """Run the statement that locks a row for a write; return the row. Nothing may have been written yet."""
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Let no other process change the schema until this transaction ends."""
+        """Lock the schema against changes by other processes until this transaction ends."""
 
     def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
-        """Let no other process hold the same until this transaction ends."""
+        """Take the lock with this name until this transaction ends."""
 
     def insert_new(
         self,
@@ -63,7 +61,7 @@ class Backend(Protocol):
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
     ) -> int:
-        """Convert and insert rows, leaving out those whose key is there; give how many went in."""
+        """Convert and insert rows, skipping those whose key exists; return how many were inserted."""
 
     def insert_of(
         self,
@@ -74,10 +72,10 @@ class Backend(Protocol):
         columns: tuple[str, ...],
         otherwise: str,
     ) -> int:
-        """Insert rows of one org as they are; ``otherwise`` is what follows ON CONFLICT."""
+        """Insert rows of one org without conversion. ``otherwise`` is the SQL after ON CONFLICT."""
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
-        """Look for damage in the database's file for some seconds; return what was found first."""
+        """Check the database's file for damage for up to ``within_s``; return the first damage found."""
 
     def is_damage(self, error: DBAPIError) -> bool:
         """Return whether an error means that the database's file is malformed."""
@@ -86,13 +84,13 @@ class Backend(Protocol):
         """Return whether an error means that the disk is full or fails."""
 
     def explain(self, error: DBAPIError) -> str:
-        """Return in one line what the database said, without what a stranger wrote into a row."""
+        """Return the database's error message as one line, without values of rows."""
 
 
 def patiently(
     attempt: Callable[[], T], *, busy: Callable[[DBAPIError], bool], stopping: threading.Event
 ) -> T:
-    """Try for a lock, slice after slice, until it is had, the program stops or hope is gone."""
+    """Retry until the lock is taken. Raise StoppedError if the program stops, and the error after `DEADLINE`."""
     deadline = time.monotonic() + DEADLINE
     while True:
         if stopping.is_set():
@@ -105,5 +103,5 @@ def patiently(
 
 
 def to_json(value: Any) -> str:
-    """Write a JSON value."""
+    """Encode a value as JSON."""
     return msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""Backfills under way: begun once, moved within a page's transaction, taken up again when interrupted."""
+"""The state of backfills: where to resume after an interruption."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from oktawatch.store.orgs import take_org
 from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.backfills.c
-_TAKEN_UP_WITHIN = timedelta(hours=24)
+_RESUMABLE_FOR = timedelta(hours=24)
 
 
 def begin_backfill(
@@ -27,9 +27,11 @@ def begin_backfill(
     query: str,
     now: datetime,
 ) -> Backfill:
-    """Begin a backfill, or take up the one that the same command began within a day and did not end.
+    """Begin a backfill, or resume an unfinished one that the same command began within a day.
 
-    One with another filter is another one: rules were turned on or off, and its link has the old filter. The absolute times of the first start stay. Two that begin at once take up the same one.
+    A resumed backfill keeps the absolute times of its first start. A backfill with another filter is not
+    resumed: rules were enabled or disabled, and its link contains the old filter. Two processes that begin
+    the same backfill at once share one.
     """
     with database.write() as connection:
         take_org(database, connection, org)
@@ -41,7 +43,7 @@ def begin_backfill(
                 _columns.filter == filter,
                 _columns.notify == notify,
                 _columns.finished_at.is_(None),
-                _columns.started_at > now - _TAKEN_UP_WITHIN,
+                _columns.started_at > now - _RESUMABLE_FOR,
             )
             .order_by(desc(_columns.id))
             .limit(1)
@@ -60,9 +62,9 @@ def begin_backfill(
 
 
 def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *, finished: bool) -> None:
-    """Move a backfill from where it was read to where the page ends.
+    """Move a backfill's cursor to the end of the page.
 
-    Raises CursorMovedError when it stands elsewhere by now: the same command runs twice.
+    Raises CursorMovedError if another process has moved it: the same command runs twice.
     """
     values = {
         "cursor": to.query,

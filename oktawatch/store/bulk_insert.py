@@ -1,8 +1,8 @@
-"""Bulk inserts that pass over what is there already: one statement a table and page.
+"""Bulk inserts that skip existing rows: one statement per table and page.
 
-SQLAlchemy's Core builds a dictionary and runs a processor a row and column; for a thousand events a
-page that costs more than the insert itself. Here the statement is made once and the driver gets the
-rows as they are, in the way that each database takes quickest.
+SQLAlchemy Core builds a dictionary for each row and runs a processor for each column, which costs more than
+the insert itself. Here the statement is cached, and the driver gets the rows in the form that is fastest for
+each database.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from oktawatch.store.backend import NOTHING, Backend
 def insert_new(
     connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], columns: tuple[str, ...]
 ) -> int:
-    """Insert rows, leaving out those whose key is there; give how many went in.
+    """Insert rows, skipping those whose key exists; return how many were inserted.
 
-    ``columns``: what a row's values are, to be converted as the columns' types say.
+    ``columns`` are the columns of a row's values, which are converted to the columns' types.
     """
     return _backend(connection).insert_new(connection, table, rows, columns)
 
@@ -32,9 +32,10 @@ def insert_of(
     columns: tuple[str, ...],
     otherwise: str = NOTHING,
 ) -> int:
-    """Insert rows of one org; give how many went in. They hold values that both databases read as they are.
+    """Insert rows of one org without converting their values; return how many were inserted.
 
-    ``columns``: the org, and what a row's values are. ``otherwise``: what becomes of one whose key is there.
+    ``columns`` are the org's column and those of a row's values. ``otherwise`` is the SQL action for a row
+    whose key exists.
     """
     return _backend(connection).insert_of(connection, table, org, rows, columns, otherwise)
 

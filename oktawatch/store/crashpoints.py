@@ -1,8 +1,8 @@
-"""Death at a named point, for the tests that kill the program again and again.
+"""Kill the process at a named statement, for crash tests.
 
-``OKTAWATCH_TEST_CRASH="after INSERT events 2"`` ends the process by SIGKILL right after the second time
-that it has inserted into ``events``; ``before`` and ``after``, any kind of statement (and ``COMMIT``) and
-any table can stand there. Where the variable is not set nothing listens, and nothing is any slower.
+``OKTAWATCH_TEST_CRASH="after INSERT events 2"`` kills the process with SIGKILL right after its second insert
+into ``events``. The value is ``before`` or ``after``, a kind of statement (or ``COMMIT``), a table and a
+number. Without the variable, no listener is installed.
 """
 
 import os
@@ -21,13 +21,13 @@ _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!json|LATERAL)(\w+)").sear
 
 
 def arm(engine: Engine) -> None:
-    """Die where the environment says."""
+    """Install the crash point from the environment, if there is one."""
     if VARIABLE in os.environ:
         _arm(engine, os.environ[VARIABLE])
 
 
 def point(statement: str) -> str:
-    """Name a statement: what it does, and to which table."""
+    """Return the name of a statement: its verb and its table."""
     verb, table = _VERB(statement), _TABLE(statement)
     return " ".join(part[1] for part in (verb, table) if part)
 
@@ -35,7 +35,7 @@ def point(statement: str) -> str:
 def _arm(engine: Engine, wanted: str) -> None:
     found = _SPLIT(wanted)
     if found is None:
-        raise ValueError(f"{VARIABLE}: expected such as 'before INSERT events 2', not {wanted!r}")
+        raise ValueError(f"{VARIABLE}: expected a value such as 'before INSERT events 2', not {wanted!r}")
     when, name, times = found[1], found[2], int(found[3] or 1)
     left = iter(range(times - 1, -1, -1))
 
@@ -44,7 +44,7 @@ def _arm(engine: Engine, wanted: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if name == "COMMIT":
-        # After it nothing is heard until the connection goes back to its pool.
+        # SQLAlchemy has no event after a commit until the connection returns to the pool.
         if when == "before":
             event.listen(engine, "commit", lambda _connection: reached())
         else:

@@ -1,4 +1,4 @@
-"""The polling cursors: read before a poll, moved within a page's transaction."""
+"""The polling cursors. They are read before a poll and moved within a page's transaction."""
 
 from datetime import datetime
 
@@ -14,22 +14,20 @@ from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.cursors.c
 _RECENT = 100
-"""When more elements are counted than that, all counts are halved: what is old weighs less and less."""
+"""Above this number of counted elements, all counts are halved, so that old elements lose weight."""
 
 
 def read_cursor(database: Database, org: str) -> Cursor | None:
-    """Return an org's cursor; None for one that was never polled."""
+    """Return an org's cursor, or None if the org was never polled."""
     with database.read() as connection:
         return _read(connection, org)
 
 
 def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -> None:
-    """Move the org's cursor from where it was read (None: it had none) to where a polling page ends.
+    """Move the org's cursor to the end of a polling page, and record the successful poll.
 
-    Record the successful poll with it.
-
-    Raises CursorMovedError when the cursor has moved meanwhile: another writer won, and this page must
-    be rolled back whole.
+    ``read`` is the cursor that the page was read with, None for the org's first page. Raises
+    CursorMovedError if another writer has moved the cursor, so that the whole page is rolled back.
     """
     values = {
         "filter": to.filter,
@@ -60,7 +58,7 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
 
 
 def count_elements(transaction: PageTransaction, *, elements: int, rejected: int) -> None:
-    """Count what a polling page held among the org's recent elements."""
+    """Add a polling page's elements to the counts of the org's recent elements."""
     if not elements:
         return
     orgs = tables.orgs.c
@@ -75,13 +73,13 @@ def count_elements(transaction: PageTransaction, *, elements: int, rejected: int
 
 
 def read_swept_until(database: Database, org: str) -> datetime | None:
-    """Give the event time up to which an org has been swept; None when it never was."""
+    """Return the event time up to which an org has been swept, or None."""
     with database.read() as connection:
         return connection.execute(select(_columns.swept_until).where(_columns.org == org)).scalar()
 
 
 def mark_swept(database: Database, org: str, until: datetime) -> None:
-    """Remember up to which event time an org has been swept."""
+    """Store the event time up to which an org has been swept."""
     with database.write() as connection:
         take_org(database, connection, org)
         connection.execute(update(tables.cursors).where(_columns.org == org).values(swept_until=until))

@@ -1,9 +1,8 @@
-"""One database: connections, and the two kinds of transaction.
+"""A database: connections and transactions.
 
-A *write* is one transaction, whole or not at all. What it must not miss of other writers it reads after
-it has taken its first lock: the whole database on SQLite, the org's row on Postgres. Waiting for that
-lock ends at once when the program stops: a transaction that waits has not begun. One that has begun is
-finished.
+A write transaction reads everything that depends on other writers after it has taken its first lock, which is
+the whole database on SQLite and the org's row on Postgres. When the program stops, waiting for that lock
+ends at once. A transaction that holds it is finished.
 """
 
 import threading
@@ -26,10 +25,10 @@ from oktawatch.store.sqlite import Sqlite
 
 
 class Database:
-    """A SQLite file, a database in memory (``sqlite://``) for what must leave no trace, or a Postgres server.
+    """An SQLite file, an in-memory SQLite database (``sqlite://``) or a Postgres server.
 
-    ``stopping``: once set, a write that waits for its lock gives up with StoppedError.
-    Raises StoreError when the URL can't be used or, unless ``create``, when there is no such file.
+    Once ``stopping`` is set, a write that waits for its lock raises StoppedError. Raises StoreError if the
+    URL can't be used or, without ``create``, if the file does not exist.
     """
 
     def __init__(self, url: str, *, create: bool = False, stopping: threading.Event | None = None) -> None:
@@ -37,7 +36,7 @@ class Database:
             self.url = make_url(url)
         except ArgumentError:
             raise StoreError(
-                "database.url is no database URL: expected one such as sqlite:///oktawatch.db"
+                "database.url is not a database URL: expected a URL such as sqlite:///oktawatch.db"
             ) from None
         self._stopping = stopping or threading.Event()
         self._backend: Backend
@@ -58,25 +57,25 @@ class Database:
 
     @property
     def shared(self) -> bool:
-        """Whether other machines may use it too."""
+        """Whether other machines can use the database."""
         return self.url.get_backend_name() != "sqlite"
 
     @property
     def place(self) -> str:
-        """Say for people where it is: a file's path, or a server's URL without password and options."""
+        """The location to show to people: a file's path, or a server's URL without password and options."""
         if not self.shared:
             return self.url.database or "in memory"
         return self.url.difference_update_query(self.url.query).render_as_string()
 
     @property
     def connections(self) -> int:
-        """How many transactions are worth having at once."""
+        """The useful number of concurrent transactions."""
         return self._backend.connections
 
     def now(self) -> datetime:
-        """Return the time by the clock that all users of the database share.
+        """Return the time of the clock that all users of the database share.
 
-        On Postgres it is the server's clock, on SQLite this machine's.
+        This is the server's clock on Postgres and this machine's on SQLite.
         """
         if not self.shared:
             return utc_now()
@@ -86,34 +85,34 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open one write transaction: committed at the end, rolled back whole on any error."""
+        """Open a write transaction. Commit it at the end, or roll it back on any error."""
         with self._transaction(write=True) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open one transaction that only reads, and sees one state of the database."""
+        """Open a read-only transaction, which sees a consistent snapshot of the database."""
         with self._transaction(write=False) as connection:
             yield connection
 
     def take(self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
-        """Take a row that a write needs to itself by a ``SELECT … FOR UPDATE``; give it.
+        """Lock a row for a write with ``SELECT … FOR UPDATE``; return the row.
 
-        Nothing may have been written before it: it raises StoppedError when the program stops first. What
-        was read before it may be of yesterday by now, so whatever is decided by is read afterwards.
+        Call this before writing anything: it raises StoppedError if the program stops while it waits. Values
+        read before the lock may be outdated, so read everything that matters afterwards.
         """
         return self._backend.take(connection, lock, values, stopping=self._stopping)
 
     def hold_schema(self, connection: Connection) -> None:
-        """Let no other process change the schema until this write ends; it must not have begun to work."""
+        """Lock the schema against changes by other processes until this write ends. Call this first."""
         self._backend.hold_schema(connection, stopping=self._stopping)
 
     def hold(self, connection: Connection, what: str) -> None:
-        """Let no other process hold the same until this write ends; it must not have begun to work."""
+        """Take the lock with this name until this write ends. Call this first."""
         self._backend.hold(connection, what, stopping=self._stopping)
 
     def require_undamaged(self, *, within_s: float) -> None:
-        """Look for damage for some seconds; raise DamagedDatabaseError when there is any."""
+        """Check for damage for up to ``within_s``; raise DamagedDatabaseError if there is any."""
         with self.read() as connection:
             found = self._backend.find_damage(connection, within_s=within_s)
         if found is not None:
@@ -156,7 +155,7 @@ class Database:
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                # The server ended connections while they lay in the pool. Nothing has begun: once more, anew.
+                # The server closed the pooled connection. Nothing has begun, so retry with a new one.
                 stack.close()
                 connection = self._open(stack, write=write)
             yield connection

@@ -1,20 +1,20 @@
-"""What can be wrong with the database, said for people."""
+"""Errors of the database, with messages for users."""
 
 
 class StoreError(Exception):
-    """The database can't do what was asked. The message says what, where and how to mend it."""
+    """A database operation failed. The message contains the problem, its place and how to fix it."""
 
 
 class MissingDatabaseError(StoreError):
-    """There is no SQLite file where one is looked for, and this command makes none."""
+    """The SQLite file does not exist, and this command does not create it."""
 
 
 class WriteFailedError(StoreError):
-    """The disk did not take what was written: it is full, or it fails."""
+    """A write failed because the disk is full or faulty."""
 
 
 class UnusableDatabaseError(StoreError):
-    """The program can't go on with this database: it would lose what it writes, or do harm."""
+    """The program must not continue with this database, because it would lose or damage data."""
 
 
 class DatabaseReplacedError(UnusableDatabaseError):
@@ -22,20 +22,20 @@ class DatabaseReplacedError(UnusableDatabaseError):
 
 
 class DamagedDatabaseError(UnusableDatabaseError):
-    """The database's file is malformed: only a person can mend it."""
+    """The database's file is malformed and must be restored or replaced by a person."""
 
 
 class SchemaError(StoreError):
-    """The database's schema is not the one this program works with."""
+    """The database's schema is not the version that this program needs."""
 
 
 class NewerSchemaError(SchemaError):
-    """A newer program made the schema: this one must not touch it."""
+    """The schema is newer than this program, which must not change it."""
 
 
 class StoppedError(StoreError):
-    """The program is stopping, and the transaction had not begun yet: nothing was done."""
+    """The program is stopping, and the transaction was abandoned before it began."""
 
 
 class CursorMovedError(StoreError):
-    """Another writer moved the cursor since it was read; the page was rolled back whole."""
+    """Another writer moved the cursor since it was read. The page was rolled back."""

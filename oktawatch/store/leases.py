@@ -1,13 +1,12 @@
-"""Leases: which of several replicas asks Okta about which org.
+"""Leases: which replica polls which org.
 
-They decide nothing but that. Two replicas that both believe to hold an org do no harm: matches are
-unique, and of two pages that move one cursor the later one is rolled back whole. So a lease is a row
-with a time, by the database's clock, and needs no more.
+Correctness does not depend on leases. If two replicas poll the same org, matches are still unique, and the
+later of two pages that move the same cursor is rolled back. So a lease is simply a row with an expiry time,
+by the database's clock.
 
-Every replica sees to its own leases at short intervals (`keep`). It renews what it holds, gives up what
-is above its share, which is the orgs divided by the replicas that are alive, and takes free ones up to
-it. A replica that is not heard of loses all of it when its leases run out; one that stops gives them
-back; one that starts again under its name finds them still its own.
+Every replica calls `keep` at short intervals. It renews its leases, releases those above its share (the orgs
+divided by the live replicas) and takes free leases up to its share. The leases of a replica that crashed
+expire. A replica that stops releases them. A replica that restarts under the same name still holds them.
 """
 
 import uuid
@@ -28,18 +27,18 @@ _now: Any = func.now()
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _FORGOTTEN = timedelta(days=1)
 _FAR = 10
-"""A lease that lasts so many times longer than ours is one from before the server's clock was set back."""
+"""A lease that lasts this many times longer than ours is from before the server's clock was set back."""
 
 
 class NameTakenError(StoreError):
-    """Another process runs under this replica's name."""
+    """Another process uses this replica's name."""
 
 
 class Leases:
-    """One replica's share of the orgs, on Postgres. Not for several threads at once."""
+    """The leases of one replica, on Postgres. Not thread-safe."""
 
     def __init__(self, name: str, orgs: Sequence[str], *, lasts: timedelta) -> None:
-        """``lasts``: how long a lease is good after it was taken or renewed."""
+        """``lasts`` is the validity of a lease after it was taken or renewed."""
         self._name = name
         self._orgs = sorted(orgs)
         self._lasts = lasts
@@ -48,12 +47,12 @@ class Leases:
         self._share_before = 0
         self._given_up: set[str] = set()
         self._unwanted: set[str] = set()
-        """Orgs that were given up and taken by nobody: the other replicas don't watch them."""
+        """Orgs that this replica released and no other replica took, because none has them configured."""
 
     def keep(self, database: Database) -> frozenset[str]:
-        """Renew, give up, take; give the orgs held from now on.
+        """Renew, release and take leases; return the orgs of all leases held from now on.
 
-        Raises NameTakenError when a process that started later runs under the same name.
+        Raises NameTakenError if a process that started later uses the same name.
         """
         with database.write() as connection:
             self._appear(connection)
@@ -66,7 +65,7 @@ class Leases:
                 held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
             elif excess < 0:
                 held |= self._taken(connection, _leases.expires_at <= _now, -excess)
-            # Whatever its share, no replica looks on while an org has nobody.
+            # An org without a replica is taken even above the share.
             abandoned = (_leases.expires_at <= _now - self._lasts) | (
                 _leases.expires_at > _now + _FAR * self._lasts
             )
@@ -77,7 +76,7 @@ class Leases:
         return frozenset(held)
 
     def release(self, database: Database) -> None:
-        """Give everything back, so that others take it at once."""
+        """Release all leases, so that other replicas can take them at once."""
         with database.write() as connection:
             gone = delete(tables.replicas).where(_replicas.name == self._name, _replicas.run == self._run)
             if connection.execute(gone).rowcount:
@@ -85,7 +84,7 @@ class Leases:
                 connection.execute(free.values(holder=None, expires_at=_now))
 
     def _appear(self, connection: Connection) -> None:
-        """Be seen to be alive, under a name that the process that started last has."""
+        """Record that this replica is alive. The process that started last owns the name."""
         row = insert(tables.replicas).values(name=self._name, run=self._run, expires_at=_now + self._lasts)
         mine = (_replicas.run == self._run) | (_replicas.expires_at <= _now)
         seen = row.on_conflict_do_update(
@@ -99,7 +98,7 @@ class Leases:
             )
 
     def _prepare(self, connection: Connection) -> None:
-        """Give each org its lease, free at first, and forget replicas that are long gone."""
+        """Insert a free lease for each org without one, and delete replicas that disappeared long ago."""
         rows = [(org, None, _LONG_AGO) for org in self._orgs]
         insert_new(connection, tables.leases, rows, ("org", "holder", "expires_at"))
         connection.execute(delete(tables.replicas).where(_replicas.expires_at <= _now - _FORGOTTEN))
@@ -146,6 +145,6 @@ class Leases:
 
 
 def holders(connection: Connection) -> dict[str, str]:
-    """Tell which replica holds which org."""
+    """Return the replica that holds each org, by org."""
     found = select(_leases.org, _leases.holder).where(_leases.holder.is_not(None), _leases.expires_at > _now)
     return {row[0]: row[1] for row in connection.execute(found)}

@@ -1,7 +1,7 @@
-"""Rules that pages were evaluated without: what `status` shows, what alarms tell, and what froze the process.
+"""Rules that were left out of pages, for `status` and alarms, and calls that froze the process.
 
-A row for each rule of an org that took too long, replaced by the next time it does, and one for each call
-that froze the process. The latter are asked for with each page, so that no process evaluates them again.
+There is one row for each rule and org that took too long, replaced when it happens again, and one row for
+each call that froze the process. The latter are read with each page, so that no process repeats the call.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 APART = timedelta(hours=1)
-"""From one alarm about a rule of an org to the next one: a rule can be left out of every page."""
+"""Minimum time between two alarms about a rule and org. A rule can be left out of every page."""
 _KEPT = timedelta(days=90)
-"""How long a frozen call is remembered: Okta has no older events."""
+"""How long a frozen call is kept. Okta has no older events."""
 
 _columns = tables.rules_left_out.c
 _FROZEN = select(_columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at).where(
@@ -35,7 +35,7 @@ def frozen_calls(connection: Connection, org: str) -> list[Frozen]:
 def note_left_out(
     connection: Connection, org: str, left_out: Iterable[LeftOut], tell_: Sequence[str], *, now: datetime
 ) -> bool:
-    """Note which rules a page of an org is committed without; return whether the notifiers were told."""
+    """Record the rules that a page of an org is committed without; return whether notifications were enqueued."""
     told = False
     for one in left_out:
         due = _is_due(connection, org, one.rule_id, now)
@@ -52,7 +52,7 @@ def note_left_out(
 def record_frozen(
     database: Database, call: FrozenCall, tell_: Sequence[str], *, reason: str, now: datetime
 ) -> None:
-    """Remember a call that froze the process, and tell the notifiers. Called again, does nothing more."""
+    """Record a call that froze the process and enqueue notifications. Calling this again has no effect."""
     one = LeftOut(rule_id=call.rule_id, event_uuid=call.event_uuid or call.page_uuid, reason=reason)
     with database.write() as connection:
         connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
@@ -68,7 +68,7 @@ def record_frozen(
 
 
 def left_out_since(database: Database, since: datetime) -> list[LeftOutRule]:
-    """Return the rules that were left out since a point in time, the latest first; one row a rule and org."""
+    """Return the rules that were left out since a point in time, one row per rule and org, latest first."""
     query = select(_columns.org, _columns.rule_id, _columns.event_uuid, _columns.reason, _columns.at).where(
         _columns.at >= since
     )

@@ -1,4 +1,4 @@
-"""What is recorded of single events: matches that alerts hold, signals, that they were seen, history."""
+"""Query what is stored about single events: matches, signals and history."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,9 +33,9 @@ def count_matches(database: Database, *, since: datetime) -> int:
 def recorded(
     database: Database, orgs: Sequence[str], rules: Sequence[str], event_uuid: str
 ) -> list[dict[str, Any]]:
-    """Give the matches of an event as JSON objects, each with its alert's id, status and title.
+    """Return the matches of an event as JSON objects, each with its alert's id, status and title.
 
-    They are looked up by these rules' ids, since a match's key begins with its org and its rule.
+    ``rules`` are the ids of all rules: the primary key of matches begins with org and rule.
     """
     query = (
         select(
@@ -54,7 +54,7 @@ def recorded(
 
 
 def signalled(database: Database, org: str, published: datetime, event_uuid: str) -> list[str]:
-    """Name the rules that have recorded a signal of an event."""
+    """Return the rules that recorded an event as a signal."""
     columns = tables.events.c
     query = select(columns.signals).where(
         columns.org == org, columns.published == published, columns.uuid == event_uuid
@@ -66,9 +66,9 @@ def signalled(database: Database, org: str, published: datetime, event_uuid: str
 def seen_at(
     database: Database, orgs: Sequence[str], event_uuid: str, *, since: datetime
 ) -> tuple[str, datetime] | None:
-    """Give the org and time of an event that was seen, among those published since a point in time.
+    """Return the org and time of a stored event that was published since a point in time.
 
-    A scan of that span, since events lie in order of time.
+    Scans all events since then, because events are indexed by time and not by uuid.
     """
     columns = tables.events.c
     query = (
@@ -82,7 +82,7 @@ def seen_at(
 
 
 def remembered(database: Database, org: str, published: datetime, event_uuid: str) -> HistoryRow | None:
-    """Return what history remembers of an event."""
+    """Return an event's history row, or None."""
     at = to_text(published)
     with database.read() as connection:
         rows = StoredHistory(connection, org).between(at, at, max_bytes=_AT_ONE_MOMENT_BYTES) or []

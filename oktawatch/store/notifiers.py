@@ -1,7 +1,7 @@
-"""Record how notifiers fare, and put the alarms about them into the others' outboxes.
+"""Record the health of notifiers, and enqueue alarms about failing ones for the others.
 
-`notify.escalation` decides; what it decides is applied in the transaction that marks the attempt. A process
-that dies in between tells again or not at all, as the mark is made again or not.
+`notify.escalation` decides, and its decision is applied in the transaction that records the attempt. So a crash
+loses or repeats both together.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _LOCK_FAILING = _LOCK.where(_columns.failing_since.is_not(None))
 _FAILING = select(_columns.name).where(_columns.failing_since.is_not(None))
 
 Decide = Callable[[NotifierHealth], HealthChange]
-"""What an attempt, or time, changes about a notifier's health."""
+"""Return the change of a notifier's health after an attempt, or after some time."""
 
 
 def record_failure(connection: Connection, notifier: str, decide: Decide, *, now: datetime) -> bool:
@@ -36,16 +36,16 @@ def record_failure(connection: Connection, notifier: str, decide: Decide, *, now
 
 
 def record_success(connection: Connection, notifier: str, decide: Decide, *, now: datetime) -> bool:
-    """Record that a message was taken; return whether that ended an alarm."""
+    """Record a successful delivery; return whether it ended an alarm."""
     return _change(connection, notifier, decide, now=now, only_failing=True)
 
 
 def tell_lasting_trouble(database: Database, decisions: Mapping[str, Decide], *, now: datetime) -> list[str]:
-    """Raise the alarms that are due about failing notifiers; return whose."""
+    """Raise due alarms about failing notifiers; return the names of these notifiers."""
     with database.read() as connection:
         failing = connection.execute(_FAILING).scalars().all()
     if not failing:
-        return []  # as nearly always: reading disturbs no writer
+        return []  # the usual case, which needs no write lock
     with database.write() as connection:
         return [
             name
@@ -57,7 +57,7 @@ def tell_lasting_trouble(database: Database, decisions: Mapping[str, Decide], *,
 def _change(
     connection: Connection, notifier: str, decide: Decide, *, now: datetime, only_failing: bool = False
 ) -> bool:
-    """Apply a decision about a notifier's health; return whether it came with an alarm."""
+    """Apply a decision about a notifier's health; return whether it includes an alarm."""
     row = connection.execute(_LOCK_FAILING if only_failing else _LOCK, {"notifier": notifier}).first()
     if row is None:
         return False

@@ -1,4 +1,4 @@
-"""When each org was last heard of: what the silence alarm goes by."""
+"""When each org was last polled, for the silence alarm."""
 
 from datetime import datetime
 
@@ -11,26 +11,26 @@ from oktawatch.store.database import Database
 
 
 class OrgLiveness(Struct, frozen=True, kw_only=True):
-    """When an org was heard of."""
+    """When and how an org was last polled."""
 
     org: str
     success_at: datetime
-    """When a poll last committed a page; when the org was registered, where none ever did."""
+    """When a poll last committed a page, or when the org was registered if none ever did."""
     polled_at: datetime | None
-    """When its last poll ended, well or badly."""
+    """When the last poll ended, successfully or not."""
     error: str | None
-    """What that one failed of."""
+    """The error of the last poll."""
     recent_elements: int
     recent_rejected: int
 
     @property
     def rejected_share(self) -> RejectedShare:
-        """Which share of what polling brought lately could not be used."""
+        """The share of recently polled elements that could not be used."""
         return RejectedShare(elements=self.recent_elements, rejected=self.recent_rejected)
 
 
 def read_liveness(database: Database) -> dict[str, OrgLiveness]:
-    """Give it for each org that the database knows, by name."""
+    """Return the liveness of each org in the database, by name."""
     orgs, cursors = tables.orgs.c, tables.cursors.c
     query = select(
         orgs.name.label("org"),

@@ -1,4 +1,4 @@
-"""The orgs' own rows: what every page transaction locks, and what `status` shows."""
+"""The rows of orgs, which every page transaction locks and `status` shows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,21 +14,21 @@ from oktawatch.store.errors import StoreError
 _ROW = (
     select(tables.orgs.c.history_version)
     .where(tables.orgs.c.name == bindparam("org"))
-    .with_for_update(key_share=True)  # rows that refer to the org's may be inserted meanwhile
+    .with_for_update(key_share=True)  # allows concurrent inserts of rows that refer to the org
 )
 _LONGEST_ERROR = 1_000  # characters
 
 
 def register_orgs(database: Database, names: Sequence[str], *, now: datetime) -> None:
-    """Give each org its row, unless it has one."""
+    """Insert a row for each org that has none."""
     with database.write() as connection:
         insert_new(connection, tables.orgs, [(name, now) for name in sorted(names)], ("name", "created_at"))
 
 
 def take_org(database: Database, connection: Connection, org: str) -> str | None:
-    """Take an org's row, the first thing that a write on an org does; give its history's version.
+    """Lock an org's row, as every write on an org must do first; return the version of its history.
 
-    That is another one whenever rows are added to the history, by whomever. Raises StoreError when there is no such org.
+    The version changes whenever any process adds rows to the history. Raises StoreError for an unknown org.
     """
     row = database.take(connection, _ROW, {"org": org})
     if row is None:
@@ -38,14 +38,14 @@ def take_org(database: Database, connection: Connection, org: str) -> str | None
 
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:
-    """Remember what an org's poll failed of. The next page that is committed clears it."""
+    """Store the error of an org's poll. The next committed page clears it."""
     values = {"last_poll_at": now, "last_error": error[:_LONGEST_ERROR], "last_error_at": now}
     with database.write() as connection:
         connection.execute(update(tables.orgs).where(tables.orgs.c.name == org).values(values))
 
 
 def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
-    """Give for each of these orgs the rules that it was last watched with; None where it never was."""
+    """Return the rules that each org was last polled with, None for an org that never was."""
     with database.read() as connection:
         rows = connection.execute(select(tables.orgs.c.name, tables.orgs.c.rules)).all()
     known = {name: set(json.loads(rules)) for name, rules in rows if rules is not None}
@@ -53,7 +53,7 @@ def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] 
 
 
 def remember_rules(database: Database, orgs: Sequence[str], rules: Iterable[str]) -> None:
-    """Remember which rules these orgs are watched with from now on."""
+    """Store the rules that these orgs are polled with from now on."""
     written = json.dumps(sorted(rules))
     with database.write() as connection:
         connection.execute(

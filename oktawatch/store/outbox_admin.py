@@ -1,7 +1,7 @@
-"""The outbox as people look at it, and what they decide about it: to try again, or to let be.
+"""List, retry and drop notifications in the outbox.
 
-A daemon may be sending a message while somebody decides about it. Then the receiver has the last word:
-what it took is sent, whatever was decided; and what is on its way is not sent a second time beside that.
+A daemon may be sending a notification at that moment. If the receiver accepts it, its state becomes sent,
+regardless of a retry or drop. A retry does not send it a second time meanwhile.
 """
 
 from collections import Counter
@@ -23,21 +23,21 @@ _alerts = tables.alerts.c
 _with_alert = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _NOT_CONFIGURED = "no notifier of this name is configured: give one this name and retry, or drop it"
 UNDONE = (NotificationState.PENDING, NotificationState.DEAD)
-"""What is still to be done, by oktawatch or by a person."""
+"""States that need further action by oktawatch or by a person."""
 
 
 class NotificationStateError(StoreError):
-    """A notification can't be decided about like that; nothing was changed."""
+    """A notification's state does not allow the operation. Nothing was changed."""
 
 
 class NotificationFilter(Struct, frozen=True, kw_only=True):
-    """Which notifications are wanted; None leaves a part open."""
+    """A filter for notifications. None matches any value."""
 
     state: NotificationState | None = None
-    """None: what is undone."""
+    """None: pending or dead."""
     notifier: str | None = None
     org: str | None = None
-    """Of an alert that it tells, or that its digest stands for."""
+    """The org of the notification's alert, or of one of its digest's alerts."""
 
 
 def list_notifications(database: Database, wanted: NotificationFilter, *, limit: int) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def drop(database: Database, ids: Sequence[str]) -> None:
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Give up what has waited since before for notifiers other than these; count it by notifier."""
+    """Mark as dead what has waited since ``before`` for a notifier that is not configured; count it by notifier."""
     unknown = (
         _columns.state == NotificationState.PENDING,
         _columns.notifier.not_in(notifiers),
@@ -105,7 +105,7 @@ def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -
     with database.read() as connection:
         names = connection.execute(select(_columns.notifier).where(*unknown).distinct()).scalars().all()
     if not names:
-        return {}  # only read, as nearly always: nobody who writes is disturbed
+        return {}  # the usual case, which needs no write lock
     given_up = (
         update(tables.notifications)
         .where(*unknown)
@@ -137,7 +137,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
 
 
 def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
-    """Keep others from changing many rows of these outboxes: who folds one does so in any order."""
+    """Lock these outboxes: folding into a digest changes many rows in any order, which could deadlock."""
     for notifier in sorted(notifiers):
         database.hold(connection, f"outbox of {notifier}")
 

@@ -1,7 +1,7 @@
 """Repair times in the outbox that a wrong clock has set.
 
-A clock that ran a day ahead leaves messages behind that are due in a day, created in the future, or claimed by
-nobody for a day to come. Once the clock is right, each of these times is brought back to now.
+A clock that ran a day ahead leaves messages that are due in a day, created in the future, or claimed for
+another day. Once the clock is right, each of these times is set to now.
 """
 
 from datetime import datetime, timedelta
@@ -14,15 +14,15 @@ from oktawatch.store.database import Database
 
 _columns = tables.notifications.c
 _TOLERANCE = timedelta(seconds=5)
-"""A message that another replica has just created is not from the future."""
+"""Tolerated difference between the clocks of replicas."""
 
 
 def repair_times(
     database: Database, notifier: str, *, now: datetime, longest_wait: timedelta, lease: timedelta
 ) -> int:
-    """Make a notifier's messages due whose times can't be right. Return how many there were.
+    """Make a notifier's messages with impossible times due now. Return how many there were.
 
-    ``longest_wait`` is the longest time between two attempts, ``lease`` how long a message can be claimed.
+    ``longest_wait`` is the longest time between two attempts, ``lease`` the longest claim.
     """
     wrong = (
         _columns.state == NotificationState.PENDING,
@@ -33,7 +33,7 @@ def repair_times(
     )
     with database.read() as connection:
         if connection.execute(select(_columns.id).where(*wrong).limit(1)).first() is None:
-            return 0  # as nearly always: no writer is disturbed
+            return 0  # the usual case, which needs no write lock
     repair = {
         "next_attempt_at": now,
         "claimed_until": None,

@@ -1,8 +1,8 @@
-"""The one transaction that a page causes.
+"""The transaction of a page.
 
-Everything a page brings about, events seen, matches, alerts, notifications to send, the new cursor,
-is committed together or not at all. The transaction takes the org's row before it reads anything
-else, so that two writers on one org can't each miss the other's half.
+A page's events, matches, alerts, notifications and new cursor are committed together or not at all. The
+transaction locks the org's row before it reads anything else, so that two writers on one org can't each miss
+the other's half of a pattern.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ _GROUPED = (
     tables.alerts.c.closed_at,
     tables.alerts.c.told,
 )
-# Statements are made once: building one costs SQLAlchemy as much as running it.
+# Statements are built once, because building one costs SQLAlchemy as much as running it.
 _RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables.matches.c.alert_id).where(
     tables.matches.c.org == bindparam("org"),
     tables.matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
@@ -66,7 +66,7 @@ _GROUPING_CHANGES = (
     "severity", "status", "event_count", "first_event_at", "last_event_at", "successes", "failures", "succeeded_at",
     "failed_at", "risen", "told",
 )  # fmt: skip
-"""Columns of an alert that grouping and telling change."""
+"""Columns of an alert that grouping changes."""
 _REGROUP = (
     update(tables.alerts)
     .where(tables.alerts.c.id == bindparam("alert_id"))
@@ -92,19 +92,19 @@ _PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
 
 
 class PageTransaction:
-    """What can be read and written within one page's transaction."""
+    """The reads and writes of one page's transaction."""
 
     def __init__(self, connection: Connection, org: str, history_version: str | None, now: datetime) -> None:
         self.connection = connection
         self.org = org
         self.now = now
         self.history_version = history_version
-        """What history is at: see ``take_org``."""
+        """The version of the org's history: see ``take_org``."""
         self.history = StoredHistory(connection, org)
-        """The org's past, without this page until ``add_events``."""
+        """The org's history. It does not contain this page until ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
-        """Tell which matches are recorded already, with their alerts' ids (None for a signal)."""
+        """Return the matches that are already recorded, with their alerts' ids (None for a signal)."""
         found: dict[MatchKey, int | None] = {}
         rule_ids = sorted({key.rule_id for key in keys})
         for uuids in _chunks(sorted({key.event_uuid for key in keys})):
@@ -113,9 +113,10 @@ class PageTransaction:
         return found
 
     def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
-        """Give every alert that one of these matches could join: its key's, anchored within its rule's ``reach``.
+        """Return every alert that one of these matches could join: same key, anchor within the rule's ``reach``.
 
-        A question a rule: a rule with a long reach must not fetch the many alerts of one with a short one.
+        This runs one query per rule, so that a rule with a long reach does not fetch the many alerts of a rule
+        with a short one.
         """
         found = []
         for rule_id in dict.fromkeys(match.rule_id for match in matches):
@@ -130,7 +131,7 @@ class PageTransaction:
         return found
 
     def alerts(self, ids: Sequence[int]) -> list[Alert]:
-        """Give the alerts with these ids."""
+        """Return the alerts with these ids."""
         found = []
         for some in _chunks(ids):
             found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": some}).mappings()]
@@ -145,13 +146,13 @@ class PageTransaction:
         return added
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
-        """Set aside what could not be used, once by fingerprint; give how many were new."""
+        """Store events that could not be used, once per fingerprint; return how many were new."""
         rows = [(self.org, one.fingerprint, self.now, one.reason, one.raw) for one in rejected]
         columns = ("org", "fingerprint", "received_at", "reason", "raw")
         return insert_new(self.connection, tables.rejected_events, rows, columns)
 
     def open_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Store alerts for the first time and give them their ids."""
+        """Insert alerts and set their ids."""
         if not alerts:
             return
         rows = self.connection.execute(_OPEN, [self._opened(alert) for alert in alerts])
@@ -160,7 +161,7 @@ class PageTransaction:
             alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
 
     def save_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Store what grouping and telling changed of alerts that were stored before."""
+        """Update the columns that grouping changed."""
         if alerts:
             self.connection.execute(
                 _REGROUP,
@@ -176,7 +177,7 @@ class PageTransaction:
             )
 
     def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
-        """Record new matches; their alerts have ids by now."""
+        """Insert new matches. Their alerts must have ids."""
         columns = (
             "org", "rule_id", "event_uuid", "published", "dedup_key", "severity", "alert_id",
             *MatchedEvent.__struct_fields__,
@@ -189,21 +190,21 @@ class PageTransaction:
             for match, alert in matches
         ]  # fmt: skip
         if insert_new(self.connection, tables.matches, rows, columns) != len(rows):
-            # Whoever holds the org's row has looked which are recorded; nobody else may record any.
+            # The holder of the org's lock has excluded recorded matches, and no other writer may insert any.
             raise StoreError(
-                f"matches of {self.org} were recorded by somebody who did not take the org's row"
+                f"matches of {self.org} were inserted by a process that did not lock the org's row"
             )
 
     def frozen_calls(self) -> list[Frozen]:
-        """Return the calls of users' rules on the org's events that froze a process."""
+        """Return the calls of users' rules with the org's events that froze a process."""
         return frozen_calls(self.connection, self.org)
 
     def note_left_out(self, left_out: Iterable[LeftOut], notifiers: Sequence[str]) -> bool:
-        """Note which users' rules this page goes without; return whether the notifiers are told."""
+        """Record the users' rules left out of this page; return whether notifications were enqueued."""
         return note_left_out(self.connection, self.org, left_out, notifiers, now=self.now)
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
-        """Put notifications into the outbox; one that is there already stays as it is."""
+        """Insert notifications into the outbox, skipping those that exist."""
         columns = (
             "id", "alert_id", "notifier", "kind", "severity", "state", "attempts", "next_attempt_at", "created_at",
             "late",
@@ -221,7 +222,7 @@ class PageTransaction:
         )
 
     def count_late(self, events: int) -> None:
-        """Count events that polling had missed among the org's."""
+        """Add to the org's count of events that polling had missed."""
         self.connection.execute(_COUNT_LATE, {"org": self.org, "late": events})
 
     def _opened(self, alert: Alert) -> dict[str, Any]:
@@ -243,9 +244,9 @@ class PageTransaction:
 
 @contextmanager
 def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator[PageTransaction]:
-    """Open a page's transaction: it holds the org's row from its first statement on.
+    """Open a page's transaction, which locks the org's row with its first statement.
 
-    Commits at the end, rolls back whole on any error. Raises StoreError when the org has no row.
+    Commits at the end, or rolls back on any error. Raises StoreError if the org has no row.
     """
     with database.write() as connection:
         version = take_org(database, connection, org)
@@ -261,7 +262,7 @@ def _grouping_changes(alert: Alert) -> dict[str, Any]:
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Shift a point in time, stopping at the ends of the calendar: event time can be anything."""
+    """Shift a point in time, limited to the calendar's range: an event's time can be anything."""
     try:
         return moment + by
     except OverflowError:

@@ -1,13 +1,11 @@
-"""Postgres: for several processes or machines.
+"""The Postgres back end, for several processes or machines.
 
-Nothing here outlives a transaction, so that a pooler which hands out connections by the transaction
-(PgBouncer) can stand in between: no prepared statements, no session settings, no advisory locks of a
-session, no temporary tables. What a transaction needs to be set is set for it alone, in the one message
-that begins it.
+No state outlives a transaction, so that a transaction pooler such as PgBouncer can be used: no prepared
+statements, session settings, session-level advisory locks or temporary tables. A transaction's settings are
+local to it and part of the message that begins it.
 
-Bulk inserts hand over a column at a time, as an array's text. Measured on one machine, microseconds an
-event: 8 so, 11 with arrays that the driver makes, 15 by COPY into a temporary table (which also grows
-the system's catalogues with each page), 15 to 20 as rows of VALUES.
+Bulk inserts send one array per column, as text. This is faster than arrays built by the driver, rows of VALUES,
+or COPY into a temporary table, which would also grow the system catalogs with each page.
 """
 
 import re
@@ -47,11 +45,11 @@ from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
-"""The advisory lock of whoever changes the schema: any number that nobody else uses in this database."""
+"""The advisory lock for schema changes: a number that no other program uses in this database."""
 _HOLD = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
-_ABANDONED = 15  # seconds after which the server ends a transaction that says nothing: its host may be gone
+_ABANDONED = 15  # seconds after which the server ends an idle transaction, whose client may be gone
 _SETTINGS = (
-    # Points in time come back in UTC whatever the server's own zone: year 1 would have no other.
+    # Without this, times in year 1 could not be converted from some servers' time zones.
     "SET LOCAL TimeZone = 'UTC'"
 )
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}"
@@ -65,11 +63,11 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"
 _CONNECT = {
-    "autocommit": True,  # the driver begins nothing by itself: `begin` does
+    "autocommit": True,  # the driver must not begin transactions: `begin` does
     "prepare_threshold": None,
     "application_name": "oktawatch",
     "connect_timeout": 10,
-    # A server that vanished without a word is noticed in half a minute, not in two hours.
+    # Detect a vanished server in half a minute instead of two hours.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -78,7 +76,7 @@ _CONNECT = {
 
 
 class Postgres:
-    """A server, by psycopg 3."""
+    """A Postgres server, through psycopg 3."""
 
     connections = _CONNECTIONS
 
@@ -86,7 +84,7 @@ class Postgres:
         self._url = url.set(drivername="postgresql+psycopg")
 
     def engine(self, *, stopping: threading.Event) -> Engine:
-        """Make the engine; nothing is connected yet."""
+        """Build the engine without connecting."""
         deadline = AnswerDeadline(stopping)
         arguments = {name: value for name, value in _CONNECT.items() if name not in self._url.query}
         engine = create_engine(
@@ -106,8 +104,8 @@ class Postgres:
         )
         return engine
 
-    def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:  # noqa: ARG002 -- beginning waits for nobody here
-        """Begin."""
+    def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:  # noqa: ARG002 -- beginning does not wait for a lock
+        """Begin a transaction."""
         answer_within(connection, answer_deadline.BEGIN_WITHIN_S)
         connection.exec_driver_sql(_WRITE if write else _READ)
         answer_within(connection, answer_deadline.ANSWER_WITHIN_S)
@@ -120,7 +118,7 @@ class Postgres:
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Take the lock; from then on the transaction waits longer for what others hold for a moment."""
+        """Take the lock. Afterwards, the transaction waits up to `DEADLINE` for further locks."""
         connection.exec_driver_sql(_WAIT)
         statement = _taking(lock)
 
@@ -135,13 +133,13 @@ class Postgres:
         return patiently(attempt, busy=_is_busy, stopping=stopping)
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Take a lock that ends with the transaction, whose statements may take long from there on."""
+        """Take a transaction-level lock, and allow long statements from then on."""
         answer_within(connection, answer_deadline.MIGRATE_WITHIN_S)
         self.take(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
 
     def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
-        """Take a lock that ends with the transaction. Two names with one number only wait for each other."""
-        number = zlib.crc32(what.encode()) - 2**31  # Postgres's are signed
+        """Take a transaction-level lock. Two names with the same checksum merely wait for each other."""
+        number = zlib.crc32(what.encode()) - 2**31  # Postgres integers are signed
         self.take(connection, _HOLD, {"number": number}, stopping=stopping)
 
     def insert_new(
@@ -163,15 +161,15 @@ class Postgres:
         columns: tuple[str, ...],
         otherwise: str,
     ) -> int:
-        """Do the same, sending the org once."""
+        """Insert all rows in one statement that contains the org once."""
         texts = [_text] * (len(columns) - 1)
         return _insert(connection, table, columns, rows, texts, org, otherwise=otherwise)
 
     def find_damage(self, connection: Connection, *, within_s: float) -> None:
-        """Look for nothing: the server checks its own files."""
+        """Return None: the server checks its own files."""
 
     def is_damage(self, error: DBAPIError) -> bool:  # noqa: ARG002 -- as above
-        """Return False: the server's files are the business of whoever runs it."""
+        """Return False: the server's administrator takes care of its files."""
         return False
 
     def is_failed_write(self, error: DBAPIError) -> bool:
@@ -179,7 +177,7 @@ class Postgres:
         return getattr(error.orig, "sqlstate", None) == _DISK_FULL
 
     def explain(self, error: DBAPIError) -> str:
-        """Return the server's first line: what follows quotes rows."""
+        """Return the first line of the server's message. The following lines can contain values of rows."""
         diagnosis = getattr(error.orig, "diag", None)
         primary = getattr(diagnosis, "message_primary", None)
         return primary or " ".join(str(error.orig).split())
@@ -187,7 +185,7 @@ class Postgres:
 
 @lru_cache(maxsize=16)
 def _taking(lock: Select[Any]) -> Select[Any]:
-    """Make the statement that takes a lock and then, in the same message, waits longer from there on."""
+    """Build the statement that takes a lock and, in the same message, increases the lock timeout."""
     taken = lock.cte("taken")
     patience = func.set_config("lock_timeout", f"{DEADLINE:.0f}s", True)
     return select(*taken.columns, patience).select_from(taken)
@@ -198,7 +196,7 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def _leave_what_only_reads(context: ExceptionContext) -> None:
-    """Give up connections to a server that was the primary: the URL may name the new one too."""
+    """Close connections to a server that is no longer the primary: the URL may list the new one too."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 
@@ -212,7 +210,7 @@ def _insert(
     *shared: str,
     otherwise: str = NOTHING,
 ) -> int:
-    """Insert rows whose first columns have the values that all share; ``texts`` write those of the others."""
+    """Insert rows whose first columns have ``shared`` values. ``texts`` convert the values of the other columns."""
     if not rows:
         return 0
     arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
@@ -253,9 +251,9 @@ _BETWEEN = "\x1f"
 
 
 def _array(text: Callable[[Any], str], values: Sequence[Any]) -> str:
-    """Write an array as Postgres reads it, every element quoted."""
+    """Return a Postgres array literal with every element quoted."""
     if text is _text and all(type(value) is str for value in values):
-        # All at once in place of each by itself, with a character between them that next to no text has.
+        # Fast path: escape all values at once, joined by a character that hardly any text contains.
         joined = _BETWEEN.join(values)
         if joined.count(_BETWEEN) == len(values) - 1:
             escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace(_BETWEEN, '","')

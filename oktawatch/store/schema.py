@@ -1,4 +1,4 @@
-"""The schema's revisions: Alembic, called from here so that it works from an installed wheel too."""
+"""Schema migrations with Alembic, which also work from an installed wheel."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema up, in one transaction: safe to run from several hosts at once.
+    """Upgrade the schema in one transaction. Several hosts can run this at once.
 
-    Raises SchemaError when the schema is newer than this program.
+    Raises SchemaError if the schema is newer than this program.
     """
-    from alembic import command  # noqa: PLC0415 -- 0.2 s that only those pay who migrate
+    from alembic import command  # noqa: PLC0415 -- importing Alembic takes 0.2 s, which only migrations need
 
     with database.write() as connection:
         database.hold_schema(connection)
@@ -42,7 +42,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Take the schema back to a revision, or to ``base``: nothing."""
+    """Downgrade the schema to a revision, or to ``base``, the empty database."""
     from alembic import command  # noqa: PLC0415 -- as above
 
     with database.write() as connection:
@@ -51,13 +51,13 @@ def downgrade(database: Database, revision: str) -> None:
 
 
 def current(database: Database) -> str | None:
-    """Give the revision that the database is at; None for one without a schema."""
+    """Return the database's revision, or None without a schema."""
     with database.read() as connection:
         return _current(connection)
 
 
 def require_current(database: Database) -> None:
-    """Raise SchemaError, saying what to run, unless the schema is the one this program works with."""
+    """Raise SchemaError with the command to run unless the schema is the version that this program needs."""
     found = current(database)
     if found == tables.REVISION:
         return
@@ -71,19 +71,19 @@ def require_current(database: Database) -> None:
 
 
 def require_writable(database: Database) -> None:
-    """Raise StoreError unless rows can be written, and write none: a database can be there to be read alone."""
+    """Raise StoreError unless rows can be written. Writes no row."""
     with database.write() as connection:
         connection.execute(update(tables.orgs).where(false()).values(name=tables.orgs.c.name))
 
 
 def commit_write(database: Database) -> None:
-    """Commit a write that changes nothing; raise StoreError when the database or its disk doesn't take it."""
+    """Commit a write that changes nothing. Raise StoreError if the database or its disk refuses it."""
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
 def migrations() -> Path:
-    """Find the revisions: inside the installed package, else beside it in the repository."""
+    """Return the folder of the revisions: in the installed package, else beside it in the repository."""
     package = Path(oktawatch.__file__).parent
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
@@ -104,7 +104,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _lacks_tables(error: Exception) -> bool:
-    """Return whether a migration did not find a table or a column."""
+    """Return whether a migration failed because a table, column or index is missing."""
     if isinstance(error, NoSuchTableError):
         return True
     cause = getattr(error, "orig", None)

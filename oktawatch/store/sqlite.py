@@ -1,7 +1,7 @@
-"""SQLite: one file, one writer at a time, no server.
+"""The SQLite back end: one file, one writer at a time.
 
-A write holds the whole database's lock from its first statement (``BEGIN IMMEDIATE``), which is the
-org's row and everything else at once.
+A write transaction locks the whole database with its first statement (``BEGIN IMMEDIATE``), so that it needs no
+lock on the org's row.
 """
 
 import random
@@ -24,23 +24,25 @@ from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 from oktawatch.store.errors import DatabaseReplacedError, MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
-_FILE = "oktawatch_file"  # a connection's key for the device and inode of the file that it has open
+_FILE = "oktawatch_file"  # key in a connection's info for the device and inode of its file
 _LOOK_EVERY = 10_000  # instructions of SQLite's virtual machine, a fraction of a millisecond
-_AT_ONCE = 200  # rows a step; SQLite takes 32,766 values, and the widest table has some thirty columns
+_AT_ONCE = (
+    200  # rows per statement; SQLite allows 32,766 values, and the widest table has some thirty columns
+)
 
-# For each value that is no number and no text the driver searches for an adapter. Not to find one takes it longer
-# than all else that it does with the value: a row of history with four empty columns took a third more.
+# The driver searches for an adapter for each value that is neither a number nor a string, and not finding one is
+# slow. These adapters speed up rows with None and booleans.
 sqlite3.register_adapter(type(None), lambda nothing: nothing)
 sqlite3.register_adapter(bool, int)
 
 
 class Sqlite:
-    """A file, or a database in memory (``sqlite://``) for what must leave no trace."""
+    """A file, or an in-memory database (``sqlite://``)."""
 
     connections = 1
 
     def __init__(self, url: URL, *, create: bool) -> None:
-        """Raise StoreError when SQLite is too old or, unless ``create``, when there is no such file."""
+        """Raise StoreError if SQLite is too old or, without ``create``, if the file does not exist."""
         if sqlite3.sqlite_version_info < _OLDEST:
             raise StoreError(
                 f"this Python's SQLite is {sqlite3.sqlite_version}: oktawatch needs 3.35 or newer, "
@@ -52,8 +54,8 @@ class Sqlite:
             )
         self._url = url
 
-    def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file always answers
-        """Make the engine; nothing is connected yet."""
+    def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file never blocks
+        """Build the engine without connecting."""
         arguments: dict[str, Any] = {"timeout": SLICE}
         options: dict[str, Any] = {}
         if self._url.database in {None, "", ":memory:"}:
@@ -70,7 +72,7 @@ class Sqlite:
         return engine
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
-        """Begin; a write has the database's lock then."""
+        """Begin a transaction. A write waits for the database's lock."""
         _interrupt_when(None, connection)
         self._require_same_file(connection)
         if write:
@@ -90,11 +92,11 @@ class Sqlite:
         return connection.execute(lock, values).first()
 
     def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Let stopping interrupt the transaction, which has the lock: it may rewrite a large table."""
+        """Allow stopping to interrupt the transaction, which already has the lock and may rewrite a large table."""
         _interrupt_when(stopping, connection)
 
     def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
-        """Do nothing, likewise."""
+        """Do nothing: the transaction already has the lock."""
 
     def insert_new(
         self,
@@ -103,7 +105,7 @@ class Sqlite:
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
     ) -> int:
-        """Insert some hundred rows a step: one at a time takes SQLite twice as long."""
+        """Insert many rows per statement, which is twice as fast as one at a time."""
         return _insert(connection, table, columns, _converted(table, columns, rows, connection.dialect))
 
     def insert_of(
@@ -115,11 +117,11 @@ class Sqlite:
         columns: tuple[str, ...],
         otherwise: str,
     ) -> int:
-        """Do the same, binding the org once a step."""
+        """Insert many rows per statement, binding the org once."""
         return _insert(connection, table, columns, rows, org, otherwise=otherwise)
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
-        """Run SQLite's quick check for some seconds: of a large file it sees a part."""
+        """Run SQLite's quick check for up to ``within_s``. It covers only a part of a large file."""
         deadline = time.monotonic() + within_s
         driver_connection: Any = connection.connection.driver_connection
         driver_connection.set_progress_handler(lambda: time.monotonic() > deadline, _LOOK_EVERY)
@@ -132,7 +134,7 @@ class Sqlite:
         return None if found == "ok" else str(found)
 
     def is_damage(self, error: DBAPIError) -> bool:
-        """Return whether SQLite finds the file malformed, or no database at all."""
+        """Return whether the file is malformed or not a database."""
         return _code(error.orig) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
     def is_failed_write(self, error: DBAPIError) -> bool:
@@ -140,30 +142,30 @@ class Sqlite:
         return _code(error.orig) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
     def explain(self, error: DBAPIError) -> str:
-        """Return SQLite's own words, which hold no values."""
+        """Return SQLite's message, which contains no values of rows."""
         return str(error.orig)
 
     def _prepare(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
+        connection.isolation_level = None  # the driver must not begin transactions: `begin` does
         _write_ahead(connection)
         for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
         record.info[_FILE] = self._identity()
 
     def _require_same_file(self, connection: Connection) -> None:
-        """Raise DatabaseReplacedError when the path no longer leads to the file that the connection has open.
+        """Raise DatabaseReplacedError if the path no longer leads to the connection's open file.
 
-        The open file keeps its inode, so no other file can have the same number meanwhile.
+        The open file keeps its inode, so no other file can get the same number.
         """
         opened = connection.info.get(_FILE)
         if opened is not None and opened != self._identity():
             raise DatabaseReplacedError(
                 f"the database's file was deleted or replaced while it was open ({self._url.database}): "
-                "stop oktawatch before moving or restoring it; start it again to use what is there now"
+                "stop oktawatch before moving or restoring it; start it again to use the present file"
             )
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return the device and inode that the path leads to; None in memory, or without a file."""
+        """Return the device and inode of the path's file, or None in memory or without a file."""
         if self._url.database in {None, "", ":memory:"}:
             return None
         try:
@@ -174,13 +176,13 @@ class Sqlite:
 
 
 def _interrupt_when(stopping: threading.Event | None, connection: Connection) -> None:
-    """Have SQLite end the running statement with an error once ``stopping`` is set; None lets it finish."""
+    """Interrupt the connection's statements once ``stopping`` is set. None: never interrupt them."""
     driver_connection: Any = connection.connection.driver_connection
     driver_connection.set_progress_handler(stopping and stopping.is_set, _LOOK_EVERY)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Have a new file written ahead. Of two programs that do so at once SQLite refuses one, without any waiting."""
+    """Enable write-ahead logging. Retry, because SQLite doesn't wait when two processes do this at once."""
     deadline = time.monotonic() + DEADLINE
     while True:
         try:
@@ -215,7 +217,7 @@ def _insert(
     *shared: str,
     otherwise: str = NOTHING,
 ) -> int:
-    """Insert rows whose first columns have the values that all share."""
+    """Insert rows whose first columns have ``shared`` values."""
     new = 0
     whole = len(rows) - len(rows) % _AT_ONCE
     for start in range(0, whole, _AT_ONCE):

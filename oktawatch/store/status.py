@@ -1,4 +1,4 @@
-"""What `oktawatch status` shows: one row an org."""
+"""The rows of `oktawatch status`, one per org."""
 
 from datetime import datetime
 
@@ -13,11 +13,11 @@ from oktawatch.store.leases import holders
 
 
 class OrgStatus(Struct, frozen=True, kw_only=True):
-    """How an org stands, as far as the database knows."""
+    """The status of an org in the database."""
 
     org: str
     last_poll_at: datetime | None
-    """When its last poll ended, well or badly."""
+    """When the last poll ended, successfully or not."""
     last_caught_up_at: datetime | None
     """When a poll last reached the end of the stream."""
     last_published: datetime | None
@@ -29,18 +29,18 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     """Events that polling had missed and a sweep found."""
     open_alerts: int
     pending_notifications: int
-    """What waits in the outbox to be sent."""
+    """Notifications that wait in the outbox."""
     dead_notifications: int
-    """What was given up."""
+    """Notifications whose delivery was abandoned."""
     last_error: str | None
-    """What the last poll failed of; None when it did not."""
+    """The error of the last poll, or None if it succeeded."""
     last_error_at: datetime | None
     holder: str | None
-    """The replica that polls it; None where there are no replicas, or none holds it."""
+    """The replica that polls the org, or None."""
 
 
 def org_statuses(database: Database) -> list[OrgStatus]:
-    """Give every org that the database knows, by name."""
+    """Return the status of every org in the database, ordered by name."""
     orgs, cursors = tables.orgs.c, tables.cursors.c
     query = (
         select(
@@ -68,7 +68,7 @@ def org_statuses(database: Database) -> list[OrgStatus]:
 
 
 def count_undone(database: Database) -> dict[str, int]:
-    """Count what waits in the outbox and what was given up, whether it tells of one org or of many."""
+    """Count the pending and dead notifications of all orgs, including those about several orgs."""
     states = (NotificationState.PENDING, NotificationState.DEAD)
     column = tables.notifications.c.state
     query = select(column, func.count()).where(column.in_(states)).group_by(column)

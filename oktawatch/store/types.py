@@ -1,4 +1,4 @@
-"""How values lie in columns: the same to the eye on both databases."""
+"""Column types with the same appearance on both databases."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,43 +12,43 @@ from oktawatch.model.timestamps import from_text, to_text
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time in milliseconds: ``timestamptz``, or canonical text, which sorts as time does."""
+    """A point in time in milliseconds: ``timestamptz``, or canonical text, which sorts by time."""
 
     impl = String(24)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """Return the column's type."""
         return dialect.type_descriptor(TIMESTAMP(timezone=True) if _is_postgres(dialect) else String(24))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Write."""
+        """Convert a value for the database."""
         return value if value is None or _is_postgres(dialect) else to_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read."""
+        """Convert a value from the database."""
         if value is None:
             return None
         return value.astimezone(UTC) if _is_postgres(dialect) else from_text(value)
 
 
 class SeverityName(TypeDecorator[Severity]):
-    """A severity by its name."""
+    """A severity, stored by name."""
 
     impl = String(8)
     cache_ok = True
 
     def process_bind_param(self, value: Severity | None, dialect: Dialect) -> str | None:  # noqa: ARG002 -- the signature is SQLAlchemy's
-        """Write."""
+        """Convert a value for the database."""
         return None if value is None else value.name
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Severity | None:  # noqa: ARG002 -- the signature is SQLAlchemy's
-        """Read."""
+        """Convert a value from the database."""
         return None if value is None else Severity[value]
 
 
 Document = JSON().with_variant(JSONB(), "postgresql")
-"""A JSON value: ``jsonb``, or JSON text that ``json_extract`` reads."""
+"""A JSON value: ``jsonb``, or JSON text for ``json_extract``."""
 
 
 def _is_postgres(dialect: Dialect) -> bool:
