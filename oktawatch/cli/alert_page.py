@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from oktawatch.cli.alert_table import print_alerts, short_time, who
 from oktawatch.cli.one_line_table import Column, print_one_line_table
-from oktawatch.cli.output import console, print_fields, shown
+from oktawatch.cli.output import console, print_fields, print_heading, print_text, shown
 
 if TYPE_CHECKING:
     from oktawatch.model.event import Event
@@ -44,23 +44,23 @@ def print_page(page: AlertPage) -> None:
     """Print the page: what happened, who and where from, events, related alerts, what to do."""
     alert = page.alert
     heading = f"Alert {alert['id']}: {alert['severity']}, {alert['status']}"
-    _print_line(f"{heading} as {alert['disposition']}" if alert["disposition"] else heading, style="bold")
-    _print_line(f"{alert['title'].partition(' - IP=')[0]}. {_ending(alert)}.")
+    print_text(f"{heading} as {alert['disposition']}" if alert["disposition"] else heading, style="bold")
+    print_text(f"{alert['title'].partition(' - IP=')[0]}. {_ending(alert)}.")
     print()
     print_fields(_facts(page))
-    _print_heading("Events")
+    print_heading("Events")
     _print_events(alert["events"])
     for action in alert["actions"]:
-        _print_line(_action(action))
+        print_text(_action(action))
     for heading, alerts in (
         (f"Other alerts of {who(alert)}", page.of_person),
         (f"Other alerts at {alert['client_ip']}", page.of_address),
     ):
         if alerts:
-            _print_heading(heading)
+            print_heading(heading)
             print_alerts(alerts)
-    _print_heading("What to do")
-    _print_line(page.runbook)
+    print_heading("What to do")
+    print_text(page.runbook)
     print()
     for line in _commands(page):
         console().print(shown(line), soft_wrap=True)
@@ -162,13 +162,3 @@ def _time(text: str) -> str:
 
 def _joined(*parts: object, between: str = " · ") -> str:
     return between.join(str(part) for part in parts if part)
-
-
-def _print_heading(text: str) -> None:
-    print()
-    _print_line(text, style="bold")
-
-
-def _print_line(text: str, style: str = "") -> None:
-    """Print a text, wrapped between words at the width of a terminal."""
-    console().print(shown(text), style=style)

@@ -45,9 +45,9 @@ def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
         writer.writerow([_csv_cell(value) for value in values.values()])
 
 
-def outcomes(alert: Mapping[str, Any]) -> str:
-    """Return an alert's failures and successes, such as ``✗3 ✓1``."""
-    counts = (("✗", alert["failures"]), ("✓", alert["successes"]))
+def outcome_counts(failures: int, successes: int) -> str:
+    """Return counts of outcomes, such as ``✗3 ✓1``."""
+    counts = (("✗", failures), ("✓", successes))
     return " ".join(f"{mark}{count}" for mark, count in counts if count)
 
 
@@ -68,7 +68,7 @@ def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
         alert["severity"],
         _STATUSES.get(alert["status"], alert["status"]),
         who(alert),
-        outcomes(alert),
+        outcome_counts(alert["failures"], alert["successes"]),
         alert["client_ip"],
         alert["country"],
         alert["event_count"],

@@ -32,6 +32,7 @@ from oktawatch.cli import (
     demo,
     explain,
     notifications,
+    people,
     rules,
     run,
     simulate,
@@ -74,6 +75,8 @@ app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfil
 app.command(epilog="Example:  oktawatch status --json")(status.status)
 app.command(epilog="Example:  oktawatch check --config /etc/oktawatch/oktawatch.toml")(check.check)
 app.add_typer(alerts.app)
+app.command(epilog="Example:  oktawatch user nora@example.com --since 7d")(people.user)
+app.command(epilog="Example:  oktawatch ip 203.0.113.0/24")(people.ip)
 app.command(epilog="Example:  oktawatch explain 6b0a1e7e-c933-11f0-8de9-0242ac120002")(explain.explain)
 app.add_typer(notifications.app)
 app.add_typer(rules.app)

@@ -134,3 +134,14 @@ def shown(value: object) -> str:
     from oktawatch.logs import printable
 
     return "" if value is None else printable(str(value))
+
+
+def print_heading(text: str) -> None:
+    """Print the heading of a part of a page, after an empty line."""
+    print()
+    print_text(text, style="bold")
+
+
+def print_text(text: str, *, style: str = "") -> None:
+    """Print a text, wrapped between words at the width of a terminal."""
+    console().print(shown(text), style=style)

@@ -51,6 +51,8 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     """Empty: all but pending ones."""
     actors: Sequence[str] = ()
     """Globs (``*``, ``?``) for the actor's id or login; upper and lower case are the same."""
+    actor_ids: Sequence[str] = ()
+    """Okta's ids of users."""
     networks: Sequence[Network] = ()
     """Networks that the client's address lies in."""
     countries: Sequence[str] = ()
@@ -172,6 +174,7 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
     equal = {
         _columns.org: wanted.orgs,
         _columns.rule_id: wanted.rules,
+        _columns.actor_id: wanted.actor_ids,
         _columns.as_number: wanted.as_numbers,
         _columns.disposition: wanted.dispositions,
     }

@@ -1,0 +1,149 @@
+"""What is known of a person, or of an address: sightings, the latest sign-ins, alerts."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from operator import itemgetter
+
+from msgspec import Struct
+
+from oktawatch.model.sighting import Sighting
+from oktawatch.store.alerts import AlertFilter, Network, list_alerts
+from oktawatch.store.database import Database
+from oktawatch.store.sighting_queries import address, person
+from oktawatch.store.sign_ins import SignIns, other_people, recent_sign_ins
+
+RECENTLY = timedelta(days=7)
+"""How long something that a person never did before counts as new."""
+SPAN = timedelta(days=90)
+"""How far back sign-ins are looked for at most: Okta keeps no older ones."""
+PATIENCE_S = 0.3
+"""How long sign-ins are looked for where the caller names no time."""
+_ALERTS = 10
+
+
+class Newcomer(Struct, frozen=True, kw_only=True):
+    """Something that a person began to do lately."""
+
+    what: str
+    """``country``, ``network``, ``address`` or ``anonymizer``."""
+    value: str
+    since: datetime
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """What is known of a person or an address in one org."""
+
+    org: str
+    sightings: list[Sighting]
+    """The latest first."""
+    others: dict[str, int]
+    """For a person: how many other people used each of the addresses."""
+    new: list[Newcomer]
+    """For a person: what is new, the latest first."""
+    sign_ins: SignIns
+    alerts: list[dict[str, object]]
+    """The latest first, as JSON objects."""
+
+
+def person_profiles(
+    database: Database, name: str, *, orgs: Sequence[str], since: datetime | None, limit: int, now: datetime
+) -> list[Profile]:
+    """Return a profile for each org in which somebody with this login or id has signed in.
+
+    ``since``: list sign-ins from this time on; None for as many as are found quickly.
+    """
+    profiles = []
+    for org, sightings in _by_org(person(database, None, name), orgs):
+        ids = sorted({sighting.actor_id for sighting in sightings})
+        profiles.append(
+            Profile(
+                org=org,
+                sightings=sightings,
+                others=other_people(database, org, ids, [sighting.client_ip for sighting in sightings]),
+                new=newcomers(sightings, now=now),
+                sign_ins=_sign_ins(database, org, since, now, limit, actor_ids=ids),
+                alerts=list_alerts(database, AlertFilter(orgs=[org], actor_ids=ids), limit=_ALERTS),
+            )
+        )
+    return profiles
+
+
+def address_profiles(
+    database: Database,
+    network: Network,
+    *,
+    orgs: Sequence[str],
+    since: datetime | None,
+    limit: int,
+    now: datetime,
+) -> list[Profile]:
+    """Return a profile for each org in which somebody has signed in from a network."""
+    profiles = []
+    for org, sightings in _by_org(address(database, None, network), orgs):
+        addresses = sorted({sighting.client_ip for sighting in sightings})
+        profiles.append(
+            Profile(
+                org=org,
+                sightings=sightings,
+                others={},
+                new=[],
+                sign_ins=_sign_ins(database, org, since, now, limit, addresses=addresses),
+                alerts=list_alerts(database, AlertFilter(orgs=[org], networks=[network]), limit=_ALERTS),
+            )
+        )
+    return profiles
+
+
+def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]:
+    """Return what a person began to do within the last days; nothing for a person who is new as a whole."""
+    recent = now - RECENTLY
+    if not sightings or min(sighting.first_at for sighting in sightings) >= recent:
+        return []
+    first: dict[tuple[str, str], datetime] = {}
+    for sighting in sightings:
+        values = {
+            "country": sighting.country,
+            "network": f"AS{sighting.as_number}" if sighting.as_number is not None else None,
+            "address": sighting.client_ip or None,
+        }
+        for what, value in values.items():
+            if value is not None:
+                begun = first.get((what, value), sighting.first_at)
+                first[what, value] = min(begun, sighting.first_at)
+    anonymized = [(sighting.anonymizer_at, sighting) for sighting in sightings if sighting.anonymizer_at]
+    if anonymized:
+        begun, sighting = min(anonymized, key=itemgetter(0))
+        first["anonymizer", sighting.operator or sighting.anonymizer or ""] = begun
+    new = [Newcomer(what=what, value=value, since=at) for (what, value), at in first.items() if at >= recent]
+    return sorted(new, key=lambda newcomer: newcomer.since, reverse=True)
+
+
+def _by_org(sightings: Iterable[Sighting], orgs: Sequence[str]) -> list[tuple[str, list[Sighting]]]:
+    """Return the sightings of each of the orgs, or of every org if there are none named, by its name."""
+    found: dict[str, list[Sighting]] = {}
+    for sighting in sightings:
+        if not orgs or sighting.org in orgs:
+            found.setdefault(sighting.org, []).append(sighting)
+    return sorted(found.items())
+
+
+def _sign_ins(
+    database: Database,
+    org: str,
+    since: datetime | None,
+    now: datetime,
+    limit: int,
+    *,
+    actor_ids: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+) -> SignIns:
+    return recent_sign_ins(
+        database,
+        org,
+        actor_ids=actor_ids,
+        addresses=addresses,
+        since=since if since is not None else now - SPAN,
+        until=now + timedelta(days=1),  # a server's clock may be ahead
+        limit=limit,
+        patience_s=PATIENCE_S if since is None else float("inf"),
+    )

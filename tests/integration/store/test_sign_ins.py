@@ -1,0 +1,93 @@
+"""Single sign-ins are read back, the latest first, as far as patience reaches."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.store.database import Database
+from oktawatch.store.sign_ins import SignIns, other_people, recent_sign_ins
+from tests.support.databases import NOW, ORG, open_database
+from tests.support.places import Place
+from tests.support.streams import event, page
+
+HOUR = timedelta(hours=1)
+NORA, EVE = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2"))
+HOME, AWAY = {"ipAddress": "198.51.100.9"}, {"ipAddress": "203.0.113.7"}
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Open a database in which Nora signed in at home each hour, through a proxy once, and Eve away."""
+    events = [
+        event(number, at=-number * HOUR, actor=NORA, client=HOME, securityContext={"isProxy": False})
+        for number in range(1, 49)
+    ]
+    events += [
+        event(100, actor=NORA, client=AWAY),
+        event(101, at=-HOUR, actor=EVE, client=AWAY, securityContext={"isProxy": False}),
+        event(102, actor=NORA, client=AWAY, eventType="user.authentication.sso"),
+    ]
+    with open_database(place) as made:
+        watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+        commit_page(made, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
+        yield made
+
+
+def nora(database: Database, *, limit: int = 100, hours: int = 48, patience_s: float = 60) -> SignIns:
+    """Return Nora's sign-ins of the last hours; each look at the clock takes a second."""
+    return recent_sign_ins(
+        database,
+        ORG,
+        actor_ids=["00u1"],
+        since=NOW - hours * HOUR,
+        until=NOW + HOUR,
+        limit=limit,
+        patience_s=patience_s,
+        clock=count().__next__,
+    )
+
+
+def test_sign_ins_of_a_person(database: Database) -> None:
+    """All of them and nobody else's, the latest first, no other events, each with its alerts."""
+    found = nora(database)
+    assert [row["uuid"][-3:] for row in found.rows] == ["100", *(f"{number:03}" for number in range(1, 49))]
+    assert [row["alerts"] for row in found.rows[:2]] == [[1], []]
+    assert (found.since, found.complete) == (NOW - 48 * HOUR, True)
+
+
+def test_sign_ins_from_an_address(database: Database) -> None:
+    """Of everybody who came from there."""
+    found = recent_sign_ins(
+        database,
+        ORG,
+        addresses=["203.0.113.7"],
+        since=NOW - 48 * HOUR,
+        until=NOW + HOUR,
+        limit=9,
+        patience_s=60,
+    )
+    assert [row["actor_id"] for row in found.rows] == ["00u1", "00u2"]
+
+
+def test_a_limit_cuts_and_says_so(database: Database) -> None:
+    """The latest are kept."""
+    found = nora(database, limit=3)
+    assert [row["uuid"][-3:] for row in found.rows] == ["100", "001", "002"]
+    assert not found.complete
+
+
+def test_patience_ends_the_search_and_says_how_far_it_came(database: Database) -> None:
+    """After one piece at least."""
+    found = nora(database, patience_s=0)
+    assert found.rows
+    assert not found.complete
+    assert all(row["published"] >= found.since.isoformat()[:19] for row in found.rows)
+
+
+def test_other_people_at_an_address(database: Database) -> None:
+    """Without the person; addresses that nobody else used are left out."""
+    assert other_people(database, ORG, ["00u1"], ["198.51.100.9", "203.0.113.7", ""]) == {"203.0.113.7": 1}

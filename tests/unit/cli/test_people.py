@@ -1,0 +1,118 @@
+"""``oktawatch user`` and ``oktawatch ip``."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from oktawatch.detection.registry import build_rules
+from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.timestamps import to_text, utc_now
+from tests.support.databases import open_database
+from tests.support.places import Kind, place_of
+from tests.support.streams import event, page
+from tests.unit.cli.conftest import Done
+
+Call = Callable[..., Done]
+
+HOME = {"ipAddress": "198.51.100.9", "geographicalContext": {"city": "Boston", "country": "United States"}}
+AWAY = {"ipAddress": "203.0.113.7", "geographicalContext": {"city": "Oslo", "country": "Norway"}}
+EVE = {"id": "00u2", "alternateId": "eve@example.com"}
+
+
+@pytest.fixture(autouse=True)
+def sign_ins(folder: Path) -> None:
+    """Nora has signed in at home for ten days, and an hour ago through a proxy, as Eve did."""
+    now, hour = utc_now(), timedelta(hours=1)
+    ages = [hour * 24 * days for days in range(10, 0, -1)]
+    direct = {"isProxy": False}
+    events = [
+        event(
+            number,
+            published=to_text(now - age),
+            client=HOME,
+            securityContext=direct,
+            outcome={"result": "SUCCESS"},
+        )
+        for number, age in enumerate(ages)
+    ]
+    events += [
+        event(20, published=to_text(now - hour), client=AWAY, outcome={"result": "FAILURE"}),
+        event(21, published=to_text(now - hour / 2), client=AWAY, outcome={"result": "SUCCESS"}),
+        event(22, published=to_text(now - hour), client=AWAY, actor=EVE, outcome={"result": "FAILURE"}),
+    ]
+    with place_of(Kind.SQLITE, folder) as place, open_database(place) as database:
+        watch = Watch(org="acme", rules=build_rules({}, read_file=str))
+        commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=now)
+
+
+@pytest.mark.parametrize("name", ["nora@example.com", "NORA@Example.com", "00u1"])
+def test_a_person(call: Call, name: str) -> None:
+    """Addresses and since when, what is new, who else was there, the sign-ins with their alerts."""
+    done = call("user", name)
+
+    assert done.code == 0
+    assert done.out.startswith("nora@example.com in acme\n2 addresses, 11 successes and 1 failure since ")
+    assert "country Norway, since " in done.out
+    assert "address 203.0.113.7, since " in done.out
+    (away,) = [line for line in done.out.splitlines() if line.startswith("203.0.113.7")]
+    assert (away.split()[5:7], away.split()[-1]) == (["✗1", "✓1"], "1")
+    (document,) = call("user", name, "--json").json
+    assert [row["alerts"] for row in document["sign_ins"]["rows"]] == [[1], [1], *[[]] * 10]
+    assert document["others"] == {"203.0.113.7": 1}
+
+
+def test_an_address(call: Call) -> None:
+    """Everybody who came from there, by address or network."""
+    for address in ("203.0.113.7", "203.0.113.0/24"):
+        out = call("ip", address).out
+        assert out.startswith(f"{address} in acme\n")
+        assert "2 people, 1 success and 2 failures" in out
+        assert re.search(r"^nora@example\.com .*✗1 ✓1", out, re.MULTILINE)
+        assert re.search(r"^eve@example\.com .*✗1", out, re.MULTILINE)
+
+
+def test_a_limit_and_a_time(call: Call) -> None:
+    """Sign-ins that are left out are mentioned."""
+    (found,) = call("user", "nora@example.com", "--limit", "3", "--json").json
+    assert (len(found["sign_ins"]["rows"]), found["sign_ins"]["complete"]) == (3, False)
+    assert "--since and --limit show more" in call("user", "nora@example.com", "--limit", "3").err
+    (found,) = call("user", "nora@example.com", "--since", "36h", "--json").json
+    assert len(found["sign_ins"]["rows"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("user", "nobody@example.com"), 1, "error: no sign-in of nobody@example.com is known"),
+        (("ip", "192.0.2.1"), 1, "error: no sign-in from 192.0.2.1 is known"),
+        (("ip", "nowhere"), 2, "error: no address (ADDRESS nowhere): expected one such as"),
+        (
+            ("user", "nora@example.com", "--org", "other"),
+            2,
+            "error: no such org (--org other): there are: acme",
+        ),
+        (("user", "nora@example.com", "--since", "x"), 2, "error: wrong value (--since)"),
+    ],
+)
+def test_errors(call: Call, words: tuple[str, ...], code: int, error: str) -> None:
+    """One line that says what is wrong."""
+    done = call(*words)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(error)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+@pytest.mark.parametrize("words", [("user", "nora@example.com"), ("ip", "203.0.113.7")])
+def test_the_pages_fit_the_terminal(
+    call: Call, monkeypatch: pytest.MonkeyPatch, width: int, words: tuple[str, ...]
+) -> None:
+    """No line is wider than the terminal, and times are whole."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", call(*words).out).splitlines()
+    assert all(cell_len(line.rstrip()) <= width for line in lines)
+    assert any(re.match(r"\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
