@@ -2,23 +2,33 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from oktawatch.cli.exits import DONE, FAILED, UsageError
-from oktawatch.cli.options import ConfigFile, Debug, Json
+from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json
 from oktawatch.cli.output import console, note, print_fields, print_json
 from oktawatch.cli.reading import chosen_orgs
-from oktawatch.cli.setup import load_settings
+from oktawatch.cli.setup import existing_database, load_settings, load_without_secrets
 
 if TYPE_CHECKING:
+    from oktawatch.config import Settings
     from oktawatch.engine.explain import Explanation, Verdict
 
 
 def explain(
-    event_uuid: Annotated[str, typer.Argument(metavar="EVENT_UUID", help="The event's uuid.")],
+    event_uuid: Annotated[
+        str | None, typer.Argument(metavar="EVENT_UUID", help="The event's uuid.", show_default=False)
+    ] = None,
+    alert: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=LARGEST_ID, metavar="ID", help="Explain the first event of this alert instead."
+        ),
+    ] = None,
     org: Annotated[
         list[str] | None,
         typer.Option(
@@ -27,34 +37,68 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    every_rule: Annotated[
+        bool, typer.Option("--all-rules", help="Show the rules that are off, too.")
+    ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Show which rules match an event, why, and which alert it belongs to.
 
-    Reads the event from Okta, or from history if Okta can't be reached. Exit 1 if the event is unknown.
+    Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
+    event is unknown.
     """
     from oktawatch.engine.explain import is_uuid
     from oktawatch.service.app import Application
     from oktawatch.service.explaining import explain_event
 
-    if not is_uuid(event_uuid):
+    if (event_uuid is None) == (alert is None):
+        raise UsageError("wrong usage (explain): give either EVENT_UUID or --alert ID")
+    if event_uuid is not None and not is_uuid(event_uuid):
         raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
-    settings = load_settings(config, debug=debug)
-    app = Application(settings, orgs=chosen_orgs(settings, org or []))
-    explanation = asyncio.run(explain_event(app, event_uuid))
+    settings = _load(config, debug=debug)
+    orgs = chosen_orgs(settings, org or [])
+    if alert is not None:
+        event_uuid = _first_event(settings, alert)
+    if event_uuid is None:
+        note(f"error: no such alert ({alert}): see 'oktawatch alerts list'")
+        return FAILED
+    explanation = asyncio.run(explain_event(Application(settings, orgs=orgs), event_uuid))
     if explanation is None:
         note(f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days")
         return FAILED
+    shown = [verdict for verdict in explanation.verdicts if verdict.enabled or every_rule]
     if as_json:
         print_json(_document(explanation))
-        return DONE
-    _print(explanation)
+    else:
+        _print(explanation, shown)
+        if len(shown) < len(explanation.verdicts):
+            note(
+                f"{len(explanation.verdicts) - len(shown)} rules that are off are left out: --all-rules shows them"
+            )
     return DONE
 
 
-def _print(explanation: "Explanation") -> None:
+def _load(config: Path | None, *, debug: bool) -> "Settings":
+    """Read the settings; without the orgs' secrets where these can't be read."""
+    from oktawatch.config import ConfigError
+
+    try:
+        return load_settings(config, debug=debug)
+    except ConfigError:
+        return load_without_secrets(config, debug=debug)
+
+
+def _first_event(settings: "Settings", alert_id: int) -> str | None:
+    from oktawatch.store.alerts import show_alert
+
+    with existing_database(settings) as database:
+        alert = show_alert(database, alert_id)
+    return alert["events"][0]["event_uuid"] if alert is not None and alert["events"] else None
+
+
+def _print(explanation: "Explanation", verdicts: "Sequence[Verdict]") -> None:
     from oktawatch.logs import printable
 
     known = {name: value for name, value in explanation.event.items() if value is not None}
@@ -64,7 +108,7 @@ def _print(explanation: "Explanation") -> None:
     if explanation.source == "history":
         note("the rules were evaluated with the event's columns in history")
     marks = _marks(sys.stdout)
-    for verdict in sorted(explanation.verdicts, key=lambda verdict: not verdict.matches):  # matches first
+    for verdict in sorted(verdicts, key=lambda verdict: not verdict.matches):  # matches first
         print()
         for line in _lines(verdict, marks):
             print(printable(line))

@@ -1,31 +1,54 @@
 """Explain an event: what `oktawatch explain` does."""
 
+from contextlib import AsyncExitStack
+
+from oktawatch.config.errors import ConfigError
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.explain import Explainer, Explanation
 from oktawatch.engine.page_source import PageSource
 from oktawatch.service.app import Application
 from oktawatch.store.schema import require_current
+from oktawatch.systemlog.errors import UnavailableError
+from oktawatch.systemlog.page import Page
+
+
+class _NoAccess:
+    """An org without usable credentials: what is stored has to do."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    async def page(self, query: str) -> Page:  # noqa: ARG002 -- the signature is PageSource's
+        """Raise UnavailableError."""
+        raise UnavailableError(self._problem)
 
 
 async def explain_event(app: Application, event_uuid: str) -> Explanation | None:
     """Explain an event of one of the application's orgs; None if neither the database nor Okta has it.
 
-    Raises ConfigError, StoreError, or SystemLogError.
+    Without credentials for an org the stored data decides. Raises ConfigError, StoreError, or SystemLogError.
     """
     enabled = frozenset(rule.id for rule in app.rules.rules)
-    accesses, tls_context = app.accesses, app.tls_context
     database = DatabaseExecutor(app.database_url.get_secret_value())
     try:
         await database.run(require_current)
-        # Importing the Okta SDK takes half a second and 65 MB, which a missing database needn't cost.
-        from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-        from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
-        async with open_session(tls_context) as session:
-            sources: dict[str, PageSource] = {
-                org: LogClient(access, session=session) for org, access in accesses.items()
-            }
+        async with AsyncExitStack() as stack:
+            sources = await _sources(app, stack)
             explainer = Explainer(database, sources, list(app.rulebook.every.values()), enabled)
             return await explainer.explain(event_uuid)
     finally:
         database.close()
+
+
+async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSource]:
+    """Return the pages of each org by its name."""
+    try:
+        accesses, tls_context = app.accesses, app.tls_context
+    except ConfigError as error:
+        return dict.fromkeys(app.orgs, _NoAccess(str(error)))
+    # Importing the Okta SDK takes half a second and 65 MB, which a missing database needn't cost.
+    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
+    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
+
+    session = await stack.enter_async_context(open_session(tls_context))
+    return {org: LogClient(access, session=session) for org, access in accesses.items()}

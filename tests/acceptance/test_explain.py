@@ -57,6 +57,7 @@ def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
         _, second = explained(program, "u-1")
         _, third = explained(program, "u-2")
         shown = program.run("explain", "u-1").stdout
+        every_rule = program.run("explain", "--all-rules", "--alert", "1").stdout
     assert (first["org"], first["source"], first["trouble"]) == ("acme", "okta", None)
     assert first["event"]["client_ip"] == "203.0.113.7"
     assert all(by_rule[rule]["matches"] and by_rule[rule]["recorded"] for rule in (R1, FIRST, SIGNAL))
@@ -73,7 +74,25 @@ def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
     assert "\n  not met: No earlier matching event of 00u1 within 7d\n" in shown
     heads = [line for line in shown.splitlines() if line.startswith("Okta.")]
     assert heads[:2] == [f"{R1}: matches, in alert 1 (open)", f"{SIGNAL}: matches, recorded as a signal"]
-    assert "Okta.Multiple.Sessions (off): does not match" in heads
+    assert "Okta.Multiple.Sessions" not in shown
+    assert "uuid" in every_rule
+    assert "u-0" in every_rule
+    assert "\nOkta.Multiple.Sessions (off): does not match\n" in every_rule
+
+
+def test_without_a_token_stored_data_explains(program: Program, org: SimulatedOrg) -> None:
+    """An analyst who may read the database need not be able to read the token."""
+    with running(org) as url:
+        path = program.configure(("acme", url, org.token), more=ENABLED)
+        assert program.run("run", "--once").returncode == 0
+    text = path.read_text("utf-8").replace(f'token = "{org.token}"', 'token_file = "unreadable.token"')
+    path.write_text(text, "utf-8")
+    done = program.run("explain", "--alert", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"{R1}: matches, in alert 1 (open)" in done.stdout
+    assert "Okta did not return the event" in done.stderr
+    assert program.run("explain", "--alert", "99").returncode == 1
+    assert program.run("explain", "u-0", "--alert", "1").returncode == 2
 
 
 def test_what_okta_has_no_more_is_explained_by_what_is_remembered(

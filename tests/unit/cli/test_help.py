@@ -39,7 +39,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     """What is documented exists, and nothing else does."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note",
-        "explain", "notifications list", "notifications retry", "notifications drop",
+        "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay",
         "db upgrade", "db current", "db prune", "db copy", "check", "simulate", "demo",
     }  # fmt: skip
