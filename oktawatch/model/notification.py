@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from oktawatch.model.alert import Alert
 from oktawatch.model.severity import Severity
+from oktawatch.model.sighting import Novelty
 from oktawatch.model.timestamps import to_text
 
 _NAMESPACE = uuid.UUID("9d0f7c1e-52b1-4d5e-8a56-0c0f4c1c7a11")
@@ -171,11 +172,8 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     """See `incident_id`."""
     failures_before: int | None = None
     """Failures before the first success, of an alert that has risen."""
-    new: tuple[str, ...] | None = None
-    """The properties that are new for the alert's person: ``country``, ``network``, ``address``, ``device``,
-    ``anonymizer``. None: unknown."""
-    others: int | None = None
-    """Other people seen at the alert's address. None: not known."""
+    novelty: Novelty | None = None
+    """What was new for the alert's person at its first event. None: unknown."""
     digest: Digest | None = None
     content: dict[str, Any] | None = None
     """The content that is not about alerts: an alarm, or a person's decision."""

@@ -55,8 +55,8 @@ class Composer(Struct, frozen=True, kw_only=True):
                 "url": link,
                 "rule_name": rule.name if rule else None,
                 "mitre": list(rule.mitre) if rule else [],
-                "new": None if due.new is None else list(due.new),
-                "others": due.others,
+                "new": list(due.novelty.new) if due.novelty else None,
+                "others": due.novelty.others if due.novelty else None,
             },
             "runbook": rule.short_runbook() if rule else "",
         }
@@ -99,11 +99,13 @@ def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | N
     ):
         if text:
             yield Line(label, text, typed=True)
-    if due.new:
-        yield Line("New for this person", ", ".join(due.new))
-    if due.others is not None:
-        others = alert_text.count(due.others, "other person", "other people") if due.others else "nobody else"
-        yield Line("Seen at this address", others)
+    if due.novelty is not None and due.novelty.new:
+        unknown = "" if due.novelty.known_since else " (no earlier sign-in is known)"
+        yield Line("New for this person", f"{', '.join(due.novelty.new)}{unknown}")
+    if due.novelty is not None and due.novelty.others:
+        yield Line(
+            "Also at this address", alert_text.count(due.novelty.others, "other person", "other people")
+        )
     yield Line("When", alert_text.when(alert))
     rule_id = given(alert["rule_id"])
     yield Line("Rule", f"{rule.name} ({rule_id})" if rule else rule_id, typed=True)

@@ -26,6 +26,7 @@ from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.digests import summarise
 from oktawatch.store.notifiers import Decide, record_failure, record_success
+from oktawatch.store.sighting_queries import novelty_within
 
 _columns = tables.notifications.c
 _LONGEST_ERROR = 1_000  # characters
@@ -207,4 +208,13 @@ def _about(connection: Connection, alert_id: int) -> dict[str, Any]:
         "event": EventReference(*event) if event is not None else None,
         "incident": incident_id(*(shown[name] for name in ("org", "rule_id", "dedup_key", "anchor"))),
         "failures_before": failures,
+        "novelty": novelty_within(
+            connection,
+            alert["org"],
+            alert["actor_id"],
+            alert["client_ip"],
+            as_number=alert["as_number"],
+            country=alert["country"],
+            at=alert["first_event_at"],
+        ),
     }

@@ -59,28 +59,41 @@ def novelty(
     country: str | None,
     at: datetime,
 ) -> Novelty:
-    """Return what was new for a person when they came from an address at some time.
+    """Return what was new for a person when they came from an address at some time: see `novelty_within`."""
+    with database.read() as connection:
+        return novelty_within(
+            connection, org, actor_id, client_ip, as_number=as_number, country=country, at=at
+        )
+
+
+def novelty_within(
+    connection: Connection,
+    org: str,
+    actor_id: str | None,
+    client_ip: str | None,
+    *,
+    as_number: int | None,
+    country: str | None,
+    at: datetime,
+) -> Novelty:
+    """Return what was new for a person, as a transaction sees it.
 
     Sightings that began before ``at`` decide, by the network and country of their latest sign-in. The sighting of
     the event itself began at ``at`` or is no news. An anonymizer is new if the person's first sign-in through
     one is that from this address at ``at``.
     """
-    with database.read() as connection:
-        others = _others(connection, org, actor_id, client_ip)
-        if not actor_id:
-            return Novelty(new=(), known_since=None, others=others)
-        earlier = _columns.first_at < at
-        values = {"country": country, "as_number": as_number, "client_ip": client_ip}
-        query = select(
-            func.min(case((earlier, _columns.first_at))),
-            func.min(_columns.anonymizer_at),
-            func.min(case((_columns.client_ip == client_ip, _columns.anonymizer_at))),
-            *(
-                func.count(case((and_(earlier, _columns[name] == value), 1)))
-                for name, value in values.items()
-            ),
-        ).where(_columns.org == org, _columns.actor_id == actor_id)
-        known_since, anonymized_at, anonymized_here_at, *known = connection.execute(query).one()
+    others = _others(connection, org, actor_id, client_ip)
+    if not actor_id:
+        return Novelty(new=(), known_since=None, others=others)
+    earlier = _columns.first_at < at
+    values = {"country": country, "as_number": as_number, "client_ip": client_ip}
+    query = select(
+        func.min(case((earlier, _columns.first_at))),
+        func.min(_columns.anonymizer_at),
+        func.min(case((_columns.client_ip == client_ip, _columns.anonymizer_at))),
+        *(func.count(case((and_(earlier, _columns[name] == value), 1))) for name, value in values.items()),
+    ).where(_columns.org == org, _columns.actor_id == actor_id)
+    known_since, anonymized_at, anonymized_here_at, *known = connection.execute(query).one()
     new = [
         name
         for name, value, count in zip(("country", "network", "address"), values.values(), known, strict=True)

@@ -105,6 +105,22 @@ async def test_live(story: Story) -> None:
         assert line in second.plain().splitlines()
 
 
+async def test_what_is_new_for_the_person(story: Story) -> None:
+    """Nothing is known of her first; later the place is known to her, and somebody else came from it."""
+    story.read([FAILED])
+    await story.deliver()
+    story.read([sign_in(3, "SUCCESS", who="mia", at=timedelta(hours=7))])
+    story.read([sign_in(4, "FAILURE", at=timedelta(hours=8))])
+    await story.deliver()
+    first, _, again = story.receiver.taken
+
+    assert "New for this person: country, address, anonymizer (no earlier sign-in is known)" in first.plain()
+    assert "this address" not in first.plain()
+    assert "this person" not in again.plain()
+    assert "Also at this address: 1 other person" in again.plain()
+    assert (again.body["alert"]["new"], again.body["alert"]["others"]) == ([], 1)
+
+
 async def test_both_before_anything_is_sent(story: Story) -> None:
     """One page with both makes one message, and that has the success."""
     story.read([FAILED, GOT_IN])

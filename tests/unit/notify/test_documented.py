@@ -16,9 +16,11 @@ from pydantic import SecretStr
 from oktawatch import channels, config
 from oktawatch.config import NotifierSettings
 from oktawatch.model.notification import NotificationKind
+from oktawatch.model.sighting import Novelty
 from oktawatch.notify.apprise import AppriseChannel
 from oktawatch.notify.message import Message
 from oktawatch.notify.webhook import WebhookChannel
+from tests.support.databases import NOW
 from tests.support.http import Received, listening
 from tests.support.outbox import COMPOSER
 from tests.unit.notify.test_message import ALERT, SUCCEEDED, due
@@ -128,6 +130,7 @@ def test_the_message_of_an_alert() -> None:
         }
     }
     raised = due(NotificationKind.RAISED, **SUCCEEDED, context=context)
-    message = COMPOSER.compose(structs.replace(raised, failures_before=3))
+    novelty = Novelty(new=("country", "address"), known_since=NOW, others=2)
+    message = COMPOSER.compose(structs.replace(raised, failures_before=3, novelty=novelty))
 
     assert shown(message) == example("text")

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from oktawatch.model.notification import DueNotification, EventReference, NotificationKind
 from oktawatch.model.severity import Severity
+from oktawatch.model.sighting import Novelty
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.message import Message
 from oktawatch.notify.rule_text import RuleText
@@ -190,13 +191,21 @@ def test_outcomes(changes: dict[str, Any], text: str) -> None:
 
 def test_what_is_new_is_said_where_it_is_known() -> None:
     """New places and devices, and who else was seen at the address."""
-    known = structs.replace(due(), new=("country", "device"), others=1)
-    message, alone = COMPOSER.compose(known), COMPOSER.compose(structs.replace(known, new=(), others=0))
+    new, nothing, first = (
+        COMPOSER.compose(structs.replace(due(), novelty=novelty))
+        for novelty in (
+            Novelty(new=("country", "address"), known_since=NOW, others=1),
+            Novelty(new=(), known_since=NOW, others=0),
+            Novelty(new=("country",), known_since=None, others=2),
+        )
+    )
 
-    assert "New for this person: country, device\nSeen at this address: 1 other person" in message.plain()
-    assert (message.body["alert"]["new"], message.body["alert"]["others"]) == (["country", "device"], 1)
-    assert "New for this person" not in alone.plain()
-    assert "Seen at this address: nobody else" in alone.plain()
+    assert "New for this person: country, address\nAlso at this address: 1 other person\n" in new.plain()
+    assert (new.body["alert"]["new"], new.body["alert"]["others"]) == (["country", "address"], 1)
+    assert "New for this person: country (no earlier sign-in is known)\n" in first.plain()
+    assert "this person" not in nothing.plain()
+    assert "this address" not in nothing.plain()
+    assert (nothing.body["alert"]["new"], nothing.body["alert"]["others"]) == ([], 0)
 
 
 ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>", "at": "2026-11-02T13:00:00.000Z"}  # fmt: skip
