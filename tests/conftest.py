@@ -1,4 +1,4 @@
-"""Fixtures and profiles that every test shares."""
+"""Fixtures and profiles shared by all tests."""
 
 import signal
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(params=list(Kind), scope="module")
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Return each kind of database in turn: a test that uses one runs on both."""
-    found: Kind = request.param
-    return found
+    """Return each kind of database in turn, so that tests with this fixture run on both."""
+    database_kind: Kind = request.param
+    return database_kind
 
 
 @pytest.fixture
 def place(kind: Kind, tmp_path: Path) -> Iterator[Place]:
-    """Yield a place for a database, with nothing in it yet."""
-    with place_of(kind, tmp_path) as made:
-        yield made
+    """Yield a place for a database without a schema."""
+    with place_of(kind, tmp_path) as empty_place:
+        yield empty_place

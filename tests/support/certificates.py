@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, and a server that it vouches for."""
+"""A certificate authority for tests, and a server with its certificate."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 HOST = "acme.example.com"
-"""A host that exists nowhere but in certificates."""
+"""A host name that exists only in certificates."""
 
 
 class PrivateCa:
-    """Vouches for HOST and for this machine; `file` is its own certificate, for `poll.ca_file`."""
+    """A CA for HOST and this machine. `file` is the CA's certificate, for `poll.ca_file`."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "ca.pem"
@@ -27,7 +27,7 @@ class PrivateCa:
 
     @property
     def server(self) -> ssl.SSLContext:
-        """A server's side of TLS, with a certificate of this CA."""
+        """Return a server's TLS context with a certificate of this CA."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(HOST), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         made = (

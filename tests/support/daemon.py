@@ -1,4 +1,4 @@
-"""The daemon as a process of its own, started as systemd starts it."""
+"""Run the daemon as a process, with an environment like systemd's."""
 
 import json
 import signal
@@ -14,13 +14,13 @@ from tests.support import launch
 from tests.support.places import Place
 
 PATIENCE = 30.0
-"""Seconds after which what a test waits for won't come any more."""
+"""Seconds after which a test stops waiting."""
 STOPS_WITHIN = 5.0
-"""Seconds: the daemon's own promise."""
+"""Seconds in which the daemon must stop."""
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for another process to bring something about."""
+    """Wait until a condition holds that another process causes."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"in vain: {what}"
@@ -28,7 +28,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Daemon:
-    """``python -m oktawatch run`` with a configuration, an invented systemd around it, its log in JSON."""
+    """``python -m oktawatch run`` with a configuration, a fake systemd and a JSON log."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See to it that nothing is left behind."""
+        """Kill the process if it still runs."""
         self.process.kill()
         self.process.wait()
         self._manager.close()
@@ -92,7 +92,7 @@ class Daemon:
         return self._process
 
     def run_another(self) -> "subprocess.CompletedProcess[str]":
-        """Start a second one on the same configuration, and let it end."""
+        """Run a second daemon with the same configuration until it ends."""
         environ = {key: value for key, value in self._environ.items() if key != "NOTIFY_SOCKET"}
         return launch.run(
             self._arguments,
@@ -103,16 +103,16 @@ class Daemon:
         )
 
     def heard(self, message: str) -> None:
-        """Wait until systemd hears a message, whatever it hears before."""
+        """Wait until the fake systemd receives this message, skipping others."""
         while self.message() != message:
             pass
 
     def message(self) -> str:
-        """Give the next message that systemd hears."""
+        """Return the next message that the fake systemd receives."""
         return self._manager.recv(4096).decode()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; give the exit code and the seconds it took."""
+        """Send a signal; return the exit code and the seconds until the exit."""
         begun = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
@@ -122,12 +122,12 @@ class Daemon:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """What it has logged up to now."""
+        """The JSON log lines up to now."""
         return [json.loads(line) for line in self._lines if line.startswith("{")]
 
     @property
     def errors(self) -> list[str]:
-        """What it has said for people up to now."""
+        """The plain lines of standard error up to now."""
         return [line for line in self._lines if not line.startswith("{")]
 
     @property
@@ -135,10 +135,10 @@ class Daemon:
         return self._log.read_text("utf-8").rpartition("\n")[0].splitlines()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Give the log's lines of one name."""
+        """Return the log lines with this event name."""
         return [line for line in self.log if line["event"] == name]
 
     def logged(self, name: str) -> dict[str, Any]:
-        """Wait for a line of the log."""
+        """Wait for a log line with this event name."""
         until(lambda: bool(self.events(name)), f"{name} in the log")
         return self.events(name)[0]

@@ -1,4 +1,4 @@
-"""Databases for tests: real ones, brought up by the real migrations."""
+"""Databases for tests, created by the real migrations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,12 +35,12 @@ SIGNALS = Table(
     Column("rule_id", String, primary_key=True),
 )
 VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
-"""As people who ask with SQL see them."""
+"""The tables and views that users query with SQL."""
 
 
 @contextmanager
 def open_database(place: Place, *orgs: str) -> Iterator[Database]:
-    """Give a fresh database with a schema, in which ``acme`` and others are registered."""
+    """Yield a new database with a schema, in which ``acme`` and other orgs are registered."""
     database = Database(place.url, create=True)
     upgrade(database)
     register_orgs(database, [ORG, *orgs], now=NOW)
@@ -51,7 +51,7 @@ def open_database(place: Place, *orgs: str) -> Iterator[Database]:
 
 
 def empty(database: Database) -> None:
-    """Delete every row but the orgs'."""
+    """Delete all rows except those of orgs."""
     with database.write() as connection:
         for table in reversed(tables.metadata.sorted_tables):
             if table is not tables.orgs:
@@ -59,7 +59,7 @@ def empty(database: Database) -> None:
 
 
 def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Give the rows of a table or a view, in the order of their keys, some columns left out."""
+    """Return the rows of a table or view ordered by key, without some columns."""
     table = VIEWS[name] if name in VIEWS else tables.metadata.tables[name]
     with database.read() as connection:
         found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
@@ -67,7 +67,7 @@ def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> lis
 
 
 def outcome(database: Database) -> dict[str, Any]:
-    """Give what reading a stream left behind, ids and processing times apart: what must not depend on luck.
+    """Return what reading a stream has stored, without ids and processing times, which may vary.
 
     A match and a notification carry their alert's rule, key and anchor in place of its id.
     """

@@ -1,4 +1,4 @@
-"""The worked examples of docs/rules.md, as files."""
+"""Extract the examples of docs/rules.md as files."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 DOCUMENT = Path(__file__).parents[2] / "docs" / "rules.md"
 RULE_ID = "Acme.Factor.Reset.Spree"
 LEANING_ID = "Acme.Guessed.Password"
-"""The one that leans on a signal."""
+"""The example that uses a signal."""
 
 
 def write_example(folder: Path, rule_id: str = RULE_ID) -> Path:
-    """Write a documented rule and its cases into a folder, under their documented names; give the rule's."""
+    """Write a documented rule and its test cases into a folder; return the rule's path."""
     text = DOCUMENT.read_text("utf-8")
     folder.mkdir(exist_ok=True)
     blocks: list[tuple[str, str]] = re.findall(

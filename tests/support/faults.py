@@ -1,4 +1,4 @@
-"""A server that answers as badly as it is told to."""
+"""A server with scripted, faulty responses."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ Writer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 def answer(
     body: bytes = b"[]", length: int | None = None, *, status: str = "200 OK", **headers: str
 ) -> bytes:
-    """Write an answer; ``length`` is what Content-Length claims. Underscores in names of headers are hyphens."""
+    """Build a response. ``length`` is the claimed Content-Length. Underscores in header names become hyphens."""
     given = {"Content_Type": "application/json", "Date": DATE} | headers
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
@@ -30,22 +30,22 @@ def answer(
 
 @dataclass
 class FaultyServer:
-    """Answers each request with the next of its answers, the last one again and again."""
+    """Responds to each request with the next response, and repeats the last one."""
 
     answers: list[bytes | Writer]
     requests: list[str] = field(default_factory=list)
-    """Heads of the requests it got."""
+    """The heads of the received requests."""
     scheme: str = "http"
     port: int = 0
     serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one request, give one answer, hang up."""
+        """Read one request, send one response, close the connection."""
         task = asyncio.current_task()
         assert task is not None
         self.serving.add(task)
@@ -66,7 +66,7 @@ class FaultyServer:
 
 @contextlib.asynccontextmanager
 async def faulty(*answers: bytes | Writer, tls: ssl.SSLContext | None = None) -> AsyncIterator[FaultyServer]:
-    """Serve these answers on loopback."""
+    """Serve these responses on loopback."""
     server = FaultyServer(list(answers), scheme="https" if tls else "http")
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
@@ -82,23 +82,23 @@ async def faulty(*answers: bytes | Writer, tls: ssl.SSLContext | None = None) ->
 
 
 class Sleeps:
-    """Sleeps no time, remembers how long it should have, and has a clock that believes it."""
+    """A clock that advances by each sleep without waiting, and records the sleeps."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Start without any sleep."""
         self.taken: list[float] = []
 
     async def __call__(self, seconds: float) -> None:
-        """Let others run."""
+        """Record a sleep and yield to other tasks."""
         self.taken.append(seconds)
         await asyncio.sleep(0)
 
     def clock(self) -> float:
-        """Give the seconds slept."""
+        """Return the seconds slept."""
         return sum(self.taken)
 
     def budget(self, share: float = 1.0) -> RateBudget:
-        """Make an org's budget that goes by this time."""
+        """Return an org's rate budget that uses this clock."""
         return RateBudget(share, clock=self.clock, sleep=self, jitter=lambda: 0.25)
 
 
@@ -112,7 +112,7 @@ async def client_of(
     sleep: Sleeps | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[LogClient]:
-    """Give a client of one org that doesn't sleep, and close it."""
+    """Yield a client of one org that doesn't sleep."""
     budget = (sleep or Sleeps()).budget()
     access = OrgAccess("acme", url, "" if app else token, app)
     client = LogClient(access, budget=budget, timeout=seconds, clock=clock)

@@ -15,15 +15,15 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 Arc = tuple[CodeType, int, int]
-"""Two lines of a function that ran one after the other."""
+"""Two lines of a function that ran consecutively."""
 
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null')
 _LONGEST = 100_000
-"""Bytes of a body: larger ones take time and find nothing else."""
+"""Maximum bytes of a body. Larger bodies are slower and find nothing more."""
 
 
 class Tracer:
-    """Records which arcs of some modules run."""
+    """Records the executed arcs of some modules."""
 
     def __init__(self, modules: Sequence[ModuleType]) -> None:
         self._files = {inspect.getsourcefile(module) for module in modules}
@@ -54,7 +54,7 @@ class Tracer:
         return self._moved
 
     def missed(self, module: ModuleType) -> tuple[int, list[int]]:
-        """Return how many lines a module's functions have, and those that did not run."""
+        """Return the number of lines in a module's functions, and the lines that did not run."""
         ran = {line for code, _, line in self.arcs if code.co_filename == inspect.getsourcefile(module)}
         lines = set(chain.from_iterable(map(_lines, _functions(module))))
         return len(lines), sorted(lines - ran)
@@ -75,7 +75,7 @@ def _lines(code: CodeType) -> Iterator[int]:
 
 
 def mutations(seed: int, corpus: list[bytes], values: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the corpus, then bodies made of it, without an end. The corpus may grow meanwhile."""
+    """Yield the corpus, then an endless sequence of mutations of it. The corpus may grow meanwhile."""
     yield from tuple(corpus)
     chance = random.Random(seed)
     while True:
@@ -94,7 +94,7 @@ def fuzz(
     values: Sequence[bytes],
     bodies: int,
 ) -> int:
-    """Read ``bodies`` mutations of a corpus; return the corpus's size at the end.
+    """Read ``bodies`` mutations of a corpus; return the final size of the corpus.
 
     What ``read`` raises has the body as a note.
     """

@@ -1,4 +1,4 @@
-"""A real HTTP receiver that fails as its script says."""
+"""An HTTP receiver with scripted failures."""
 
 import asyncio
 import ssl
@@ -14,17 +14,17 @@ from aiohttp import web
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered with."""
+    """A scripted response."""
 
     status: int = 204
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
-    """``hang``: no answer; ``reset``: the connection is torn down."""
+    """``hang``: no response; ``reset``: reset the connection."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request."""
+    """A received request."""
 
     headers: dict[str, str]
     body: bytes
@@ -32,12 +32,12 @@ class Received:
 
     @property
     def json(self) -> Any:
-        """The body's JSON document."""
+        """The body, parsed as JSON."""
         return msgspec.json.decode(self.body)
 
 
 class HttpReceiver:
-    """Keeps every request; answers with its script's next line, after its end with 204."""
+    """Records every request and responds with the next scripted response, afterwards with 204."""
 
     def __init__(self, *script: Answer) -> None:
         self.script = list(script)
@@ -46,15 +46,15 @@ class HttpReceiver:
 
     @property
     def taken(self) -> list[Received]:
-        """The requests that it has taken."""
+        """The requests that got a 2xx response."""
         return [one for one in self.received if one.answer.status < 300 and not one.answer.fault]
 
     def answer(self) -> Answer:
-        """Say what the next request is answered with."""
+        """Return the response to the next request."""
         return self.script.pop(0) if self.script else Answer()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer."""
+        """Respond to a request."""
         answer = self.answer()
         self.received.append(Received(dict(request.headers), await request.read(), answer))
         if answer.fault == "hang":
@@ -68,7 +68,7 @@ class HttpReceiver:
 async def listening(
     *script: Answer, receiver: HttpReceiver | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[HttpReceiver]:
-    """Serve on loopback; a receiver of another kind decides itself how it answers."""
+    """Serve on loopback. A subclass of the receiver can choose its responses."""
     receiver = receiver or HttpReceiver(*script)
     runner = web.ServerRunner(web.Server(receiver, handler_cancellation=True), shutdown_timeout=0.1)
     await runner.setup()
@@ -84,7 +84,7 @@ async def listening(
 
 @contextmanager
 def receiving(*script: Answer, tls: ssl.SSLContext | None = None) -> Iterator[HttpReceiver]:
-    """Serve in a thread of its own: for tests that block."""
+    """Serve in a thread, for tests that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="receiver", daemon=True)
     thread.start()

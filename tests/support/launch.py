@@ -1,4 +1,4 @@
-"""Start oktawatch as a process of its own, quickly: forked from a process that has imported everything.
+"""Start oktawatch processes quickly, by forking from a process that has imported everything.
 
 Importing the Okta SDK and SQLAlchemy takes most of a second of CPU time, more than most programs that tests start do
 afterwards. The forked program has its own arguments, folder, environment, standard files, signals and exit code. It
@@ -21,13 +21,13 @@ from typing import Any
 
 COLD = os.environ.get("OKTAWATCH_TEST_COLD") == "1" or sys.platform != "linux"
 _WARNINGS = "error,ignore:'imghdr' is deprecated:DeprecationWarning"
-"""Apprise looks whether Python still has that module."""
+"""Apprise checks whether this module exists."""
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def environment(foreign: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return this machine's variables without those that change what oktawatch does; warnings are errors."""
+    """Return the environment without variables that configure oktawatch, and with warnings as errors."""
     ours = ("OKTA", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG", *foreign)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"PYTHONWARNINGS": _WARNINGS}
@@ -41,7 +41,7 @@ def launch(
     cold: bool = False,
     **files: Any,
 ) -> "subprocess.Popen[Any]":
-    """Start ``python -m oktawatch``; ``files`` are those of ``Popen`` (``stdout``, ``text`` and so on)."""
+    """Start ``python -m oktawatch``. ``files`` are arguments of ``Popen`` such as ``stdout`` and ``text``."""
     command = [sys.executable, "-m", "oktawatch", *arguments]
     warm = not (cold or COLD) and _settings_of(environ) == _settings_of(environment())
     kind = _Forked if warm else subprocess.Popen
@@ -51,7 +51,7 @@ def launch(
 def run(
     arguments: Sequence[str], *, timeout: float, text: bool = True, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
-    """Run ``python -m oktawatch`` to its end; ``options`` are those of `launch`."""
+    """Run ``python -m oktawatch`` until it exits. ``options`` are those of `launch`."""
     with launch(arguments, text=text, **options) as process:
         try:
             stdout, stderr = process.communicate(timeout=timeout)
@@ -99,7 +99,7 @@ _warm_program = cache(_WarmProgram)
 
 
 class _Forked(subprocess.Popen[Any]):
-    """A program that was forked; everything but how it starts is `Popen`'s."""
+    """A forked program. Everything except its start is inherited from `Popen`."""
 
     def _execute_child(
         self, args: list[str], executable: Any, preexec_fn: Any, close_fds: bool, pass_fds: Any, cwd: Path,

@@ -1,4 +1,4 @@
-"""A plain client of the System Log, for looking at a simulated org from outside."""
+"""A minimal client of the System Log, for tests of the simulated org."""
 
 import json
 import re
@@ -14,18 +14,18 @@ NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only when told to."""
 
     def __init__(self) -> None:
         self.time = NOW
 
     def __call__(self) -> datetime:
-        """Return the time at which the clock stands."""
+        """Return the clock's time."""
         return self.time
 
 
 class Answer:
-    """A status, headers, a body; `url` is the request's, as it was sent."""
+    """A response: status, headers and body. `url` is the request's URL as sent."""
 
     def __init__(self, status: int, url: str, headers: CIMultiDictProxy[str], body: bytes) -> None:
         self.status = status
@@ -35,42 +35,42 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON reads it."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the events, as `event` below writes them."""
+        """The numbers of the events, which `event` encodes."""
         return [found["number"] for found in self.json]
 
     @property
     def links(self) -> dict[str, str]:
-        """The URLs of the Link header lines, by their rel."""
+        """The URLs of the Link headers, by rel."""
         found = (re.fullmatch(r'<([^<>]+)>; rel="(\w+)"', line) for line in self.headers.getall("Link", []))
         return {match[2]: match[1] for match in found if match}
 
 
 class Client:
-    """Asks one org, and follows its links as they are written, but no redirect."""
+    """A client of one org that follows links as they are written, and no redirects."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
         self.base = base
         self._session = session
 
     async def get(self, url: str, **headers: str) -> Answer:
-        """Ask for a path, or for a URL exactly as it is written."""
+        """Request a path, or a URL exactly as it is written."""
         target = url if url.startswith("http") else self.base + url
         address = URL(target, encoded=True)
         async with self._session.get(address, headers=headers, allow_redirects=False) as response:
             return Answer(response.status, target, response.headers, await response.read())
 
     async def logs(self, **params: str) -> Answer:
-        """Ask the System Log with these parameters."""
+        """Request the System Log with these parameters."""
         return await self.get(str(URL(self.base + "/api/v1/logs").with_query(params)))
 
 
 def event(number: int, published: datetime = NOW, **fields: Any) -> dict[str, Any]:
-    """Return the smallest event that can be told from others."""
+    """Return a minimal event with a number."""
     text = published.strftime("%Y-%m-%dT%H:%M:%S.") + f"{published.microsecond // 1000:03d}Z"
     return {
         "uuid": f"u-{number}",

@@ -1,4 +1,4 @@
-"""A real SMTP server, in a thread of its own."""
+"""An SMTP server in a thread."""
 
 import asyncio
 import email
@@ -15,17 +15,17 @@ from aiosmtpd.controller import Controller
 
 
 class Mailbox:
-    """Takes every mail, or refuses it while ``full``."""
+    """Accepts every mail, or refuses it while ``full``."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.full = False
         self.hold: threading.Event | None = None
         self.url = ""
-        """By which Apprise reaches it."""
+        """The Apprise URL of this server."""
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
-        """Take it."""
+        """Accept or refuse a mail."""
         if self.hold is not None:
             await asyncio.to_thread(self.hold.wait)
         if self.full:
@@ -38,7 +38,7 @@ class Mailbox:
 
 @contextmanager
 def mailbox(tls: ssl.SSLContext | None = None, *, starttls: bool = False) -> Iterator[Mailbox]:
-    """Serve on loopback; with ``tls`` from the first byte on, or with ``starttls`` after asking for it."""
+    """Serve on loopback, with TLS from the first byte (``tls``) or after STARTTLS (``starttls``)."""
     box = Mailbox()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -63,7 +63,7 @@ def mailbox(tls: ssl.SSLContext | None = None, *, starttls: bool = False) -> Ite
 
 
 def text_of(mail: EmailMessage) -> str:
-    """Give what a person reads."""
+    """Return the text that a person reads."""
     body = mail.get_body(("html", "plain"))
     assert body is not None
     return str(body.get_content())

@@ -1,4 +1,4 @@
-"""Filling an outbox, as pages do, and a channel that a test can watch."""
+"""Fill an outbox through pages, and observe deliveries."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -31,12 +31,12 @@ COMPOSER = Composer(
 
 
 class Clock:
-    """A wall clock and a monotonic clock that move when a test says so."""
+    """A wall clock and a monotonic clock that a test controls."""
 
     def __init__(self, at: datetime = NOW) -> None:
         self._passed = timedelta()
         self._set_to = at
-        """What the wall clock would show if no time had passed."""
+        """The wall clock's time if no time had passed."""
 
     def __call__(self) -> datetime:
         """Return the wall clock's time."""
@@ -47,20 +47,20 @@ class Clock:
         return 1_000 + self._passed.total_seconds()
 
     def advance(self, **by: float) -> None:
-        """Let time pass."""
+        """Advance both clocks."""
         self._passed += timedelta(**by)
 
     def reach(self, moment: datetime) -> None:
-        """Let time pass until the wall clock shows this."""
+        """Advance both clocks until the wall clock shows this time."""
         self._passed = moment - self._set_to
 
     def jump(self, **by: float) -> None:
-        """Set the wall clock, back or forward, while no time passes."""
+        """Set the wall clock without advancing the monotonic clock."""
         self._set_to += timedelta(**by)
 
 
 class Receiver:
-    """A channel that keeps what it was sent, or fails as its script says: an exception a call, None for good."""
+    """A channel that records messages. Each call raises the next scripted exception; None means success."""
 
     def __init__(self, *script: Exception | None) -> None:
         self.script = list(script)
@@ -68,29 +68,29 @@ class Receiver:
         self.taken: list[Message] = []
 
     async def send(self, message: Message) -> None:
-        """Take it, or fail."""
+        """Record a message, or raise the scripted exception."""
         self.asked.append(message)
         if self.script and (error := self.script.pop(0)) is not None:
             raise error
         self.taken.append(message)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 class Hanging:
-    """A channel whose receiver never answers."""
+    """A channel whose receiver never responds."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
     async def send(self, message: Message) -> None:
-        """Wait for ever."""
+        """Wait forever."""
         self.begun.set()
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""
 
 
 def sign_in(
@@ -101,7 +101,7 @@ def sign_in(
     ip: str = "203.0.113.7",
     network: int | None = None,
 ) -> Event:
-    """Give a proxied sign-in of a person of its own, which opens an alert of its own."""
+    """Return a proxied sign-in of a separate user, which opens a separate alert."""
     person = number if who is None else who
     return event(
         number,
@@ -131,7 +131,7 @@ def put(
 
 
 def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> DeliveryPlan:
-    """Plan a notifier's next messages, as a delivery round does."""
+    """Plan a notifier's next messages like a delivery round."""
     return plan_outbox(
         database,
         notifier,

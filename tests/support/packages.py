@@ -1,10 +1,10 @@
-"""Install a package of somebody else's, as pip would lay it down."""
+"""Install a third-party package in the layout of pip."""
 
 from pathlib import Path
 
 
 def install(folder: Path, module: str, code: str, **entry_points: str) -> None:
-    """Write a module and its metadata; each entry point is a group's ``name = value`` line."""
+    """Write a module and its metadata. Each entry point is a line ``name = value`` of a group."""
     (folder / f"{module}.py").write_text(code, "utf-8")
     metadata = folder / f"{module}-1.0.dist-info"
     metadata.mkdir()

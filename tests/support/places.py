@@ -1,4 +1,4 @@
-"""Where a test's database lies: a file, or a database on a server. Tests that use one run on both."""
+"""The place of a test's database: an SQLite file, or a database on a Postgres server."""
 
 import enum
 import sqlite3
@@ -15,7 +15,7 @@ from tests.support import postgres
 
 
 class Kind(enum.StrEnum):
-    """What kind of database."""
+    """A kind of database."""
 
     SQLITE = "sqlite"
     POSTGRES = "postgres"
@@ -27,29 +27,29 @@ class Place:
 
     kind: Kind
     folder: Path
-    """For whatever else the test needs."""
+    """A folder for other files of the test."""
     url: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """Give the variables that lead the program here, whatever its configuration says."""
+        """Return environment variables that make the program use this database."""
         if self.kind is Kind.SQLITE:
             return {}
         return {"OKTAWATCH__DATABASE__URL": self.url, "OKTAWATCH__DATABASE__AUTO_UPGRADE": "true"}
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Ask the database, as a person with SQL would."""
+        """Return the rows of a query."""
         with self._connected() as connection:
             return list(connection.execute(query).fetchall())
 
     def run(self, statement: str, *before: str) -> None:
-        """Run a statement, after others."""
+        """Run statements in one transaction."""
         with self._connected() as connection:
             for one in (*before, statement):
                 connection.execute(one)
 
     def has(self, table: str) -> bool:
-        """Whether there is such a table, and a database at all."""
+        """Return whether the database and the table exist."""
         if self.kind is Kind.SQLITE:
             found = "SELECT count(*) FROM sqlite_master WHERE name = "
             return self.file.exists() and self.ask(f"{found}'{table}'") == [(1,)]
@@ -57,12 +57,12 @@ class Place:
 
     @property
     def file(self) -> Path:
-        """Where SQLite has it."""
+        """The path of the SQLite file."""
         return self.folder / "oktawatch.db"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold what every page waits for, and bringing the schema up too, as another program may."""
+        """Hold the lock that pages and schema upgrades wait for."""
         with self._connected() as connection:
             if self.kind is Kind.SQLITE:
                 connection.execute("BEGIN IMMEDIATE")
@@ -74,7 +74,7 @@ class Place:
             connection.execute("ROLLBACK")
 
     def wipe(self) -> None:
-        """Leave nothing of the database."""
+        """Delete the database."""
         if self.kind is Kind.SQLITE:
             for file in self.folder.glob("oktawatch.db*"):
                 file.unlink()
@@ -95,7 +95,7 @@ class Place:
 
 
 def damage(file: Path) -> None:
-    """Overwrite every page of an SQLite file but the first."""
+    """Overwrite all pages of an SQLite file except the first."""
     with file.open("r+b") as opened:
         size = opened.seek(0, 2)
         opened.seek(4096)

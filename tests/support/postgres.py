@@ -20,13 +20,13 @@ _numbers = itertools.count()
 
 
 class Server:
-    """Where databases can be made."""
+    """A server on which tests create databases."""
 
     def __init__(self, url: URL) -> None:
         self.url = url.set(drivername="postgresql+psycopg")
 
     def url_of(self, name: str) -> str:
-        """Give a database's URL."""
+        """Return a database's URL."""
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def execute(self, statement: str, *, database: str | None = None) -> None:
@@ -37,18 +37,18 @@ class Server:
             connection.execute(statement.encode())
 
     def create(self, template: str = "template1") -> str:
-        """Make a database; give its name."""
+        """Create a database; return its name."""
         name = f"oktawatch_{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def drop(self, name: str) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database and its connections."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 class OwnServer(Server):
-    """A server that this process starts, in a folder that goes with it."""
+    """A server that this process starts, in a temporary folder."""
 
     def __init__(self) -> None:
         # It keeps a lock file in a folder that it makes itself where there is none, and warns of that.
@@ -71,17 +71,17 @@ class OwnServer(Server):
 
     @property
     def programs(self) -> Path:
-        """The folder of psql and the others that came with it."""
+        """The folder of psql and the server's other programs."""
         return Path(self._server.bin_path)
 
     @property
     def user(self) -> str | None:
-        """The system's user that it runs as, where that is another one than ours."""
+        """The system user that the server runs as, if it is not the current one."""
         found: str | None = self._server.system_user
         return found
 
     def control(self, *arguments: str) -> None:
-        """Have pg_ctl do something: ``restart -m immediate``, ``stop``, ``start``."""
+        """Run pg_ctl, for example with ``restart -m immediate``, ``stop`` or ``start``."""
         self._pgexec(
             "pg_ctl",
             ("-w", "-D", str(self.folder), "-l", str(self.folder / "log"), *arguments),
@@ -90,7 +90,7 @@ class OwnServer(Server):
         )
 
     def close(self) -> None:
-        """Stop it and remove its folder."""
+        """Stop the server and remove its folder."""
         self._server.cleanup()
 
 
@@ -109,7 +109,7 @@ def behind(url: str) -> tuple[str | int, Callable[[int], str]]:
 
 @cache
 def server() -> Server:
-    """Give this process's server; it is started when it is first asked for."""
+    """Return this process's server. The first call starts it."""
     if given := os.environ.get("OKTAWATCH_TEST_POSTGRES_URL"):
         return Server(make_url(given))
     return OwnServer()
@@ -117,7 +117,7 @@ def server() -> Server:
 
 @cache
 def _migrated() -> str:
-    """Make the database that others are copied from, by the real migrations; give its name."""
+    """Create the template database with the real migrations; return its name."""
     name = server().create()
     atexit.register(server().drop, name)
     database = Database(server().url_of(name))
@@ -128,7 +128,7 @@ def _migrated() -> str:
 
 @contextmanager
 def fresh(*, schema: bool) -> Iterator[str]:
-    """Give the URL of a database of one's own, with or without the schema."""
+    """Yield the URL of a new database, with or without a schema."""
     name = server().create(_migrated() if schema else "template1")
     try:
         yield server().url_of(name)

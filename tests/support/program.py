@@ -1,4 +1,4 @@
-"""The program itself, run as people run it, in a folder of its own and without this machine's variables."""
+"""Run the program in a separate folder, without this machine's environment variables."""
 
 import json
 import signal
@@ -15,23 +15,23 @@ from tests.support.launch import environment
 from tests.support.places import Place
 
 PATIENCE = 60.0
-"""Seconds for anything to happen; what takes so long is stuck."""
+"""Seconds after which a program counts as stuck."""
 
 _TERMINAL = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
 
 
 class Program:
-    """Runs oktawatch in one folder."""
+    """Runs oktawatch in a folder."""
 
     def __init__(self, folder: Path, place: Place | None = None, *, cold: bool = False) -> None:
-        """``place``: where its database is, by default a file in its folder; ``cold`` starts a new interpreter."""
+        """``place`` is the database, by default a file in the folder. ``cold`` starts a new interpreter."""
         self.cold = cold
         self.folder = folder
         self.place = place
         self.environment = environment(_TERMINAL) | (place.environment if place else {})
 
     def configure(self, *orgs: tuple[str, str, str], more: str = "") -> Path:
-        """Write oktawatch.toml with these orgs: name, URL, token. ``more`` comes before them."""
+        """Write oktawatch.toml with these orgs (name, URL, token), after the text of ``more``."""
         tables = [
             f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{token}"\n' for name, url, token in orgs
         ]
@@ -40,7 +40,7 @@ class Program:
         return path
 
     def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+        """Run a command until it exits."""
         return launch.run(
             arguments,
             cwd=self.folder,
@@ -53,14 +53,14 @@ class Program:
         )
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed; give the JSON document that it prints."""
+        """Run a command that must succeed; return the JSON document that it prints."""
         done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     @contextmanager
     def started(self, *arguments: str, stderr: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[str]]":
-        """Start a command; whatever happens, it has ended when the block has."""
+        """Start a command, and stop it at the end of the block."""
         with launch.launch(
             arguments,
             cwd=self.folder,
@@ -78,25 +78,25 @@ class Program:
                     process.send_signal(signal.SIGKILL)
 
     def rows(self, query: str, database: str = "oktawatch.db") -> list[tuple[Any, ...]]:
-        """Ask the database, as a person with SQL would."""
+        """Return the rows of a query."""
         if self.place:
             return self.place.ask(query)
         with closing(sqlite3.connect(self.folder / database)) as connection:
             return connection.execute(query).fetchall()
 
     def change(self, statement: str, *values: Any) -> None:
-        """Change the database behind the program's back."""
+        """Run a statement on the program's database."""
         with closing(sqlite3.connect(self.folder / "oktawatch.db")) as connection, connection:
             connection.execute(statement, values)
 
 
 def errors(stderr: str) -> list[str]:
-    """Give the lines of standard error that are errors for people."""
+    """Return the error lines of standard error."""
     return [line for line in stderr.splitlines() if line.startswith("error: ")]
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something outside of this process has happened."""
+    """Wait until a condition outside of this process holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it has not happened"

@@ -1,10 +1,10 @@
-"""How many examples Hypothesis draws for a property: a few in `make test`, many in `make test-all`."""
+"""The number of Hypothesis examples: few in `make test`, many in `make test-all`."""
 
 from hypothesis import HealthCheck, settings
 
 QUICK, THOROUGH = "quick", "thorough"
 _SHARE = 5
-"""The quick profile draws one example for so many of the thorough one."""
+"""The ratio of examples between the thorough and the quick profile."""
 _DEFAULT = 100
 
 
@@ -22,5 +22,5 @@ def register_profiles() -> None:
 
 
 def examples(thorough: int) -> int:
-    """Return ``max_examples`` for a property that needs other numbers than its profile's."""
+    """Return ``max_examples`` for a property that needs another number of examples."""
     return thorough if settings.get_current_profile_name() == THOROUGH else -(-thorough // _SHARE)

@@ -1,4 +1,4 @@
-"""A forwarding proxy, with its users and their passwords. Every host that it is asked for is this machine."""
+"""A forwarding proxy with optional authentication. It resolves every host to this machine."""
 
 import base64
 import contextlib
@@ -14,17 +14,17 @@ URL_PASSWORD = "p%40ss%3Aword%2F17"
 
 @dataclass
 class ForwardProxy:
-    """What it is asked, and how it answers."""
+    """The proxy's configuration and the requests that it received."""
 
     port: int = 0
     refusal: str | None = None
-    """A status line's end, such as ``403 Forbidden``, for everything that is asked."""
+    """The status of every response, such as ``403 Forbidden``."""
     heads: list[str] = field(default_factory=list)
-    """All that it can read: the heads of what it was asked."""
+    """The heads of the received requests."""
 
     @property
     def url(self) -> str:
-        """With user and password."""
+        """The proxy's URL with user and password."""
         return f"http://{USER}:{URL_PASSWORD}@127.0.0.1:{self.port}"
 
     @property
@@ -33,7 +33,7 @@ class ForwardProxy:
         return [head.split("\r\n", 1)[0] for head in self.heads]
 
     def answer_to(self, head: str) -> str | None:
-        """Tell what a request is refused with; None lets it through."""
+        """Return the status that refuses a request, or None to forward it."""
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if f"proxy-authorization: basic {expected}".lower() not in head.lower():
             return "407 Proxy Authentication Required"
@@ -42,7 +42,7 @@ class ForwardProxy:
 
 @contextlib.contextmanager
 def forwarding() -> Iterator[ForwardProxy]:
-    """Run a proxy on loopback, in threads of its own."""
+    """Run a proxy on loopback, in threads."""
     proxy = ForwardProxy()
 
     class Handler(socketserver.BaseRequestHandler):
@@ -88,7 +88,7 @@ def _serve(proxy: ForwardProxy, client: socket.socket) -> None:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Hand on what comes, and the end of it."""
+    """Forward the data of a stream and its end."""
     with contextlib.suppress(OSError):
         while chunk := source.recv(65_536):
             sink.sendall(chunk)

@@ -1,4 +1,4 @@
-"""Makes a recorded conversation with an org fit to be kept: no token, no host, no people.
+"""Remove tokens, hosts and people from a recorded conversation with an org.
 
 What may stay is listed, and everything else is replaced: headers by leaving them out, texts by an invented
 one each, the same for the same text, so that a recording still shows who did two things. An org of one's own
@@ -42,10 +42,10 @@ _NETWORKS = ("203.0.113", "198.51.100", "192.0.2")
 
 
 class Scrubber:
-    """Scrubs one recording; the same text gets the same invented one throughout it."""
+    """Scrubs a recording. Equal texts get equal replacements."""
 
     def __init__(self) -> None:
-        """Know nobody yet."""
+        """Start without replacements."""
         self._invented: dict[str, dict[str, int]] = {}
 
     def request(self, request: Request) -> Request:
@@ -66,7 +66,7 @@ class Scrubber:
         }
 
     def body(self, body: bytes) -> bytes:
-        """Scrub a body; one that is no JSON goes altogether."""
+        """Scrub a JSON body. Remove any other body."""
         try:
             return json.dumps(self._value("", json.loads(body)), separators=(",", ":")).encode()
         except ValueError:
@@ -76,7 +76,7 @@ class Scrubber:
         return _CURSOR.sub(lambda found: self._invent("cursor", found[0]), _HOST.sub(ORG_URL, url, count=1))
 
     def _form(self, body: Any) -> Any:
-        """Scrub the form of a token request; any other body goes altogether."""
+        """Scrub the form of a token request. Remove any other body."""
         if not isinstance(body, Mapping):
             return None
         return {name: value if name in _FORM else self._invent(name, value) for name, value in body.items()}
@@ -119,6 +119,6 @@ class Scrubber:
 
 
 def path_and_query(url: str) -> str:
-    """Give what follows the host."""
+    """Return the part of a URL after the host."""
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"

@@ -1,4 +1,4 @@
-"""Data in the shapes that others published: invented files in `tests/data`, or the published ones beside the repository."""
+"""Test data in published formats: invented files in `tests/data`, or the published ones beside the repository."""
 
 import os
 from pathlib import Path

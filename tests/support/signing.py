@@ -1,4 +1,4 @@
-"""A service app's side of OAuth, made by hand: keys, assertions and proofs as good or as bad as a test wants."""
+"""Keys, assertions and DPoP proofs of a service app, valid or invalid."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ _SERIAL = itertools.count()
 
 
 class Signer:
-    """Somebody with a key pair."""
+    """A holder of a key pair."""
 
     def __init__(self, kid: str = "k1") -> None:
         self.kid = kid
@@ -27,17 +27,17 @@ class Signer:
 
     @property
     def public(self) -> dict[str, Any]:
-        """The public key as a JWK with its name."""
+        """The public key as a JWK with its key id."""
         return ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True) | {"kid": self.kid}
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
-        """Return a token with these claims; None leaves one out."""
+        """Return a token with these claims. None removes a claim."""
         told = {name: value for name, value in claims.items() if value is not None}
         extra = {name: value for name, value in header.items() if value is not None}
         return jwt.encode(told, self._key, algorithm="ES256", headers=extra)
 
     def assertion(self, audience: str, kid: str | None = "k1", **claims: Any) -> str:
-        """Return an assertion that is good at NOW, but for what is told otherwise."""
+        """Return an assertion that is valid at NOW, except for the given changes."""
         good = {
             "iss": CLIENT,
             "sub": CLIENT,
@@ -48,7 +48,7 @@ class Signer:
         return self.sign(good | claims, kid=kid)
 
     def form(self, audience: str, scope: str = "okta.logs.read", **claims: Any) -> dict[str, str]:
-        """Return a token request's form with such an assertion."""
+        """Return the form of a token request with this assertion."""
         return {
             "grant_type": "client_credentials",
             "scope": scope,
@@ -57,7 +57,7 @@ class Signer:
         }
 
     def proof(self, method: str, url: str, *, token: str | None = None, **claims: Any) -> str:
-        """Return a DPoP proof for a request at NOW, but for what is told otherwise."""
+        """Return a DPoP proof for a request at NOW, except for the given changes."""
         good = {"jti": f"p-{next(_SERIAL)}", "htm": method, "htu": url, "iat": SECONDS}
         if token is not None:
             good["ath"] = sha256_base64url(token)
@@ -67,7 +67,7 @@ class Signer:
 
 @functools.cache
 def rsa_key() -> rsa.RSAPrivateKey:
-    """Return a key pair as Okta makes them for a service app."""
+    """Return a key pair like Okta's for a service app."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -77,7 +77,7 @@ def rsa_pem() -> str:
 
 
 def rsa_private_jwk(kid: str) -> dict[str, Any]:
-    """Return the private key as a JWK, with texts alone: the SDK reads no lists."""
+    """Return the private key as a JWK with string values only, because the SDK reads no lists."""
     jwk = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True) | {"kid": kid}
     return {name: value for name, value in jwk.items() if isinstance(value, str)}
 

@@ -1,4 +1,4 @@
-"""Days of an org that does everything wrong, read by the real client, in virtual time.
+"""Read days of a faulty org with the real client in virtual time.
 
 Simulator and client run in one loop over real HTTP on loopback, and one clock of the test's own stands
 for both: waiting moves it on, nothing sleeps. What may not depend on luck is compared at the end with
@@ -44,19 +44,19 @@ MINUTE = timedelta(minutes=1)
 POLLS = 300
 EVERY = 10 * MINUTE
 LATEST = 20 * MINUTE
-"""How late an event may come."""
+"""The maximum delay of an event."""
 DEDUP_PERIOD = timedelta(hours=6)
 OPERATOR = "APPLE_ICLOUD_RELAY_PROXY"
 PATIENCE = 0.5
-"""Seconds, of real time alone, after which a request that hangs is given up."""
+"""Seconds of real time after which a hanging request is abandoned."""
 NOBODY = "http://127.0.0.1:1"
-"""Where connections are refused."""
+"""A URL that refuses connections."""
 
 
 def sign_ins(
     seed: int, unreadable: list[dict[str, Any]]
 ) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
-    """Yield a sign-in every two minutes, without end: a few people and addresses, some of it broken.
+    """Yield an endless sequence of sign-ins, one every two minutes: few users and addresses, some broken.
 
     ``unreadable`` gets what is nested too deeply for Python to read it from the org's record again.
     """
@@ -88,13 +88,13 @@ def sign_ins(
 
 @dataclass
 class Receiver:
-    """A channel that fails now and then, and remembers what it took."""
+    """A channel that fails sometimes and records the messages that it accepted."""
 
     rng: random.Random
     taken: list[str] = field(default_factory=list)
 
     async def send(self, message: Message) -> None:
-        """Take it, or not."""
+        """Accept or refuse a message."""
         if self.rng.random() < 0.2:
             raise DeliveryError("no")
         self.taken.append(message.id)
@@ -104,7 +104,7 @@ class Receiver:
 
 
 class Soak:
-    """One org, one reader, one seed."""
+    """One org, one reader and one seed."""
 
     def __init__(self, seed: int, url: str) -> None:
         """``url`` is the database's."""
@@ -121,7 +121,7 @@ class Soak:
         self.org.faults.between(start, start + 60 * MINUTE, faults.refused_token())
         self.receiver = Receiver(random.Random(seed))
         self.recorded: list[Match] = []
-        """In the order in which matches were recorded."""
+        """The matches in the order in which they were recorded."""
         self.late = 0
         self.failures: set[str] = set()
         self._database = DatabaseExecutor(url, create=True)
@@ -132,7 +132,7 @@ class Soak:
         )
 
     async def run(self) -> None:
-        """Live through the days, then through a quiet hour in which everything is put right."""
+        """Run for several days, then for an hour without faults."""
         await self._database.run(upgrade)
         await self._database.run(register_orgs, [ORG], now=self.clock())
         with mock.patch.object(PageTransaction, "add_matches", _spying(self.recorded)):
@@ -155,11 +155,11 @@ class Soak:
 
     @property
     def database(self) -> Database:
-        """What it left behind."""
+        """The database that the reader wrote."""
         return self._database.database
 
     def happened(self) -> list[dict[str, Any]]:
-        """Give every sign-in that the org knows of, as it has it."""
+        """Return every sign-in of the org."""
         known = [*self.org.events, *self._unreadable]
         return [
             one for one in known if isinstance(one, dict) and one.get("eventType") == "user.session.start"
@@ -205,7 +205,7 @@ class Soak:
         return client, poller, sweeper, notifier
 
     async def _round(self, poller: Poller, sweeper: Sweeper, *, sweep: bool) -> bool:
-        """Poll, and sweep when it has caught up; tell whether both went well."""
+        """Poll, and sweep after catching up; return whether both succeeded."""
         try:
             await poller.round(deadline=self._seconds() + 300)
             if sweep and poller.caught_up is not None:
@@ -216,7 +216,7 @@ class Soak:
         return not sweep or poller.caught_up is not None
 
     async def _unreachable(self) -> None:
-        """Live through a poll while nobody listens: the network is down, or what was started came up first."""
+        """Poll while the org refuses connections."""
         client, poller, sweeper, _ = self._started(NOBODY)
         assert not await self._round(poller, sweeper, sweep=True)
         await client.close()
@@ -224,7 +224,7 @@ class Soak:
     async def _settle(self, url: str) -> None:
         self.org.faults.clear()
         self.end = self.clock()
-        """What was published before is to be there."""
+        """The time before which all events must be stored."""
         client, poller, sweeper, notifier = self._started(url)
         self.clock.time += LATEST + 10 * MINUTE
         while not await self._round(poller, sweeper, sweep=True):
@@ -243,7 +243,7 @@ class Soak:
 
 
 def _spying(recorded: list[Match]) -> Any:
-    """Keep what is recorded; a match is recorded once, and its transaction here never fails after it."""
+    """Record new matches. A match is recorded once, and its transaction never fails afterwards."""
     original = PageTransaction.add_matches
 
     def add_matches(transaction: PageTransaction, matches: Sequence[tuple[Match, Any]]) -> None:
@@ -254,7 +254,7 @@ def _spying(recorded: list[Match]) -> Any:
 
 
 def grouped(matches: Sequence[Match]) -> list[tuple[str, datetime, int, datetime, datetime, Severity]]:
-    """Group matches as the law says, slowly and plainly."""
+    """Group matches with a simple reference implementation."""
     alerts: list[dict[str, Any]] = []
     for match in matches:
         same = [alert for alert in alerts if alert["key"] == match.dedup_key]

@@ -1,4 +1,4 @@
-"""A TCP proxy that can fall silent, half-close or drip, in front of a database, Okta or a receiver."""
+"""A TCP proxy that can stall, half-close or slow down, in front of a database, Okta or a receiver."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ DRIP_EVERY_S = 0.05
 
 
 class StallingProxy:
-    """Passes bytes on until it is told otherwise. Its methods may be called from any thread."""
+    """Forwards bytes until another mode is set. The methods are thread-safe."""
 
     def __init__(self, upstream: str | int) -> None:
-        """``upstream``: the path of a Unix socket, or a port of this machine."""
+        """``upstream`` is the path of a Unix socket or a port on this machine."""
         self.port = 0
         self.held = 0
-        """How many messages wait to be passed on."""
+        """The number of messages held back."""
         self._upstream = upstream
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
@@ -26,33 +26,33 @@ class StallingProxy:
 
     @property
     def url(self) -> str:
-        """Its address for HTTP."""
+        """The proxy's URL for HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
     def stall(self) -> None:
-        """Keep every connection open and pass nothing on; new connections are accepted and get no answer."""
+        """Keep all connections open, including new ones, but forward nothing."""
         self._call(self._flowing.clear)
 
     def flow(self) -> None:
-        """Pass on what was held back, and all that follows."""
+        """Forward the data held back and all further data."""
         self._dripping = False
         self._call(self._flowing.set)
 
     def drip(self) -> None:
-        """Pass on one byte at a time, twenty a second."""
+        """Forward one byte at a time, twenty per second."""
         self._dripping = True
         self._call(self._flowing.set)
 
     def hold_present(self) -> None:
-        """Pass nothing more on for the connections there are; new ones are served."""
+        """Stop forwarding for existing connections, but serve new ones."""
         self._call(self._replace_gate)
 
     def half_close(self) -> None:
-        """End the stream towards each client; the stream from it stays open."""
+        """Close the stream to each client, but keep the stream from it open."""
         self._call(self._end_streams)
 
     def serve(self, ready: threading.Event) -> None:
-        """Run until `close`, in a thread of its own."""
+        """Run in a thread until `close`."""
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._open())
         ready.set()

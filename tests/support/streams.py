@@ -1,4 +1,4 @@
-"""Streams of events for tests of the engine, cut into pages as Okta would serve them."""
+"""Streams of events for tests of the engine, cut into pages like Okta's."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from tests.support.databases import NOW
 
 
 def body(number: int, *, at: timedelta = timedelta(), **changes: Any) -> dict[str, Any]:
-    """Give a sign-in through a proxy, ``at`` before or after noon."""
+    """Return the body of a proxied sign-in, ``at`` relative to noon."""
     return {
         "uuid": f"00000000-0000-4000-8000-{number:012d}",
         "published": to_text(NOW + at),
@@ -27,7 +27,7 @@ def body(number: int, *, at: timedelta = timedelta(), **changes: Any) -> dict[st
 
 
 def event(number: int, *, at: timedelta = timedelta(), **changes: Any) -> Event:
-    """Give the sign-in as an event."""
+    """Return the sign-in as an event."""
     return Event.from_body(body(number, at=at, **changes))
 
 
@@ -41,7 +41,7 @@ def page(
     rejected: Sequence[RejectedEvent] = (),
     link_error: str | None = None,
 ) -> Page:
-    """Give a page as the System Log's client does."""
+    """Return a page like the System Log's client."""
     return Page(
         query=query,
         next=following,
@@ -57,10 +57,10 @@ def page(
 
 
 class Script:
-    """A source of pages that a test wrote: each query has its answer."""
+    """A scripted source of pages: a page or error for each query."""
 
     def __init__(self, answers: dict[str, Page | SystemLogError], *, first: Page | None = None) -> None:
-        """``first`` answers a stream's first request, whatever its times."""
+        """``first`` is the response to a stream's first request, whatever its times."""
         self._answers = answers
         self._first = first
         self.asked: list[str] = []
@@ -77,7 +77,7 @@ class Script:
 
 
 def cut(events: Sequence[Event], borders: Sequence[int]) -> list[Page]:
-    """Cut a stream into pages that follow each other; the last one has caught up."""
+    """Cut a stream into consecutive pages. The last one has caught up."""
     places = [0, *borders, len(events)]
     last = len(places) - 2
     return [
@@ -131,6 +131,6 @@ def streams(draw: st.DrawFn, *, longest: int = 20) -> list[Event]:
 
 @st.composite
 def cut_streams(draw: st.DrawFn) -> list[Page]:
-    """Draw a stream that is cut into pages anywhere, empty ones among them."""
+    """Draw a stream that is cut into pages, including empty ones."""
     events = draw(streams())
     return cut(events, sorted(draw(st.lists(st.integers(0, len(events)), max_size=5))))

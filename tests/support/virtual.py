@@ -1,4 +1,4 @@
-"""Time that passes when somebody sleeps."""
+"""Virtual time, which advances when a task sleeps."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 class VirtualTime:
-    """A simulated org's clock and everything that its client needs of time."""
+    """The clock of a simulated org and its client."""
 
     def __init__(self) -> None:
         """Start at a fixed time."""
@@ -17,19 +17,19 @@ class VirtualTime:
         self.slept: list[float] = []
 
     def __call__(self) -> datetime:
-        """Tell the time, as the org does."""
+        """Return the org's time."""
         return self.now
 
     def monotonic(self) -> float:
-        """Give the seconds since the start, as a client counts them."""
+        """Return the seconds since the start."""
         return (self.now - START).total_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass; others run too."""
+        """Advance the time, and yield to other tasks."""
         self.slept.append(seconds)
         await asyncio.sleep(0)
         self.now += timedelta(seconds=seconds)
 
     def budget(self, share: float = 1.0, *, jitter: float = 0.0) -> RateBudget:
-        """Make an org's budget that goes by this time."""
+        """Return an org's rate budget that uses this time."""
         return RateBudget(share, clock=self.monotonic, sleep=self.sleep, jitter=lambda: jitter)

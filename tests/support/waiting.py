@@ -1,11 +1,11 @@
-"""Waiting for what other tasks and threads bring about."""
+"""Wait for other tasks and threads."""
 
 import asyncio
 from collections.abc import Callable
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; raise TimeoutError when it does not within 10 s."""
+    """Wait until a condition holds. Raise TimeoutError after 10 s."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 -- what is watched sets no event
             await asyncio.sleep(0.005)

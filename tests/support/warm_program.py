@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 1 << 20
-"""Bytes, the most that a request can have."""
+"""Maximum bytes of a request."""
 
 
 def import_everything() -> None:
-    """Import what a program would, except its main module."""
+    """Import everything that a program imports, except its main module."""
     import oktawatch
 
     for module in pkgutil.walk_packages(oktawatch.__path__, "oktawatch."):
@@ -32,7 +32,7 @@ def import_everything() -> None:
 
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork a program for each request; return the request in the new program, and None when nobody asks any more."""
+    """Fork a program for each request. Return the request in the new program, and None after the last request."""
     while True:
         body, files, _, _ = socket.recv_fds(requests, SIZE, 3)
         if not body:
@@ -59,7 +59,7 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
 
 
 def become(asked: dict[str, Any]) -> None:
-    """Take on the folder, umask, environment and arguments of the program asked for."""
+    """Set the folder, umask, environment and arguments of the requested program."""
     os.chdir(asked["folder"])
     os.umask(asked["umask"])
     os.environ.clear()
@@ -73,7 +73,7 @@ def become(asked: dict[str, Any]) -> None:
 
 
 def _opened(number: int, like: Any) -> io.TextIOWrapper:
-    """Open a standard stream as the interpreter does, which looks at the file only when it starts."""
+    """Open a standard stream like the interpreter at its start."""
     unbuffered = like.write_through and number > 0
     stream = open(number, "wb" if number else "rb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115 -- it lives as long as the process
     return io.TextIOWrapper(

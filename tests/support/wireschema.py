@@ -19,7 +19,7 @@ def log_event_validator() -> jsonschema.Draft202012Validator:
 
 
 def translate(schema: Any) -> Any:
-    """Return an OpenAPI 3.0 schema as JSON Schema, which knows no `nullable`: null becomes one more choice."""
+    """Return an OpenAPI 3.0 schema as JSON Schema. It has no `nullable`, so null becomes an alternative."""
     if isinstance(schema, list):
         return [translate(part) for part in schema]
     if not isinstance(schema, dict):
