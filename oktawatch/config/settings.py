@@ -29,6 +29,7 @@ from oktawatch.config.validators import (
     AnyCase,
     Duration,
     File,
+    KindName,
     Name,
     Names,
     OptionalName,
@@ -163,6 +164,29 @@ class DetectionSettings(Section):
     """A folder with user-written rules."""
 
 
+class EvidenceSourceSettings(Section):
+    """A file of evidence about addresses."""
+
+    name: Name
+    """The name of the source in alerts."""
+    path: Name
+    """The file of networks: one CIDR per line, or CSV whose first cell is one, such as Apple's list."""
+    kind: KindName
+    """What an address in it is."""
+    operator: OptionalName = ""
+    """Who operates the networks."""
+
+
+class EvidenceSettings(Section):
+    """Evidence about the addresses of anonymizers, beside Okta's."""
+
+    sources: Annotated[tuple[EvidenceSourceSettings, ...], Field(strict=False)] = ()
+    operators: dict[str, KindName] = Field(default_factory=dict)
+    """The kinds of operators, by Okta's names. They override the shipped table."""
+    severity: Annotated[dict[KindName, SeverityName], Field(strict=False)] = Field(default_factory=dict)
+    """The severities of kinds. They override the shipped table."""
+
+
 class SilenceSettings(Section):
     """Alarms when oktawatch itself doesn't work."""
 
@@ -216,6 +240,7 @@ class Settings(BaseSettings):
     orgs: Annotated[tuple[OrgSettings, ...], Field(strict=False)] = ()
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     detection: DetectionSettings = DetectionSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     notifiers: Annotated[
         tuple[Annotated[NotifierSettings, BeforeValidator(validate_by_channel)], ...],
         Field(strict=False, validate_default=True),

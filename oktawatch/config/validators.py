@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.durations import format_duration, parse_duration
 from oktawatch.model.severity import Severity
 
@@ -52,6 +53,13 @@ def _severity(value: Any) -> Severity:
     raise ValueError(f"expected one of {', '.join(Severity.__members__)}, in quotes")
 
 
+def _anonymizer_kind(value: Any) -> AnonymizerKind:
+    try:
+        return AnonymizerKind(value)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(AnonymizerKind)}") from None
+
+
 def _name(value: str) -> str:
     if 0 < len(value) <= LONGEST_NAME and value.isprintable() and value == value.strip():
         return value
@@ -79,6 +87,7 @@ def _lower(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[Duration, at_least(timedelta(seconds=1))]
 SeverityName = Annotated[Severity, BeforeValidator(_severity)]
+KindName = Annotated[AnonymizerKind, BeforeValidator(_anonymizer_kind)]
 Name = Annotated[str, AfterValidator(_plain_name)]
 OptionalName = Annotated[str, AfterValidator(_name_or_nothing)]
 Pattern = Annotated[str, AfterValidator(_name)]

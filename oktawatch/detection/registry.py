@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeVar
 
 from oktawatch.detection.event_types import scim_filter, type_test
+from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
 from oktawatch.detection.options import ReadFile, RuleOptionError, configured
@@ -184,7 +185,11 @@ def build_rules(
 
 
 def configured_rules(
-    settings: Mapping[str, RuleSettings], *, read_file: ReadFile, classes: Iterable[type[Rule]] = BUILT_IN
+    settings: Mapping[str, RuleSettings],
+    *,
+    read_file: ReadFile,
+    classes: Iterable[type[Rule]] = BUILT_IN,
+    evidence: Evidence = Rule.evidence,
 ) -> dict[str, Rule]:
     """Build every rule, enabled or not, with its options and the signals that it uses. Return them by id.
 
@@ -199,6 +204,8 @@ def configured_rules(
         rule_id: configured(rule_class, options.get(rule_id, {}), read_file)
         for rule_id, rule_class in known.items()
     }
+    for rule in rules.values():
+        vars(rule)["evidence"] = evidence
     signals = {rule_id: _with_guard(rule) for rule_id, rule in rules.items() if isinstance(rule, SignalRule)}
     return {
         rule_id: signals[rule_id] if rule_id in signals else _with_guard(_with_signals(rule, signals))

@@ -22,6 +22,7 @@ import msgspec
 
 from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
+from oktawatch.detection.evidence import Classification, Evidence
 from oktawatch.model.event import Event
 from oktawatch.model.match import AlertDetails, Match, MatchedEvent
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
@@ -55,6 +56,8 @@ class Rule(ABC):
     on_by_default: ClassVar[bool] = False
     signal: ClassVar[bool] = False
     """Whether matches are recorded for other rules to use instead of opening alerts."""
+    evidence: ClassVar[Evidence] = Evidence()
+    """The evidence about addresses. The rules of a configuration get its evidence as an instance attribute."""
 
     severity: Severity
     dedup_period: timedelta
@@ -71,6 +74,10 @@ class Rule(ABC):
     def severity_of(self, event: Event) -> Severity:  # noqa: ARG002 -- the default ignores the event
         """Return the severity of an event's match."""
         return self.severity
+
+    def classify(self, event: Event) -> Classification:
+        """Return what is known about an anonymizer behind the client's address."""
+        return self.evidence.classify(event)
 
     def title(self, event: Event) -> str:
         """Return a one-line summary of an event's match."""
@@ -167,10 +174,17 @@ def _title(rule: Rule, event: Event) -> str:
         return rule.name
 
 
-def _context(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
+def _context(
+    rule: Rule,
+    event: Event,
+    classification: Classification,
+    more: Callable[[], dict[str, Any]] | None,
+) -> dict[str, Any]:
     try:
+        parts = rule.context(event) | (more() if more else {})
+        parts |= _anonymizer_context(classification)
         # The round trip copies JSON values, and raises for anything else.
-        encoded = msgspec.json.encode(rule.context(event) | (more() if more else {}))
+        encoded = msgspec.json.encode(parts)
         context = msgspec.json.decode(encoded)
         context = context if is_clean(encoded) else clean_json(context)
     except Exception as error:  # noqa: BLE001 -- a rule may raise anything
@@ -178,10 +192,25 @@ def _context(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
     return context if isinstance(context, dict) else {"_error": "the rule's context is not a JSON object"}
 
 
+def _anonymizer_context(classification: Classification) -> dict[str, Any]:
+    if classification.kind is None:
+        return {}
+    return {
+        "anonymizer": {
+            "kind": classification.kind,
+            "operator": classification.operator,
+            "evidence": classification.findings,
+        }
+    }
+
+
 def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> AlertDetails:
+    classification = rule.classify(event)
     return AlertDetails(
         title=_title(rule, event),
-        context=_context(rule, event, more),
+        context=_context(rule, event, classification, more),
+        anonymizer=classification.kind,
+        operator=classification.operator,
         actor_id=event.actor_id,
         actor_alternate_id=event.actor_alternate_id,
         actor_display_name=event.actor_display_name,

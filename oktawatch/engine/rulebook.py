@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from oktawatch.config.errors import ConfigError
+from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.options import ReadFile
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, rules_on
 from oktawatch.detection.rule import Rule
@@ -33,11 +34,17 @@ class Rulebook(Struct, frozen=True):
 
 
 def read_rulebook(
-    folder: Path | None, configured: Mapping[str, RuleSettings], enable: Iterable[str], *, read_file: ReadFile
+    folder: Path | None,
+    configured: Mapping[str, RuleSettings],
+    enable: Iterable[str],
+    *,
+    read_file: ReadFile,
+    evidence: Evidence,
 ) -> Rulebook:
     """Load every rule and build it with its options.
 
     ``folder``: users' rules. ``configured``: the options by rule id. ``enable``: ids or globs to turn on.
+    ``evidence``: the evidence about addresses, which may be loaded later.
     A user's rule that can't be used is a problem in the result, not an error. While there is one, the
     configuration may name rules that don't exist: it may mean those. Raises OSError when the folder can't be
     read, and RuleOptionError for options that make no sense.
@@ -46,6 +53,6 @@ def read_rulebook(
     if found.problems:
         configured = {rule_id: options for rule_id, options in configured.items() if rule_id in found.rules}
         enable = [glob for glob in enable if any(fnmatchcase(rule_id, glob) for rule_id in found.rules)]
-    every = configured_rules(configured, read_file=read_file, classes=found.rules.values())
+    every = configured_rules(configured, read_file=read_file, classes=found.rules.values(), evidence=evidence)
     on = rules_on(every, configured, enable)
     return Rulebook(found, RuleSet(on, complete=not found.problems), every)

@@ -346,13 +346,6 @@ class Event(Struct, gc=False):
         """The hash of the device token. None if unknown."""
         return _known(self.debug_data.dtHash)
 
-    @property
-    def ip_service_categories(self) -> list[Any]:
-        """The categories of the services that own the address, from ipDetails."""
-        details = self.securityContext.ipDetails if self.securityContext else None
-        categories = details.ipServiceCategories if details else None
-        return categories if isinstance(categories, list) else []
-
 
 def _canonical(published: str) -> str:
     try:

@@ -33,6 +33,10 @@ class AlertDetails(Struct, frozen=True, kw_only=True):
     domain: str | None = None
     outcome_result: str | None = None
     outcome_reason: str | None = None
+    anonymizer: str | None = None
+    """The kind of anonymizer behind the client's address."""
+    operator: str | None = None
+    """The anonymizer's operator."""
 
 
 EventKey = tuple[str, str]

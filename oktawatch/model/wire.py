@@ -116,6 +116,8 @@ class DebugData(RiskData, gc=False):
     requestApiTokenId: Text = None
     tunnels: Any = None
     associatedProxies: Any = None
+    proxyType: Text = None
+    threatSuspected: Any = None
 
 
 class DebugContext(Struct, gc=False):

@@ -27,9 +27,11 @@ from pydantic import SecretStr
 from oktawatch.config.errors import ConfigError
 from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys
 from oktawatch.config.settings import OrgSettings, Settings
+from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.logs import hide
 from oktawatch.model.notification import NotificationKind
@@ -118,6 +120,7 @@ class Application:
             app.require_usable_rules()
         for problem in app.rulebook.found.problems if rule_id is None else ():
             _log.error("rule_unusable", problem=str(problem))
+        app.load_evidence()
         _parts = app.rules, app.accesses, app.notifiers, app.tls_context  # building finds what is wrong
         return app
 
@@ -131,6 +134,7 @@ class Application:
                 {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()},
                 settings.detection.enable,
                 read_file=lambda name: (settings.folder / name).read_text("utf-8"),
+                evidence=self.evidence,
             )
         except RuleOptionError as error:
             raise self._rule_error(error) from None
@@ -140,6 +144,29 @@ class Application:
         if not rulebook.found.problems:
             self._check_routes(rulebook.found.rules)
         return rulebook
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The evidence about addresses, without the files: these are loaded by `load_evidence`."""
+        return Evidence(self._settings.evidence.operators, self._settings.evidence.severity)
+
+    def load_evidence(self) -> None:
+        """Load the files of evidence, for a command that evaluates events. Raises ConfigError."""
+        sources = self._settings.evidence.sources
+        files = [
+            EvidenceFile(
+                name=source.name,
+                path=self._settings.folder / source.path,
+                kind=source.kind,
+                operator=source.operator or None,
+            )
+            for source in sources
+        ]
+        try:
+            self.evidence.sources = load_files(files)
+        except EvidenceFileError as error:
+            place = "evidence", "sources", error.index, "path"
+            raise self._settings.error("no evidence", *place, expected=str(error)) from None
 
     def require_usable_rules(self) -> None:
         """Raise ConfigError for the first rule that can't be used, or as `rulebook` does."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0016"
+REVISION = "0017"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -180,6 +180,8 @@ alerts = Table(
     Column("domain", String),
     Column("outcome_result", String),
     Column("outcome_reason", String),
+    Column("anonymizer", String),  # the kind, such as `relay` or `tor`
+    Column("operator", String),  # who runs the anonymizer
     Column("context", Document, nullable=False),
     Column("note", String),
     # An alert has one anchor among those of its key: what a notification's id rests on.

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
-from oktawatch.detection.icloud_relay import enriched_service, relay_service
+from oktawatch.detection.evidence import Classification, NetworksSource
+from oktawatch.detection.evidence_severity import GradedSeverity, grade
 from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.rule import EventRule
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
+
+_LISTED = (AnonymizerKind.RELAY, "iCloud Private Relay")
+"""The kind and operator of addresses in ``relay_networks``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,8 @@ class AnonymizingVpnLogin(EventRule):
     """Additional relay ranges: a file with one CIDR per line, or Apple's CSV."""
     signals: AnonymizerSignals = ALL_SIGNALS
     """The signals that count. ``is_proxy`` alone is the published rule."""
+    severity_from_evidence: bool = True
+    """Whether the kind of anonymizer and the event's risk decide. False: INFO for a relay, else ``severity``."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""
@@ -54,9 +61,27 @@ class AnonymizingVpnLogin(EventRule):
         held = ", ".join(self.signals.held(event)) or "none"
         return f"The address has one of the anonymizer signals {', '.join(self.signals)}: it has {held}"
 
+    def classify(self, event: Event) -> Classification:
+        """Return what is known about the anonymizer, the ranges of relays included."""
+        if self.relay_networks.empty:
+            return self.evidence.classify(event)
+        return self.evidence.classify(event, NetworksSource("relay_networks", self.relay_networks, *_LISTED))
+
     def severity_of(self, event: Event) -> Severity:
-        """Return INFO for Apple's relay, which is an ordinary phone setting."""
-        return Severity.INFO if relay_service(event, self.relay_networks) else self.severity
+        """Return the severity by the evidence, or as published."""
+        return self._graded(event).severity
+
+    def _graded(self, event: Event) -> GradedSeverity:
+        classification = self.classify(event)
+        if self.severity_from_evidence:
+            return grade(event, classification, self.severity, self.evidence.severities)
+        # A relay is an ordinary phone setting.
+        is_relay = classification.kind is AnonymizerKind.RELAY
+        return GradedSeverity(Severity.INFO if is_relay else self.severity, ())
+
+    def context(self, event: Event) -> dict[str, Any]:
+        """Return the event's context with the reasons for the severity."""
+        return super().context(event) | {"severity_reasons": self._graded(event).reasons}
 
     def title(self, event: Event) -> str:
         """Return the user and the known details of the network."""
@@ -67,7 +92,7 @@ class AnonymizingVpnLogin(EventRule):
             "ASO": event.as_org,
             "ISP": event.isp,
             "Domain": event.domain,
-            "Service": relay_service(event, self.relay_networks) or enriched_service(event),
+            "Service": self.classify(event).operator,
         }
         known = ", ".join(f"{label}={value}" for label, value in parts.items() if value)
         verb = "signed in" if event.outcome_result == "SUCCESS" else "tried to sign in"

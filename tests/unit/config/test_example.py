@@ -31,6 +31,12 @@ OWN = {
     "private_key_file",
     "type",
     "secret_file",
+    "path",
+    "sources",
+    "kind",
+    "operator",
+    "operators",
+    "severity",
 }
 
 
@@ -97,4 +103,10 @@ def test_the_example_shows_the_rule_as_it_is(uncommented: Settings) -> None:
 def _tables(settings: Settings) -> Iterator[BaseModel]:
     for section in set(Settings.model_fields) - {"rules"}:
         value = getattr(settings, section)
-        yield from value if isinstance(value, tuple) else [value]
+        for table in value if isinstance(value, tuple) else [value]:
+            yield table
+            for key in type(table).model_fields:
+                inner = getattr(table, key)
+                yield from (
+                    one for one in (inner if isinstance(inner, tuple) else ()) if isinstance(one, BaseModel)
+                )

@@ -35,7 +35,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ("source = 1", "unknown key (: source): did you mean service?"),
         (
             "xyz = 1",
-            "unknown key (: xyz): expected one of database, detection, notifiers, orgs, poll, retention",
+            "unknown key (: xyz): expected one of database, detection, evidence, notifiers, orgs, poll, retention",
         ),
         ("_env_file = 'x'", "unknown key (: _env_file): expected one of"),
         ('"\\u001b[31m" = 1', 'unknown key (: "\\u001b[31m"): expected one of'),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oktawatch.detection.anonymizer_signals import AnonymizerSignals
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
@@ -20,6 +21,9 @@ from tests.support.shared import shared_data
 from tests.unit.detection.events import event, sign_in
 
 RULE = AnonymizingVpnLogin()
+PUBLISHED = AnonymizingVpnLogin(
+    signals=AnonymizerSignals(["is_proxy"]), severity_from_evidence=False, raise_on_success=False
+)
 CONTEXT = {
     "event_type": "",
     "severity": "",
@@ -34,6 +38,8 @@ CONTEXT = {
     "ips": [],
     "displayName": "",
     "alternateId": "",
+    "severity_reasons": [],
+    "anonymizer": {},
 }
 RELAY = {"ipinfo_privacy": {"client.ipAddress": {"service": "Apple Private Relay"}}}
 
@@ -65,19 +71,27 @@ def camel_case(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("spelling", ["published", "camelcase"])
-def test_the_published_cases_come_out_as_published(spelling: str) -> None:
-    """Another event does not match, an anonymizing proxy does, Apple's relay does as INFO."""
+@pytest.mark.parametrize(
+    ("rule", "proxy"),
+    [(RULE, {Severity.MEDIUM, Severity.HIGH}), (PUBLISHED, {Severity.MEDIUM})],
+    ids=["evidence", "as published"],
+)
+def test_the_published_cases_keep_their_verdicts(
+    spelling: str, rule: EventRule, proxy: set[Severity]
+) -> None:
+    """Another event does not match, an anonymizing proxy does, Apple's relay does as INFO.
+
+    The published proxy is one where FastPass declined phishing, which is evidence for more than MEDIUM.
+    """
     cases = json.loads(shared_data("panther_r1_cases.json").read_text(encoding="utf-8"))
     came = {}
     for case in cases:
-        found = matches(Event.from_body(camel_case(case[spelling])))
+        found = matches(Event.from_body(camel_case(case[spelling])), rule=rule)
         assert bool(found) is case["expected"]
         came[case["name"]] = [match.severity for match in found]
-    assert came == {
-        "Other Event": [],
-        "Anonymizing Proxy Used": [Severity.MEDIUM],
-        "Apple Private Relay Used": [Severity.INFO],
-    }
+    (found_proxy,) = came.pop("Anonymizing Proxy Used")
+    assert found_proxy in proxy
+    assert came == {"Other Event": [], "Apple Private Relay Used": [Severity.INFO]}
 
 
 def test_a_failed_sign_in_through_a_proxy_is_medium() -> None:
@@ -181,7 +195,13 @@ def test_the_context_of_a_bare_event_is_empty() -> None:
     """What the event has none of is empty text, object or list."""
     bare = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
     context = details(Event.from_body(bare | {"securityContext": {"isProxy": True}})).context
-    assert context == CONTEXT | {"event_type": "user.session.start", "security_context": {"isProxy": True}}
+    marked = {"source": "isProxy", "kind": "proxy", "operator": None, "anonymous": True}
+    assert context == CONTEXT | {
+        "event_type": "user.session.start",
+        "security_context": {"isProxy": True},
+        "severity_reasons": ["proxy"],
+        "anonymizer": {"kind": "proxy", "operator": None, "evidence": [marked]},
+    }
 
 
 def test_the_context_lists_each_address_once_in_order() -> None:

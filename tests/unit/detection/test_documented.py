@@ -33,7 +33,7 @@ def test_an_event_has_what_is_documented() -> None:
         for name, one in inspect.getmembers(Event)
         if isinstance(one, property) and not name.startswith("_") and one.fget
     }
-    inner = {"debug_data", "ip_service_categories", "p_enrichment"}
+    inner = {"debug_data", "p_enrichment"}
     assert sorted(documented) == sorted({"uuid", "published", "body", *(accessors - inner)})
 
 

@@ -1,5 +1,7 @@
 """Sets of address ranges."""
 
+import time
+import tracemalloc
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -54,3 +56,31 @@ def test_an_empty_set_holds_nothing() -> None:
     """The default."""
     assert "203.0.113.7" not in NO_NETWORKS
     assert NO_NETWORKS.empty
+
+
+def test_a_relays_list_is_loaded_and_searched_quickly() -> None:
+    """280,000 ranges in a second and 60 MB, and an address in 3 µs: bounds with room for a busy machine."""
+    lines = [f"2a02:{n >> 8:x}:{n & 255:x}00::/45,NO,NO-46,Bergen," for n in range(280_000)]
+    text = "\n".join(lines)
+    del lines
+    tracemalloc.start()
+    networks = Networks.parse(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert networks.size == 280_000
+    assert peak < 60_000_000
+    started = time.process_time()
+    Networks.parse(text)
+    assert time.process_time() - started < 2
+    started = time.process_time()
+    found = sum("2a02:7:9900::1" in networks for _ in range(10_000))
+    assert found == 10_000
+    assert time.process_time() - started < 0.06
+
+
+def test_netmasks_and_nested_ranges() -> None:
+    """A netmask is understood, host bits are ignored, and a range within another one changes nothing."""
+    found = Networks.parse("192.0.2.9/255.255.255.0\n192.0.2.128/25\n192.0.2.0/24\n")
+    assert found.size == 1
+    assert "192.0.2.200" in found
+    assert "192.0.3.0" not in found

@@ -13,7 +13,7 @@ def test_of_one_event_everything_is_known_and_of_the_other_nothing() -> None:
     known, unknown = invented_events("user.session.start")
     rows = [stored_row(event) for event in (known, unknown)]
     always = {"published", "published_at", "uuid", "event_type", "debug_data"}
-    extra = {"ip_service_categories", "p_enrichment"}  # for the built-in rules alone
+    extra = {"p_enrichment"}  # for the built-in rules alone
     accessors = {name for name, _ in inspect.getmembers(Event, inspect.isdatadescriptor)}
     public = {
         name

@@ -110,7 +110,7 @@ def test_parts_of_the_wrong_type_never_lose_a_match(gives: dict[str, Any]) -> No
     assert match.severity is Severity.LOW
     assert shown.title in {"a title", "An example"}
     assert json.loads(match.dedup_key) in (["k"], ["00u1", "203.0.113.7"])
-    assert shown.context.keys() <= {"_error"}
+    assert shown.context.keys() <= {"_error", "anonymizer"}
 
 
 def test_a_context_is_made_fit_for_a_database() -> None:
@@ -118,7 +118,9 @@ def test_a_context_is_made_fit_for_a_database() -> None:
     (match,) = matches_of(
         {"context": {"a\0": "\0", "n": 10**30, 1: timedelta(hours=1), "s": {"x"}, "f": float("nan")}}
     )
-    assert match.details().context == {
+    context = match.details().context
+    assert context.pop("anonymizer")["kind"] == "proxy"
+    assert context == {
         "a\ufffd": "\ufffd",
         "n": "1" + "0" * 30,
         "1": "PT3600S",

@@ -93,7 +93,6 @@ def test_every_accessor_gives_what_stands_on_the_wire() -> None:
         assert (event.outcome_result, event.outcome_reason) == ("FAILURE", "INVALID_CREDENTIALS")
         assert (event.external_session_id, event.root_session_id) == ("s1", "r1")
         assert (event.dt_hash, event.debug_data.risk) == ("d1", "{level=LOW}")
-        assert event.ip_service_categories == [{"type": "VPN", "operator": "X"}]
         assert event.body() == BODY
 
 

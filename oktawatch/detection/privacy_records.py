@@ -1,0 +1,64 @@
+"""What a record of an IP database says about an address: MaxMind's Anonymous IP and IPinfo's privacy detection.
+
+The records of a database file and those that a log pipeline added to an event (``p_enrichment``) look alike.
+
+- https://dev.maxmind.com/geoip/docs/databases/anonymous-ip
+- https://ipinfo.io/developers/privacy-detection-database
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.model.sanitize import clean_text, shorten
+
+_APPLE_SERVICE = "Apple Private Relay"
+_IPINFO = {
+    "tor": AnonymizerKind.TOR,
+    "proxy": AnonymizerKind.PROXY,
+    "vpn": AnonymizerKind.COMMERCIAL_VPN,
+    "relay": AnonymizerKind.RELAY,
+    "hosting": AnonymizerKind.HOSTING,
+}
+_MAXMIND = {
+    "is_tor_exit_node": AnonymizerKind.TOR,
+    "is_residential_proxy": AnonymizerKind.RESIDENTIAL_PROXY,
+    "is_public_proxy": AnonymizerKind.PROXY,
+    "is_anonymous_vpn": AnonymizerKind.COMMERCIAL_VPN,
+    "is_hosting_provider": AnonymizerKind.HOSTING,
+}
+
+
+def ipinfo_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
+    """Return the kinds of services that an IPinfo record names, with the service's name."""
+    if not isinstance(record, dict):
+        return
+    service = _text(record.get("service"))
+    if service == _APPLE_SERVICE:
+        yield AnonymizerKind.RELAY, service
+        return
+    kinds = [kind for name, kind in _IPINFO.items() if _is_set(record.get(name))]
+    if service and not kinds:
+        kinds = [AnonymizerKind.UNKNOWN]
+    for kind in kinds:
+        yield kind, None if kind is AnonymizerKind.HOSTING else service
+
+
+def maxmind_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
+    """Return the kinds of services that a MaxMind record names, with the provider's name."""
+    if not isinstance(record, dict):
+        return
+    provider = _text(record.get("provider_name"))
+    kinds = [kind for name, kind in _MAXMIND.items() if _is_set(record.get(name))]
+    if _is_set(record.get("is_anonymous")) and set(kinds) <= {AnonymizerKind.HOSTING}:
+        kinds = [AnonymizerKind.HOSTING] if kinds else [AnonymizerKind.UNKNOWN]
+    for kind in kinds:
+        yield kind, None if kind is AnonymizerKind.HOSTING else provider
+
+
+def _is_set(value: Any) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def _text(value: Any) -> str | None:
+    return shorten(clean_text(value)) if isinstance(value, str) and value else None

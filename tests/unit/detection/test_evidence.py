@@ -1,0 +1,215 @@
+"""What kind of anonymizer an address is, by every source and their combination."""
+
+import json
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oktawatch.detection.evidence import Evidence, Finding, NetworksSource
+from oktawatch.detection.networks import Networks
+from oktawatch.detection.operators import OPERATOR_KINDS, OperatorKinds
+from oktawatch.detection.privacy_records import ipinfo_kinds, maxmind_kinds
+from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
+from tests.support.shared import shared_data
+from tests.unit.detection.events import event
+
+
+def tunnels(value: Any) -> dict[str, Any]:
+    """Return a debugContext with tunnels."""
+    return {"debugContext": {"debugData": {"tunnels": value}}}
+
+
+def categories(value: Any) -> dict[str, Any]:
+    """Return a securityContext with service categories."""
+    return {"securityContext": {"isProxy": True, "ipDetails": {"ipServiceCategories": value}}}
+
+
+def enriched(record: Any) -> dict[str, Any]:
+    """Return an enrichment."""
+    return {"p_enrichment": {"ipinfo_privacy": {"client.ipAddress": record}}}
+
+
+def source(kind: Kind, text: str = "203.0.113.0/24") -> NetworksSource:
+    """Return a configured list that has the event's address."""
+    return NetworksSource(f"list of {kind}", Networks.parse(text), kind, "Example")
+
+
+APPLE = "APPLE_ICLOUD_RELAY_PROXY"
+UNMARKED: dict[str, Any] = {"securityContext": {"isProxy": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "operator"),
+    [
+        ({}, Kind.PROXY, None),
+        (UNMARKED, None, None),
+        (tunnels([{"operator": APPLE, "anonymous": True}]), Kind.RELAY, APPLE),
+        (tunnels([{"operator": APPLE}]), Kind.RELAY, APPLE),
+        (tunnels(f'[{{"operator":"{APPLE}","anonymous":true}}'), Kind.PROXY, None),
+        (tunnels("[" * 100_000), Kind.PROXY, None),
+        (tunnels('[{"operator": 1' + "0" * 5000 + "}]"), Kind.PROXY, None),
+        (tunnels([{"operator": "GOOGLE_VPN", "anonymous": True}]), Kind.RELAY, "GOOGLE_VPN"),
+        (
+            tunnels([{"operator": "NEW_VPN", "anonymous": True, "type": "VPN"}]),
+            Kind.COMMERCIAL_VPN,
+            "NEW_VPN",
+        ),
+        (tunnels([{"operator": None, "anonymous": True, "type": "Tor"}]), Kind.TOR, None),
+        (tunnels([{"anonymous": True}]), Kind.UNKNOWN, None),
+        (tunnels([{"operator": "ACME", "anonymous": False}]), Kind.CORPORATE_VPN, "ACME"),
+        (tunnels([{"operator": "WARP_VPN", "anonymous": False}]), Kind.COMMERCIAL_VPN, "WARP_VPN"),
+        (categories([{"operator": "nord_vpn", "isAnonymous": True}]), Kind.COMMERCIAL_VPN, "nord_vpn"),
+        (
+            categories([{"isAnonymous": True, "operator": "X", "type": "Residential Proxy"}]),
+            Kind.RESIDENTIAL_PROXY,
+            "X",
+        ),
+        (categories([APPLE, None, {"operator": {"name": APPLE}}]), Kind.UNKNOWN, None),
+        ({"debugContext": {"debugData": {"proxyType": "tor"}}}, Kind.TOR, None),
+        (enriched({"service": "Apple Private Relay"}), Kind.RELAY, "Apple Private Relay"),
+        (
+            enriched({"vpn": True, "hosting": True, "service": "Example VPN"}),
+            Kind.COMMERCIAL_VPN,
+            "Example VPN",
+        ),
+        (enriched({"hosting": "true", "vpn": "", "service": ""}), Kind.HOSTING, None),
+        (enriched({"service": "Example"}), Kind.UNKNOWN, "Example"),
+        (enriched(["Apple Private Relay"]), Kind.PROXY, None),
+    ],
+)
+def test_each_source_alone(changes: dict[str, Any], kind: Kind | None, operator: str | None) -> None:
+    """The address is marked by isProxy, too, which names nothing. Broken evidence says nothing."""
+    found = Evidence().classify(event(**changes))
+    assert (found.kind, found.operator) == (kind, operator)
+
+
+def test_the_examples_of_oktas_event_schemas() -> None:
+    """Every example value of the keys of debugData that name services is classified."""
+    examples = json.loads(shared_data("okta_debug_data_examples.json").read_text())
+    kinds = set()
+    for schema in examples.values():
+        properties = schema["properties"]
+        for key, name in (("tunnels", "tunnels"), ("associated_proxies", "associatedProxies")):
+            for value in properties.get(key, {}).get("examples", ()):
+                found = Evidence().classify(event(**UNMARKED, debugContext={"debugData": {name: value}}))
+                kinds.add((found.kind, found.operator))
+    assert kinds == {
+        (Kind.COMMERCIAL_VPN, "HOTSPOT_VPN"),
+        (Kind.RESIDENTIAL_PROXY, "OCULUS_PROXY"),
+    }
+
+
+@given(st.permutations([k for k in Kind if k is not Kind.HOSTING]), st.integers(1, 7))
+def test_the_worst_service_wins_whoever_names_it(kinds: list[Kind], count: int) -> None:
+    """In any order of sources, over what isProxy and hosting say."""
+    evidence = Evidence()
+    evidence.sources = (source(Kind.HOSTING), *map(source, kinds[:count]))
+    worst = min(kinds[:count], key=list(Kind).index)
+    assert evidence.classify(event()).kind is worst
+
+
+def test_hosting_counts_only_where_no_service_is_named() -> None:
+    """Relays and corporate gateways are in data centres."""
+    evidence = Evidence()
+    evidence.sources = (source(Kind.HOSTING),)
+    assert evidence.classify(event()).kind is Kind.HOSTING
+    assert evidence.classify(event(**tunnels([{"operator": APPLE, "anonymous": True}]))).kind is Kind.RELAY
+    assert evidence.classify(event(**tunnels([{"anonymous": False}]))).kind is Kind.CORPORATE_VPN
+
+
+def test_two_operators_on_one_address() -> None:
+    """The operator is that of the worst service, and both stand in the evidence."""
+    for named in permutations(["OXYLABS_PROXY", APPLE]):
+        found = Evidence().classify(event(**tunnels([{"operator": o, "anonymous": True} for o in named])))
+        assert (found.kind, found.operator) == (Kind.RESIDENTIAL_PROXY, "OXYLABS_PROXY")
+        assert {finding.operator for finding in found.findings} == {*named, None}
+
+
+def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
+    """Only anonymous services make a relay something else."""
+    found = Evidence().classify(
+        event(**tunnels([{"operator": APPLE, "anonymous": True}, {"operator": "ACME", "anonymous": False}]))
+    )
+    assert found.kind is Kind.RELAY
+    assert Finding("tunnels", Kind.CORPORATE_VPN, "ACME", anonymous=False) in found.findings
+
+
+def test_own_entries_override_the_shipped_table() -> None:
+    """In any case; the type decides for operators that neither has."""
+    kind_of = OperatorKinds({"Nord_VPN": Kind.CORPORATE_VPN, "ACME_GATEWAY": Kind.CORPORATE_VPN}).kind_of
+    assert kind_of("NORD_VPN", "VPN") is Kind.CORPORATE_VPN
+    assert kind_of("ACME_GATEWAY", "Proxy") is Kind.CORPORATE_VPN
+    assert kind_of("MULLVAD_VPN", "Proxy") is Kind.COMMERCIAL_VPN
+    assert kind_of("NEWCOMER", "proxy") is Kind.PROXY
+    assert kind_of("NEWCOMER", "Quantum") is None
+    assert kind_of(None, {"type": "VPN"}) is None
+
+
+def test_the_shipped_table_has_each_operator_once() -> None:
+    """A name under two kinds would have the last one."""
+    from oktawatch.detection import operators
+
+    names = [name for text in operators._NAMES.values() for name in text.split()]
+    assert len(OPERATOR_KINDS) == len(set(names)) == len(names)
+    assert len(OPERATOR_KINDS) >= 45
+
+
+@pytest.mark.parametrize(
+    ("record", "kinds"),
+    [
+        (
+            {"is_anonymous": True, "is_anonymous_vpn": True, "is_hosting_provider": True},
+            {Kind.COMMERCIAL_VPN, Kind.HOSTING},
+        ),
+        ({"is_anonymous": True, "is_tor_exit_node": True}, {Kind.TOR}),
+        ({"is_anonymous": True, "is_residential_proxy": True}, {Kind.RESIDENTIAL_PROXY}),
+        ({"is_anonymous": True, "is_public_proxy": True}, {Kind.PROXY}),
+        ({"is_anonymous": True, "is_hosting_provider": True}, {Kind.HOSTING}),
+        ({"is_anonymous": True}, {Kind.UNKNOWN}),
+        ({"is_anonymous": False}, set()),
+        (["is_anonymous"], set()),
+        (None, set()),
+    ],
+)
+def test_a_maxmind_record(record: Any, kinds: set[Kind]) -> None:
+    """Each flag is a kind; ``is_anonymous`` alone is an unknown one."""
+    assert {kind for kind, _ in maxmind_kinds(record)} == kinds
+
+
+def test_a_strangers_text_is_bounded() -> None:
+    """Operators and services land in columns and titles, and a list of them in the context."""
+    many = [{"operator": f"{n}" + "x" * 10_000, "anonymous": True} for n in range(1_000)]
+    found = Evidence().classify(event(**tunnels(many), **enriched({"service": "\0" + "x" * 100_000})))
+    assert len(found.findings) <= 50
+    assert all(len(finding.operator or "") <= 512 for finding in found.findings)
+    assert not any("\0" in (finding.operator or "") for finding in found.findings)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["operator", "type", "anonymous", "vpn", "service", "tor"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(json_values, json_values, json_values)
+def test_nothing_in_an_event_makes_it_raise(first: Any, second: Any, third: Any) -> None:
+    """Any JSON anywhere."""
+    Evidence().classify(event(**tunnels(first), **categories(second), **enriched(third)))
+    list(ipinfo_kinds(first))
+    list(maxmind_kinds(second))
+
+
+def test_the_documented_kinds_are_the_kinds() -> None:
+    """In the documented order, worst first."""
+    text = Path("docs/detection.md").read_text("utf-8")
+    table = text.partition("## Kinds of anonymizers")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [str(kind) for kind in Kind]

@@ -1,0 +1,42 @@
+"""Files of evidence: loaded, or refused with one line that says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
+from oktawatch.model.anonymizer_kind import AnonymizerKind
+
+
+def file_of(path: Path) -> EvidenceFile:
+    """Return a file of networks as the configuration describes it."""
+    return EvidenceFile(name="exits", path=path, kind=AnonymizerKind.TOR, operator="Tor")
+
+
+def test_a_list_of_networks(tmp_path: Path) -> None:
+    """An address in it has the source's kind and operator."""
+    path = tmp_path / "exits.txt"
+    path.write_text("198.51.100.7\n2001:db8::/64\n")
+    (source,) = load_files([file_of(path)])
+    (finding,) = source.find("198.51.100.7")
+    assert (finding.source, finding.kind, finding.operator) == ("exits", AnonymizerKind.TOR, "Tor")
+    assert source.find("198.51.100.8") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "exits.txt: can't read it: No such file or directory"),
+        (b"\xff\xfe", "exits.txt: expected UTF-8 text"),
+        (b"198.51.100.7\nnowhere\n", "exits.txt: line 2: expected an address range such as 192.0.2.0/24"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """The error names the file, the line, and its place in the configuration."""
+    good, bad = tmp_path / "good.txt", tmp_path / "exits.txt"
+    good.write_text("")
+    if content is not None:
+        bad.write_bytes(content)
+    with pytest.raises(EvidenceFileError) as raised:
+        load_files([file_of(good), file_of(bad)])
+    assert (str(raised.value), raised.value.index) == (problem, 1)
