@@ -79,7 +79,7 @@ def test_the_page_says_what_happened_and_how_it_ended(call: Call) -> None:
     """Who, where from, through what, on which client, and what Okta thinks of it."""
     out = call("alerts", "show", "1").out
 
-    assert out.startswith("Alert 1: HIGH, open\n")
+    assert out.startswith("Alert 1: CRITICAL, open\n")
     assert (
         "Nora Vale <nora@example.com> signed in from an anonymizing proxy. Got in at 11-02 12:00 UTC, after 2 failures."
         in out
@@ -119,7 +119,7 @@ def test_the_page_says_what_to_do(call: Call) -> None:
     assert "oktawatch user nora@example.com\noktawatch ip 203.0.113.7\n" in out
     call("alerts", "close", "1", "--as", "benign", "--note", "travelling", "--by", "abel")
     out = call("alerts", "show", "1").out
-    assert out.startswith("Alert 1: HIGH, closed as benign\n")
+    assert out.startswith("Alert 1: CRITICAL, closed as benign\n")
     assert "closed as benign by abel: travelling" in out
     assert "oktawatch alerts reopen 1" in out
 
