@@ -36,6 +36,7 @@ from oktawatch.config.validators import (
     Patterns,
     PositiveDuration,
     Secret,
+    SeverityName,
     at_least,
     check_database,
     check_listen,

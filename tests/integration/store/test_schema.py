@@ -33,7 +33,13 @@ SEEN_BY_THE_THOUSAND = {
 }
 OLDEST = ("orgs", "events", "alerts", "matches", "notifications", "rejected_events")
 """Tables that were there from the first revision on."""
-LATER = ("proxied_actor", "fields", "history_version")
+LATER = (
+    "proxied_actor",
+    "fields",
+    "history_version",
+    "anonymizer",
+    "operator",
+)
 """Columns of them that came later and have values here."""
 
 
