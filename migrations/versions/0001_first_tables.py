@@ -13,7 +13,7 @@ depends_on = None
 
 
 def moment() -> sa.types.TypeEngine[Any]:
-    """Give the type of a point in time."""
+    """Return the column type of a point in time."""
     return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
@@ -199,7 +199,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Downgrade the schema."""
     op.execute("DROP VIEW alert_events")
     op.drop_table("alarms")
     op.drop_table("notifications")

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def moment() -> sa.types.TypeEngine[Any]:
-    """Give the type of a point in time."""
+    """Return the column type of a point in time."""
     return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
@@ -52,6 +52,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Downgrade the schema."""
     op.drop_column("orgs", "history_version")
     op.drop_table("history")

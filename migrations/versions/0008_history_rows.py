@@ -20,7 +20,7 @@ FIELDS = (
 
 
 def moment() -> sa.types.TypeEngine[Any]:
-    """Give the type of a point in time."""
+    """Return the column type of a point in time."""
     return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
@@ -89,7 +89,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Downgrade the schema."""
     op.execute("DROP VIEW history")
     op.create_table(
         "history",

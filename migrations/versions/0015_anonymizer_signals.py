@@ -39,6 +39,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back. The arrays keep the added values, which the older program passes over."""
+    """Downgrade the schema. The arrays keep the added values, which older programs ignore."""
     op.execute("DROP VIEW history")
     op.execute(view_of(BEFORE))

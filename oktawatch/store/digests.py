@@ -1,15 +1,12 @@
 """Read a notifier's outbox as a whole, apply the plan for its next messages, and summarise digests.
 
-A digest is a row of the outbox like any other, delivered and retried like them. What it says is counted
-when it is sent, from the rows that name it: they are *digested*, and it stands for them. Which rows those
-are is decided in `notify.folding`.
+A digest is a row of the outbox, delivered and retried like any other. Its content is computed when it is sent,
+from the *digested* rows that refer to it. `notify.folding` decides which rows are folded into a digest.
 
-The outbox is read once and decided about in memory, and rows are changed by their ids: ten thousand of them
-in a statement that finds its rows by itself took Postgres minutes, since it has no statistics yet of a
-table that has just been filled.
+The outbox is read once, the decision is made in memory, and rows are updated by id. A statement that searches
+for its rows could take Postgres minutes after a flood, because a newly filled table has no statistics yet.
 
-Several processes plan for one notifier one after the other, so that none makes a digest of what another
-has just folded.
+A lock per notifier serializes the planning of several processes, so that two processes never fold the same rows.
 """
 
 import uuid

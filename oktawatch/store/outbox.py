@@ -65,7 +65,7 @@ _FAILURES_BEFORE = select(func.count()).where(
 
 
 def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
-    """Return whether there is something to claim. Only reads: an empty outbox disturbs no writer."""
+    """Return whether a notification is due. This only reads, so that it needs no write lock."""
     with database.read() as connection:
         return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
 
@@ -78,7 +78,7 @@ def claim(
     lease: timedelta,
     notification_id: str | None = None,
 ) -> DueNotification | None:
-    """Claim a notification that is due, for as long as ``lease``; return None when there is none.
+    """Claim a due notification for the duration of ``lease``; return None if there is none.
 
     ``notification_id``: this one. None: the one that has been due the longest.
     A notification that a more severe one of the same alert has overtaken is dropped on the way.
@@ -104,7 +104,7 @@ def claim(
 def mark_sent(
     database: Database, notification_id: str, *, now: datetime, health: Decide | None = None
 ) -> bool:
-    """Record that the receiver took a message, whatever was decided about it while it was on its way.
+    """Record a successful delivery, even if the notification was dropped or retried in the meantime.
 
     ``health``: what that changes about its notifier; None: nothing. Return whether it ended an alarm.
     """
@@ -136,7 +136,7 @@ def mark_failed(
     now: datetime,
     health: Decide | None = None,
 ) -> bool:
-    """Record a failed attempt and when to try again; without a next time it is a dead letter.
+    """Record a failed attempt and the time of the next one. Without a next attempt, it becomes a dead letter.
 
     ``health``: what that changes about its notifier; None: nothing. Return whether it raised an alarm.
     """

@@ -41,7 +41,7 @@ class NotificationFilter(Struct, frozen=True, kw_only=True):
 
 
 def list_notifications(database: Database, wanted: NotificationFilter, *, limit: int) -> list[dict[str, Any]]:
-    """Give notifications as JSON objects, with their alert's org: dead ones first, then the latest."""
+    """Return notifications as JSON objects with their alert's org: dead ones first, then the latest."""
     first = case((_columns.state == NotificationState.DEAD, 0), else_=1)
     query = (
         select(*_columns, _alerts.org)
@@ -62,7 +62,7 @@ def count_notifications(database: Database, wanted: NotificationFilter) -> int:
 
 
 def show_notifications(database: Database, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Give some notifications as JSON objects."""
+    """Return the notifications with these ids as JSON objects."""
     query = select(*_columns, _alerts.org).select_from(_with_alert).where(_columns.id.in_(ids))
     with database.read() as connection:
         found = {row["id"]: as_json(row) for row in connection.execute(query).mappings()}
@@ -70,15 +70,18 @@ def show_notifications(database: Database, ids: Sequence[str]) -> list[dict[str,
 
 
 def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
-    """Make pending and dead notifications due now, their age counted anew. Another one raises NotificationStateError."""
+    """Make pending and dead notifications due now, and restart their age.
 
-    def due(letter: RowMapping) -> dict[str, Any]:
-        _must_be_undone(letter, "sent again")
+    Raises NotificationStateError for a notification in another state.
+    """
+
+    def due(notification: RowMapping) -> dict[str, Any]:
+        _must_be_undone(notification, "sent again")
         values: dict[str, Any] = {"state": NotificationState.PENDING, "retried_at": now}
-        if letter["state"] == NotificationState.DEAD:
+        if notification["state"] == NotificationState.DEAD:
             # Delays start again from the shortest; but that it was tried stays known, so that no digest takes it in.
-            values["attempts"] = min(letter["attempts"], 1)
-        if letter["claimed_until"] is None or letter["claimed_until"] <= now:
+            values["attempts"] = min(notification["attempts"], 1)
+        if notification["claimed_until"] is None or notification["claimed_until"] <= now:
             values |= {"next_attempt_at": now, "claimed_until": None}
         return values
 
@@ -86,10 +89,10 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
 
 
 def drop(database: Database, ids: Sequence[str]) -> None:
-    """Let pending and dead notifications be. Another one raises NotificationStateError."""
+    """Drop pending and dead notifications. Raises NotificationStateError for one in another state."""
 
-    def dropped(letter: RowMapping) -> dict[str, Any]:
-        _must_be_undone(letter, "dropped")
+    def dropped(notification: RowMapping) -> dict[str, Any]:
+        _must_be_undone(notification, "dropped")
         return {"state": NotificationState.DROPPED, "next_attempt_at": None}
 
     _decide(database, ids, dropped)
@@ -126,7 +129,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
         _hold(database, connection, notifiers)
         query = select(_columns.id, _columns.state, _columns.attempts, _columns.claimed_until).where(chosen)
         locked = connection.execute(query.order_by(_columns.id).with_for_update()).mappings()
-        found = {letter["id"]: letter for letter in locked}
+        found = {notification["id"]: notification for notification in locked}
         for one in wanted:
             if one not in found:
                 raise NotificationStateError(
@@ -142,9 +145,9 @@ def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) 
         database.hold(connection, f"outbox of {notifier}")
 
 
-def _must_be_undone(letter: RowMapping, to_be: str) -> None:
-    if letter["state"] not in UNDONE:
-        what = f"the notification is {letter['state']} ({letter['id']})"
+def _must_be_undone(notification: RowMapping, to_be: str) -> None:
+    if notification["state"] not in UNDONE:
+        what = f"the notification is {notification['state']} ({notification['id']})"
         raise NotificationStateError(f"{what}: only a pending or dead one can be {to_be}")
 
 

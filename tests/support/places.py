@@ -104,7 +104,7 @@ def damage(file: Path) -> None:
 
 @contextmanager
 def place_of(kind: Kind, folder: Path, *, schema: bool = True) -> Iterator[Place]:
-    """Give a place. With ``schema`` a Postgres database has one already, which saves making it anew."""
+    """Yield a place. With ``schema``, a Postgres database already has one, copied from a template."""
     if kind is Kind.SQLITE:
         yield Place(kind, folder, f"sqlite:///{folder / 'oktawatch.db'}")
         return

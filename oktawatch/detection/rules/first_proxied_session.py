@@ -44,7 +44,7 @@ class FirstProxiedSession(FirstSeen):
     dedup_period: timedelta = timedelta(days=7)
     window: timedelta = timedelta(days=7)
     signals: AnonymizerSignals = ALL_SIGNALS
-    """Which of Okta's signals count. ``is_proxy`` alone is the published rule."""
+    """The signals that count. ``is_proxy`` alone is the published rule."""
 
     def any_true(self) -> tuple[str, ...]:
         """Return the columns of the signals."""
