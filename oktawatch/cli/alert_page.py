@@ -13,7 +13,10 @@ from oktawatch.cli.output import console, print_fields, print_heading, print_tex
 
 if TYPE_CHECKING:
     from oktawatch.model.event import Event
+    from oktawatch.model.sighting import Novelty
 
+_NEW_DEVICE = "New Device"
+"""How Okta names the behaviour of somebody who comes with another device."""
 _EVENTS = 50
 """Events that the page lists: the earliest and the latest half."""
 
@@ -28,10 +31,8 @@ class AlertPage(Struct, frozen=True, kw_only=True):
     runbook: str
     anonymizer: str
     """The kinds and operators of anonymizers behind the address; empty if none is known."""
-    new: Sequence[str] = ()
-    """What is new for this person: ``country``, ``network``, ``address``, ``anonymizer``."""
-    others: int = 0
-    """How many other people used the address."""
+    novelty: "Novelty"
+    """What was new for this person, and how many other people used the address."""
     of_person: Sequence[Mapping[str, Any]] = ()
     """The person's other alerts, the latest first."""
     of_address: Sequence[Mapping[str, Any]] = ()
@@ -92,13 +93,21 @@ def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
         "Anonymizer": page.anonymizer,
         "Client": event.user_agent,
         "Okta says": _assessment(event),
-        "New for them": ", ".join(page.new),
-        "Also there": _others(page.others),
+        "New for them": _new(page.novelty, event),
+        "Also there": _others(page.novelty.others),
         "Rule": _joined(page.rule_name, *page.mitre),
         "Org": alert["org"],
         "Note": alert["note"],
     }
     yield from ((name, value) for name, value in facts.items() if value)
+
+
+def _new(novelty: "Novelty", event: "Event") -> str:
+    """Return what was new for the person; the device is new if Okta says so."""
+    device = ["device"] if _NEW_DEVICE in json.loads(event.behaviours or "[]") else []
+    unknown = "" if novelty.known_since else " (no earlier sign-in is known)"
+    new = ", ".join([*novelty.new, *device])
+    return f"{new}{unknown}" if new else ""
 
 
 def _others(count: int) -> str:

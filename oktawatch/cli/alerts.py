@@ -24,6 +24,7 @@ from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
+    from oktawatch.store.database import Database
 
 _RELATED = 5
 """Related alerts of each kind that `alerts show` lists."""
@@ -153,46 +154,53 @@ def show(
 
     --json prints the whole row, with its events and the decisions about it.
     """
-    from oktawatch.store.alerts import related_alerts, show_alert
+    from oktawatch.store.alerts import show_alert
 
     if as_json and context:
         raise UsageError("too many formats (--json, --context): give one of them")
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         alert = show_alert(database, alert_id)
-        related = related_alerts(database, alert, limit=_RELATED) if alert is not None else ([], [])
+        page = None if alert is None or as_json or context else _page(settings, database, alert)
     if alert is None:
         note(f"error: no such alert ({alert_id}): see 'oktawatch alerts list'")
         return FAILED
-    if as_json or context:
+    if page is not None:
+        print_page(page)
+    else:
         print_json(alert["context"] if context else alert)
-        return DONE
-    print_page(_page(settings, alert, *related))
     return DONE
 
 
-def _page(
-    settings: "Settings",
-    alert: dict[str, Any],
-    of_person: list[dict[str, Any]],
-    of_address: list[dict[str, Any]],
-) -> AlertPage:
+def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> AlertPage:
     from oktawatch.model.notification import EventReference
     from oktawatch.model.timestamps import from_text
     from oktawatch.notify.anonymizers import read_anonymizers
     from oktawatch.notify.links import event_link
     from oktawatch.service.app import Application
+    from oktawatch.store.alerts import related_alerts
+    from oktawatch.store.sighting_queries import novelty
 
     rule = Application(settings).rulebook.every.get(alert["rule_id"])
     urls = {org.name: org.url for org in settings.orgs}
     first = alert["events"][0] if alert["events"] else None
     name = EventReference(first["event_uuid"], from_text(first["published"])) if first is not None else None
+    of_person, of_address = related_alerts(database, alert, limit=_RELATED)
     return AlertPage(
         alert=alert,
         rule_name=rule.name if rule is not None else alert["rule_id"],
         mitre=rule.mitre if rule is not None else (),
         runbook=rule.runbook if rule is not None else "The rule is no longer configured.",
         anonymizer=", ".join(service.detailed() for service in read_anonymizers(alert["context"])),
+        novelty=novelty(
+            database,
+            alert["org"],
+            alert["actor_id"],
+            alert["client_ip"],
+            as_number=alert["as_number"],
+            country=alert["country"],
+            at=from_text(alert["first_event_at"]),
+        ),
         of_person=of_person,
         of_address=of_address,
         link=event_link(urls.get(alert["org"], ""), name) if name is not None else None,
