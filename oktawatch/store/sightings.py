@@ -19,7 +19,7 @@ strangers, who can make up any number of them. Sign-ins without an address have 
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, select, tuple_
 
@@ -30,7 +30,6 @@ from oktawatch.model.timestamps import from_text, to_text
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_of
 
-_COLUMNS = tuple(column.name for column in tables.sightings.columns)
 _OF_THE_LATEST = (
     "actor_alternate_id", "as_number", "country", "anonymizer", "operator", "last_at", "last_uuid",
 )  # fmt: skip
@@ -68,12 +67,10 @@ def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow])
     if not sign_ins:
         return
     counted = _counted_before(connection, org, sign_ins)
-    pairs: dict[tuple[str, str], list[HistoryRow]] = {}
-    for row in sign_ins:
-        if not counted or _when(row) not in counted:
-            pairs.setdefault((row.actor_id or "", row.client_ip or ""), []).append(row)
-    summaries = [_summary(*pair, found) for pair, found in pairs.items()]
-    insert_of(connection, tables.sightings, org, summaries, columns=_COLUMNS, otherwise=_MERGE)
+    summaries = _summaries([row for row in sign_ins if _when(row) not in counted] if counted else sign_ins)
+    insert_of(
+        connection, tables.sightings, org, summaries, columns=("org", *_Summary._fields), otherwise=_MERGE
+    )
 
 
 def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> set[EventKey]:
@@ -90,27 +87,43 @@ def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]
     return {(to_text(published), uuid) for part in found for published, uuid in part}
 
 
-def _summary(actor_id: str, client_ip: str, rows: Sequence[HistoryRow]) -> tuple[Any, ...]:
-    """Return the row, without its org, that these sign-ins of one actor from one address come to."""
-    last = max(rows, key=_when)
-    anonymizer, operator = _anonymizer(last)
-    anonymized = [row.published for row in rows if _anonymizer(row)[0]]
-    return (
-        actor_id,
-        client_ip,
-        last.actor_alternate_id if actor_id else None,
-        min(row.published for row in rows),
-        last.published,
-        sum(row.outcome in SUCCESSES for row in rows),
-        sum(row.outcome in FAILURES for row in rows),
-        last.as_number,
-        last.country,
-        anonymizer,
-        operator,
-        min(anonymized, default=None),
-        last.uuid,
-    )
+class _Summary(NamedTuple):
+    """What some sign-ins of one actor from one address come to: a row without its org."""
+
+    actor_id: str
+    client_ip: str
+    actor_alternate_id: str | None
+    first_at: str
+    last_at: str
+    successes: int
+    failures: int
+    as_number: int | None
+    country: str | None
+    anonymizer: str | None
+    operator: str | None
+    anonymizer_at: str | None
+    last_uuid: str
 
 
-def _anonymizer(row: HistoryRow) -> tuple[str | None, str | None]:
-    return classify_anonymizer(is_anonymized=row.is_anonymized, operators=row.operators)
+def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
+    """Summarise sign-ins by actor and address, in the order of these: SQLite writes neighbours in fewer pages."""
+    pairs: dict[tuple[str, str], _Summary] = {}
+    for row in sorted(rows, key=_when):
+        pair = (row.actor_id or "", row.client_ip or "")
+        anonymizer, operator = classify_anonymizer(is_anonymized=row.is_anonymized, operators=row.operators)
+        earlier = pairs.get(pair)
+        pairs[pair] = _Summary(
+            *pair,
+            row.actor_alternate_id if row.actor_id else None,
+            earlier.first_at if earlier else row.published,
+            row.published,
+            (earlier.successes if earlier else 0) + (row.outcome in SUCCESSES),
+            (earlier.failures if earlier else 0) + (row.outcome in FAILURES),
+            row.as_number,
+            row.country,
+            anonymizer,
+            operator,
+            (earlier and earlier.anonymizer_at) or (row.published if anonymizer else None),
+            row.uuid,
+        )
+    return [pairs[pair] for pair in sorted(pairs)]
