@@ -168,7 +168,7 @@ def test_a_missing_file_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "problem"),
-    [("nonsense", "no database URL"), ("mysql://db.example.com/x", "mysql is not supported")],
+    [("nonsense", "is not a database URL"), ("mysql://db.example.com/x", "mysql is not supported")],
 )
 def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
     """The message says what is expected."""
