@@ -31,6 +31,12 @@ def _type_as_name(data: dict[str, Any]) -> str:
     return str(data["type"])
 
 
+def _not_empty(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if not kinds:
+        raise ValueError('expected at least one of "opened", "raised", "acknowledged" and "closed"')
+    return kinds
+
+
 class NotifierSettings(Section):
     """A notifier: a channel, and the alerts that it receives.
 
@@ -55,7 +61,9 @@ class NotifierSettings(Section):
     orgs: Patterns = ("*",)
     """Names of the orgs to notify, or tags as ``"#tag"``. ``"*"`` is every org."""
     on: Annotated[
-        tuple[Literal["opened", "raised", "acknowledged", "closed"], ...], Field(strict=False, min_length=1)
+        tuple[Literal["opened", "raised", "acknowledged", "closed"], ...],
+        Field(strict=False),
+        AfterValidator(_not_empty),
     ] = ("opened", "raised")
     """The changes of an alert to notify: it was opened, its severity was raised, an operator decided about it."""
     max_per_minute: int | None = Field(default=30, ge=1)

@@ -55,6 +55,14 @@ class AppriseSettings(NotifierSettings):
             raise invalid_value("secret", expected="expected no secret: only webhooks are signed")
         return self
 
+    @model_validator(mode="after")
+    def _acknowledges_no_incident(self) -> "AppriseSettings":
+        is_pagerduty = self.url is not None and self.url.get_secret_value().lower().startswith("pagerduty:")
+        if is_pagerduty and "acknowledged" in self.on:
+            expected = 'expected no "acknowledged": Apprise only opens and resolves incidents of PagerDuty'
+            raise invalid_value("on", expected=expected)
+        return self
+
     def masked_texts(self) -> Iterator[str]:
         """Yield the tokens in the URL too: services show them by themselves."""
         yield from super().masked_texts()
@@ -93,10 +101,6 @@ class AppriseChannel:
         service = Apprise.instantiate(url, asset=asset)
         if service is None:
             raise ValueError("expected a URL that Apprise knows, such as slack://… or mailtos://…")
-        if _keeps_incidents(service) and "acknowledged" in settings.on:
-            raise ValueError(
-                'expected on without "acknowledged" for PagerDuty: Apprise opens and resolves its incidents only'
-            )
         service.overflow_mode = OverflowMode.TRUNCATE  # instead of several messages
         if service.request_rate_per_sec == NotifyBase.request_rate_per_sec:
             # Apprise's default pause in seconds between messages, no limit of the service: max_per_minute is ours.

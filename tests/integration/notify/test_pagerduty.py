@@ -56,11 +56,3 @@ async def test_a_key_in_the_url_is_kept(receiver: HttpReceiver) -> None:
     await send(f"{URL}/?dedup=everything", NotificationKind.OPENED)
 
     assert [one.json["dedup_key"] for one in receiver.received] == ["everything", "everything"]
-
-
-def test_acknowledging_is_refused() -> None:
-    """Apprise would page somebody again; the configuration says so before that happens."""
-    settings = NotifierSettings(type="apprise", url=SecretStr(URL), on=("opened", "acknowledged"))
-
-    with pytest.raises(ValueError, match='expected on without "acknowledged" for PagerDuty'):
-        AppriseChannel(settings)

@@ -86,6 +86,18 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
             "wrong value (: notifiers[#1].min_severity): expected one of INFO",
         ),
         ('[[notifiers]]\ntype = "log"\nmin_severity = 3', "wrong value (: notifiers[#1].min_severity)"),
+        (
+            '[[notifiers]]\ntype = "log"\non = []',
+            'wrong value (: notifiers[#1].on): expected at least one of "opened"',
+        ),
+        (
+            '[[notifiers]]\ntype = "log"\non = ["opend"]',
+            "wrong value (: notifiers[#1].on[#1]): expected 'opened', 'raised', 'acknowledged' or 'closed'",
+        ),
+        (
+            '[[notifiers]]\ntype = "apprise"\nurl = "pagerduty://KEY@TOKEN"\non = ["acknowledged"]',
+            'wrong value (: notifiers[#1].on): expected no "acknowledged": Apprise only opens',
+        ),
         ('[[notifiers]]\ntype = "log"\nmax_per_minute = 0', "wrong value (: notifiers[#1].max_per_minute)"),
         (
             '[[notifiers]]\ntype = "log"\n[[notifiers]]\ntype = "log"',
