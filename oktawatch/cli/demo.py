@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oktawatch.cli.alert_table import print_alerts, short_time
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
+from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import Debug, UnusedConfigFile
-from oktawatch.cli.output import console, note, print_table
+from oktawatch.cli.output import console, note
 
 if TYPE_CHECKING:
     from oktawatch.store.status import OrgStatus
@@ -190,15 +192,12 @@ def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
     if all_rules:
         _show_by_rule(alerts)
         return
-    print_table(
-        ("UTC", "SEVERITY", "WHO", "ADDRESS", "COUNTRY", "EVENTS"),
-        [_row(alert) for alert in alerts[:_MAX_SHOWN_ALERTS]],
-        numbers=("EVENTS",),
-    )
+    print_alerts(alerts[:_MAX_SHOWN_ALERTS])
     print(
-        "\nMEDIUM is a sign-in from an anonymizing proxy. INFO is Apple's iCloud Private"
-        "\nRelay, which is recorded without a notification. Sign-ins of one user from one"
-        "\naddress within 6 hours share an alert."
+        "\n✗ counts failures, ✓ successes of one user at one address within 6 hours."
+        "\nINFO is Apple's iCloud Private Relay, recorded without a notification. A VPN is"
+        "\nMEDIUM, Tor and residential proxies are HIGH. Somebody who gets in after failing,"
+        "\nor from a new device and place, is a level worse each."
     )
 
 
@@ -206,20 +205,19 @@ def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
     """Print the latest alert and the number of alerts of each rule."""
     counts = Counter(alert["rule_id"] for alert in alerts)
     latest = {alert["rule_id"]: alert for alert in reversed(alerts)}  # the list begins with the newest
-    print_table(
-        ("UTC", "SEVERITY", "RULE", "ALERTS", "LATEST"),
-        [
-            (alert["last_event_at"][11:16], alert["severity"], rule_id, counts[rule_id], alert["title"])
-            for rule_id, alert in latest.items()
-        ],
-        numbers=("ALERTS",),
+    columns = (
+        Column(heading="UTC"),
+        Column(heading="SEV"),
+        Column(heading="RULE"),
+        Column(heading="ALERTS", right=True),
+        Column(heading="LATEST", least=10),
     )
+    rows = [
+        (short_time(alert["last_event_at"]), alert["severity"], rule_id, counts[rule_id], alert["title"])
+        for rule_id, alert in latest.items()
+    ]
+    print_one_line_table(columns, rows)
     print("\n'oktawatch rules show RULE' describes a rule.")
-
-
-def _row(alert: dict[str, Any]) -> tuple[Any, ...]:
-    names = ("severity", "actor_display_name", "client_ip", "country", "event_count")
-    return alert["last_event_at"][11:16], *(alert[name] for name in names)
 
 
 def _show_next_steps() -> None:
