@@ -30,6 +30,7 @@ from oktawatch.cli import (
     check,
     db,
     demo,
+    evidence,
     explain,
     notifications,
     people,
@@ -80,6 +81,7 @@ app.command(epilog="Example:  oktawatch ip 203.0.113.0/24")(people.ip)
 app.command(epilog="Example:  oktawatch explain 6b0a1e7e-c933-11f0-8de9-0242ac120002")(explain.explain)
 app.add_typer(notifications.app)
 app.add_typer(rules.app)
+app.add_typer(evidence.app)
 app.add_typer(db.app)
 app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)
 app.command(epilog="Example:  oktawatch demo")(demo.demo)

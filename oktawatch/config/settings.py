@@ -44,6 +44,7 @@ from oktawatch.config.validators import (
     check_proxy,
     check_secret_https,
 )
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.durations import format_duration
 
 _BEYOND_A_SWEEP = timedelta(days=1)
@@ -165,17 +166,35 @@ class DetectionSettings(Section):
     """A folder with user-written rules."""
 
 
+def _format_by_path(data: dict[str, Any]) -> Literal["networks", "mmdb"]:
+    return "mmdb" if str(data.get("path")).endswith(".mmdb") else "networks"
+
+
 class EvidenceSourceSettings(Section):
     """A file of evidence about addresses."""
 
     name: Name
     """The name of the source in alerts."""
     path: Name
-    """The file of networks: one CIDR per line, or CSV whose first cell is one, such as Apple's list."""
-    kind: KindName
-    """What an address in it is."""
+    """The file: networks, one CIDR per line or CSV whose first cell is one, such as Apple's list; or a database."""
+    format: Literal["networks", "mmdb"] = Field(default_factory=_format_by_path)
+    """The format of the file. Defaults to ``mmdb`` for files with this ending.
+
+    ``mmdb``: MaxMind Anonymous IP or IPinfo privacy detection, told apart by their metadata."""
+    kind: KindName | None = None
+    """Networks: what an address in the file is."""
     operator: OptionalName = ""
-    """Who operates the networks."""
+    """Networks: who operates them."""
+
+    @model_validator(mode="after")
+    def _describes_networks(self) -> "EvidenceSourceSettings":
+        if self.format == "networks" and self.kind is None:
+            expected = f"expected what the networks are, one of {', '.join(AnonymizerKind)}"
+            raise invalid_value("kind", expected=expected, what="missing key")
+        if self.format == "mmdb" and (self.kind is not None or self.operator):
+            key = "kind" if self.kind is not None else "operator"
+            raise invalid_value(key, expected="expected it for networks only: a database has its own")
+        return self
 
 
 class EvidenceSettings(Section):

@@ -65,6 +65,10 @@ class EvidenceSource(Protocol):
     def name(self) -> str:
         """The name in alerts and in `oktawatch evidence list`."""
 
+    @property
+    def contents(self) -> str:
+        """What the source has, such as its number of networks."""
+
     def find(self, address: str) -> Sequence[Finding]:
         """Return what the source says about an address."""
 
@@ -76,6 +80,11 @@ class NetworksSource(Struct, frozen=True):
     networks: Networks
     kind: AnonymizerKind
     operator: str | None = None
+
+    @property
+    def contents(self) -> str:
+        """The number of networks."""
+        return f"{self.networks.size} network{'' if self.networks.size == 1 else 's'}"
 
     def find(self, address: str) -> Sequence[Finding]:
         """Return what the source says about an address."""

@@ -34,6 +34,7 @@ from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.logs import hide
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer
@@ -150,20 +151,24 @@ class Application:
         """The evidence about addresses, without the files: these are loaded by `load_evidence`."""
         return Evidence(self._settings.evidence.operators, self._settings.evidence.severity)
 
-    def load_evidence(self) -> None:
-        """Load the files of evidence, for a command that evaluates events. Raises ConfigError."""
-        sources = self._settings.evidence.sources
-        files = [
+    @property
+    def evidence_files(self) -> list[EvidenceFile]:
+        """The configured files of evidence."""
+        return [
             EvidenceFile(
                 name=source.name,
                 path=self._settings.folder / source.path,
-                kind=source.kind,
+                format=source.format,
+                kind=source.kind or AnonymizerKind.UNKNOWN,
                 operator=source.operator or None,
             )
-            for source in sources
+            for source in self._settings.evidence.sources
         ]
+
+    def load_evidence(self) -> None:
+        """Load the files of evidence, for a command that evaluates events. Raises ConfigError."""
         try:
-            self.evidence.sources = load_files(files)
+            self.evidence.sources = load_files(self.evidence_files)
         except EvidenceFileError as error:
             place = "evidence", "sources", error.index, "path"
             raise self._settings.error("no evidence", *place, expected=str(error)) from None

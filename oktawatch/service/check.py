@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from oktawatch.config.errors import ConfigError
 from oktawatch.detection.registry import RuleSet
+from oktawatch.engine.evidence_files import inspect_file
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
@@ -79,6 +80,7 @@ async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
         rules = rulebook.rules
         findings.append(_rules(rules))
         findings += [_failed("rules", str(problem)) for problem in rulebook.found.problems]
+    findings += await asyncio.to_thread(_evidence, app)
     findings.append(await asyncio.to_thread(_database, app))
     findings += await asyncio.to_thread(_disk, app)
     findings += await _orgs(app, rules)
@@ -104,6 +106,15 @@ def _rules(rules: RuleSet) -> Finding:
     return (
         _ok("rules", f"on: {names}") if names else _warning("rules", "none is on: nothing will be detected")
     )
+
+
+def _evidence(app: Application) -> list[Finding]:
+    return [
+        _failed(f"evidence {state.file.name}", f"{state.file.path}: {state.problem}")
+        if state.modified_at is None or state.problem
+        else _ok(f"evidence {state.file.name}", f"{state.contents}, modified on {state.modified_at:%Y-%m-%d}")
+        for state in map(inspect_file, app.evidence_files)
+    ]
 
 
 def _database(app: Application) -> Finding:

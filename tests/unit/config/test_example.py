@@ -33,6 +33,7 @@ OWN = {
     "secret_file",
     "path",
     "sources",
+    "format",
     "kind",
     "operator",
     "operators",

@@ -18,6 +18,8 @@ from tests.unit.config.conftest import ORG
 KEYED = '[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "secret"\n'
 Load = Callable[..., Settings]
 
+SOURCE = '[[evidence.sources]]\nname = "a"\n'
+
 
 def said(load: Load, text: str = "", **keywords: str) -> str:
     """Load what can't be loaded; give the error without the file's folder."""
@@ -110,6 +112,26 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         (
             '[[notifiers]]\ntype = "log"\norgs = ["#eu"]',
             "wrong value (: notifiers[#1].orgs): expected the names",
+        ),
+        (
+            f'{SOURCE}path = "exits.txt"',
+            "missing key (: evidence.sources[#1].kind): expected what the networks are, one of residential_proxy",
+        ),
+        (
+            f'{SOURCE}path = "a.mmdb"\nkind = "tor"',
+            "wrong value (: evidence.sources[#1].kind): expected it for networks only",
+        ),
+        (
+            f'{SOURCE}path = "a.txt"\nkind = "vpn"',
+            "wrong value (: evidence.sources[#1].kind): expected one of residential_proxy",
+        ),
+        (
+            '[evidence.operators]\nX = "vpn"',
+            "wrong value (: evidence.operators.X): expected one of residential_proxy",
+        ),
+        (
+            '[evidence.severity]\ntor = "BAD"',
+            "wrong value (: evidence.severity.tor): expected one of INFO",
         ),
         ('[silence]\nheartbeat_url = "http://h.example.com"', "wrong value (: silence.heartbeat_url)"),
         (
