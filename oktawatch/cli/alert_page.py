@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from oktawatch.model.event import Event
     from oktawatch.model.sighting import Novelty
 
-_NEW_DEVICE = "New Device"
-"""How Okta names the behaviour of somebody who comes with another device."""
 _EVENTS = 50
 """Events that the page lists: the earliest and the latest half."""
 
@@ -93,7 +91,7 @@ def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
         "Anonymizer": page.anonymizer,
         "Client": event.user_agent,
         "Okta says": _assessment(event),
-        "New for them": _new(page.novelty, event),
+        "New for them": _new(alert, page.novelty),
         "Also there": _others(page.novelty.others),
         "Rule": _joined(page.rule_name, *page.mitre),
         "Org": alert["org"],
@@ -102,11 +100,11 @@ def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
     yield from ((name, value) for name, value in facts.items() if value)
 
 
-def _new(novelty: "Novelty", event: "Event") -> str:
-    """Return what was new for the person; the device is new if Okta says so."""
-    device = ["device"] if _NEW_DEVICE in json.loads(event.behaviours or "[]") else []
+def _new(alert: Mapping[str, Any], novelty: "Novelty") -> str:
+    from oktawatch.notify.alert_text import new_for_person
+
     unknown = "" if novelty.known_since else " (no earlier sign-in is known)"
-    new = ", ".join([*novelty.new, *device])
+    new = ", ".join(new_for_person(alert, novelty))
     return f"{new}{unknown}" if new else ""
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from oktawatch.detection.evidence import Classification
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
+from oktawatch.model.risk import NEW_DEVICE
 from oktawatch.model.severity import Severity
 
 BASE = MappingProxyType(
@@ -61,7 +62,7 @@ def grade(
 def _facts(event: Event, kind: AnonymizerKind) -> Iterator[str]:
     if event.outcome_result in _SUCCESSES:
         observed = frozenset(msgspec.json.decode(event.behaviours)) if event.behaviours else frozenset()
-        if "New Device" in observed and observed & _PLACES:
+        if NEW_DEVICE in observed and observed & _PLACES:
             yield "success from a new device and place"
         if event.risk == "HIGH" or event.debug_data.threatSuspected in {"true", True}:
             yield "success at high risk"

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from oktawatch.model.privacy import is_placeholder
-from oktawatch.model.risk import assess
+from oktawatch.model.risk import NEW_DEVICE, Assessment, assess
+from oktawatch.model.sighting import Novelty
 from oktawatch.model.wire import RiskContext, RiskData
 from oktawatch.notify.anonymizers import read_anonymizers
 from oktawatch.notify.json_values import inside, string
@@ -100,9 +101,22 @@ def client(alert: Alert) -> str:
 
 def assessment(alert: Alert) -> str:
     """Return Okta's opinion: ``risk HIGH · New Country, New Device``."""
+    assessed = _assess(alert)
+    risk = [f"risk {harmless(assessed.risk, 20)}"] if assessed.risk else []
+    behaviours = [harmless(", ".join(assessed.behaviours))] if assessed.behaviours else []
+    return " · ".join(risk + behaviours)
+
+
+def new_for_person(alert: Alert, novelty: Novelty) -> list[str]:
+    """Return what was new for the alert's person; the device is new if Okta says so."""
+    device = ["device"] if NEW_DEVICE in _assess(alert).behaviours else []
+    return [*novelty.new, *device]
+
+
+def _assess(alert: Alert) -> Assessment:
     security = inside(alert["context"], "security_context")
     data = inside(alert["context"], "debug_context", "debugData")
-    assessed = assess(
+    return assess(
         RiskContext(risk=inside(security, "risk"), userBehaviors=inside(security, "userBehaviors")),
         RiskData(
             risk=inside(data, "risk"),
@@ -110,9 +124,6 @@ def assessment(alert: Alert) -> str:
             logOnlySecurityData=inside(data, "logOnlySecurityData"),
         ),
     )
-    risk = [f"risk {harmless(assessed.risk, 20)}"] if assessed.risk else []
-    behaviours = [harmless(", ".join(assessed.behaviours))] if assessed.behaviours else []
-    return " · ".join(risk + behaviours)
 
 
 def when(alert: Alert) -> str:

@@ -55,7 +55,7 @@ class Composer(Struct, frozen=True, kw_only=True):
                 "url": link,
                 "rule_name": rule.name if rule else None,
                 "mitre": list(rule.mitre) if rule else [],
-                "new": list(due.novelty.new) if due.novelty else None,
+                "new": alert_text.new_for_person(alert, due.novelty) if due.novelty else None,
                 "others": due.novelty.others if due.novelty else None,
             },
             "runbook": rule.short_runbook() if rule else "",
@@ -99,9 +99,9 @@ def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | N
     ):
         if text:
             yield Line(label, text, typed=True)
-    if due.novelty is not None and due.novelty.new:
+    if due.novelty is not None and (new := alert_text.new_for_person(alert, due.novelty)):
         unknown = "" if due.novelty.known_since else " (no earlier sign-in is known)"
-        yield Line("New for this person", f"{', '.join(due.novelty.new)}{unknown}")
+        yield Line("New for this person", f"{', '.join(new)}{unknown}")
     if due.novelty is not None and due.novelty.others:
         yield Line(
             "Also at this address", alert_text.count(due.novelty.others, "other person", "other people")

@@ -192,7 +192,7 @@ def test_outcomes(changes: dict[str, Any], text: str) -> None:
 def test_what_is_new_is_said_where_it_is_known() -> None:
     """New places and devices, and who else was seen at the address."""
     new, nothing, first = (
-        COMPOSER.compose(structs.replace(due(), novelty=novelty))
+        COMPOSER.compose(structs.replace(due(context={}), novelty=novelty))
         for novelty in (
             Novelty(new=("country", "address"), known_since=NOW, others=1),
             Novelty(new=(), known_since=NOW, others=0),
@@ -206,6 +206,14 @@ def test_what_is_new_is_said_where_it_is_known() -> None:
     assert "this person" not in nothing.plain()
     assert "this address" not in nothing.plain()
     assert (nothing.body["alert"]["new"], nothing.body["alert"]["others"]) == ([], 0)
+
+
+def test_a_device_is_new_if_okta_says_so() -> None:
+    """The behaviour New Device adds to what sightings know, in messages and for programs."""
+    novelty = Novelty(new=("country",), known_since=NOW, others=0)
+    message = COMPOSER.compose(structs.replace(due(), novelty=novelty))
+    assert "New for this person: country, device\n" in message.plain()
+    assert message.body["alert"]["new"] == ["country", "device"]
 
 
 ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>", "at": "2026-11-02T13:00:00.000Z"}  # fmt: skip
