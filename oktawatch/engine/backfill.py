@@ -1,8 +1,8 @@
-"""Backfill: a bounded read of an org's past through the same pipeline.
+"""Backfill: a bounded read of an org's past events through the same pipeline.
 
-After an interruption, the same command resumes where it stopped, with the absolute times of its first start.
-A backfill sends no notifications unless asked to. The daemon still sends those of the alerts that a silent
-backfill recorded, once it reads their events.
+After an interruption, the same command resumes where it stopped, with the absolute times of its first start. By
+default, a backfill sends no notifications. If it records an alert whose events the daemon reads later, the daemon
+sends the notification.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     until: datetime
     reached: datetime
-    """Event time up to which the past has been read."""
+    """The event time up to which events have been read."""
     events: int
-    """The events read in total, by interrupted runs of the same command, too."""
+    """The total number of events read, including interrupted runs of the same command."""
     total: PageResult
     """The counts of this run so far; the object continues to change."""
 
 
 class Backfiller:
-    """Reads one org's past once."""
+    """Runs one backfill of an org."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Backfiller:
         self._progress = progress
 
     async def run(self, *, command: str, since: datetime, until: datetime, notify: bool) -> PageResult:
-        """Read everything published from ``since`` to ``until``; return the counts of this run.
+        """Read the events published from ``since`` to ``until``; return the counts of this run.
 
-        ``command`` is what was typed: the same text within a day takes up where it was interrupted.
-        Raises SystemLogError or StoreError; what was committed until then stays.
+        ``command`` is the command line: the same text within a day resumes an interrupted backfill.
+        Raises SystemLogError or StoreError; pages that were committed before remain.
         """
         now = self._now()
         kept = clamp_to_okta_retention(since, now)

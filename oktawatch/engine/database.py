@@ -1,8 +1,8 @@
-"""Database work off the event loop, in threads of its own.
+"""Run database work in threads, off the event loop.
 
-`asyncio.to_thread` has a few threads for everything in the process, which writers that wait for a lock
-would use up. There are as many threads as connections are worth having: one on SQLite, since it has one
-writer anyway.
+The threads of `asyncio.to_thread` are shared by the whole process, and writers that wait for a lock could block all
+of them. So the database has its own threads, one for each useful connection. SQLite has a single writer, so it
+has one.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ class DatabaseExecutor:
             max_workers=self.database.connections, thread_name_prefix="oktawatch-database"
         )
         self._clock: tuple[datetime, float] | None = None
-        """The server's time, and when it was read by the monotonic clock."""
+        """The server's time, and the time of the monotonic clock when it was read."""
 
     def now(self) -> datetime:
-        """Return the time by the clock that all users of the database share.
+        """Return the time of the clock that all users of the database share.
 
-        On Postgres it is the server's clock as `read_clock` read it, advanced by the monotonic clock: replicas
-        whose own clocks differ agree on what is due. On SQLite it is this machine's clock.
+        On Postgres, this is the server's clock as last read by `read_clock`, advanced by the monotonic clock. So
+        replicas agree even if their own clocks differ. On SQLite, it is this machine's clock.
         """
         if self._clock is None:
             return utc_now()
@@ -45,7 +45,7 @@ class DatabaseExecutor:
         return moment + timedelta(seconds=time.monotonic() - read_at)
 
     async def read_clock(self) -> None:
-        """Read the server's clock, where there is a server. Raises StoreError."""
+        """Read the server's clock on Postgres. Raises StoreError."""
         if self.database.shared:
             self._clock = (await self.run(Database.now), time.monotonic())
 
@@ -54,8 +54,8 @@ class DatabaseExecutor:
     ) -> T:
         """Call ``function(database, …)`` in one of the database's threads.
 
-        When the caller is cancelled meanwhile, work that has begun is finished before the
-        cancellation goes on: a transaction is never left behind.
+        If the caller is cancelled, work that has begun is finished before the cancellation continues, so that no
+        transaction is left behind.
         """
         call: Callable[[], T] = partial(function, self.database, *args, **kwargs)
         begun: Future[T] = self._threads.submit(call)
@@ -63,15 +63,15 @@ class DatabaseExecutor:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            # Asked of the thread's own future: asyncio's would call work cancelled that goes on.
+            # Cancel the thread's own future. asyncio's future would report running work as cancelled.
             if not begun.cancel():
                 await asyncio.wait([work])
             raise
 
     async def until_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that uses this database; cancelled, stop it for good, so that the work ends at once.
+        """Await work that uses this database. If cancelled, stop the database, so that the work ends at once.
 
-        Without it a cancelled transaction that waits for another program's lock would go on waiting.
+        Otherwise a transaction that waits for another program's lock would continue to wait.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -83,11 +83,11 @@ class DatabaseExecutor:
             raise
 
     def stop(self) -> None:
-        """Make transactions that wait for the database's lock give up."""
+        """Abort transactions that wait for a lock, now and from now on."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Wait for work that has begun and close the database."""
+        """Wait for running work and close the database."""
         self._stopping.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.database.close()

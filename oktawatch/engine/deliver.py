@@ -1,12 +1,12 @@
 """Deliver the due notifications of one notifier.
 
-One message at a time is claimed, sent outside any transaction, and marked after the receiver took it. If the
-process dies in between, the lease expires and the message is sent again under the same id.
+Messages are claimed one at a time, sent outside any transaction, and marked as sent once the receiver has accepted
+them. If the process dies in between, the lease expires and the message is sent again under the same id.
 
-A failed message backs off by itself and doesn't hold up the others: a receiver that fails now and then still
-gets everything else at once. Several failures in a row pause the notifier, and so does a receiver that asks for
-it. A receiver in trouble then gets one message after ever longer pauses, not the whole outbox, so the messages
-that wait use up no attempts. A notifier that fails delays no other.
+A failed message backs off by itself and does not delay the others, so a receiver that fails now and then still gets
+the other messages at once. Several failures in a row pause the notifier, and so does a receiver that asks for it.
+A failing receiver then gets a single message after increasing pauses, so that the waiting messages don't use up
+their attempts. A failing notifier does not delay other notifiers.
 """
 
 import random
@@ -33,22 +33,22 @@ from oktawatch.store.outbox_times import repair_times
 _log: Any = structlog.get_logger(__name__)
 
 SEND_WITHIN = timedelta(seconds=30)
-"""A message that the receiver has not confirmed within this time has failed."""
+"""Time limit for the receiver to confirm a message."""
 LEASE = timedelta(minutes=2)
-"""No other process sends a claimed message for this time; longer than sending and marking can take."""
+"""Duration of a claim; longer than sending and marking can take."""
 ROUND = timedelta(minutes=1)
-"""A round that takes longer ends with the message it is at."""
+"""A round that takes longer ends after the current message."""
 PLAN = timedelta(seconds=10)
-"""A plan that is older is made again: an urgent alert must not wait behind other messages to a slow receiver."""
+"""Maximum age of a plan, so that an urgent alert does not wait behind other messages to a slow receiver."""
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=1)
 TROUBLE = 3
-"""So many different messages that fail in a row mean that the receiver is in trouble, not a message."""
+"""If this many different messages fail in a row, the receiver is the problem and not a message."""
 _LONGEST_PAUSE = timedelta(minutes=5)
 _NO_ESCALATION = Escalation()
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
-"""Before a message becomes a dead letter for its age: one that waited while the daemon was down is tried, too."""
+"""Minimum attempts before a message expires: a message that waited while the daemon was down is sent, too."""
 
 
 class Notifier:
@@ -68,14 +68,15 @@ class Notifier:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``max_age``: a message that could not be delivered for so long becomes a dead letter.
+        """Deliver the notifications of the notifier ``name`` through ``channel``.
 
-        ``per_minute``: the most messages; more go into digests. None: no limit. ``escalation``: which notifiers
-        get an alarm when this one can't deliver.
+        A message that can't be delivered within ``max_age`` becomes a dead letter. Messages above ``per_minute`` are
+        folded into digests; None: no limit. ``escalation`` decides which notifiers get an alarm if this one can't
+        deliver.
         """
         self.name = name
         self.failed = 0
-        """Attempts that failed so far."""
+        """The number of failed attempts."""
         self._channel = channel
         self._composer = composer
         self._database = database
@@ -86,22 +87,22 @@ class Notifier:
         self._clock = clock
         self._jitter = jitter
         self._failing: set[str] = set()
-        """Messages that failed since the last one that the receiver took."""
+        """Ids of messages that failed since the last delivery."""
         self._pauses = 0
-        """The number of pauses since then."""
+        """The number of pauses since the last delivery."""
         self._paused_until: float | None = None
-        """By the monotonic clock. Set from a pause until the receiver takes the next message."""
+        """By the monotonic clock. Set from a pause until the next delivery."""
         self._latest: datetime | None = None
 
     async def round(self) -> int:
-        """Send what is due; return how many messages were taken. Raises StoreError."""
+        """Send the due notifications; return how many were delivered. Raises StoreError."""
         begun = self._clock()
         await self._repair_times()
         if self._paused or not await self._anything_due():
             return 0
         taken = 0
         if self._paused_until is not None:
-            # Planned once the receiver is back: each try would make a digest of its own otherwise.
+            # Don't plan until the receiver is back. Otherwise each attempt would create another digest.
             if not await self._send_next():
                 return 0
             taken = 1
@@ -115,7 +116,7 @@ class Notifier:
         return taken
 
     async def _repair_times(self) -> None:
-        """End waits that a wrong clock made too long, after a start and when the clock was set back."""
+        """Repair times that a wrong clock has set, at the start and after the clock was set back."""
         now, latest = self._now(), self._latest
         self._latest = now
         if latest is not None and now > latest - _CLOCK_TOLERANCE:
@@ -145,9 +146,9 @@ class Notifier:
         )
 
     async def _send_next(self, notification_id: str | None = None) -> bool:
-        """Send a notification, by default the one due longest; return whether the receiver took it.
+        """Send a notification, by default the one due longest; return whether it was delivered.
 
-        If another process has claimed it, or a more severe one replaced it, nothing is sent.
+        Nothing is sent if another process has claimed it, or a more severe notification has replaced it.
         """
         claimed = await self._database.run(
             claim, self.name, now=self._now(), lease=LEASE, notification_id=notification_id
@@ -174,9 +175,9 @@ class Notifier:
                 notification, DeliveryError(f"no answer within {SEND_WITHIN.seconds} s")
             )
             return False
-        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and its message must not wait for ever
+        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and its message must not wait forever
             _log.error("channel_failed", notifier=self.name, notification=notification.id, exc_info=error)
-            # The text of a foreign exception can hold a secret.
+            # The text of another library's exception can contain a secret.
             await self._record_failure(
                 notification, DeliveryError(f"unexpected {type(error).__name__}, see the log")
             )
@@ -217,7 +218,7 @@ class Notifier:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
-        """Return the time of the next attempt, at the latest when the message reaches its maximum age, or None."""
+        """Return the time of the next attempt, at most the time when the message expires, or None if it has."""
         now = self._now()
         delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
         again = now + max(delay, self._asked_for(error))
@@ -227,7 +228,7 @@ class Notifier:
         return again if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
 
     def _back_off(self, notification_id: str, error: DeliveryError) -> None:
-        """Pause if the receiver is in trouble, or asks for a pause."""
+        """Pause if several messages failed in a row, or if the receiver asks for it."""
         self._failing.add(notification_id)
         if self._paused_until is None and len(self._failing) < TROUBLE and error.retry_after is None:
             return
@@ -236,11 +237,11 @@ class Notifier:
         self._paused_until = self._clock() + max(pause, self._asked_for(error)).total_seconds()
 
     def _asked_for(self, error: DeliveryError) -> timedelta:
-        """Return the wait that the receiver asks for, at most the maximum age."""
+        """Return the delay that the receiver asks for, limited to the maximum age."""
         return min(error.retry_after or timedelta(), self._max_age)
 
     def _spread(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
-        """Return a delay that doubles with each failure, spread so that retries don't come in step."""
+        """Return a delay that doubles with each failure, with jitter."""
         delay: timedelta = min(first * (1 << min(failures, 16)), longest)
         least, most = max(delay * 0.75, first), min(delay * 1.25, longest)
         return least + (most - least) * self._jitter()

@@ -1,8 +1,8 @@
-"""Explain why an event was alerted, or was not: what is recorded of it, and how each rule judges it now.
+"""Explain why an event raised an alert or not: its recorded matches, and how each rule judges it now.
 
-The event's org and time are looked up in `matches`, then in the last days of `events`, which is in order of
-time. Its content comes from Okta, by its uuid, and close to its time if that is known. If Okta has deleted it
-or can't be reached, the row in history is used instead.
+The event's org and time are looked up in `matches`, then in the last days of `events`, which are indexed by time.
+Its content is fetched from Okta by its uuid, near its time if that is known. If Okta has deleted the event or
+can't be reached, its history row is used instead.
 """
 
 import re
@@ -27,7 +27,7 @@ from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.queries import bounded_query
 
 SPAN = timedelta(days=7)
-"""How far back `events` is searched for an event that matched nothing."""
+"""How far back `events` is searched for an event without a match."""
 _TOLERANCE = timedelta(seconds=1)
 _MAX_PAGES = 10
 _PAGE_SIZE = 10
@@ -42,12 +42,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
     rule_id: str
     enabled: bool
     recorded: bool
-    """Whether its match, or signal, is in the database."""
+    """Whether the rule's match or signal is in the database."""
     alert_id: int | None = None
     alert_status: str | None = None
     alert_title: str | None = None
     conditions: list[Condition] = []
-    """Up to the first that does not hold; empty if the event's content is unknown."""
+    """The conditions up to the first that is not met; empty if the event's content is unknown."""
 
     @property
     def matches(self) -> bool | None:
@@ -56,7 +56,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """Everything known of an event."""
+    """An event with the verdicts of all rules."""
 
     org: str
     event_uuid: str
@@ -64,9 +64,9 @@ class Explanation(Struct, frozen=True, kw_only=True):
     event: dict[str, Any]
     """The fields that detections use, by the names of `history`'s columns; empty if its content is unknown."""
     source: str
-    """Where the fields come from: ``okta``, ``history`` or ``nowhere``."""
+    """The source of the fields: ``okta``, ``history`` or ``nowhere``."""
     trouble: str | None
-    """Why Okta could not be reached; None if it could."""
+    """The error if Okta could not be reached, else None."""
     verdicts: list[Verdict]
 
 
@@ -82,7 +82,7 @@ class Explainer:
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Search ``sources``, the pages of each org, and judge by ``rules``: every rule, on or off."""
+        """Search ``sources``, the page source of each org, and judge by all ``rules``, enabled or not."""
         self._database = database
         self._sources = sources
         self._rules = rules
@@ -92,7 +92,7 @@ class Explainer:
     async def explain(self, event_uuid: str) -> Explanation | None:
         """Explain one event; return None if neither the database nor Okta has it.
 
-        Raises StoreError, and SystemLogError if nothing is recorded of it and an org can't be reached.
+        Raises StoreError, and SystemLogError if the database does not have it and an org can't be reached.
         """
         found = await self._database.run(
             recorded, list(self._sources), [rule.id for rule in self._rules], event_uuid
@@ -114,7 +114,13 @@ class Explainer:
             return None
         published = event.published_at if event is not None else place[1] if place else self._now()
         return await self._database.run(
-            self._judge, org, event_uuid, published, event, trouble, {one["rule_id"]: one for one in found}
+            self._judge,
+            org,
+            event_uuid,
+            published,
+            event,
+            trouble,
+            {match["rule_id"]: match for match in found},
         )
 
     async def _ask(self, event_uuid: str, place: tuple[str, datetime] | None) -> tuple[str, Event | None]:
@@ -122,7 +128,7 @@ class Explainer:
         since = clamp_to_okta_retention(now - OKTA_KEEPS, now)
         orgs, until = list(self._sources), now
         if place is not None:
-            around = to_text(place[1])  # shifted stops at the ends of the calendar, where events may lie
+            around = to_text(place[1])  # shifted() stays within the calendar: an event's time can be anything
             orgs, since, until = (
                 [place[0]],
                 from_text(shifted(around, -_TOLERANCE)),

@@ -1,7 +1,7 @@
-"""Follow a stream's links, and notice those that lead nowhere or end too early.
+"""Detect links that lead in circles or end too early.
 
-A proxy in between may repeat a page under ever new links, or remove the links altogether. Either would leave
-events unread, silently and for ever, so both are errors.
+A proxy can repeat a page under ever new links, or remove the links. Both would leave events unread without an error,
+so both are errors here.
 """
 
 from datetime import datetime
@@ -12,21 +12,21 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LARGEST_LIMIT, bounded_query, named_limit
 
 _MAX_IDLE_PAGES = 5
-"""The most pages in a row without anything new. Okta may send some, and a restart reads some again."""
+"""Maximum number of pages in a row without new elements. Okta can send some, and a restart reads some again."""
 
 
 class NoProgressError(BrokenTransferError):
-    """Page after page brings nothing new, although each names a next one."""
+    """Consecutive pages have no new elements, although each links to a next page."""
 
     reason = "no_progress"
 
 
 class MissingPagesError(BrokenTransferError):
-    """There are more events, and no link leads to them."""
+    """There are more events, but no link to them."""
 
 
 class ProgressGuard:
-    """Notices links that lead in circles. Keeps a hash of each page."""
+    """Detects links that lead in circles. Keeps a hash of each page."""
 
     def __init__(self, org: str) -> None:
         self._org = org
@@ -42,8 +42,8 @@ class ProgressGuard:
         self._idle += 1
         if self._idle >= _MAX_IDLE_PAGES:
             raise NoProgressError(
-                f"page after page brings nothing new, each with a link to a next one ({self._org}): "
-                "see whether a proxy in between caches or repeats answers"
+                f"the last pages have no new events, although each links to a next page ({self._org}): "
+                "check whether a proxy caches or repeats responses"
             )
 
     def is_new(self, page: Page) -> bool:
@@ -52,27 +52,27 @@ class ProgressGuard:
         return bool(elements) and hash(elements) not in self._seen
 
     def clear(self) -> None:
-        """Forget what was read: another stream begins, or this one has caught up."""
+        """Forget the pages, because another stream begins or this one has caught up."""
         self._seen.clear()
         self._idle = 0
 
 
 def is_full(page: Page, page_size: int) -> bool:
-    """Return whether a page has as many elements as were asked for."""
+    """Return whether a page has as many elements as requested."""
     return page.count >= (named_limit(page.query) or page_size)
 
 
 def missing_next(org: str, page: Page) -> MissingPagesError:
     """Build the error for a page without a next link that is not the last one."""
-    why = page.link_error or "the answer has no link to a next page"
+    why = page.link_error or "the response has no link to a next page"
     return MissingPagesError(
-        f"reading can't go on ({org}, {why}): the page's events are kept, and it is asked for again; "
-        "check the org's url, and whether a proxy in between removes or rewrites Link headers"
+        f"can't read further ({org}, {why}): the page's events are stored, and the page is requested again; "
+        "check the org's url, and whether a proxy removes or rewrites Link headers"
     )
 
 
 class BoundedRead:
-    """Checks the pages of one bounded read, which ends with a page without a next link."""
+    """Checks the pages of a bounded read, which ends with a page without a next link."""
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class BoundedRead:
         self._guard = ProgressGuard(org)
 
     async def check(self, page: Page) -> MissingPagesError | None:
-        """Return the error to raise once the page is committed; None if it has a next link or is the last one.
+        """Return the error to raise after the page is committed; None if it has a next link or is the last page.
 
-        Raises NoProgressError for a page that is not worth committing, and SystemLogError.
+        Raises SystemLogError, such as NoProgressError for a page that should not be committed.
         """
         self._guard.check(page)
         if page.next is not None:
@@ -104,7 +104,7 @@ class BoundedRead:
         return missing_next(self._org, page)
 
     async def _is_last(self, page: Page) -> bool:
-        """Ask for events from the page's end on, and return whether all of them are on that page."""
+        """Request the events from the page's end on, and return whether the page contains all of them."""
         if page.newest is None:
             return page.count == 0
         if page.newest >= self._until:
@@ -117,5 +117,6 @@ class BoundedRead:
 
 def _elements(page: Page) -> frozenset[str]:
     """Return the identities of a page's elements."""
-    uuids, fingerprints = (event.uuid for event in page.events), (one.fingerprint for one in page.rejected)
+    uuids = (event.uuid for event in page.events)
+    fingerprints = (rejected.fingerprint for rejected in page.rejected)
     return frozenset([*uuids, *fingerprints])

@@ -30,10 +30,10 @@ async def watch_rules(
     org_tags: Mapping[str, Sequence[str]],
     routes: Sequence[Route],
 ) -> AsyncIterator[RuleWatchdog | None]:
-    """Open the watchdog of users' rules; None if there are none, or no place for its file.
+    """Open the watchdog for users' rules; yield None without users' rules, or if its file can't be opened.
 
-    The schema has to be up: the call that froze the last process is recorded, and the notifiers of its org get
-    an alarm.
+    Records the call that froze the last process, and enqueues an alarm for the notifiers of its org. So the schema
+    must have been upgraded.
     """
     if not rules.has_user_rules:
         yield None
@@ -42,7 +42,7 @@ async def watch_rules(
     try:
         watchdog = RuleWatchdog(path)
     except OSError as error:
-        # Without it a rule that freezes the process does so again after each restart.
+        # Without the watchdog, a rule that freezes the process does so again after each restart.
         _log.error("rule_watchdog_off", path=str(path), error=error.strerror or str(error))
         yield None
         return
@@ -72,7 +72,7 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
 
 
 def _path(database: DatabaseExecutor) -> Path:
-    """Return the path of the watchdog's files: beside an SQLite file, else in this user's folder for state."""
+    """Return the path of the watchdog's files: next to an SQLite file, else in this user's state directory."""
     url = database.database.url
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
         return Path(f"{Path(url.database).resolve()}.rules")

@@ -1,8 +1,8 @@
-"""Judge from the database whether an org is watched as it should be.
+"""Judge an org's health from the database.
 
-The lag of an org is the time since its last poll that caught up. The org is *behind* when its lag is more than
-three intervals and a minute. A quiet night is not behind: a poll that brings nothing has caught up. An org whose
-last poll is dated in the future is behind too: the clock was wrong then or is wrong now, so its lag is unknown.
+The lag of an org is the time since a poll last caught up. The org is *behind* when its lag is more than three
+intervals and a minute. A quiet org is not behind, because a poll without events has caught up. An org whose last
+poll is dated in the future is behind: the clock was or is wrong, so its lag is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -18,21 +18,21 @@ from oktawatch.store.status import OrgStatus
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
 _WARNING = timedelta(days=15)
-"""How long before Okta deletes unread events `status` warns of it."""
+"""How long before Okta deletes unread events `status` warns about it."""
 
 
 class OrgHealth(Struct, frozen=True, kw_only=True):
-    """The state of an org at one moment."""
+    """The health of an org at a point in time."""
 
     lag: timedelta | None
-    """The time since a poll last caught up; None if none ever did, or if it is unknown."""
+    """The time since a poll last caught up; None if no poll ever did, or if it is unknown."""
     behind: bool
     failing: bool
-    """Its last poll failed."""
+    """The last poll failed."""
     unusable: bool
-    """Too many of the events polled lately can't be used."""
+    """Too many of the recently polled events can't be used."""
     problems: tuple[str, ...]
-    """What is wrong, one sentence each."""
+    """One sentence for each problem."""
 
     @property
     def good(self) -> bool:
@@ -57,7 +57,7 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Or
     elif in_future:
         problems.append(
             f"its last poll is dated in the future, at {to_text(in_future)}: the clock was set back, or was "
-            "ahead then. The next poll that catches up puts it right"
+            "ahead then. The next poll that catches up corrects it"
         )
     elif lag is None:
         problems.append("no poll has caught up yet")
@@ -67,8 +67,8 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Or
         )
     if lag is not None and lag > OKTA_KEEPS - _WARNING:
         problems.append(
-            f"Okta keeps {OKTA_KEEPS.days} days: what it has since {to_text(now - lag)} is lost from "
-            f"{to_text(now - lag + OKTA_KEEPS)} on"
+            f"Okta keeps events for {OKTA_KEEPS.days} days: it starts to delete unread events at "
+            f"{to_text(now - lag + OKTA_KEEPS)}"
         )
     if error:
         problems.append(f"the last poll failed: {error}")
@@ -77,8 +77,8 @@ def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> Or
     )
     if share.too_large:
         problems.append(
-            f"{share}: rejected_events has them with the reasons; see whether a proxy in between changes "
-            "answers, or a newer oktawatch knows a new format"
+            f"{share}: see the table rejected_events for the reasons; check whether a proxy changes responses, or "
+            "whether a newer oktawatch supports a new format"
         )
     return OrgHealth(
         lag=lag,

@@ -1,13 +1,12 @@
 """The recent history of an org, cached in memory from page to page.
 
-Rules look back from minutes to hours, and what one page needs, the next page needs too. So the buffers that
-windowed rules look at are cached, complete for some time ranges, and grow with each page. Within a page's
-transaction, under the org's row, they are either complete, which the history's version tells, or they are
-read again: another process may have written, or our own transaction may have been rolled back.
+Rules look back minutes to hours, so consecutive pages need mostly the same rows. The buffers of windowed rules are
+cached, complete for some time ranges, and grow with each page. The history's version shows whether they are still
+complete. If another process has written, or our own transaction was rolled back, they are read again.
 
-The cache is bounded in bytes, the length of texts included, since strangers choose it. The bound is for the
-process, not for an org, so that a few busy orgs among hundreds of quiet ones have room.
-An org that finds no room is read page by page from the table, which is slower.
+The cache is bounded in bytes. The length of texts counts, because attackers can choose it. The limit applies to the
+process and not to each org, so that a few busy orgs among hundreds of quiet ones have room. An org that does not
+fit is read from the table for each page, which is slower.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -23,29 +22,29 @@ from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange, me
 from oktawatch.store.history import StoredHistory
 
 MAX_BYTES = 150_000_000
-"""Bytes of rows cached in a process: 100,000 rows of an ordinary org."""
+"""Maximum bytes of rows cached in a process: 100,000 rows of a typical org."""
 
 _EVICT_ABOVE = 3_000_000
-"""Bytes of one org's rows from which on evicting old ones is worth the time."""
+"""Bytes of an org's rows above which old rows are evicted. Below it, evicting isn't worth the time."""
 
 _MAX_RANGES = 8
-"""Separate time ranges of one org. A page whose events are all over the calendar is read from the table."""
+"""Maximum number of separate time ranges of an org. A page that needs more is read from the table."""
 
 _MAX_SEEN = 2_000
-"""Keys of which the newest event is cached: the actors that come through a proxy in a week."""
+"""Maximum number of keys whose newest event is cached, such as the actors that used a proxy within a week."""
 
 _LONGEST_SEEN = 100
-"""Characters of a key that is cached so. For longer keys the database is queried each time."""
+"""Maximum length of a cached key. For longer keys, the database is queried each time."""
 
 _UNCOMMITTED = "uncommitted"
-"""The version while the buffers have rows that the database has not: no history has it."""
+"""The version while the buffers contain rows that are not in the database yet. No history has this version."""
 
 _Question = tuple[Hashable, ...]
-"""What queries about earlier events have in common: column, event types and conditions."""
+"""The part that queries about earlier events share: column, event types and conditions."""
 
 
 class CacheLimit:
-    """The number of bytes that several caches may hold together."""
+    """The maximum total size of several caches, in bytes."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -53,7 +52,7 @@ class CacheLimit:
         self._caches: WeakSet[HistoryCache] = WeakSet()
 
     def register(self, cache: "HistoryCache") -> None:
-        """Count the bytes of a cache for as long as it lives."""
+        """Count the size of a cache until it is garbage-collected."""
         with self._lock:
             self._caches.add(cache)
 
@@ -68,44 +67,44 @@ PROCESS_LIMIT = CacheLimit()
 
 
 class HistoryCache:
-    """The cache of one org. Used by one transaction at a time: the one that holds the org's row."""
+    """The cache of one org. Only the transaction that holds the org's row may use it."""
 
     def __init__(self, limit: CacheLimit = PROCESS_LIMIT, *, evict_above: int = _EVICT_ABOVE) -> None:
         self.size_bytes = 0
-        """An upper bound of what is cached: a batch counts whole until its newest row is evicted."""
+        """An upper bound of the cache's size: a batch counts in full until its newest row is evicted."""
         self._limit = limit
         self._rules = RuleSet([])
         self._buffers: dict[str, WindowBuffers] = {}
         self._complete: list[tuple[str, str]] = []
-        """Disjoint time ranges of which every row is cached."""
+        """Disjoint time ranges that are cached completely."""
         self._batches: list[tuple[str, int]] = []
         """The newest time and the size in bytes of each batch that was added."""
         self._needed_since = ""
         self._evict_above = self._min_evict_above = evict_above
         self._version: str | None = None
         self._newest: dict[_Question, dict[str, SeenQuery]] = {}
-        """An event of each key that history has, by question."""
+        """A stored event of each key, by question."""
         limit.register(self)
 
     def within(
         self, stored: StoredHistory, version: str | None, rules: RuleSet, rows: Sequence[HistoryRow]
     ) -> "CurrentHistory":
-        """Return the org's history within the transaction of a page with these rows, at this version."""
+        """Return the org's history at this version, for the transaction of a page with these rows."""
         if rules is not self._rules:
             self._rules = rules
             self._clear()
         return CurrentHistory(self, stored, version, rows)
 
     def validate(self, version: str | None) -> None:
-        """Clear the cache unless history is still at the version that the cache has."""
+        """Clear the cache if history has another version than the cache."""
         if version != self._version:
             self._clear()
             self._version = version
 
     def load(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
-        """Read what a page needs and the cache lacks; return whether there is room for it and for the page.
+        """Read the rows that a page needs and the cache lacks; return whether they and the page's rows fit.
 
-        Rules then insert the page's rows, which the database has only after ``commit``.
+        The rules then insert the page's rows, which are in the database only after ``commit``.
         """
         needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_look)]
         self._needed_since = needed[0][0]
@@ -124,7 +123,7 @@ class HistoryCache:
         return self._buffers[rule_id]
 
     def has_earlier(self, question: _Question, query: SeenQuery) -> bool:
-        """Return whether the cache has an earlier event of the query's key. False: ask the database."""
+        """Return whether the cache has an earlier event of the query's key. If False, query the database."""
         known = self._newest.get(question, _NONE).get(query.value)
         return (
             known is not None
@@ -133,7 +132,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache the newest of these events, which the database has, for each key."""
+        """Cache the newest of these stored events for each key."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:
@@ -145,7 +144,7 @@ class HistoryCache:
             newest.clear()
 
     def commit(self, rows: Sequence[HistoryRow], version: str | None) -> None:
-        """Record that the database has a page's rows too, and which version its history has now."""
+        """Record that a page's rows are in the database, and the new version of its history."""
         self._version = version
         for row in rows:
             row.event = None
@@ -163,7 +162,7 @@ class HistoryCache:
                 return False
             self._count(found, memory_of(found))
             for rule in self._rules.windowed if found else ():
-                # What a rule raises here was reported when the event arrived.
+                # Ignore a rule's errors: they were logged when the event arrived.
                 self.buffers(rule.id).insert(rule.keyed(found, lambda *_: None))
             self._complete = _merged([*self._complete, (since, until)])
         if page_bytes > self._limit.free():
@@ -191,7 +190,7 @@ class HistoryCache:
         return gaps
 
     def _evict(self) -> None:
-        """Delete everything before the time that the last page needed."""
+        """Delete the rows before the time range that the last page needed."""
         since = self._needed_since
         self._complete = [(max(first, since), last) for first, last in self._complete if last >= since]
         for buffers in self._buffers.values():
@@ -244,7 +243,7 @@ class CurrentHistory:
         conditions: Mapping[str, str | bool],
         any_true: Sequence[str] = (),
     ) -> list[bool]:
-        """See ``History``. Most keys that come again do so soon: for these the cache has the answer."""
+        """See ``History``. The cache answers for keys that were seen recently, which are most of them."""
         self._validate()
         question = (column, *event_types, *conditions.items(), *any_true)
         self._asked.append((question, queries))
@@ -262,7 +261,7 @@ class CurrentHistory:
         return self._stored.began(event_types)
 
     def commit(self, version: str | None) -> None:
-        """Record that the page's rows have been added, and which version history has now."""
+        """Record that the page's rows were added, and the new version of history."""
         if self._rows:
             self._validate()
             self._cache.commit(self._rows, version)

@@ -1,10 +1,9 @@
 """Load users' rules from a folder of Python files, and from installed packages.
 
-A file is compiled and run in a new module each time, so a reload gets the rules as they are then; no bytecode
-is written beside it. An error in one file or package is a problem that names it, with the line, and affects no
-other.
+A file is compiled and run in a new module each time, so that a reload picks up changes. No bytecode is written. An
+error in a file or package becomes a problem with its place and line, and does not affect the other rules.
 
-A rule's code runs with all rights of the program: a file that anybody may write to is refused.
+A rule's code runs with the program's privileges, so a world-writable file is refused.
 """
 
 import ast
@@ -23,23 +22,23 @@ from oktawatch.detection.rule_guard import is_interrupt
 from oktawatch.detection.validation import fault_of, missing_signals
 
 ENTRY_POINTS = "oktawatch.rules"
-"""The group in which an installed package names its rules' classes."""
+"""The entry point group for the rule classes of installed packages."""
 
 _MODULES = "oktawatch_rules_dir."
 _CASES = (".yaml", ".yml")
 
 
 class RuleProblem(Struct, frozen=True):
-    """Why a file or package does not have a rule that can be used."""
+    """The reason why a file or package has no usable rule."""
 
     place: str
-    """A file, or a package's entry point."""
+    """The file, or the package's entry point."""
     line: int | None
     problem: str
 
     @property
     def where(self) -> str:
-        """The place, with the line where one is known."""
+        """The place, with the line if it is known."""
         return self.place if self.line is None else f"{self.place}, line {self.line}"
 
     def __str__(self) -> str:
@@ -48,17 +47,17 @@ class RuleProblem(Struct, frozen=True):
 
 
 class LoadedRules(Struct, frozen=True):
-    """The rules that were found, and the problems of those that can't be used."""
+    """The usable rules, and the problems of the others."""
 
     rules: dict[str, type[Rule]]
-    """By their ids, which are unique."""
+    """The rules by id."""
     places: dict[str, str]
-    """Where each rule was found, by its id."""
+    """The place of each rule, by its id."""
     problems: tuple[RuleProblem, ...]
 
 
 def load_rules(built_in: Iterable[type[Rule]], folder: Path | None) -> LoadedRules:
-    """Load the rules of installed packages and those of a folder's Python files, beside the built-in ones.
+    """Load the built-in rules, the rules of installed packages, and those of a folder's Python files.
 
     Files whose names begin with ``_`` or a dot are ignored. Raises OSError if the folder can't be read.
     """
@@ -73,15 +72,15 @@ def load_rules(built_in: Iterable[type[Rule]], folder: Path | None) -> LoadedRul
 
 
 def load_files(built_in: Iterable[type[Rule]], files: Iterable[Path]) -> LoadedRules:
-    """Load the rules of these Python files alone, beside the built-in ones."""
+    """Load the built-in rules and the rules of these Python files."""
     return _gather(built_in, [(str(file), list(_from_file(file))) for file in files])
 
 
 def cases_and_rules(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the files of test cases at these paths, and the Python files beside them.
+    """Return the files of test cases at these paths, and the Python files next to them.
 
-    A Python file has its cases in a YAML file of the same name; either of them names both, also in a folder. A
-    Python file without cases is not run.
+    A Python file has its cases in a YAML file of the same name. A path to either selects both. In a folder, only
+    Python files with cases are selected.
     """
     cases: list[Path] = []
     rules: list[Path] = []
@@ -91,8 +90,10 @@ def cases_and_rules(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
             rules.append(path)
             continue
         cases.append(path)
-        below = [one for one in sorted(path.rglob("*")) if one.suffix in _CASES] if path.is_dir() else [path]
-        rules += [rule for one in below for rule in _existing(one, (".py",))]
+        below = (
+            [file for file in sorted(path.rglob("*")) if file.suffix in _CASES] if path.is_dir() else [path]
+        )
+        rules += [rule for file in below for rule in _existing(file, (".py",))]
     return cases, list(dict.fromkeys(rules))
 
 
@@ -108,14 +109,14 @@ def _gather(built_in: Iterable[type[Rule]], found: Iterable[tuple[str, Findings]
     places = dict.fromkeys(rules, "built-in")
     problems = []
     for place, findings in found:
-        for one in findings:
-            if isinstance(one, RuleProblem):
-                problems.append(one)
-            elif one.id in rules:
-                problem = f"expected an id of its own: {one.id} is another rule's ({places[one.id]})"
+        for finding in findings:
+            if isinstance(finding, RuleProblem):
+                problems.append(finding)
+            elif finding.id in rules:
+                problem = f"expected a unique id: {finding.id} is another rule's ({places[finding.id]})"
                 problems.append(RuleProblem(place, None, problem))
             else:
-                rules[one.id], places[one.id] = one, place
+                rules[finding.id], places[finding.id] = finding, place
     for name, rule in list(rules.items()):
         if missing := missing_signals(rule, rules):
             problems.append(RuleProblem(places.pop(name), None, missing))
@@ -141,31 +142,31 @@ def _from_file(file: Path) -> Iterator[type[Rule] | RuleProblem]:
     try:
         tree = ast.parse(text, place)
         module = _run(compile(tree, place, "exec"), file)
-    except BaseException as error:  # whatever a file does must stop no other
+    except BaseException as error:  # a file can raise anything, and must not affect the others
         if is_interrupt(error):
             raise
         yield RuleProblem(place, _line(error, place), _text(error))
         return
     lines = {node.name: node.lineno for node in tree.body if isinstance(node, ast.ClassDef)}
     classes = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Rule) and one.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.__name__
     ]
-    # A class without an id is what several rules of the file have in common.
-    candidates = [one for one in dict.fromkeys(classes) if hasattr(one, "id")]
+    # A class without an id is a base class of the file's rules.
+    candidates = [candidate for candidate in dict.fromkeys(classes) if hasattr(candidate, "id")]
     if not candidates:
-        nothing = "no rule in it: expected a class of a kind such as EventRule, with an id"
-        yield RuleProblem(place, None, nothing)
-    for one in candidates:
-        fault = fault_of(one)
-        yield one if fault is None else RuleProblem(place, lines.get(one.__name__), fault)
+        problem = "it contains no rule: expected a subclass of a kind such as EventRule, with an id"
+        yield RuleProblem(place, None, problem)
+    for candidate in candidates:
+        fault = fault_of(candidate)
+        yield candidate if fault is None else RuleProblem(place, lines.get(candidate.__name__), fault)
 
 
 def _run(code: object, file: Path) -> ModuleType:
     module = ModuleType(_MODULES + file.stem)
     module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # where dataclasses look annotations up
+    sys.modules[module.__name__] = module  # dataclasses look up annotations there
     exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 -- running an operator's rules is the purpose
     return module
 
@@ -175,7 +176,7 @@ def _from_package(entry: EntryPoint) -> tuple[str, Findings]:
     place = f"entry point {entry.name}{package}"
     try:
         found = entry.load()
-    except BaseException as error:  # whatever a package does must stop no other
+    except BaseException as error:  # a package can raise anything, and must not affect the others
         if is_interrupt(error):
             raise
         return place, [RuleProblem(place, None, _text(error))]
@@ -188,7 +189,7 @@ def _from_package(entry: EntryPoint) -> tuple[str, Findings]:
 def _open_to_all(path: Path) -> RuleProblem | None:
     if not path.stat().st_mode & stat.S_IWOTH:
         return None
-    return RuleProblem(str(path), None, f"anybody may write to it, and its code runs here: chmod o-w {path}")
+    return RuleProblem(str(path), None, f"it is world-writable, and its code runs here: chmod o-w {path}")
 
 
 def _line(error: BaseException, place: str) -> int | None:

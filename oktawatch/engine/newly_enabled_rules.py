@@ -1,7 +1,7 @@
-"""Log which rules are newly on, with the backfill that fills their history.
+"""Log newly enabled rules, with the backfill command that completes their history.
 
-Events are read for the rules that are on. A rule that was just turned on and looks back a week would need a
-week until its history is complete; a backfill of that week completes it at once.
+Only events for enabled rules are read. A newly enabled rule that looks back a week has complete history only after a
+week, unless a backfill reads that week.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ _HOUR = timedelta(hours=1)
 async def log_newly_enabled_rules(
     database: DatabaseExecutor, orgs: Sequence[str], rules: RuleSet, *, initial_lookback: timedelta
 ) -> None:
-    """Log the rules that are on and were off when these orgs were last watched, and the backfill for them.
+    """Log the rules that were enabled since these orgs were last polled, and the backfill for them.
 
-    An org that was never watched is read from ``initial_lookback`` on: only rules that look back further
-    lack history there. Raises StoreError.
+    The first poll of an org starts ``initial_lookback`` before now, so only rules that look back further lack history
+    there. Raises StoreError.
     """
     on = {rule.id for rule in rules.rules}
     before = await database.run(rules_before, orgs)
@@ -47,7 +47,7 @@ async def log_newly_enabled_rules(
     if enabled:
         backfill = _backfill(list(enabled.values()), [] if len(concerned) == len(orgs) else concerned)
         _log.info("rules_enabled", rules=list(enabled), **({"backfill": backfill} if backfill else {}))
-    # Last: a process that dies before this line logs the rules again.
+    # Last, so that a process that dies before this line logs the rules again.
     if changed := [org for org in orgs if before[org] != on]:
         await database.run(remember_rules, changed, on)
 
@@ -57,7 +57,7 @@ def _window(rule: Rule) -> timedelta:
 
 
 def _backfill(rules: Sequence[Rule], orgs: Sequence[str]) -> str | None:
-    """Return the command that fills the longest window, in whole hours; None if no rule looks back."""
+    """Return the backfill command for the longest window, in whole hours, or None if no rule looks back."""
     longest = max(map(_window, rules))
     if not longest:
         return None

@@ -1,9 +1,9 @@
-"""How long Okta keeps events."""
+"""The time for which Okta keeps events."""
 
 from datetime import datetime, timedelta
 
 OKTA_KEEPS = timedelta(days=90)
-"""Okta's retention of the System Log. An older ``since`` returns the events that are left, a far older one an error."""
+"""Okta's retention of the System Log. An older ``since`` returns the remaining events, or an error if far older."""
 
 
 def clamp_to_okta_retention(since: datetime, now: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """Expire notifications for removed or renamed notifiers.
 
-Nothing sends them, and nobody would notice: so after a day they become dead letters, which `status` counts. Not
-at once, since replicas get a new configuration one after the other, and a name may have been mistyped.
+They would wait forever unnoticed, so after a day they become dead letters, which `status` counts. They don't expire
+at once, because replicas are reconfigured one after the other, and a name may have been mistyped.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class OrphanedNotifications:
         *,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``notifiers``: the names of those that are configured."""
+        """``notifiers`` are the names of the configured notifiers."""
         self.failed = 0
         """Notifications that expired so far."""
         self._notifiers = tuple(notifiers)
@@ -40,7 +40,7 @@ class OrphanedNotifications:
         self._latest: datetime | None = None
 
     async def round(self) -> int:
-        """Expire old notifications every ten minutes; return 0, since nothing is ever sent. Raises StoreError."""
+        """Expire old notifications every ten minutes. Return 0, the number of sent messages. Raises StoreError."""
         now = self._now()
         if self._latest is None or abs(now - self._latest) >= _INTERVAL:
             abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)

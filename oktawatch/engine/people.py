@@ -1,4 +1,4 @@
-"""What is known of a person, or of an address: sightings, the latest sign-ins, alerts."""
+"""Build the profile of a person or an address: sightings, the latest sign-ins, and alerts."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -13,16 +13,16 @@ from oktawatch.store.sighting_queries import address, person
 from oktawatch.store.sign_ins import SignIns, other_people, recent_sign_ins
 
 RECENTLY = timedelta(days=7)
-"""How long something that a person never did before counts as new."""
+"""How long a new country, network, address or anonymizer of a person counts as new."""
 SPAN = timedelta(days=90)
-"""How far back sign-ins are looked for at most: Okta keeps no older ones."""
+"""How far back sign-ins are searched at most: Okta keeps no older ones."""
 PATIENCE_S = 0.3
-"""How long sign-ins are looked for where the caller names no time."""
+"""Seconds to search for sign-ins if the caller requests no time range."""
 _ALERTS = 10
 
 
 class Newcomer(Struct, frozen=True, kw_only=True):
-    """Something that a person began to do lately."""
+    """A country, network, address or anonymizer that a person has used only recently."""
 
     what: str
     """``country``, ``network``, ``address`` or ``anonymizer``."""
@@ -31,15 +31,15 @@ class Newcomer(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """What is known of a person or an address in one org."""
+    """The profile of a person or an address in one org."""
 
     org: str
     sightings: list[Sighting]
     """The latest first."""
     others: dict[str, int]
-    """For a person: how many other people used each of the addresses."""
+    """For a person: the number of other people who used each address."""
     new: list[Newcomer]
-    """For a person: what is new, the latest first."""
+    """For a person: new countries, networks, addresses and anonymizers, the latest first."""
     sign_ins: SignIns
     alerts: list[dict[str, object]]
     """The latest first, as JSON objects."""
@@ -48,9 +48,9 @@ class Profile(Struct, frozen=True, kw_only=True):
 def person_profiles(
     database: Database, name: str, *, orgs: Sequence[str], since: datetime | None, limit: int, now: datetime
 ) -> list[Profile]:
-    """Return a profile for each org in which somebody with this login or id has signed in.
+    """Return a profile for each org in which a person with this login or id has signed in.
 
-    ``since``: list sign-ins from this time on; None for as many as are found quickly.
+    ``since`` is the time from which on to list sign-ins. None lists those that are found quickly.
     """
     profiles = []
     for org, sightings in _by_org(person(database, None, name), orgs):
@@ -77,7 +77,7 @@ def address_profiles(
     limit: int,
     now: datetime,
 ) -> list[Profile]:
-    """Return a profile for each org in which somebody has signed in from a network."""
+    """Return a profile for each org that has sign-ins from a network."""
     profiles = []
     for org, sightings in _by_org(address(database, None, network), orgs):
         addresses = sorted({sighting.client_ip for sighting in sightings})
@@ -95,7 +95,7 @@ def address_profiles(
 
 
 def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]:
-    """Return what a person began to do within the last days; nothing for a person who is new as a whole."""
+    """Return what a person first used within the last days. For a person who is new, return nothing."""
     recent = now - RECENTLY
     if not sightings or min(sighting.first_at for sighting in sightings) >= recent:
         return []
@@ -119,7 +119,7 @@ def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]
 
 
 def _by_org(sightings: Iterable[Sighting], orgs: Sequence[str]) -> list[tuple[str, list[Sighting]]]:
-    """Return the sightings of each of the orgs, or of every org if there are none named, by its name."""
+    """Return the sightings by org, sorted by name. Without ``orgs``, include every org."""
     found: dict[str, list[Sighting]] = {}
     for sighting in sightings:
         if not orgs or sighting.org in orgs:

@@ -1,11 +1,11 @@
-"""One page in, one transaction out.
+"""Process a page in one transaction.
 
-Polling, sweeps and backfills share everything from here on. The order within the transaction: lock the org's
-row, look up which matches are recorded and which alerts they may join, evaluate and group, write, and move the
-reader's cursor last, so that a reader whose cursor another one has moved rolls its whole page back.
+Polling, sweeps and backfills share everything from here on. The transaction locks the org's row, evaluates the
+rules, looks up recorded matches and the alerts that new matches may join, groups and writes. It moves the reader's
+cursor last: if another reader has moved it, the whole page is rolled back.
 
-A crash at any point loses and duplicates nothing: what is not committed is read again, and what is read again
-finds its matches recorded.
+A crash at any point loses and duplicates nothing: a page that was not committed is read again, and the matches of a
+page that was committed are already recorded.
 """
 
 from collections import Counter
@@ -36,11 +36,11 @@ from oktawatch.systemlog.page import Page
 _log: Any = structlog.get_logger(__name__)
 
 LATE = timedelta(hours=1)
-"""An alert that comes so long after its event is not urgent: it goes into one digest with others like it."""
+"""An alert this long after its event is not urgent. It is folded into a digest with other late alerts."""
 
 
 class Watch(Struct, frozen=True, kw_only=True):
-    """How one org is watched: everything that decides what its pages cause."""
+    """The configuration of one org: its rules and routes, and the state that its pages share."""
 
     org: str
     tags: tuple[str, ...] = ()
@@ -53,16 +53,16 @@ class Watch(Struct, frozen=True, kw_only=True):
 
 
 class PageResult(Struct, kw_only=True):
-    """The counts of a page. The results of several pages add up."""
+    """The counts of one page, or the sums over several pages."""
 
     pages: int = 0
     events: int = 0
     """Usable events on the page."""
     new_events: int = 0
-    """Events that are not recorded yet."""
+    """Events that were not recorded before."""
     rejected: int = 0
     matches: int = 0
-    """Matches that were recorded, signals among them."""
+    """New matches, including signals."""
     alerts: dict[Severity, int] = field(default_factory=dict)
     """Alerts that became visible, by their severity at the end of the page."""
     notifications: int = 0
@@ -85,15 +85,15 @@ class PageResult(Struct, kw_only=True):
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
-"""Move the reader's cursor within the page's transaction, or raise CursorMovedError to roll it back."""
+"""Moves the reader's cursor within the page's transaction, or raises CursorMovedError to roll it back."""
 
 
 def commit_page(
     database: Database, watch: Watch, page: Page, *, notify: bool, advance: Advance, now: datetime
 ) -> PageResult:
-    """Process one page in one transaction; return its counts.
+    """Process a page in one transaction; return its counts.
 
-    ``notify``: whether to enqueue notifications. Raises StoreError after rolling back the whole page.
+    ``notify`` enqueues notifications. Raises StoreError after rolling back the whole page.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
@@ -101,7 +101,7 @@ def commit_page(
         with _users_rules(transaction, watch, page, now) as left_out:
             found = watch.rules.evaluate(page.events, rows, history, _report)
             grouping = _group(transaction, watch.rules, found.matches, notify=notify)
-        told = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
+        alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
@@ -110,7 +110,7 @@ def commit_page(
         added = transaction.add_events(page.events, rows, found.signals)
         if left_out.keys().isdisjoint(watch.rules.windowed_ids):
             history.commit(transaction.history_version)
-        # Else a window buffer lacks rows of this page: uncommitted, all are read anew for the next page.
+        # Otherwise a window buffer lacks rows of this page. Without a commit, the next page reads all of them again.
         result = PageResult(
             pages=1,
             events=len(page.events),
@@ -118,16 +118,16 @@ def commit_page(
             rejected=transaction.add_rejected(page.rejected),
             matches=len(grouping.new) + added.signals,
             alerts=dict(Counter(alert.severity for alert in grouping.visible)),
-            notifications=len(notifications) + told,
+            notifications=len(notifications) + alarmed,
         )
         transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)
         advance(transaction, result)
-    for one in left_out.values():
+    for rule in left_out.values():
         _log.error(
-            "rule_left_out", org=watch.org, rule=one.rule_id, event_uuid=one.event_uuid, reason=one.reason
+            "rule_left_out", org=watch.org, rule=rule.rule_id, event_uuid=rule.event_uuid, reason=rule.reason
         )
     if result.rejected:
-        reasons = sorted({one.reason for one in page.rejected})
+        reasons = sorted({rejected.reason for rejected in page.rejected})
         _log.warning("events_rejected", org=watch.org, count=result.rejected, reasons=reasons)
     return result
 
@@ -136,7 +136,7 @@ def commit_page(
 def _users_rules(
     transaction: PageTransaction, watch: Watch, page: Page, now: datetime
 ) -> Iterator[Mapping[str, LeftOut]]:
-    """Bound the time of users' rules within the block; yield those left out, by their ids."""
+    """Limit the time of users' rules within the block; yield the rules that were left out, by id."""
     if not watch.rules.has_user_rules:
         yield {}
         return
@@ -188,5 +188,5 @@ def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> li
 
 def _report(rule: Rule, event_uuid: str, error: Exception) -> None:
     if isinstance(error, RuleLeftOutError):
-        return  # one line for the page is enough
+        return  # logged once for the page
     _log.error("rule_failed", rule=rule.id, event_uuid=event_uuid, error=f"{type(error).__name__}: {error}")

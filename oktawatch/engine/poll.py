@@ -1,12 +1,12 @@
 """Live polling: one round reads an org's stream from its cursor until it has caught up.
 
-The cursor is Okta's own, stored with the filter that it contains. When it belongs to another filter or page
-size, or Okta refuses it, polling restarts at a point in time before which nothing is missing
-(``engine.restart_point``). Events that come twice are recorded once.
+The cursor is Okta's own, stored with the filter that it contains. If the filter or page size has changed, or Okta
+refuses the cursor, polling restarts at a time before which no event is missing (``engine.restart_point``). Events
+that are read twice are recorded once.
 
-A page without a next link is committed, but the cursor stays and the round fails: polling has no last page.
+Polling has no last page. So a page without a next link is committed, but the cursor stays and the round fails.
 
-The next page is fetched while this one is processed.
+The next page is fetched while the current one is processed.
 """
 
 import asyncio
@@ -36,19 +36,19 @@ from oktawatch.systemlog.queries import named_limit, polling_query
 _log: Any = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=5)
-"""How far before the restart point polling restarts. Events appear a little out of order."""
+"""How far before the restart point polling restarts, because events appear slightly out of order."""
 _STRUGGLES = 5
-"""After so many failures of Okta in a row smaller pages are requested: a query may be too large for it."""
+"""Failures of Okta in a row after which smaller pages are requested, because the query may be too large."""
 _SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
-"""A clock that is further ahead of Okta's is not used to decide where to start."""
+"""If the local clock is further ahead of Okta's, Okta's clock decides where to start."""
 _SMALLEST_PAGE = 10
 _RESTARTS = 3
-"""The most restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
+"""Maximum number of restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True):
-    """How far polling has come, as a sweep needs to know."""
+    """How far polling has come, for the next sweep."""
 
     date: datetime
     """Okta's own clock when a poll caught up."""
@@ -60,13 +60,13 @@ class _Stream(Struct, frozen=True, kw_only=True):
     """The state of the stream that is being read, beside its cursor."""
 
     page_size: int | None
-    """The limit that its first request named."""
+    """The limit of its first request."""
     began_at: datetime
     restart: RestartPoint
 
 
 class _Read(Struct, frozen=True, kw_only=True):
-    """A page that was fetched, and the stream that it belongs to."""
+    """A fetched page and its stream."""
 
     page: Page
     stream: _Stream
@@ -86,7 +86,7 @@ class Poller:
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``initial_lookback``: how far back an org starts that was never polled."""
+        """``initial_lookback`` is how far back the first poll of an org starts."""
         self._source = source
         self._database = database
         self._watch = watch
@@ -97,15 +97,15 @@ class Poller:
         self._struggles = 0
         self._guard = ProgressGuard(watch.org)
         self._committed: tuple[str, RestartPoint] | None = None
-        """The query and the restart point of the cursor that this poller committed last."""
+        """The query and the restart point of this poller's last committed cursor."""
         self.caught_up: CaughtUp | None = None
-        """Where the last round ended; None unless it caught up."""
+        """The end of the last round, or None if it did not catch up."""
 
     async def round(self, *, deadline: float | None = None) -> PageResult:
         """Read from the cursor until caught up, or until ``deadline``; the next round continues there.
 
         ``deadline`` is a time of the monotonic clock, in seconds.
-        Raises SystemLogError or StoreError; what was committed until then stays.
+        Raises SystemLogError or StoreError; pages that were committed before remain.
         """
         self.caught_up = None
         total = PageResult()
@@ -156,7 +156,7 @@ class Poller:
             return await self._restart(cursor, error)
 
     async def _start_watching(self) -> _Read:
-        """Start to watch an org, one lookback before now."""
+        """Start polling a new org, ``initial_lookback`` before now."""
         page, since = await self._start(lambda now: now - self._initial_lookback)
         restart = RestartPoint(at=since)
         return _Read(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
@@ -166,8 +166,8 @@ class Poller:
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` returns the time to start from for the current time. If this machine's clock turns out to be
-        ahead of Okta's, start again by Okta's: events between the two would be missing.
+        ``wanted`` returns the start for a current time. If the local clock is ahead of Okta's, start again by Okta's
+        clock: events between the two would be missed.
         """
         now = okta_now or self._now()
         while True:
@@ -181,12 +181,12 @@ class Poller:
             now = date
 
     def _outdated(self, cursor: Cursor) -> str | None:
-        """Return why a cursor can't be used: its link names another filter or page size. None if it can."""
+        """Return why a cursor can't be used: its filter or page size has changed. None if it can be used."""
         if cursor.filter != self._watch.rules.filter:
-            return "the rules that are on need another filter"
-        # Okta's links may name a smaller limit than was asked for: asking again would change nothing.
+            return "the enabled rules need another filter"
+        # Okta's links may contain a smaller limit than requested. Restarting would not change that.
         if (cursor.page_size or named_limit(cursor.query)) not in {None, self._limit}:
-            return f"pages of {self._limit} events are wanted"
+            return f"the page size is now {self._limit}"
         return None
 
     @property
@@ -196,7 +196,7 @@ class Poller:
         return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
     async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
-        """Continue without a cursor that Okta refuses, after one more try."""
+        """Retry a cursor that Okta refused once more, then start a new stream."""
         if cursor is None:
             raise error
         with suppress(RequestRefusedError):
@@ -205,7 +205,7 @@ class Poller:
         return await self._start_anew(cursor, error.date)
 
     async def _start_anew(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
-        """Start a new stream that brings every event that the cursor's stream may not have brought."""
+        """Start a new stream with every event that the cursor's stream may have missed."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
         page, since = await self._start(lambda _now: wanted, okta_now)
@@ -221,7 +221,7 @@ class Poller:
         return _Read(page=page, stream=stream)
 
     def _stream_of(self, cursor: Cursor) -> _Stream:
-        """Return the state of a cursor's stream: more than is stored, if this poller committed it last."""
+        """Return the state of a cursor's stream, from memory if this poller committed it last."""
         if self._committed is not None and self._committed[0] == cursor.query:
             restart = self._committed[1]
         else:
@@ -229,14 +229,14 @@ class Poller:
         return _Stream(page_size=cursor.page_size, began_at=cursor.began_at, restart=restart)
 
     async def _check_progress(self, read: _Read) -> None:
-        """Raise NoProgressError for one page too many that was read before.
+        """Raise NoProgressError after too many pages without new elements.
 
-        The cursor stays then, so each later round begins with that page. Once the next page brings something
-        new, reading goes on.
+        The cursor stays then, so each later round begins with that page. Reading continues once the next page has
+        new elements.
         """
         page, page_size = read.page, read.stream.page_size or self._page_size
         if _is_tail(page, page_size):
-            self._guard.clear()  # the same tail may be read for days
+            self._guard.clear()  # a quiet org can return the same tail for days
             return
         try:
             self._guard.check(page)
@@ -248,7 +248,7 @@ class Poller:
                 raise
 
     async def _commit(self, read: _Read, cursor: Cursor | None, total: PageResult) -> Cursor:
-        """Commit a page and return the cursor; one that leads no further is committed without moving the cursor."""
+        """Commit a page and return the cursor. A page without a next link does not move it."""
         page, stream, now = read.page, read.stream, self._now()
         leads_on = page.next is not None
         caught_up = page.caught_up and leads_on
@@ -262,7 +262,7 @@ class Poller:
             last_published=_newest(cursor, page),
             last_caught_up_at=now if caught_up else (cursor.last_caught_up_at if cursor else None),
         )
-        # The first cursor is stored in any case: it holds the time from which on nothing may be missed.
+        # The first cursor is stored in any case: it contains the time since which no event may be missed.
         moved = to if leads_on or cursor is None else cursor
         advance = _stay if moved is cursor else partial(_advance, cursor, to, page)
         result = await self._database.run(
@@ -301,7 +301,7 @@ def _is_tail(page: Page, page_size: int) -> bool:
 
 
 def _newest(cursor: Cursor | None, page: Page) -> datetime | None:
-    """Return the newest ``published`` until now, but none beyond Okta's own clock: it may be dated 2099."""
+    """Return the newest ``published`` so far, limited to Okta's clock: an event can be dated in the future."""
     before = cursor.last_published if cursor else None
     if page.newest is None or page.date is None:
         return before

@@ -1,13 +1,12 @@
-"""Decide what is deleted when: by age, and by how much of the past the rules still need.
+"""Decide which rows have expired: by age, and by how much history the rules still need.
 
-History is kept as long as an event may come that a rule compares with it. The oldest event that may still come
-is found like this: start from where the last sweep ended, or, in a quiet org, from the newest event, near which
-polling restarts if its cursor is lost. Go back by a sweep's window, and by a day for events that Okta itself
-delivers late. From there the longest window of a rule reaches further back. The beginning of a running backfill
-counts in the same way.
+History is kept as long as an event may arrive that a rule compares with it. The oldest such event is estimated from
+the end of the last sweep or, in a quiet org, from the newest event, near which polling restarts if its cursor is
+lost. Subtract the sweep window, a day for events that Okta delivers late, and the longest window of a rule. A
+running backfill counts from its start in the same way.
 
-So pruning never changes what a rule decides about an event that arrives by itself. A backfill of a past whose
-history is deleted decides like one of an org that was never watched before.
+So pruning never changes a rule's verdict about an event from polling or a sweep. A backfill of a time whose history
+was deleted evaluates events like one of an org that was never polled before.
 """
 
 import asyncio
@@ -25,8 +24,8 @@ from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
     STEPS,
+    Batch,
     Expiry,
-    Piece,
     Reading,
     count_expired,
     count_the_rest,
@@ -38,19 +37,19 @@ from oktawatch.store.pruning import (
 T = TypeVar("T")
 
 ROWS_AT_ONCE = 1_000
-"""Rows in a transaction, which takes some 20 ms."""
+"""Maximum number of rows of a table in one transaction."""
 PAUSE = timedelta(milliseconds=50)
-"""The least time between two transactions, for whatever else waits for the database."""
+"""Minimum pause between two transactions, so that other writers get their turn."""
 LATE = timedelta(days=1)
 """How late Okta may deliver an event."""
 _GONE = timedelta(days=1)
 _GOES_ON = timedelta(days=1)
-"""A backfill that has not moved for longer begins again when it is run again."""
+"""A backfill that has made no progress for longer is not resumed."""
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Ages(Struct, frozen=True, kw_only=True):
-    """How long rows are kept, as configured."""
+    """The configured retention."""
 
     events: timedelta
     alerts: timedelta
@@ -73,7 +72,7 @@ class Pruner:
         pause: timedelta = PAUSE,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``orgs``: those that are watched. While one of the ``rules`` can't be used, no history is deleted."""
+        """``orgs`` are the configured orgs. While any of the ``rules`` can't be used, no history is deleted."""
         self._database = database
         self._orgs = orgs
         self._rules = rules
@@ -85,19 +84,19 @@ class Pruner:
     async def round(self, *, holds: Callable[[str], bool] = lambda _org: True) -> Counter[str]:
         """Delete expired rows; return how many, by table. Raises StoreError.
 
-        ``holds``: whether this process polls one of the configured orgs.
+        ``holds`` returns whether this process polls a configured org.
         """
         now = self._now()
         deleted: Counter[str] = Counter()
         for expiry in await self._expiries(now, holds):
             for step in STEPS:
-                deleted += await self._pieces(step, expiry)
-        deleted += await self._pieces(prune_messages, _before(now, self._ages.alerts))
+                deleted += await self._batches(step, expiry)
+        deleted += await self._batches(prune_messages, _before(now, self._ages.alerts))
         leases = _before(now, self._ages.events)
         return deleted + await self._database.run(prune_leases, self._orgs, leases)
 
     async def count(self) -> Counter[str]:
-        """Count what a round would delete, by table. Raises StoreError."""
+        """Count the rows that a round would delete, by table. Raises StoreError."""
         now = self._now()
         messages, leases = _before(now, self._ages.alerts), _before(now, self._ages.events)
         total = await self._database.run(count_the_rest, self._orgs, messages=messages, leases=leases)
@@ -105,15 +104,15 @@ class Pruner:
             total += await self._database.run(count_expired, expiry)
         return total
 
-    async def _pieces(self, prune: Callable[[Database, T, int], Piece], what: T) -> Counter[str]:
+    async def _batches(self, prune: Callable[[Database, T, int], Batch], expired: T) -> Counter[str]:
         deleted: Counter[str] = Counter()
         while True:
             begun = time.monotonic()
-            piece = await self._database.run(prune, what, self._most)
-            deleted += piece.rows
-            if not piece.more:
+            batch = await self._database.run(prune, expired, self._most)
+            deleted += batch.rows
+            if not batch.more:
                 return deleted
-            # At least half of the time is left to others, however slow the disk is.
+            # Leave at least half of the time to other writers, however slow the disk is.
             await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - begun))
 
     async def _expiries(self, now: datetime, holds: Callable[[str], bool]) -> list[Expiry]:
@@ -137,14 +136,14 @@ class Pruner:
                 remembers=self._rules.remembers,
             )
             for reading in await self._database.run(readings)
-            if (holds(reading.org) if reading.org in self._orgs else now - reading.heard_at > _GONE)
+            if (holds(reading.org) if reading.org in self._orgs else now - reading.last_polled_at > _GONE)
         ]
 
 
 def _reached(reading: Reading, now: datetime) -> datetime:
-    """Return the time before which no event of an org can come any more, except by a backfill."""
+    """Return the time before which no event of an org can arrive any more, except from a backfill."""
     known = [moment for moment in (reading.until, reading.newest) if moment is not None]
-    # Events that Okta has deleted can't come, however long ago the org was read.
+    # Events that Okta has deleted can't arrive, however long ago the org was read.
     return clamp_to_okta_retention(min(*known, now) if known else _FIRST, now)
 
 

@@ -1,7 +1,7 @@
-"""Find what a rule would have alerted, had it been on, by reading the past with that rule alone.
+"""Find the alerts that a rule would have opened, by replaying past events with that rule alone.
 
-The past is read by a backfill into a database in memory. It begins one window before the requested time, so
-that a rule that looks back has the history that it would have had then.
+A backfill reads the events into an in-memory database. It starts one window before the requested time, so that a
+rule that looks back has the history that it would have had then.
 """
 
 from collections import Counter
@@ -27,18 +27,18 @@ class Replayed(Struct, frozen=True, kw_only=True):
     alerts: list[dict[str, Any]]
     """As `alerts list` shows them, the one with the latest match first."""
     days: dict[str, int]
-    """The number of alerts for each day, also if it is zero."""
+    """The number of alerts of each day, including days without alerts."""
     alerts_a_day: float
-    """On average over the requested time."""
+    """The average over the requested time."""
 
 
 def reading_from(rules: RuleSet, since: datetime) -> datetime:
-    """Return the time from which the past has to be read for alerts since ``since``."""
+    """Return the time from which on events must be read to find the alerts since ``since``."""
     return since - rules.longest_window
 
 
 def replayed(database: Database, *, since: datetime, until: datetime) -> Replayed:
-    """Collect the result of a backfill from its database; alerts that were opened before ``since`` don't count."""
+    """Collect the result of a backfill from its database, without alerts that were opened before ``since``."""
     begin = to_text(since)
     alerts = [alert for alert in list_alerts(database, AlertFilter(), limit=_ALL) if alert["anchor"] >= begin]
     counts = Counter(alert["anchor"][:10] for alert in alerts)

@@ -1,21 +1,21 @@
-"""Where polling restarts when its cursor can't be used, so that nothing is lost.
+"""The time at which polling restarts if its cursor can't be used, so that no event is lost.
 
-The law: *every event that was persisted before the restart point has been committed.* A restart asks for
-everything persisted from a little before that point on, so it brings every event that can still be missing.
+Invariant: *every event that was persisted before the restart point has been committed.* A restart requests all events
+persisted since shortly before that point, so it returns every event that can still be missing.
 
-Polling brings events in the order of their persistence times, which Okta does not show. What it shows is
-``published``, which is earlier than the persistence time, by seconds or by days, except where it is wrong:
-an event may be dated 2099. So no single event moves the restart point, and neither does this machine's clock:
+Polling returns events in the order of their persistence times, which Okta does not expose. It exposes ``published``,
+which is seconds to days earlier than the persistence time. But it can be wrong: an event can be dated 2099. So
+neither a single event nor the local clock moves the restart point:
 
-- A new stream starts at its ``since``: nothing before it is missing.
-- A thousand events in a row move the point to the oldest ``published`` among them. The event after them was
-  persisted later than each of them, so it is missed only if all the thousand are dated into the future.
-- A page that has caught up moves the point to its own ``Date`` once the next poll has caught up as well.
-  A page that is empty or short by mistake, or whose only event is dated wrongly, is contradicted by the next
-  one, which brings the backlog.
+- A new stream starts at its ``since``: no earlier event is missing.
+- A thousand events in a row move the point to the oldest ``published`` among them. The next event was persisted
+  after all of them, so it is missed only if all thousand are dated in the future.
+- A page that has caught up moves the point to its own ``Date`` once the next poll has caught up as well. If the page
+  was empty or short by mistake, or its only event has a wrong date, the next page returns the backlog and has not
+  caught up.
 
-The point never moves back, and never beyond a ``Date`` of Okta's. What is known of an unfinished block, or of
-the first of two pages, is kept in memory alone: losing it costs events that are read twice.
+The point never moves back, and never beyond a ``Date`` header of Okta. The state of an unfinished block, or of the
+first of two pages, is kept only in memory: if it is lost, some events are read twice.
 """
 
 from datetime import datetime
@@ -25,24 +25,24 @@ from msgspec import Struct
 from oktawatch.systemlog.page import Page
 
 BLOCK = 1000
-"""How many events in a row are trusted not to be all dated into the future."""
+"""Number of consecutive events that are assumed not to be all dated in the future."""
 
 
 class RestartPoint(Struct, frozen=True, kw_only=True):
-    """How far a stream has been read for certain."""
+    """The restart point of a stream."""
 
     at: datetime
     oldest: datetime | None = None
-    """The oldest ``published`` of the block that is being read."""
+    """The oldest ``published`` of the current block."""
     events: int = 0
-    """How many events of that block have been read."""
+    """The number of events of the current block read so far."""
     caught_up_date: datetime | None = None
     """The last page's ``Date`` if that page had caught up."""
 
     def after(self, page: Page) -> "RestartPoint":
-        """Return where the stream stands once a page is committed."""
+        """Return the restart point after a page is committed."""
         at = self.at
-        caught_up = page.caught_up and page.next != page.query  # a link to itself says nothing about the tail
+        caught_up = page.caught_up and page.next != page.query  # a link to itself does not show the tail
         if caught_up and self.caught_up_date is not None:
             at = max(at, self.caught_up_date)
         dates = [moment for moment in (self.oldest, page.oldest) if moment is not None]

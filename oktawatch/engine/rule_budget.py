@@ -1,11 +1,11 @@
-"""The time that users' rules may take on one page.
+"""Limit the time that users' rules may take on a page.
 
-Rules run within the page's transaction, so the page of a slow rule would keep the org's row, and Postgres
-ends a transaction that says nothing for 15 s: the page would be read again for ever. So a rule that takes
-too long is left out for the rest of its page, and the page commits.
+Rules run within the page's transaction. A slow rule would hold the org's row, and Postgres ends a transaction that is
+idle for 15 s, so that the page would be read again forever. So a rule that takes too long is left out for the rest
+of its page, and the page is committed.
 
-Time is looked at between two calls. A call that never returns is the watchdog's business
-(``engine.rule_watchdog``); what it has found is left out here from the start.
+The time is checked after each call. A call that never returns is ended by the watchdog (``engine.rule_watchdog``).
+Calls that it has recorded are left out from the start.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from oktawatch.model.event import Event
 from oktawatch.model.left_out import Frozen, LeftOut
 
 RULE_LIMIT_S = 2.0
-"""Seconds a page that one rule may take."""
+"""Seconds that one rule may take on a page."""
 PAGE_LIMIT_S = 4.0
-"""Seconds a page that all users' rules together may take. With one more call, far less than Postgres' 15 s."""
+"""Seconds that all users' rules together may take on a page. With one more call, less than Postgres' 15 s."""
 _REPEATEDLY = 3
-_LATELY = timedelta(days=1)
+_RECENT = timedelta(days=1)
 
 
 class RuleBudget:
@@ -38,16 +38,16 @@ class RuleBudget:
         *,
         now: datetime,
     ) -> None:
-        """``frozen``: calls on this org's events that never returned."""
+        """``frozen`` are the recorded calls on this org's events that never returned."""
         self.left_out: dict[str, LeftOut] = {}
-        """Why rules are left out, by their ids."""
+        """The rules that are left out, by id."""
         self._org = org
         self._page = events[0].uuid if events else ""
         self._watchdog = watchdog
         self._spent: dict[str, float] = {}
         self._all_spent = 0.0
         self._running = False
-        self._frozen = {(one.rule_id, one.event_uuid) for one in frozen}
+        self._frozen = {(call.rule_id, call.event_uuid) for call in frozen}
         if frozen:
             self._leave_out_frozen(frozen, {event.uuid for event in events}, now)
 
@@ -55,7 +55,7 @@ class RuleBudget:
         """See ``detection.rule_guard.Budget``."""
         if rule_id in self.left_out or (rule_id, event_uuid) in self._frozen:
             raise RuleLeftOutError(f"{rule_id} is left out")
-        if self._running:  # a rule asks a signal's predicate, on its own account
+        if self._running:  # a rule calls a signal's predicate, which counts as the rule's time
             return method(argument)
         began = self._begin(rule_id, event_uuid)
         try:
@@ -79,20 +79,20 @@ class RuleBudget:
         if spent > RULE_LIMIT_S:
             self._leave_out(rule_id, event_uuid, f"it took more than {RULE_LIMIT_S:g} s on one page")
         elif self._all_spent > PAGE_LIMIT_S:
-            reason = f"the rules of your own took more than {PAGE_LIMIT_S:g} s on one page together"
+            reason = f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
             self._leave_out(rule_id, event_uuid, reason)
 
     def _leave_out(self, rule_id: str, event_uuid: str, reason: str) -> None:
         self.left_out[rule_id] = LeftOut(rule_id=rule_id, event_uuid=event_uuid or self._page, reason=reason)
 
     def _leave_out_frozen(self, frozen: Sequence[Frozen], uuids: set[str], now: datetime) -> None:
-        """Leave out what froze the process on an event of this page, and what does so again and again."""
-        lately: dict[str, int] = {}
-        for one in frozen:
-            lately[one.rule_id] = lately.get(one.rule_id, 0) + (now - one.froze_at < _LATELY)
-            if one.event_uuid in uuids or one.page_uuid in uuids:
-                self._leave_out(one.rule_id, one.event_uuid, FROZE)
-        for rule_id, count in lately.items():
+        """Leave out rules that froze the process on an event of this page, or several times within a day."""
+        recent_counts: dict[str, int] = {}
+        for call in frozen:
+            recent_counts[call.rule_id] = recent_counts.get(call.rule_id, 0) + (now - call.froze_at < _RECENT)
+            if call.event_uuid in uuids or call.page_uuid in uuids:
+                self._leave_out(call.rule_id, call.event_uuid, FROZE)
+        for rule_id, count in recent_counts.items():
             if count >= _REPEATEDLY and rule_id not in self.left_out:
                 self._leave_out(rule_id, "", f"{FROZE} {count} times within a day")
 

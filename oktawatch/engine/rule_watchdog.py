@@ -1,12 +1,12 @@
-"""End the process when a user's rule freezes it, and remember which rule did, on which event.
+"""End the process when a user's rule freezes it, and record the rule and the event.
 
-A regular expression that backtracks without end holds Python's lock: no other thread runs any more, so nothing
-in Python can interrupt it. A kernel timer needs no lock. It is armed while a user's rule runs, and its signal,
-SIGALRM, ends the process. Before that faulthandler, which needs no lock either, writes the traceback to the end
-of a small file. The mapped beginning of that file holds the calls that are running.
+A regular expression with catastrophic backtracking holds the GIL, so no other thread can interrupt it. A kernel
+timer doesn't need the GIL. It is armed while a user's rule runs, and its signal, SIGALRM, ends the process. Before
+that, faulthandler, which doesn't need the GIL either, appends the traceback to a small file. The beginning of that
+file is mapped into memory and contains the running calls.
 
-The next process finds the file unlocked. A traceback in it proves that one of those calls froze the process;
-without one the process was ended by something else, and no rule is blamed.
+The next process finds the file unlocked. If it contains a traceback, one of the calls froze the process. Otherwise
+the process ended for another reason, and no rule is blamed.
 """
 
 import contextlib
@@ -25,32 +25,32 @@ import msgspec
 from oktawatch.model.left_out import FrozenCall
 
 CALL_LIMIT_S = 8.0
-"""Seconds after which one call of a rule's method has frozen the process."""
-_SLOTS = 16  # threads that evaluate pages at once: as many as connections to a database
+"""Seconds after which a call of a rule's method counts as frozen."""
+_SLOTS = 16  # threads that evaluate pages at once, at least the number of database connections
 _SLOT = 4096  # bytes
-_FILES = 64  # processes at once on one database: the daemon, and some backfills beside it
+_FILES = 64  # concurrent processes on one database: the daemon and backfills
 
 
 class RuleWatchdog:
-    """Watches the rules that run in this process. Belongs to one file, which it keeps locked."""
+    """Watches the rules that run in this process. Keeps its file locked."""
 
     def __init__(self, path: Path) -> None:
-        """Lock the first file of ``path`` with a number behind it that no other process uses. Raises OSError."""
+        """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses. Raises OSError."""
         self._file = _lock_free_file(path)
         self.frozen = self._read()
-        """The call that froze the last process on this file."""
+        """The call that froze the last process that used this file."""
         self._lock = threading.Lock()
         self._slots: dict[int, int] = {}
         """The slot of each thread, by its id."""
         self._deadlines: dict[int, float] = {}
-        """When the running calls will have frozen the process, by slot."""
+        """The deadlines of the running calls, by slot."""
         self._map: mmap.mmap | None = None
 
     def arm(self) -> None:
-        """Forget the last process's call, and watch from now on. Belongs to the main thread."""
+        """Clear the file and start watching. Call this in the main thread."""
         os.ftruncate(self._file, 0)
         os.ftruncate(self._file, _SLOTS * _SLOT)
-        os.lseek(self._file, 0, os.SEEK_END)  # the traceback goes behind the slots
+        os.lseek(self._file, 0, os.SEEK_END)  # the traceback follows the slots
         self._map = mmap.mmap(self._file, _SLOTS * _SLOT)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         faulthandler.register(signal.SIGALRM, file=self._file, all_threads=True, chain=True)
@@ -64,7 +64,7 @@ class RuleWatchdog:
         os.close(self._file)
 
     def begin(self, org: str, rule_id: str, event_uuid: str, page_uuid: str) -> None:
-        """Note that a rule's method is about to run in this thread, and arm the timer."""
+        """Record that a rule's method is about to run in this thread, and arm the timer."""
         call = FrozenCall(
             org=org, rule_id=rule_id, event_uuid=event_uuid, page_uuid=page_uuid, began=time.monotonic()
         )
@@ -82,7 +82,7 @@ class RuleWatchdog:
             self._deadlines[slot] = call.began + CALL_LIMIT_S
 
     def end(self) -> None:
-        """Note that the method that ran in this thread has returned, and disarm the timer."""
+        """Record that the method in this thread has returned, and disarm the timer."""
         with self._lock:
             slot = self._slots[threading.get_ident()]
             if self._map is not None:
@@ -94,7 +94,7 @@ class RuleWatchdog:
             signal.setitimer(signal.ITIMER_REAL, left)
 
     def _read(self) -> FrozenCall | None:
-        """Return the call that has run longest, if the file holds a traceback."""
+        """Return the call that ran longest if the file contains a traceback, else None."""
         length = _SLOTS * _SLOT
         if os.fstat(self._file).st_size <= length:
             return None
@@ -120,7 +120,7 @@ def _lock_free_file(path: Path) -> int:
             raise
         else:
             return file
-    raise OSError(f"{_FILES} processes run rules on one database")
+    raise OSError(f"more than {_FILES} processes run rules on this database")
 
 
 def _candidates(path: Path) -> Iterator[Path]:

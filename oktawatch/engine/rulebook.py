@@ -1,4 +1,4 @@
-"""Every rule, built-in and users' own, with the options from the configuration."""
+"""All rules, built-in and users' own, with their configured options."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -15,17 +15,17 @@ from oktawatch.engine.loading import LoadedRules, load_rules
 
 
 class Rulebook(Struct, frozen=True):
-    """Every rule that exists, and the set of those that are on."""
+    """All rules, and the set of enabled rules."""
 
     found: LoadedRules
-    """The classes of all rules, with the problems of users' rules that can't be used."""
+    """The classes of all rules, and the problems of users' rules that can't be used."""
     rules: RuleSet
-    """The rules that are on."""
+    """The enabled rules."""
     every: dict[str, Rule]
-    """All rules, on or off, by id."""
+    """All rules by id, enabled or not."""
 
     def only(self, rule_id: str) -> RuleSet:
-        """Return one rule, whether it is on or not. Raises ConfigError when there is no such rule."""
+        """Return a set with one rule, enabled or not. Raises ConfigError if it does not exist."""
         if rule_id not in self.every:
             problems = "; ".join(str(problem) for problem in self.found.problems)
             expected = f"expected one of {', '.join(self.found.rules)}"
@@ -41,13 +41,12 @@ def read_rulebook(
     read_file: ReadFile,
     evidence: Evidence,
 ) -> Rulebook:
-    """Load every rule and build it with its options.
+    """Load all rules and build them with their options.
 
-    ``folder``: users' rules. ``configured``: the options by rule id. ``enable``: ids or globs to turn on.
-    ``evidence``: the evidence about addresses, which may be loaded later.
-    A user's rule that can't be used is a problem in the result, not an error. While there is one, the
-    configuration may name rules that don't exist: it may mean those. Raises OSError when the folder can't be
-    read, and RuleOptionError for options that make no sense.
+    ``folder`` contains users' rules. ``configured`` maps rule ids to their settings. ``enable`` lists ids or globs of
+    rules to enable. ``evidence`` about addresses may be loaded later. A user's rule that can't be used becomes a problem in the result, not an error. If there are
+    problems, unknown rules in the configuration are ignored, because they may be the unusable ones. Raises OSError
+    if the folder can't be read, and RuleOptionError for invalid options.
     """
     found = load_rules(BUILT_IN, folder)
     if found.problems:

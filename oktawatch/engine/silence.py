@@ -1,17 +1,17 @@
-"""The silence alarm: a detector that doesn't work looks just like a quiet night.
+"""The silence alarm: a broken detector looks just like a quiet night.
 
-An org that no poll has read for `silence.after` raises an alarm. It is sent once to every notifier that is
-responsible for the org, and once more when it is over. A raised alarm is a row in the database, so a restart
-neither repeats it nor forgets to end it.
+An org without a successful poll for `silence.after` raises an alarm. Every notifier of the org gets it once, and
+once more when it is over. A raised alarm is a row in the database, so a restart neither repeats it nor forgets
+to end it.
 
-After a start an org is judged once it has had the time for a poll: an org that was silent because nothing ran is
-polled now, and is no alarm.
+After a start, an org is checked once there was enough time to poll it. So an org that was silent because the
+daemon was down raises no alarm.
 
 The silence of an org is measured by the monotonic clock, from when its last successful poll changed in the
 database. Only the age of the poll found at the start depends on the wall clock.
 
-A notifier that can't deliver is an alarm for the others (`notify.escalation`). Most of these are raised with
-the attempt that fails. Here they are raised when an attempt failed and the next is far off.
+A notifier that can't deliver raises an alarm for the others (`notify.escalation`). Most of these are raised when
+an attempt fails. This module raises the ones that become due while the notifier waits for its next attempt.
 """
 
 import time
@@ -26,8 +26,8 @@ from msgspec import Struct
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.routing import Route
-from oktawatch.store.alarms import Alarm, change_alarms, standing
-from oktawatch.store.notifiers import tell_lasting_trouble
+from oktawatch.store.alarms import Alarm, active_alarms, change_alarms
+from oktawatch.store.notifiers import raise_due_alarms
 from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 
 _log: Any = structlog.get_logger(__name__)
@@ -43,9 +43,9 @@ class _LastSuccess(Struct, frozen=True):
 
     recorded_at: datetime
     at: float
-    """When it was, by the monotonic clock."""
+    """The time of the poll by the monotonic clock."""
     certain: bool
-    """False if it is dated in the future: then its time is unknown, and ``at`` is when it was found."""
+    """False if the poll is dated in the future: its time is unknown, and ``at`` is when it was read."""
 
 
 class SilenceWatch:
@@ -64,7 +64,8 @@ class SilenceWatch:
     ) -> None:
         """Watch ``orgs``, a mapping of names to tags.
 
-        ``after``: how long an org may be silent. ``notifiers``: which others get an alarm when one of them fails.
+        ``after`` is the longest time that an org may be silent. ``notifiers`` maps each notifier to the rules for
+        alarms about it.
         """
         self._orgs = orgs
         self._routes = routes
@@ -80,27 +81,27 @@ class SilenceWatch:
     async def check(self) -> bool:
         """Raise and end alarms. Return whether there is a message to send. Raises StoreError."""
         now = self._now()
-        heard = await self._database.run(read_liveness)
-        orgs = await self._check_orgs(heard, now)
-        events = await self._check_events(heard, now)
+        liveness = await self._database.run(read_liveness)
+        orgs = await self._check_orgs(liveness, now)
+        events = await self._check_events(liveness, now)
         return await self._check_notifiers(now) or orgs or events
 
     async def _check_notifiers(self, now: datetime) -> bool:
         if not self._up_for_long:
-            return False  # an attempt takes time, too
+            return False  # notifiers need time for an attempt first
         decisions = {
             name: partial(escalation.after_time, now=now) for name, escalation in self._notifiers.items()
         }
-        failing = await self._database.run(tell_lasting_trouble, decisions, now=now)
+        failing = await self._database.run(raise_due_alarms, decisions, now=now)
         for name in failing:
             _log.error("notifier_failing", notifier=name)
         return bool(failing)
 
-    async def _check_events(self, heard: Mapping[str, OrgLiveness], now: datetime) -> bool:
-        """Raise an alarm about an org whose events can't be used: its polls succeed, and nobody is watched."""
-        stand = {name for kind, name in await self._database.run(standing) if kind == _EVENTS}
-        unusable = {org for org in self._orgs if org in heard and heard[org].rejected_share.too_large}
-        begun, over = sorted(unusable - stand), sorted(stand - unusable)
+    async def _check_events(self, liveness: Mapping[str, OrgLiveness], now: datetime) -> bool:
+        """Raise alarms about orgs whose polls succeed but whose events can't be used."""
+        active = {name for kind, name in await self._database.run(active_alarms) if kind == _EVENTS}
+        unusable = {org for org in self._orgs if org in liveness and liveness[org].rejected_share.too_large}
+        begun, over = sorted(unusable - active), sorted(active - unusable)
         if not begun and not over:
             return False
         raised, ended = await self._database.run(
@@ -108,9 +109,9 @@ class SilenceWatch:
             raise_=[
                 Alarm(
                     subject=(_EVENTS, org),
-                    tell=self._notifiers_of(org),
+                    notifiers=self._notifiers_of(org),
                     since=now,
-                    details={"error": str(heard[org].rejected_share)},
+                    details={"error": str(liveness[org].rejected_share)},
                 )
                 for org in begun
             ],
@@ -123,20 +124,22 @@ class SilenceWatch:
             _log.info("events_usable_again", org=alarm.subject[1])
         return bool(raised or ended)
 
-    async def _check_orgs(self, heard: Mapping[str, OrgLiveness], now: datetime) -> bool:
-        for one in heard.values():
-            self._note_success(one)
-        stand = {name for kind, name in await self._database.run(standing) if kind == _ORG}
+    async def _check_orgs(self, liveness: Mapping[str, OrgLiveness], now: datetime) -> bool:
+        for org in liveness.values():
+            self._note_success(org)
+        active = {name for kind, name in await self._database.run(active_alarms) if kind == _ORG}
         silent = {
-            org for org in self._orgs if org in heard and org not in stand and self._is_silent(heard[org])
+            name
+            for name in self._orgs
+            if name in liveness and name not in active and self._is_silent(liveness[name])
         }
-        over = {org for org in stand if org not in self._orgs or self._is_well(org)}
+        over = {name for name in active if name not in self._orgs or self._is_well(name)}
         if not silent and not over:
             return False
         raised, ended = await self._database.run(
             change_alarms,
-            raise_=[self._alarm(heard[org]) for org in sorted(silent)],
-            end=[self._end(org) for org in sorted(over)],
+            raise_=[self._alarm(liveness[name]) for name in sorted(silent)],
+            end=[self._end(name) for name in sorted(over)],
             now=now,
         )
         for alarm in raised:
@@ -145,15 +148,15 @@ class SilenceWatch:
             _log.info("org_heard_again", org=alarm.subject[1])
         return bool(raised or ended)
 
-    def _note_success(self, heard: OrgLiveness) -> None:
-        before = self._successes.get(heard.org)
-        if before is not None and before.recorded_at == heard.success_at:
+    def _note_success(self, org: OrgLiveness) -> None:
+        before = self._successes.get(org.org)
+        if before is not None and before.recorded_at == org.success_at:
             return
-        # A change happened since the last check, which is not long ago.
-        age = timedelta() if before is not None else self._now() - heard.success_at
+        # A poll that succeeded since the last check counts as just now: checks are frequent.
+        age = timedelta() if before is not None else self._now() - org.success_at
         certain = age >= -_CLOCK_TOLERANCE
         at = self._clock() - max(age, timedelta()).total_seconds()
-        self._successes[heard.org] = _LastSuccess(heard.success_at, at, certain)
+        self._successes[org.org] = _LastSuccess(org.success_at, at, certain)
 
     @property
     def _up_for_long(self) -> bool:
@@ -162,26 +165,26 @@ class SilenceWatch:
     def _silent_for_long(self, org: str) -> bool:
         return self._clock() - self._successes[org].at > self._after.total_seconds()
 
-    def _is_silent(self, heard: OrgLiveness) -> bool:
-        polled = heard.polled_at is not None and heard.polled_at >= self._started_at
-        return self._silent_for_long(heard.org) and (polled or self._up_for_long)
+    def _is_silent(self, org: OrgLiveness) -> bool:
+        polled = org.polled_at is not None and org.polled_at >= self._started_at
+        return self._silent_for_long(org.org) and (polled or self._up_for_long)
 
     def _is_well(self, org: str) -> bool:
         success = self._successes.get(org)
         return success is not None and success.certain and not self._silent_for_long(org)
 
-    def _alarm(self, heard: OrgLiveness) -> Alarm:
-        error = heard.error or "polls don't come to an end"
+    def _alarm(self, org: OrgLiveness) -> Alarm:
+        error = org.error or "polls don't end"
         return Alarm(
-            subject=(_ORG, heard.org),
-            tell=self._notifiers_of(heard.org),
-            since=heard.success_at,
+            subject=(_ORG, org.org),
+            notifiers=self._notifiers_of(org.org),
+            since=org.success_at,
             details={"error": error},
         )
 
     def _end(self, org: str, kind: str = _ORG) -> Alarm:
-        """Build the end of an alarm; nobody gets that of an org that is no longer watched."""
-        return Alarm(subject=(kind, org), tell=self._notifiers_of(org) if org in self._orgs else ())
+        """Build the alarm to end. If the org is no longer configured, no notifier gets a message."""
+        return Alarm(subject=(kind, org), notifiers=self._notifiers_of(org) if org in self._orgs else ())
 
     def _notifiers_of(self, org: str) -> tuple[str, ...]:
         return tuple(route.notifier for route in self._routes if route.watches(org, self._orgs[org]))

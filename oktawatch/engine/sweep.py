@@ -1,12 +1,12 @@
-"""The sweep: a bounded read of the recent past, for events that polling missed.
+"""The sweep: a bounded read of recent events, to find events that polling missed.
 
-Okta promises that polling brings every event. A sweep verifies that: it asks for the same time range by
-``published`` and feeds it to the same pipeline. An event that is new there came late; it is counted as late, and
-alerts like any other. Expect sweeps to find nothing.
+Okta promises that polling returns every event. A sweep verifies this: it queries the same time range by
+``published`` and feeds the events to the same pipeline. A new event is counted as late, and raises alerts like any
+other. Sweeps are expected to find nothing.
 
-A sweep covers only what polling has covered: not the time before polling with this filter began, and not the
-last minutes, which polling may still bring. After failed sweeps, or hours in which an org could not catch up,
-the next sweep reaches back to where the last one ended.
+A sweep covers only the time that polling has covered. It excludes the time before polling with this filter began,
+and the last minutes, whose events polling may still return. After failed sweeps, or while an org can't catch up,
+the next sweep reaches back to the end of the last one.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Sweeper:
         window: timedelta,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``window``: the time range that a round reads."""
+        """``window`` is the length of the time range that a round reads."""
         self._source = source
         self._database = database
         self._watch = watch
@@ -52,10 +52,10 @@ class Sweeper:
         self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
-        """Read the window before the time at which a poll caught up; ``new_events`` are those it missed.
+        """Read the window before the time at which a poll caught up. ``new_events`` counts the missed events.
 
-        Raises SystemLogError or StoreError. What was committed until then stays, and the next round
-        reads the rest as far as its window reaches.
+        Raises SystemLogError or StoreError. Pages that were committed before remain, and the next round reads the
+        rest.
         """
         total = PageResult()
         org, rules_filter = self._watch.org, self._watch.rules.filter

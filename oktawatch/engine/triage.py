@@ -1,4 +1,4 @@
-"""Apply what a person decides about alerts, and notify whoever asked for it."""
+"""Apply a person's decision about alerts, and notify the notifiers that are configured for it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,7 +9,10 @@ from oktawatch.notify.routing import Route, listeners
 from oktawatch.store.database import Database
 from oktawatch.store.triage import Action, Decision, decide
 
-_TOLD = {Action.ACKNOWLEDGED: NotificationKind.ACKNOWLEDGED, Action.CLOSED: NotificationKind.CLOSED}
+_NOTIFICATION_KINDS = {
+    Action.ACKNOWLEDGED: NotificationKind.ACKNOWLEDGED,
+    Action.CLOSED: NotificationKind.CLOSED,
+}
 
 
 def decide_and_notify(
@@ -21,11 +24,11 @@ def decide_and_notify(
     tags: Mapping[str, Sequence[str]],
     now: datetime,
 ) -> None:
-    """Apply a decision to alerts, to all or none, and enqueue a notification for each notifier that wants it.
+    """Apply a decision to all of these alerts or to none, and enqueue a notification for each notifier on its route.
 
-    ``tags``: by org. Raises TriageError.
+    ``tags`` are the orgs' tags, by org. Raises TriageError.
     """
-    kind = _TOLD.get(decision.action)
+    kind = _NOTIFICATION_KINDS.get(decision.action)
     if kind is None:
         decide(database, ids, decision, now=now)
         return

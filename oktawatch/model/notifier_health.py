@@ -24,5 +24,5 @@ class HealthChange(Struct, frozen=True, kw_only=True):
     alarm: AlarmState | None = None
     since: datetime | None = None
     """The start of the failure that the alarm reports."""
-    tell: tuple[str, ...] = ()
+    notifiers: tuple[str, ...] = ()
     """The notifiers that receive the alarm."""

@@ -40,7 +40,7 @@ class Escalation(Struct, frozen=True, kw_only=True):
             last_error=error[:_LONGEST_ERROR],
             told_at=health.told_at,
         )
-        return self._tell(failing, now) if lost else self.after_time(failing, now=now)
+        return self._raise_alarm(failing, now) if lost else self.after_time(failing, now=now)
 
     def after_success(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
         """Return what a delivered message changes."""
@@ -48,18 +48,18 @@ class Escalation(Struct, frozen=True, kw_only=True):
         healthy = NotifierHealth(told_at=None if told_at is None else min(told_at, now))
         if since is None or told_at is None or told_at < since:
             return HealthChange(health=healthy)
-        return HealthChange(health=healthy, alarm=AlarmState.OVER, since=since, tell=self.names)
+        return HealthChange(health=healthy, alarm=AlarmState.OVER, since=since, notifiers=self.names)
 
     def after_time(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
         """Return what changes as time passes: an outage may have lasted long enough."""
         since = health.failing_since
         if since is None or since > now - self.after:
             return HealthChange(health=health)
-        return self._tell(health, now)
+        return self._raise_alarm(health, now)
 
-    def _tell(self, health: NotifierHealth, now: datetime) -> HealthChange:
+    def _raise_alarm(self, health: NotifierHealth, now: datetime) -> HealthChange:
         since, told_at = health.failing_since, health.told_at
         if told_at is not None and (since is None or told_at >= since or told_at > now - REPEAT_AFTER):
             return HealthChange(health=health)
-        told = msgspec.structs.replace(health, told_at=now)
-        return HealthChange(health=told, alarm=AlarmState.RAISED, since=since, tell=self.names)
+        alarmed = msgspec.structs.replace(health, told_at=now)
+        return HealthChange(health=alarmed, alarm=AlarmState.RAISED, since=since, notifiers=self.names)

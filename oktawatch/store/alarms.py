@@ -1,7 +1,7 @@
 """Alarms about oktawatch itself, such as an org that is not polled.
 
-An active alarm is a row. The transaction that inserts it enqueues the notifications, and so does the one that
-deletes it. So its begin and its end are each notified once, even across restarts and with several processes.
+An active alarm is a row. The transaction that inserts or deletes it also enqueues the notifications. So the start
+and the end of an alarm are each notified once, even across restarts and with several processes.
 """
 
 import json
@@ -30,42 +30,44 @@ class Alarm(Struct, frozen=True, kw_only=True):
     """An alarm and the notifiers that it goes to."""
 
     subject: Subject
-    tell: tuple[str, ...]
-    """Names of notifiers."""
+    notifiers: tuple[str, ...]
+    """The notifiers' names."""
     since: datetime | None = None
     details: Mapping[str, Any] = {}
     """Further content of the notification, as JSON values."""
 
 
 def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """Raise the alarms that are not active, and return them. Each notifier gets one message about all."""
+    """Raise the alarms that are not active, and return them. Each notifier gets one message about all of them."""
     columns = ("subject", "since", "raised_at")
     raised = [
         alarm
         for alarm in alarms
         if insert_new(connection, tables.alarms, [(_key(alarm.subject), alarm.since, now)], columns)
     ]
-    tell(connection, AlarmState.RAISED, raised, now=now)
+    enqueue_alarms(connection, AlarmState.RAISED, raised, now=now)
     return raised
 
 
 def end_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """End the alarms that are active, and return them. Each notifier gets one message about all."""
+    """End the alarms that are active, and return them. Each notifier gets one message about all of them."""
     ended = []
     for alarm in alarms:
         statement = delete(tables.alarms).where(_columns.subject == _key(alarm.subject))
         deleted = connection.execute(statement.returning(_columns.since)).first()
         if deleted is not None:
             ended.append(msgspec.structs.replace(alarm, since=deleted.since))
-    tell(connection, AlarmState.OVER, ended, now=now)
+    enqueue_alarms(connection, AlarmState.OVER, ended, now=now)
     return ended
 
 
-def tell(connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, now: datetime) -> None:
+def enqueue_alarms(
+    connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, now: datetime
+) -> None:
     """Enqueue one message for each notifier about all alarms that go to it."""
     rows = []
-    for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.tell):
-        about = [_about(state, alarm, now) for alarm in alarms if notifier in alarm.tell]
+    for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.notifiers):
+        about = [_about(state, alarm, now) for alarm in alarms if notifier in alarm.notifiers]
         rows.append(
             {
                 "id": str(uuid.uuid4()),
@@ -95,7 +97,7 @@ def _key(subject: Subject) -> str:
     return json.dumps(subject, ensure_ascii=False, separators=(",", ":"))
 
 
-def standing(database: Database) -> set[Subject]:
+def active_alarms(database: Database) -> set[Subject]:
     """Return the subjects of the active alarms."""
     with database.read() as connection:
         subjects = [json.loads(key) for key in connection.execute(select(_columns.subject)).scalars()]
@@ -105,6 +107,6 @@ def standing(database: Database) -> set[Subject]:
 def change_alarms(
     database: Database, *, raise_: Sequence[Alarm], end: Sequence[Alarm], now: datetime
 ) -> tuple[list[Alarm], list[Alarm]]:
-    """Raise and end alarms in one transaction; return those that were raised and those that ended."""
+    """Raise and end alarms in one transaction; return the raised and the ended alarms."""
     with database.write() as connection:
         return raise_alarms(connection, raise_, now=now), end_alarms(connection, end, now=now)

@@ -1,4 +1,4 @@
-"""Alerts as people and scripts look at them."""
+"""Query alerts for people and scripts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ _AT_ONCE = 10_000  # values in one IN: SQLite takes 32,766
 
 Network = IPv4Network | IPv6Network
 Order = Literal["last", "first", "severity", "events", "id"]
-"""What alerts are sorted by, the highest first."""
+"""The sort order of alerts: the column, in descending order."""
 _ORDERS: Mapping[Order, ColumnElement[Any]] = {
     "last": _columns.last_event_at,
     "first": _columns.first_event_at,
@@ -36,7 +36,7 @@ _ORDERS: Mapping[Order, ColumnElement[Any]] = {
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
-    """Which alerts are wanted. An empty part is open; of several values of a part, any will do."""
+    """A filter for alerts. An empty field matches any alert. A field with several values matches any of them."""
 
     since: datetime | None = None
     """Alerts with a match at or after this event time."""
@@ -46,17 +46,17 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     rules: Sequence[str] = ()
     """Rule ids."""
     severity: Severity | None = None
-    """At least this severe."""
+    """The minimum severity."""
     statuses: Sequence[AlertStatus] = ()
-    """Empty: all but pending ones."""
+    """Empty: all statuses but pending."""
     actors: Sequence[str] = ()
-    """Globs (``*``, ``?``) for the actor's id or login; upper and lower case are the same."""
+    """Case-insensitive globs (``*``, ``?``) for the actor's id or login."""
     actor_ids: Sequence[str] = ()
     """Okta's ids of users."""
     networks: Sequence[Network] = ()
-    """Networks that the client's address lies in."""
+    """Networks that contain the client's address."""
     countries: Sequence[str] = ()
-    """Names of countries; upper and lower case are the same."""
+    """Case-insensitive names of countries."""
     as_numbers: Sequence[int] = ()
     dispositions: Sequence[str] = ()
 
@@ -64,7 +64,7 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
 def list_alerts(
     database: Database, wanted: AlertFilter, *, limit: int, order: Order = "last"
 ) -> list[dict[str, Any]]:
-    """Return alerts as JSON objects, the first ``limit`` of them in an order."""
+    """Return the first ``limit`` alerts in an order, as JSON objects."""
     highest_first = (desc(_ORDERS[order]), desc(_columns.last_event_at), desc(_columns.id))
     query = select(tables.alerts).where(*_conditions(wanted)).order_by(*highest_first)
     with database.read() as connection:
@@ -98,7 +98,7 @@ def alert_names(database: Database) -> tuple[list[str], list[str]]:
 def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
     """Return one alert as a JSON object, or None.
 
-    Its events are under ``events`` in order of time, what people decided under ``actions``.
+    ``events`` contains its events in order of time, ``actions`` the decisions of people.
     """
     events = (
         select(*_EVENT)
@@ -120,7 +120,7 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
 def related_alerts(
     database: Database, alert: Mapping[str, Any], *, limit: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the other alerts of an alert's person, and those of other people at its address, the latest first."""
+    """Return the person's other alerts and other people's alerts at the same address, each the latest first."""
     name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
     person, address = alert[name], alert["client_ip"]
     others = (
@@ -141,7 +141,7 @@ def related_alerts(
 
 
 def as_json(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row as a JSON object: points in time and severities as their texts."""
+    """Return a row as a JSON object, with points in time and severities as text."""
     return {name: _json_value(value) for name, value in row.items()}
 
 
@@ -190,7 +190,7 @@ def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
 def _ids_in_networks(connection: Connection, wanted: AlertFilter, order: Sequence[Any]) -> list[int]:
     """Return the ids of the alerts whose address lies in one of the networks.
 
-    The address is text that may be anything, so it is parsed here and not by the database.
+    Addresses are parsed here and not by the database, because they can be any text.
     """
     query = select(_columns.id, _columns.client_ip).where(*_conditions(wanted)).order_by(*order)
     return [row.id for row in connection.execute(query) if _is_in(row.client_ip, wanted.networks)]

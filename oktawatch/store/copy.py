@@ -1,8 +1,8 @@
-"""Moving from a file to a server.
+"""Copy a database from an SQLite file to a Postgres server.
 
-What only ever grows, `events`, is by far the most. It goes first, in the order of its key and some thousand
-rows a transaction, so that a copy that was interrupted goes on after the last row that arrived. Everything else follows in one transaction, at whose end the rows of both databases are counted:
-a server's database that has orgs is complete, and one that has none is not.
+`events` is by far the largest table. It is copied first, in the order of its key and in batches, so that an
+interrupted copy continues after the last row that arrived. All other tables follow in one transaction, which
+ends by counting the rows of both databases. So the copy is complete if and only if the server has orgs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +16,19 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade
 
-_OF_REPLICAS = (tables.replicas, tables.leases)  # who holds what on the server is the server's
+_OF_REPLICAS = (tables.replicas, tables.leases)  # not copied: they describe the server's own replicas
 _REST = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.events, *_OF_REPLICAS))
 _AT_ONCE = 5_000  # rows
 
 Progress = Callable[[str, int], None]
-"""Told how many rows of a table have arrived."""
+"""Called with a table's name and the number of its rows that have arrived."""
 
 
 def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, int]:
     """Copy every row of an SQLite file to Postgres; return the number of rows of each table.
 
-    Nobody may write to the file meanwhile. A second call continues where the first one stopped, and does
-    nothing when every row has arrived. Raises StoreError, also when the server's database holds other rows.
+    No process may write to the file meanwhile. A second call continues an interrupted copy, and does nothing
+    if the copy is complete. Raises StoreError if an operation fails or the server's database holds other rows.
     """
     require_current(file)
     if current(server) is None:
@@ -48,7 +48,7 @@ def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, i
 def _copy_events(reading: Connection, server: Database, arrived: int, progress: Progress) -> None:
     table = tables.events
     key = [table.c.org, table.c.published, table.c.uuid]
-    # Byte by byte, as SQLite compares: a server's own order is that of some language.
+    # Compare by bytes, as SQLite does. The server's default order depends on its locale.
     latest = [column.collate("C").desc() if column.name != "published" else column.desc() for column in key]
     with server.read() as connection:
         last = connection.execute(select(*key).order_by(*latest).limit(1)).first()
@@ -69,9 +69,9 @@ def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) 
             for part in _parts(reading, select(table)):
                 insert_new(writing, table, part, _names(table.columns))
         for name, last in reading.execute(text("SELECT name, seq FROM sqlite_sequence")):
-            # An id is never used again, not even that of a row which has been pruned.
+            # Ids are never reused, not even those of pruned rows.
             sequence = func.pg_get_serial_sequence(name, "id")
-            # 0 is SQLite's entry for a table that never had a row; a sequence of Postgres starts at 1.
+            # SQLite stores 0 for a table that never had a row. A Postgres sequence starts at 1.
             writing.execute(select(func.setval(sequence, max(last, 1), last > 0)))
         found = _counts(writing)
         _verify(expected, found)
@@ -103,6 +103,6 @@ def _verify(expected: dict[str, int], found: dict[str, int]) -> None:
     ]
     if wrong:
         raise StoreError(
-            f"the copy is not the same ({', '.join(wrong)}): copy to a database that nothing else has written "
-            "to, from a file that nothing writes to"
+            f"the copy is incomplete ({', '.join(wrong)}): stop every process that uses the file, and copy to an "
+            "empty database"
         )

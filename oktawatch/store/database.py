@@ -85,7 +85,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a write transaction. Commit it at the end, or roll it back on any error."""
+        """Open a write transaction, which is committed at the end or rolled back on any error."""
         with self._transaction(write=True) as connection:
             yield connection
 
@@ -129,7 +129,7 @@ class Database:
                 yield connection
         except DBAPIError as error:
             if self._stopping.is_set():
-                raise StoppedError("stopping: the transaction was given up") from error
+                raise StoppedError("stopping: the transaction was abandoned") from error
             why = self._backend.explain(error)
             if self._backend.is_damage(error):
                 raise self._damage(why) from error

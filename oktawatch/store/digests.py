@@ -1,12 +1,13 @@
-"""Read a notifier's outbox as a whole, apply the plan for its next messages, and summarise digests.
+"""Plan a notifier's next messages from its whole outbox, and summarise digests.
 
-A digest is a row of the outbox, delivered and retried like any other. Its content is computed when it is sent,
-from the *digested* rows that refer to it. `notify.folding` decides which rows are folded into a digest.
+A digest is a row of the outbox that is delivered and retried like any other. The rows that it replaces are
+*digested* and refer to it. Its content is counted from them when it is sent. `notify.folding` decides which rows
+are folded into a digest.
 
-The outbox is read once, the decision is made in memory, and rows are updated by id. A statement that searches
-for its rows could take Postgres minutes after a flood, because a newly filled table has no statistics yet.
+The outbox is read once, and rows are updated by their ids. A single statement that selects the rows itself can
+take minutes on Postgres, which has no statistics for a table that was just filled.
 
-A lock per notifier serializes the planning of several processes, so that two processes never fold the same rows.
+A lock serialises the processes that plan for the same notifier, so that they don't fold the same rows.
 """
 
 import uuid
@@ -43,8 +44,8 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 
 LARGEST = 20_000
-"""Notifications that are planned for at once, so that memory stays flat. The others wait for the next plan."""
-_NAMES = 5  # of a kind that a digest lists
+"""Maximum number of notifications in a plan, which bounds memory. The others wait for the next plan."""
+_NAMES = 5  # people, addresses, rules, …: the most frequent ones that a digest lists
 _GOT_IN_NAMES = 10
 _IDS = 20
 _CHANGED_AT_ONCE = 1_000  # rows a statement
@@ -54,7 +55,7 @@ _alerts = tables.alerts.c
 _joined = tables.notifications.join(tables.alerts, _alerts.id == _columns.alert_id)
 _perhaps_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
-# Urgent ones first: none may lie beyond the limit.
+# Urgent notifications first, so that the limit never cuts them off.
 _urgent_first = case(
     (_columns.severity.in_((Severity.HIGH, Severity.CRITICAL)), 0),
     (_columns.kind == NotificationKind.SILENCE, 0),
@@ -85,7 +86,7 @@ _SENT = (
     .where(
         _columns.notifier == bindparam("notifier"),
         _columns.sent_at > bindparam("digests_since", type_=_columns.sent_at.type),
-        # What a clock that ran ahead has sent must not count until that time is reached again.
+        # Ignore messages that were sent while the clock was ahead.
         _columns.sent_at < bindparam("until", type_=_columns.sent_at.type),
         or_(
             _columns.kind == NotificationKind.DIGEST,
@@ -106,7 +107,7 @@ _OPENED = (
     )
 )
 _GIVEN_UP = _columns.state.in_((NotificationState.DROPPED, NotificationState.DEAD))
-# Each half by an index of its own.
+# A union, so that each half can use its own index.
 _NO_LONGER_WAITING = union_all(
     _OPENED.where(_columns.sent_at > bindparam("since", type_=_columns.sent_at.type)),
     _OPENED.where(_GIVEN_UP),
@@ -127,7 +128,7 @@ def plan_outbox(
 ) -> DeliveryPlan:
     """Plan a notifier's next messages: read its outbox, decide, and apply the decision in one transaction.
 
-    ``sent_within``, ``digests_within`` and ``opened_within``: how far back `OutboxState` reaches.
+    ``sent_within``, ``digests_within`` and ``opened_within`` limit how far back `OutboxState` reaches.
     """
     with database.write() as connection:
         database.hold(connection, f"outbox of {notifier}")
@@ -173,7 +174,7 @@ def _topic(kind: NotificationKind, content: dict[str, Any] | None) -> DigestTopi
 
 
 def _apply_fold(connection: Connection, notifier: str, fold: Fold, now: datetime) -> None:
-    # Another process may have claimed the digest since it was read. From the lock on it can't, until the end.
+    # Another process may have claimed the digest since it was read. The lock prevents this from now on.
     new = fold.new or not _lock_unsent(connection, fold.digest_id)
     digest_id = str(uuid.uuid4()) if new and not fold.new else fold.digest_id
     folded = _change(
@@ -184,7 +185,7 @@ def _apply_fold(connection: Connection, notifier: str, fold: Fold, now: datetime
         digest_id=digest_id,
         next_attempt_at=None,
     )
-    if new and folded:  # else others have claimed all of them since they were read
+    if new and folded:  # 0 if other processes have claimed all rows since they were read
         connection.execute(
             insert(tables.notifications).values(
                 id=digest_id,
@@ -210,7 +211,7 @@ def _lock_unsent(connection: Connection, digest_id: str) -> bool:
 
 
 def _change(connection: Connection, ids: Sequence[str], now: datetime, **values: Any) -> int:
-    """Change the rows that are still due; return how many. Another process may have claimed some since."""
+    """Update the rows that are still due and return their number. Other processes may have claimed some."""
     changed = 0
     for chunk in _chunks(ids):
         statement = (
@@ -227,10 +228,10 @@ def _change(connection: Connection, ids: Sequence[str], now: datetime, **values:
 
 
 def summarise(connection: Connection, digest_id: str, content: Mapping[str, Any]) -> Digest:
-    """Count the alerts that a digest stands for. The size of the result does not depend on their number."""
+    """Summarise a digest's alerts. The size of the result does not depend on their number."""
     folded = select(_columns.alert_id).where(_columns.digest_id == digest_id)
     its_own = _alerts.id.in_(folded)
-    # A campaign includes the alerts that were told by themselves before it was recognised.
+    # A campaign includes the alerts that were sent one by one before it was recognised.
     earlier = content.get("earlier")
     of_campaign = or_(its_own, _alerts.id.in_(earlier)) if earlier else its_own
     got_in = _alerts.successes > 0

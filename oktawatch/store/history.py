@@ -1,15 +1,14 @@
-"""The history of one org as detections query it: one statement a query, however large it is.
+"""Query the history of an org for detections, with one statement per query.
 
-A query goes to the database as one JSON document and is joined there, so that neither the number of
-statements nor their text grows with a page. Each database has its own JSON functions.
+A query is sent to the database as one JSON document and joined there, so that neither the number of
+statements nor their text grows with the page. Each database has its own JSON functions.
 
-Rows are stored in ``events`` as a key and one JSON array. A whole row is decoded here at once; where the
-database has to look at a field, it extracts it from the array. So a statement that looks at fields must
-not look at many rows for each event of a query: it scans a time range once, or uses the index of proxied
-events.
+Rows are stored in ``events`` as a key and one JSON array. Whole rows are decoded here. A statement that filters
+by a field extracts it from the array, which is slow. So it must not look at many rows for each event of a
+query: it scans a time range once, or uses the index of proxied events.
 
 A time range is a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
-knows by the history's version whether they are still complete.
+uses the history's version to detect whether they are still complete.
 """
 
 from bisect import bisect_right
@@ -25,7 +24,7 @@ from oktawatch.store.backend import to_json
 from oktawatch.store.history_fields import KEY, PLACES, decode_row
 
 _BATCH = 1_000
-"""Rows that are read at a time."""
+"""Rows to read at a time."""
 
 
 class _Sql(Struct, frozen=True):
@@ -40,9 +39,9 @@ class _Sql(Struct, frozen=True):
     fields: str
     """A row's array as text."""
     field: str
-    """A text of the array, by its place."""
+    """A text of the array, by its index."""
     truth: str
-    """A boolean of the array, by its place."""
+    """A boolean of the array, by its index."""
     rows: str
     """Rows and the number of their time range. Takes the time ranges, the org and the values of all ranges."""
     seen: str
@@ -139,7 +138,7 @@ class StoredHistory:
             return None
         rows: list[HistoryRow] = []
         if count:
-            # In batches, since a row of long texts takes twenty times as much as an ordinary one.
+            # In batches, because rows with long texts can take far more memory than ROW_BYTES.
             selected, streamed = f"SELECT {self._columns} {selection}", {"yield_per": _BATCH}
             values = (self._org, since, until)
             with self._connection.exec_driver_sql(selected, values, execution_options=streamed) as found:
@@ -153,7 +152,7 @@ class StoredHistory:
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
         """Return every row whose ``column`` has one of a range's values within that range."""
-        # The values of all ranges are one set, parsed once: parsing those of a range for each row took minutes.
+        # One set with the values of all ranges, which the database parses once and not for each row.
         among = self._sql.among.format(self._named(column))
         statement = self._sql.rows.format(columns=self._columns, among=among)
         times = to_json([(since, until) for since, until, _ in ranges])
@@ -175,12 +174,12 @@ class StoredHistory:
         conditions: Mapping[str, str | bool],
         any_true: Sequence[str] = (),
     ) -> list[bool]:
-        """Return for each query whether there is an earlier row of its key."""
+        """Return for each query whether an earlier row matches it."""
         if not queries:
             return []
         filled, values = self._filled(event_types, conditions, any_true)
         true_columns = {name for name, value in conditions.items() if value is True}
-        # The index has the events of which any flag is true.
+        # The index contains the events with any true flag.
         if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
             return self._seen_by_index(queries, filled, values)
         return self._seen_by_scan(column, queries, filled, values)
@@ -188,10 +187,10 @@ class StoredHistory:
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        Where earlier rows were pruned, return the time from which on history is complete, if earlier.
+        If rows were pruned, return the time since which history is complete, if that is earlier.
         """
         types, values = self._types(event_types, self._named("event_type"))
-        # In the order of the primary key, up to the first row: min() would read the whole table.
+        # ORDER BY the primary key stops at the first row. min() would read the whole table.
         stored = f"""
             SELECT {self._published} FROM events
             WHERE org = {self._sql.value} AND ({types}) ORDER BY events.published LIMIT 1
@@ -219,10 +218,10 @@ class StoredHistory:
         filled: Mapping[str, str],
         values: Sequence[str],
     ) -> list[bool]:
-        """Scan the time that all queries cover once, however many there are.
+        """Scan the time range of all queries once.
 
-        Of a value's rows before the page, the latest one decides for all queries of that value. The rows of
-        the page's own time are few, and are compared one by one.
+        Only the latest row of each value before the page can matter, so rows are grouped by value. The few rows
+        within the page's own time range are compared one by one.
         """
         sql, value = self._sql, self._named(column)
         moment = sql.moment
@@ -251,7 +250,7 @@ class StoredHistory:
     def _filled(
         self, event_types: Sequence[str], conditions: Mapping[str, str | bool], any_true: Sequence[str]
     ) -> tuple[dict[str, str], list[str]]:
-        """Return the SQL of the tests that a row must pass, and its values."""
+        """Return the SQL conditions for rows, and their values."""
         types, values = self._types(event_types, self._named("event_type"))
         tests = (
             f" AND {'' if value else 'NOT '}{self._named(name)}"
@@ -272,7 +271,7 @@ class StoredHistory:
         return " OR ".join(tests) or "1 = 0", [*names, *(prefix for prefix in prefixes for _ in range(2))]
 
     def _named(self, name: str) -> str:
-        """Return the SQL of a column of ``history``. Raise KeyError for any other name: it becomes part of a statement."""
+        """Return the SQL of a column of ``history``. Raise KeyError for any other name, to prevent SQL injection."""
         if name in KEY:
             return name
         sql = self._sql.truth if name in FLAGS else self._sql.field
@@ -287,7 +286,7 @@ def _rows(found: Iterable[tuple[str, str, str]]) -> list[HistoryRow]:
 
 
 def _any_earlier(rows: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
-    """Return whether one of these rows, in order of time, answers the query: earlier, and not the event itself."""
+    """Return whether any of these rows, sorted by time, is earlier than the query's event and not the event itself."""
     at = bisect_right(rows, query.published, key=itemgetter(0))
     return any(
         published >= query.since and (published, uuid) != (query.published, query.uuid)

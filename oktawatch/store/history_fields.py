@@ -1,13 +1,13 @@
-"""How a history row is stored: the columns after its key as one JSON array, each at a fixed place."""
+"""Encode history rows: the columns after the key are one JSON array, each at a fixed index."""
 
 import msgspec
 
 from oktawatch.model.history import COLUMNS, HistoryRow
 
 KEY = ("published", "uuid")
-"""The columns that are, with the org, a row's key: they are columns of the table."""
+"""The columns that form a row's key with the org. They are columns of the table."""
 PLACES = {name: place for place, name in enumerate(COLUMNS[len(KEY) :])}
-"""The place of every other column in the array. Columns are only ever appended: stored arrays stay as they are."""
+"""The index of every other column in the array. New columns are only ever appended, so stored arrays stay valid."""
 
 _values, _encode, _decode = msgspec.structs.astuple, msgspec.json.encode, msgspec.json.Decoder().decode
 
@@ -20,7 +20,6 @@ def encode_fields(row: HistoryRow) -> str:
 def decode_row(published: str, uuid: str, fields: str) -> HistoryRow:
     """Return the row with this key and array.
 
-    An older, shorter array leaves later columns empty. The further values of an array that a newer version
-    stored are ignored.
+    Columns that an older array lacks are empty. Further values that a newer version stored are ignored.
     """
     return HistoryRow(published, uuid, *_decode(fields)[: len(PLACES)])

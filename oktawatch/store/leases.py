@@ -65,7 +65,7 @@ class Leases:
                 held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
             elif excess < 0:
                 held |= self._taken(connection, _leases.expires_at <= _now, -excess)
-            # An org without a replica is taken even above the share.
+            # Take abandoned orgs even above the share.
             abandoned = (_leases.expires_at <= _now - self._lasts) | (
                 _leases.expires_at > _now + _FAR * self._lasts
             )

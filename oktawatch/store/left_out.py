@@ -1,7 +1,7 @@
-"""Rules that were left out of pages, for `status` and alarms, and calls that froze the process.
+"""Record rules that were left out of pages, for `status` and alarms, and calls that froze the process.
 
-There is one row for each rule and org that took too long, replaced when it happens again, and one row for
-each call that froze the process. The latter are read with each page, so that no process repeats the call.
+A rule that took too long has one row for each org, which is replaced when it happens again. A call that froze
+the process has a row of its own. These rows are read with each page, so that no process repeats the call.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 from oktawatch.model.left_out import Frozen, FrozenCall, LeftOut, LeftOutRule
 from oktawatch.model.notification import AlarmState
 from oktawatch.store import tables
-from oktawatch.store.alarms import Alarm, tell
+from oktawatch.store.alarms import Alarm, enqueue_alarms
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
@@ -33,38 +33,38 @@ def frozen_calls(connection: Connection, org: str) -> list[Frozen]:
 
 
 def note_left_out(
-    connection: Connection, org: str, left_out: Iterable[LeftOut], tell_: Sequence[str], *, now: datetime
+    connection: Connection, org: str, left_out: Iterable[LeftOut], notifiers: Sequence[str], *, now: datetime
 ) -> bool:
-    """Record the rules that a page of an org is committed without; return whether notifications were enqueued."""
-    told = False
-    for one in left_out:
-        due = _is_due(connection, org, one.rule_id, now)
-        told = told or due
-        _of_rule = (_columns.org == org, _columns.rule_id == one.rule_id)
-        told_at = now if due else _last_told(connection, org, one.rule_id)
-        connection.execute(delete(tables.rules_left_out).where(*_of_rule, _columns.froze_at.is_(None)))
-        _put(connection, org, one, told_at, now=now)
+    """Record the rules that were left out of an org's page; return whether notifications were enqueued."""
+    enqueued = False
+    for rule in left_out:
+        due = _is_due(connection, org, rule.rule_id, now)
+        enqueued = enqueued or due
+        of_rule = (_columns.org == org, _columns.rule_id == rule.rule_id)
+        told_at = now if due else _last_told(connection, org, rule.rule_id)
+        connection.execute(delete(tables.rules_left_out).where(*of_rule, _columns.froze_at.is_(None)))
+        _put(connection, org, rule, told_at, now=now)
         if due:
-            _tell(connection, org, one, tell_, now=now)
-    return told
+            _enqueue_alarm(connection, org, rule, notifiers, now=now)
+    return enqueued
 
 
 def record_frozen(
-    database: Database, call: FrozenCall, tell_: Sequence[str], *, reason: str, now: datetime
+    database: Database, call: FrozenCall, notifiers: Sequence[str], *, reason: str, now: datetime
 ) -> None:
     """Record a call that froze the process and enqueue notifications. Calling this again has no effect."""
-    one = LeftOut(rule_id=call.rule_id, event_uuid=call.event_uuid or call.page_uuid, reason=reason)
+    rule = LeftOut(rule_id=call.rule_id, event_uuid=call.event_uuid or call.page_uuid, reason=reason)
     with database.write() as connection:
         connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
         due = _is_due(connection, call.org, call.rule_id, now)
-        _put(connection, call.org, one, now, now=now)
+        _put(connection, call.org, rule, now, now=now)
         connection.execute(
             update(tables.rules_left_out)
-            .where(*_key(call.org, one))
+            .where(*_key(call.org, rule))
             .values(froze_at=now, page_uuid=call.page_uuid)
         )
         if due:
-            _tell(connection, call.org, one, tell_, now=now)
+            _enqueue_alarm(connection, call.org, rule, notifiers, now=now)
 
 
 def left_out_since(database: Database, since: datetime) -> list[LeftOutRule]:
@@ -78,21 +78,21 @@ def left_out_since(database: Database, since: datetime) -> list[LeftOutRule]:
             for row in connection.execute(query.order_by(_columns.at.desc(), _columns.event_uuid)).mappings()
         ]
     latest: dict[tuple[str, str], LeftOutRule] = {}
-    for one in found:
-        latest.setdefault((one.org, one.rule_id), one)
+    for rule in found:
+        latest.setdefault((rule.org, rule.rule_id), rule)
     return list(latest.values())
 
 
-def _put(connection: Connection, org: str, one: LeftOut, told_at: datetime | None, *, now: datetime) -> None:
-    values = {"reason": one.reason, "at": now, "told_at": told_at}
-    row = (org, one.rule_id, one.event_uuid, "", *values.values())
+def _put(connection: Connection, org: str, rule: LeftOut, told_at: datetime | None, *, now: datetime) -> None:
+    values = {"reason": rule.reason, "at": now, "told_at": told_at}
+    row = (org, rule.rule_id, rule.event_uuid, "", *values.values())
     columns = ("org", "rule_id", "event_uuid", "page_uuid", *values)
     if not insert_new(connection, tables.rules_left_out, [row], columns):
-        connection.execute(update(tables.rules_left_out).where(*_key(org, one)).values(**values))
+        connection.execute(update(tables.rules_left_out).where(*_key(org, rule)).values(**values))
 
 
-def _key(org: str, one: LeftOut) -> tuple[ColumnElement[bool], ...]:
-    return _columns.org == org, _columns.rule_id == one.rule_id, _columns.event_uuid == one.event_uuid
+def _key(org: str, rule: LeftOut) -> tuple[ColumnElement[bool], ...]:
+    return _columns.org == org, _columns.rule_id == rule.rule_id, _columns.event_uuid == rule.event_uuid
 
 
 def _is_due(connection: Connection, org: str, rule_id: str, now: datetime) -> bool:
@@ -106,10 +106,12 @@ def _last_told(connection: Connection, org: str, rule_id: str) -> datetime | Non
     return last
 
 
-def _tell(connection: Connection, org: str, one: LeftOut, tell_: Sequence[str], *, now: datetime) -> None:
+def _enqueue_alarm(
+    connection: Connection, org: str, rule: LeftOut, notifiers: Sequence[str], *, now: datetime
+) -> None:
     alarm = Alarm(
-        subject=("rule", one.rule_id),
-        tell=tuple(tell_),
-        details={"org": org, "event_uuid": one.event_uuid, "error": one.reason},
+        subject=("rule", rule.rule_id),
+        notifiers=tuple(notifiers),
+        details={"org": org, "event_uuid": rule.event_uuid, "error": rule.reason},
     )
-    tell(connection, AlarmState.RAISED, [alarm], now=now)
+    enqueue_alarms(connection, AlarmState.RAISED, [alarm], now=now)

@@ -1,7 +1,7 @@
-"""Record the health of notifiers, and enqueue alarms about failing ones for the others.
+"""Record the health of notifiers, and enqueue alarms about failing notifiers for the others.
 
 `notify.escalation` decides, and its decision is applied in the transaction that records the attempt. So a crash
-loses or repeats both together.
+can't separate the two.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from oktawatch.model.notification import AlarmState
 from oktawatch.model.notifier_health import HealthChange, NotifierHealth
 from oktawatch.store import tables
-from oktawatch.store.alarms import Alarm, tell
+from oktawatch.store.alarms import Alarm, enqueue_alarms
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
@@ -26,7 +26,7 @@ _LOCK_FAILING = _LOCK.where(_columns.failing_since.is_not(None))
 _FAILING = select(_columns.name).where(_columns.failing_since.is_not(None))
 
 Decide = Callable[[NotifierHealth], HealthChange]
-"""Return the change of a notifier's health after an attempt, or after some time."""
+"""Returns the change of a notifier's health after an attempt, or after some time."""
 
 
 def record_failure(connection: Connection, notifier: str, decide: Decide, *, now: datetime) -> bool:
@@ -40,7 +40,7 @@ def record_success(connection: Connection, notifier: str, decide: Decide, *, now
     return _change(connection, notifier, decide, now=now, only_failing=True)
 
 
-def tell_lasting_trouble(database: Database, decisions: Mapping[str, Decide], *, now: datetime) -> list[str]:
+def raise_due_alarms(database: Database, decisions: Mapping[str, Decide], *, now: datetime) -> list[str]:
     """Raise due alarms about failing notifiers; return the names of these notifiers."""
     with database.read() as connection:
         failing = connection.execute(_FAILING).scalars().all()
@@ -74,6 +74,8 @@ def _change(
     if change.alarm is None:
         return False
     details = {"error": after.last_error} if change.alarm is AlarmState.RAISED else {}
-    alarm = Alarm(subject=("notifier", notifier), tell=change.tell, since=change.since, details=details)
-    tell(connection, change.alarm, [alarm], now=now)
+    alarm = Alarm(
+        subject=("notifier", notifier), notifiers=change.notifiers, since=change.since, details=details
+    )
+    enqueue_alarms(connection, change.alarm, [alarm], now=now)
     return True

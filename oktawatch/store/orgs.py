@@ -45,7 +45,7 @@ def record_failure(database: Database, org: str, error: str, *, now: datetime) -
 
 
 def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
-    """Return the rules that each org was last polled with, None for an org that never was."""
+    """Return the rules that each org was last polled with, or None for an org that was never polled."""
     with database.read() as connection:
         rows = connection.execute(select(tables.orgs.c.name, tables.orgs.c.rules)).all()
     known = {name: set(json.loads(rules)) for name, rules in rows if rules is not None}

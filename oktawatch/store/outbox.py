@@ -1,9 +1,9 @@
-"""The outbox: notifications that were committed with their page, or with a decision, and wait to be sent.
+"""The outbox: notifications that were committed with their page, or with a person's decision.
 
-A row is *claimed* in a short transaction, sent outside any, and marked afterwards. A claim counts the
-attempt and moves the next one to the end of the lease, so that no other process takes the row meanwhile.
-When the process dies, the next attempt is made at that time, and the receiver gets the message again under
-the same id: at least once, with an idempotency key.
+A row is *claimed* in a short transaction, sent outside any transaction, and marked afterwards. A claim counts
+the attempt and sets the next attempt to the end of the lease, so that no other process takes the row meanwhile.
+If the process dies, the notification is sent again after the lease, under the same id: delivery is at least
+once, with an idempotency key.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ _FAILURES_BEFORE = select(func.count()).where(
 
 
 def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
-    """Return whether a notification is due. This only reads, so that it needs no write lock."""
+    """Return whether a notification is due. This only reads, so polling an empty outbox blocks no writer."""
     with database.read() as connection:
         return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
 
@@ -78,10 +78,10 @@ def claim(
     lease: timedelta,
     notification_id: str | None = None,
 ) -> DueNotification | None:
-    """Claim a due notification for the duration of ``lease``; return None if there is none.
+    """Claim a due notification for the time ``lease``; return None if no notification is due.
 
-    ``notification_id``: this one. None: the one that has been due the longest.
-    A notification that a more severe one of the same alert has overtaken is dropped on the way.
+    This is the notification with the id ``notification_id``, or by default the one that has been due the
+    longest. Drops due notifications whose alert already has a more severe notification.
     """
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
@@ -104,9 +104,10 @@ def claim(
 def mark_sent(
     database: Database, notification_id: str, *, now: datetime, health: Decide | None = None
 ) -> bool:
-    """Record a successful delivery, even if the notification was dropped or retried in the meantime.
+    """Mark a notification as sent, even if it was retried or dropped in the meantime.
 
-    ``health``: what that changes about its notifier; None: nothing. Return whether it ended an alarm.
+    ``health`` decides how the notifier's health changes; None leaves it unchanged. Returns whether this ended
+    an alarm.
     """
     statement = (
         update(tables.notifications)
@@ -136,9 +137,10 @@ def mark_failed(
     now: datetime,
     health: Decide | None = None,
 ) -> bool:
-    """Record a failed attempt and the time of the next one. Without a next attempt, it becomes a dead letter.
+    """Record a failed attempt and the time of the next one. Without a next attempt, mark a dead letter.
 
-    ``health``: what that changes about its notifier; None: nothing. Return whether it raised an alarm.
+    ``health`` decides how the notifier's health changes; None leaves it unchanged. Returns whether this raised
+    an alarm.
     """
     dead = next_attempt_at is None
     statement = (
@@ -160,7 +162,7 @@ def mark_failed(
 
 
 def has_retries(database: Database) -> bool:
-    """Return whether a notification whose delivery failed waits for another attempt."""
+    """Return whether a failed notification waits for another attempt."""
     failed = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
     with database.read() as connection:
         return bool(connection.execute(select(failed)).scalar_one())
@@ -194,7 +196,7 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
 
 
 def _about(connection: Connection, alert_id: int) -> dict[str, Any]:
-    """Return the fields of a notification about an alert that describe the alert as it is now."""
+    """Return the fields of a notification that describe its alert's present state."""
     about = {"alert_id": alert_id}
     alert = connection.execute(_ALERT, about).mappings().one()
     event = connection.execute(_FIRST_EVENT, about).first()

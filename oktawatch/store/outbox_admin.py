@@ -1,7 +1,7 @@
 """List, retry and drop notifications in the outbox.
 
-A daemon may be sending a notification at that moment. If the receiver accepts it, its state becomes sent,
-regardless of a retry or drop. A retry does not send it a second time meanwhile.
+A daemon may be sending the notification at the same time. If the receiver accepts it, it is marked as sent, even
+if it was retried or dropped in the meantime. A retry does not send it a second time while it is claimed.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from oktawatch.store.errors import StoreError
 _columns = tables.notifications.c
 _alerts = tables.alerts.c
 _with_alert = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
-_NOT_CONFIGURED = "no notifier of this name is configured: give one this name and retry, or drop it"
+_NOT_CONFIGURED = "no notifier of this name is configured: configure it and retry, or drop the notification"
 UNDONE = (NotificationState.PENDING, NotificationState.DEAD)
 """States that need further action by oktawatch or by a person."""
 
@@ -66,20 +66,20 @@ def show_notifications(database: Database, ids: Sequence[str]) -> list[dict[str,
     query = select(*_columns, _alerts.org).select_from(_with_alert).where(_columns.id.in_(ids))
     with database.read() as connection:
         found = {row["id"]: as_json(row) for row in connection.execute(query).mappings()}
-    return [found[one] for one in dict.fromkeys(ids) if one in found]
+    return [found[notification_id] for notification_id in dict.fromkeys(ids) if notification_id in found]
 
 
 def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
     """Make pending and dead notifications due now, and restart their age.
 
-    Raises NotificationStateError for a notification in another state.
+    Raises NotificationStateError for a notification in any other state.
     """
 
     def due(notification: RowMapping) -> dict[str, Any]:
-        _must_be_undone(notification, "sent again")
+        _require_undone(notification, "sent again")
         values: dict[str, Any] = {"state": NotificationState.PENDING, "retried_at": now}
         if notification["state"] == NotificationState.DEAD:
-            # Delays start again from the shortest; but that it was tried stays known, so that no digest takes it in.
+            # Restart the back-off. One attempt remains, because a digest takes in only unattempted notifications.
             values["attempts"] = min(notification["attempts"], 1)
         if notification["claimed_until"] is None or notification["claimed_until"] <= now:
             values |= {"next_attempt_at": now, "claimed_until": None}
@@ -89,17 +89,23 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
 
 
 def drop(database: Database, ids: Sequence[str]) -> None:
-    """Drop pending and dead notifications. Raises NotificationStateError for one in another state."""
+    """Drop pending and dead notifications.
+
+    Raises NotificationStateError for a notification in any other state.
+    """
 
     def dropped(notification: RowMapping) -> dict[str, Any]:
-        _must_be_undone(notification, "dropped")
+        _require_undone(notification, "dropped")
         return {"state": NotificationState.DROPPED, "next_attempt_at": None}
 
     _decide(database, ids, dropped)
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Mark as dead what has waited since ``before`` for a notifier that is not configured; count it by notifier."""
+    """Mark notifications for notifiers that are not configured as dead; return their number by notifier.
+
+    This affects notifications that have waited since ``before``.
+    """
     unknown = (
         _columns.state == NotificationState.PENDING,
         _columns.notifier.not_in(notifiers),
@@ -130,25 +136,29 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
         query = select(_columns.id, _columns.state, _columns.attempts, _columns.claimed_until).where(chosen)
         locked = connection.execute(query.order_by(_columns.id).with_for_update()).mappings()
         found = {notification["id"]: notification for notification in locked}
-        for one in wanted:
-            if one not in found:
+        for notification_id in wanted:
+            if notification_id not in found:
                 raise NotificationStateError(
-                    f"no such notification ({one}): see 'oktawatch notifications list'"
+                    f"no such notification ({notification_id}): see 'oktawatch notifications list'"
                 )
-            statement = update(tables.notifications).where(_columns.id == one).values(decision(found[one]))
-            connection.execute(statement)
+            values = decision(found[notification_id])
+            connection.execute(
+                update(tables.notifications).where(_columns.id == notification_id).values(values)
+            )
 
 
 def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
-    """Lock these outboxes: folding into a digest changes many rows in any order, which could deadlock."""
+    """Lock the outboxes. Folding rows into a digest updates many rows in any order, which could deadlock."""
     for notifier in sorted(notifiers):
         database.hold(connection, f"outbox of {notifier}")
 
 
-def _must_be_undone(notification: RowMapping, to_be: str) -> None:
+def _require_undone(notification: RowMapping, operation: str) -> None:
     if notification["state"] not in UNDONE:
-        what = f"the notification is {notification['state']} ({notification['id']})"
-        raise NotificationStateError(f"{what}: only a pending or dead one can be {to_be}")
+        raise NotificationStateError(
+            f"the notification is {notification['state']} ({notification['id']}): "
+            f"only a pending or dead one can be {operation}"
+        )
 
 
 def _conditions(wanted: NotificationFilter) -> Sequence[ColumnElement[bool]]:
@@ -158,10 +168,12 @@ def _conditions(wanted: NotificationFilter) -> Sequence[ColumnElement[bool]]:
     if wanted.notifier:
         conditions.append(_columns.notifier == wanted.notifier)
     if wanted.org:
-        held = tables.notifications.alias()
+        folded = tables.notifications.alias()
         alert = tables.alerts.alias()
-        stands_for = exists().where(
-            and_(held.c.digest_id == _columns.id, alert.c.id == held.c.alert_id, alert.c.org == wanted.org)
+        summarises_org = exists().where(
+            and_(
+                folded.c.digest_id == _columns.id, alert.c.id == folded.c.alert_id, alert.c.org == wanted.org
+            )
         )
-        conditions.append(or_(_alerts.org == wanted.org, stands_for))
+        conditions.append(or_(_alerts.org == wanted.org, summarises_org))
     return conditions

@@ -113,10 +113,9 @@ class PageTransaction:
         return found
 
     def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
-        """Return every alert that one of these matches could join: same key, anchor within the rule's ``reach``.
+        """Return every alert that a match could join: with the same key, and an anchor within the rule's ``reach``.
 
-        This runs one query per rule, so that a rule with a long reach does not fetch the many alerts of a rule
-        with a short one.
+        Runs one query per rule, so that one rule's long reach does not fetch the many alerts of other rules.
         """
         found = []
         for rule_id in dict.fromkeys(match.rule_id for match in matches):
@@ -147,7 +146,7 @@ class PageTransaction:
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
         """Store events that could not be used, once per fingerprint; return how many were new."""
-        rows = [(self.org, one.fingerprint, self.now, one.reason, one.raw) for one in rejected]
+        rows = [(self.org, event.fingerprint, self.now, event.reason, event.raw) for event in rejected]
         columns = ("org", "fingerprint", "received_at", "reason", "raw")
         return insert_new(self.connection, tables.rejected_events, rows, columns)
 
@@ -210,8 +209,11 @@ class PageTransaction:
             "late",
         )  # fmt: skip
         rows = [
-            (one.id, one.alert.id, one.notifier, one.kind, one.severity, NotificationState.PENDING, 0, self.now, self.now, one.late)
-            for one in notifications
+            (
+                item.id, item.alert.id, item.notifier, item.kind, item.severity, NotificationState.PENDING, 0, self.now,
+                self.now, item.late,
+            )
+            for item in notifications
         ]  # fmt: skip
         insert_new(self.connection, tables.notifications, rows, columns)
 

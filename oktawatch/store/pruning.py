@@ -1,14 +1,14 @@
-"""Deleting what has had its time: a bounded piece a transaction, so that nobody waits long for one.
+"""Delete expired rows, in batches of bounded size, so that no other writer waits long.
 
-A piece takes its org's row first, as a page does: neither can stand in the other's way in any other order,
-and a page finds all of a piece deleted or none of it. Who dies between two pieces has pruned less, and two
-who prune at once do together what one would. Age is event time, where there is one.
+Each batch is a transaction that locks the org's row first, as a page's transaction does. So the two can't
+deadlock, and a page sees all of a batch deleted or none of it. A crash between two batches leaves rows for the
+next run. Two processes that prune at once delete each row once. Age is event time, for rows that have one.
 
-An alert goes with its matches and notifications, and last: while some of its matches are gone already
-nobody can read their events again, since Okta keeps them for a shorter time than the shortest retention.
+An alert's matches and notifications are deleted before the alert. If some of its matches are already gone,
+their events can't be read again: Okta keeps events for a shorter time than the shortest retention.
 
-History's version stays as it is. What is kept in memory of rows that are deleted here is older than
-anything that a rule will look at; reading all of it anew after each piece would hold up the pages.
+Pruning does not change the history's version. The deleted rows in the cache are older than anything a rule
+looks at, and reloading the cache after each batch would delay the pages.
 """
 
 from collections import Counter
@@ -43,58 +43,58 @@ _event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """How far an org has been read: what lies before may not come again by itself."""
+    """How far an org has been read. Polling does not return to earlier events by itself."""
 
     org: str
-    heard_at: datetime
-    """When the org was last polled; when it was registered, where it never was."""
+    last_polled_at: datetime
+    """When the org was last polled, or when it was registered if it was never polled."""
     until: datetime | None
-    """Up to where it has been polled and swept; None where it never was."""
+    """The event time up to which the org was polled and swept; None if it was never polled."""
     newest: datetime | None
-    """The newest event that polling brought: from a little before it polling may have to start anew."""
+    """The newest event that was polled. Polling may have to restart shortly before it."""
 
 
 class Expiry(Struct, frozen=True, kw_only=True):
-    """Up to when rows of an org have had their time."""
+    """The points in time before which rows of an org expire."""
 
     org: str
     events: datetime
-    """Of what has been seen, and of what has no event time: rejected events and backfills."""
+    """For events, and for rejected events and backfills, which have no event time."""
     history: datetime | None
-    """Of what has been seen and rules may still look back at. None: they don't."""
+    """For events that rules may look back at. None: no rule looks back."""
     looked_back: timedelta
-    """How far before what a backfill reads its history is needed."""
+    """How much history before its start a backfill needs."""
     going_on: datetime
-    """A backfill that has moved since then is under way."""
+    """A backfill that has committed a page since then is in progress."""
     alerts: datetime
-    """Of alerts by their last match, with all that is theirs."""
+    """For alerts, by their last match."""
     sightings: datetime
-    """Of sightings by their latest sign-in."""
+    """For sightings, by their latest sign-in."""
     served: datetime
-    """Of events that Okta no longer serves: nothing has to be known of them to count them once."""
+    """Okta no longer serves earlier events, so their keys are not needed to count each sign-in once."""
     remembers: Callable[[str], bool]
     """Whether history of an event type is still written."""
 
 
-class Piece(Struct, frozen=True):
-    """What one transaction deleted."""
+class Batch(Struct, frozen=True):
+    """The result of one batch."""
 
     rows: Counter[str]
-    """By table."""
+    """The number of deleted rows, by table."""
     more: bool
-    """Whether there may be more to delete."""
+    """Whether further rows may have expired."""
 
 
-Step = Callable[[Database, Expiry, int], Piece]
-"""Deletes some of an org's rows, of each table as many as it is told at most."""
+Step = Callable[[Database, Expiry, int], Batch]
+"""Deletes one batch of an org's rows. The number is the maximum per table."""
 
 
 def readings(database: Database) -> list[Reading]:
-    """Tell how far each org that the database knows has been read."""
+    """Return how far each org in the database has been read."""
     orgs, cursors = tables.orgs.c, tables.cursors.c
     query = select(
         orgs.name.label("org"),
-        func.coalesce(orgs.last_poll_at, orgs.created_at).label("heard_at"),
+        func.coalesce(orgs.last_poll_at, orgs.created_at).label("last_polled_at"),
         func.coalesce(cursors.swept_until, cursors.last_caught_up_at, cursors.began_at).label("until"),
         func.coalesce(cursors.last_published, cursors.began_at).label("newest"),
     ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
@@ -102,69 +102,71 @@ def readings(database: Database) -> list[Reading]:
         return [Reading(**row) for row in connection.execute(query.order_by(orgs.name)).mappings()]
 
 
-def prune_alerts(database: Database, expiry: Expiry, most: int) -> Piece:
+def prune_alerts(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete alerts, each after its matches, notifications and actions."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         expired = select(tables.alerts.c.id).where(*_expired_alerts(expiry))
         ids = list(connection.execute(expired.order_by(tables.alerts.c.last_event_at).limit(most)).scalars())
         if not ids:
-            return Piece(Counter(), more=False)
+            return Batch(Counter(), more=False)
         theirs = tables.matches.c.alert_id.in_(ids)
         matches = _delete(connection, tables.matches, [theirs], most)
         if matches == most:
-            return Piece(Counter(matches=matches), more=True)
-        told = _delete(connection, tables.notifications, [tables.notifications.c.alert_id.in_(ids)])
+            return Batch(Counter(matches=matches), more=True)
+        notifications = _delete(connection, tables.notifications, [tables.notifications.c.alert_id.in_(ids)])
         actions = _delete(connection, tables.alert_actions, [tables.alert_actions.c.alert_id.in_(ids)])
         alerts = _delete(connection, tables.alerts, [tables.alerts.c.id.in_(ids)])
-        pruned = Counter(matches=matches, notifications=told, alert_actions=actions, alerts=alerts)
-        return Piece(pruned, more=len(ids) == most)
+        pruned = Counter(matches=matches, notifications=notifications, alert_actions=actions, alerts=alerts)
+        return Batch(pruned, more=len(ids) == most)
 
 
-def prune_events(database: Database, expiry: Expiry, most: int) -> Piece:
-    """Delete the oldest events that have been seen. What remains known is that there were some of a type.
+def prune_events(database: Database, expiry: Expiry, most: int) -> Batch:
+    """Delete the oldest events, and record their types in `pruned_history`.
 
-    Of sign-ins that `sightings` has counted the key remains known too, as long as Okta may serve them again.
+    The keys of sign-ins that `sightings` has counted are kept as long as Okta may serve them again.
     """
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         before = _events_before(connection, expiry)
-        which, more = _oldest(connection, expiry.org, before, most)
-        _note_what_was(connection, expiry, before, which)
-        connection.execute(_keep_keys([*which, tables.events.c.published >= expiry.served]))
-        return Piece(Counter(events=_delete(connection, tables.events, which)), more=more)
+        conditions, more = _oldest(connection, expiry.org, before, most)
+        _record_pruned_types(connection, expiry, before, conditions)
+        connection.execute(_keep_keys([*conditions, tables.events.c.published >= expiry.served]))
+        return Batch(Counter(events=_delete(connection, tables.events, conditions)), more=more)
 
 
-def prune_counted_sign_ins(database: Database, expiry: Expiry, most: int) -> Piece:
+def prune_counted_sign_ins(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete the keys of sign-ins that Okta no longer serves."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         deleted = _delete(connection, tables.counted_sign_ins, _no_longer_served(expiry), most)
-        return Piece(Counter(counted_sign_ins=deleted), more=deleted == most)
+        return Batch(Counter(counted_sign_ins=deleted), more=deleted == most)
 
 
-def prune_sightings(database: Database, expiry: Expiry, most: int) -> Piece:
+def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete the sightings whose latest sign-in is too old."""
     expired = _expired_sightings(expiry)
     key = tables.sightings.primary_key.columns.values()
-    # No index has their age, which changes with each sign-in. So they are looked up before the org's row is taken.
+    # The age has no index, because it changes with each sign-in. So find them before locking the org's row.
     with database.read() as connection:
         found = connection.execute(select(*key).where(*expired).limit(most)).all()
     if not found:
-        return Piece(Counter(), more=False)
+        return Batch(Counter(), more=False)
     with database.write() as connection:
         take_org(database, connection, expiry.org)
-        which = [*expired, tuple_(*key).in_([tuple(row) for row in found])]
-        return Piece(Counter(sightings=_delete(connection, tables.sightings, which)), more=len(found) == most)
+        conditions = [*expired, tuple_(*key).in_([tuple(row) for row in found])]
+        return Batch(
+            Counter(sightings=_delete(connection, tables.sightings, conditions)), more=len(found) == most
+        )
 
 
-def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Piece:
+def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete rejected events and backfills."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
         rejected = _delete(connection, tables.rejected_events, _rejected(expiry), most)
         backfills = _delete(connection, tables.backfills, _backfills(expiry))
-        return Piece(Counter(rejected_events=rejected, backfills=backfills), more=rejected == most)
+        return Batch(Counter(rejected_events=rejected, backfills=backfills), more=rejected == most)
 
 
 _PRUNED = (
@@ -179,21 +181,21 @@ STEPS: tuple[Step, ...] = (
 )  # fmt: skip
 
 
-def prune_messages(database: Database, before: datetime, most: int) -> Piece:
-    """Delete what was said of no single alert: digests, alarms, tests."""
+def prune_messages(database: Database, before: datetime, most: int) -> Batch:
+    """Delete messages that are not about a single alert: digests, alarms and tests."""
     with database.write() as connection:
         deleted = _delete(connection, tables.notifications, _messages(before), most)
-        return Piece(Counter(notifications=deleted), more=deleted == most)
+        return Batch(Counter(notifications=deleted), more=deleted == most)
 
 
 def prune_leases(database: Database, orgs: Sequence[str], before: datetime) -> Counter[str]:
-    """Delete leases of orgs that nobody watches any more: neither we nor, for that long, another replica."""
+    """Delete leases that expired before ``before``, of orgs that are not in ``orgs``, this replica's."""
     with database.write() as connection:
-        return Counter(leases=_delete(connection, tables.leases, _left(orgs, before)))
+        return Counter(leases=_delete(connection, tables.leases, _expired_leases(orgs, before)))
 
 
 def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
-    """Count what of an org would be deleted, by table."""
+    """Count the expired rows of an org, by table."""
     alerts = _expired_alerts(expiry)
     ids = select(tables.alerts.c.id).where(*alerts)
     wanted: list[tuple[Table, Sequence[ColumnElement[bool]]]] = [
@@ -208,23 +210,23 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
     ]
     with database.read() as connection:
         wanted.append((tables.events, _before(expiry.org, _events_before(connection, expiry))))
-        return Counter({table.name: _count(connection, table, which) for table, which in wanted})
+        return Counter({table.name: _count(connection, table, conditions) for table, conditions in wanted})
 
 
 def count_the_rest(
     database: Database, orgs: Sequence[str], *, messages: datetime, leases: datetime
 ) -> Counter[str]:
-    """Count what belongs to none of the orgs and would be deleted."""
+    """Count the expired messages and leases, by table."""
     with database.read() as connection:
         return Counter(
             notifications=_count(connection, tables.notifications, _messages(messages)),
-            leases=_count(connection, tables.leases, _left(orgs, leases)),
+            leases=_count(connection, tables.leases, _expired_leases(orgs, leases)),
         )
 
 
 def _expired_alerts(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
     alerts = tables.alerts.c
-    # Whatever its status: an index begins with that.
+    # All statuses, because the index begins with the status.
     return (alerts.status.in_(AlertStatus), alerts.last_event_at < expiry.alerts, alerts.org == expiry.org)
 
 
@@ -233,9 +235,10 @@ def _before(org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
 
 
 def _events_before(connection: Connection, expiry: Expiry) -> datetime:
-    """Say up to when events have had their time just now: a backfill may have begun since we last looked.
+    """Return the time before which events may be deleted now, given the backfills in progress.
 
-    One that begins takes the org's row, as we have: what it reads stays from its first page on.
+    The caller holds the org's row. A new backfill takes it too, so the history it needs is kept from its first
+    page on.
     """
     if expiry.history is None:
         return expiry.events
@@ -248,14 +251,14 @@ def _events_before(connection: Connection, expiry: Expiry) -> datetime:
     return min(expiry.events, needed)
 
 
-def _keep_keys(which: Sequence[ColumnElement[bool]]) -> Insert:
-    """Return the statement that notes the keys of the sign-ins among these events, unless they are noted already."""
+def _keep_keys(conditions: Sequence[ColumnElement[bool]]) -> Insert:
+    """Return the statement that stores the keys of the sign-ins among these events, unless they are stored."""
     events, noted = tables.events.c, tables.counted_sign_ins.c
     is_noted = exists().where(
         noted.org == events.org, noted.published == events.published, noted.uuid == events.uuid
     )
     sign_ins = select(events.org, events.published, events.uuid).where(
-        *which, _event_type == SIGN_IN, ~is_noted
+        *conditions, _event_type == SIGN_IN, ~is_noted
     )
     return tables.counted_sign_ins.insert().from_select(["org", "published", "uuid"], sign_ins)
 
@@ -289,44 +292,46 @@ def _messages(before: datetime) -> Sequence[ColumnElement[bool]]:
     )
 
 
-def _left(orgs: Sequence[str], before: datetime) -> Sequence[ColumnElement[bool]]:
+def _expired_leases(orgs: Sequence[str], before: datetime) -> Sequence[ColumnElement[bool]]:
     return (tables.leases.c.org.not_in(orgs), tables.leases.c.expires_at < before)
 
 
-def _count(connection: Connection, table: Table, which: Sequence[ColumnElement[bool]]) -> int:
-    return connection.execute(select(func.count()).select_from(table).where(*which)).scalar_one()
+def _count(connection: Connection, table: Table, conditions: Sequence[ColumnElement[bool]]) -> int:
+    return connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
 
 
 def _delete(
-    connection: Connection, table: Table, which: Sequence[ColumnElement[bool]], most: int | None = None
+    connection: Connection, table: Table, conditions: Sequence[ColumnElement[bool]], most: int | None = None
 ) -> int:
-    """Delete some rows; give how many."""
+    """Delete rows, ``most`` of them at most; return how many."""
     if most is not None:
         key = table.primary_key.columns.values()
-        which = [tuple_(*key).in_(select(*key).where(*which).limit(most))]
-    return connection.execute(delete(table).where(*which)).rowcount
+        conditions = [tuple_(*key).in_(select(*key).where(*conditions).limit(most))]
+    return connection.execute(delete(table).where(*conditions)).rowcount
 
 
 def _oldest(
     connection: Connection, org: str, before: datetime, most: int
 ) -> tuple[Sequence[ColumnElement[bool]], bool]:
-    """Say which are the oldest events, as a range of the key, and whether there are more of that age."""
-    which = _before(org, before)
+    """Return the oldest events as a range of the key, and whether more events have expired."""
+    conditions = _before(org, before)
     key = (tables.events.c.published, tables.events.c.uuid)
-    last = connection.execute(select(*key).where(*which).order_by(*key).offset(most - 1).limit(1)).first()
+    last = connection.execute(
+        select(*key).where(*conditions).order_by(*key).offset(most - 1).limit(1)
+    ).first()
     if last is None:
-        return which, False
+        return conditions, False
     there = (literal(value, column.type) for value, column in zip(last, key, strict=True))
-    return (*which, tuple_(*key) <= tuple_(*there)), True
+    return (*conditions, tuple_(*key) <= tuple_(*there)), True
 
 
-def _note_what_was(
-    connection: Connection, expiry: Expiry, before: datetime, which: Sequence[ColumnElement[bool]]
+def _record_pruned_types(
+    connection: Connection, expiry: Expiry, before: datetime, conditions: Sequence[ColumnElement[bool]]
 ) -> None:
-    """Remember of which types there was history before, as long as any is written of them."""
+    """Record the event types of the deleted rows, and forget the types whose history is no longer written."""
     noted = tables.pruned_history.c
-    going = connection.execute(select(_event_type).where(*which).distinct()).scalars()
-    wanted = sorted(kind for kind in going if kind is not None and expiry.remembers(kind))
+    pruned_types = connection.execute(select(_event_type).where(*conditions).distinct()).scalars()
+    wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.remembers(kind))
     columns = ("org", "event_type", "before")
     insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)
     later = (noted.org == expiry.org, noted.event_type.in_(wanted), noted.before < before)

@@ -35,9 +35,9 @@ def upgrade(database: Database, revision: str = "head") -> None:
             if not _lacks_tables(error):
                 raise
             raise SchemaError(
-                f"the database lacks tables of the schema that it is at, {found}: it was changed by hand, or made by a "
-                f"development version from before {_FIRST_RELEASE}. Upgrade it to schema {found} with the version that made "
-                "it, or move it away and run 'oktawatch backfill'"
+                f"the database lacks tables of its schema {found}: it was changed by hand, or created by a development "
+                f"version before {_FIRST_RELEASE}. Upgrade it to schema {found} with the version that created it, or move it "
+                "away and run 'oktawatch backfill'"
             ) from error
 
 

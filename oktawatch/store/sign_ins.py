@@ -1,8 +1,8 @@
-"""Single sign-ins of some people or addresses, read back from ``history``.
+"""Query the latest sign-ins of people or addresses from ``history``.
 
-History lies in order of time and has no index by person or address: one would cost every page more than
-all the rest of its row. So it is read backwards from now, in growing pieces, until there are enough
-sign-ins or the caller's patience ends. The result says how far back it reaches.
+History is indexed by time and not by person or address, because such an index would more than double the cost of
+inserting a row. So it is read backwards in growing time ranges, until there are enough sign-ins or the time
+limit is reached. The result states how far back it reaches.
 """
 
 import time
@@ -19,7 +19,7 @@ from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.types import Moment
 
-_FIRST_PIECE = timedelta(hours=6)
+_FIRST_RANGE = timedelta(hours=6)
 _SHOWN = (
     "org", "published", "uuid", "actor_id", "actor_alternate_id", "client_ip", "outcome", "outcome_reason",
     "country", "city", "as_number", "user_agent", "risk", "behaviours",
@@ -32,7 +32,7 @@ _history = table(
     *(column(name) for name in _SHOWN if name != "published"),
 )
 _columns = _history.c
-_ids = 1_000  # in one IN
+_AT_ONCE = 1_000  # values in one IN
 
 
 class SignIns(Struct, frozen=True, kw_only=True):
@@ -41,9 +41,9 @@ class SignIns(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     """JSON objects with the columns of ``history``, and ``alerts``: the ids of the alerts they are in."""
     since: datetime
-    """Every sign-in from this event time on was looked at."""
+    """The event time from which on every sign-in was read."""
     complete: bool
-    """Whether that is the whole time that was asked for."""
+    """Whether the whole requested time range was read."""
 
 
 def recent_sign_ins(
@@ -58,14 +58,17 @@ def recent_sign_ins(
     patience_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> SignIns:
-    """Return the latest sign-ins of any of the actors, or from any of the addresses, in a time range."""
+    """Return the latest sign-ins of the actors, or from the addresses, in a time range.
+
+    Stops after ``limit`` sign-ins, or after ``patience_s`` seconds.
+    """
     values = list(actor_ids) or list(addresses)
     matched = _columns.actor_id if actor_ids else _columns.client_ip
-    begun, piece, end = clock(), _FIRST_PIECE, until
+    begun, length, end = clock(), _FIRST_RANGE, until
     found: list[dict[str, Any]] = []
     with database.read() as connection:
         while end > since and len(found) < limit and (end == until or clock() - begun < patience_s):
-            start = max(since, end - piece)
+            start = max(since, end - length)
             query = (
                 select(*(_columns[name] for name in (*_SHOWN, "is_proxy")))
                 .where(
@@ -73,13 +76,13 @@ def recent_sign_ins(
                     _columns.published >= start,
                     _columns.published < end,
                     _columns.event_type == SIGN_IN,
-                    matched.in_(values[:_ids]),
+                    matched.in_(values[:_AT_ONCE]),
                 )
                 .order_by(_columns.published.desc(), _columns.uuid.desc())
                 .limit(limit - len(found))
             )
             found += [as_json(row) for row in connection.execute(query).mappings()]
-            end, piece = start, piece * 2
+            end, length = start, length * 2
         alerts = _alerts_of(connection, org, [row["uuid"] for row in found])
     full = len(found) == limit
     return SignIns(
@@ -92,14 +95,14 @@ def recent_sign_ins(
 def other_people(
     database: Database, org: str, actor_ids: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, int]:
-    """Return how many people other than the actors have signed in from each address; no key for none."""
+    """Return the number of people other than the actors that signed in from each address, if any did."""
     sightings = tables.sightings.c
     query = (
         select(sightings.client_ip, func.count())
         .where(
             sightings.org == org,
-            sightings.client_ip.in_([address for address in addresses if address][:_ids]),
-            sightings.actor_id.not_in(["", *actor_ids[:_ids]]),
+            sightings.client_ip.in_([address for address in addresses if address][:_AT_ONCE]),
+            sightings.actor_id.not_in(["", *actor_ids[:_AT_ONCE]]),
         )
         .group_by(sightings.client_ip)
     )
@@ -112,11 +115,11 @@ def _alerts_of(connection: Connection, org: str, uuids: Sequence[str]) -> dict[s
     matches = tables.matches.c
     rules = list(connection.execute(select(tables.alerts.c.rule_id).distinct()).scalars())
     found: dict[str, list[int]] = {}
-    for begin in range(0, len(uuids), _ids):
+    for begin in range(0, len(uuids), _AT_ONCE):
         query = select(matches.event_uuid, matches.alert_id).where(
             matches.org == org,
             matches.rule_id.in_(rules),
-            matches.event_uuid.in_(uuids[begin : begin + _ids]),
+            matches.event_uuid.in_(uuids[begin : begin + _AT_ONCE]),
             matches.alert_id.is_not(None),
         )
         for uuid, alert_id in connection.execute(query):

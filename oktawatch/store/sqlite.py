@@ -138,7 +138,7 @@ class Sqlite:
         return _code(error.orig) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
     def is_failed_write(self, error: DBAPIError) -> bool:
-        """Return whether the disk is full or fails."""
+        """Return whether the disk is full or faulty."""
         return _code(error.orig) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
     def explain(self, error: DBAPIError) -> str:

@@ -1,8 +1,8 @@
 """The tables. Their names and columns are a public contract: people query them with SQL.
 
-``events`` has its dedup key *in time order*: (org, published, uuid). Inserts land at the end of the
-tree, retention and windows are range scans. A second index on uuid would take that gain away, so
-there is none: what must be unique by uuid is the *match*.
+The primary key of ``events`` is in time order: (org, published, uuid). So inserts go to the end of the B-tree, and
+retention and windows are range scans. An index on uuid would undo this gain and is not needed, because only a
+*match* must be unique by uuid.
 """
 
 from sqlalchemy import (
@@ -50,9 +50,9 @@ orgs = Table(
     Column("last_poll_at", Moment),
     Column("last_error", String),
     Column("last_error_at", Moment),
-    Column("history_version", String(32)),  # another one whenever rows are added to the org's history
-    Column("rules", String),  # a JSON array: those that were on when it was last watched
-    # Of the elements that polling brought lately: how many, and how many were unusable.
+    Column("history_version", String(32)),  # changes whenever rows are added to the org's history
+    Column("rules", String),  # a JSON array of the ids of the rules that the org was last polled with
+    # Recently polled elements, and how many of them were unusable.
     Column("recent_elements", Integer, nullable=False, server_default=_no_count),
     Column("recent_rejected", Integer, nullable=False, server_default=_no_count),
 )
@@ -72,9 +72,9 @@ cursors = Table(
     Column("swept_until", Moment),
 )
 
-# What has been seen, and of it what rules look back at and which signals it is: a row an event, since most of what a row
-# costs is its key. People read the latter two through the views `history` and `signals`, which a migration makes: each
-# value that is bound costs SQLite an allocation and a copy, so what is only read again lies in one array.
+# One row per event, with its history row and its signals: most of the cost of a row is its key. The history row is one
+# array, because SQLite allocates and copies memory for each bound value. People query the views `history` and `signals`,
+# which a migration creates.
 events = Table(
     "events",
     metadata,
@@ -82,10 +82,10 @@ events = Table(
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
     Column("proxied_actor", String),  # the actor's id, if the event came through an anonymizer
-    Column("fields", Document),  # an array: those of a HistoryRow from `event_type` on
+    Column("fields", Document),  # an array: the fields of a HistoryRow from `event_type` on
     Column("signals", Document),  # an array of rules' ids
-    # An index that begins with a key costs a write all over the tree for each row. So what is recent is
-    # kept in memory, and only the few proxied events are found by actor.
+    # Inserts into an index by actor would go to random places of the B-tree. So only the few proxied events are
+    # indexed by actor, and recent history is cached in memory.
     Index(
         "ix_events_proxied",
         "org",
@@ -97,8 +97,8 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-# What an org's history once had and pruning took away: of these types there was more before that time, and
-# from it on they are all there. Without it an org that was quiet for a week would look like a new one.
+# The event types of pruned history rows. History has every event of the type since `before`. Without this, an org that
+# was quiet for a week would look like a new one.
 pruned_history = Table(
     "pruned_history",
     metadata,
@@ -107,11 +107,10 @@ pruned_history = Table(
     Column("before", Moment, nullable=False),
 )
 
-# A byte order on both databases: SQLite's own, and not that of some language on Postgres.
+# Sorted by bytes on both databases. Postgres would sort by its locale.
 _Ascii = String().with_variant(String(collation="C"), "postgresql")
 
-# Who signed in from where: one row for each actor and address, however many sign-ins there were. `store/sightings.py`
-# states what is counted.
+# Sign-ins by actor and address, one row for each pair. `store/sightings.py` defines what is counted.
 sightings = Table(
     "sightings",
     metadata,
@@ -128,12 +127,14 @@ sightings = Table(
     Column("anonymizer", String),
     Column("operator", String),
     Column("anonymizer_at", Moment),  # event time of the first sign-in through an anonymizer
-    Column("last_uuid", _Ascii, nullable=False),  # of the latest sign-in: decides among equal times
+    Column(
+        "last_uuid", _Ascii, nullable=False
+    ),  # the latest sign-in's uuid, to order sign-ins at the same time
     Index(None, "org", "client_ip"),
     sqlite_with_rowid=False,
 )
 
-# The keys of sign-ins that `sightings` has counted and `events` has no more, for as long as Okta may serve them again.
+# The keys of sign-ins that `sightings` counted and that were pruned from `events`, while Okta may still serve them.
 counted_sign_ins = Table(
     "counted_sign_ins",
     metadata,
@@ -184,10 +185,10 @@ alerts = Table(
     Column("operator", String),  # who runs the anonymizer
     Column("context", Document, nullable=False),
     Column("note", String),
-    # An alert has one anchor among those of its key: what a notification's id rests on.
+    # A notification's id is derived from these columns.
     UniqueConstraint("org", "rule_id", "dedup_key", "anchor"),
     Index(None, "status", "last_event_at"),
-    sqlite_autoincrement=True,  # an alert's id is never given again, even after pruning
+    sqlite_autoincrement=True,  # ids are never reused, not even after pruning
 )
 
 matches = Table(
@@ -200,7 +201,7 @@ matches = Table(
     Column("dedup_key", String, nullable=False),
     Column("severity", SeverityName, nullable=False),
     Column("alert_id", ForeignKey("alerts.id"), index=True),
-    # What `alert_events` shows of the event, which outlives its row in `events`.
+    # The event's columns in the view `alert_events`: a match is kept longer than its row in `events`.
     Column("event_type", String),
     Column("outcome", String),
     Column("outcome_reason", String),
@@ -209,7 +210,7 @@ matches = Table(
     sqlite_with_rowid=False,
 )
 
-# What people decided about alerts: appended to, never changed. The alert's own columns hold the latest state.
+# People's decisions about alerts. Append-only: the alert's own columns hold the latest state.
 alert_actions = Table(
     "alert_actions",
     metadata,
@@ -234,15 +235,15 @@ notifications = Table(
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Moment),
-    Column("claimed_until", Moment),  # somebody is sending it
+    Column("claimed_until", Moment),  # a process is sending it until then
     Column("last_error", String),
     Column("created_at", Moment, nullable=False),
-    Column("retried_at", Moment),  # a person revived it: its age counts anew
+    Column("retried_at", Moment),  # a person retried it, which restarted its age
     Column("sent_at", Moment),
     Column("late", Boolean, nullable=False),
     Column("digest_id", String(36)),
     Column("content", Document),
-    # In the order in which one notifier's share is sent; the alert's id orders what came with one page.
+    # In the order of delivery. The alert's id orders notifications of the same page.
     Index(None, "state", "notifier", "next_attempt_at", "alert_id"),
     Index(
         None,
@@ -250,7 +251,7 @@ notifications = Table(
         sqlite_where=text("digest_id IS NOT NULL"),
         postgresql_where=text("digest_id IS NOT NULL"),
     ),
-    # How much was sent lately. Partial: what is put into the outbox pays nothing for it.
+    # For counting recently sent messages. Partial, so that it costs nothing when a notification is enqueued.
     Index(
         None,
         "notifier",
@@ -260,7 +261,7 @@ notifications = Table(
     ),
 )
 
-# What oktawatch has told of itself and not taken back yet.
+# The active alarms about oktawatch itself.
 alarms = Table(
     "alarms",
     metadata,
@@ -269,24 +270,24 @@ alarms = Table(
     Column("raised_at", Moment, nullable=False),
 )
 
-# How notifiers fare: a row each that has ever failed.
+# The health of notifiers: one row for each notifier that has ever failed.
 notifiers = Table(
     "notifiers",
     metadata,
     Column("name", String, primary_key=True),
-    Column("failing_since", Moment),  # its first failed attempt after the last message that it took
+    Column("failing_since", Moment),  # the first failed attempt since the last delivery
     Column("last_error", String),
-    Column("told_at", Moment),  # when the others last heard of it
+    Column("told_at", Moment),  # when the other notifiers were last sent an alarm about it
 )
 
-# Users' rules that pages were evaluated without, and the calls of them that froze the process.
+# Users' rules that were left out of pages, and their calls that froze the process.
 rules_left_out = Table(
     "rules_left_out",
     metadata,
     Column("org", String, primary_key=True),
     Column("rule_id", String, primary_key=True),
     Column("event_uuid", String, primary_key=True),
-    Column("page_uuid", String, nullable=False),  # of a frozen call: the first event of its page
+    Column("page_uuid", String, nullable=False),  # the first event of a frozen call's page, else empty
     Column("reason", String, nullable=False),
     Column("at", Moment, nullable=False),
     Column("froze_at", Moment),
@@ -326,7 +327,7 @@ backfills = Table(
     sqlite_autoincrement=True,
 )
 
-# Who asks Okta about which org, where several processes share a database: on Postgres alone.
+# The running replicas and the orgs that they poll. Used on Postgres only.
 replicas = Table(
     "replicas",
     metadata,

@@ -1,8 +1,8 @@
-"""What people decide about alerts: acknowledge, close, reopen, note.
+"""People's decisions about alerts: acknowledge, close, reopen, note.
 
-Each decision is a row of ``alert_actions`` and changes the alert's own columns, which hold the latest
-state, in one transaction. The notifications about it are committed with it. A page's transaction writes an alert as it read it under the org's row. So a
-decision takes that row too: it comes before the page or after it, and neither undoes the other.
+One transaction inserts a row into ``alert_actions``, updates the alert's own columns, which hold its latest
+state, and enqueues the notifications. It locks the org's row first, as a page's transaction does, so that the
+two run one after the other and neither overwrites the other's changes.
 """
 
 import enum
@@ -28,7 +28,7 @@ _UNDECIDED = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
 
 
 class Action(enum.StrEnum):
-    """What somebody did about an alert."""
+    """A person's action on an alert."""
 
     ACKNOWLEDGED = "acknowledged"
     CLOSED = "closed"
@@ -38,22 +38,22 @@ class Action(enum.StrEnum):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """One decision, about any number of alerts."""
+    """A decision about one or more alerts."""
 
     action: Action
     by: str
-    """Who decided."""
+    """The person."""
     disposition: str | None = None
-    """What the alert turned out to be; for CLOSED alone."""
+    """The verdict, for CLOSED only."""
     note: str | None = None
 
 
 class TriageError(StoreError):
-    """An alert is in no state for this decision; nothing was changed."""
+    """An alert's status does not allow the decision. Nothing was changed."""
 
 
 Recipients = Callable[[str, str, Severity], Sequence[str]]
-"""Returns the notifiers that are told of a decision, by an alert's org, rule and severity."""
+"""Returns the notifiers to notify of a decision, by an alert's org, rule and severity."""
 
 
 def decide(
@@ -65,31 +65,31 @@ def decide(
     kind: NotificationKind | None = None,
     recipients: Recipients = lambda *_: (),
 ) -> None:
-    """Apply a decision to alerts, to all of them or to none, and enqueue notifications of a kind about it.
+    """Apply a decision to all of these alerts or to none, and enqueue notifications of ``kind`` about it.
 
     An acknowledged alert may be acknowledged again. A closed alert may be closed again with a disposition,
-    which changes its verdict and nothing else. Raises TriageError for an alert that does not exist, is
-    pending, or is in no state for the action.
+    which changes only its verdict. Raises TriageError if an alert does not exist or its status does not allow
+    the action.
     """
     wanted = sorted(set(ids))
     with database.write() as connection:
         orgs = connection.execute(select(_columns.org).where(_columns.id.in_(wanted)).distinct()).scalars()
-        for org in sorted(orgs):  # in one order, so that two who decide at once can't wait for each other
+        for org in sorted(orgs):  # a fixed order, so that concurrent decisions can't deadlock
             take_org(database, connection, org)
         query = select(tables.alerts).where(_columns.id.in_(wanted))
         found = {alert["id"]: alert for alert in connection.execute(query).mappings()}
-        told = {
+        notifiers = {
             alert_id: recipients(alert["org"], alert["rule_id"], alert["severity"])
             for alert_id, alert in found.items()
         }
-        for notifier in sorted({name for names in told.values() for name in names}):
+        for notifier in sorted({name for names in notifiers.values() for name in names}):
             database.hold(connection, f"outbox of {notifier}")
         for alert_id in wanted:
             if alert_id not in found:
                 raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
             _apply(connection, found[alert_id], decision, now)
             if kind is not None:
-                _enqueue(connection, found[alert_id], decision, kind, told[alert_id], now)
+                _enqueue(connection, found[alert_id], decision, kind, notifiers[alert_id], now)
 
 
 def _enqueue(
@@ -129,9 +129,9 @@ def _enqueue(
 
 
 def _drop_pending(connection: Connection, alert_id: int, notifiers: Sequence[str]) -> None:
-    """Drop what these notifiers have not received about an alert yet.
+    """Drop the notifications about an alert that these notifiers have not received yet.
 
-    An ``opened`` that is retried after the ``closed`` would open the receiver's incident again.
+    An ``opened`` that is retried after the ``closed`` would reopen the receiver's incident.
     """
     notifications = tables.notifications.c
     connection.execute(
@@ -162,7 +162,7 @@ def _apply(connection: Connection, alert: RowMapping, decision: Decision, now: d
 
 
 def _changes(alert: RowMapping, decision: Decision, now: datetime) -> dict[str, Any]:
-    """Return the new values of an alert's own columns; raise TriageError where the action does not fit."""
+    """Return the new values of an alert's columns. Raise TriageError if its status does not allow the action."""
     match decision.action:
         case Action.ACKNOWLEDGED:
             _require(alert, *_UNDECIDED)
@@ -172,7 +172,7 @@ def _changes(alert: RowMapping, decision: Decision, now: datetime) -> dict[str, 
             if alert["status"] == AlertStatus.CLOSED and decision.disposition is not None:
                 return verdict
             _require(alert, *_UNDECIDED)
-            # Never before the last event, which the closing answers for.
+            # Not before the last event, which the verdict covers.
             return verdict | {"status": AlertStatus.CLOSED, "closed_at": max(now, alert["last_event_at"])}
         case Action.REOPENED:
             _require(alert, AlertStatus.CLOSED)
@@ -186,7 +186,7 @@ def _require(alert: RowMapping, *statuses: AlertStatus) -> None:
     if alert["status"] in statuses:
         return
     advice = {
-        AlertStatus.PENDING: "its rule's threshold is not reached, so there is nothing to decide yet",
+        AlertStatus.PENDING: "its rule's threshold has not been reached",
         AlertStatus.CLOSED: "'oktawatch alerts reopen' opens it again, 'close --as' changes its verdict",
     }.get(AlertStatus(alert["status"]), "only a closed alert can be reopened")
     raise TriageError(f"the alert is {alert['status']} ({alert['id']}): {advice}")

@@ -146,7 +146,7 @@ class Endless(Script):
 async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
     """It says so after a few pages, and is not finished."""
     source = Endless(events)
-    with pytest.raises(NoProgressError, match=r"brings nothing new.*\(acme\)"):
+    with pytest.raises(NoProgressError, match=r"have no new events.*\(acme\)"):
         await run(source, database)
     assert len(source.asked) < 10
     (row,) = rows(database.database, "backfills")

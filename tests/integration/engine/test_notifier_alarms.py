@@ -278,7 +278,7 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     put(database, sign_in(1))
     due = claim(database, "soc", now=NOW, lease=AFTER)
     assert due is not None
-    monkeypatch.setattr("oktawatch.store.notifiers.tell", fail)
+    monkeypatch.setattr("oktawatch.store.notifiers.enqueue_alarms", fail)
     lost = partial(escalation("soc").after_failure, error="no", lost=True, now=NOW)
     with pytest.raises(StoreError):
         mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, health=lost)

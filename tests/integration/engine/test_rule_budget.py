@@ -153,7 +153,7 @@ def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -
     commit(database, watch(*classes))
     assert PAGE_LIMIT_S < clock.now_s < PAGE_LIMIT_S + 0.1
     assert {one.reason for one in left_out_since(database, NOW)} == {
-        f"the rules of your own took more than {PAGE_LIMIT_S:g} s on one page together"
+        f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
     }
 
 

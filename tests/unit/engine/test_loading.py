@@ -156,7 +156,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ("def f():\n    1 / 0\n\nf()\n", "line 2: ZeroDivisionError: division by zero"),
         ("x = 1\nraise SystemExit\n", "line 2: SystemExit"),
         ("x = '\0'\n", "SyntaxError: source code string cannot contain null bytes"),
-        ("x = 1\n", "no rule in it: expected a class of a kind such as EventRule, with an id"),
+        ("x = 1\n", "it contains no rule: expected a subclass of a kind such as EventRule, with an id"),
         (
             RULE.replace("@dataclass(frozen=True, kw_only=True)\n", ""),
             f"line {LINE - 1}: expected @dataclass(",
@@ -323,8 +323,8 @@ def test_an_id_is_its_rules_own(folder: Path) -> None:
     (folder / "b.py").write_text(RULE, "utf-8")
     (folder / "c.py").write_text(RULE.replace("Acme.Mine", LoginSuccess.id), "utf-8")
     assert problems(folder) == [
-        "b.py: expected an id of its own: Acme.Mine is another rule's (a.py)",
-        f"c.py: expected an id of its own: {LoginSuccess.id} is another rule's (built-in)",
+        "b.py: expected a unique id: Acme.Mine is another rule's (a.py)",
+        f"c.py: expected a unique id: {LoginSuccess.id} is another rule's (built-in)",
     ]
     assert found(folder).rules[LoginSuccess.id] is LoginSuccess
 
@@ -342,7 +342,7 @@ def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
     file.write_text(RULE, "utf-8")
     file.chmod(0o666)
     assert problems(folder) == [
-        f"mine.py: anybody may write to it, and its code runs here: chmod o-w {file}".replace(
+        f"mine.py: it is world-writable, and its code runs here: chmod o-w {file}".replace(
             f"{folder}/mine.py", "mine.py"
         )
     ]

@@ -107,6 +107,6 @@ def test_too_many_processes_are_an_error(path: Path, monkeypatch: pytest.MonkeyP
     """Which the caller reports: rules run without a watchdog then."""
     monkeypatch.setattr(rule_watchdog, "_FILES", 1)
     first = RuleWatchdog(path)
-    with pytest.raises(OSError, match="1 processes run rules on one database"):
+    with pytest.raises(OSError, match="more than 1 processes run rules"):
         RuleWatchdog(path)
     first.close()

@@ -21,7 +21,7 @@ def test_a_lost_message_is_told_at_once() -> None:
     """With the first attempt that makes a dead letter."""
     change = OTHERS.after_failure(WELL, error="status 410", lost=True, now=NOW)
 
-    assert (change.alarm, change.since, change.tell) == (AlarmState.RAISED, NOW, ("pager", "mail"))
+    assert (change.alarm, change.since, change.notifiers) == (AlarmState.RAISED, NOW, ("pager", "mail"))
     assert change.health == NotifierHealth(failing_since=NOW, last_error="status 410", told_at=NOW)
 
 
