@@ -251,7 +251,10 @@ class Event(Struct, gc=False):
     @property
     def associated_proxy(self) -> bool | None:
         """True if Okta associates proxies with the client's address, else None."""
-        return True if associated_proxies(self.securityContext, self.debug_data) else None
+        context, data = self.securityContext, self.debug_data
+        if data.associatedProxies is None and (context is None or context.associatedProxies is None):
+            return None  # the usual case
+        return True if associated_proxies(context, data) else None
 
     @property
     def outcome_result(self) -> str | None:
