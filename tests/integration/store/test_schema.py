@@ -142,9 +142,7 @@ def test_an_older_schema_without_its_tables_is_refused(nothing: Place, revision:
         for table in ("history", "leases", "signals", "notifiers"):
             if nothing.has(table):
                 nothing.run(f"DROP TABLE {table}")
-        with pytest.raises(
-            SchemaError, match=f"the schema that it is at, {revision}: .* with the version that made"
-        ):
+        with pytest.raises(SchemaError, match=f"of its schema {revision}: .* with the version that created"):
             upgrade(database)
         assert current(database) == revision
 
