@@ -150,7 +150,7 @@ def test_an_analyst_reads(upgraded: Guided) -> None:
     assert QUERY in (GUIDE.parents[1] / "README.md").read_text("utf-8")
     assert len(upgraded.ask("nora", QUERY)) == ALERTS
     assert upgraded.ask("nora", "SELECT count(*) FROM alert_events") == [(ALERTS,)]
-    assert upgraded.ask("nora", "SELECT count(*) FROM history") == [(0,)]
+    assert upgraded.ask("nora", "SELECT count(*) FROM history") == [(EVENTS,)]
     assert "Okta.Anonymizing.VPN.Login" in upgraded.done("nora", "alerts", "show", "1")
     assert "acme" in upgraded.done("nora", "status")
 
