@@ -151,7 +151,7 @@ def test_an_analyst_reads(upgraded: Guided) -> None:
     assert len(upgraded.ask("nora", QUERY)) == ALERTS
     assert upgraded.ask("nora", "SELECT count(*) FROM alert_events") == [(ALERTS,)]
     assert upgraded.ask("nora", "SELECT count(*) FROM history") == [(EVENTS,)]
-    assert "Okta.Anonymizing.VPN.Login" in upgraded.done("nora", "alerts", "show", "1")
+    assert "Alert 1: MEDIUM, open" in upgraded.done("nora", "alerts", "show", "1")
     assert "acme" in upgraded.done("nora", "status")
 
 
