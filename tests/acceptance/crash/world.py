@@ -35,8 +35,9 @@ POINTS = [
     f"{when} {what}"
     for what in (
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
-        "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings", "INSERT rejected_events", "UPDATE orgs", "INSERT cursors",
-        "UPDATE cursors", "SELECT taken", "SELECT notifications", "UPDATE notifications", "SELECT notifiers", "COMMIT",
+        "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings",
+        "INSERT rejected_events", "UPDATE orgs", "INSERT cursors", "UPDATE cursors", "SELECT taken",
+        "SELECT notifications", "SELECT sightings", "UPDATE notifications", "SELECT notifiers", "COMMIT",
     )
     for when in ("before", "after")
 ]  # fmt: skip
