@@ -13,8 +13,8 @@ from oktawatch.cli.exits import UsageError
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
-    from oktawatch.store.alerts import Network
     from oktawatch.store.database import Database
+    from oktawatch.store.networks import Network
 
 STATUSES = ("open", "acknowledged", "closed", "pending")
 DISPOSITIONS = ("true_positive", "false_positive", "benign")

@@ -7,8 +7,9 @@ from operator import itemgetter
 from msgspec import Struct
 
 from oktawatch.model.sighting import Sighting
-from oktawatch.store.alerts import AlertFilter, Network, list_alerts
+from oktawatch.store.alerts import AlertFilter, list_alerts
 from oktawatch.store.database import Database
+from oktawatch.store.networks import Network
 from oktawatch.store.sighting_queries import address, person
 from oktawatch.store.sign_ins import SignIns, other_people, recent_sign_ins
 
@@ -16,7 +17,7 @@ RECENTLY = timedelta(days=7)
 """How long a new country, network, address or anonymizer of a person counts as new."""
 SPAN = timedelta(days=90)
 """How far back sign-ins are searched at most: Okta keeps no older ones."""
-PATIENCE_S = 0.3
+PATIENCE_S = 0.2
 """Seconds to search for sign-ins if the caller requests no time range."""
 _ALERTS = 10
 

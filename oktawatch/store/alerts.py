@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import islice
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
+from oktawatch.store.networks import Network, lies_in, prefix_of
 
 _columns = tables.alerts.c
 _EVENT = tuple(
@@ -23,7 +24,6 @@ _EVENT = tuple(
 _ACTION = tuple(column for column in tables.alert_actions.c if column.name != "alert_id")
 _AT_ONCE = 10_000  # values in one IN: SQLite takes 32,766
 
-Network = IPv4Network | IPv6Network
 Order = Literal["last", "first", "severity", "events", "id"]
 """The sort order of alerts: the column, in descending order."""
 _ORDERS: Mapping[Order, ColumnElement[Any]] = {
@@ -66,16 +66,11 @@ def list_alerts(
 ) -> list[dict[str, Any]]:
     """Return the first ``limit`` alerts in an order, as JSON objects."""
     highest_first = (desc(_ORDERS[order]), desc(_columns.last_event_at), desc(_columns.id))
-    query = select(tables.alerts).where(*_conditions(wanted)).order_by(*highest_first)
+    query = select(tables.alerts).order_by(*highest_first)
     with database.read() as connection:
-        if wanted.networks:
-            ids = _ids_in_networks(connection, wanted, highest_first)[:limit]
-            found = [
-                row for some in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(some)))
-            ]
-        else:
-            found = _rows(connection, query.limit(limit))
-    return found
+        # The ids come first, because sorting whole rows takes ten times as long: each contains an event.
+        ids = _ids(connection, wanted, highest_first, limit)
+        return [row for some in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(some)))]
 
 
 def count_alerts(database: Database, wanted: AlertFilter) -> int:
@@ -83,7 +78,7 @@ def count_alerts(database: Database, wanted: AlertFilter) -> int:
     query = select(func.count()).select_from(tables.alerts).where(*_conditions(wanted))
     with database.read() as connection:
         if wanted.networks:
-            return len(_ids_in_networks(connection, wanted, ()))
+            return len(_ids(connection, wanted, (), None))
         return connection.execute(query).scalar_one()
 
 
@@ -187,21 +182,32 @@ def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
     return func.lower(column).like(escaped.lower().replace("*", "%").replace("?", "_"), escape="\\")
 
 
-def _ids_in_networks(connection: Connection, wanted: AlertFilter, order: Sequence[Any]) -> list[int]:
-    """Return the ids of the alerts whose address lies in one of the networks.
+def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limit: int | None) -> list[int]:
+    """Return the ids of alerts, at most ``limit`` of them, in an order.
 
     Addresses are parsed here and not by the database, because they can be any text.
     """
-    query = select(_columns.id, _columns.client_ip).where(*_conditions(wanted)).order_by(*order)
-    return [row.id for row in connection.execute(query) if _is_in(row.client_ip, wanted.networks)]
+    if not wanted.networks:
+        query = select(_columns.id).where(*_conditions(wanted)).order_by(*order).limit(limit)
+        return list(connection.execute(query).scalars())
+    query = (
+        select(_columns.id, _columns.client_ip)
+        .where(*_conditions(wanted), or_(*map(_may_lie_in, wanted.networks)))
+        .order_by(*order)
+    )
+    found = (row.id for row in connection.execute(query) if _is_in(row.client_ip, wanted.networks))
+    return list(islice(found, limit))
+
+
+def _may_lie_in(network: Network) -> ColumnElement[bool]:
+    """Return a condition that all addresses in a network fulfil, in any collation, and few others."""
+    prefix = prefix_of(network)
+    is_single = network.version == 4 and network.num_addresses == 1  # noqa: PLR2004 -- IPv4
+    return _columns.client_ip == prefix if is_single else _columns.client_ip.startswith(prefix)
 
 
 def _is_in(address: str | None, networks: Sequence[Network]) -> bool:
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+    return any(lies_in(address, network) for network in networks)
 
 
 def _chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tuple_
@@ -10,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tupl
 from oktawatch.model.sighting import Novelty, Sighting
 from oktawatch.store import tables
 from oktawatch.store.database import Database
+from oktawatch.store.networks import Network, lies_in, prefix_of, spellings
 
 _columns = tables.sightings.c
 _SIGHTING = tuple(_columns[name] for name in Sighting.__struct_fields__)
@@ -18,8 +18,6 @@ _SIGHTING = tuple(_columns[name] for name in Sighting.__struct_fields__)
 _there = tables.sightings.alias("there").c
 _same_key = [_columns[key.name] == _there[key.name] for key in tables.sightings.primary_key]
 _AT_ONCE = 5_000  # values in one IN: SQLite takes 32,766
-
-Network = IPv4Network | IPv6Network
 
 
 def person(database: Database, org: str | None, name: str) -> list[Sighting]:
@@ -126,36 +124,19 @@ def _actors(connection: Connection, org: str | None, login: str) -> list[tuple[s
 def _addresses(connection: Connection, org: str | None, network: Network) -> list[str]:
     """Return the addresses of a network that were seen, as Okta wrote them."""
     if network.num_addresses == 1:
-        return _spellings(network)
+        return spellings(network)
     query = select(_columns.client_ip).where(_of(org), _may_lie_in(network)).distinct()
-    return [text for text in connection.execute(query).scalars() if _lies_in(text, network)]
-
-
-def _spellings(network: Network) -> list[str]:
-    """Return the ways of writing a single address: IPv6 may be written short, in full, or in full without zeros in front."""
-    one = network.network_address
-    if not isinstance(one, IPv6Address):
-        return [str(one)]
-    groups = (f"{int(group, 16):x}" for group in one.exploded.split(":"))
-    return list(dict.fromkeys((one.compressed, ":".join(groups), one.exploded)))
+    return [text for text in connection.execute(query).scalars() if lies_in(text, network)]
 
 
 def _may_lie_in(network: Network) -> ColumnElement[bool]:
     """Return a condition that an index answers. Every address in the network, as a text, fulfils it."""
-    if network.version == 6:  # noqa: PLR2004 -- IPv6
-        return _columns.client_ip.contains(":")
-    octets = str(network.network_address).split(".")[: network.prefixlen // 8]
-    if not octets:
-        return _columns.client_ip.contains(".")
-    prefix = ".".join(octets)
-    return and_(_columns.client_ip >= f"{prefix}.", _columns.client_ip < f"{prefix}/")  # "/" follows "."
-
-
-def _lies_in(text: str, network: Network) -> bool:
-    try:
-        return ip_address(text) in network
-    except ValueError:  # a stranger's text
-        return False
+    prefix = prefix_of(network)
+    if not prefix:
+        return _columns.client_ip.contains("." if network.version == 4 else ":")  # noqa: PLR2004 -- IPv4
+    return and_(
+        _columns.client_ip >= prefix, _columns.client_ip < f"{prefix.removesuffix('.')}/"
+    )  # "/" follows "."
 
 
 def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:

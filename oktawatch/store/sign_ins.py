@@ -1,8 +1,8 @@
 """Query the latest sign-ins of people or addresses from ``history``.
 
 History is indexed by time and not by person or address, because such an index would more than double the cost of
-inserting a row. So it is read backwards in growing time ranges, until there are enough sign-ins or the time
-limit is reached. The result states how far back it reaches.
+inserting a row. So it is read backwards in time ranges, from the latest sign-in of the sightings to the first, until there
+are enough sign-ins or the time limit is reached. The result states how far back it reaches.
 """
 
 import time
@@ -19,7 +19,8 @@ from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.types import Moment
 
-_FIRST_RANGE = timedelta(hours=6)
+_FIRST_RANGE = timedelta(hours=1)
+_MOMENT = timedelta(milliseconds=1)
 _SHOWN = (
     "org", "published", "uuid", "actor_id", "actor_alternate_id", "client_ip", "outcome", "outcome_reason",
     "country", "city", "as_number", "user_agent", "risk", "behaviours",
@@ -60,36 +61,70 @@ def recent_sign_ins(
 ) -> SignIns:
     """Return the latest sign-ins of the actors, or from the addresses, in a time range.
 
-    Stops after ``limit`` sign-ins, or after ``patience_s`` seconds.
+    Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds: a range is only as long as can be read in
+    the remaining time, judging by the range before.
     """
-    values = list(actor_ids) or list(addresses)
-    matched = _columns.actor_id if actor_ids else _columns.client_ip
-    begun, length, end = clock(), _FIRST_RANGE, until
+    name, values = ("actor_id", actor_ids) if actor_ids else ("client_ip", addresses)
     found: list[dict[str, Any]] = []
     with database.read() as connection:
-        while end > since and len(found) < limit and (end == until or clock() - begun < patience_s):
-            start = max(since, end - length)
-            query = (
-                select(*(_columns[name] for name in (*_SHOWN, "is_proxy")))
-                .where(
-                    _columns.org == org,
-                    _columns.published >= start,
-                    _columns.published < end,
-                    _columns.event_type == SIGN_IN,
-                    matched.in_(values[:_AT_ONCE]),
-                )
-                .order_by(_columns.published.desc(), _columns.uuid.desc())
-                .limit(limit - len(found))
-            )
-            found += [as_json(row) for row in connection.execute(query).mappings()]
-            end, length = start, length * 2
+        begin, end = _seen_within(connection, org, name, values, since, until)
+        started, length, is_first = clock(), _FIRST_RANGE, True
+        while end > begin and len(found) < limit:
+            elapsed_s = clock() - started
+            if not is_first and elapsed_s >= patience_s:
+                break
+            start = max(begin, end - length)
+            found += _sign_ins(connection, org, name, values, start, end, limit - len(found))
+            took_s = clock() - started - elapsed_s
+            remaining_s = patience_s - elapsed_s - took_s
+            length = max(_MOMENT, length * min(2.0, remaining_s / took_s if took_s > 0 else 2.0))
+            end, is_first = start, False
         alerts = _alerts_of(connection, org, [row["uuid"] for row in found])
-    full = len(found) == limit
+    complete = end <= begin and len(found) < limit
     return SignIns(
         rows=[row | {"alerts": alerts.get(row["uuid"], [])} for row in found],
-        since=end,
-        complete=end <= since and not full,
+        since=since if complete else end,
+        complete=complete,
     )
+
+
+def _seen_within(
+    connection: Connection, org: str, name: str, values: Sequence[str], since: datetime, until: datetime
+) -> tuple[datetime, datetime]:
+    """Return the part of a time range that can contain sign-ins by their sightings."""
+    sightings = tables.sightings.c
+    query = select(func.min(sightings.first_at), func.max(sightings.last_at)).where(
+        sightings.org == org, sightings[name].in_(values[:_AT_ONCE])
+    )
+    first_at, last_at = connection.execute(query).one()
+    if first_at is None:
+        return until, until
+    return max(since, first_at), min(until, last_at + _MOMENT)
+
+
+def _sign_ins(
+    connection: Connection,
+    org: str,
+    name: str,
+    values: Sequence[str],
+    start: datetime,
+    end: datetime,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return the latest sign-ins in a time range whose column `name` has one of the values, as JSON objects."""
+    query = (
+        select(*(_columns[shown] for shown in (*_SHOWN, "is_proxy")))
+        .where(
+            _columns.org == org,
+            _columns.published >= start,
+            _columns.published < end,
+            _columns.event_type == SIGN_IN,
+            _columns[name].in_(values[:_AT_ONCE]),
+        )
+        .order_by(_columns.published.desc(), _columns.uuid.desc())
+        .limit(limit)
+    )
+    return [as_json(row) for row in connection.execute(query).mappings()]
 
 
 def other_people(

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0017"
+REVISION = "0018"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -188,6 +188,9 @@ alerts = Table(
     # A notification's id is derived from these columns.
     UniqueConstraint("org", "rule_id", "dedup_key", "anchor"),
     Index(None, "status", "last_event_at"),
+    # The alerts of a person and of an address.
+    Index(None, "org", "actor_id"),
+    Index(None, "org", "client_ip"),
     sqlite_autoincrement=True,  # ids are never reused, not even after pruning
 )
 

@@ -15,6 +15,7 @@ from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
 from oktawatch.model.sighting import Novelty
 from oktawatch.store.database import Database
+from oktawatch.store.networks import prefix_of
 from oktawatch.store.sighting_queries import address, novelty, person
 from tests.support.databases import NOW, ORG, empty, open_database, rows
 from tests.support.places import Kind, place_of
@@ -107,6 +108,16 @@ def test_a_network_has_just_its_addresses(database: Database, seen: list[Any], d
     network = ip_network((one, bits), strict=False)
     found = {row.client_ip for row in address(database, ORG, network)}
     assert found == {str(one) for one in seen if ip_address(one) in network}
+
+
+@given(addresses, st.data())
+def test_all_addresses_of_a_network_begin_with_its_prefix(one: Any, data: st.DataObject) -> None:
+    """Of both versions, at any length of the prefix; an address that differs in a whole octet doesn't."""
+    bits = data.draw(st.integers(0, one.max_prefixlen))
+    network = ip_network((one, bits), strict=False)
+    prefix = prefix_of(network)
+    assert str(one).startswith(prefix)
+    assert prefix.count(".") == (min(bits // 8, 3) if one.version == 4 else 0)
 
 
 def test_what_is_new_for_a_person(database: Database) -> None:

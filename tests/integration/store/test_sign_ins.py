@@ -88,6 +88,47 @@ def test_patience_ends_the_search_and_says_how_far_it_came(database: Database) -
     assert all(row["published"] >= found.since.isoformat()[:19] for row in found.rows)
 
 
+def test_the_search_starts_at_the_latest_sign_in_and_ends_at_the_first(database: Database) -> None:
+    """The sightings tell both, so a person who hasn't been there for months is found in the first range."""
+    old = event(200, at=-80 * 24 * HOUR, actor={"id": "00u3"}, client=HOME)
+    watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+    commit_page(database, watch, page([old]), notify=False, advance=lambda *_: None, now=NOW)
+    since = NOW - 90 * 24 * HOUR
+    found = recent_sign_ins(
+        database,
+        ORG,
+        actor_ids=["00u3"],
+        since=since,
+        until=NOW,
+        limit=9,
+        patience_s=0,
+        clock=count().__next__,
+    )
+    assert [row["uuid"][-3:] for row in found.rows] == ["200"]
+    assert (found.since, found.complete) == (since, True)
+
+
+def test_nobody_has_no_sign_ins(database: Database) -> None:
+    """Nothing is read for somebody without a sighting."""
+    found = recent_sign_ins(
+        database,
+        ORG,
+        actor_ids=["00u9"],
+        since=NOW - HOUR,
+        until=NOW,
+        limit=9,
+        patience_s=0,
+        clock=count().__next__,
+    )
+    assert (found.rows, found.complete) == ([], True)
+
+
+def test_a_range_is_as_long_as_can_be_read_in_the_remaining_time(database: Database) -> None:
+    """Reading the first hour took 1 s. Of 3.6 s then 1.6 s remain, so the second range is not two hours long."""
+    found = nora(database, patience_s=3.6)
+    assert 2 * HOUR < NOW - found.since < 3 * HOUR
+
+
 def test_other_people_at_an_address(database: Database) -> None:
     """Without the person; addresses that nobody else used are left out."""
     assert other_people(database, ORG, ["00u1"], ["198.51.100.9", "203.0.113.7", ""]) == {"203.0.113.7": 1}
