@@ -31,7 +31,7 @@ test: $(READY)   ## the tests, in minutes
 coverage: $(READY)  ## the branches that `make test` goes through, in all processes; a report of what it leaves out
 	@echo "oktawatch: measuring what the tests cover"
 	@rm -rf .coverage && mkdir .coverage
-	@OKTAWATCH_TEST_COLD=1 $(BIN)/coverage run -m pytest -n auto --dist worksteal -q -m "not slow"
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal -q -m "not slow"
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
