@@ -44,9 +44,10 @@ def read_rulebook(
     """Load all rules and build them with their options.
 
     ``folder`` contains users' rules. ``configured`` maps rule ids to their settings. ``enable`` lists ids or globs of
-    rules to enable. ``evidence`` about addresses may be loaded later. A user's rule that can't be used becomes a problem in the result, not an error. If there are
-    problems, unknown rules in the configuration are ignored, because they may be the unusable ones. Raises OSError
-    if the folder can't be read, and RuleOptionError for invalid options.
+    rules to enable. The ``evidence`` about addresses may be loaded later. A user's rule that can't be used becomes a
+    problem in the result, not an error. If there are problems, unknown rules in the configuration are ignored,
+    because they may be the unusable ones. Raises OSError if the folder can't be read, and RuleOptionError for
+    invalid options.
     """
     found = load_rules(BUILT_IN, folder)
     if found.problems:
