@@ -1,1 +1,1 @@
-"""The use cases: the daemon with its jobs, and what each command does. `engine/` does the work of each."""
+"""The use cases: the daemon with its jobs, and the commands. `engine/` does their work."""

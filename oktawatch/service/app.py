@@ -1,14 +1,14 @@
-"""The composition root: the one place that turns settings into working parts.
+"""The composition root: the only place that turns settings into working parts.
 
-The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` all work with an `Application`. Nothing
-else reads the settings: everything below gets plain values.
+The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. No other module reads the
+settings: everything below gets plain values.
 
-A part is built when it is first asked for, so that listing rules needs no credentials. `Application.build`
-builds all of them at once, for a program that must not touch anything before its configuration is known to
-be good. What can't be built is a ConfigError with the file and key that it came from.
+Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
+once, for a program that must validate its configuration before it changes anything. If a part can't be built, it
+raises a ConfigError with the file and key.
 
-The parts that need a database are built from an application by `service/database.py` and by the use cases:
-reading settings loads neither SQLAlchemy nor the Okta SDK.
+The parts that need a database are built by `service/database.py` and by the use cases, so that reading settings
+imports neither SQLAlchemy nor the Okta SDK.
 """
 
 import ssl
@@ -50,16 +50,16 @@ _log: Any = structlog.get_logger(__name__)
 
 
 class Probe(Struct, frozen=True):
-    """Where `check` opens a connection to see whether a notifier can be reached."""
+    """The host to which `check` connects to test whether a notifier can be reached."""
 
     host: str
     port: int
     by_proxy: bool
-    """The host is the proxy before the notifier's own."""
+    """Whether the host is the proxy for the notifier's host."""
 
 
 class ConfiguredNotifier(Struct, frozen=True, kw_only=True):
-    """A notifier's channel, and the limits of its delivery."""
+    """A notifier's channel and delivery limits."""
 
     name: str
     type: str
@@ -73,10 +73,10 @@ class Application:
     """The parts that settings describe."""
 
     def __init__(self, settings: Settings, *, orgs: Collection[str] = (), rule_id: str | None = None) -> None:
-        """Copy the plain values; build nothing yet.
+        """Copy the plain values. No part is built yet.
 
-        ``orgs``: the names of the orgs to read, by default all. ``rule_id``: the only rule to use, whether it is
-        on or not; by default those that are on.
+        ``orgs`` are the names of the orgs to read, by default all. ``rule_id`` is the only rule to use, enabled or
+        not; by default, use the enabled rules.
         """
         self._settings = settings
         self._rule_id = rule_id
@@ -85,7 +85,7 @@ class Application:
         self.orgs = [name for name in self.org_tags if not orgs or name in orgs]
         """The names of the orgs to read."""
         self.source = str(settings.source or "the environment")
-        """Where the settings come from."""
+        """The configuration file, or ``the environment``."""
         self.database_url = settings.database.url
         self.auto_upgrade = settings.database.auto_upgrade
         self.poll_interval = settings.poll.interval
@@ -112,9 +112,9 @@ class Application:
         orgs: Collection[str] = (),
         rule_id: str | None = None,
     ) -> Self:
-        """Build every part. Raises ConfigError.
+        """Build all parts. Raises ConfigError.
 
-        A user's rule that can't be used is logged and left out; ``strict`` raises for it.
+        A user's rule that can't be used is logged and left out. With ``strict``, it raises ConfigError.
         """
         app = cls(settings, orgs=orgs, rule_id=rule_id)
         if strict:
@@ -122,12 +122,12 @@ class Application:
         for problem in app.rulebook.found.problems if rule_id is None else ():
             _log.error("rule_unusable", problem=str(problem))
         app.load_evidence()
-        _parts = app.rules, app.accesses, app.notifiers, app.tls_context  # building finds what is wrong
+        _parts = app.rules, app.accesses, app.notifiers, app.tls_context  # building them finds the errors
         return app
 
     @cached_property
     def rulebook(self) -> Rulebook:
-        """Every rule. Raises ConfigError for an unknown rule or option, or a value that makes no sense."""
+        """All rules. Raises ConfigError for an unknown rule or option, or an invalid value."""
         settings = self._settings
         try:
             rulebook = read_rulebook(
@@ -174,17 +174,17 @@ class Application:
             raise self._settings.error("no evidence", *place, expected=str(error)) from None
 
     def require_usable_rules(self) -> None:
-        """Raise ConfigError for the first rule that can't be used, or as `rulebook` does."""
+        """Raise ConfigError for the first rule that can't be used. Raises also as `rulebook` does."""
         for problem in self.rulebook.found.problems:
             raise ConfigError("unusable rule", problem.where, problem.problem)
 
     @cached_property
     def rules(self) -> RuleSet:
-        """The rules that are on, or the only one to use. Raises ConfigError as `rulebook` does."""
+        """The enabled rules, or the only rule to use. Raises ConfigError as `rulebook` does."""
         return self.rulebook.rules if self._rule_id is None else self.rulebook.only(self._rule_id)
 
     def options(self, rule_id: str) -> dict[str, Any]:
-        """Return the options that the configuration gives a rule, as they are written there."""
+        """Return the configured options of a rule, unparsed."""
         rules = self._settings.rules
         return rules[rule_id].options if rule_id in rules else {}
 
@@ -194,9 +194,9 @@ class Application:
         return {name: self.access(name) for name in self.orgs}
 
     def access(self, name: str, *, renewed: bool = False) -> OrgAccess:
-        """Build the access to an org; ``renewed`` reads its secret's file again.
+        """Build the access to an org. ``renewed`` reads its secret's file again.
 
-        Raises ConfigError when there are no credentials that a request can carry.
+        Raises ConfigError without usable credentials.
         """
         org = next(org for org in self._settings.orgs if org.name == name)
         key = "token" if org.private_key is None else "private_key"
@@ -219,7 +219,7 @@ class Application:
 
     @cached_property
     def tls_context(self) -> ssl.SSLContext | None:
-        """The certificates to accept; None for those of the system's authorities. Raises ConfigError."""
+        """The TLS context for `poll.ca_file`; None for the system's certificate authorities. Raises ConfigError."""
         if self._settings.poll.ca_file is None:
             return None
         try:
@@ -229,7 +229,7 @@ class Application:
 
     @cached_property
     def notifiers(self) -> list[ConfiguredNotifier]:
-        """The notifiers with their channels, nothing connected yet. Raises ConfigError."""
+        """The notifiers with their channels, not connected yet. Raises ConfigError."""
         return [self._notifier(index) for index in range(len(self._settings.notifiers))]
 
     @property
@@ -238,7 +238,7 @@ class Application:
         return {notifier.name: notifier.channel for notifier in self.notifiers}
 
     def probe(self, name: str) -> Probe | None:
-        """Return where to see whether a notifier can be reached; None if only a test message shows it."""
+        """Return the host to test whether a notifier can be reached; None if only a test message can show it."""
         (url,) = (notifier.probe_url() for notifier in self._settings.notifiers if notifier.name == name)
         if url is None:
             return None
@@ -249,7 +249,7 @@ class Application:
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
-        """Which notifier gets which alerts."""
+        """The routing: which notifier gets which alerts."""
         return tuple(
             Route(
                 notifier=notifier.name,
@@ -262,7 +262,7 @@ class Application:
         )
 
     def composer(self, rules: RuleSet) -> Composer:
-        """Build what writes messages about alerts of these rules."""
+        """Build the composer of messages about alerts of these rules."""
         return Composer(
             orgs={org.name: org.url for org in self._settings.orgs},
             rules={rule.id: rule_text(rule) for rule in rules.rules},
@@ -270,12 +270,12 @@ class Application:
 
     @property
     def heartbeat(self) -> Callable[[], Awaitable[None]] | None:
-        """The request that follows a good round; None if none is configured."""
+        """The function that sends a heartbeat, or None if no heartbeat is configured."""
         return None if self._settings.silence.heartbeat_url is None else self._send_heartbeat
 
     @property
     def settings_without_effect(self) -> list[str]:
-        """The settings that have no effect yet, each with where it was set."""
+        """The settings that have no effect yet, with the places where they were set."""
         return self._settings.without_effect()
 
     def secret_files(self) -> Iterator[Path]:
@@ -287,7 +287,7 @@ class Application:
                 yield from (file for file in files if file is not None)
 
     def database_error(self, what: str, problem: str) -> ConfigError:
-        """Build the error of a database that can't be used as configured."""
+        """Build the error for a database that can't be used as configured."""
         return self._settings.error(what, "database", "url", expected=problem)
 
     async def _send_heartbeat(self) -> None:
@@ -303,7 +303,7 @@ class Application:
         return self._settings.error("unknown rule", *place, expected=str(error))
 
     def _check_routes(self, known: Collection[str]) -> None:
-        # A typo that nobody reports would keep alerts from the people they are for.
+        # An unnoticed typo would mean that a notifier never gets its alerts.
         for index, notifier in enumerate(self._settings.notifiers):
             if not all(any(fnmatchcase(rule_id, glob) for rule_id in known) for glob in notifier.rules):
                 expected = f"expected ids or globs of rules that exist; there are: {', '.join(known)}"
@@ -327,7 +327,7 @@ class Application:
         raise self._settings.error("wrong value", "notifiers", index, "url", expected=problem)
 
     def _way(self, url: SecretStr | None) -> Way:
-        """Select the proxy and the TLS context for a URL; Apprise's own schemes select their proxy themselves."""
+        """Select the proxy and the TLS context for a URL. Apprise's own schemes select their proxy themselves."""
         if url is None:
             return DIRECT
         if not url.get_secret_value().startswith(("http:", "https:")):
@@ -337,13 +337,13 @@ class Application:
 
 
 def rule_text(rule: Rule) -> RuleText:
-    """Return what messages quote of a rule."""
+    """Return the parts of a rule that messages quote."""
     about_sign_in = isinstance(rule, EventRule) and rule.event_types == ("user.session.start",)
     return RuleText(rule.name, rule.runbook, rule.mitre, about_sign_in)
 
 
 def _access(org: OrgSettings, secret: SecretStr | None, proxy: SecretStr | None) -> OrgAccess:
-    """Build the access to an org. Raises ValueError when no request can carry the secret."""
+    """Build the access to an org. Raises ValueError if the secret can't be sent in a request."""
     text = "" if secret is None else secret.get_secret_value()
     app = None if org.private_key is None else _service_app(org, text)
     return OrgAccess(

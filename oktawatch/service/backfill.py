@@ -1,4 +1,4 @@
-"""Backfill several orgs at once: what `oktawatch backfill` does."""
+"""Backfill several orgs at once: the command `oktawatch backfill`."""
 
 import asyncio
 import time
@@ -29,9 +29,9 @@ class OrgBackfill(Struct, frozen=True, kw_only=True):
 
     org: str
     result: PageResult
-    """What it did; if it failed, until then."""
+    """The result, up to the failure if it failed."""
     error: str | None = None
-    """One line for people; None if everything was read."""
+    """One line for people, or None on success."""
 
 
 class BackfillResult(Struct, kw_only=True):
@@ -41,9 +41,9 @@ class BackfillResult(Struct, kw_only=True):
     seconds: float
     """From before the first request to after the last commit."""
     delivered: int = 0
-    """Messages that their receivers took."""
+    """The number of delivered messages."""
     failed_deliveries: int = 0
-    """Attempts that failed."""
+    """The number of failed attempts."""
 
 
 async def backfill(
@@ -56,12 +56,12 @@ async def backfill(
     notify: bool,
     progress: ShowProgress,
 ) -> BackfillResult:
-    """Read what was published from ``since`` to ``until``; an org that fails stops no other.
+    """Read the events published from ``since`` to ``until``. An org that fails does not stop the others.
 
-    ``command``: what was typed; the same text within a day continues where it was interrupted. ``notify``:
-    deliver what was not told before. Raises StoreError when the database can't be prepared.
+    ``command`` is the command line: the same text within a day resumes an interrupted backfill. ``notify`` sends
+    notifications. Raises StoreError if the database can't be prepared.
     """
-    # Importing the Okta SDK takes half a second and 65 MB: that is start-up, not reading.
+    # Importing the Okta SDK takes half a second. Do it before the clock starts.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
@@ -91,14 +91,14 @@ async def backfill(
 
 
 async def _deliver(app: Application, database: DatabaseExecutor, result: BackfillResult) -> None:
-    """Send what is due. A daemon may do so at the same time: each message is claimed by one of them."""
+    """Send the due notifications. A daemon may do this at the same time: each message is claimed by one process."""
     async with open_notifiers(app, database) as notifiers:
         delivered = await deliver_once(notifiers)
     result.delivered, result.failed_deliveries = delivered.taken, delivered.failed
 
 
 class _Reached:
-    """Keeps the result of a backfill until now, in case it fails."""
+    """Keeps the result of a backfill so far, in case it fails."""
 
     def __init__(self, show: ShowProgress) -> None:
         self._show = show

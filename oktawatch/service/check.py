@@ -1,9 +1,8 @@
 """Check everything that can be checked without changing anything: `oktawatch check`.
 
-Each org is asked for one event with the filter that polling uses, so that its credentials, its permission and
-the rules' filter are seen to work. The database takes a write that changes nothing, and the disk of an SQLite
-file takes a file that is deleted at once. A database that does not exist yet is left for `oktawatch run` to
-create.
+For each org, one event is requested with the filter of polling, to test the credentials, the permission and the
+filter. The database is tested with a write that changes nothing, and the disk of an SQLite file with a temporary file.
+A database that does not exist yet is not created.
 """
 
 import asyncio
@@ -35,11 +34,11 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import polling_query
 
 LARGE_SHARE = 0.6
-"""By default Okta mails an org's admins when more of a rate limit is used."""
+"""By default, Okta mails an org's admins when a larger share of a rate limit is used."""
 LITTLE_SPACE = 500 * 1024**2
-"""Bytes: with less, a day of a busy org, or a schema upgrade, may fill the disk."""
+"""Bytes of free space below which a day of a busy org, or a schema upgrade, may fill the disk."""
 _BLOCK = b"\0" * 65_536
-_PROBE_SIZE = 1024**2  # bytes; more than SQLite may find in files that it has already
+_PROBE_SIZE = 1024**2  # bytes; more than the free space that SQLite's files may contain
 _RECENT = timedelta(minutes=5)
 _SKEW = timedelta(seconds=60)
 _ORGS_AT_ONCE = 16
@@ -51,24 +50,24 @@ class Verdict(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """It works, but may not be intended."""
+    """Usable, but possibly not intended."""
     FAILED = "failed"
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """The result of checking one thing."""
+    """The result of one check."""
 
     about: str
-    """For example ``org acme``."""
+    """The subject, such as ``org acme``."""
     verdict: Verdict
     message: str
     """One line for people."""
 
 
 async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
-    """Check everything; the configuration itself has been read by now, or there would be no application.
+    """Run all checks. The configuration itself was valid, or there would be no application.
 
-    ``send_test`` sends each notifier a message that says that it is a test, past the outbox.
+    ``send_test`` sends each notifier a test message, without the outbox.
     """
     findings = list(_configuration(app))
     rules = RuleSet([])
@@ -140,7 +139,7 @@ def _database(app: Application) -> Finding:
 
 
 def _disk(app: Application) -> list[Finding]:
-    """Check that the disk of an SQLite file takes more. A server's disk can't be seen from here."""
+    """Check that the disk of an SQLite file can be written. The disk of a server can't be checked from here."""
     url = app.database_url.get_secret_value()
     file = url.removeprefix("sqlite:///").partition("?")[0]
     folder = Path(file).resolve().parent
@@ -163,7 +162,7 @@ def _disk(app: Application) -> list[Finding]:
 
 
 def judge_space(free: int, folder: str) -> list[Finding]:
-    """Return a warning when few bytes are free: a day of a busy org may fill the disk."""
+    """Return a warning if less than `LITTLE_SPACE` is free."""
     if free >= LITTLE_SPACE:
         return []
     return [
@@ -174,7 +173,7 @@ def judge_space(free: int, folder: str) -> list[Finding]:
 
 
 async def _orgs(app: Application, rules: RuleSet) -> list[Finding]:
-    # Importing the Okta SDK takes half a second and 65 MB, which a broken configuration needn't cost.
+    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a broken configuration.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
@@ -239,7 +238,7 @@ async def _send(message: Message, notifier: ConfiguredNotifier) -> Finding:
 
 
 async def _reach(notifier: ConfiguredNotifier, probe: Probe | None) -> Finding:
-    """Open a connection to the host that the channel names, or to the proxy before it."""
+    """Open a connection to the channel's host, or to the proxy for it."""
     about = f"notifier {notifier.name}"
     if probe is None:
         return _ok(about, f"configured as it must be (type {notifier.type}), and --send-test tries it")

@@ -1,4 +1,4 @@
-"""Use a token, or a service app's key, that was renewed in its file, without a restart."""
+"""Reload a token or a service app's key that was renewed in its file, without a restart."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,14 +16,14 @@ _log: Any = structlog.get_logger(__name__)
 
 
 class Connect(Protocol):
-    """Builds what reads an org: `systemlog.client.LogClient`, with shared connections."""
+    """Builds the client of an org: `systemlog.client.LogClient` with shared connections."""
 
     def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
-        """Build it with these credentials, under the org's budget."""
+        """Build a client with these credentials and the org's rate budget."""
 
 
 class OrgSource:
-    """An org's pages, read with the secret of the start, or with the one in its file once Okta refuses that."""
+    """An org's page source. When Okta refuses the secret, it is read again from its file."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class OrgSource:
         renew: Callable[[], OrgAccess],
         budget: RateBudget,
     ) -> None:
-        """``renew`` reads the secret's file again. Raises ConfigError. ``budget``: outlasts any token."""
+        """``renew`` reads the secret's file again; it may raise ConfigError. All secrets share ``budget``."""
         self.budget = budget
         self._access = access
         self._connect = connect
@@ -54,11 +54,11 @@ class OrgSource:
         return PagesAt(self, priority)
 
     def _renewed(self) -> bool:
-        """Use the secret that is in the file by now; return whether it is another one."""
+        """Reload the secret from its file; return whether it has changed."""
         try:
             access = self._renew()
         except ConfigError:
-            return False  # Okta's answer to the old one is the better error
+            return False  # Okta's error about the old secret is more helpful
         if access == self._access:
             return False
         _log.info("token_renewed", org=access.name)

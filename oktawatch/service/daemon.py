@@ -1,15 +1,14 @@
-"""The daemon: it starts, runs its jobs until it is asked to stop, and reloads on SIGHUP.
+"""The daemon: start, run the jobs until asked to stop, and reload on SIGHUP.
 
-Starting checks everything that can be checked before it touches anything: rules, credentials, the database's
-URL, whether another daemon runs on it. READY comes after the schema is up and the jobs are scheduled.
+The start checks everything that it can before it changes anything: rules, credentials, the database's URL, and
+whether another daemon uses the database. READY is sent after the schema is upgraded and the jobs are scheduled.
 
-SIGHUP builds a second `Application` from the configuration and rules as they are now. If that succeeds, the
-jobs end and are scheduled again from the new one, by the same steps as at a stop and a start but in one
-process, so that no systemd unit sees it fail. If not, everything continues as it was.
+SIGHUP builds a second `Application` from the current configuration and rules. If that succeeds, the jobs are stopped
+and scheduled again for the new application, by the same steps as a stop and a start. Otherwise everything
+continues unchanged.
 
-Stopping cancels requests in flight, which ends them at once, and makes transactions that wait for the
-database's lock give up: they have not begun. A transaction that has begun is finished. What was read and not
-committed is read again, so a quick stop loses nothing.
+A stop cancels running requests and transactions that wait for a lock. A transaction that has its lock is finished.
+Pages that were not committed are read again, so a quick stop loses nothing.
 """
 
 import asyncio
@@ -38,16 +37,16 @@ _log: Any = structlog.get_logger(__name__)
 
 _REPORT_INTERVAL = timedelta(seconds=10)
 _MORE_TIME = timedelta(seconds=60)
-"""The time that a start which goes on asks systemd for: longer than a loaded machine may keep the loop waiting."""
+"""The extension that a long start requests from systemd: longer than a loaded machine may delay the event loop."""
 
 
 async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Application], None]) -> int:
-    """Watch every org until SIGTERM or SIGINT; return the exit code, which is 0 then.
+    """Watch all orgs until SIGTERM or SIGINT; return the exit code 0.
 
-    ``load`` reads the configuration again on SIGHUP; if all of it is accepted, ``begin_logging`` is called
-    with the new application. Trouble with an org or with the database is logged and survived. Raises
-    ConfigError when the daemon can't start as configured or a person has to repair the database, and
-    StoreError when its file was deleted or replaced.
+    ``load`` reads the configuration again on SIGHUP. If it is valid, ``begin_logging`` is called with the new
+    application. Failures of an org or of the database are logged and retried. Raises ConfigError if the daemon can't
+    start as configured or a person must repair the database, and StoreError if the database's file was deleted or
+    replaced.
     """
     try:
         with locked_database(app) as database, listening() as signals:
@@ -69,7 +68,7 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
 
 
 class _Daemon:
-    """What outlives a reload: the database and its watch, signals, systemd."""
+    """The parts that outlive a reload: the database and its watch, signals, systemd."""
 
     def __init__(self, app: Application, database: DatabaseExecutor, signals: Signals) -> None:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
@@ -79,13 +78,13 @@ class _Daemon:
         self._systemd = Systemd.from_environment()
 
     async def start(self, app: Application) -> bool:
-        """Bring the database up, however long that takes; return False if the daemon was stopped meanwhile."""
+        """Prepare the database, however long that takes. Return False if the daemon was stopped meanwhile."""
         starting = asyncio.create_task(self._database.until_cancelled(self._start(app)))
         return await self._signals.finish_unless_stopped(starting)
 
     async def watch(self, app: Application, load: Load, *, event: str) -> Application | None:
-        """Run the jobs of an application and log ``event``; return the one that follows, or None at the end."""
-        # Importing the Okta SDK takes half a second and 65 MB, which a start that fails needn't cost.
+        """Log ``event`` and run the jobs of an application. Return the reloaded application, or None at the end."""
+        # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a start that fails.
         from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
         from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
@@ -110,7 +109,7 @@ class _Daemon:
                     database.stop()
                 await jobs.stop()
                 if self.trouble.fatal is not None:
-                    await database_watch.tell_the_end()
+                    await database_watch.send_last_alarm()
 
     async def _start(self, app: Application) -> None:
         warn_without_effect(app)
@@ -118,7 +117,7 @@ class _Daemon:
         try:
             await self._database_watch.bring_up(partial(prepare_to_watch, app, self._database))
         except UnusableDatabaseError:
-            await self._database_watch.tell_the_end()
+            await self._database_watch.send_last_alarm()
             raise
         finally:
             reporting.cancel()
@@ -128,15 +127,15 @@ class _Daemon:
                     await channel.close()
 
     async def _report_start(self, app: Application) -> None:
-        """Ask systemd for more time while the loop turns, and tell the notifiers of trouble that lasts."""
+        """Ask systemd for more time as long as the event loop runs, and send alarms about lasting failures."""
         while True:
             await asyncio.sleep(min(_REPORT_INTERVAL, interval(app.silence_after)).total_seconds())
             self._systemd.extend_timeout(_MORE_TIME)
             self._systemd.status("starting: " + (self.trouble.error or "bringing the database up"))
-            await self._database_watch.tell()
+            await self._database_watch.send_alarms()
 
     async def _next(self, app: Application, load: Load) -> Application | None:
-        """Return the application to continue with, or None at the end. Meanwhile the jobs run."""
+        """Wait while the jobs run. Return the reloaded application, or None at the end."""
         while True:
             await self._signals.wait()
             if self._signals.stop.is_set() or self._signals.lost.is_set():

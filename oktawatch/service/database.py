@@ -1,4 +1,4 @@
-"""Open the configured database, and bring its schema up."""
+"""Open the configured database, and upgrade its schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import require_current, upgrade
 
 _CHECK_WITHIN_S = 2.0
-"""How long a start looks for damage in the database's file: some gigabytes, if they are in memory."""
+"""Time limit for checking the database's file at the start."""
 
 
 def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
-    """Open the database without touching it yet; the caller closes it.
+    """Open the database without connecting. The caller closes it.
 
-    Raises ConfigError when there is none that this program can use.
+    Raises ConfigError if the database can't be used.
     """
     try:
         return DatabaseExecutor(app.database_url.get_secret_value(), create=create)
@@ -31,7 +31,7 @@ def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
 
 @contextmanager
 def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
-    """Open the database for `run`, alone on its file. Raises ConfigError when another `run` uses it."""
+    """Open the database for `run`, with an exclusive lock on its file. Raises ConfigError if another `run` has it."""
     database = open_database(app)
     try:
         with exclusive_lock(database):
@@ -41,9 +41,10 @@ def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
 
 
 async def prepare_database(app: Application, database: DatabaseExecutor) -> None:
-    """Check the database's file, upgrade the schema unless others use it too, and insert each org's row.
+    """Check the database's file, upgrade the schema, and insert each org's row.
 
-    Raises ConfigError when the schema is not the one this program works with, else StoreError.
+    A shared database is upgraded only with `database.auto_upgrade`. Raises ConfigError if the schema does not fit this
+    program, and StoreError for other failures.
     """
     upgrades = app.auto_upgrade or not database.database.shared
     try:
@@ -56,7 +57,7 @@ async def prepare_database(app: Application, database: DatabaseExecutor) -> None
 
 
 async def prepare_to_watch(app: Application, database: DatabaseExecutor) -> None:
-    """Prepare the database, and log which rules are newly on. Raises as `prepare_database` does."""
+    """Prepare the database, and log newly enabled rules. Raises as `prepare_database` does."""
     await prepare_database(app, database)
     await log_newly_enabled_rules(
         database, list(app.org_tags), app.rules, initial_lookback=app.initial_lookback

@@ -1,11 +1,11 @@
-"""Send alarms about the database without the database.
+"""Send alarms about the database without using the database.
 
-Every other alarm is a row of the outbox. When the database can't be written, because its disk is full, its
-server is gone or silent, or another program holds a lock, there is no outbox. So the alarm goes to the
-notifiers directly: once when no write has succeeded for `silence.after`, and once when writing works again.
+All other alarms are rows of the outbox. If the database can't be written, because its disk is full, its server is
+down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
+directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-Which notifiers have the alarm is kept in memory alone. A daemon that restarts during the trouble waits for
-the database, and sends the alarm again once it has waited for `silence.after`: at least once, not exactly once.
+The notifiers that have received the alarm are only known in memory. A daemon that restarts during the outage waits for
+the database, and sends the alarm again after `silence.after`: at least once, not exactly once.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from oktawatch.store.schema import require_writable
 _log: Any = structlog.get_logger(__name__)
 
 _PROBE_WITHIN = timedelta(seconds=5)
-"""How long a round waits for the probe. A probe that takes longer is looked at again by the next round."""
+"""How long a round waits for the probe. If it takes longer, the next round checks it again."""
 _OVERDUE = timedelta(seconds=45)
-"""A probe without an answer is a failure after this time: pages of many orgs may be before it in the queue."""
+"""A probe without a response fails after this time. The pages of many orgs can precede it in the queue."""
 _RETRY_INTERVAL = timedelta(seconds=20)
 _LAST_MESSAGE_TIMEOUT = timedelta(seconds=10)
 
@@ -43,7 +43,7 @@ Channels = Mapping[str, Channel]
 
 
 class DatabaseTrouble(FailureLog):
-    """The failures of the database in a row, whichever job had them."""
+    """The failures of the database in a row, of all jobs together."""
 
     def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         """Call ``lost`` when the daemon can't continue with this database."""
@@ -55,7 +55,7 @@ class DatabaseTrouble(FailureLog):
         self.error = ""
         """The text of the last failure."""
         self.fatal: UnusableDatabaseError | None = None
-        """The failure for which the daemon can't continue."""
+        """The failure after which the daemon can't continue."""
 
     def failed(self, reason: str, error: Exception) -> None:
         """Count a failure."""
@@ -67,13 +67,13 @@ class DatabaseTrouble(FailureLog):
             self._lost()
 
     def ended(self) -> None:
-        """Note that a write succeeded."""
+        """Record that a write succeeded."""
         super().ended()
         self._worked_at = self._clock()
         self._write_failed = False
 
     def probed(self) -> None:
-        """Note that the probe succeeded. It writes no row, so it ends no failure of a disk that refused one."""
+        """Record that the probe succeeded. It writes no row, so it can't show that a full disk has space again."""
         if not self._write_failed:
             self.ended()
 
@@ -96,7 +96,7 @@ class DatabaseWatch:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raise the alarm when nothing could be written for longer than ``after``."""
+        """Raise the alarm if no write has succeeded for longer than ``after``."""
         self.trouble = trouble
         self.after = after
         self._channels = channels
@@ -108,22 +108,22 @@ class DatabaseWatch:
         self._message: Message | None = None
         self._since: datetime | None = None
         self._alarmed: set[str] = set()
-        """Notifiers that took the alarm, and have not taken its end yet."""
+        """Notifiers that received the alarm, but not its end yet."""
         self._informed: set[str] = set()
-        """Notifiers that took the current message."""
+        """Notifiers that received the current message."""
 
     def configure(self, channels: Channels, *, after: timedelta) -> None:
-        """Use these settings from now on: they may have been reloaded."""
+        """Use these settings from now on, after a reload."""
         self._channels = channels
         self.after = after
 
     async def round(self) -> None:
-        """Probe the database, and send alarms about what has changed. Never fails."""
-        await self.look()
-        await self.tell()
+        """Probe the database, and send alarms. Never fails."""
+        await self.probe()
+        await self.send_alarms()
 
-    async def tell(self) -> None:
-        """Raise or end the alarm, and send the current message to notifiers that have not taken it."""
+    async def send_alarms(self) -> None:
+        """Raise or end the alarm, and send the current message to the notifiers that have not received it."""
         lasts = self.trouble.lasts
         if lasts > self.after and self._since is None:
             self._raise(lasts)
@@ -131,7 +131,7 @@ class DatabaseWatch:
             self._end()
         await self._send()
 
-    async def tell_the_end(self) -> None:
+    async def send_last_alarm(self) -> None:
         """Send an alarm that the daemon ends because of its database."""
         self._since = None
         self._raise(self.trouble.lasts)
@@ -139,8 +139,8 @@ class DatabaseWatch:
             async with asyncio.timeout(_LAST_MESSAGE_TIMEOUT.total_seconds()):
                 await self._send()
 
-    async def look(self) -> None:
-        """Probe whether the database takes a write: no page may need one for a while."""
+    async def probe(self) -> None:
+        """Test whether the database can be written, because no page may need a write for a while."""
         if self._probe is None:
             self._probe = asyncio.create_task(self._database.run(require_writable))
             self._probed_at = self._clock()
@@ -166,7 +166,7 @@ class DatabaseWatch:
             self.trouble.probed()
 
     async def bring_up(self, prepare: Callable[[], Awaitable[None]]) -> None:
-        """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError and ConfigError."""
+        """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError or ConfigError."""
         while True:
             try:
                 await prepare()
@@ -207,7 +207,7 @@ class DatabaseWatch:
         self._informed = set()
 
     async def _send(self) -> None:
-        """Send the current message to notifiers that have not taken it; the end, only to those with the alarm."""
+        """Send the current message to the notifiers that lack it. The end goes only to those that got the alarm."""
         if self._message is None:
             return
         channels = self._channels
@@ -228,7 +228,7 @@ class DatabaseWatch:
         except TimeoutError:
             _log.warning("delivery_failed", notifier=name, notification=message.id, error="no answer in time")
             return
-        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and the others must be told
+        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and the other notifiers need the alarm
             _log.error("channel_failed", notifier=name, notification=message.id, exc_info=error)
             return
         self._informed.add(name)

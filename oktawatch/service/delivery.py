@@ -1,4 +1,4 @@
-"""Deliver for each notifier, in rounds or once."""
+"""Deliver the notifications of each notifier, in rounds or once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -16,25 +16,25 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
 INTERVAL = timedelta(seconds=5)
-"""Time between two rounds, beside those that follow a poll: retries become due."""
+"""Time between two rounds, for retries. A poll with new notifications starts a round at once."""
 TIME_LIMIT = timedelta(minutes=5)
-"""Of a round; a message that is not confirmed by then is sent again under the same id."""
+"""Time limit of a round. A message that is not confirmed by then is sent again under the same id."""
 
 
 class Sender(Protocol):
-    """Has rounds in which it sends: `engine.deliver.Notifier`, or `OrphanedNotifications`."""
+    """Sends in rounds: `engine.deliver.Notifier` or `OrphanedNotifications`."""
 
     name: str
     failed: int
-    """Attempts that failed so far."""
+    """The number of failed attempts."""
 
     async def round(self) -> int:
-        """Send what is due; return how many messages were taken. Raises StoreError."""
+        """Send the due notifications; return how many were delivered. Raises StoreError."""
 
 
 @asynccontextmanager
 async def open_notifiers(app: Application, database: DatabaseExecutor) -> AsyncIterator[list[Notifier]]:
-    """Build the notifiers; close their channels at the end."""
+    """Build the notifiers. Their channels are closed at the end."""
     composer = app.composer(app.rules)
     async with AsyncExitStack() as stack:
         for channel in app.channels.values():
@@ -54,7 +54,7 @@ async def open_notifiers(app: Application, database: DatabaseExecutor) -> AsyncI
 
 
 def orphaned_notifications(app: Application, database: DatabaseExecutor) -> OrphanedNotifications:
-    """Build what expires the notifications for removed or renamed notifiers."""
+    """Build the job that expires notifications for removed or renamed notifiers."""
     return OrphanedNotifications([notifier.name for notifier in app.notifiers], database)
 
 
@@ -62,9 +62,9 @@ class Delivered(Struct, frozen=True, kw_only=True):
     """The result of one round of all notifiers."""
 
     taken: int
-    """Messages that their receivers took."""
+    """The number of delivered messages."""
     failed: int
-    """Attempts, or whole rounds, that failed."""
+    """The number of failed attempts and rounds."""
 
 
 class Delivery(Supervised[int]):
@@ -79,25 +79,25 @@ class Delivery(Supervised[int]):
         )
         self._sender = sender
         self.taken = 0
-        """Messages that the receiver took so far."""
+        """The number of delivered messages."""
 
     async def round(self) -> timedelta | None:
-        """Send once what is due. Return the delay until the next round, or None for the usual interval."""
+        """Send the due notifications. Return the delay until the next round, or None for the usual interval."""
         return await self.attempt(self._sender.round)
 
     def succeeded(self, taken: int) -> timedelta | None:
-        """Count the messages that were taken."""
+        """Count the delivered messages."""
         self.taken += taken
         if taken:
-            # An empty outbox was only read, which works while nothing can be written.
+            # Without a delivery, the outbox was only read, which says nothing about writing.
             self.database_works()
         return None
 
 
 async def deliver_once(senders: Sequence[Sender]) -> Delivered:
-    """Send what is due, for all notifiers at once.
+    """Send the due notifications of all notifiers concurrently.
 
-    A failure is logged; its message stays in the outbox for the next run.
+    A failure is logged, and the message stays in the outbox for the next run.
     """
     deliveries = [Delivery(sender, database_trouble=None) for sender in senders]
     await asyncio.gather(*(delivery.round() for delivery in deliveries))

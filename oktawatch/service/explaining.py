@@ -1,4 +1,4 @@
-"""Explain an event: what `oktawatch explain` does."""
+"""Explain an event: the command `oktawatch explain`."""
 
 from contextlib import AsyncExitStack
 
@@ -13,7 +13,7 @@ from oktawatch.systemlog.page import Page
 
 
 class _NoAccess:
-    """An org without usable credentials: what is stored has to do."""
+    """The page source of an org without usable credentials, for which stored data is used."""
 
     def __init__(self, problem: str) -> None:
         self._problem = problem
@@ -24,9 +24,9 @@ class _NoAccess:
 
 
 async def explain_event(app: Application, event_uuid: str) -> Explanation | None:
-    """Explain an event of one of the application's orgs; None if neither the database nor Okta has it.
+    """Explain an event of one of the application's orgs. Return None if neither the database nor Okta has it.
 
-    Without credentials for an org the stored data decides. Raises ConfigError, StoreError, or SystemLogError.
+    Without credentials for an org, stored data is used. Raises ConfigError, StoreError, or SystemLogError.
     """
     enabled = frozenset(rule.id for rule in app.rules.rules)
     database = DatabaseExecutor(app.database_url.get_secret_value())
@@ -41,12 +41,12 @@ async def explain_event(app: Application, event_uuid: str) -> Explanation | None
 
 
 async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSource]:
-    """Return the pages of each org by its name."""
+    """Return the page source of each org, by name."""
     try:
         accesses, tls_context = app.accesses, app.tls_context
     except ConfigError as error:
         return dict.fromkeys(app.orgs, _NoAccess(str(error)))
-    # Importing the Okta SDK takes half a second and 65 MB, which a missing database needn't cost.
+    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them if the database is missing.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 

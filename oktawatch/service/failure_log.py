@@ -1,7 +1,7 @@
 """Log failures in a row once, and back off.
 
-An outage of an hour is one line when it begins, one when its reason changes and one when it ends. A line for
-each failure would bury the rest of the log.
+An outage is logged when it begins, when its reason changes, and when it ends. A line for each failure would bury the
+rest of the log.
 """
 
 import random
@@ -16,7 +16,7 @@ _log: Any = structlog.get_logger(__name__)
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(minutes=5)
-_SLOW_FACTOR = 4  # what only a person can repair is not worth retrying often
+_SLOW_FACTOR = 4  # failures that only a person can fix are retried less often
 _LONGEST_SLOW = timedelta(minutes=15)
 
 
@@ -31,12 +31,12 @@ class FailureLog:
         self._name = name
         self._about = about
         self.failures = 0
-        """The number of failures in a row, until now."""
+        """The number of failures in a row."""
         self._reason: str | None = None
         self._reasons: Counter[str] = Counter()
 
     def failed(self, reason: str, error: Exception) -> None:
-        """Count a failure. ``reason`` is a short, stable word; the error's text is for people."""
+        """Count a failure. ``reason`` is a short, stable identifier. The error's text is for people."""
         self.failures += 1
         self._reasons[reason] += 1
         if reason != self._reason:
@@ -45,7 +45,7 @@ class FailureLog:
             _log.error(f"{self._name}_failed", **self._about, reason=reason, **unexpected)
 
     def ended(self) -> None:
-        """Note a success."""
+        """Record a success."""
         if self.failures:
             _log.info(
                 f"{self._name}_recovered",
@@ -59,7 +59,7 @@ class FailureLog:
 
 
 UNEXPECTED = "unexpected"
-"""The reason of any exception that is not expected: logged with its name, and its traceback at level debug."""
+"""The reason of unexpected exceptions, which are logged with their name, and with a traceback at level debug."""
 
 
 def backoff(
@@ -69,11 +69,11 @@ def backoff(
     slowly: bool = False,
     jitter: Callable[[], float] = random.random,
 ) -> timedelta:
-    """Return the delay after some failures in a row of a job that otherwise runs at an interval.
+    """Return the delay after ``failures`` in a row of a job that usually runs at an interval.
 
-    It doubles from 30 s, or from the interval if that is shorter, up to 5 min; with ``slowly``, for a failure that
-    a person has to repair, from four times that up to 15 min. It varies by a quarter both ways, so that jobs
-    that failed together are not retried together.
+    The delay doubles from 30 s, or from the interval if that is shorter, up to 5 min. With ``slowly``, for a failure
+    that a person must fix, it doubles from four times that, up to 15 min. It has a jitter of ±25 %, so that jobs that
+    failed together are not retried together.
     """
     first, longest = min(interval, _FIRST), _LONGEST
     if slowly:

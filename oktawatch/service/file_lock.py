@@ -1,4 +1,4 @@
-"""Lock an SQLite file for one daemon; the operating system frees the lock with the process."""
+"""Lock an SQLite file for one daemon. The operating system releases the lock when the process ends."""
 
 import fcntl
 import os
@@ -12,13 +12,13 @@ from oktawatch.engine.database import DatabaseExecutor
 
 @contextmanager
 def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
-    """Hold the lock of a database file. Raises ConfigError when another `run` holds it.
+    """Hold the lock of a database file. Raises ConfigError if another `run` holds it.
 
-    Two daemons would poll the same orgs twice and roll each other's pages back. The lock is on a file beside the
-    database: closing any handle of the database itself would drop SQLite's own locks on it. The file is not
-    deleted, since two processes could then lock two files of one name.
+    Two daemons would poll the same orgs and roll back each other's pages. The lock is on a separate file, because
+    closing any handle of the database file would drop SQLite's own locks. The lock file is not deleted, because two
+    processes could then lock two files of the same name.
 
-    Postgres needs no lock: any number of processes use it, and leases distribute the orgs among them.
+    Postgres needs no lock, because leases distribute the orgs among any number of processes.
     """
     if database.database.shared:
         yield
@@ -31,7 +31,7 @@ def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
         raise ConfigError(
             "can't use the database's folder",
             str(path),
-            f"{error.strerror}: make a folder that this user may write to, or change database.url",
+            f"{error.strerror}: create a folder that this user can write to, or change database.url",
         ) from None
     try:
         try:
@@ -40,7 +40,7 @@ def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
             raise ConfigError(
                 "another oktawatch runs on this database",
                 file,
-                "stop that one, or give this one a database of its own",
+                "stop it, or use another database",
             ) from None
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Send the heartbeat after a good round of every org."""
+"""Send the heartbeat after a successful poll of every org."""
 
 from collections.abc import Awaitable, Callable, Collection
 
@@ -7,7 +7,7 @@ from oktawatch.service.supervised import Supervised
 
 
 class Heartbeat(Supervised[None]):
-    """Sends a heartbeat when each org has been polled well since the last one."""
+    """Sends a heartbeat when every org has been polled successfully since the last one."""
 
     def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Send with ``beat``, which raises DeliveryError."""
@@ -16,11 +16,11 @@ class Heartbeat(Supervised[None]):
         self._polled: set[str] = set()
 
     def polled(self, org: str) -> None:
-        """Note that a poll of an org succeeded."""
+        """Record a successful poll of an org."""
         self._polled.add(org)
 
     async def round(self, orgs: Collection[str]) -> None:
-        """Send a heartbeat if these orgs, all that this process polls, have been polled. Never fails."""
+        """Send a heartbeat if all of these orgs, which this process polls, have been polled. Never fails."""
         if not orgs or not self._polled.issuperset(orgs):
             return
         self._polled.clear()

@@ -1,8 +1,7 @@
-"""The daemon's jobs: a poll and a sweep an org, a delivery a notifier, and those that there is one of.
+"""The daemon's jobs: a poll and a sweep for each org, a delivery for each notifier, and several single jobs.
 
-The jobs know nothing of each other. What one of them has to do with another goes through here: a poll that
-enqueues notifications brings the deliveries forward, a sweep waits for its poll, and only the orgs that this
-process holds are polled.
+The jobs don't know each other. They interact only through this module: a poll that enqueues notifications triggers
+the deliveries, a sweep waits for its poll, and only the orgs that this process holds are polled.
 """
 
 import socket
@@ -39,14 +38,14 @@ from oktawatch.systemlog.priority import Priority
 _log: Any = structlog.get_logger(__name__)
 
 _STAGGER = timedelta(milliseconds=150)
-"""From one org's first poll to the next one's, so that the pages of 200 don't all come at once."""
+"""Delay between the first polls of two orgs, so that the pages of 200 orgs don't arrive at once."""
 _STOP_WITHIN = timedelta(seconds=4)
-"""How long stopping waits for jobs; all of it is to end within 5 s."""
-_MOST_NAMED = 5  # orgs in a line of status or log
+"""How long a stop waits for the jobs. The whole stop must take less than 5 s."""
+_MOST_NAMED = 5  # maximum number of orgs in a line of status or log
 
 
 class Jobs:
-    """Every job of one application, scheduled."""
+    """The scheduled jobs of one application."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Jobs:
         notifiers: Sequence[Notifier],
         watches: Mapping[str, Watch],
     ) -> None:
-        """Schedule the jobs. ``watches``: how each org is watched, by its name."""
+        """Schedule the jobs. ``watches`` maps each org's name to its configuration."""
         self.schedule = Schedule()
         self._app = app
         self._database = database
@@ -83,7 +82,7 @@ class Jobs:
         self._schedule_the_rest()
 
     async def stop(self) -> None:
-        """End every job, and let other replicas continue."""
+        """End all jobs, and release the leases for other replicas."""
         await self.schedule.stop(_STOP_WITHIN)
         await self._database_watch.close()
         if self._replica is not None:
@@ -146,7 +145,7 @@ class Jobs:
             work = partial(self._poll, polling)
             every(poll_interval, f"poll:{polling.org}", work, after=stagger * number)
         for number, sweeping in enumerate(self._sweepings):
-            # Spread over the interval, so that the sweeps of 200 orgs don't all come at once.
+            # Spread the sweeps over the interval, so that those of 200 orgs don't run at once.
             after = sweep_interval * number / len(self._sweepings)
             every(sweep_interval, f"sweep:{sweeping.org}", partial(self._sweep, sweeping), after=after)
 
@@ -183,7 +182,7 @@ class Jobs:
         )
 
     def _holds(self, org: str) -> bool:
-        """Whether this process polls the org. A process that has the database to itself polls all of them."""
+        """Return whether this process polls the org. With SQLite, it polls all orgs."""
         return self._replica is None or self._replica.holds(org)
 
     async def _poll(self, polling: OrgPolling) -> timedelta | None:

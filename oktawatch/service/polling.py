@@ -1,7 +1,7 @@
 """Poll one org in rounds.
 
-A round that fails is logged once a streak and recorded for `oktawatch status`. Nothing is lost meanwhile,
-because the cursor stays where the last committed page left it.
+Failures in a row are logged once and recorded for `oktawatch status`. They lose no events, because the cursor stays
+at the end of the last committed page.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.errors import SystemLogError
 
 DEADLINE = timedelta(minutes=5)
-"""A round that takes longer ends with the page it is at; the next one continues there."""
+"""A round that takes longer ends after the current page. The next round continues there."""
 HARD_DEADLINE = timedelta(minutes=6)
-"""A round that takes longer is cancelled wherever it is."""
+"""A round that takes longer is cancelled."""
 _RECORDING_LIMIT_S = 60.0
 
 
@@ -50,7 +50,7 @@ class OrgPolling(Supervised[PageResult]):
     ) -> None:
         """Call ``enqueued`` when there are notifications to send.
 
-        ``holds`` returns whether the org is this process's to poll.
+        ``holds`` returns whether this process polls the org.
         """
         super().__init__(FailureLog("poll", org=org), database_trouble=database_trouble, interval=interval)
         self.org = org
@@ -75,8 +75,8 @@ class OrgPolling(Supervised[PageResult]):
         except TimeoutError:
             minutes = HARD_DEADLINE // timedelta(minutes=1)
             raise RoundTooLongError(
-                f"the poll took over {minutes} min without an end ({self.org}): reading goes on where it was; "
-                "see whether the org's rate limit is used up, or the network hangs, if it lasts"
+                f"the poll did not end within {minutes} min ({self.org}): the next one continues there; if this "
+                "repeats, check whether the org's rate limit is used up or the network hangs"
             ) from None
         except CursorMovedError as error:
             if self._holds():
@@ -84,7 +84,7 @@ class OrgPolling(Supervised[PageResult]):
             raise HandedOverError(str(error)) from error
 
     def succeeded(self, result: PageResult) -> timedelta | None:
-        """Have new notifications sent; continue at once if the deadline ended the round."""
+        """Trigger deliveries if there are notifications. Continue at once if the deadline ended the round."""
         self.database_works()
         if result.notifications:
             self._enqueued()
@@ -98,17 +98,17 @@ class OrgPolling(Supervised[PageResult]):
             async with asyncio.timeout(_RECORDING_LIMIT_S):
                 await self._database.run(record_failure, self.org, text, now=self._now())
         except (StoppedError, TimeoutError):
-            return  # the log has it, and the next failure is recorded again
+            return  # it was logged, and the next failure is recorded again
         except StoreError as trouble:
-            # A success ends no trouble: it changes a row, which a full disk may still take.
+            # A success here does not end the database's failures: a full disk may still accept this update.
             self._trouble.failed("database", trouble)
 
 
 class HandedOverError(StoppedError):
-    """Another replica took the org over and moved the cursor. This page was rolled back, and nothing failed."""
+    """Another replica took over the org and moved the cursor. This page was rolled back. This is not a failure."""
 
 
 class RoundTooLongError(SystemLogError):
-    """A round that was cancelled at its hard deadline."""
+    """A round was cancelled at its hard deadline."""
 
     reason = "timed_out"

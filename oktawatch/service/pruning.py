@@ -1,7 +1,7 @@
 """Prune in rounds.
 
-A clock that is years ahead would make every row old. So the daemon prunes only while its clock agrees with
-Okta's, as the last poll that caught up saw it.
+A clock that is years ahead would make all rows expire. So the daemon prunes only while its clock agrees with Okta's
+clock at the last poll that caught up.
 """
 
 from collections import Counter
@@ -20,16 +20,16 @@ from oktawatch.service.supervised import Supervised
 _log: Any = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(hours=1)
-"""Often, so that a round has little to do."""
+"""Frequent, so that each round is short."""
 FIRST = timedelta(minutes=5)
-"""The delay of the first round: the start has enough to do."""
+"""The delay of the first round, so that it does not slow down the start."""
 SOON = timedelta(minutes=5)
-"""The delay of a round that is due while no poll has caught up for a day, by this clock."""
+"""The delay of a round that can't prune because the clocks disagree."""
 _TOLERANCE = timedelta(days=1)
 
 
 def build_pruner(app: Application, database: DatabaseExecutor) -> Pruner:
-    """Build what deletes what is older than the configured ages."""
+    """Build the pruner with the configured retention."""
     ages = Ages(
         events=app.keep_events,
         alerts=app.keep_alerts,
@@ -69,7 +69,7 @@ class Pruning(Supervised[Counter[str]]):
     def succeeded(self, deleted: Counter[str]) -> timedelta | None:
         """Log how many rows were deleted from each table."""
         if deleted.total():
-            # A round that deletes nothing may work on a full disk, too.
+            # Only a round that deletes rows shows that the database can be written.
             self.database_works()
             _log.info("pruned", **{table: rows for table, rows in sorted(deleted.items()) if rows})
         return None

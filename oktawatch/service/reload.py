@@ -1,4 +1,4 @@
-"""Read configuration and rules again on SIGHUP."""
+"""Reload the configuration and rules on SIGHUP."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from oktawatch.store.errors import StoppedError, StoreError
 _log: Any = structlog.get_logger(__name__)
 
 Load = Callable[[], Application]
-"""Reads the configuration and builds an application from it, strictly. Raises ConfigError."""
+"""Reads the configuration and builds an application from it with ``strict``. Raises ConfigError."""
 
 
 async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Application:
-    """Return a new application, or ``app`` if anything is wrong with the new configuration, which is logged.
+    """Return a new application. If the new configuration is invalid, log the error and return ``app``.
 
-    A rule that can't be used is left out at a start and refused here: the running application has that rule
-    as it was when it could be used.
+    A start leaves out rules that can't be used. A reload refuses them, because the running application still has a
+    working version of the rule.
     """
     try:
         new = await asyncio.to_thread(_load, app, load)
@@ -32,7 +32,7 @@ async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Ap
         return app
     except (ConfigError, StoreError) as error:
         _log.error("reload_refused", error=str(error))
-    except Exception as error:  # noqa: BLE001 -- a configuration that works must not end by one that doesn't
+    except Exception as error:  # noqa: BLE001 -- a broken new configuration must not end the running one
         _log.error("reload_refused", error=f"unexpected {type(error).__name__}", exc_info=error)
     else:
         return new
@@ -48,5 +48,5 @@ def warn_without_effect(app: Application) -> None:
 def _load(app: Application, load: Load) -> Application:
     new = load()
     if new.database_url != app.database_url:
-        raise new.database_error("wrong value", "expected the one in use: another one takes a restart")
+        raise new.database_error("wrong value", "expected the URL in use: restart to use another database")
     return new

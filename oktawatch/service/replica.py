@@ -1,7 +1,7 @@
 """Distribute the orgs among the replicas that share a database, by leases.
 
-A lease lasts somewhat less than `service.lease_ttl` and is renewed well before it ends. So within that time
-after a replica stopped renewing, another one has noticed and polls its orgs.
+A lease is shorter than `service.lease_ttl` and is renewed well before it expires. So within `service.lease_ttl` after a
+replica stopped renewing its leases, another replica polls its orgs.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ _log: Any = structlog.get_logger(__name__)
 _DURATION = 0.6  # of lease_ttl
 _RENEWAL_INTERVAL = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
 _RELEASE_TIMEOUT_S = 1.0
-_MOST_NAMED = 5  # orgs in a line of the log
+_MOST_NAMED = 5  # maximum number of orgs in a line of the log
 
 
 class Replica:
-    """The orgs that one replica holds, by its own clock never longer than by the database's."""
+    """The leases of this replica. By its own clock, they never last longer than by the database's clock."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Replica:
     ) -> None:
         """Call ``gained`` for each org that this replica polls from now on."""
         self.interval = lease_ttl * _RENEWAL_INTERVAL
-        """From one round to the next."""
+        """The time between two rounds."""
         self._duration = lease_ttl * _DURATION
         self._leases = Leases(name, orgs, lasts=self._duration)
         self._database = database
@@ -74,7 +74,7 @@ class Replica:
         else:
             self._name_trouble.ended()
             if not held:
-                # With no org to poll, nothing else shows that the database can be written again.
+                # Without an org to poll, no other write shows that the database works again.
                 self._database_trouble.ended()
         gained, lost = held - self._held, self._held - held
         self._held, self._held_until = held, begun + self._duration.total_seconds()

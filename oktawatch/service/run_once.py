@@ -1,4 +1,4 @@
-"""Poll each org once until it has caught up, and deliver what is due: `run --once`."""
+"""Poll each org once until it has caught up, and deliver the due notifications: `run --once`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ class OrgOutcome(Struct, frozen=True, kw_only=True):
 
     org: str
     result: PageResult | None = None
-    """The result of the poll; None if it failed, though it may have committed pages before."""
+    """The result of the poll; None if it failed, even if it had committed pages before."""
     error: str | None = None
-    """One line for people; None if the org caught up."""
+    """One line for people, or None if the org caught up."""
 
 
 class OnceResult(Struct, frozen=True, kw_only=True):
@@ -40,27 +40,27 @@ class OnceResult(Struct, frozen=True, kw_only=True):
 
     orgs: list[OrgOutcome]
     delivered: int
-    """Messages that their receivers took."""
+    """The number of delivered messages."""
     undelivered: int
-    """Notifications that wait for the next run, or are dead letters."""
+    """The number of pending notifications and dead letters."""
     delivery_failed: bool
-    """A delivery failed in this run, or one that failed before still waits for its next attempt."""
+    """Whether a delivery failed in this run, or a failed one still waits for its next attempt."""
 
     @property
     def errors(self) -> list[str]:
-        """One line for people for each org that failed."""
+        """One line for people for each failed org."""
         return [outcome.error for outcome in self.orgs if outcome.error is not None]
 
     @property
     def exit_code(self) -> int:
-        """0; 1 when an org or a delivery failed."""
+        """1 if an org or a delivery failed, else 0."""
         return 1 if self.errors or self.delivery_failed else 0
 
 
 async def run_once(app: Application) -> OnceResult:
-    """Poll each org until it has caught up, and deliver what is due.
+    """Poll each org until it has caught up, and deliver the due notifications.
 
-    An org that fails stops no other. Raises ConfigError, or StoreError when the database can't be used.
+    An org that fails does not stop the others. Raises ConfigError, or StoreError if the database can't be used.
     """
     with locked_database(app) as database:
         return await database.until_cancelled(_run(app, database))
@@ -81,7 +81,7 @@ async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:
 
 
 async def _poll_orgs(app: Application, database: DatabaseExecutor) -> list[OrgOutcome]:
-    # Importing the Okta SDK takes half a second and 65 MB, which a start that fails needn't cost.
+    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a start that fails.
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
 
@@ -119,7 +119,7 @@ async def _poll(org: str, poller: Poller, database: DatabaseExecutor) -> OrgOutc
     except SystemLogError as error:
         problem: Exception = error
     except StoreError as error:
-        # If the page could not be written, its failure can't be, either.
+        # If a page can't be written, its failure can't be written either.
         return OrgOutcome(org=org, error=str(error))
     with suppress(StoreError):
         await database.run(record_failure, org, str(problem), now=utc_now())

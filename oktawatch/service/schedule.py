@@ -1,12 +1,12 @@
-"""Run jobs at intervals, one instance of each at a time, and stop them in order.
+"""Run jobs at intervals, one instance of each at a time, and stop them gracefully.
 
-APScheduler decides by the wall clock when a job is due, and clocks get set: back by hours, forward by years on
-a machine that boots without one. So each job's due time is kept by the monotonic clock (`_Interval`), and a
-watch compares the two clocks every second. When they no longer agree, it logs ``clock_jumped`` and
-reschedules every job by its monotonic due time. A job that was due several times meanwhile runs once.
+APScheduler uses the wall clock, which can jump: back by hours, or forward by years on a machine that boots without a
+real-time clock. So each job's due time is kept by the monotonic clock (`_Interval`), and a task compares the two
+clocks every second. When they diverge, it logs ``clock_jumped`` and reschedules all jobs by their monotonic due
+times. A job that was due several times in between runs once.
 
-The tasks of running jobs are kept here: APScheduler's own shutdown would cancel a job in the middle of a
-page, log a traceback for it, and not wait until a transaction that had begun is committed.
+This module keeps the tasks of running jobs, because APScheduler's own shutdown would cancel a job within a page, log
+a traceback, and not wait for a transaction to be committed.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from oktawatch.model.timestamps import utc_now
 _log: Any = structlog.get_logger(__name__)
 
 Work = Callable[[], Awaitable[timedelta | None]]
-"""A job's work. It returns the delay until the next run, or None for the job's usual interval."""
+"""A job's function. It returns the delay until the next run, or None for the job's usual interval."""
 
 _JITTER = 0.1  # of the interval
 _CLOCK_CHECK_S = 1.0
 _CLOCK_TOLERANCE_S = 2.0
-"""A smaller difference is how clocks are kept right, and delays nothing noticeably."""
+"""Smaller differences come from clock synchronization, and delay no job noticeably."""
 
 
 class Schedule:
-    """Jobs at intervals. Belongs to the running loop."""
+    """Runs jobs at intervals in the running event loop."""
 
     def __init__(self) -> None:
-        # A run that is late is still due: by default one second would make it be skipped.
+        # Run late jobs, too. By default, APScheduler skips a run that is over one second late.
         defaults = {"misfire_grace_time": None, "max_instances": 1, "coalesce": True}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
         self._triggers: dict[str, _Interval] = {}
@@ -53,14 +53,14 @@ class Schedule:
         after: timedelta = timedelta(),
         exact: bool = False,
     ) -> None:
-        """Add a job: first ``after`` a time, then at an interval that varies by a tenth unless ``exact``."""
+        """Add a job that first runs ``after`` a delay, then at intervals with 10 % jitter unless ``exact``."""
         trigger = self._triggers[name] = _Interval(interval, jitter=0.0 if exact else _JITTER)
         self._scheduler.add_job(
             self._run, trigger, args=(name, work), id=name, next_run_time=trigger.due_in(after)
         )
 
     def again(self, name: str, after: timedelta = timedelta()) -> None:
-        """Reschedule a job's next run. It is skipped if the job is still running by then."""
+        """Reschedule a job's next run. It is skipped if the job is still running then."""
         self._scheduler.modify_job(name, next_run_time=self._triggers[name].due_in(after))
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Schedule:
         self._clock_watch = asyncio.create_task(self._watch_clock())
 
     async def stop(self, patience: timedelta) -> None:
-        """Start no more jobs, cancel the running ones and wait until they have ended."""
+        """Stop starting jobs, cancel the running jobs and wait for their end, at most ``patience``."""
         self._scheduler.pause()
         if self._clock_watch is not None:
             self._clock_watch.cancel()
@@ -80,14 +80,14 @@ class Schedule:
             if left:
                 _log.error("jobs_left_running", jobs=sorted(task.get_name() for task in left))
         self._scheduler.shutdown(wait=False)
-        await asyncio.sleep(0)  # it shuts down in the loop's next turn
+        await asyncio.sleep(0)  # the shutdown happens in the next iteration of the loop
 
     async def _run(self, name: str, work: Work) -> None:
         outer = asyncio.current_task()
         if outer is None:
-            raise RuntimeError("a job runs in a task")
+            raise RuntimeError("a job must run in a task")
         outer.set_name(name)
-        # A task of its own, so that cancelling it is no exception to the scheduler.
+        # A separate task, so that the scheduler does not see its cancellation as an error.
         inner = self._running[outer] = asyncio.ensure_future(work())
         try:
             await asyncio.wait([inner])
@@ -101,7 +101,7 @@ class Schedule:
             self.again(name, after)
 
     async def _watch_clock(self) -> None:
-        # A task and no job: after a jump back it would be as asleep as the jobs.
+        # A task and not a job: after a jump back, a job would be delayed like all the others.
         offset = time.time() - time.monotonic()
         while True:
             await asyncio.sleep(_CLOCK_CHECK_S)
@@ -114,10 +114,10 @@ class Schedule:
 
 
 class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """An interval from one run to the next, which knows the due time by the monotonic clock.
+    """An interval trigger that keeps the due time by the monotonic clock.
 
-    APScheduler's own interval trigger goes by the previous due time. After a jump it would list every run
-    that was missed, which is memory without end when the clock goes forward by years.
+    APScheduler's own interval trigger computes each due time from the previous one. After a jump forward by years, it
+    would list all missed runs and exhaust the memory.
     """
 
     def __init__(self, interval: timedelta, *, jitter: float) -> None:
@@ -131,13 +131,13 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no type
         return self.due_by_wall_clock()
 
     def due_by_wall_clock(self) -> datetime:
-        """Return the next due time by the wall clock as it is set now."""
+        """Return the next due time by the current wall clock."""
         return utc_now() + timedelta(seconds=self._due - time.monotonic())
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
         """Return the due time after a run that begins now.
 
-        It is later than ``now`` in any case: otherwise APScheduler would ask for ever.
+        It must be later than ``now``, or APScheduler would loop forever.
         """
         delay = self.interval * (1 + self._jitter * random.random())  # noqa: S311 -- no secret
         self.due_in(delay)

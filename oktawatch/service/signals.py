@@ -8,16 +8,16 @@ from typing import Any
 
 
 class Signals:
-    """What a person or the service manager asks of the daemon."""
+    """Requests of a person or the service manager to the daemon."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.reload = asyncio.Event()
         self.lost = asyncio.Event()
-        """Not a signal: the daemon can't continue with its database."""
+        """Set when the daemon can't continue with its database. Not a signal of the operating system."""
 
     async def wait(self) -> None:
-        """Wait for any of them."""
+        """Wait for any of the events."""
         waiting = [asyncio.create_task(event.wait()) for event in (self.stop, self.reload, self.lost)]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -26,9 +26,9 @@ class Signals:
                 task.cancel()
 
     async def finish_unless_stopped(self, task: "asyncio.Task[Any]") -> bool:
-        """Wait until a task has ended, or cancel it once the daemon is to stop. Return whether it ended by itself.
+        """Wait for a task, but cancel it when the daemon is asked to stop. Return whether it ended by itself.
 
-        Stopping can't wait for a lock that another program holds. Raises what the task raises.
+        So a stop does not wait for a lock that another program holds. Raises the exception of the task.
         """
         stop = asyncio.create_task(self.stop.wait())
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Look for silence in rounds: orgs that no poll reads, and notifiers that can't deliver."""
+"""Check in rounds for silent orgs and failing notifiers."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -10,7 +10,7 @@ _LONGEST_INTERVAL = timedelta(seconds=30)
 
 
 def interval(after: timedelta) -> timedelta:
-    """Return the time between two rounds, short enough that silence is noticed soon after ``after``."""
+    """Return the time between two rounds, short enough to detect silence soon after ``after``."""
     return min(_LONGEST_INTERVAL, after / 2)
 
 
@@ -37,7 +37,7 @@ class SilenceChecks(Supervised[bool]):
         return await self.attempt(self._check)
 
     def succeeded(self, enqueued: bool) -> timedelta | None:
-        """Have new alarms sent."""
+        """Trigger deliveries if there are alarms."""
         if enqueued:
             self.database_works()
             self._enqueued()

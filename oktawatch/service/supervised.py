@@ -1,7 +1,7 @@
-"""A job that runs again and again, whatever goes wrong in it.
+"""The base class of recurring jobs, which survive all failures.
 
-Every job of the daemon is one: a failure is logged once a streak, delays the next round ever more, and
-disturbs no other job. This is the one place where the outcome of a round is known, so metrics attach here.
+Failures in a row are logged once, delay the job's next round increasingly, and do not affect other jobs. All
+outcomes of rounds pass through here, so this is the place for metrics.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from oktawatch.systemlog.errors import (
 
 T = TypeVar("T")
 
-_MENDED_BY_PEOPLE = (TokenRefusedError, PermissionMissingError, WrongHostError, RequestRefusedError)
+_FIXED_BY_PEOPLE = (TokenRefusedError, PermissionMissingError, WrongHostError, RequestRefusedError)
 
 
 class Supervised(Generic[T]):
@@ -38,12 +38,12 @@ class Supervised(Generic[T]):
     ) -> None:
         """Log failures to ``failure_log``.
 
-        ``database_trouble``: the log that all jobs share for failures of the database; None logs them as the
-        job's own. ``interval``: the time between two rounds, for the back-off after failures; None keeps the
-        usual time. ``time_limit``: a round that takes longer is cancelled.
+        ``database_trouble`` is the shared log of all jobs for failures of the database; None logs them as the job's
+        own. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
+        A round that takes longer than ``time_limit`` is cancelled.
         """
         self.failures = 0
-        """Rounds in a row that failed, until now."""
+        """The number of failed rounds in a row."""
         self._failure_log = failure_log
         self._database_trouble = database_trouble
         self._interval = interval
@@ -61,7 +61,7 @@ class Supervised(Generic[T]):
                 result = await job()
         except StoppedError:
             return None
-        except Exception as error:  # noqa: BLE001 -- the trouble of one job, even a bug, must not be another's
+        except Exception as error:  # noqa: BLE001 -- a failure of one job, even a bug, must not affect the others
             self.failures += 1
             if self._log(error):
                 await self.failed(error)
@@ -71,14 +71,14 @@ class Supervised(Generic[T]):
         return self.succeeded(result)
 
     def succeeded(self, _result: T) -> timedelta | None:
-        """Act on the result of a round. Return the delay until the next one, or None for the usual interval."""
+        """Handle the result of a round. Return the delay until the next round, or None for the usual interval."""
         return None
 
     async def failed(self, error: Exception) -> None:
-        """Act on a failure of the job itself. A failure of the database, shared by all jobs, doesn't get here."""
+        """Handle a failure of the job itself. Not called for failures of the database if these are shared."""
 
     def database_works(self) -> None:
-        """Note that the database took a write."""
+        """Record a successful write to the database."""
         if self._database_trouble is not None:
             self._database_trouble.ended()
 
@@ -94,7 +94,7 @@ class Supervised(Generic[T]):
     def _delay(self, error: Exception) -> timedelta | None:
         if self._interval is None:
             return None
-        return backoff(self.failures, self._interval, slowly=isinstance(error, _MENDED_BY_PEOPLE))
+        return backoff(self.failures, self._interval, slowly=isinstance(error, _FIXED_BY_PEOPLE))
 
 
 _DATABASE = "database"

@@ -1,4 +1,4 @@
-"""Sweep one org in rounds, each after a poll that caught up: polling goes first."""
+"""Sweep one org in rounds, each after a poll that caught up, because polling has priority."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -10,7 +10,7 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
 TIME_LIMIT = timedelta(minutes=30)
-"""Of a round: hours of a busy org's events take many requests."""
+"""Time limit of a round. Hours of a busy org's events take many requests."""
 SOON = timedelta(minutes=1)
 """The delay of a sweep that is due while its org has not caught up."""
 
@@ -45,14 +45,14 @@ class OrgSweeping(Supervised[PageResult]):
         self._enqueued = enqueued
 
     async def round(self) -> timedelta | None:
-        """Sweep once, or soon if polling has not caught up."""
+        """Sweep once. If polling has not caught up, return the delay `SOON`."""
         polled = self._caught_up()
         if polled is None:
             return SOON
         return await self.attempt(partial(self._sweep, polled))
 
     def succeeded(self, result: PageResult) -> timedelta | None:
-        """Have new notifications sent."""
+        """Trigger deliveries if there are notifications."""
         self.database_works()
         if result.notifications:
             self._enqueued()

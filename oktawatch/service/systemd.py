@@ -1,7 +1,7 @@
-"""Report the daemon's state to systemd: sd_notify, in a few lines.
+"""Report the daemon's state to systemd with the sd_notify protocol.
 
-A message is one datagram of ``KEY=value`` lines to the socket that ``$NOTIFY_SOCKET`` names: a path, or
-a name in the abstract namespace, written with a leading ``@``. Without that variable nothing is sent.
+A message is a datagram of ``KEY=value`` lines to the socket in ``$NOTIFY_SOCKET``: a path, or a name in the abstract
+namespace with a leading ``@``. Without that variable, nothing is sent.
 
 systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -17,17 +17,17 @@ _TIMEOUT_S = 0.5  # a manager that doesn't read its socket must not hold up the 
 
 
 class Systemd:
-    """The service manager that started this process, or none."""
+    """The service manager that started this process, if any."""
 
     def __init__(self, address: str = "", watchdog: timedelta | None = None) -> None:
         self._address = address if address.startswith(("/", "@")) else ""
         self.watchdog = watchdog
-        """The longest time without WATCHDOG=1 before it restarts the daemon; None if it doesn't."""
+        """The time without WATCHDOG=1 after which systemd restarts the daemon; None without a watchdog."""
         self._status = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Find the manager by the variables that systemd sets."""
+        """Read the variables that systemd sets."""
         return cls(environ.get("NOTIFY_SOCKET", ""), _watchdog(environ))
 
     def extend_timeout(self, by: timedelta) -> None:
@@ -35,11 +35,11 @@ class Systemd:
         self._send(f"EXTEND_TIMEOUT_USEC={by // timedelta(microseconds=1)}")
 
     def ready(self) -> None:
-        """Report that starting is over."""
+        """Report the end of the start."""
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """Report that stopping has begun."""
+        """Report the beginning of the stop."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
@@ -47,7 +47,7 @@ class Systemd:
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Show a line in ``systemctl status``; the same line is sent once."""
+        """Show a line in ``systemctl status``. An unchanged line is not sent again."""
         if text != self._status:
             self._status = text
             self._send("STATUS=" + text.replace("\n", " "))
@@ -56,14 +56,14 @@ class Systemd:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        # The daemon works whether or not anybody listens.
+        # The daemon also works if the manager doesn't listen.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.settimeout(_TIMEOUT_S)
             manager.sendto(message.encode("utf-8", "replace"), address)
 
 
 def _watchdog(environ: Mapping[str, str]) -> timedelta | None:
-    """Parse the watchdog's timeout, unless it is meant for another process."""
+    """Parse the watchdog's timeout. Return None if it is meant for another process."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

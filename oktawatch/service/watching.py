@@ -1,4 +1,4 @@
-"""Set up how each org is watched while pages are read."""
+"""Build the configuration of each org, and open the watchdog for users' rules."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,9 +11,9 @@ from oktawatch.service.app import Application
 
 @asynccontextmanager
 async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
-    """Yield how each org to read is watched, by its name, with users' rules watched meanwhile.
+    """Yield the configuration of each org to read, by name, while the watchdog watches users' rules.
 
-    The schema has to be up.
+    The schema must have been upgraded.
     """
     rules, routes = app.rules, app.routes
     async with watch_rules(database, rules, org_tags=app.org_tags, routes=routes) as watchdog:

@@ -66,7 +66,7 @@ class World:
             self.seconds += 30
             if error is not None:
                 self.trouble.failed("database", error)
-            await self.watch.tell()
+            await self.watch.send_alarms()
 
     def _clock(self) -> float:
         return self.seconds
@@ -153,7 +153,7 @@ async def test_a_good_probe_refutes_a_lock_but_not_a_full_disk(world: World) -> 
     await world.database.run(upgrade)
     for error, failures in ((LOCKED, 0), (FULL, 1)):
         world.trouble.failed("database", error)
-        await world.watch.look()
+        await world.watch.probe()
         assert world.trouble.failures == failures
 
 
@@ -166,11 +166,11 @@ async def test_an_unanswered_probe_is_trouble(world: World) -> None:
     )
     await asyncio.sleep(0)
     world.watch.after = timedelta(seconds=0.4)
-    await world.watch.look()
+    await world.watch.probe()
     assert world.trouble.failures == 0
     world.seconds += 60
-    await world.watch.look()
-    await world.watch.tell()
+    await world.watch.probe()
+    await world.watch.send_alarms()
     assert "locked or silent" in world.receivers[0].taken[0].plain()
     release.set()
     await stuck
@@ -197,6 +197,6 @@ async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
     """Whichever job meets it: the daemon is asked to end once, and everybody is told at once."""
     for _ in range(2):
         world.trouble.failed("database", DamagedDatabaseError("the database is damaged (oktawatch.db)"))
-    await world.watch.tell_the_end()
+    await world.watch.send_last_alarm()
     assert world.lost == 1
     assert "is damaged" in world.receivers[0].taken[0].plain()
