@@ -291,7 +291,7 @@ async def test_a_round_without_an_end_is_cancelled(
     assert poller.cancelled
     assert wait is not None
     assert [(line["event"], line["reason"]) for line in logs] == [("poll_failed", "timed_out")]
-    assert "did not end within 6 min (acme)" in str((await org.status()).last_error)
+    assert "did not end within 0 min (acme)" in str((await org.status()).last_error)
 
 
 async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[EventDict]) -> None:
