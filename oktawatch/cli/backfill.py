@@ -58,9 +58,9 @@ def backfill(
 ) -> int:
     """Run the detections on past events.
 
-    Reading a period again changes nothing. After an interruption, the same command resumes within 24
-    hours. Safe while the daemon runs. Without --notify, the daemon sends the notifications for events
-    that it reads as well.
+    Reading a period again changes nothing. If the command is interrupted, run it again within 24 hours
+    to resume. It is safe to run while the daemon runs. Without --notify, the backfill sends no
+    notifications. The daemon still sends notifications for the events that it reads itself.
     """
     from oktawatch.service.app import Application
 
@@ -98,7 +98,7 @@ def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _
 def _read(
     settings: "Settings", app: "Application", request: _Request, *, debug: bool
 ) -> "tuple[BackfillResult, list[dict[str, Any]]]":
-    """Read the past; return the result and, for a dry run, the alerts that it would have opened."""
+    """Run the backfill. Return its result, and the alerts that a dry run would have opened."""
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.service.database import open_database
 

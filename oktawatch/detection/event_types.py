@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any
 
 LONGEST_FILTER = 3_500
-"""Characters. Okta limits a URL to 4 KB, which must also hold the other parameters and escapes."""
+"""The maximum number of characters. A URL has at most 4 KB at Okta, including other parameters and percent-encoding."""
 
 is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
-"""Match text that is safe to use as an event type in a SCIM filter."""
+"""Match an event type pattern that can be quoted in a SCIM filter."""
 
 
 class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- the compiled test is cached on the instance
@@ -37,9 +37,10 @@ def type_test(patterns: Iterable[str], *, any_case: bool = False) -> Callable[[A
 
 
 def scim_filter(patterns: Iterable[str]) -> str:
-    """Return the SCIM filter for these event types. Without any pattern, it matches no event.
+    """Return the SCIM filter for these patterns. Without patterns, the filter matches no event.
 
-    A filter too long for a URL is widened: each type becomes a prefix, its first word.
+    If the filter is too long for a URL, replace each pattern with its first word: ``user.session.start`` becomes
+    ``user.*``. If the filter is still too long, match all events.
     """
     patterns = set(patterns)
     wanted = _filter(patterns)

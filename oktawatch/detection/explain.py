@@ -1,7 +1,7 @@
-"""Explain why a rule matches an event or does not: list its conditions, up to the first that is not met.
+"""Explain why a rule matches an event or not: list the rule's conditions, up to the first unmet one.
 
-The conditions are the rule's own predicates, called as they are when a page is processed. The first line of
-a predicate's docstring describes the condition, so users' rules are explained like built-in ones.
+The explanation calls the same predicates as the processing of a page. The text of a condition is the first line of the
+predicate's docstring, so users' rules are explained like built-in ones.
 """
 
 import inspect
@@ -29,7 +29,7 @@ _MAX_LISTED_TYPES = 5
 
 
 class Past(Protocol):
-    """The part of `History` that an explanation needs, without page and cache."""
+    """The methods of `History` that an explanation needs."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """See `History`."""
@@ -54,10 +54,10 @@ class Condition(Struct, frozen=True):
 
 
 def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
-    """Return the conditions of a rule for an event, up to the first that is not met. A match meets all of them.
+    """Return a rule's conditions, up to the first one that the event doesn't meet. If all hold, the rule matches.
 
-    ``row`` includes the whole event where it is available. ``history`` is the history of the event's org and
-    may include the event itself and later ones.
+    ``row`` includes the complete event if it is available. ``history`` is the history of the event's org. It may
+    include this event and later events.
     """
     conditions: list[Condition] = []
     try:
@@ -116,7 +116,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
 
 
 def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Sequence[HistoryRow]:
-    """Return the event's window, as the rule sees it when a page is processed."""
+    """Return the same window of events that the rule gets when it processes a page with this event."""
     is_needed = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
     time_range = TimeRange(since, row.published, frozenset({getattr(row, rule.column)}))
@@ -163,7 +163,7 @@ def _description(predicate: Callable[..., Any]) -> str:
 
 
 def _clause(predicate: Callable[..., Any]) -> str:
-    """Return a predicate's description for use inside a sentence."""
+    """Return a predicate's description without its final period."""
     return _description(predicate).removesuffix(".")
 
 

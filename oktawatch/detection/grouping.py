@@ -1,23 +1,27 @@
 """Group matches into alerts, and decide which alerts to notify about.
 
-An alert has an *anchor*, the time of the match that opened it; D is the rule's dedup period. A match at
-time t
+The *anchor* of an alert is the time of the match that opened it. D is the rule's dedup period. The first of
+these rules that applies to a match at time t selects its alert:
 
-1. joins the latest alert of its dedup key with anchor <= t < anchor + D, unless that was closed before t;
-2. else joins the earliest alert of its dedup key with t < anchor < t + D (the match arrived late);
-3. else opens an alert anchored at t.
+1. The match joins the latest alert with the same dedup key and anchor <= t < anchor + D, unless this alert
+   was closed before t.
+2. The match joins the earliest alert with the same dedup key and t < anchor < t + D. This match arrived late.
+3. The match opens an alert with the anchor t.
 
 Anchors never move, and a match never changes its alert. So every match belongs to exactly one alert, and
-the alerts do not depend on where pages end. Matches are processed in the order of the stream, never sorted:
-no incremental algorithm could produce the same alerts for two different orders.
+page boundaries have no effect on the alerts. Matches are processed in the order of the stream. A different
+order can produce different alerts, so matches are never sorted.
 
-Each alert counts outcomes. An alert *has risen* when its earliest outcome is a failure and it has a later
-success. From MEDIUM on, its severity is then one level above its highest match, which causes another
-notification. A late event never reverts this.
+Each alert counts the outcomes of its events. An alert *has risen* when it has a success that is later than
+its first failure, by event time. If its matches have at least the severity MEDIUM, its severity is then one
+level above the highest of them, and another notification is sent. A late event never reverts this.
 
-Notifications are decided separately from grouping, so that alerts recorded by a silent backfill can still
-be sent. When a reader that notifies processes a match, new or already recorded, of an open or acknowledged
-alert, and the alert's severity is above the one last sent, it produces one notice.
+Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
+A notice is produced if all of these conditions hold:
+
+- The reader sends notifications.
+- It processes a match of an open or acknowledged alert. The match may be recorded already.
+- The alert's severity is higher than in its last notice, or the alert has no notice yet.
 """
 
 from bisect import bisect_right, insort
@@ -45,13 +49,13 @@ class NoticeKind(StrEnum):
 
 
 class Notice(NamedTuple):
-    """An alert reached a severity about which nobody was notified yet."""
+    """A notification to send: an alert was opened, or its severity was raised."""
 
     alert: Alert
     kind: NoticeKind
     severity: Severity
     published: datetime
-    """When the event behind the match was published."""
+    """The time of the event that caused the notice."""
 
 
 class GroupingPolicy(Struct, frozen=True):
@@ -78,9 +82,9 @@ class Grouping:
     ) -> None:
         """Start from the stored state.
 
-        ``recorded`` maps each match that is already recorded to its alert's id, None for a signal.
-        ``alerts`` contains the alerts of those matches and every alert that a match of the page could join:
-        those of the same dedup key whose anchor is less than D away.
+        ``recorded`` maps each match that is already recorded to the id of its alert, or to None if the match is a
+        signal. ``alerts`` contains the alerts of these matches, and all alerts that a match of the page could join:
+        alerts with its dedup key and an anchor less than D before or after it.
         """
         self._policies = policies
         self._notify = notify
@@ -95,7 +99,7 @@ class Grouping:
         self.opened: list[Alert] = []
         """Alerts to insert."""
         self.visible: list[Alert] = []
-        """Alerts that reached their threshold."""
+        """Alerts that reached the rule's threshold with this page."""
         self.notices: list[Notice] = []
         self._changed: dict[int, Alert] = {}
 
@@ -168,7 +172,10 @@ def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
 
 
 def _highest_match(alert: Alert) -> Severity:
-    """Return the highest severity of the alert's matches; HIGH for a risen CRITICAL alert, as both rise to CRITICAL."""
+    """Return the highest severity of the alert's matches.
+
+    For a risen CRITICAL alert, return HIGH. The highest match may be HIGH or CRITICAL: both rise to CRITICAL.
+    """
     if alert.risen and alert.severity > _RISES_FROM:
         return Severity(alert.severity - 1)
     return alert.severity

@@ -2,17 +2,17 @@
 
 Okta counts the requests of all clients of an org in windows of a minute, and mails the org's admins when a window is
 exhausted. Therefore each request waits for a turn. One request is in flight at a time. Polling precedes a sweep, and a
-sweep precedes a backfill. A turn is granted while
+sweep precedes a backfill. A turn is granted if both conditions hold:
 
-- oktawatch has made fewer requests in this window than its share of the limit. A part of the share is reserved for
-  polling, so that a backfill doesn't delay it until the next window.
-- more than one request remains. The last answer with the remaining number can be half a minute old, so the requests of
-  other clients since then are estimated: at their share, or at their observed rate if it is higher. Before the first
-  observation, the estimate is the whole limit.
+- In this window, oktawatch has sent fewer requests than its share of the limit. A part of the share is reserved for
+  polling, so that a backfill doesn't delay polling until the next window.
+- More than one request remains in the window. The number of remaining requests comes from the last answer, which can be
+  half a minute old. The requests that other clients sent since then are estimated: by their share of the limit, or by
+  their observed rate if that is higher. Until a rate is observed, they are assumed to use the whole limit.
 
-The numbers come from Okta's answers, and any of them can be absent. Unknown numbers don't delay requests. The pause after
-a 429 without numbers grows with each attempt. The end of a window is computed from the answer's ``Date``, then measured
-with the monotonic clock; the machine's wall clock is not used.
+The numbers come from the headers of Okta's answers. Any header can be absent. An unknown number doesn't delay requests. If a
+429 answer has no numbers, the pause grows with each attempt. The time until the end of a window is computed from the
+answer's ``Date`` and measured with the monotonic clock. The machine's wall clock is not used.
 
 All requests of a process to an org share a budget. Requests of another process, such as a backfill beside the daemon,
 count as another client's.
@@ -36,11 +36,11 @@ SHARE = 0.5
 _RESERVED_FOR_POLLING = 10
 """One in this number of oktawatch's requests is reserved for polling."""
 _RESERVE = 1
-"""The number of requests that are never used."""
+"""The number of requests per window that oktawatch never uses."""
 _MIN_PAUSE_S = 0.001
-"""Avoids a series of ever shorter pauses due to rounding errors."""
-_SAME_WINDOW_S = 5  # tolerance for the end of a window in two answers; windows are a minute apart
-_MIN_OBSERVATION_S = 10  # time into a window before the requests of other clients are significant
+"""The shortest pause. Without it, rounding errors could cause many tiny pauses."""
+_SAME_WINDOW_S = 5  # two answers of a window can differ by this in its end; windows are a minute apart
+_MIN_OBSERVATION_S = 10  # the rate of other clients is not computed from a shorter part of a window
 
 
 class RateBudget:
@@ -74,7 +74,7 @@ class RateBudget:
 
     @property
     def remaining(self) -> int | None:
-        """The remaining requests of the org's window according to the last answer with that number. None before."""
+        """The number of remaining requests in the last answer that has it. None before the first one."""
         return self._remaining
 
     @asynccontextmanager
@@ -90,7 +90,7 @@ class RateBudget:
             self._call_next()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """Update the budget from the headers of an answer with any status."""
+        """Update the budget from an answer. Call it for every answer, whatever its status."""
         now = self._clock()
         limits = Limits.read(headers)
         self._window.learn(limits, now)
@@ -103,7 +103,7 @@ class RateBudget:
             self._refusals = 0
 
     async def wait_out(self, headers: Mapping[str, str], attempt: int) -> None:
-        """Wait after the ``attempt``-th consecutive 429, counted from 0, of an endpoint with a separate limit."""
+        """Wait after a 429 answer of an endpoint that has a separate limit. ``attempt`` counts consecutive ones from 0."""
         await self._sleep(pause_after(Limits.read(headers), attempt) + self._jitter())
 
     async def _wait(self, priority: Priority) -> None:
@@ -128,7 +128,7 @@ class RateBudget:
             self._waiting[0].called.set()
 
     def _pause(self, priority: Priority) -> float:
-        """Return the seconds until a request with a priority can be sent. 0: now."""
+        """Return the seconds until a request with this priority can be sent, or 0 if it can be sent now."""
         now = self._clock()
         if now < self._held_until:
             return self._held_until - now
@@ -166,15 +166,15 @@ class _Window:
         self.taken = 0
         """The number of oktawatch's requests in the window, answered or not."""
         self.ends = -math.inf
-        """The time at which the window has certainly ended."""
+        """The time at which the window has ended at the latest."""
         self._unconfirmed = 0
-        """The number of requests since the last answer with a window. They can belong to the next window."""
+        """The number of requests since the last answer with an end of the window. The next window may count them."""
         self._reset: int | None = None
         self._taken_at = self._confirmed_at = -math.inf
         self._others = _OtherClients(share)
 
     def take(self, now: float) -> None:
-        """Count a request, and start a new window if this one has ended."""
+        """Count a request. If the window has ended, start a new one first."""
         if now >= self.ends:
             self._begin(now + LONGEST)
         self._taken_at = now
@@ -196,13 +196,13 @@ class _Window:
             self.limit = limits.limit
         if limits.remaining is not None:
             self.remaining = limits.remaining
-            self._confirmed_at = self._taken_at  # a lower bound of the time at which the server counted
+            self._confirmed_at = self._taken_at  # the server computed the number at this time or later
             if self.limit is not None and limits.seconds is not None:
                 count = self.limit - self.remaining - self.taken
                 self._others.observe(count, WINDOW - limits.seconds)
 
     def left(self, now: float) -> float:
-        """Estimate the remaining requests, minus those of other clients. Infinity if unknown."""
+        """Estimate how many requests remain now, after those of other clients. Return infinity if unknown."""
         if self.remaining is None:
             return math.inf
         return self.remaining - math.ceil(self._others.rate(self.limit) * (now - self._confirmed_at))
@@ -215,9 +215,10 @@ class _Window:
 
 
 class _OtherClients:
-    """The estimated request rate of the org's other clients: their share of the limit, or the observed rate.
+    """Estimates the request rate of the org's other clients.
 
-    Before the first observation, the estimate is the whole limit.
+    The estimate is their share of the limit, or the observed rate if that is higher. Until a rate is observed, it is the
+    whole limit.
     """
 
     def __init__(self, share: float) -> None:
@@ -226,13 +227,13 @@ class _OtherClients:
         self._current: float | None = None
 
     def observe(self, count: int, elapsed: int) -> None:
-        """Record the number of their requests in the first ``elapsed`` seconds of the current window."""
+        """Record the number of requests in the first ``elapsed`` seconds of the current window."""
         if elapsed >= _MIN_OBSERVATION_S:
-            # One more than observed, because another request can be imminent.
+            # Add one, because the next request may follow at once.
             self._current = (count + 1) / elapsed if count > 0 else 0.0
 
     def begin(self) -> None:
-        """Start a new window. The rate of the last observed window remains valid."""
+        """Start a new window. Keep the rate that was observed in the last one."""
         if self._current is not None:
             self._previous, self._current = self._current, None
 

@@ -15,6 +15,7 @@ from oktawatch.systemlog.links import next_query
 from oktawatch.systemlog.queries import limit_of
 
 _FRESH = timedelta(seconds=60)
+"""The maximum difference between the time of a recent event and that of the answer."""
 _FULLEST = 10
 """The maximum size of a page, as a multiple of its limit."""
 
@@ -40,13 +41,13 @@ class Page(Struct, frozen=True, kw_only=True):
     newest: datetime | None
     """The newest usable ``published``."""
     date: datetime | None
-    """The time by the server's clock: its ``Date`` header."""
+    """The server's time, from the ``Date`` header."""
     caught_up: bool
-    """Whether this is the end of the stream. If not, more events are waiting."""
+    """Whether this page is the current end of the stream. If not, the next page can be requested at once."""
 
     @property
     def resume(self) -> str:
-        """The query with which reading continues."""
+        """The query that continues the stream after this page."""
         return self.next or self.query
 
     @classmethod
@@ -88,7 +89,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 def _following(links: Sequence[str], url: str) -> tuple[str | None, str | None]:
-    """Return the next link, or the reason why it is unusable. The events of the page are usable anyway."""
+    """Return the next link, or the reason why it is unusable. An unusable link doesn't prevent using the events."""
     try:
         return next_query(links, url), None
     except ValueError as error:
@@ -96,10 +97,10 @@ def _following(links: Sequence[str], url: str) -> tuple[str | None, str | None]:
 
 
 def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
-    """Return whether a short page has recent events, and is therefore the end of the stream.
+    """Return whether a page has recent events.
 
-    Okta can return short pages in the middle of a stream, too. Events from the future don't count, because they can
-    occur anywhere.
+    A short page with recent events is the end of the stream. A short page with old events can be in the middle of it.
+    Events that are dated in the future don't count, because they can occur anywhere.
     """
     if answered is None:
         return False

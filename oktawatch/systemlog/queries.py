@@ -1,8 +1,10 @@
 """Build the first query of a stream. Later requests follow Okta's ``next`` links.
 
-A request without ``until`` and in ascending order *polls*: it returns all events in the order in which they were
-persisted, and the stream never ends. A request with both bounds is *bounded*: it returns events by ``published``, the
-stream ends, and late events can be missing.
+There are two kinds of streams. All requests use the ascending order.
+
+- A *polling* query has no ``until``. Its stream contains all events in the order in which Okta persisted them, and never ends.
+- A *bounded* query has ``since`` and ``until``. Its stream contains the events in the order of ``published``, and ends. Events
+  that Okta persists later are missing.
 
 Okta: https://developer.okta.com/docs/reference/system-log-query/
 """
@@ -40,7 +42,7 @@ def _query(**parameters: str | int) -> str:
 
 
 def named_limit(query: str) -> int | None:
-    """Return the limit in a query, or None if it is absent or invalid."""
+    """Return the limit in a query, at most Okta's maximum, or None if it is absent or invalid."""
     values = parse_qs(query.partition("?")[2]).get("limit")
     if values and values[0].isdecimal() and len(values[0]) <= _LONGEST_LIMIT:
         return min(int(values[0]), LARGEST_LIMIT)
@@ -48,6 +50,6 @@ def named_limit(query: str) -> int | None:
 
 
 def limit_of(*queries: str | None) -> int:
-    """Return the size of a full page: the first limit in one of the queries, or Okta's default."""
+    """Return the number of events on a full page: the limit of the first query that has one, or Okta's default."""
     limits = (named_limit(query or "") for query in queries)
     return next((limit for limit in limits if limit is not None), _DEFAULT_LIMIT)

@@ -2,13 +2,15 @@
 
 The SDK authenticates and builds requests. Its HTTP client would follow redirects with the token, read the proxy from the
 environment, rewrite the URL of a cursor and parse every page twice. ``PageHttpClient`` replaces it, at the extension point
-that Okta documents. The bytes of a page pass through the executor in a ``PageBody``: a string that is trivial JSON to the
-SDK and carries the bytes as an attribute.
+that Okta documents.
 
-Token requests use the same client. Their answers are kept in ``token_answer``, because the SDK reports only a part of an
-error, or fails on it.
+The executor expects a string with JSON, and would parse a whole page. It gets a ``PageBody`` instead: the string ``[]``,
+whose attribute ``content`` has the bytes of the page.
 
-Like the SDK's client, this one returns errors instead of raising them: the frames of a traceback would contain the
+Token requests use the same client. The client keeps the last answer in ``token_answer``, because the SDK drops parts of some
+error answers and fails to parse others.
+
+Like the SDK's client, this one returns errors instead of raising them. The frames of a traceback would contain the
 Authorization header.
 """
 
@@ -35,14 +37,15 @@ USER_AGENT = f"oktawatch/{__version__}"
 LARGEST_BODY = 64 * 1024 * 1024
 """The maximum size of a decompressed page in bytes. Okta's pages have two or three megabytes."""
 LARGEST_ERROR = 64 * 1024
+"""The maximum number of bytes that are read of any other body."""
 
-_CONNECTIONS = 256  # an org has one request in flight, so up to this number orgs don't wait for each other
+_CONNECTIONS = 256  # each org uses one connection at a time, so 256 orgs can send requests in parallel
 _KEEPALIVE_S = 75.0  # longer than the interval between two polls
 # The remaining lifetime at which an access token is renewed. With the SDK's default of five minutes, a token that is
 # valid for five minutes would never be used twice.
 _RENEWAL_OFFSET_MIN = 1
 
-# It logs Authorization headers at DEBUG and tracebacks at ERROR.
+# The SDK's logger writes Authorization headers at DEBUG and tracebacks at ERROR.
 logging.getLogger(LOGGER_NAME).disabled = True
 
 aiohttp.set_zlib_backend(isal_zlib)
@@ -88,7 +91,7 @@ class TooLargeError(Exception):
 
 
 class TokenAnswer(Struct, frozen=True):
-    """The answer to a token request with its body, or the error."""
+    """The result of a token request: an answer with its body, or an error."""
 
     response: aiohttp.ClientResponse | None
     body: str
@@ -101,7 +104,7 @@ class TokenAnswer(Struct, frozen=True):
 
 
 class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no types
-    """Sends the executor's requests, and reads each answer once."""
+    """Sends the requests of the SDK's executor and reads the answers."""
 
     token_answer: TokenAnswer | None = None
 
@@ -138,7 +141,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
 
 
 async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
-    """Read the whole body of a page, up to the maximum size, or the beginning of any other body."""
+    """Read the body of a page, or the beginning of any other body. Raise TooLargeError if the page is too large."""
     whole = page and response.status == HTTPStatus.OK
     bound = LARGEST_BODY if whole else LARGEST_ERROR
     chunks: list[bytes] = []
@@ -159,9 +162,9 @@ async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
 def make_executor(
     org: OrgAccess, session: aiohttp.ClientSession, *, timeout: float, dpop: bool
 ) -> RequestExecutor:
-    """Build the SDK's executor for an org, without retries and cache, and independent of the environment.
+    """Build the SDK's executor for an org, without retries, cache or settings from the environment.
 
-    With ``dpop`` it generates a key, which is slow: call it in a thread.
+    With ``dpop``, this generates a key, which is slow. Call it in a thread.
     """
     config: dict[str, Any] = {
         "client": {
@@ -174,7 +177,7 @@ def make_executor(
     }
     executor = RequestExecutor(config, NoOpCache(), PageHttpClient)
     if org.app is not None:
-        executor._oauth = ServiceAppOAuth(executor, config, dpop=dpop)  # noqa: SLF001 -- the SDK has no parameter for it
+        executor._oauth = ServiceAppOAuth(executor, config, dpop=dpop)  # noqa: SLF001 -- the SDK has no parameter for this
     executor.set_custom_headers({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
     executor.set_session(session)
     return executor
