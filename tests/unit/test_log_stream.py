@@ -69,7 +69,7 @@ def test_after_a_reader_is_back_everything_is_written_again() -> None:
 
 @pytest.mark.parametrize("drained", [True, False])
 def test_a_process_ends_whoever_reads_its_log(*, drained: bool) -> None:
-    """At exit the last lines are written, unless nobody takes them for half a second."""
+    """At exit, the last log lines are written, unless their reader is stuck for half a second."""
     code = (
         "import sys; from oktawatch.log_stream import LogStream; log = LogStream(sys.stderr, str)\n"
         "for number in range(500): log.write(f'{number} ' + 'x' * 1_000)"

@@ -132,7 +132,7 @@ def test_what_can_act_on_a_terminal_is_written_as_an_escape(log_format: str, let
 
 
 def test_a_stream_without_unicode_gets_escapes(tmp_path: Path) -> None:
-    """What an encoding lacks does not stop the writer."""
+    """Characters that the stream's encoding lacks are escaped."""
     file = tmp_path / "log"
     with file.open("w", encoding="ascii") as stream:
         logs.configure("json", "info", stream)
@@ -178,7 +178,7 @@ def test_a_huge_value_is_cut() -> None:
 
 
 def test_a_value_can_be_named_like_one_of_ours() -> None:
-    """It does not take the place of the line's own time."""
+    """A value with the name of a built-in key does not replace it."""
     line = json.loads(written("json", "tried", timestamp="never"))
     assert (line["timestamp"], line["timestamp_"]) == ("2026-11-24T08:00:00.123Z", "never")
 
@@ -198,7 +198,7 @@ def _fail(stream: io.StringIO, log_format: Any, level: str) -> str:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_exception_is_one_line(log_format: str) -> None:
-    """Tracebacks are for whoever asked for them with debug."""
+    """An exception is one line, and its traceback is shown only at level debug."""
     text = _fail(io.StringIO(), log_format, "info")
     assert text.count("\n") == 1
     assert "ValueError: broken\\nin two" in text
@@ -225,7 +225,7 @@ SECRETS = st.text(min_size=4, max_size=60).map(str.strip).filter(lambda secret: 
 
 @given(secret=SECRETS, before=st.text(max_size=5), log_format=st.sampled_from(["json", "console"]))
 def test_a_hidden_secret_is_never_written(secret: str, before: str, log_format: str) -> None:
-    """Wherever it stands, and however the line spells it."""
+    """A hidden secret is never written, wherever it occurs and however it is escaped."""
     logs._secrets = logs._Secrets()
     logs.hide(secret)
     line = written(
@@ -265,14 +265,14 @@ def test_a_key_of_many_lines_is_hidden_line_by_line() -> None:
 
 
 def test_a_secret_at_the_edge_of_a_cut_is_hidden() -> None:
-    """Half a secret would be recognised by nobody, so it goes before the text is cut."""
+    """Secrets are hidden before a text is cut."""
     logs.hide("00tokentokentoken")
     line = written("json", "tried", text="x" * (logs.LONGEST_VALUE - 25) + "00tokentokentoken" + "y" * 100)
     assert "00token" not in line
 
 
 def test_of_two_secrets_the_longer_one_is_hidden_whole() -> None:
-    """One that begins like another must not leave its end behind."""
+    """If a secret begins with another secret, the whole longer one is hidden."""
     logs.hide("00token")
     logs.hide("00token-and-more")
     assert "more" not in written("json", "tried", text="00token-and-more")
@@ -302,7 +302,7 @@ def test_libraries_log_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("name", "level"), logs.QUIET.items())
 def test_libraries_are_quieter_than_we_are(name: str, level: int) -> None:
-    """What they say below their level is for their own developers."""
+    """Messages of libraries below their level are not logged."""
     stream = io.StringIO()
     logs.configure("json", "debug", stream)
     library = logging.getLogger(f"{name}.part")
@@ -312,7 +312,7 @@ def test_libraries_are_quieter_than_we_are(name: str, level: int) -> None:
 
 
 def test_the_sdks_logger_stays_shut() -> None:
-    """It writes Authorization headers, whoever sets its level again."""
+    """The SDK's logger, which writes Authorization headers, stays disabled even if its level is set again."""
     stream = io.StringIO()
     logs.configure("json", "debug", stream)
     sdk = logging.getLogger("okta-sdk-python")

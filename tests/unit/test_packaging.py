@@ -42,7 +42,7 @@ def test_what_runs_is_pinned_by_hash() -> None:
 
 @pytest.mark.parametrize("file", ["requirements.txt", "constraints.txt"])
 def test_pins_name_no_index(file: str) -> None:
-    """Where packages come from is for whoever installs them to decide."""
+    """The pinned requirements name no package index."""
     assert "://" not in (ROOT / file).read_text("utf-8")
     assert "index-url" not in (ROOT / file).read_text("utf-8")
 

@@ -76,7 +76,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def test_a_name_is_looked_up_once_at_a_time(names: Names) -> None:
-    """Whoever gives up leaves one thread behind, and whoever asks again waits for its answer."""
+    """Each name is resolved once at a time, and later requests wait for the running look-up."""
     for _ in range(5):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):

@@ -59,14 +59,14 @@ async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -
 
 
 async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) -> None:
-    """With --notify alerts are told like any other."""
+    """A backfill sends notifications only with --notify."""
     (only,) = bounded(1)
     assert (await run(Script({}, first=only), database)).notifications == 0
     assert (await run(Script({}, first=only), database, notify=True)).notifications == 1
 
 
 async def test_it_never_moves_the_polling_cursor(database: DatabaseExecutor) -> None:
-    """It runs ahead of the poll, or beside it."""
+    """A backfill does not move the polling cursor, whether it runs before the poll or beside it."""
     await run(Script({}, first=bounded(1)[0]), database)
     assert await database.run(read_cursor, ORG) is None
 
@@ -92,7 +92,7 @@ async def test_the_same_command_goes_on_where_it_was_interrupted(database: Datab
 
 @pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"notify": True}])
 async def test_another_command_starts_anew(database: DatabaseExecutor, change: dict[str, Any]) -> None:
-    """Only the same text, told or silent alike, takes up a backfill."""
+    """A backfill is resumed only by the same command text with the same --notify."""
     pages = bounded(2)
     with pytest.raises(UnavailableError):
         await run(Script({pages[1].query: UnavailableError("no")}, first=pages[0]), database)
@@ -144,7 +144,7 @@ class Endless(Script):
 
 @pytest.mark.parametrize("events", [[], [event(1)]], ids=["empty", "the same"])
 async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
-    """It says so after a few pages, and is not finished."""
+    """A read whose pages bring nothing new raises an error after a few pages and is not marked as finished."""
     source = Endless(events)
     with pytest.raises(NoProgressError, match=r"have no new events.*\(acme\)"):
         await run(source, database)
@@ -154,7 +154,7 @@ async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, ev
 
 
 async def test_a_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
-    """A bounded read would ask for it for ever."""
+    """A backfill page that links to itself raises an error instead of being read forever."""
     stuck = "/api/v1/logs?until=x&after=0"
     with pytest.raises(NoProgressError):
         await run(Script({}, first=page([event(1)], query=stuck, following=stuck)), database)
@@ -190,7 +190,7 @@ async def test_a_full_last_page_is_checked(database: DatabaseExecutor, size: int
 
 
 async def test_a_link_to_another_host_is_not_the_end(database: DatabaseExecutor) -> None:
-    """What came with it is kept, and the backfill is not finished."""
+    """A next link to another host stores the page's events and leaves the backfill unfinished."""
     only = page([event(1)], link_error="a next link to another host")
     with pytest.raises(MissingPagesError, match="another host"):
         await run(Script({}, first=only), database)

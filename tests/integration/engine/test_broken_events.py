@@ -95,7 +95,7 @@ async def test_what_can_be_used_is_used_and_the_rest_set_aside(
 async def test_reading_again_sets_nothing_aside_again(
     org: SimulatedOrg, poller: Poller, database: DatabaseExecutor
 ) -> None:
-    """Neither rows nor counters nor lines of the log."""
+    """Reading broken events again adds no rows, counts or log lines."""
     await poller.round()
     before = [rows(database.database, name) for name in ("events", "matches", "rejected_events", "alerts")]
     org.cursors.forget()

@@ -96,7 +96,7 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
 async def test_delays_are_spread(
     database: DatabaseExecutor, clock: Clock, jitter: float, waits: list[float]
 ) -> None:
-    """What failed together does not come again together; never sooner than in 5 s, never later than in an hour."""
+    """Retry delays have jitter, and lie between 5 s and an hour."""
     put(database.database, sign_in(1))
     receiver = Receiver(*[DeliveryError("no")] * 20)
     soc = Notifier(
@@ -172,7 +172,7 @@ async def test_what_waited_in_a_daemon_that_was_down_is_tried(
 
 
 async def test_a_revived_letter_does_not_die_at_once(database: DatabaseExecutor, clock: Clock) -> None:
-    """However old it is, from its retry on it has max_age again."""
+    """A retried dead letter has the full max_age again, however old it is."""
     put(database.database, sign_in(1))
     receiver = Receiver(DeliveryError("status 410", final=True), *[DeliveryError("status 500")] * 20)
     soc = notifier(receiver, database, clock, max_age=timedelta(minutes=30))
@@ -190,7 +190,7 @@ async def test_a_revived_letter_does_not_die_at_once(database: DatabaseExecutor,
 
 
 async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -> None:
-    """A day after its notifier has left the configuration it is a dead letter, and the log says so once."""
+    """A notification for a removed notifier becomes a dead letter after a day, and is logged once."""
     put(database.database, sign_in(1), notifiers=("gone",))
     leftovers = OrphanedNotifications(["soc"], database, now=clock)
     with capture_logs() as logs:
@@ -239,7 +239,7 @@ async def test_a_receiver_that_fails_now_and_then(database: DatabaseExecutor, cl
 
 
 async def test_one_message_that_keeps_failing_pauses_nobody(database: DatabaseExecutor, clock: Clock) -> None:
-    """However often it failed, a new alert is sent at once."""
+    """A message that keeps failing does not delay a new alert."""
     put(database.database, sign_in(0))
     receiver = Receiver(*[DeliveryError("status 500")] * 5)
     soc = notifier(receiver, database, clock)
@@ -254,7 +254,7 @@ async def test_one_message_that_keeps_failing_pauses_nobody(database: DatabaseEx
 async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """It stands back behind the others."""
+    """A message that its receiver can't process waits behind the others."""
     put(database.database, *(sign_in(number) for number in range(4)))
 
     class Picky(Receiver):
@@ -274,7 +274,7 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
 
 
 async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> None:
-    """It counts as a failed attempt; its text, which may hold a secret, is not kept."""
+    """An unexpected exception of a channel counts as a failed attempt, and its text is not stored."""
     put(database.database, sign_in(1))
     with capture_logs() as logs:
         await notifier(Receiver(ValueError("https://user:hunter2@example.com")), database, clock).round()
@@ -286,7 +286,7 @@ async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> N
 async def test_a_channel_that_hangs(
     database: DatabaseExecutor, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is cut off, and that is a failed attempt like any other."""
+    """A channel that hangs is cancelled, which counts as a failed attempt."""
     monkeypatch.setattr(deliver, "SEND_WITHIN", timedelta())
     put(database.database, sign_in(1))
 
@@ -358,7 +358,7 @@ async def test_a_message_tried_while_the_clock_was_ahead_is_tried_again(
 
 
 async def test_a_message_from_the_future_is_sent(database: DatabaseExecutor, clock: Clock) -> None:
-    """It was put there while the clock was ahead: by a page, and by a process that died while sending it."""
+    """Notifications that were enqueued or claimed while the clock was ahead are sent."""
     put(database.database, sign_in(1), now=clock() + DAY)
     await database.run(claim, "soc", now=clock() + DAY, lease=LEASE)
     put(database.database, sign_in(2), now=clock() + timedelta(minutes=10))
@@ -369,7 +369,7 @@ async def test_a_message_from_the_future_is_sent(database: DatabaseExecutor, clo
 
 
 async def test_a_wait_that_is_meant_is_kept(database: DatabaseExecutor, clock: Clock) -> None:
-    """Neither a start nor a jump shortens an ordinary delay or a claim."""
+    """Neither a start nor a clock jump shortens a regular delay or claim."""
     put(database.database, sign_in(1), sign_in(2))
     receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=50)))
     await notifier(receiver, database, clock).round()
@@ -384,7 +384,7 @@ async def test_a_wait_that_is_meant_is_kept(database: DatabaseExecutor, clock: C
 async def test_a_pause_lasts_as_long_as_it_should(
     database: DatabaseExecutor, clock: Clock, jump: timedelta
 ) -> None:
-    """Whatever the wall clock does meanwhile, the receiver is left alone, and not for longer than it asked for."""
+    """A pause lasts exactly as long as the receiver asked for, even if the wall clock jumps."""
     put(database.database, sign_in(1))
     receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=10)))
     soc = notifier(receiver, database, clock)

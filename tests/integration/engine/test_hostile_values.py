@@ -170,7 +170,7 @@ def test_hostile_values(both: tuple[Database, Database], field: str) -> None:
 
 
 def test_hostile_times(both: tuple[Database, Database]) -> None:
-    """A time that has no place in the calendar sets its event aside, and any other is kept as it is."""
+    """An event with an impossible time is rejected, and any other time is stored unchanged."""
     elements = [element(number, "published", json.dumps(time).encode()) for number, time in enumerate(TIMES)]
 
     left = same(both, elements)
@@ -212,7 +212,7 @@ _JSON = st.recursive(
     max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )  # fmt: skip
 def test_any_value(both: tuple[Database, Database], values: list[tuple[str, Any]]) -> None:
-    """Whatever JSON stands wherever, both databases take it and give the same back."""
+    """Both databases store and return any JSON value unchanged."""
     elements = [
         element(number, field, json.dumps(value).encode()) for number, (field, value) in enumerate(values)
     ]

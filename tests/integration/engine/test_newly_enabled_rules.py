@@ -47,7 +47,7 @@ async def test_a_rule_that_is_turned_on_later_is_said_once(database: DatabaseExe
 
 
 async def test_a_rule_that_looks_at_one_event_needs_no_past(database: DatabaseExecutor) -> None:
-    """It is said to be on, and that is all."""
+    """A newly enabled rule about single events is logged without a backfill."""
     await said(database, off=True)
     assert await said(database) == ([R1], None)
 

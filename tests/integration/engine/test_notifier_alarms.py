@@ -149,7 +149,7 @@ async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
 
 
 async def test_a_short_trouble_is_not_told(team: Team) -> None:
-    """A receiver that was restarted is nobody's business."""
+    """A short outage of a receiver raises no alarm."""
     team.receivers["soc"].script = [DOWN] * 3
     team.alert("soc")
     await team.round()
@@ -189,7 +189,7 @@ async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) ->
 
 
 async def test_no_circle(team: Team) -> None:
-    """When all are down, each tells of itself once; what that costs in dead letters tells nothing more."""
+    """If all notifiers fail, each raises one alarm, and dead letters of alarms raise no further ones."""
     for receiver in team.receivers.values():
         receiver.script = [GONE] * 1_000
     team.alert("soc", "pager")
@@ -215,7 +215,7 @@ async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(team: Te
 
 
 async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
-    """What failed once before a day without any process may be well by now."""
+    """After a downtime, only the next attempt decides about an alarm."""
     team.receivers["soc"].script = [DOWN]
     team.alert("soc")
     await team.round()
@@ -228,7 +228,7 @@ async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
 
 
 async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor) -> None:
-    """With one notifier there is nobody else; the log says it, and no row is made."""
+    """With a single notifier, a failure is logged and no alarm is enqueued."""
     team.alert("soc")
     alone = Notifier(
         "soc", Receiver(GONE), COMPOSER, executor,
@@ -242,7 +242,7 @@ async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor)
 
 
 def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
-    """Whoever marks first tells; so it is at the end."""
+    """Of several processes, only the first raises and ends an alarm."""
     database: Database = executor.database
     put(database, *(sign_in(number) for number in range(8)))
     claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
@@ -289,7 +289,7 @@ def test_it_is_told_with_the_mark_or_not_at_all(
 
 
 async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
-    """It began while the clock was ahead: once that is right it lasts as long as any trouble, and no day longer."""
+    """An outage that a clock ahead has dated raises an alarm as soon as any other."""
     team.receivers["soc"].script = [DeliveryError("status 500")] * 100
     team.clock.jump(days=1)
     team.alert("soc")

@@ -92,7 +92,7 @@ def test_a_failure_that_arrives_after_its_success_raises_the_alert(database: Dat
 
 
 def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
-    """What it recorded is told when polling reads it, once."""
+    """A poll notifies once of an alert that a backfill without notifications recorded."""
     read(database, [FAILED, GOT_IN], notify=False)
     assert told(database) == []
     read(database, [FAILED])
@@ -109,7 +109,7 @@ def test_without_raise_on_success_the_alert_keeps_its_severity(database: Databas
 
 
 def test_each_event_behind_an_alert_can_be_read_back(database: Database) -> None:
-    """What happened, in order, long after the events themselves were pruned."""
+    """The events of an alert can be read in order after the events themselves were pruned."""
     read(database, [GOT_IN, FAILED])
     shown = show_alert(database, alert(database)["id"])
     assert shown is not None

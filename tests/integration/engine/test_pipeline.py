@@ -65,7 +65,7 @@ def _advance(read: Cursor | None, to: Cursor, transaction: Any, _result: PageRes
 
 
 def read_on(database: Database, pages: list[Page]) -> None:
-    """Read the stream from where the cursor stands to its end."""
+    """Read the stream from the cursor to its end."""
     by_query = {one.query: number for number, one in enumerate(pages)}
     cursor = read_cursor(database, ORG)
     start = by_query.get(cursor.query, len(pages)) if cursor else 0
@@ -112,7 +112,7 @@ def test_reading_any_page_again_changes_nothing(
 def test_a_death_at_any_step_loses_and_doubles_nothing(
     database: Database, pages: list[Page], deaths: list[int]
 ) -> None:
-    """After each death the stream is read on from the cursor as it was committed."""
+    """After a crash at any step, reading from the committed cursor loses and duplicates nothing."""
     empty(database)
     for part in pages:
         poll(database, part)
@@ -153,7 +153,7 @@ class dying_after:  # noqa: N801 -- reads as the sentence it is used in
 @properties
 @given(stream=streams(), quiet=st.integers(0, 20))
 def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Event], quiet: int) -> None:
-    """What a backfill recorded in silence is told when a poll reads it, and told once."""
+    """A poll notifies once of alerts that a backfill without notifications recorded."""
     empty(database)
     commit(database, page(stream))
     told = outcome(database)["notifications"]
@@ -206,7 +206,7 @@ def test_an_alert_shows_what_its_first_match_was(place: Place) -> None:
 
 
 def test_a_notification_goes_to_each_route_that_wants_it(place: Place) -> None:
-    """A relay sign-in is told to who wants INFO; when it gets worse, to both."""
+    """A relay sign-in is sent to the notifier that wants INFO, and after a rise to both."""
     relay = {
         "isProxy": True,
         "ipDetails": {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]},

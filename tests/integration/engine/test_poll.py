@@ -88,7 +88,7 @@ async def test_a_clock_that_is_ahead_leaves_nothing_out(database: DatabaseExecut
 
 @pytest.mark.parametrize("off", [timedelta(days=-3), timedelta(seconds=59)])
 async def test_another_clock_is_no_reason_to_ask_twice(database: DatabaseExecutor, off: timedelta) -> None:
-    """One that is behind only reads more; seconds are nothing beside a lookback."""
+    """A clock that is behind, or ahead by seconds, causes no second request."""
     source = script(cut([event(1)], []))
     await poller(source, database, now=NOW + off).round()
     assert len(source.asked) == 1
@@ -119,7 +119,7 @@ async def test_nothing_is_asked_beyond_a_page_that_has_caught_up(database: Datab
 
 
 async def test_a_round_past_its_deadline_ends_with_the_page_at_hand(database: DatabaseExecutor) -> None:
-    """The next round goes on there, and the org has not caught up."""
+    """A round past its deadline ends after the current page, and the next round continues there."""
     source = script(cut([event(1), event(2)], [1]))
     result = await poller(source, database).round(deadline=0.0)
     cursor = await database.run(read_cursor, ORG)
@@ -129,7 +129,7 @@ async def test_a_round_past_its_deadline_ends_with_the_page_at_hand(database: Da
 
 
 async def test_an_event_from_the_future_does_not_poison_last_published(database: DatabaseExecutor) -> None:
-    """It is moved to at most what Okta's own clock said."""
+    """`last_published` never exceeds Okta's own clock."""
     future = event(1, at=timedelta(days=30_000))
     await poller(script(cut([event(2, at=-timedelta(hours=1)), future], [])), database).round()
     cursor = await database.run(read_cursor, ORG)
@@ -168,7 +168,7 @@ async def test_a_refused_cursor_is_dropped_after_one_more_try(database: Database
 async def test_a_cursor_that_is_refused_in_the_middle_of_a_round_loses_nothing(
     database: DatabaseExecutor,
 ) -> None:
-    """The page before it is committed, and the stream starts anew from there."""
+    """If a cursor is refused within a round, the previous page is committed and the stream restarts from there."""
     first, _second = cut([event(1, at=-timedelta(hours=3)), event(2)], [1])
     refused = RequestRefusedError("Invalid paging request.", status=400)
     fresh = page([event(1, at=-timedelta(hours=3)), event(2)], caught_up=True, following=STALE)
@@ -194,7 +194,7 @@ async def test_a_stream_s_first_request_that_is_refused_is_a_wrong_configuration
 
 
 async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) -> None:
-    """The next round goes on after the last good page."""
+    """A failed round keeps its committed pages, and the next round continues after them."""
     first, second = cut([event(1), event(2)], [1])
     broken = Script({second.query: UnavailableError("the org does not answer")}, first=first)
     with pytest.raises(UnavailableError):
@@ -224,7 +224,7 @@ async def test_of_two_pollers_on_one_org_one_gives_way(database: DatabaseExecuto
 
 
 async def test_a_cancelled_round_finishes_the_transaction_that_has_begun(database: DatabaseExecutor) -> None:
-    """Nothing is left half done, and the cancellation goes on after it."""
+    """Cancelling a round finishes its running transaction first."""
     started = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -273,7 +273,7 @@ async def test_what_okta_keeps_no_more_is_not_asked_for_and_said(
 async def test_pages_get_smaller_when_okta_struggles_and_grow_again_when_it_does_not(
     database: DatabaseExecutor,
 ) -> None:
-    """A query that takes Okta over 30 s never ends by being asked again as it is."""
+    """Pages get smaller after several failures of Okta, and grow again after a success."""
     await poller(script(cut([event(1)], [])), database).round()
     tail = "/api/v1/logs?after=1&limit=1000"
     slow = Script({tail: UnavailableError("timed out", status=500)})
@@ -343,7 +343,7 @@ async def test_a_first_page_without_a_next_one_still_marks_the_beginning(databas
 
 
 async def test_the_same_page_under_ever_new_links_is_an_error(database: DatabaseExecutor) -> None:
-    """A cache in between would have us read it for ever, and see nothing that happens."""
+    """The same page under ever new links raises an error instead of being read forever."""
 
     class Circle(Script):
         async def page(self, query: str) -> Page:

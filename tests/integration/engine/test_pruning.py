@@ -146,7 +146,7 @@ def remembered(database: Database) -> list[int]:
 
 
 async def test_what_has_had_its_time_goes(database: Database, executor: DatabaseExecutor) -> None:
-    """By age, with all that hangs on it; the rest stays as it was."""
+    """Expired rows are deleted with everything that depends on them, and other rows stay."""
     read(database, 401 * DAY, 400 * DAY + timedelta(seconds=1), rejected=True)
     read(database, 400 * DAY, 31 * DAY, 30 * DAY, timedelta())
     polled(database, NOW)
@@ -199,7 +199,7 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
 
 
 async def test_every_status_goes(database: Database, executor: DatabaseExecutor) -> None:
-    """An alert that nobody looked at for more than a year is no more use than a closed one."""
+    """Expired alerts are deleted whatever their status."""
     read(database, *((401 + n) * DAY for n in range(4)), rules=build_rules({}, read_file=str))
     for alert, status in zip(
         rows(database, "alerts"), ("open", "acknowledged", "closed", "pending"), strict=True
@@ -211,7 +211,7 @@ async def test_every_status_goes(database: Database, executor: DatabaseExecutor)
 
 
 async def test_an_alert_with_many_matches_goes_last(database: Database) -> None:
-    """Who dies in the middle leaves an alert with fewer matches, never a match without its alert."""
+    """A crash while pruning an alert leaves it with fewer matches, but never a match without its alert."""
     empty(database)
     rules = build_rules({}, read_file=str)
     events = [event(number, at=-401 * DAY + timedelta(minutes=number)) for number in range(7)]
@@ -244,7 +244,7 @@ async def test_history_is_kept_as_long_as_the_rules_look_back(
 async def test_what_rules_do_not_need_is_kept_as_long_as_the_operator_says(
     database: Database, executor: DatabaseExecutor
 ) -> None:
-    """What is remembered goes with what was seen, whichever of the two ages is longer."""
+    """Without rules that look back, history is deleted with its events."""
     polled(database, NOW)
     read(database, 31 * DAY, 30 * DAY, 20 * DAY)
     await pruner(executor).round()
@@ -254,7 +254,7 @@ async def test_what_rules_do_not_need_is_kept_as_long_as_the_operator_says(
 async def test_a_rule_that_can_not_be_used_keeps_all_history(
     database: Database, executor: DatabaseExecutor
 ) -> None:
-    """How far it looks back nobody knows; what it will need when it is mended must still be there."""
+    """While a rule can't be used, no history is deleted."""
     polled(database, NOW)
     read(database, 89 * DAY)
     await pruner(executor, RuleSet([MultipleSessions()], complete=False), ages=BRIEF).round()
@@ -266,7 +266,7 @@ async def test_a_rule_that_can_not_be_used_keeps_all_history(
 async def test_what_was_not_read_for_long_keeps_its_history(
     database: Database, executor: DatabaseExecutor
 ) -> None:
-    """Its next poll goes on where the last one ended, but no further back than Okta keeps events."""
+    """An org that was not read for long keeps the history since its last poll, within Okta's retention."""
     polled(database, NOW - 50 * DAY)
     read(database, 100 * DAY, 59 * DAY, 58 * DAY, 57 * DAY, 50 * DAY)
     await pruner(executor, ages=BRIEF).round()
@@ -279,7 +279,7 @@ async def test_what_was_not_read_for_long_keeps_its_history(
 
 
 async def test_a_backfill_under_way_keeps_its_history(database: Database, executor: DatabaseExecutor) -> None:
-    """What it has just read is what it looks back at; when it has ended, that goes."""
+    """A running backfill keeps the history it needs, which is pruned after its end."""
     polled(database, NOW)
     since = NOW - 60 * DAY
     begin_backfill(
@@ -311,7 +311,7 @@ def test_a_backfill_that_begins_meanwhile_keeps_its_history(database: Database) 
 
 
 async def test_orgs_that_nobody_watches_any_more(database: Database, executor: DatabaseExecutor) -> None:
-    """They are pruned by whoever comes by; those of another replica are left to it."""
+    """Orgs that are not configured are pruned, except those of another replica."""
     for org in (ORG, OTHER):
         read(database, 401 * DAY, org=org, rules=build_rules({}, read_file=str))
     with database.write() as connection:
@@ -363,7 +363,7 @@ async def test_what_was_turned_off_warms_up_anew(database: Database, executor: D
 
 
 async def test_a_past_that_is_gone_is_warming_up(database: Database, executor: DatabaseExecutor) -> None:
-    """A backfill into it finds what one finds who begins with an org, and says so."""
+    """A backfill of a time whose history was pruned treats the org as new."""
     polled(database, NOW)
     read(database, 60 * DAY)
     await pruner(executor, ages=BRIEF).round()
@@ -424,7 +424,7 @@ def law(database: Database, rule_id: str, data: st.DataObject) -> None:
 @settings(properties, max_examples=examples(40))
 @given(data=st.data())
 def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.DataObject) -> None:
-    """Whatever is cut off before a window of the earliest event to come: matches, alerts, warming up."""
+    """Pruning before the window of the earliest future event changes no match, alert or warm-up."""
     law(file, rule_id, data)
 
 
@@ -503,7 +503,7 @@ async def test_a_quiet_org_that_is_read_anew(database: Database, executor: Datab
 
 
 async def test_pages_and_two_who_prune_at_once(database: Database, executor: DatabaseExecutor) -> None:
-    """Nobody waits for anybody in vain, and together they come to what one alone would."""
+    """Pages and two concurrent pruners don't deadlock, and delete the same rows as one pruner."""
     ages = [timedelta(days=900 - number) for number in range(400)]
     for start in range(0, len(ages), 50):
         read(database, *ages[start : start + 50])
@@ -551,7 +551,7 @@ async def test_it_stops_between_two_pieces(database: Database, executor: Databas
 
 
 async def test_trouble_is_a_store_error(database: Database, executor: DatabaseExecutor) -> None:
-    """What the database refuses is one exception, as everywhere."""
+    """A failure of the database while pruning raises StoreError."""
     executor.stop()
     read(database, 500 * DAY)
     with pytest.raises(StoreError):

@@ -137,7 +137,7 @@ def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
 
 
 def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> None:
-    """However many pages it is left out of; `status` has one row."""
+    """A slow rule raises one alarm an hour and has one row in `status`, however many pages it is left out of."""
     watched = watch(rule(EventRule, "Slow", matches=slow(clock)))
     for minute in (0, 1, 59, 60):
         commit(database, watched, first=200 * minute, now=NOW + timedelta(minutes=minute))
@@ -148,7 +148,7 @@ def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> N
 
 
 def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -> None:
-    """None takes too much by itself; together they stay far below what Postgres allows a transaction."""
+    """Many slow rules together stay below the time limit of a Postgres transaction."""
     classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
     commit(database, watch(*classes))
     assert PAGE_LIMIT_S < clock.now_s < PAGE_LIMIT_S + 0.1
@@ -158,7 +158,7 @@ def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -
 
 
 def test_a_page_after_one_with_a_slow_rule_misses_nothing(database: Database, clock: Clock) -> None:
-    """What the rule did not see of that page lies in its windows all the same."""
+    """The page after one with a slow rule finds the rows of that page in the rule's windows."""
     seen: list[int] = []
 
     def takes(_self: Any, _row: Any) -> bool:
@@ -206,7 +206,7 @@ def test_whatever_a_rule_raises_is_contained(database: Database, error: BaseExce
 
 
 def test_a_keyboard_interrupt_in_a_thread_is_contained(database: Database) -> None:
-    """Python raises Ctrl-C's in the main thread alone, and there it goes on."""
+    """A KeyboardInterrupt that a rule raises in a thread is contained."""
 
     def matches(_self: Any, _event: Any) -> bool:
         raise KeyboardInterrupt

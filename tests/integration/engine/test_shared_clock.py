@@ -49,7 +49,7 @@ async def test_now_is_the_servers_time(executor: DatabaseExecutor, place: Place)
 
 
 async def test_a_replica_a_day_ahead_delays_no_delivery(executor: DatabaseExecutor, place: Place) -> None:
-    """What it has tried in vain is due again for every replica in seconds; on SQLite, once its clock is right."""
+    """A replica whose clock is a day ahead delays no retries of other replicas."""
     put(executor.database, sign_in(1), now=utc_now())
     receiver = Receiver(DeliveryError("status 500"))
     with time_machine.travel(utc_now() + DAY):

@@ -89,7 +89,7 @@ def watched(place: Place) -> Iterator[Watched]:
 
 
 async def test_an_org_that_is_polled_is_no_alarm(watched: Watched) -> None:
-    """However long nothing happens in it."""
+    """An org that is polled without events raises no alarm."""
     await watched.pass_(watched.start(), 60, acme=None, globex=None)
 
     assert watched.told == []
@@ -114,7 +114,7 @@ async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> Non
 
 
 async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(watched: Watched) -> None:
-    """That an alarm stands is in the database."""
+    """A restart neither repeats an active alarm nor forgets to end it."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
     for _ in range(3):
         await watched.pass_(watched.start(), 20, acme="down", globex=None)
@@ -186,7 +186,7 @@ async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
 
 
 async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
-    """Its alarm ends, and nobody needs to hear of that."""
+    """The alarm of an org that is no longer configured ends without a message."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
 
     await watched.pass_(watched.start("globex"), 20, globex=None)
@@ -196,7 +196,7 @@ async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
 
 
 async def test_two_replicas_tell_once(watched: Watched) -> None:
-    """Who comes second finds the alarm there."""
+    """Two replicas raise an alarm once."""
     one, two = watched.start(), watched.start()
 
     await watched.pass_(one, 20, acme="down", globex=None)
@@ -257,7 +257,7 @@ async def test_a_clock_that_is_set_back_ends_no_alarm(watched: Watched) -> None:
 
 
 async def test_events_that_cannot_be_used_are_an_alarm(watched: Watched) -> None:
-    """Polls succeed and detect nothing: told once, and taken back once events can be used again."""
+    """Unusable events raise one alarm, and end it once events can be used again."""
     watch = watched.start()
 
     def bring(elements: int, rejected: int) -> None:

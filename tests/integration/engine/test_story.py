@@ -129,7 +129,7 @@ async def test_both_before_anything_is_sent(story: Story) -> None:
 
 
 async def test_a_failure_that_arrives_late(story: Story) -> None:
-    """The success was told as one; that it came after a failure is told once."""
+    """A success is notified once more when a failure before it arrives late."""
     story.read([GOT_IN])
     assert await story.deliver() == [SIGNED_IN]
     story.read([FAILED])
@@ -140,7 +140,7 @@ async def test_a_failure_that_arrives_late(story: Story) -> None:
 
 @pytest.mark.parametrize("events", [[FAILED, GOT_IN], [GOT_IN, FAILED]])
 async def test_a_silent_backfill(story: Story, events: list[Event]) -> None:
-    """It tells nothing; the poll that comes by tells the success, once."""
+    """A poll after a backfill without notifications sends the success once."""
     story.read(events, notify=False)
     assert await story.deliver() == []
     story.read([FAILED])
@@ -150,7 +150,7 @@ async def test_a_silent_backfill(story: Story, events: list[Event]) -> None:
 
 
 async def test_a_silent_backfill_between_the_two(story: Story) -> None:
-    """The failure was told, a backfill records the success, and the poll tells it."""
+    """A success that a backfill recorded without notification is sent by the next poll."""
     story.read([FAILED])
     await story.deliver()
     story.read([FAILED, GOT_IN], notify=False)
@@ -161,7 +161,7 @@ async def test_a_silent_backfill_between_the_two(story: Story) -> None:
 
 
 async def test_a_backfill_that_notifies_hours_later(story: Story) -> None:
-    """Old news of a success is sent by itself, not in a digest."""
+    """A success that a backfill with --notify reads hours later is sent by itself."""
     story.clock.advance(hours=5)
     story.read([FAILED, GOT_IN, sign_in(3, "FAILURE", who="mia"), sign_in(4, "FAILURE", who="otto")])
 
@@ -219,7 +219,7 @@ async def test_a_campaign_names_who_got_in(story: Story) -> None:
 
 
 async def test_a_campaign_without_a_success_stays_at_its_severity(story: Story) -> None:
-    """Nobody got in, so nobody is named as if."""
+    """A campaign without a success keeps its severity and names no person."""
     story.read(people(14))
 
     assert await story.deliver() == ["[MEDIUM] Campaign from 203.0.113.7: 14 tried (acme)"]
@@ -227,7 +227,7 @@ async def test_a_campaign_without_a_success_stays_at_its_severity(story: Story) 
 
 
 async def test_a_campaign_names_who_got_in_before_it_was_one(story: Story) -> None:
-    """The alerts that were told by themselves before the fifth person belong to it."""
+    """A campaign includes the successes that were sent before it was recognised."""
     story.read([sign_in(1, "SUCCESS"), *people(3)])
     assert len(await story.deliver()) == 4
     story.read(people(2, first=3))

@@ -44,7 +44,7 @@ async def test_it_reads_the_window_up_to_where_polling_has_settled(database: Dat
 
 
 async def test_what_polling_missed_is_counted_as_late_and_told(database: DatabaseExecutor) -> None:
-    """What it had brought is found again, and changes nothing."""
+    """A sweep counts missed events as late and notifies of them, and ignores the events that polling read."""
     known = event(1, at=-timedelta(hours=1))
     late = event(2, at=-timedelta(minutes=30), client={"ipAddress": "198.51.100.9"})
     await poller(script(cut([known], [])), database).round()
@@ -62,7 +62,7 @@ async def test_what_polling_missed_is_counted_as_late_and_told(database: Databas
 
 
 async def test_it_does_not_look_where_polling_has_not_been(database: DatabaseExecutor) -> None:
-    """What lies before the stream's beginning was never polled, so nothing there is late."""
+    """A sweep does not read the time before polling began."""
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up(NOW - timedelta(minutes=30)))
     assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(minutes=30))

@@ -60,7 +60,7 @@ def states(database: DatabaseExecutor) -> list[tuple[str, str, str]]:
 
 
 async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor) -> None:
-    """Opened, acknowledged, closed, the verdict changed: with who, what and why; reopening tells nothing."""
+    """A receiver gets each decision about an alert with its person, disposition and note, except a reopening."""
     clock, receiver = Clock(), Receiver()
     soc = notifier(receiver, database, clock)
     await soc.round()
@@ -125,7 +125,7 @@ async def test_nothing_is_opened_after_it_was_closed(database: DatabaseExecutor)
 
 
 async def test_a_notifier_that_does_not_listen_still_gets_what_waits(database: DatabaseExecutor) -> None:
-    """Who isn't told of the closing is told of the alert."""
+    """A notifier without `closed` still gets the pending notifications of a closed alert."""
     decide(database, Action.CLOSED, routes=(Route(notifier="soc"),))
     receiver = Receiver()
     await notifier(receiver, database, Clock()).round()
@@ -134,7 +134,7 @@ async def test_a_notifier_that_does_not_listen_still_gets_what_waits(database: D
 
 
 async def test_a_decision_that_is_refused_tells_nothing(database: DatabaseExecutor) -> None:
-    """All alerts are decided about and told, or none."""
+    """A refused decision changes no alert and enqueues nothing."""
     put(database.database, sign_in(2, ip="198.51.100.9"))
     decide(database, Action.CLOSED, 2)
     before = states(database)

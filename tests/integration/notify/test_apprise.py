@@ -80,7 +80,7 @@ async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
 
 
 async def test_a_full_mailbox(box: Mailbox) -> None:
-    """What the server refuses is not delivered, and the error names the service alone."""
+    """A mail that the server refuses is a failure whose error names only the service."""
     box.full = True
 
     with pytest.raises(DeliveryError) as caught:
@@ -93,7 +93,7 @@ async def test_a_full_mailbox(box: Mailbox) -> None:
 
 @pytest.mark.parametrize("starttls", [False, True])
 async def test_a_mail_server_of_a_private_ca(tmp_path: Path, starttls: bool) -> None:
-    """Its certificate is accepted with the CA's file, and with nothing else; the error says so."""
+    """Mail accepts the certificate of a private CA only with its file, and otherwise the error says so."""
     ca = PrivateCa(tmp_path)
     message = COMPOSER.compose(due())
     with mailbox(ca.server, starttls=starttls) as box:
@@ -115,7 +115,7 @@ async def test_certificates_that_nobody_looks_at(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_is_slow_holds_up_nobody(box: Mailbox) -> None:
-    """The event loop goes on, and who waits can leave."""
+    """A slow mail server blocks neither the event loop nor a cancellation."""
     box.hold = threading.Event()
     waiting = asyncio.create_task(send(box.url, COMPOSER.compose(due())))
     await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_a_service_behind_http() -> None:
 
 
 async def test_its_log_holds_no_address(caplog: pytest.LogCaptureFixture) -> None:
-    """What Apprise says of a failure at the level that is heard names no token."""
+    """Apprise's log messages contain no token."""
     with caplog.at_level(logging.WARNING, logger="apprise"), pytest.raises(DeliveryError):
         await send("json://127.0.0.1:1/4f1c-secret-path", COMPOSER.compose(due()))
 

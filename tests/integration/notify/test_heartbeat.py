@@ -16,7 +16,7 @@ async def _hang(_writer: asyncio.StreamWriter) -> None:
 
 
 async def test_the_address_is_asked_for() -> None:
-    """Once, as it stands."""
+    """The heartbeat requests its URL once, unchanged."""
     async with faulty(answer(b"OK")) as server:
         await heartbeat.beat(f"{server.url}{PATH}")
 
@@ -39,7 +39,7 @@ async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None
 
 
 async def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody there, and nobody who answers: an error that does not name the address, which is a secret."""
+    """A failed heartbeat raises an error without the URL, which is a secret."""
     monkeypatch.setattr(heartbeat, "_TIMEOUT_S", 0.2)
     async with faulty(_hang) as server:
         url = f"{server.url}{PATH}"

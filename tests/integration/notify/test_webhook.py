@@ -76,7 +76,7 @@ async def test_what_is_sent(receiver: HttpReceiver) -> None:
 
 
 async def test_what_became_worse(receiver: HttpReceiver) -> None:
-    """It has a type of its own."""
+    """A raised alert has a message type of its own."""
     await send(receiver.url, kind=NotificationKind.RAISED)
 
     assert receiver.received[0].json["type"] == "alert.raised"
@@ -104,14 +104,14 @@ async def test_taken(receiver: HttpReceiver, status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 410, 413])
 async def test_refused_for_good(receiver: HttpReceiver, status: int) -> None:
-    """What will never be taken is not tried again."""
+    """A message that the receiver refuses permanently is not retried."""
     receiver.script = [Answer(status)] * 2
 
     assert (await refusal(receiver.url)).final
 
 
 async def test_too_large(receiver: HttpReceiver) -> None:
-    """It is sent once more under the same key, signed anew, without what makes it large."""
+    """After status 413, the message is sent once more without its large parts, with the same key and a new signature."""
     receiver.script = [Answer(413), Answer(204)]
 
     await send(receiver.url, secret="hunter2hunter2")
@@ -124,7 +124,7 @@ async def test_too_large(receiver: HttpReceiver) -> None:
 
 
 async def test_a_slim_message_may_fail_for_now(receiver: HttpReceiver) -> None:
-    """What the second answer says counts: a busy receiver gets it again later."""
+    """The status of the slimmed message decides: a busy receiver gets it again later."""
     receiver.script = [Answer(413), Answer(503, {"Retry-After": "17"})]
 
     error = await refusal(receiver.url)
@@ -181,7 +181,7 @@ async def test_redirects_are_refused(receiver: HttpReceiver) -> None:
 
 
 async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up after a time."""
+    """A receiver that hangs is a failure after the time limit."""
     monkeypatch.setattr(webhook, "_TIMEOUT_S", 0.2)
     receiver.script = [Answer(fault="hang")]
 
@@ -189,14 +189,14 @@ async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest
 
 
 async def test_a_connection_that_breaks(receiver: HttpReceiver) -> None:
-    """It is said so."""
+    """A broken connection is a failure whose error says so."""
     receiver.script = [Answer(fault="reset")]
 
     assert str(await refusal(receiver.url)) == "it closed the connection without an answer"
 
 
 async def test_nobody_there() -> None:
-    """A closed port is said as what it is."""
+    """A refused connection is a failure whose error says so."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         error = await refusal(f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path")
@@ -221,5 +221,5 @@ async def test_nobody_there() -> None:
     ],
 )
 def test_retry_after(value: str | None, seconds: int | None) -> None:
-    """Seconds or a date; nonsense is nothing, and nobody waits for ever."""
+    """`Retry-After` is read as seconds or a date, and invalid or excessive values are ignored."""
     assert parse_retry_after(value, NOW) == (None if seconds is None else timedelta(seconds=seconds))

@@ -177,7 +177,7 @@ async def test_a_fault_is_outlived(
 async def test_an_oddity_is_no_failure(
     time: VirtualTime, database: DatabaseExecutor, fault: faults.Fault
 ) -> None:
-    """It may cost a request more, and nothing else."""
+    """An unusual response costs at most an additional request."""
     watched = Watched(ORG, time)
     async with serve(watched.org) as url:
         polling = watched.polling(url, database)

@@ -67,7 +67,7 @@ async def _run(settings: Settings) -> tuple[OnceResult, list[str]]:
 
 
 async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> None:
-    """Every page is read, every alert is told in the same run; a second run changes nothing."""
+    """One run reads every page and sends every alert, and a second run changes nothing."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
         first, told = await _run(settings)
@@ -92,7 +92,7 @@ def _with_notifier(place: Place, notifier: str) -> Settings:
 
 
 async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place) -> None:
-    """It is no failure of an org, and still one: exit code 1, in the next run too, while it waits for its retry."""
+    """A failed delivery makes this run, and the next one that still waits for its retry, exit with 1."""
     async with serve(org) as url:
         load(acme=(url, TOKEN))
         settings = _with_notifier(place, AWAY)
@@ -122,7 +122,7 @@ async def test_a_failure_is_told_by_its_own_run_alone(
 
 
 async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
-    """A refused token is one line and exit code 1, kept for `status`; the other org is read and told."""
+    """An org with a refused token makes the run exit with 1, and the other org is read and notified."""
     async with serve(org) as url:
         result, told = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
 
@@ -174,7 +174,7 @@ async def test_interrupted_while_another_program_holds_the_database(
 async def test_an_unusable_database_is_no_orgs_failure(
     load_file: Load, org: SimulatedOrg, tmp_path: Path
 ) -> None:
-    """What keeps every org from being read is raised as what it is."""
+    """An unusable database raises its own error instead of an error of each org."""
     (tmp_path / "oktawatch.db").mkdir()
     async with serve(org) as url:
         with pytest.raises(StoreError, match="unable to open database file"):

@@ -90,7 +90,7 @@ def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
 def test_an_interrupted_copy_goes_on(
     file: Database, server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has arrived is not sent again, and orgs are there only when all is."""
+    """An interrupted copy continues after the last row, and copies the orgs last."""
     monkeypatch.setattr(copying, "_AT_ONCE", 100)
     sent: list[tuple[str, int]] = []
 
@@ -116,7 +116,7 @@ def test_a_finished_copy_is_not_made_again(file: Database, server: Database) -> 
 
 
 def test_a_database_in_use_is_not_touched(file: Database, place: Place) -> None:
-    """It has orgs, and other rows than the file: that is said, and nothing is written."""
+    """Copying to a database with other orgs raises an error and writes nothing."""
     with open_database(place) as server:
         with pytest.raises(StoreError, match=r"events has 0 rows of 927.*nothing else has written to"):
             copy(file, server, progress=quietly)

@@ -15,7 +15,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "database.md"
 
 
 def test_every_table_is_documented() -> None:
-    """A table that nobody names is one that nobody finds; one that is named is there."""
+    """docs/database.md names exactly the tables of the schema."""
     text = DOCUMENT.read_text("utf-8")
     table, _, others = text.partition("The others (")
     named = [
@@ -74,7 +74,7 @@ def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
 
 
 def test_the_query_finds_addresses_of_several_people(tmp_path: Path) -> None:
-    """Not of one person, nor of logins that nobody has."""
+    """The documented query finds addresses of several people, ignoring unknown logins."""
     query = documented_query("FROM sightings")
     events = [
         event(1, actor={"id": "00u1"}, outcome={"result": "SUCCESS"}),

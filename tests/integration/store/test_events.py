@@ -39,7 +39,7 @@ def counts(added: Added) -> tuple[int, int]:
 
 
 def test_what_was_seen_before_is_filled_in(database: Database) -> None:
-    """An org that was read with one rule is read anew with rules that look back."""
+    """An event that was read with fewer rules gets its history when it is read again."""
     empty(database)
     events = [remembered(key) for key in KEYS]
     with database.write() as connection:
@@ -82,7 +82,7 @@ def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
 
 
 def test_of_an_event_that_is_on_a_page_twice_the_first_stays(database: Database) -> None:
-    """As rules see it, and whether or not the page has others that nobody looks back at."""
+    """Of several events with the same key on a page, the first is stored."""
     first, second, other = remembered(KEYS[0]), remembered(KEYS[0], "00u2"), remembered(KEYS[1])
     for further in ([], [other]):
         empty(database)
@@ -93,7 +93,7 @@ def test_of_an_event_that_is_on_a_page_twice_the_first_stays(database: Database)
 
 
 def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Database) -> None:
-    """It is recorded with that event; of one that has been forgotten nothing is."""
+    """A signal of an earlier event is recorded with that event, unless it was pruned."""
     empty(database)
     first, second = remembered(KEYS[0]), remembered(KEYS[2])
     with database.write() as connection:
@@ -127,7 +127,7 @@ pages = st.lists(
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages=pages)
 def test_it_is_what_a_plain_dictionary_is(database: Database, pages: list[Any]) -> None:
-    """However pages overlap, with events that come twice, are remembered or not, and are signals of any rules."""
+    """Storing overlapping pages gives the same result as a plain dictionary."""
     empty(database)
     plain: dict[EventKey, tuple[bool, SignalIds]] = {}
     for drawn, signals_are_on, others in pages:

@@ -52,7 +52,7 @@ def settle(database: Database, *replicas: Leases) -> list[frozenset[str]]:
 
 
 def test_one_replica_holds_every_org(database: Database) -> None:
-    """And goes on to."""
+    """A single replica holds all orgs permanently."""
     alone = replica("a")
     assert alone.keep(database) == alone.keep(database) == set(ORGS)
 
@@ -79,7 +79,7 @@ def test_a_replica_that_is_not_heard_of_is_replaced(database: Database) -> None:
 
 
 def test_one_that_was_away_finds_its_share_again(database: Database) -> None:
-    """It was stopped past its leases; what others took meanwhile is theirs until they give it up."""
+    """A replica that was stopped past its leases gets its share again."""
     away, other = replica("a"), replica("b")
     settle(database, away, other)
     time_passes(database, LASTS.total_seconds(), "b")
@@ -89,7 +89,7 @@ def test_one_that_was_away_finds_its_share_again(database: Database) -> None:
 
 
 def test_one_that_stops_is_replaced_at_once(database: Database) -> None:
-    """It gives its leases back."""
+    """A replica that stops releases its leases at once."""
     stopping, other = replica("a"), replica("b")
     settle(database, stopping, other)
     stopping.release(database)
@@ -104,7 +104,7 @@ def test_one_that_starts_again_under_its_name_takes_its_leases_back(database: Da
 
 
 def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None:
-    """The other is told, and takes over again when the later one is gone."""
+    """Of two replicas with one name, the later one runs, and the other takes over when it is gone."""
     first = replica("a")
     first.keep(database)
     second = replica("a")
@@ -118,7 +118,7 @@ def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None
 
 
 def test_no_org_is_left_to_nobody(database: Database) -> None:
-    """Replicas with different orgs: what is above one's share and nobody else's stays with it, for good."""
+    """Orgs that only one replica has configured stay with it, above its share."""
     some, every = replica("a", ORGS[:4]), replica("b")
     settle(database, some, every)
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_no_org_is_left_to_nobody(database: Database) -> None:
 
 
 def test_replicas_that_start_at_once_share_at_once(database: Database) -> None:
-    """Nobody waits for anybody, nothing is held twice, nobody fails."""
+    """Replicas that start at once share the orgs without waiting, failing or holding an org twice."""
     replicas = [replica(f"replica-{number}") for number in range(5)]
     with ThreadPoolExecutor(len(replicas)) as threads:
         for _ in range(3):
@@ -140,7 +140,7 @@ def test_replicas_that_start_at_once_share_at_once(database: Database) -> None:
 
 
 def test_status_shows_who_holds_what(database: Database) -> None:
-    """Whoever asks, from whatever machine."""
+    """`status` shows the holder of each org on any machine."""
     assert {status.holder for status in org_statuses(database)} == {None}
     replica("a").keep(database)
     assert {status.org: status.holder for status in org_statuses(database)} == {
@@ -150,7 +150,7 @@ def test_status_shows_who_holds_what(database: Database) -> None:
 
 
 def test_a_lease_from_before_the_servers_clock_was_set_back_holds_nothing(database: Database) -> None:
-    """Its replica died meanwhile, so that nobody renews it."""
+    """A lease from before the server's clock was set back does not block its org."""
     lost, other = replica("a"), replica("b")
     settle(database, lost, other)
     time_passes(database, -7200, "b")

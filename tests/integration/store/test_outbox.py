@@ -39,7 +39,7 @@ def states(database: Database) -> list[str]:
 
 
 def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
-    """What is sent is the alert as it stands, and where in Okta its first event is."""
+    """A claimed notification contains the alert's present state and its first event."""
     put(database, sign_in(1), sign_in(2, who=1, at=NOW - timedelta(minutes=3)))
 
     due = take(database)
@@ -117,7 +117,7 @@ def raised(database: Database, *, apart: bool) -> None:
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_what_is_overtaken_is_not_sent_twice(database: Database, *, apart: bool) -> None:
-    """An alert that became worse before it was told is told once, as it is now."""
+    """An alert that rose before it was sent is sent once, in its present state."""
     raised(database, apart=apart)
 
     (first, second) = take(database), take(database)
@@ -158,7 +158,7 @@ def test_both_are_sent_when_there_is_time(database: Database) -> None:
 
 
 def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -> None:
-    """One that was given up while it was on its way, and arrived, has arrived."""
+    """A notification that was dropped while it was being sent is marked as sent."""
     put(database, sign_in(1))
     due = take(database)
     assert due is not None
@@ -172,7 +172,7 @@ def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -
 
 
 def test_late_is_what_was_published_over_an_hour_ago(database: Database) -> None:
-    """It says so of itself, since it may go out together with others."""
+    """A notification about an event over an hour old is marked as late."""
     put(database, sign_in(1, at=NOW - timedelta(hours=1)), sign_in(2, at=NOW - timedelta(minutes=61)))
 
     late = {row["alert_id"]: row["late"] for row in rows(database, "notifications")}

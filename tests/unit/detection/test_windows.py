@@ -338,7 +338,7 @@ def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> No
 
 
 def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_makes() -> None:
-    """Whoever has a method of its own has the last word, also over what it builds on."""
+    """A rule's key is its column, its declared columns, or the value of its own method, which has precedence."""
 
     class Declared(MultipleSessions):
         keyed_by = ("client_ip", "actor_id")

@@ -45,7 +45,7 @@ def test_behind(lag: timedelta, behind: bool) -> None:
     [(timedelta(seconds=30), False), (timedelta(seconds=61), True), (timedelta(days=1), True)],
 )
 def test_a_poll_in_the_future_is_not_fresh(ahead: timedelta, behind: bool) -> None:
-    """After a clock was set back nobody knows how long ago the last poll was."""
+    """An org whose last poll is dated in the future is behind, and its lag is unknown."""
     found = health(last_poll_at=NOW + ahead, last_caught_up_at=NOW + ahead)
 
     assert (found.lag is None, found.behind, found.good) == (behind, behind, not behind)
@@ -53,7 +53,7 @@ def test_a_poll_in_the_future_is_not_fresh(ahead: timedelta, behind: bool) -> No
 
 
 def test_how_long_is_said_for_people() -> None:
-    """After a weekend nobody wants seconds."""
+    """A long lag is shown without seconds."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - timedelta(days=2, hours=14, seconds=3))
 
     assert found.problems == ("no poll has caught up for 2d, more than 150s",)

@@ -127,7 +127,7 @@ def problems(folder: Path) -> list[str]:
 
 
 def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -> None:
-    """It can be turned on and tuned by its id, and takes its place behind the built-in ones."""
+    """A rule from a folder can be enabled and configured by its id, and follows the built-in rules."""
     file = write_example(folder)
     said = f'[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."{RULE_ID}"]\nat_least = 7\n'
     rulebook = Application(load(said)).rulebook
@@ -139,7 +139,7 @@ def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -
 
 
 def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
-    """Whatever a file said before, in the same second and with as many bytes."""
+    """A changed file is read again, even within the same second and with the same size."""
     file = folder / "mine.py"
     for severity in ("LOW ", "HIGH"):
         file.write_text(RULE.replace("Severity.LOW", f"Severity.{severity}"), "utf-8")
@@ -311,14 +311,14 @@ def test_a_rule_may_fail_on_an_invented_value(folder: Path) -> None:
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
-    """Whatever bytes stand in it."""
+    """A file that is not text is named in a problem."""
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (problem,) = problems(folder)
     assert problem.startswith("broken.py")
 
 
 def test_an_id_is_its_rules_own(folder: Path) -> None:
-    """The second rule of an id is none, whether the first is built-in or stands in another file."""
+    """A second rule with the same id is a problem, whether the first is built-in or from a file."""
     (folder / "a.py").write_text(RULE, "utf-8")
     (folder / "b.py").write_text(RULE, "utf-8")
     (folder / "c.py").write_text(RULE.replace("Acme.Mine", LoginSuccess.id), "utf-8")
@@ -330,14 +330,14 @@ def test_an_id_is_its_rules_own(folder: Path) -> None:
 
 
 def test_only_rule_files_are_run(folder: Path) -> None:
-    """Neither what begins with an underscore or a dot nor what is no Python."""
+    """Only Python files without a leading underscore or dot are run."""
     for name in ("_common.py", ".hidden.py", "notes.txt", "cases.yaml"):
         (folder / name).write_text("raise SystemExit", "utf-8")
     assert found(folder).problems == ()
 
 
 def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
-    """Neither a file nor a folder: its code would have every right of the daemon."""
+    """A world-writable file or folder is refused, because its code would run with the daemon's privileges."""
     file = folder / "mine.py"
     file.write_text(RULE, "utf-8")
     file.chmod(0o666)
@@ -375,7 +375,7 @@ def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
 
 
 def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry point names a rule's class; what else it names, or fails to, is a problem of its own."""
+    """A package's entry point loads its rule, and an unusable entry point is a problem."""
     monkeypatch.setattr(LoginSuccess, "id", "Acme.From.Package")
     here = "oktawatch.detection.rules.login_success"
     points = {"good": f"{here}:LoginSuccess", "lost": f"{here}:Nothing", "odd": f"{here}:dataclass"}

@@ -55,7 +55,7 @@ def test_everything_about_a_new_place_is_new() -> None:
 
 
 def test_after_a_week_nothing_is_new() -> None:
-    """What began earlier is a habit."""
+    """Something that a person first used over a week ago is not new."""
     assert new(HOME, sighting("203.0.113.7", days_ago=8, country="Iceland")) == []
 
 

@@ -85,6 +85,6 @@ def test_without_okta_s_clock_the_point_stays() -> None:
 
 
 def test_a_page_that_links_to_itself_does_not_move_the_point() -> None:
-    """It says nothing about what lies behind it."""
+    """A page that links to itself does not move the restart point."""
     stuck = page(caught_up=True, query="x", following="x")
     assert RestartPoint(at=BEGINNING).after(stuck).after(stuck).at == BEGINNING

@@ -87,7 +87,7 @@ def test_no_rule_is_blamed_for_another_end(path: Path, number: signal.Signals) -
 
 
 def test_quick_calls_end_nothing(path: Path) -> None:
-    """However many there are, and however long the process waits between them."""
+    """Quick calls never end the process, however many there are."""
     body = (
         "for _ in range(10_000): call('quick', bool)\ntime.sleep(0.4)\ncall('quick', bool)\nwatchdog.close()"
     )

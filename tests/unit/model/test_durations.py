@@ -35,7 +35,7 @@ def test_anything_else_is_refused_with_examples(text: str) -> None:
 
 
 def test_a_duration_beyond_all_time_is_refused() -> None:
-    """It must not overflow somewhere deeper."""
+    """A duration beyond the calendar's range raises ValueError."""
     with pytest.raises(ValueError, match="below a million years"):
         parse_duration("999999999w")
 

@@ -111,7 +111,7 @@ def test_only_jsons_own_true_is_a_proxy(value: Any) -> None:
 
 
 def test_jsons_false_is_no_proxy() -> None:
-    """Okta's "no" is told from no answer."""
+    """An event distinguishes Okta's `false` from a missing value."""
     assert _decoded(_with(False, "securityContext", "isProxy")).is_proxy is False
 
 
@@ -237,7 +237,7 @@ def test_nul_is_replaced_in_whatever_is_shown() -> None:
 
 
 def test_a_nul_in_the_uuid_is_replaced_at_once() -> None:
-    """It is a key before anything else is stored."""
+    """A NUL in an event's uuid is replaced when the event is decoded."""
     assert _decoded(_with("a\x00b", "uuid")).uuid == "a\ufffdb"
 
 

@@ -59,7 +59,7 @@ def test_a_row_holds_what_detections_decide_by() -> None:
 
 
 def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
-    """What the columns lack is lost, what they hold is not."""
+    """An event that is rebuilt from a stored row has the same columns."""
     for body in (BODY, BARE):
         row = HistoryRow(*HistoryRow.of(Event.from_body(body)).columns)
         assert row.event is None
@@ -91,7 +91,7 @@ def test_the_operators_of_an_older_row_are_kept() -> None:
 
 
 def test_a_row_of_a_bare_event_is_empty() -> None:
-    """Nothing is None."""
+    """The row of an event without fields contains only None."""
     row = HistoryRow.of(Event.from_body(BARE))
     assert row.columns == ("0001-01-01T00:00:00.000Z", "e-1", "", *[None] * (len(COLUMNS) - 3))
     assert row.observed() == frozenset()
@@ -123,7 +123,7 @@ texts = st.text(st.characters(codec="utf-8"))
     )
 )
 def test_memory_of_rows_is_no_less_than_what_they_take(rows: list[HistoryRow]) -> None:
-    """A text that is not all ASCII takes up to eight bytes a character once it has been written to a database."""
+    """The estimated memory of rows is never below their actual memory."""
     msgspec.json.encode([row.columns for row in rows])  # Python keeps the UTF-8 form that this makes
     texts = sum(sys.getsizeof(value) for row in rows for value in row.columns if isinstance(value, str))
     assert memory_of(rows) >= sum(map(sys.getsizeof, rows)) + texts

@@ -57,7 +57,7 @@ def test_only_the_part_that_is_too_deep_is_dropped() -> None:
 
 @given(st.lists(JSON, max_size=6), st.sampled_from([None, 1]), st.booleans())
 def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, ascii_only: bool) -> None:
-    """Whatever stands inside of strings, and however it is spaced."""
+    """A JSON list is split into its elements, whatever its strings and spacing."""
     raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert [json.loads(element) for element in cut_list(raw)] == values
 

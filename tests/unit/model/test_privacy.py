@@ -25,7 +25,7 @@ def test_placeholders_and_other_types_mean_nothing(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["00u1", "Unknown", " ", "none", "redacted"])
 def test_other_texts_mean_something(value: str) -> None:
-    """The placeholders are told by their exact spelling."""
+    """Only the exact spelling of a placeholder counts as one."""
     assert not is_placeholder(value)
 
 
@@ -34,7 +34,7 @@ def test_other_texts_mean_something(value: str) -> None:
     ["jane@example.com", "jane.doe+okta@mail.example.org", "j%d@sub-domain.example.com", "J_D-1@a.b.example"],
 )
 def test_an_email_address_is_shown(address: str) -> None:
-    """It was meant to be a user name."""
+    """An email address of an unknown user is shown."""
     assert not may_be_password(address)
 
 
@@ -78,12 +78,12 @@ def _failed(typed: Any, actor_id: Any = "unknown", **fields: Any) -> dict[str, A
 
 @pytest.mark.parametrize("actor_id", ["unknown", None, "", "null", 3])
 def test_who_is_unknown_is_hidden(actor_id: Any) -> None:
-    """Wherever the id says nothing."""
+    """The login of an unknown user is redacted."""
     assert redact_body(_failed("hunter2", actor_id))["actor"]["alternateId"] == REDACTED
 
 
 def test_a_known_user_is_shown() -> None:
-    """Okta knows the name, so it is none that was mistyped."""
+    """The login of a known user is shown."""
     body = _failed("hunter2", "00u1", target=[{"alternateId": "hunter2"}])
     assert redact_body(body) is body
 
@@ -94,7 +94,7 @@ def test_an_unknown_email_address_is_shown() -> None:
 
 
 def test_its_targets_are_hidden_likewise() -> None:
-    """The user that nobody knows is repeated there; an address stays."""
+    """The login of an unknown user is redacted in targets as well, but an address is shown."""
     body = _failed(
         "jane@example.com", target=[{"alternateId": "hunter2"}, {"alternateId": "a@example.com"}, None]
     )
@@ -116,7 +116,7 @@ def test_the_same_text_goes_from_names_and_debug_data() -> None:
 
 
 def test_nobody_can_blank_what_detections_decide_by() -> None:
-    """Who types an event type as a user name hides no event."""
+    """A user name that equals an event type does not blank the event type."""
     body = _failed("user.session.start", outcome={"result": "user.session.start"})
     redacted = redact_body(body)
     assert redacted["eventType"] == "user.session.start"
@@ -124,7 +124,7 @@ def test_nobody_can_blank_what_detections_decide_by() -> None:
 
 
 def test_a_placeholder_as_user_name_hides_no_other_placeholder() -> None:
-    """``unknown`` stands in many fields that nobody typed."""
+    """A placeholder as user name does not redact other placeholders."""
     body = _failed("unknown", target=[{"displayName": "unknown"}])
     assert redact_body(body)["target"] == [{"displayName": "unknown"}]
 
@@ -178,7 +178,7 @@ PLACES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: str(*place))
 def test_a_longer_text_that_repeats_what_was_typed_is_redacted(place: dict[str, Any]) -> None:
-    """Wherever it stands, in accessors, history and context, in whatever form Okta repeats it."""
+    """A longer text that repeats the typed user name is redacted in accessors, history and context."""
     base = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
     body = base | {"actor": {"id": "unknown", "alternateId": TYPED}} | place
     (event,) = decode(json.dumps([body]).encode()).events
@@ -219,7 +219,7 @@ def test_a_short_text_is_redacted_where_it_stands_by_itself(typed: str, text: st
 
 
 def test_what_was_typed_is_known_from_a_target_too() -> None:
-    """A target that is no user, an application for instance, has a name that nobody typed."""
+    """The typed user name is also taken from a target, but not from a target that is no user."""
     targets = [
         {"type": "User", "alternateId": "hunter2"},
         {"type": "AppInstance", "alternateId": "Example App"},

@@ -10,7 +10,7 @@ def test_the_same_bytes_have_the_same_fingerprint() -> None:
 
 
 def test_a_repr_shows_none_of_its_bytes() -> None:
-    """What could not be read could not be redacted either."""
+    """The repr of a rejected event contains none of its bytes."""
     assert (
         repr(RejectedEvent("no usable uuid", b"hunter2")) == "RejectedEvent(reason='no usable uuid', 7 bytes)"
     )

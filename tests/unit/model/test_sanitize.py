@@ -68,7 +68,7 @@ VALUES = st.recursive(
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
 def test_what_is_clean_needs_no_cleaning(value: Any, indent: int | None, upper: bool) -> None:
-    """However it is spaced, and however exponents are written."""
+    """JSON without control characters is returned unchanged."""
     encoded = json.dumps({"a": value}, indent=indent)
     encoded = re.sub(r"(?<=[0-9])e(?=[-+0-9])", "E", encoded) if upper else encoded
     if is_clean(encoded.encode()):
@@ -124,7 +124,7 @@ def _levels(value: Any) -> int:
 
 
 def test_absurd_nesting_is_cut_off() -> None:
-    """What lies deeper than anything that Okta sends becomes null instead of an exception."""
+    """Deeply nested JSON is cut off with null."""
     assert clean_json(_nested(DEEPEST)) == _nested(DEEPEST)
     assert _levels(clean_json(_nested(5_000))) == DEEPEST
     assert clean_json([{"a": {}}], 2) == [{"a": None}]
@@ -148,7 +148,7 @@ def test_a_short_text_stays_as_it_is() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=()), min_size=30, max_size=60), st.integers(18, 30))
 def test_a_shortened_text_is_no_longer_than_its_limit(text: str, limit: int) -> None:
-    """It keeps its beginning."""
+    """A shortened text keeps its beginning and is no longer than its limit."""
     shortened = shorten(text, limit)
     assert len(shortened) <= limit
     assert shortened == text or shortened.startswith(text[: limit - 17])

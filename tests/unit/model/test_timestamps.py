@@ -84,7 +84,7 @@ def test_canonical_text_comes_back_as_itself(moment: datetime) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
-    """Whatever a stranger typed raises nothing else."""
+    """Parsing any text returns a datetime or raises ValueError."""
     try:
         found = canonical(text)
     except ValueError:
@@ -114,7 +114,7 @@ def test_what_people_get_wrong_is_answered_with_examples(text: str) -> None:
 
 
 def test_an_age_before_the_first_year_is_refused() -> None:
-    """A number with too many digits gets a sentence of its own."""
+    """An age before year 1 raises an error with its own message."""
     with pytest.raises(ValueError, match="before the year 1"):
         parse_when("99999999h", now=NOW)
 

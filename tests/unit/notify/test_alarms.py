@@ -88,7 +88,7 @@ def test_a_notifier_that_takes_nothing(form: int) -> None:
 
 
 def test_what_programs_get() -> None:
-    """Everything, under a type of its own for each state."""
+    """A webhook gets all alarm fields, with a message type for each state."""
     about = [org(**REFUSED), org("globex", **REFUSED)]
 
     assert alarm("raised", *about).body == {"type": "silence.raised", "silence": {"about": about}}
@@ -134,7 +134,7 @@ def test_one_that_was_raised_by_an_older_version() -> None:
 
 @given(hostile, hostile, st.sampled_from(["org", "notifier"]), st.sampled_from(["raised", "over"]))
 def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, state: str) -> None:
-    """An error may quote what Okta or a receiver said: no link, no mention, no markup, no line of its own."""
+    """Text in an alarm can't add a link, mention, markup or line."""
     message = alarm(state, {"what": what, "name": name, "since": SINCE, "until": UNTIL, "error": error})
     plain, markdown, html = forms(message)
 

@@ -135,7 +135,7 @@ def test_one_without_settings_has_url_and_secret(load: Load) -> None:
 
 
 def test_one_that_cant_be_loaded(load: Load) -> None:
-    """It is named, without the words of its error."""
+    """A channel that can't be loaded is named without the text of its exception."""
     with pytest.raises(
         ConfigError, match=r"notifiers\[#1\]\.type\): expected a channel that can be loaded"
     ) as caught:

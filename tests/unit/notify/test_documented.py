@@ -66,7 +66,7 @@ async def test_the_check_in_python(received: Received) -> None:
 
 
 def test_the_check_on_a_command_line(received: Received, tmp_path: Path) -> None:
-    """It comes to the same signature with openssl."""
+    """The documented openssl command computes the same signature."""
     assert shutil.which("openssl")
     (tmp_path / "body").write_bytes(received.body)
     done = subprocess.run(
@@ -82,7 +82,7 @@ def test_the_check_on_a_command_line(received: Received, tmp_path: Path) -> None
 
 
 def test_the_configuration(tmp_path: Path) -> None:
-    """It loads, beside an org that has the name and tag that it speaks of."""
+    """The documented configuration can be loaded."""
     files = {"soc.url": "https://soc.example.com/hook", "soc.secret": SECRET, "people.url": "slack://a/b/c"}
     for name, content in files.items():
         (tmp_path / name).write_text(content, "utf-8")
@@ -122,7 +122,7 @@ def test_services(url: str) -> None:
 
 
 def test_the_message_of_an_alert() -> None:
-    """It reads as the page shows it."""
+    """The documented message is the one that oktawatch sends."""
     context = ALERT["context"] | {
         "security_context": {
             "isProxy": True,

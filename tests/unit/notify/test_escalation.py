@@ -38,7 +38,7 @@ def test_trouble_is_told_when_it_lasts(lasted: timedelta, alarm: AlarmState | No
 
 
 def test_it_is_told_once_and_its_end_once() -> None:
-    """More failures tell nothing more; the next message that is taken ends it, and the one after tells nothing."""
+    """An outage raises one alarm, and the first delivery ends it once."""
     told = OTHERS.after_failure(WELL, error="no", lost=True, now=NOW).health
     again = OTHERS.after_failure(told, error="no", lost=True, now=NOW + 2 * REPEAT_AFTER)
     over = OTHERS.after_success(again.health, now=NOW)
@@ -49,7 +49,7 @@ def test_it_is_told_once_and_its_end_once() -> None:
 
 
 def test_the_end_of_trouble_that_was_not_told_is_not_told() -> None:
-    """A receiver that was restarted is nobody's business."""
+    """An outage without an alarm ends without a message."""
     failing = OTHERS.after_failure(WELL, error="no", lost=False, now=NOW).health
 
     assert OTHERS.after_success(failing, now=NOW).alarm is None
@@ -63,7 +63,7 @@ def test_an_error_is_kept_short() -> None:
 
 
 def test_times_of_a_clock_that_ran_ahead_count_as_now() -> None:
-    """Neither trouble nor an alarm that is dated a day ahead keeps a later alarm back."""
+    """Times from a clock that was ahead do not delay a later alarm."""
     ahead = NOW + timedelta(days=1)
     dated = OTHERS.after_failure(WELL, error="no", lost=True, now=ahead).health
     failing = OTHERS.after_failure(dated, error="no", lost=False, now=NOW).health

@@ -79,7 +79,7 @@ def test_a_flood_hides_no_high_alert() -> None:
 
 
 def test_the_least_severe_are_folded_first() -> None:
-    """A MEDIUM alert that came last is sent by itself; the LOW ones before it are folded."""
+    """The least severe alerts are folded first, so a late MEDIUM alert is sent by itself."""
     flood = [alert(number, Severity.LOW) for number in range(20)]
     planned = plan(*flood, alert(50, Severity.MEDIUM), alert(51, Severity.INFO), per_minute=4)
 
@@ -102,7 +102,7 @@ def test_a_flood_of_high_alerts() -> None:
 
 
 def test_one_message_a_minute() -> None:
-    """The worst alert comes by itself, and its digest in the next minute."""
+    """With one message a minute, the most severe alert is sent by itself and the digest a minute later."""
     planned = plan(*(alert(number, Severity.HIGH) for number in range(5)), per_minute=1)
 
     assert planned.send == ["alert-0"]
@@ -110,7 +110,7 @@ def test_one_message_a_minute() -> None:
 
 
 def test_urgent_alerts_join_no_campaign_and_no_old_news() -> None:
-    """Five people from one address are a campaign; the HIGH alert among them, or an old one, is sent by itself."""
+    """HIGH alerts join neither a campaign nor a digest of old alerts."""
     same = [alert(number, client_ip="203.0.113.7") for number in range(6)]
     bad = alert(7, Severity.HIGH, client_ip="203.0.113.7")
     old = [alert(number, late=True) for number in range(10, 13)]
@@ -126,7 +126,7 @@ def test_urgent_alerts_join_no_campaign_and_no_old_news() -> None:
 
 
 def test_an_alarm_about_oktawatch_waits_behind_no_flood() -> None:
-    """It counts as urgent."""
+    """An alarm about oktawatch itself counts as urgent."""
     planned = plan(
         *(alert(number) for number in range(30)),
         message("alarm", NotificationKind.SILENCE),
@@ -144,7 +144,7 @@ def test_urgent_messages_use_up_nobody_elses_allowance() -> None:
 
 
 def test_an_unsent_digest_takes_more_in() -> None:
-    """One that was tried does not."""
+    """An unsent digest takes in further alerts, unless it was attempted."""
     flood = [alert(number) for number in range(20)]
     for attempts, into in ((0, "waiting"), (1, "digest-1")):
         waiting = message("waiting", NotificationKind.DIGEST, topic=ABOVE, attempts=attempts)
@@ -166,7 +166,7 @@ def test_without_a_limit_everything_is_sent_worst_first() -> None:
 
 
 def test_a_known_campaign_is_collected() -> None:
-    """What comes within ten minutes of its digest waits for their end."""
+    """Alerts of a known campaign are collected for ten minutes after its digest."""
     topic = DigestTopic(DigestReason.CAMPAIGN, "client_ip", "203.0.113.7")
     told = SentNotification(
         kind=NotificationKind.DIGEST, severity=None, sent_at=NOW - timedelta(minutes=3), topic=topic
@@ -190,7 +190,7 @@ def test_a_campaign_counts_people_of_earlier_alerts() -> None:
 
 
 def test_decisions_follow_the_news() -> None:
-    """Whatever the severity of their alerts they are not urgent, never folded, and leave new alerts their room."""
+    """Decisions are sent after new alerts, and are never folded."""
     decisions = [alert(n, Severity.CRITICAL, kind=NotificationKind.CLOSED) for n in range(100, 130)]
     planned = plan(*decisions, *(alert(n) for n in range(8)))
 

@@ -20,7 +20,7 @@ EVENT = EventReference("00000000-0000-4000-8000-000000000001", datetime(2026, 11
     ],
 )
 def test_the_admin_console_has_a_host_of_its_own(org: str, host: str) -> None:
-    """It searches for the one event, in the minutes around it."""
+    """The link opens the org's admin console with a search for the event."""
     link = urlsplit(event_link(org, EVENT) or "")
 
     assert (link.scheme, link.hostname, link.path) == ("https", host, "/report/system_log_2")

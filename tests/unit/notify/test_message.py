@@ -127,7 +127,7 @@ SUCCEEDED: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", [NotificationKind.OPENED, NotificationKind.RAISED])
 def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None:
-    """Whether the alert was told before, or a silent backfill recorded it."""
+    """A success after failures has its own heading, whether or not the alert was sent before."""
     message = COMPOSER.compose(structs.replace(due(kind, **SUCCEEDED), failures_before=3))
 
     assert (
@@ -170,7 +170,7 @@ def test_failures_after_the_success_are_told_apart() -> None:
 def test_headings_differ_for_different_people_places_and_outcomes(
     changes: dict[str, Any], heading: str
 ) -> None:
-    """Whoever is woken knows from the first line who it is and whether they are in."""
+    """Headings differ for different people, places and outcomes."""
     composed = COMPOSER.compose(due(**changes)).heading
 
     assert composed.partition("] ")[2] == heading
@@ -263,7 +263,7 @@ def test_what_is_unknown_is_not_mentioned() -> None:
     ],
 )
 def test_tunnels(tunnels: Any, said: str | None) -> None:
-    """What Okta calls tunnels is a string with JSON in it, or anything else."""
+    """Tunnels are read from JSON text, and any other value is ignored."""
     message = COMPOSER.compose(due(context={"debug_context": {"debugData": {"tunnels": tunnels}}}))
 
     found = [line.text for line in message.lines if line.label == "Anonymizer"]
@@ -287,7 +287,7 @@ TEXTS = ("title", "actor_display_name", "actor_alternate_id", "client_ip", "coun
 
 @given(hostile, st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4))
 def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None:
-    """Whatever an event holds, wherever: one link, ours; no mention, no markup, no line of its own, no flood."""
+    """Text in an event can't add a link, mention, markup, line or flood to a message."""
     context = {
         "event_type": "user.session.start",
         "client": {"userAgent": {"rawUserAgent": text, "os": text, "browser": text}},
@@ -321,7 +321,7 @@ def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None
 
 
 def test_a_test_message_says_that_it_is_one() -> None:
-    """Nobody is to be alarmed by it."""
+    """A test message says that it is a test."""
     message = COMPOSER.compose(
         DueNotification(
             id="x", notifier="soc", kind=NotificationKind.TEST, severity=None, attempts=0, created_at=NOW

@@ -40,7 +40,7 @@ def test_nothing_acts(text: str, limit: int) -> None:
 
 @given(hostile)
 def test_once_is_enough(text: str) -> None:
-    """What is harmless stays as it is, also after another program has normalised it the usual way."""
+    """Neutralising a text twice, or after normalisation, changes nothing more."""
     said = harmless(text)
 
     assert harmless(unicodedata.normalize("NFC", said)) == said
@@ -57,5 +57,5 @@ def test_a_host_is_no_link() -> None:
     "text", ["nora@example.com", "Nora Vale", "2001:db8::7", "203.0.113.7", "john_doe", "Zoë O'Neil-Ivanova", "AS64500 Example Net"]
 )  # fmt: skip
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    """Who looks for a person or an address finds it by what the message says."""
+    """Ordinary text is unchanged in messages."""
     assert harmless(text) == text

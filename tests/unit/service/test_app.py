@@ -77,7 +77,7 @@ def test_rule_turned_off(load: Load) -> None:
     ],
 )
 def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: str) -> None:
-    """What a rule can't use is one line with file and key."""
+    """An invalid rule option raises ConfigError with file and key."""
     with pytest.raises(ConfigError) as caught:
         _ = Application(load(text)).rules
 
@@ -123,14 +123,14 @@ def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None
 
 
 def test_renewed_access_without_a_file_keeps_its_token(load: Load) -> None:
-    """A token that stands in the configuration itself is the only one there is."""
+    """A token from the configuration itself is kept on renewal."""
     settings = load()
 
     assert Application(settings).access("acme", renewed=True).token == "00inline"
 
 
 def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
-    """A token's file that is gone by now is said with its key."""
+    """A missing token file raises an error with its key."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
     settings = load(org=ORG + 'token_file = "acme.token"\n')
@@ -167,7 +167,7 @@ def test_a_service_app_s_key_is_renewed_from_its_file(load: Load, tmp_path: Path
 
 
 def test_access_that_cannot_be_used(load: Load) -> None:
-    """A key that is none is one line with file and key."""
+    """An invalid private key raises ConfigError with file and key."""
     settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key = "{}"\n')
 
     with pytest.raises(
@@ -177,7 +177,7 @@ def test_access_that_cannot_be_used(load: Load) -> None:
 
 
 def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> None:
-    """A file that holds no token by now is said with its key, without what it holds."""
+    """A token file without a usable token raises an error with its key and without its content."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
     settings = load(org=ORG + 'token_file = "acme.token"\n')
@@ -190,7 +190,7 @@ def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> 
 
 
 async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
-    """What is put into the outbox has somebody to deliver it, and the other way round."""
+    """Every notifier that a route names exists, and every notifier has a route."""
     app = Application(
         load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
     )
@@ -204,7 +204,7 @@ async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
 
 
 def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
-    """Who names nobody to tell is told by the log."""
+    """Without notifiers, alerts go to the log."""
     assert list(Application(load()).channels) == ["log"]
 
 
@@ -245,7 +245,7 @@ def test_building_finds_what_is_wrong(load: Load, tmp_path: Path) -> None:
 
 
 def test_a_url_that_apprise_does_not_know(load: Load) -> None:
-    """It is one line with file and key, and without the URL, before anything is sent."""
+    """An unknown Apprise URL raises ConfigError with file and key, and without the URL."""
     settings = load('[[notifiers]]\ntype = "apprise"\nname = "chat"\nurl = "carrier-pigeon://token/loft"\n')
 
     with pytest.raises(

@@ -75,7 +75,7 @@ def source(tmp_path: Path) -> Callable[[Okta], OrgSource]:
 
 
 async def test_a_token_that_works_is_kept(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
-    """What the file holds by now does not matter while Okta takes the old one."""
+    """A token that Okta accepts is kept, whatever its file contains."""
     okta = Okta("00first")
     pages = source(okta)
     (tmp_path / "acme.token").write_text("00second", "utf-8")
@@ -112,7 +112,7 @@ async def test_a_token_that_was_not_renewed_stays_refused(source: Callable[[Okta
 
 
 async def test_a_file_that_is_gone(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
-    """Okta's refusal is what is said, not that there is no other token."""
+    """If the token file is missing, Okta's refusal is the reported error."""
     pages = source(Okta("00second"))
     (tmp_path / "acme.token").unlink()
 
@@ -123,7 +123,7 @@ async def test_a_file_that_is_gone(source: Callable[[Okta], OrgSource], tmp_path
 async def test_a_renewed_token_has_the_same_budget(
     source: Callable[[Okta], OrgSource], tmp_path: Path
 ) -> None:
-    """The rate limit is the org's, whoever asks, and whatever comes first."""
+    """A renewed token shares the org's rate budget."""
     okta = Okta("00second")
     pages = source(okta)
     (tmp_path / "acme.token").write_text("00second", "utf-8")

@@ -121,7 +121,7 @@ async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
 
 
 async def test_a_second_trouble_is_told_again(world: World) -> None:
-    """It is another one."""
+    """A second outage of the database raises another alarm."""
     for _ in range(2):
         await world.live(20, LOCKED)
         world.trouble.ended()
@@ -130,7 +130,7 @@ async def test_a_second_trouble_is_told_again(world: World) -> None:
 
 
 async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World]) -> None:
-    """Under the same key; the others are told once. Who never heard of trouble doesn't hear of its end."""
+    """A refusing receiver gets the alarm again under the same key, and the end only if it got the alarm."""
     worlds.append(
         World(
             Receiver(),
@@ -158,7 +158,7 @@ async def test_a_good_probe_refutes_a_lock_but_not_a_full_disk(world: World) -> 
 
 
 async def test_an_unanswered_probe_is_trouble(world: World) -> None:
-    """Even when no page needs the database. What waits in the queue for a moment is none."""
+    """A probe without a response is a failure, but a short wait in the queue is not."""
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
     stuck = asyncio.create_task(
@@ -177,7 +177,7 @@ async def test_an_unanswered_probe_is_trouble(world: World) -> None:
 
 
 async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tries again until the database can be written."""
+    """A start retries until the database can be written."""
 
     async def pass_at_once(_seconds: float) -> None:
         """Let no time pass."""
@@ -194,7 +194,7 @@ async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch
 
 
 async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
-    """Whichever job meets it: the daemon is asked to end once, and everybody is told at once."""
+    """A lost database ends the daemon once and sends an alarm at once, whichever job detects it."""
     for _ in range(2):
         world.trouble.failed("database", DamagedDatabaseError("the database is damaged (oktawatch.db)"))
     await world.watch.send_last_alarm()

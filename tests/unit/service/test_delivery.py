@@ -53,7 +53,7 @@ async def test_good_rounds(logs: list[EventDict]) -> None:
 
 
 async def test_a_bug_in_a_channel_is_told_once(logs: list[EventDict]) -> None:
-    """What a channel raises beside its own error is contained, and tried again ever more slowly."""
+    """An unexpected exception of a channel is logged once and retried with back-off."""
     waits = await _rounds(Rounds(KeyError("a bug"), KeyError("a bug"), 1))
 
     assert [(line["event"], line["notifier"]) for line in logs] == [
@@ -65,7 +65,7 @@ async def test_a_bug_in_a_channel_is_told_once(logs: list[EventDict]) -> None:
 
 
 async def test_the_databases_trouble(logs: list[EventDict]) -> None:
-    """It is over when something was written, not when an empty outbox was read."""
+    """A delivery ends the database's failures, but reading an empty outbox does not."""
     await _rounds(Rounds(StoreError("disk full"), StoreError("disk full"), 0, 1))
 
     assert [line["event"] for line in logs] == ["database_failed", "database_recovered"]
@@ -84,7 +84,7 @@ async def test_a_channel_that_hangs_is_cut_off(
 
 
 async def test_stopping_is_no_failure(logs: list[EventDict]) -> None:
-    """A transaction that gave up its wait because the daemon stops is not told."""
+    """A transaction that is abandoned because the daemon stops is not logged as a failure."""
     assert await _rounds(Rounds(StoppedError("stopping"))) == [None]
 
     assert logs == []

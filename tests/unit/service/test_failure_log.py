@@ -30,7 +30,7 @@ def test_a_streak_is_told_once() -> None:
 
 
 def test_another_reason_is_told() -> None:
-    """A streak whose reason changes says so, and stays one streak."""
+    """A changed reason is logged, and the failures remain one series."""
     streak = FailureLog("poll")
 
     with capture_logs() as logs:
@@ -45,7 +45,7 @@ def test_another_reason_is_told() -> None:
 
 
 def test_each_streak_counts_for_itself() -> None:
-    """What ended is not told again."""
+    """Each series of failures is counted and logged separately."""
     streak = FailureLog("poll")
 
     with capture_logs() as logs:
@@ -80,7 +80,7 @@ def test_backoff_grows_to_its_bound(slowly: bool, minutes: list[float]) -> None:
 
 
 def test_backoff_is_spread() -> None:
-    """What failed together comes again within a quarter before and after."""
+    """The back-off has a jitter of a quarter in both directions."""
     spread = [backoff(1, INTERVAL, jitter=partial(float, at)) for at in (0.0, 1.0)]
 
     assert spread == [timedelta(seconds=22.5), timedelta(seconds=37.5)]

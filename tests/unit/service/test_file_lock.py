@@ -25,7 +25,7 @@ def _executor(file: Path) -> DatabaseExecutor:
 
 
 def test_a_second_user_is_refused(tmp_path: Path) -> None:
-    """Whoever comes second, even under another name of the file, is told what to do."""
+    """A second process is refused with advice, even under another name of the file."""
     (tmp_path / "link").symlink_to(tmp_path)
     with exclusive_lock(_executor(tmp_path / "one.db")):
         second = exclusive_lock(_executor(tmp_path / "link" / "one.db"))
@@ -37,7 +37,7 @@ def test_a_second_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_file_is_free(tmp_path: Path) -> None:
-    """Two databases are nobody's concern, and one that was let go of is free again."""
+    """Another file, or a released one, can be locked."""
     with exclusive_lock(_executor(tmp_path / "one.db")), exclusive_lock(_executor(tmp_path / "two.db")):
         pass
     with exclusive_lock(_executor(tmp_path / "one.db")):
@@ -45,7 +45,7 @@ def test_another_file_is_free(tmp_path: Path) -> None:
 
 
 def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
-    """SIGKILL frees the lock with the process; the file that stays behind locks nobody out."""
+    """SIGKILL releases the lock, although the lock file remains."""
     file = tmp_path / "one.db"
     command = [sys.executable, "-c", _HOLD, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

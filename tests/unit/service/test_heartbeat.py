@@ -35,7 +35,7 @@ async def test_it_beats_once_a_good_round_of_every_org() -> None:
 
 
 async def test_a_replica_without_orgs_does_not_beat() -> None:
-    """It knows of nothing that is well."""
+    """A replica without orgs sends no heartbeat."""
     beats = Beats()
 
     await Heartbeat(beats).round([])

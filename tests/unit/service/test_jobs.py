@@ -99,7 +99,7 @@ async def test_many_orgs_begin_one_after_the_other(watch: Make) -> None:
 
 
 async def test_the_watchdog_is_fed_while_an_org_hangs(watch: Make) -> None:
-    """An org that does not answer yet is no reason to start anew."""
+    """A slow org does not stop the watchdog from being fed."""
     _, manager = await watch(2)
 
     await eventually(lambda: manager.fed >= 3)
@@ -120,7 +120,7 @@ async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
 
 
 async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
-    """What feeds the watchdog is a job like the polls, so it dies with them."""
+    """If the scheduler dies, the watchdog is no longer fed."""
     jobs, manager = await watch(1)
     await eventually(lambda: manager.fed >= 1)
 

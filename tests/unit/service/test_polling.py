@@ -141,7 +141,7 @@ async def test_a_good_round(database: DatabaseExecutor, logs: list[EventDict]) -
 
 
 async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor) -> None:
-    """A round that has something to tell says so."""
+    """A round with new notifications triggers their delivery at once."""
     org = Org(database, Rounds(PageResult(notifications=2)))
 
     await org.rounds(1)
@@ -150,7 +150,7 @@ async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor)
 
 
 async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: DatabaseExecutor) -> None:
-    """What is still to be read doesn't wait for the interval."""
+    """A round that reached its deadline continues at once."""
     org = Org(database, Rounds(PageResult(), PageResult()))
     moments = iter([0.0, DEADLINE.total_seconds()])
     org.polling._clock = lambda: next(moments)
@@ -209,7 +209,7 @@ async def test_the_databases_trouble_is_told_once_for_all(
 
 
 async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: DatabaseExecutor) -> None:
-    """A full disk may still take a changed row while it refuses pages and alarms: nobody would hear of it."""
+    """A recorded failure does not end the database's failures, because a full disk may accept the update."""
     trouble = FailureLog("database")
     trouble.failed("database", StoreError("disk full"))
     org = Org(database, Rounds(UnavailableError("no route")), trouble=trouble)
@@ -221,7 +221,7 @@ async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: Data
 
 
 async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """An org's failure is told even where the database can't keep it; the database's trouble is told as well."""
+    """A failure of an org is logged even if it can't be recorded, and so is the database's failure."""
     database.close()
     broken = DatabaseExecutor("sqlite:////proc/nowhere.db", create=True)
     org = Org(broken, Rounds(UnavailableError("no route")))
@@ -258,7 +258,7 @@ async def test_an_org_that_was_handed_over_has_not_failed(
 
 
 async def test_a_bug_is_contained(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """What nobody foresaw is told like any failure; its text, which may hold anything, is not kept."""
+    """An unexpected exception is logged as a failure, and its text is not stored."""
     org = Org(database, Rounds(KeyError("somebody@example.com"), PageResult()))
 
     first, second = await org.rounds(2)
@@ -281,7 +281,7 @@ async def test_a_bug_is_recorded_by_its_kind(database: DatabaseExecutor) -> None
 async def test_a_round_without_an_end_is_cancelled(
     database: DatabaseExecutor, logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A round that passes its hard deadline is ended and told like any failure."""
+    """A round that passes its hard deadline is cancelled and reported as a failure."""
     monkeypatch.setattr(polling, "HARD_DEADLINE", timedelta())
     poller = Hanging()
     org = Org(database, poller)
@@ -295,7 +295,7 @@ async def test_a_round_without_an_end_is_cancelled(
 
 
 async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """A transaction that gave up its wait because the daemon stops is not told."""
+    """A transaction that is abandoned because the daemon stops is not logged as a failure."""
     org = Org(database, Rounds(StoppedError("stopping")))
 
     assert await org.rounds(1) == [None]

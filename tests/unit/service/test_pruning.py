@@ -63,7 +63,7 @@ async def test_what_went_is_said() -> None:
     ],
 )
 async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
-    """It is said once, and pruning goes on."""
+    """A failing database is logged once, and pruning continues."""
     lines = [line["event"] for line in await _said(error, error, Counter(events=1))]
     assert lines == [*said, "pruned"]
 

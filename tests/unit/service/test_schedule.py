@@ -98,7 +98,7 @@ async def test_a_first_run_can_be_put_off(schedule: Schedule) -> None:
 
 
 async def test_a_job_says_when_it_is_due_again(schedule: Schedule) -> None:
-    """What a run gives moves the next one."""
+    """The result of a run sets the delay of the next one."""
     job = Job(again=timedelta(minutes=4))
     schedule.every(HOUR, "job", job)
 
@@ -109,7 +109,7 @@ async def test_a_job_says_when_it_is_due_again(schedule: Schedule) -> None:
 
 
 async def test_a_job_can_be_run_now(schedule: Schedule) -> None:
-    """What another one has brought about need not wait."""
+    """A job can be rescheduled to run now."""
     job = Job()
     schedule.every(HOUR, "job", job, after=HOUR)
     schedule.start()
@@ -136,7 +136,7 @@ async def test_a_job_that_runs_is_not_begun_again(schedule: Schedule) -> None:
 
 
 async def test_a_bug_in_a_job_is_logged(schedule: Schedule) -> None:
-    """A job that raises is told by its name, and runs again at its time."""
+    """A job that raises is logged by name and runs again at its interval."""
 
     async def broken() -> None:
         raise KeyError("a bug")
@@ -172,7 +172,7 @@ async def test_stopping_waits_until_jobs_have_ended(
 
 
 async def test_stopping_does_not_wait_for_ever(schedule: Schedule) -> None:
-    """What does not end in spite of being cancelled is named and left behind."""
+    """A job that ignores its cancellation is named in the log and left running."""
     release = asyncio.Event()
     begun = Job()
 
@@ -209,7 +209,7 @@ class Ticking(Job):
 
 @pytest.fixture
 def clock_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare the clocks often, so that nobody waits for it."""
+    """Compare the clocks often, to keep the tests quick."""
     monkeypatch.setattr(schedule_module, "_CLOCK_CHECK_S", 0.005)
 
 

@@ -50,7 +50,7 @@ async def test_what_is_told_is_sent_at_once() -> None:
     ],
 )
 async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
-    """It is said once, and looking goes on."""
+    """A failing database is logged once, and the checks continue."""
     assert await _rounds(error, error, True) == (1, said)
 
 

@@ -77,7 +77,7 @@ async def test_a_result_reaches_the_hook() -> None:
     ],
 )
 async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) -> None:
-    """It is logged with its reason, reaches the hook, and its end is logged too."""
+    """A failure of the job itself is logged with its reason, calls the hook, and its end is logged."""
     job = Job()
     with capture_logs() as logs:
         await job.attempt(_raising(error))

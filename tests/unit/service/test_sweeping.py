@@ -53,7 +53,7 @@ async def test_a_sweep_that_finds_something_has_it_sent() -> None:
 
 
 async def test_a_sweep_waits_until_polling_has_caught_up() -> None:
-    """It comes again soon, and says nothing about how sweeps go."""
+    """A sweep waits until polling has caught up, without logging a failure."""
     sweeps = Sweeps(UnavailableError("Okta is down"), PageResult())
     with capture_logs() as logs:
         await sweeps.sweeping.round()
@@ -67,7 +67,7 @@ async def test_a_sweep_waits_until_polling_has_caught_up() -> None:
 
 
 async def test_the_databases_trouble_is_shared() -> None:
-    """It is logged as the database's, and the sweep is tried again before its usual time."""
+    """A failure of the database is logged as shared, and the sweep is retried early."""
     sweeps = Sweeps(StoreError("disk full"), PageResult())
     with capture_logs() as logs:
         delay = await sweeps.sweeping.round()

@@ -67,7 +67,7 @@ def _recorded(scrubber: Scrubber) -> str:
 
 
 def test_nothing_of_token_host_and_people_stays() -> None:
-    """Neither in headers nor in URLs nor anywhere in a body."""
+    """Scrubbing removes tokens, hosts and people from headers, URLs and bodies."""
     recorded = _recorded(Scrubber())
     assert [secret for secret in SECRETS if secret in recorded] == []
 
@@ -108,7 +108,7 @@ def test_a_body_that_is_no_json_goes() -> None:
 
 
 def test_a_token_request_keeps_its_shape_and_no_secret() -> None:
-    """What is signed, what comes of it and the nonce are invented; what Okta says of them stays."""
+    """A scrubbed token request keeps its shape, with invented secrets and Okta's own description."""
     form = {"grant_type": "client_credentials", "scope": "okta.logs.read", "client_assertion": "eyJ.00secret"}
     uri = "https://globex.okta.com/oauth2/v1/token"
     scrubber = Scrubber()

@@ -105,7 +105,7 @@ async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None
 
 
 async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: VirtualTime) -> None:
-    """Whoever came first; among equals that counts."""
+    """Polling has priority over sweeps, and sweeps over backfills; equal priorities are served in order."""
     budget, order = time.budget(), list[str]()
 
     async def ask(name: str, priority: Priority) -> None:
@@ -120,7 +120,7 @@ async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: Virt
 
 
 async def test_one_request_is_in_flight(time: VirtualTime) -> None:
-    """Okta counts more than one at once as a violation of its own."""
+    """Only one request is in flight at a time."""
     budget, flying, most = time.budget(), 0, 0
 
     async def ask() -> None:
@@ -136,7 +136,7 @@ async def test_one_request_is_in_flight(time: VirtualTime) -> None:
 
 
 async def test_without_any_header_nobody_waits(time: VirtualTime) -> None:
-    """What is not known holds nobody up."""
+    """Without rate limit headers, no request waits."""
     budget = time.budget(share=0.01)
     for _ in range(500):
         await _ask(budget, {})
@@ -162,7 +162,7 @@ async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None
 
 
 async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
-    """A server whose clock is years off says by itself how long its window lasts."""
+    """The length of a window does not depend on the server's clock."""
     budget = time.budget()
     server = "Thu, 11 Sep 2025 16:21:50 GMT"
     reset = int(parsedate_to_datetime(server).timestamp()) + 7
@@ -185,7 +185,7 @@ async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
 
 
 async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualTime) -> None:
-    """What came before belongs to the old one."""
+    """A response from the previous window does not change the present one."""
     budget = time.budget(share=0.5)
     for left in (7, 6, 5):
         await _ask(budget, _told(time, 8, left, 1))
@@ -198,7 +198,7 @@ async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualT
 
 @pytest.mark.parametrize("waiting_for", ["another", "the window"])
 async def test_a_cancelled_wait_leaves_no_trace(waiting_for: str) -> None:
-    """The daemon stops within seconds, and whoever comes next gets the turn."""
+    """A cancelled wait passes the turn to the next request."""
     budget = RateBudget(1.0)
     if waiting_for == "the window":
         async with budget.turn(POLL):
@@ -217,7 +217,7 @@ async def test_a_cancelled_wait_leaves_no_trace(waiting_for: str) -> None:
 
 
 async def test_a_request_that_fails_gives_the_turn_back(time: VirtualTime) -> None:
-    """Whatever it fails of."""
+    """A failed request passes the turn to the next one."""
     budget = time.budget()
     with pytest.raises(ConnectionError):
         async with budget.turn(POLL):
@@ -288,7 +288,7 @@ async def _hours(
 async def test_no_window_is_ever_used_up(
     *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
 ) -> None:
-    """Whatever the org's other tools leave, and never more than our share is taken."""
+    """The share of the rate limit is never exceeded, whatever other tools use."""
     org = await _hours(
         limit=limit,
         others=math.floor(others * limit),

@@ -52,7 +52,7 @@ def _okta(code: str, summary: str, **more: Any) -> str:
     ],
 )
 def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], mend: str) -> None:
-    """Then Okta's code is told; the line says who, what and how to mend it."""
+    """The status selects the error, whose line contains Okta's code and advice."""
     error = refusal(ORG, status, HEADERS, body)
     assert type(error) is kind
     text = str(error)
@@ -136,7 +136,7 @@ def test_what_a_server_wrote_is_quoted_with_care() -> None:
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300), st.text("ab", min_size=1, max_size=3))
 def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
-    """Whatever it holds, and without the secret."""
+    """Any text is quoted in one short line without the secret."""
     shown = quoted(text, hide=[secret])
     assert len(shown) <= 201
     assert shown.isprintable() or not any(ord(c) < 32 or 0x7F <= ord(c) <= 0x9F for c in shown)
@@ -199,7 +199,7 @@ def test_what_was_signed_never_shows() -> None:
 def test_a_service_app_gets_its_own_advice(
     status: int, headers: dict[str, str], kind: type[SystemLogError], mend: str
 ) -> None:
-    """It has scopes, roles and proofs, where a token has an owner; a refused proof is no refused cursor."""
+    """A service app gets its own advice, and a refused DPoP proof is not taken for a refused cursor."""
     org = OrgAccess("acme", "https://acme.okta.com", app=ServiceApp("0oa", "pem"))
     error = refusal(org, status, headers, "")
     assert type(error) is kind

@@ -36,7 +36,7 @@ def _pem(
     ],
 )
 def test_pem(text: str) -> None:
-    """It has no name of its own."""
+    """A PEM key has no key id."""
     assert read_private_key(text) == (rsa_pem(), "")
 
 
@@ -49,7 +49,7 @@ def test_pem(text: str) -> None:
     ],
 )
 def test_jwk(more: dict[str, Any]) -> None:
-    """It carries its name; what else it says about itself changes nothing."""
+    """A JWK has a key id, and its other members change nothing."""
     assert read_private_key(json.dumps(rsa_private_jwk("k1") | more, indent=2)) == (rsa_pem(), "k1")
 
 

@@ -62,7 +62,7 @@ def test_without_a_next_link_there_is_none(values: list[str]) -> None:
 
 
 def test_only_the_first_rel_of_a_link_counts() -> None:
-    """RFC 8288 says so."""
+    """Only the first `rel` of a link counts, as RFC 8288 requires."""
     assert next_query([f'<{URL}/api/v1/logs?a>; rel="self"; rel="next"'], URL) is None
 
 
@@ -100,7 +100,7 @@ def test_a_link_out_of_the_orgs_log_is_refused(target: str) -> None:
     "value", ["next", "<", f"{SELF}; ;", "<a<b>", 'x, <y>; rel="next"', '<y>; rel="next']
 )
 def test_a_header_that_cannot_be_read_is_no_end(value: str) -> None:
-    """Taken for the end, the same page would be read for ever."""
+    """An unreadable Link header is not taken for the end of the stream."""
     with pytest.raises(ValueError, match="malformed Link header"):
         next_query([value], URL)
 

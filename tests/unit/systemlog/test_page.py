@@ -61,12 +61,12 @@ def _read(
     ],
 )
 def test_caught_up(published: list[Any], changes: dict[str, Any], expected: bool) -> None:
-    """Okta's short pages in the middle of a stream are told from its end."""
+    """A short page in the middle of the stream is distinguished from its end."""
     assert _read(published, **changes).caught_up is expected
 
 
 def test_a_page_says_what_it_brought() -> None:
-    """Counts, clocks, and where reading goes on."""
+    """A page has its counts, times and next link."""
     page = _read([FRESH, None, OLD])
     assert [event.uuid for event in page.events] == ["u0", "u2"]
     assert [rejected.reason for rejected in page.rejected] == ["no usable published"]
@@ -107,7 +107,7 @@ def test_an_answer_that_is_no_page_is_refused() -> None:
     ],
 )
 def test_a_bad_next_link_spoils_no_event(links: list[str], error: str) -> None:
-    """Nobody follows it, and what came with it is kept."""
+    """A page with an invalid next link keeps its events."""
     page = _read([OLD], links=links)
     assert [event.uuid for event in page.events] == ["u0"]
     assert (page.next, page.link_error, page.resume) == (None, error, QUERY)

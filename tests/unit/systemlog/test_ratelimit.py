@@ -88,7 +88,7 @@ def test_too_many_at_once_say_nothing_of_the_window() -> None:
 
 
 def test_each_number_may_be_absent() -> None:
-    """What is there counts."""
+    """Each rate limit header is optional."""
     assert Limits.read({"X-Rate-Limit-Limit": "120"}) == (120, None, None, None)
     assert Limits.read({"X-Rate-Limit-Remaining": "0"}) == (None, 0, None, None)
     told = {"X-Rate-Limit-Limit": "120", "X-Rate-Limit-Reset": str(EPOCH + 9), "Date": DATE}
