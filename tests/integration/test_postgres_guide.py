@@ -102,7 +102,7 @@ def upgraded(guided: Guided) -> Guided:
 
 
 def test_the_daemon_works_as_the_writer(upgraded: Guided) -> None:
-    """It has read and told everything, and people can work on alerts with its configuration."""
+    """The daemon works with the writer's role, and people can work on alerts with its configuration."""
     assert upgraded.ask("oktawatch", "SELECT count(*) FROM events") == [(EVENTS,)]
     assert upgraded.ask("oktawatch", "SELECT state FROM notifications") == [("sent",)] * ALERTS
     upgraded.done("oktawatch", "alerts", "close", "1", "--as", "benign")
@@ -133,7 +133,7 @@ def test_the_writer_changes_no_schema(upgraded: Guided, statement: str) -> None:
 
 
 def test_the_writer_takes_the_schema_neither_up_nor_down(upgraded: Guided) -> None:
-    """A daemon that is newer than the schema leaves it alone even when it is told to upgrade."""
+    """The writer's role can neither upgrade nor downgrade the schema."""
     upgraded.done("oktawatch", "db", "upgrade")  # nothing to do
     upgraded.ask("oktawatch_owner", SET_REVISION.format("0001"))
     try:
@@ -170,7 +170,7 @@ def test_an_analyst_makes_nothing(upgraded: Guided) -> None:
 
 
 def test_a_later_revisions_tables(upgraded: Guided) -> None:
-    """What the owner makes afterwards is written by the writer and read by analysts."""
+    """Tables of later revisions can be written by the writer and read by analysts."""
     upgraded.ask("oktawatch_owner", "CREATE TABLE later (id bigserial PRIMARY KEY, what text)")
     upgraded.ask("oktawatch", "INSERT INTO later (what) VALUES ('x')")
     assert upgraded.ask("nora", "SELECT what FROM later") == [("x",)]
@@ -186,7 +186,7 @@ def test_nobody_else_gets_in(upgraded: Guided) -> None:
 
 
 def test_from_a_file_to_the_server(tmp_path: Path) -> None:
-    """The file's rows arrive, and the daemon goes on as the writer where it was."""
+    """After a copy to the server, the daemon continues there with the writer's role."""
     own, org = OwnServer(), SimulatedOrg()
     program = Program(tmp_path)
     guided = Guided(own, program)

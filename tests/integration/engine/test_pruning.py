@@ -244,7 +244,7 @@ async def test_history_is_kept_as_long_as_the_rules_look_back(
 async def test_what_rules_do_not_need_is_kept_as_long_as_the_operator_says(
     database: Database, executor: DatabaseExecutor
 ) -> None:
-    """Without rules that look back, history is deleted with its events."""
+    """History that no rule needs is kept for `retention.events`."""
     polled(database, NOW)
     read(database, 31 * DAY, 30 * DAY, 20 * DAY)
     await pruner(executor).round()

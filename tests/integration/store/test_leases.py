@@ -118,7 +118,7 @@ def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None
 
 
 def test_no_org_is_left_to_nobody(database: Database) -> None:
-    """Orgs that only one replica has configured stay with it, above its share."""
+    """Every org is held permanently, even if the replicas have different orgs configured."""
     some, every = replica("a", ORGS[:4]), replica("b")
     settle(database, some, every)
     for _ in range(2):

@@ -58,7 +58,7 @@ def letter(database: Database, one: str) -> dict[str, Any]:
 
 
 def test_a_dead_letter_is_revived(database: Database) -> None:
-    """It is due at once, its age counts anew, and it is sent under its own id."""
+    """A retried dead letter is due at once, its age restarts, and it is sent under its own id."""
     put(database, sign_in(1))
     dead = die(database, times=9)
 
@@ -85,7 +85,7 @@ def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
 
 
 def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
-    """What it stands for is not changed any more."""
+    """A retried digest is not changed any more."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
     fold(database, "soc", now=NOW, per_minute=1)
     dead = die(database)
@@ -97,7 +97,7 @@ def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
 
 
 def test_a_pending_one_is_due_now(database: Database) -> None:
-    """Whoever knows that the receiver is back need not wait for an hour."""
+    """A retried pending notification is due at once."""
     put(database, sign_in(1))
     due = take(database)
     mark_failed(database, due.id, error="no", next_attempt_at=NOW + timedelta(hours=1), now=NOW)
@@ -119,7 +119,7 @@ def test_what_is_being_sent_is_not_sent_beside_that(database: Database) -> None:
 
 
 def test_what_was_dropped_on_its_way(database: Database) -> None:
-    """What the receiver took is sent; what it did not is dropped, and not tried again."""
+    """A dropped notification that the receiver accepts is marked as sent, and otherwise it is not retried."""
     put(database, sign_in(1), sign_in(2))
     first, second = take(database), take(database)
 
@@ -133,7 +133,7 @@ def test_what_was_dropped_on_its_way(database: Database) -> None:
 
 
 def test_what_was_dropped_is_not_sent(database: Database) -> None:
-    """Neither what waits nor what was given up."""
+    """Dropped notifications are not sent, whether they were pending or dead."""
     put(database, sign_in(1), sign_in(2))
     dead = die(database)
     waiting = [row["id"] for row in rows(database, "notifications") if row["id"] != dead]
@@ -146,7 +146,7 @@ def test_what_was_dropped_is_not_sent(database: Database) -> None:
 
 @pytest.mark.parametrize("decide", [lambda database, ids: retry(database, ids, now=LATER), drop])
 def test_all_or_none(database: Database, decide: Any) -> None:
-    """One that is not there, or is done, and nothing is changed."""
+    """If one of several notifications can't be changed, none is."""
     put(database, sign_in(1), sign_in(2))
     sent, dead = take(database).id, die(database)
     mark_sent(database, sent, now=NOW)
@@ -163,7 +163,7 @@ def test_all_or_none(database: Database, decide: Any) -> None:
 
 
 def test_deciding_beside_who_sends(database: Database) -> None:
-    """Nothing is sent twice at once, and everything comes to an end, whoever comes first."""
+    """Retrying and dropping beside a sending daemon sends nothing twice at once and leaves nothing undone."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(40)))
     ids = [row["id"] for row in rows(database, "notifications")]
 
@@ -229,7 +229,7 @@ def test_the_list(database: Database) -> None:
 
 
 def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
-    """Who looks for an org finds what was told of it together with others."""
+    """Filtering by org finds digests with an alert of the org."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
     fold(database, "soc", now=NOW, per_minute=1)
 

@@ -109,7 +109,7 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
 
 
 def test_history_gets_more_columns(database: Database) -> None:
-    """What is stored stays, without a value in the new columns, and new rows have them; there and back."""
+    """Stored rows survive an upgrade and a downgrade, without values in the new columns."""
     upgrade(database, FEWER_COLUMNS)
     before, types = history_of(database), types_of(database)
     upgrade(database)
@@ -134,7 +134,7 @@ def test_history_gets_more_columns(database: Database) -> None:
 
 
 def test_three_tables_become_one_row_an_event(database: Database) -> None:
-    """Whatever was there of an event: seen, remembered, a signal or two, and any of these without the others."""
+    """The migration combines the rows of an event in all three tables, even if some are missing."""
     upgrade(database, ARRAYS)
     at = to_text(NOW)
     with database.write() as connection:

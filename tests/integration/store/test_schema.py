@@ -74,7 +74,7 @@ def test_a_downgrade_leaves_nothing(place: Place) -> None:
 
 
 def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
-    """Every revision is taken back and made again with rows in place; what it does not own stays as it was."""
+    """Every revision can be downgraded and upgraded again without changing the rows of other tables."""
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str), routes=(Route(notifier="soc"),))
     sent = page([event(1), event(2)], rejected=[RejectedEvent("no usable uuid", b"\x00")])
     with open_database(place) as database:
@@ -191,7 +191,7 @@ def test_what_can_only_be_read_is_refused(place: Place) -> None:
 
 
 def test_where_it_is_said_without_a_password() -> None:
-    """Neither in front of the host nor among the options, some of which hold passwords of their own."""
+    """The shown location contains no password, neither of the user nor in an option."""
     url = "postgresql+psycopg://u:secret@127.0.0.1:1/x?password=secret&sslpassword=secret"
     with closing(Database(url)) as database:
         assert database.place == "postgresql+psycopg://u:***@127.0.0.1:1/x"

@@ -57,7 +57,7 @@ similar_ids = st.lists(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(similar_ids)
 def test_a_short_id_names_its_notification_alone(database: Database, ids: list[str]) -> None:
-    """It is the shortest beginning of at least eight characters that no other id has."""
+    """A short id is the shortest unique prefix of at least eight characters."""
     empty(database)
     put(database, ids)
     short = short_ids(database, ids)
@@ -89,7 +89,7 @@ def test_an_ambiguous_id_is_refused_with_longer_ones(database: Database) -> None
     "text", ["", "3f0c9a5", "3f0c9a54x", "%", "3f0c9a54%", "3f0c9a54-6f0e-5a51-9d5e-0c1f9a3b7e211"]
 )
 def test_what_is_no_id_names_nothing(database: Database, text: str) -> None:
-    """Neither a pattern nor a text that is too short or too long."""
+    """A pattern, or a text that is too short or too long, matches no id."""
     put(database, ["3f0c9a54-6f0e-5a51-9d5e-0c1f9a3b7e21"])
 
     with pytest.raises(NotificationIdError, match="no such notification"):

@@ -143,7 +143,7 @@ def test_what_is_new_for_a_person(database: Database) -> None:
 
 
 def test_nothing_is_new_of_what_is_unknown(database: Database) -> None:
-    """An event without a place, a network or an address; and nobody knows the person of an actor without an id."""
+    """An event without a place, network, address or actor id has nothing new."""
     empty(database)
     read(database, sign_in(1, "nora", None, at=-HOUR), sign_in(2, "eve", "203.0.113.7"))
     assert novelty(database, ORG, "nora", None, as_number=None, country=None, at=NOW) == Novelty(

@@ -213,7 +213,7 @@ def test_a_sign_in_that_was_seen_without_history_is_counted_when_it_is_read_agai
 
 
 def test_every_sign_in_is_in_history_with_the_default_rule_alone(database: Database) -> None:
-    """So that SQL tells what somebody did, and a rule that is turned on later finds its past."""
+    """History contains every sign-in, even with only the default rule enabled."""
     empty(database)
     read(
         database,
@@ -243,7 +243,7 @@ def test_a_pruned_sign_in_is_counted_once_while_okta_serves_it(database: Databas
 
 
 def test_old_keys_are_not_kept(database: Database) -> None:
-    """What Okta no longer serves when it is pruned leaves no key."""
+    """Pruning keeps no keys of sign-ins that Okta no longer serves."""
     empty(database)
     read(database, [event(1)])
     prune_events(database, expiry(events=NOW + DAY, served=NOW + DAY), 10)
@@ -251,7 +251,7 @@ def test_old_keys_are_not_kept(database: Database) -> None:
 
 
 def test_sightings_go_by_their_latest_sign_in(database: Database) -> None:
-    """However old the first one is; the rest stays whole."""
+    """Sightings are pruned by their latest sign-in, and others are unchanged."""
     empty(database)
     events = [
         event(1, at=-200 * DAY, actor={"id": "gone"}),

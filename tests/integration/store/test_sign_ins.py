@@ -52,7 +52,7 @@ def nora(database: Database, *, limit: int = 100, hours: int = 48, patience_s: f
 
 
 def test_sign_ins_of_a_person(database: Database) -> None:
-    """All of them and nobody else's, the latest first, no other events, each with its alerts."""
+    """The sign-ins of a person are returned the latest first, each with its alerts."""
     found = nora(database)
     assert [row["uuid"][-3:] for row in found.rows] == ["100", *(f"{number:03}" for number in range(1, 49))]
     assert [row["alerts"] for row in found.rows[:2]] == [[1], []]
@@ -130,5 +130,5 @@ def test_a_range_is_as_long_as_can_be_read_in_the_remaining_time(database: Datab
 
 
 def test_other_people_at_an_address(database: Database) -> None:
-    """Without the person; addresses that nobody else used are left out."""
+    """The number of other people excludes the person, and addresses without other people are left out."""
     assert other_people(database, ORG, ["00u1"], ["198.51.100.9", "203.0.113.7", ""]) == {"203.0.113.7": 1}

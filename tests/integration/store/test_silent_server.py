@@ -62,7 +62,7 @@ def fall_silent(database: Database, proxy: StallingProxy, *, statement: str | No
 def test_a_server_that_falls_silent(
     database: Database, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch, statement: str | None
 ) -> None:
-    """The wait ends with an error that says so, and the next transaction has another connection."""
+    """A silent server raises an error after the deadline, and the next transaction uses another connection."""
     monkeypatch.setattr(answer_deadline, "ANSWER_WITHIN_S", 0.3)
     with pytest.raises(StoreError, match="the server has not answered within"):
         fall_silent(database, proxy, statement=statement)
@@ -73,7 +73,7 @@ def test_a_server_that_falls_silent(
 def test_connections_that_fell_silent_in_the_pool_are_replaced(
     place: Place, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server answers new connections: nobody notices the old one."""
+    """Silent connections in the pool are replaced without an error."""
     monkeypatch.setattr(answer_deadline, "BEGIN_WITHIN_S", 0.3)
     with closing(Database(behind(place.url)[1](proxy.port))) as database:
         require_current(database)

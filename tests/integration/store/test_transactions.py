@@ -29,7 +29,7 @@ def move(database: Database, read: Cursor | None, to: Cursor) -> None:
 
 
 def test_the_cursor_is_read_as_it_was_moved(place: Place) -> None:
-    """What a page leaves is what the next round starts from."""
+    """A cursor is read as it was moved."""
     with open_database(place) as database:
         assert read_cursor(database, ORG) is None
         move(database, None, START)
@@ -62,7 +62,7 @@ def test_an_org_without_a_row_gets_no_page(place: Place) -> None:
 
 
 def test_a_page_that_waits_for_its_org_gives_up_when_the_program_stops(place: Place) -> None:
-    """It has not begun, so there is nothing to finish."""
+    """A page that waits for its org is abandoned when the program stops."""
     stopping = threading.Event()
     with open_database(place) as database, page_transaction(database, ORG, now=NOW):
         waiting = Database(place.url, stopping=stopping)
@@ -111,7 +111,7 @@ def test_orgs_do_not_wait_for_each_other_on_a_server(place: Place) -> None:
 
 
 def test_events_are_remembered_once(place: Place) -> None:
-    """Reading again adds nothing, and says so."""
+    """Adding the same events again adds nothing and returns zero."""
     with open_database(place) as database:
         for expected in (1200, 0):
             with page_transaction(database, ORG, now=NOW) as transaction:

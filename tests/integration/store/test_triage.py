@@ -109,7 +109,7 @@ def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
 
 
 def test_of_several_all_are_decided_about_or_none(database: Database) -> None:
-    """A slip in one id leaves everything as it was."""
+    """If one of several alerts can't be changed, none is."""
     with pytest.raises(TriageError, match=r"no such alert \(99\)"):
         close(database, [1, 99], now=NOW)
     with pytest.raises(TriageError, match="only a closed alert"):
@@ -118,21 +118,21 @@ def test_of_several_all_are_decided_about_or_none(database: Database) -> None:
 
 
 def test_a_closed_alert_is_not_acknowledged_by_accident(database: Database) -> None:
-    """It says how to open it again."""
+    """Acknowledging a closed alert raises an error that names `reopen`."""
     close(database, [1], now=NOW)
     with pytest.raises(TriageError, match="alerts reopen"):
         acknowledge(database, [1], now=NOW)
 
 
 def test_a_pending_alert_can_t_be_closed(database: Database) -> None:
-    """It is not there yet, for people."""
+    """Closing a pending alert raises an error."""
     happen(database, 2, at=24 * HOUR, threshold=2)
     with pytest.raises(TriageError, match="threshold"):
         close(database, [2], now=NOW)
 
 
 def test_each_decision_leaves_a_trail(database: Database) -> None:
-    """Who did what, when and why, in order; the alert's own columns hold the latest state."""
+    """Each decision is recorded in order with its person, time and note, and the alert has the latest state."""
     acknowledge(database, [1], now=NOW)
     decide(database, [1], Decision(action=Action.NOTED, by="abel", note="asked her"), now=NOW + HOUR)
     close(database, [1], disposition="benign", note="travelling", now=NOW + 2 * HOUR)

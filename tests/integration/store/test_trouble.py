@@ -105,14 +105,14 @@ def test_a_connection_that_is_lost_within_a_page(database: Database) -> None:
 
 
 def test_connections_that_were_lost_between_pages(database: Database) -> None:
-    """Nobody notices."""
+    """Lost connections in the pool are replaced without an error."""
     end_connections(database)
     write_page(database, 2)
     assert len(uuids(database)) == 2
 
 
 def test_a_server_that_only_reads(database: Database) -> None:
-    """After a failover the old primary refuses; the next page connects anew, to whichever is the primary."""
+    """After a failover, a read-only server is left, and the next page connects again."""
     change = f"ALTER DATABASE {database.url.database} SET default_transaction_read_only"
     postgres.server().execute(f"{change} = on")
     end_connections(database)
@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str
 
 
 def test_a_new_file_that_somebody_else_is_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite waits for nobody where two make a file at once; who comes second tries again until it may."""
+    """Two processes that create a file at once both succeed, because the second one retries."""
     with closing(sqlite3.connect(tmp_path / "oktawatch.db")) as first:
         first.execute("BEGIN EXCLUSIVE")
         first.execute("CREATE TABLE made (by)")
@@ -200,7 +200,7 @@ def test_a_file_that_was_replaced_is_not_written(file: Database) -> None:
 
 
 def test_a_file_that_was_deleted_is_not_written(file: Database) -> None:
-    """Nor is it made anew."""
+    """A deleted file is neither written nor created again."""
     path = Path(file.url.database or "")
     path.unlink()
     with pytest.raises(DatabaseReplacedError):
@@ -229,7 +229,7 @@ def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
 
 
 def test_a_damaged_file_is_found_by_a_statement(damaged: Database) -> None:
-    """Whatever the statement was."""
+    """Any statement detects a damaged file."""
     with pytest.raises(DamagedDatabaseError, match="malformed"):
         write_page(damaged, 1)
 

@@ -136,7 +136,7 @@ def _since() -> datetime:
 
 @_recorded
 async def test_polling(org: OrgAccess, vcr: Cassette) -> None:
-    """Each page goes on where the one before ended, every event on it is decoded, and there is always a next."""
+    """Each page continues where the previous one ended, has decodable events, and has a next link."""
     pages = await _ask(org, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
     bodies = _bodies(vcr)
     assert len(pages) == len(bodies)
@@ -153,7 +153,7 @@ async def test_polling(org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_bounded_reading(org: OrgAccess, vcr: Cassette) -> None:
-    """It comes to an end, in the order of ``published``, and brings nothing twice."""
+    """A bounded read ends, in the order of ``published``, without duplicates."""
     since = _since()
     query = bounded_query(since=since, until=since + timedelta(hours=1), filter=SIGN_INS, limit=5)
     pages = await _ask(org, vcr, query, most=50)
@@ -166,7 +166,7 @@ async def test_bounded_reading(org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_a_refused_token(org: OrgAccess, vcr: Cassette) -> None:
-    """Okta's 401 is told as what it is."""
+    """A 401 of Okta raises TokenRefusedError."""
     with pytest.raises(TokenRefusedError) as caught:
         await _ask(
             OrgAccess(org.name, org.url, WRONG_TOKEN), vcr, polling_query(since=_since(), filter="", limit=5)

@@ -113,7 +113,7 @@ async def test_a_proxy_that_wants_another_password_is_said(
 async def test_a_proxy_that_refuses_is_said(
     access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy, refusal: str, advice: str
 ) -> None:
-    """A refusal of the proxy's is none of Okta's: the token stays good, and so does the cursor."""
+    """A refusal by the proxy is not taken for a refusal by Okta, so token and cursor are kept."""
     proxy.refusal = refusal
     async with _client(access, ca) as client:
         with pytest.raises(UnavailableError, match=f"HTTP {refusal[:3]}.*{advice}") as caught:
@@ -132,7 +132,7 @@ async def test_a_proxy_that_is_not_there_is_said(access: OrgAccess, ca: PrivateC
 
 
 async def test_a_certificate_nobody_vouches_for_is_refused(access: OrgAccess, org: SimulatedOrg) -> None:
-    """A proxy that looks inside shows one; how to trust it is said, and it gets nothing before."""
+    """An untrusted certificate is refused with advice before anything is sent."""
     async with _client(access, None) as client:
         with pytest.raises(UnavailableError, match=r"the connection is not trusted .*set poll\.ca_file"):
             await client.page(QUERY)
@@ -142,7 +142,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(access: OrgAccess, or
 async def test_an_authority_does_not_vouch_for_another_name(
     ca: PrivateCa, org: SimulatedOrg, proxy: ForwardProxy
 ) -> None:
-    """Its file makes nobody trust everything."""
+    """The certificate of a trusted CA for another host name is refused."""
     async with serve(org, tls=ca.server) as url:
         elsewhere = url.replace("127.0.0.1", "globex.example.com")
         async with _client(OrgAccess("globex", elsewhere, TOKEN, proxy=proxy.url), ca) as client:

@@ -70,7 +70,7 @@ async def test_a_request_is_written_as_okta_wants_it() -> None:
     ],
 )
 async def test_a_refusal_says_what_okta_said(status: str, kind: type[SystemLogError]) -> None:
-    """The SDK hands through what it would otherwise turn into errors of its own."""
+    """A refusal raises an error with Okta's own message instead of the SDK's error."""
     body = b"" if status.startswith("204") else OKTA_ERROR
     async with (
         faulty(answer(body, status=status, X_Okta_Request_Id="r1")) as server,
@@ -153,7 +153,7 @@ async def test_a_broken_answer_is_never_an_empty_page(given: bytes | Writer) -> 
     ],
 )
 async def test_a_link_that_cannot_be_followed_keeps_its_page(link: str) -> None:
-    """The page says so, names no next one, and its events are there."""
+    """A page with an unusable next link has its events and the link's error."""
     async with faulty(answer(b"[" + EVENT + b"]", Link=link)) as server, client_of(server.url) as client:
         page = await client.page(QUERY)
     assert [event.uuid for event in page.events] == ["u1"]
@@ -253,7 +253,7 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
 
 
 async def test_an_untrusted_certificate_is_refused_and_said(tmp_path: Path) -> None:
-    """Whoever holds it gets no request, let alone the token."""
+    """An untrusted certificate is refused before the token is sent."""
     async with faulty(answer(), tls=_self_signed(tmp_path)) as server, client_of(server.url) as client:
         with pytest.raises(UnavailableError, match=r"the connection is not trusted .*certificate"):
             await client.page(QUERY)
@@ -325,7 +325,7 @@ async def test_a_429_is_waited_out() -> None:
 
 
 async def test_429s_without_end_are_given_up() -> None:
-    """The caller has a deadline of its own; the wait grows where no header says how long."""
+    """Endless 429 responses raise an error after a deadline, with increasing waits."""
     sleep = Sleeps()
     async with faulty(_limited()) as server, client_of(server.url, sleep=sleep) as client:
         with pytest.raises(RateLimitedError) as caught:
@@ -374,7 +374,7 @@ async def _cancel(client: LogClient, under_way: asyncio.Event) -> None:
 
 
 async def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the SDK's variables and files nor anybody's proxy."""
+    """The SDK's variables and files, and proxies in the environment, have no effect."""
     (tmp_path / "okta.yaml").write_text(
         "okta:\n  client:\n    orgUrl: http://127.0.0.1:1\n    token: other\n"
     )
@@ -402,7 +402,7 @@ async def test_no_log_of_the_sdk_shows_the_token(caplog: pytest.LogCaptureFixtur
 
 
 async def test_only_the_log_is_asked() -> None:
-    """A query that is none, from a damaged database perhaps, sends the token nowhere."""
+    """An invalid query, such as from a damaged database, is not sent."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         for query in (
             "@evil.example.com/",

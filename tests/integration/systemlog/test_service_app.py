@@ -72,7 +72,7 @@ def _asked(org: SimulatedOrg) -> list[tuple[str, int | None]]:
 
 
 async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -> None:
-    """It is asked for with the first."""
+    """One access token is requested with the first page and used for all pages."""
     async with client_of(url, app=APP) as client:
         for _ in range(3):
             await client.page(_query())
@@ -92,7 +92,7 @@ async def test_each_page_is_proven(org: SimulatedOrg, app: App, url: str) -> Non
 async def test_a_token_that_was_taken_back_is_replaced(
     org: SimulatedOrg, url: str, access: ServiceApp
 ) -> None:
-    """A 401 asks for another one and tries once more, and nobody hears of it."""
+    """A 401 for a revoked access token requests another one and retries without an error."""
     async with client_of(url, app=access) as client:
         await client.page(_query())
         org.oauth.revoke()
@@ -102,7 +102,7 @@ async def test_a_token_that_was_taken_back_is_replaced(
 
 
 async def test_a_token_is_tried_once_more_and_no_oftener(org: SimulatedOrg, url: str) -> None:
-    """What a new one does not mend is for people."""
+    """A new access token is requested only once for a refused request."""
     org.faults.next(10, faults.refused_token())
     async with client_of(url, app=APP) as client:
         with pytest.raises(TokenRefusedError, match="refuses the service app's access token"):
@@ -163,7 +163,7 @@ async def test_a_refusal_says_what_to_do(
 
 
 async def test_an_app_that_requires_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
-    """Nobody has to set it: Okta refuses one plain request, and that is remembered."""
+    """DPoP is used without configuration if Okta requires it, which is remembered."""
     app.dpop = True
     async with client_of(url, app=APP) as client:
         for _ in range(2):
@@ -185,7 +185,7 @@ async def test_an_app_that_begins_to_require_dpop_gets_it(org: SimulatedOrg, app
 
 
 async def test_dpop_can_be_forbidden(org: SimulatedOrg, app: App, url: str) -> None:
-    """The error names the setting that stands in the way."""
+    """If DPoP is disabled but required, the error names the setting."""
     app.dpop = True
     async with client_of(url, app=replace(APP, dpop=False)) as client:
         with pytest.raises(TokenRefusedError, match=r"invalid_dpop_proof.*dpop = false forbids") as caught:
@@ -224,7 +224,7 @@ async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> No
 async def test_the_token_endpoint_fails_like_any_other(
     org: SimulatedOrg, url: str, fault: faults.Fault, kind: type[SystemLogError]
 ) -> None:
-    """Whatever it answers is a SystemLogError, and the next try goes well."""
+    """Any failure of the token endpoint raises SystemLogError, and the next request succeeds."""
     org.faults.next(5, fault, path=TOKEN_PATH)
     async with client_of(url, app=APP) as client:
         with pytest.raises(kind) as caught:

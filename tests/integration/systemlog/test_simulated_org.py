@@ -59,7 +59,7 @@ def _uuids(pages: list[Page]) -> list[str]:
 
 @pytest.mark.parametrize("limit", [1000, 333])
 async def test_polling_brings_every_event_in_order_of_persistence(org: SimulatedOrg, limit: int) -> None:
-    """Whatever the size of a page."""
+    """Polling returns every event in the order of persistence, for any page size."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, polling_query(since=SINCE, filter="", limit=limit))
     assert _uuids(pages) == [event["uuid"] for event in org.events]
@@ -83,7 +83,7 @@ async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: VirtualTim
 
 
 async def test_bounded_reading_brings_every_event_in_order_of_published(org: SimulatedOrg) -> None:
-    """And ends by itself."""
+    """A bounded read returns every event in the order of ``published`` and ends."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, bounded_query(since=SINCE, until=NOW, filter=SIGN_INS, limit=1000))
     expected = sorted((event["published"], event["uuid"]) for event in org.events)
@@ -105,7 +105,7 @@ async def test_what_others_published_comes_over_the_wire(clock: VirtualTime) -> 
 
 
 async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
-    """Whoever reads three pages with three requests a window waits for another window instead."""
+    """A reader waits for the next rate limit window instead of using one up."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=3)
     org.extend(generate(2_500, end=NOW))
     async with serve(org) as url:
@@ -164,7 +164,7 @@ async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) ->
 
 
 async def test_a_window_that_never_ends_is_given_up(clock: VirtualTime) -> None:
-    """The org's clock stands still, so the limit stays used up."""
+    """A rate limit window that never ends raises an error."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
     sleep = Sleeps()
     async with serve(org) as url, client_of(url, sleep=sleep) as client:

@@ -23,7 +23,7 @@ token = "00secret-token"
 
 
 class Done(NamedTuple):
-    """What a command line ended with and printed."""
+    """The exit code and output of a command line."""
 
     code: int
     out: str

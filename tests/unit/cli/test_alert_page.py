@@ -76,7 +76,7 @@ def story(fill: Callable[[Sequence[Event]], None]) -> None:
 
 @pytest.mark.usefixtures("story")
 def test_the_page_says_what_happened_and_how_it_ended(call: Call) -> None:
-    """Who, where from, through what, on which client, and what Okta thinks of it."""
+    """The page shows the person, origin, anonymizer, client and Okta's risk."""
     out = call("alerts", "show", "1").out
 
     assert out.startswith("Alert 1: CRITICAL, open\n")

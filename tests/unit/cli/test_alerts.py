@@ -86,7 +86,7 @@ def test_the_list_fits_the_terminal(call: Call, monkeypatch: pytest.MonkeyPatch,
     "words", [("list", "--wide"), ("show", "2"), ("list", "--json"), ("show", "2", "--json")]
 )
 def test_nothing_that_a_stranger_typed_acts_on_the_terminal(call: Call, words: tuple[str, ...]) -> None:
-    """Escape sequences, marks of direction and line breaks are shown as escapes, and markup as it is."""
+    """Escape sequences, bidirectional marks and line breaks in events are escaped in the output."""
     done = call("alerts", *words)
 
     assert done.code == 0
@@ -135,7 +135,7 @@ def test_filters(call: Call, words: tuple[str, ...], ids: list[int]) -> None:
 
 @pytest.mark.usefixtures("alerts")
 def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
-    """Who sees fewer alerts than there are is told so, beside the result."""
+    """A limit that hides alerts is reported beside the result."""
     assert call("alerts", "list", "--limit", "2").err == "showing 2 of 3 alerts: use --limit to show more\n"
     assert call("alerts", "list", "--limit", "3").err == ""
     assert call("alerts", "list", "--status", "closed").err == "no alerts\n"
@@ -161,7 +161,7 @@ def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
     ],
 )
 def test_a_filter_that_can_match_nothing_is_an_error(call: Call, words: tuple[str, ...], error: str) -> None:
-    """It says what there is."""
+    """A filter that can't match anything raises an error with the valid values."""
     done = call("alerts", "list", *words)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {error}")
@@ -214,6 +214,6 @@ def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("alerts")
 def test_what_is_named_twice_is_told_once(call: Call) -> None:
-    """As it is decided about once."""
+    """An id that is given twice is handled and reported once."""
     assert call("alerts", "ack", "2", "1", "2").err == "acknowledged: 2, 1\n"
     assert [alert["id"] for alert in call("alerts", "close", "1", "1", "--json").json] == [1]

@@ -109,7 +109,7 @@ def shown(call: Callable[..., Done], command: str) -> str:
 def test_the_commands_print_what_is_documented(
     call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Set OKTAWATCH_WRITE_DOCS=1 to write the document anew."""
+    """The commands print the documented output; set OKTAWATCH_WRITE_DOCS=1 to regenerate it."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     text = DOCUMENT.read_text("utf-8")

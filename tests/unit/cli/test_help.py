@@ -36,7 +36,7 @@ NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    """What is documented exists, and nothing else does."""
+    """The documented commands are exactly the existing ones."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note",
         "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
@@ -74,7 +74,7 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
 
 
 def test_version(call: Callable[..., Done]) -> None:
-    """It is said in one line: a report of a fault needs it."""
+    """`--version` prints the version in one line."""
     assert call("--version") == (0, f"oktawatch {__version__}\n", "")
 
 
@@ -130,7 +130,7 @@ def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> 
 
 
 def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no command expects is one line and exit 1 too, with a traceback for --debug alone."""
+    """An unexpected exception prints one line and exits with 1, with a traceback only for --debug."""
 
     def load(_path: object, **_options: object) -> None:
         raise RuntimeError("out of \x1b[31mcheese\ntoday")
@@ -147,7 +147,7 @@ def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch:
 
 
 def test_a_file_that_cannot_be_used(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the operating system refuses is said with the file's name."""
+    """A file that can't be opened is an error with the file's name."""
 
     def load(_path: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/shadow")

@@ -33,7 +33,7 @@ def ids(folder: Path) -> dict[str, str]:
 
 
 def test_list(call: Call, ids: dict[str, str]) -> None:
-    """What is undone, dead letters first, with why and when it is tried again; nothing acts on the terminal."""
+    """The list shows dead letters first, with errors and next attempts, and escapes control characters."""
     done = call("notifications", "list")
 
     heading, first, second = done.out.splitlines()
@@ -113,7 +113,7 @@ def test_what_is_not_shown_is_said(call: Call) -> None:
 
 
 def test_retry(call: Call, folder: Path, ids: dict[str, str]) -> None:
-    """What was given up and what waits is due now, and said so."""
+    """`retry` makes dead and pending notifications due now and reports them."""
     with (folder / "oktawatch.toml").open("a", encoding="utf-8") as file:
         file.write('[[notifiers]]\nname = "soc"\ntype = "log"\n')
     done = call("notifications", "retry", ids["dead"], ids["pending"], ids["dead"])
@@ -126,7 +126,7 @@ def test_retry(call: Call, folder: Path, ids: dict[str, str]) -> None:
 
 
 def test_retry_for_nobody(call: Call, ids: dict[str, str]) -> None:
-    """Who revives what is for a notifier that was renamed hears that this alone does not help."""
+    """Retrying a notification for a removed notifier prints a warning."""
     assert call("notifications", "retry", ids["dead"]).err.splitlines() == [
         "warning: no notifier is named soc in this configuration: its notifications will not be sent",
         f"pending: {ids['dead']}",
@@ -134,7 +134,7 @@ def test_retry_for_nobody(call: Call, ids: dict[str, str]) -> None:
 
 
 def test_drop(call: Call, ids: dict[str, str]) -> None:
-    """It is not sent, its alert stays, and the rows can be had as JSON."""
+    """`drop` drops the notification, keeps its alert, and can print JSON."""
     done = call("notifications", "drop", ids["dead"], "--json")
 
     assert [(one["id"], one["state"]) for one in done.json] == [(ids["dead"], "dropped")]

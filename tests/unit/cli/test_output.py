@@ -6,7 +6,7 @@ from oktawatch.cli.output import print_fields, print_table
 
 
 def test_columns_line_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever signs are in them, some of which are two columns wide; nothing is cut, and no line ends in spaces."""
+    """Columns are aligned with wide characters, and lines have no trailing spaces."""
     print_table(
         ("NAME", "N", "WHERE"),
         [("日本", 1, "Tokyo"), ("Nora", 22, None), ("a\nb", None, "x" * 300)],

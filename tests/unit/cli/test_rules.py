@@ -65,7 +65,7 @@ def test_show(call: Call) -> None:
 
 
 def test_what_is_shown_can_be_copied_into_the_configuration(folder: Path, call: Call) -> None:
-    """Every number of every rule, as it is now, in TOML that changes nothing."""
+    """The shown options of each rule are valid TOML that changes nothing."""
     before = call("rules", "list", "--json").json
     shown = [call("rules", "show", rule["id"]).out for rule in before]
     tables = "".join(f"[{text.partition(chr(10) + '[')[2]}" for text in shown)
@@ -87,7 +87,7 @@ def test_the_rules_own_cases_pass(call: Call) -> None:
 
 
 def test_a_failing_case(folder: Path, call: Call) -> None:
-    """A case that fails is told with what was expected and what came, and exit 1."""
+    """A failing case prints the expected and actual result and exits with 1."""
     (folder / "cases.yaml").write_text(CASES, "utf-8")
 
     done = call("rules", "test", "cases.yaml")
@@ -102,7 +102,7 @@ def test_a_failing_case(folder: Path, call: Call) -> None:
 
 
 def test_the_schema(call: Call) -> None:
-    """`db upgrade` makes the database and may be run again; `db current` says where it stands."""
+    """`db upgrade` creates the database and can be repeated, and `db current` prints the revision."""
     assert call("db", "upgrade").code == 0
     upgraded = call("db", "upgrade", "--json").json
 
@@ -118,7 +118,7 @@ def own_rules(folder: Path) -> Path:
 
 
 def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
-    """What docs/rules.md says to write works as it stands there."""
+    """The rule in docs/rules.md works as documented."""
     file = own_rules(folder)
     *_, rule = call("rules", "list", "--json").json
     assert (rule["id"], rule["enabled"], rule["severity"]) == (RULE_ID, True, "HIGH")
@@ -127,7 +127,7 @@ def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
 
 @pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (LEANING_ID, 4)])
 def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases: int) -> None:
-    """However the files are named on the command line; no configuration is needed."""
+    """The documented cases pass without a configuration, whichever file is given."""
     file = write_example(folder / "rules", rule_id)
     for path in (file, file.with_suffix(".yaml"), file.parent):
         done = call("rules", "test", str(path), "--json")
@@ -145,7 +145,7 @@ def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:
 
 
 def test_a_broken_rule_of_ones_own_is_named(folder: Path, call: Call) -> None:
-    """By every command that looks at rules; listing goes on without it."""
+    """Every command about rules names a broken rule, and listing continues without it."""
     file = own_rules(folder)
     text = file.read_text("utf-8")
     file.write_text(text + "\nnonsense\n", "utf-8")

@@ -19,7 +19,7 @@ def _way(settings: Settings, url: str = ORG) -> str | None:
 
 
 def test_without_a_proxy_the_way_is_direct(load: Load) -> None:
-    """As it is almost everywhere."""
+    """Without a proxy, connections are direct."""
     assert _way(load()) is None
 
 
@@ -40,7 +40,7 @@ def test_the_environments_proxy_leads_to_https(load: Load, name: str) -> None:
 
 
 def test_other_variables_name_no_proxy(load: Load) -> None:
-    """``HTTP_PROXY`` is for other traffic, and an empty variable is none."""
+    """``HTTP_PROXY`` and empty variables select no proxy."""
     assert _way(load(HTTP_PROXY=PROXY, ALL_PROXY=PROXY, HTTPS_PROXY="")) is None
 
 
@@ -67,7 +67,7 @@ def test_other_variables_name_no_proxy(load: Load) -> None:
     ],
 )
 def test_what_no_proxy_names_is_reached_directly(load: Load, no_proxy: str, url: str) -> None:
-    """Whoever named the proxy; curl and Go read the variable like this."""
+    """Hosts in ``NO_PROXY`` are reached directly, as with curl and Go."""
     assert _way(load(CONFIGURED, NO_PROXY=no_proxy), url) is None
     assert _way(load(HTTPS_PROXY=PROXY, no_proxy=no_proxy), url) is None
 

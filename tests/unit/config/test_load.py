@@ -45,7 +45,7 @@ def test_a_named_file_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
-    """Who names a file does not want another one."""
+    """A configuration file that is named explicitly must exist."""
     (tmp_path / "oktawatch.toml").write_text(ORG)
     with pytest.raises(
         ConfigError, match=r"no configuration file \(.*gone\.toml\): expected a TOML file there"
@@ -54,7 +54,7 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_a_folder_is_told_in_one_line(tmp_path: Path) -> None:
-    """What the system says about an unreadable file is passed on, with the file's name."""
+    """A configuration file that can't be read is an error in one line with its name."""
     with pytest.raises(ConfigError, match=r"unreadable file \(.*\): Is a directory"):
         config.load(tmp_path, environ={}, cwd=tmp_path)
 
@@ -245,7 +245,7 @@ def test_the_sdks_variables_make_an_oauth_org(tmp_path: Path, key: str) -> None:
 def test_a_wrong_sdk_variable_is_named(
     tmp_path: Path, change: dict[str, str], where: str, message: str
 ) -> None:
-    """The error speaks of the variable that the operator set, not of a key that nobody wrote."""
+    """An error about an SDK variable names the variable."""
     with pytest.raises(ConfigError) as caught:
         config.load(environ=SDK | change, cwd=tmp_path)
     assert f"(environment: {where})" in str(caught.value)

@@ -233,7 +233,7 @@ def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) 
 def test_what_stands_in_a_secrets_file_is_told_by_the_files_key(
     load: Load, tmp_path: Path, text: str, org: str, named: str
 ) -> None:
-    """The key that the operator wrote, not the one that it stands for."""
+    """An error about a secret's file names the file's key."""
     (tmp_path / "secret").write_text("http://example.com/nonsense")
     with pytest.raises(ConfigError) as caught:
         load(text, orgs=org)
@@ -286,7 +286,7 @@ def test_an_error_is_one_printable_line(tmp_path: Path) -> None:
 
 
 def test_a_rules_options_are_kept_for_the_rule(load: Load, tmp_path: Path) -> None:
-    """Only detection knows what is right, and only the settings know where a key stands."""
+    """A rule's options are passed on unparsed, with their place for errors."""
     settings = load('[rules."A.B"]\nthreshold = 0\noptions = 1')
     assert settings.rules["A.B"].options == {"threshold": 0, "options": 1}
     assert settings.rules["A.B"].enabled is None

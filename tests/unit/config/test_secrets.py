@@ -59,7 +59,7 @@ def test_a_byte_order_mark_is_no_part_of_a_token(load: Load, tmp_path: Path) -> 
 
 
 def test_systemds_credentials_come_first(load: Load, tmp_path: Path) -> None:
-    """What is not among the credentials is still found beside the configuration."""
+    """Credentials of systemd have precedence over files beside the configuration."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (tmp_path / "acme.token").write_text("00beside")
@@ -135,7 +135,7 @@ def test_a_secret_can_be_read_again(tmp_path: Path) -> None:
 
 
 def test_every_secret_has_its_twin_and_is_read_from_it() -> None:
-    """What a model calls secret is what the reader of secrets knows, key by key."""
+    """Every secret has a key for its file and is read from it."""
     for section, model in MODELS.items():
         secret = {key for key, field in model.model_fields.items() if _is_secret(field.annotation)}
         assert secret == set(SECRET_KEYS.get(section, ())), section
@@ -149,7 +149,7 @@ def _is_secret(annotation: object) -> bool:
 
 
 def test_who_needs_no_secret_reads_no_file_of_one(tmp_path: Path) -> None:
-    """Each must be named all the same; the database's own is read, and what stands in the file is a secret."""
+    """Without secrets, their files are not read but must be named, except the database's."""
     (tmp_path / "db.url").write_text("postgresql+psycopg://oktawatch@db.example.com/oktawatch\n")
     (tmp_path / "oktawatch.toml").write_text(
         """
@@ -205,7 +205,7 @@ private_key = '''{PEM}'''
 
 
 def test_no_secret_is_in_any_view_of_the_settings(load: Load) -> None:
-    """Neither repr nor str nor a dump shows one."""
+    """No repr, str or dump of the settings contains a secret."""
     settings = load(ALL_SECRETS, orgs="")
     views = [repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json(indent=1)]
     for view in views:
@@ -230,7 +230,7 @@ def test_not_even_pydantics_own_error_shows_a_value() -> None:
 
 
 def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
-    """Whole secrets, and of a database's or proxy's URL the passwords, as written and decoded."""
+    """The settings list all secrets to hide in logs, including passwords in URLs, as written and decoded."""
     assert set(load(ALL_SECRETS, orgs="").secrets()) == {
         "pass%21word",
         "pass!word",
@@ -281,7 +281,7 @@ def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) ->
 @pytest.mark.parametrize("folder", ["plain", "with space", "a%41?b#c"])
 @pytest.mark.parametrize("name", ["oktawatch.db", "data/other.db"])
 def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str, name: str) -> None:
-    """Whatever the folder is called, SQLAlchemy opens the file in it."""
+    """A relative SQLite path is resolved beside the configuration, whatever the folder's name."""
     base = tmp_path / folder
     base.mkdir()
     text = f'[database]\nurl = "sqlite:///{name}"\n[[orgs]]\nurl = "https://a.okta.com"\ntoken = "00t"'
@@ -291,7 +291,7 @@ def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str,
 
 
 def test_an_sqlite_name_is_decoded_like_any_url(load: Load, tmp_path: Path) -> None:
-    """What is written as %20 is a space in the file's name, once."""
+    """A percent-encoded SQLite name is decoded once."""
     url = load('[database]\nurl = "sqlite:///a%20b.db"').database.url.get_secret_value()
     assert make_url(url).database == str(tmp_path / "a b.db")
 
@@ -335,7 +335,7 @@ def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
     ],
 )
 def test_a_servers_url_means_what_it_says(load: Load, url: str) -> None:
-    """What SQLAlchemy can take apart is not refused: a password may hold whatever else it likes."""
+    """A server's URL is accepted if SQLAlchemy can parse it, whatever its password contains."""
     assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
     assert make_url(url).username in {None, "u"}
     assert make_url(url).database == "x"

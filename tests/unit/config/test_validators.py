@@ -63,7 +63,7 @@ def test_an_orgs_address_is_scheme_and_host(url: str, expected: str) -> None:
     ],
 )
 def test_another_address_is_refused(url: str) -> None:
-    """What could carry the token elsewhere, or in the clear, or what can't be an org's address at all."""
+    """A URL that could leak the token, or can't be an org's address, is refused."""
     with pytest.raises(ValueError, match="expected"):
         check_org_url(url)
 
@@ -99,7 +99,7 @@ def test_the_name_of_an_org_is_its_host_by_default(load: Load) -> None:
 
 
 def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
-    """Both have to exist, since alerts that reach nobody would go unnoticed."""
+    """A notifier's orgs and tags must exist."""
     settings = load(
         '[[notifiers]]\ntype = "log"\norgs = ["acme", "#eu", "*"]',
         orgs='[[orgs]]\nname = "acme"\nurl = "https://a.okta.com"\ntoken = "00t"\ntags = ["eu"]',

@@ -25,7 +25,7 @@ def test_a_key_without_effect_is_listed_with_its_place(load: Load, tmp_path: Pat
 
 @pytest.mark.parametrize("section", WITHOUT_EFFECT)
 def test_the_list_names_keys_that_exist(load: Load, section: str) -> None:
-    """An entry with a slip in it would never be told."""
+    """The keys in the list of settings without effect exist."""
     tables = getattr(load(), section)
     table = tables[0] if isinstance(tables, tuple) else tables
     assert WITHOUT_EFFECT[section] <= type(table).model_fields.keys()

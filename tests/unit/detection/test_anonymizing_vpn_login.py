@@ -119,7 +119,7 @@ def test_whatever_is_not_jsons_true_does_not_match(context: Any) -> None:
     "kind", ["user.authentication.sso", "User.Session.Start", "", None, 7, ["user.session.start"]]
 )
 def test_another_event_type_does_not_match(kind: Any) -> None:
-    """Matching is case-sensitive, and a type that is no text is none."""
+    """Event types are case-sensitive, and a type that is not text matches nothing."""
     assert matches(event(eventType=kind)) == []
 
 
@@ -192,7 +192,7 @@ def test_the_context_is_always_complete(changes: dict[str, Any]) -> None:
 
 
 def test_the_context_of_a_bare_event_is_empty() -> None:
-    """What the event has none of is empty text, object or list."""
+    """Missing values of an event are empty text, objects or lists in the context."""
     bare = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
     context = details(Event.from_body(bare | {"securityContext": {"isProxy": True}})).context
     marked = {"source": "isProxy", "kind": "proxy", "operator": None, "anonymous": True}
@@ -205,7 +205,7 @@ def test_the_context_of_a_bare_event_is_empty() -> None:
 
 
 def test_the_context_lists_each_address_once_in_order() -> None:
-    """The client's first, then the chain's; what stands for nothing is no address."""
+    """The context lists each address once, the client's first and then the chain's."""
     chain = [
         {"ip": "198.51.100.9"},
         {"ip": "203.0.113.7"},
@@ -230,7 +230,7 @@ def test_the_context_lists_each_address_once_in_order() -> None:
     ],
 )
 def test_the_dedup_key_is_the_actor_and_the_address(actor: Any, client: Any, key: list[str]) -> None:
-    """Strings that mean nothing are nothing; a login stands in for an unknown id."""
+    """The dedup key consists of actor and address, with the login in place of an unknown id."""
     (match,) = matches(event(actor=actor, client=client))
     assert json.loads(match.dedup_key) == key
 

@@ -45,7 +45,7 @@ def test_a_row_has_what_is_documented() -> None:
 
 
 def test_a_signal_may_use_what_is_documented() -> None:
-    """What an event and its row say in the same words."""
+    """A signal can use every documented accessor, which events and rows share."""
     (found,) = re.findall(
         r"a signal can use only the columns\nof history: (.*?); no other attributes", TEXT, re.DOTALL
     )

@@ -153,7 +153,7 @@ def test_the_condition_that_decided_is_named(
 
 
 def test_a_rule_that_raises_is_explained() -> None:
-    """It matches nothing, and the explanation says why."""
+    """A rule that raises matches nothing, and its explanation says why."""
 
     class Raising(LoginSuccess):
         """Broken."""

@@ -238,7 +238,7 @@ def test_a_match_after_the_closing_opens_another_alert_and_one_before_joins_quie
 
 
 def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
-    """The N-th match opens it and has it told."""
+    """Below the threshold, an alert is pending, and the match that reaches it opens and notifies it."""
     memory = Memory(threshold=3)
     memory.page([match(1, timedelta()), match(2, timedelta())])
     assert [alert.status for alert in memory.alerts] == [AlertStatus.PENDING]
@@ -324,7 +324,7 @@ def test_without_raise_on_success_severities_are_those_of_the_matches(stream: li
 
 
 def test_the_first_success_after_failures_is_told_once_and_names_the_alert_anew() -> None:
-    """Three failures, then somebody gets in: told as raised, with a title that says so."""
+    """The first success after failures is notified once as raised, with a new title."""
     memory = Memory()
     failures = [match(n, timedelta(minutes=n), outcome="FAILURE") for n in range(3)]
     successes = [match(n, timedelta(minutes=n), outcome="SUCCESS") for n in (3, 4)]

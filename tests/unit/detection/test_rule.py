@@ -22,7 +22,7 @@ def fails() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Example(EventRule):
-    """Does whatever a test tells each part to do."""
+    """Does whatever a test asks of each part."""
 
     id: ClassVar[str] = "Example.Rule"
     name: ClassVar[str] = "An example"
@@ -69,7 +69,7 @@ def matches_of(gives: Any, *events: Event) -> list[Match]:
 
 
 def test_an_exception_in_matches_stops_neither_the_page_nor_the_rule() -> None:
-    """It is reported with its event, and the next event is looked at."""
+    """An exception in `matches` is reported with its event, and the next event is evaluated."""
     told: list[tuple[str, str, str]] = []
     found = Example().evaluate(
         [event("one"), event("broken"), event("two")],
@@ -104,7 +104,7 @@ def test_exceptions_in_what_a_match_says_never_lose_it() -> None:
     ids=lambda gives: next(iter(gives)),
 )
 def test_parts_of_the_wrong_type_never_lose_a_match(gives: dict[str, Any]) -> None:
-    """What no column takes and no encoder writes is replaced as if it had been raised."""
+    """A part of the wrong type is replaced, and the match is kept."""
     (match,) = matches_of(gives)
     shown = match.details()
     assert match.severity is Severity.LOW
@@ -159,5 +159,5 @@ def test_long_key_parts_stay_different() -> None:
     ],
 )
 def test_event_types_are_whole_names_or_beginnings(kind: Any, wanted: bool) -> None:
-    """A trailing star stands for any ending."""
+    """An event type with a trailing star is a prefix."""
     assert type_test(Example.event_types)(kind) is wanted

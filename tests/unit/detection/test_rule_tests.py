@@ -71,7 +71,7 @@ def test_a_title_that_differs_is_shown(tmp_path: Path) -> None:
 
 
 def test_cases_do_not_change_the_base_that_they_share(tmp_path: Path) -> None:
-    """What one case takes away the next one still has."""
+    """A case does not change the base that it shares with other cases."""
     text = """\
         cases:
           - {name: without, without: [securityContext.isProxy], expect: {match: false}}

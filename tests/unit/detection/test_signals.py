@@ -102,7 +102,7 @@ def test_their_events_lie_in_the_window() -> None:
 
 
 def test_the_signal_has_its_own_numbers() -> None:
-    """What the operator says of the signal holds for whoever asks."""
+    """A signal uses its own options, whichever rule calls it."""
     assert matched(asking(results=["FAILURE"]), sso(1), sso(2)) == []
     assert matched(asking(results=["FAILURE", "SUCCESS"]), sso(1), sso(2)) == ["e-002"]
 
@@ -141,7 +141,7 @@ PATHS = (
 
 @given(chosen=st.lists(st.tuples(st.sampled_from(PATHS), values), max_size=8))
 def test_an_event_and_its_row_say_the_same(chosen: list[tuple[str, Any]]) -> None:
-    """Whatever a stranger typed: so a signal is one when it comes, and ever after."""
+    """A signal gives the same result for an event and its row."""
     body: dict[str, Any] = body_of(1, timedelta(), {})
     for path, value in chosen:
         *way, last = path.split(".")

@@ -169,7 +169,7 @@ def test_the_context_lists_the_newest_events_of_the_window() -> None:
 
 
 def test_a_match_on_a_remembered_event_is_marked_partial() -> None:
-    """It has the columns of history, and the rest is empty; a match on the page's own event is whole."""
+    """A match on a history row is marked as partial, and a match on the page's own event is complete."""
     stream = failures(3, every=timedelta(seconds=1))
     memory = Memory(FailedLoginsUnknownUser(at_least=3))
     memory.page([stream[0] | {"request": {"ipChain": []}}, stream[2]])

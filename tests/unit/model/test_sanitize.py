@@ -68,7 +68,7 @@ VALUES = st.recursive(
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
 def test_what_is_clean_needs_no_cleaning(value: Any, indent: int | None, upper: bool) -> None:
-    """JSON without control characters is returned unchanged."""
+    """Cleaning does not change JSON that `is_clean` accepts."""
     encoded = json.dumps({"a": value}, indent=indent)
     encoded = re.sub(r"(?<=[0-9])e(?=[-+0-9])", "E", encoded) if upper else encoded
     if is_clean(encoded.encode()):

@@ -190,7 +190,7 @@ def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> 
 
 
 async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
-    """Every notifier that a route names exists, and every notifier has a route."""
+    """Notifiers, channels and routes have the same names."""
     app = Application(
         load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
     )
