@@ -38,6 +38,7 @@ _PLAIN = (
     Entry("floor", "floor"),
     Entry("limit", "limit"),
     Entry("limit, ahead", "limit", ("--ahead",)),
+    Entry("limit, remembering", "remembering"),
     Entry("oktawatch", "backfill"),
     Entry("oktawatch, all rules", "backfill", ("--all-rules",)),
 )
@@ -49,10 +50,11 @@ _GZIPPED = (
     Entry("limit, zlib", "limit"),
     Entry("limit", "limit", _ISAL),
     Entry("limit, ahead", "limit", (*_ISAL, "--ahead")),
+    Entry("limit, remembering", "remembering", _ISAL),
     Entry("oktawatch", "backfill"),
     Entry("oktawatch, all rules", "backfill", ("--all-rules",)),
 )
-FLOOR, LIMIT = "floor", "limit"
+FLOOR, LIMIT, REMEMBERING = "floor", "limit", "limit, remembering"
 """The reference rows. On gzipped pages they decompress with isal, like oktawatch."""
 
 
@@ -74,6 +76,7 @@ class Row:
     worst: float
     times_floor: float
     of_limit: float
+    of_remembering: float
     server_busy: float | None
 
 
@@ -105,18 +108,21 @@ def table(pages: str, rounds: list[dict[str, Run]]) -> Iterator[Row]:
             worst=min(runs[name].rate for runs in rounds),
             times_floor=run.rate / best[FLOOR].rate,
             of_limit=run.rate / best[LIMIT].rate,
+            of_remembering=run.rate / best[REMEMBERING].rate,
             server_busy=run.server_busy,
         )
 
 
 def show(rows: list[Row]) -> None:
     """Print the table."""
-    print(f"{'pages':9}{'contender':22}{'events/s':>10}{'worst':>10}{'x floor':>9}{'of limit':>10}  server")
+    print(
+        f"{'pages':9}{'contender':22}{'events/s':>10}{'worst':>10}{'x floor':>9}{'of limit':>10}{'remembering':>12}  server"
+    )
     for row in rows:
         busy = "" if row.server_busy is None else f"{row.server_busy:8.0%}"
         print(
             f"{row.pages:9}{row.name:22}{row.rate:10,.0f}{row.worst:10,.0f}"
-            f"{row.times_floor:9.2f}{row.of_limit:10.0%}{busy}"
+            f"{row.times_floor:9.2f}{row.of_limit:10.0%}{row.of_remembering:12.0%}{busy}"
         )
 
 
