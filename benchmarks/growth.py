@@ -1,7 +1,7 @@
 """Measure how reading and looking up grow with the database: `python -m benchmarks.growth`.
 
 For each number of events, a database is filled by SQL (`benchmarks.past`), with 100,000 alerts unless it is empty. Then
-people, addresses and alerts are looked up, and a backfill with all rules adds pages. The ten million events need 8 GB of
+people, addresses and alerts are looked up, and a backfill with all rules adds pages. The ten million events need 10 GB of
 disk and some minutes.
 """
 
