@@ -1,4 +1,4 @@
-"""More columns in the view ``history``: by which signals an address is an anonymizer's."""
+"""Add the anonymizer signals of an address to the view ``history``."""
 
 from alembic import op
 
@@ -13,9 +13,9 @@ BEFORE = (
     "behaviours", "country", "city", "as_number", "operators", "target_id", "target_type", "app", "factor", "device_id",
     "api_token_id", "client_device", "client_zone",
 )  # fmt: skip
-"""In the order of the array."""
+"""The columns before this revision, in the order of the array."""
 ADDED = ("anonymous_tunnel", "anonymous_service", "associated_proxy")
-"""Likewise. Stored arrays lack them, so nothing is rewritten: these columns are NULL for older events."""
+"""The added columns, in the order of the array. They are NULL for older events, whose arrays end before them."""
 TYPES = {"as_number": "BIGINT"} | dict.fromkeys(("is_proxy", *ADDED), "BOOLEAN")
 
 
@@ -33,12 +33,12 @@ def view_of(names: tuple[str, ...]) -> str:
 
 
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Recreate the view with the added columns."""
     op.execute("DROP VIEW history")
     op.execute(view_of((*BEFORE, *ADDED)))
 
 
 def downgrade() -> None:
-    """Downgrade the schema. The arrays keep the added values, which older programs ignore."""
+    """Recreate the view without the added columns. The arrays keep the values, which older versions ignore."""
     op.execute("DROP VIEW history")
     op.execute(view_of(BEFORE))

@@ -1,4 +1,4 @@
-"""Who signed in from where: one row for each actor and address, filled from what history has."""
+"""Add a summary of sign-ins by actor and address, and fill it from history."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ depends_on = None
 IS_ANONYMIZED = (
     "is_proxy OR anonymous_tunnel OR anonymous_service OR associated_proxy OR operators IS NOT NULL"
 )
-"""Whether any signal marks the address as an anonymizer's. Older rows have the operators alone."""
+"""Whether a signal marks the address as an anonymizer. Older rows lack the signals but have the operators."""
 
 
 def on_postgres() -> bool:
@@ -33,7 +33,7 @@ def count() -> sa.types.TypeEngine[Any]:
 
 
 def ascii_text() -> sa.types.TypeEngine[Any]:
-    """Return the type of a text that is ordered by its bytes."""
+    """Return the type of text that is sorted by bytes."""
     return sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
@@ -75,9 +75,11 @@ def summary() -> str:
 
 
 def upgrade() -> None:
-    """Create the tables, and count what history has."""
+    """Create the tables, and count the sign-ins in history."""
     if on_postgres():
-        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # a page that is being written is counted too
+        op.execute(
+            "LOCK TABLE events IN EXCLUSIVE MODE"
+        )  # waits for pages that are being written, so that they are counted
     op.create_table(
         "sightings",
         sa.Column("org", sa.String(), nullable=False),

@@ -1,4 +1,4 @@
-"""Alerts have the kind of anonymizer behind the client's address, and its operator."""
+"""Add the kind and the operator of the anonymizer to alerts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,12 +12,12 @@ ADDED = ("anonymizer", "operator")
 
 
 def upgrade() -> None:
-    """Bring the schema up. Older alerts have NULL."""
+    """Add the columns. They are NULL for older alerts."""
     for name in ADDED:
         op.add_column("alerts", sa.Column(name, sa.String()))
 
 
 def downgrade() -> None:
-    """Take it back."""
+    """Drop the columns."""
     for name in ADDED:
         op.drop_column("alerts", name)

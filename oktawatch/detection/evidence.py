@@ -1,15 +1,16 @@
-"""Evidence about a client's address: which kind of anonymizer it is, who operates it, and which source says so.
+"""Classify a client's address: the kind of anonymizer, its operator, and the sources that name them.
 
-Sources, in the order in which they are listed: an enrichment in the event, Okta's service categories, tunnels and
-associated proxies, and the configuration's sources (lists of networks, database files). They are combined as follows:
+The sources are an enrichment in the event, Okta's service categories, tunnels and associated proxies, and the configured
+sources (lists of networks and database files). Findings are listed in this order. The first of these rules that applies
+selects the kind:
 
-1. Of the services that hide addresses, the worst one counts, whoever names it: residential_proxy, tor, proxy,
-   commercial_vpn, unknown, corporate_vpn, relay. So a relay is a relay only if nothing else is named for the address.
-2. If no such service is named, a service that Okta calls not anonymous counts, such as a corporate VPN.
-3. If none is named either, an address in a data centre is hosting.
-4. If nothing of this is known, an address that Okta marks with ``isProxy`` is a proxy.
+1. If sources name services that hide addresses, the worst kind of these services counts. The order is residential_proxy,
+   tor, proxy, commercial_vpn, unknown, corporate_vpn, relay.
+2. If Okta names a service that it calls not anonymous, the kind of that service counts: usually corporate_vpn.
+3. If a source places the address in a data centre, the kind is hosting.
+4. If only ``isProxy`` marks the address, the kind is proxy.
 
-Hosting and ``isProxy`` name no service: relays and corporate gateways are in data centres and are marked, too.
+Rules 3 and 4 come last, because relays and corporate gateways are in data centres, and Okta marks them with ``isProxy``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from oktawatch.model.severity import Severity
 _WORST_FIRST = {kind: place for place, kind in enumerate(AnonymizerKind)}
 _MARK = "isProxy"
 _MOST_FINDINGS = 50
-"""The maximum number of findings per address: strangers write a part of an event."""
+"""The maximum number of findings per address. An attacker can put any number of them into an event."""
 
 
 class Finding(Struct, frozen=True):
@@ -50,10 +51,10 @@ class Finding(Struct, frozen=True):
 
 
 class Classification(Struct, frozen=True):
-    """What all sources together say about an address."""
+    """The result of all sources for an address."""
 
     kind: AnonymizerKind | None = None
-    """None: no source says anything."""
+    """None if no source has a finding."""
     operator: str | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -67,10 +68,10 @@ class EvidenceSource(Protocol):
 
     @property
     def contents(self) -> str:
-        """What the source has, such as its number of networks."""
+        """A description of the contents, such as the number of networks."""
 
     def find(self, address: str) -> Sequence[Finding]:
-        """Return what the source says about an address."""
+        """Return the findings for an address."""
 
 
 class NetworksSource(Struct, frozen=True):
@@ -87,26 +88,26 @@ class NetworksSource(Struct, frozen=True):
         return f"{self.networks.size} network{'' if self.networks.size == 1 else 's'}"
 
     def find(self, address: str) -> Sequence[Finding]:
-        """Return what the source says about an address."""
+        """Return the findings for an address."""
         return (Finding(self.name, self.kind, self.operator),) if address in self.networks else ()
 
 
 class Evidence:
-    """The sources of evidence, and what follows from them."""
+    """Classifies addresses by all sources of evidence."""
 
     def __init__(
         self,
         operators: Mapping[str, AnonymizerKind] = MappingProxyType({}),
         severities: Mapping[AnonymizerKind, Severity] = MappingProxyType({}),
     ) -> None:
-        """``operators``, ``severities``: the configuration's entries. They override the shipped tables."""
+        """``operators`` and ``severities`` are the configured entries, which override the built-in tables."""
         self._kind_of = OperatorKinds(operators).kind_of
         self.severities = severities
         self.sources: tuple[EvidenceSource, ...] = ()
-        """The configured sources, once they are loaded. Replaced as a whole when they are loaded again."""
+        """The configured sources, empty until they are loaded. A reload replaces the whole tuple."""
 
     def classify(self, event: Event, *more: EvidenceSource) -> Classification:
-        """Classify an event's client address. ``more``: sources of one rule alone."""
+        """Classify an event's client address. ``more`` contains additional sources of the calling rule."""
         findings = [*_enriched(event), *self._named_by_okta(event)]
         if address := event.client_ip:
             for source in (*self.sources, *more):
@@ -130,7 +131,7 @@ class Evidence:
             yield Finding("proxyType", AnonymizerKind.TOR)
 
     def _service(self, source: str, service: Mapping[str, Any], anonymous: Any) -> Iterator[Finding]:
-        """Return the finding of a service. Okta's ``anonymous: false`` is what makes it not anonymous."""
+        """Yield the finding for a service. Only an explicit ``anonymous: false`` marks it as not anonymous."""
         name = service.get("operator")
         operator = shorten(clean_text(name)) if isinstance(name, str) and name else None
         if anonymous is False:
@@ -141,7 +142,7 @@ class Evidence:
 
 
 def _enriched(event: Event) -> Iterator[Finding]:
-    """Return the findings of an enrichment. Its key ``client.ipAddress`` is literal, with a dot."""
+    """Yield the findings of an enrichment. The dot in the key ``client.ipAddress`` is a part of the key."""
     found: Any = event.p_enrichment
     for key in ("ipinfo_privacy", "client.ipAddress"):
         found = found.get(key) if isinstance(found, dict) else None
@@ -150,12 +151,14 @@ def _enriched(event: Event) -> Iterator[Finding]:
 
 
 def _worst(findings: Sequence[Finding]) -> Finding | None:
-    """Return the finding that counts, by the order at the top of this module."""
+    """Return the finding that the rules in the module's docstring select."""
     services = [finding for finding in findings if not _names_no_service(finding)]
     anonymous = [finding for finding in services if finding.anonymous]
     hosting = [finding for finding in findings if finding.kind is AnonymizerKind.HOSTING]
     counting = anonymous or services or hosting or findings
-    return min(counting, key=lambda one: (_WORST_FIRST[one.kind], one.operator is None), default=None)
+    return min(
+        counting, key=lambda finding: (_WORST_FIRST[finding.kind], finding.operator is None), default=None
+    )
 
 
 def _names_no_service(finding: Finding) -> bool:

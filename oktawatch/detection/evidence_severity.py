@@ -1,12 +1,12 @@
-"""How severe a sign-in through an anonymizer is, and why.
+"""Compute the severity of a sign-in through an anonymizer, with its reasons.
 
-The kind of the anonymizer gives the base: relay INFO, corporate_vpn LOW, tor and residential_proxy HIGH. The other
-kinds have the rule's own severity, by default MEDIUM. The configuration can change each of them. The severity rises by
-one level, at most to CRITICAL, for each of these facts:
+The kind of anonymizer determines the base severity: INFO for relay, LOW for corporate_vpn, and HIGH for tor and
+residential_proxy. The other kinds have the rule's severity, by default MEDIUM. The configuration can override the base
+severity of each kind. Each of these conditions raises the severity by one level, up to CRITICAL:
 
-- somebody got in from a device and a place that Okta calls new;
-- somebody got in although Okta calls the risk high or suspects a threat;
-- FastPass declined the sign-in as phishing, and the address is not a relay's.
+- The sign-in succeeded from a new device and a new place, according to Okta.
+- The sign-in succeeded, and Okta rates the risk as HIGH or suspects a threat.
+- FastPass declined the sign-in as phishing, and the address is not a relay.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ BASE = MappingProxyType(
         AnonymizerKind.RESIDENTIAL_PROXY: Severity.HIGH,
     }
 )
-"""The severities of the kinds that don't have the rule's own."""
+"""The base severities. A kind that is missing here has the rule's severity."""
 
 _SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
 _PLACES = frozenset(("New Geo-Location", "New Country"))
@@ -50,7 +50,10 @@ def grade(
     default: Severity,
     configured: Mapping[AnonymizerKind, Severity],
 ) -> GradedSeverity:
-    """Return the severity of an event. ``default``: the rule's own severity. ``configured``: by kind."""
+    """Return the severity of an event.
+
+    ``default`` is the rule's severity. ``configured`` contains the configured severities by kind.
+    """
     kind = classification.kind or AnonymizerKind.UNKNOWN
     severity = configured.get(kind, BASE.get(kind, default))
     facts = tuple(_facts(event, kind))

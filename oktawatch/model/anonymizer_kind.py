@@ -1,20 +1,20 @@
-"""The kinds of services that hide where somebody is."""
+"""The kinds of services that hide a client's location."""
 
 from enum import StrEnum
 
 
 class AnonymizerKind(StrEnum):
-    """What kind of service an address belongs to. The worst comes first."""
+    """The kind of service that an address belongs to, from worst to best."""
 
     RESIDENTIAL_PROXY = "residential_proxy"
-    """The connections of ordinary people, often without their knowledge, for rent."""
+    """Rented home internet connections, often without the knowledge of their owners."""
     TOR = "tor"
     PROXY = "proxy"
     COMMERCIAL_VPN = "commercial_vpn"
     UNKNOWN = "unknown"
-    """An anonymizer of which no source knows more."""
+    """An anonymizer of unknown type."""
     HOSTING = "hosting"
-    """A data centre: an address where no people live."""
+    """An address in a data centre."""
     CORPORATE_VPN = "corporate_vpn"
     """A company's VPN or secure web gateway."""
     RELAY = "relay"

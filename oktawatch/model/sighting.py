@@ -1,4 +1,4 @@
-"""A sighting: what is known of one person's sign-ins from one address."""
+"""A sighting: a summary of one person's sign-ins from one address."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 PROXY = "proxy"
-"""The kind of an anonymizer of which nothing else is known."""
+"""The kind of an anonymizer if its type is unknown."""
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Sighting(Struct, frozen=True, kw_only=True):
     as_number: int | None
     country: str | None
     anonymizer: str | None
-    """The kind of anonymizer, None where there is none."""
+    """The kind of anonymizer, or None if the address is not an anonymizer's."""
     operator: str | None
     """The operators of the anonymizer as Okta names them, separated by commas."""
     anonymizer_at: datetime | None
@@ -37,20 +37,20 @@ class Sighting(Struct, frozen=True, kw_only=True):
 
 
 class Novelty(Struct, frozen=True, kw_only=True):
-    """What was new for a person at some time. What is unknown of an event is never new."""
+    """The attributes of a sign-in that were new for the person. An unknown attribute is never new."""
 
     new: tuple[str, ...]
-    """Of ``country``, ``network``, ``address`` and ``anonymizer``, those that the person never came from before."""
+    """The new attributes among ``country``, ``network``, ``address`` and ``anonymizer``."""
     known_since: datetime | None
-    """The person's first sign-in, if it was before that time. None: everything is new, since nothing is known."""
+    """The time of the person's first earlier sign-in. If None, there is no earlier one, and every attribute is new."""
     others: int
     """The number of other people who have used the address, before or since."""
 
 
 def classify_anonymizer(*, is_anonymized: bool, operators: str | None) -> tuple[str | None, str | None]:
-    """Return the kind of anonymizer and its operators, as ``sightings`` has them; None for each that is unknown.
+    """Return the kind of anonymizer and its operators, for the columns of ``sightings``. None if unknown.
 
-    ``operators`` is a JSON array of texts.
+    ``operators`` is a JSON array of strings.
     """
     names: Sequence[str] = msgspec.json.decode(operators) if operators else ()
     return (PROXY if is_anonymized else None), (", ".join(names) or None)

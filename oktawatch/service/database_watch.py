@@ -43,7 +43,7 @@ Channels = Mapping[str, Channel]
 
 
 class DatabaseTrouble(FailureLog):
-    """The failures of the database in a row, of all jobs together."""
+    """Counts the consecutive database failures of all jobs."""
 
     def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         """Call ``lost`` when the daemon can't continue with this database."""
@@ -84,7 +84,7 @@ class DatabaseTrouble(FailureLog):
 
 
 class DatabaseWatch:
-    """Probes the database and sends alarms about it. One for the life of a daemon."""
+    """Probes the database and sends alarms about it. A daemon has one instance, which outlives reloads."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class DatabaseWatch:
         await self._send()
 
     async def send_last_alarm(self) -> None:
-        """Send an alarm that the daemon ends because of its database."""
+        """Send the alarm that the daemon exits because of its database."""
         self._since = None
         self._raise(self.trouble.lasts)
         with suppress(TimeoutError):

@@ -1,20 +1,20 @@
-"""Who signed in from where: a row for each org, actor and address, however many sign-ins there were.
+"""Count sign-ins by org, actor and address. Each combination has one row in ``sightings``.
 
-The law of counting: a sign-in (an event of the type ``user.session.start``) is counted by the transaction that
-gives its row in ``events`` its history, unless its key is in ``counted_sign_ins``. That is once:
+A sign-in is an event of the type ``user.session.start``. The transaction that adds history to its row in ``events``
+also counts it, unless its key is in ``counted_sign_ins``. So each sign-in is counted exactly once:
 
-- A row gets its history once, when it is inserted or, if it was read before sign-ins were always remembered, when
-  it is read again. Whatever is read a second time finds its row. The org's row is held, so no two transactions
-  decide this at the same time, and a transaction that is rolled back has counted nothing.
-- Pruning deletes the row, and puts its key into ``counted_sign_ins`` in the same transaction. The key stays there
-  until Okta no longer serves the event.
+- Each row gets its history once: when it is inserted, or when an event that an older version stored without history
+  is read again. Events that are read twice have a row with history already. The transaction holds a lock on the
+  org's row, so no other transaction can add the same history. If it is rolled back, so is the count.
+- Pruning deletes the row and inserts its key into ``counted_sign_ins`` in the same transaction. The key is kept
+  until Okta deletes the event.
 
-The result does not depend on the order of arrival. Times are the least and the greatest, counts are sums, and
-what can change (login, network, country, anonymizer) is that of the latest sign-in by event time; of those at one
-time, of the greatest uuid.
+The result does not depend on the order in which sign-ins arrive. Times are minimums and maximums, and counts are
+sums. The other columns (login, network, country, anonymizer) come from the latest sign-in by event time. If several
+sign-ins have the same time, the one with the greatest uuid is the latest.
 
-Actors without an id share a row for each address, whose ``actor_id`` is empty: their logins were typed by
-strangers, who can make up any number of them. Sign-ins without an address have an empty ``client_ip``.
+Actors without an id share one row for each address, with an empty ``actor_id``. Their logins are not stored, because
+an attacker can type any number of logins. Sign-ins without an address have an empty ``client_ip``.
 """
 
 from collections.abc import Sequence
@@ -56,13 +56,13 @@ _COUNTED = select(_counted.published, _counted.uuid).where(
     _counted.org == bindparam("org"),
     tuple_(_counted.published, _counted.uuid).in_(bindparam("keys", expanding=True)),
 )
-_KEYS = 10_000  # in one IN, two parameters each: SQLite takes 32,766
+_KEYS = 10_000  # per query: each key needs two parameters, and SQLite allows 32,766
 
 _when = attrgetter("published", "uuid")
 
 
 def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> None:
-    """Count the sign-ins among rows that have just become history, each once. The caller holds the org's row."""
+    """Count the sign-ins among rows that this transaction adds to history. It must hold the lock on the org's row."""
     sign_ins = [row for row in rows if row.event_type == SIGN_IN]
     if not sign_ins:
         return
@@ -74,7 +74,7 @@ def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow])
 
 
 def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> set[EventKey]:
-    """Return the keys of these sign-ins that were counted and pruned."""
+    """Return the keys of the sign-ins that were counted and pruned earlier."""
     times = [row.published for row in rows]
     time_range = {"org": org, "since": from_text(min(times)), "until": from_text(max(times))}
     if not connection.execute(_ANY_COUNTED, time_range).scalar_one():
@@ -88,7 +88,7 @@ def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]
 
 
 class _Summary(NamedTuple):
-    """What some sign-ins of one actor from one address come to: a row without its org."""
+    """The columns of a sighting without its org: a summary of one actor's sign-ins from one address."""
 
     actor_id: str
     client_ip: str
@@ -106,7 +106,7 @@ class _Summary(NamedTuple):
 
 
 def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
-    """Summarise sign-ins by actor and address, in the order of these: SQLite writes neighbours in fewer pages."""
+    """Summarise sign-ins by actor and address. Sort the summaries by key, so that SQLite writes fewer pages."""
     pairs: dict[tuple[str, str], _Summary] = {}
     for row in sorted(rows, key=_when):
         pair = (row.actor_id or "", row.client_ip or "")

@@ -48,9 +48,9 @@ class AnonymizingVpnLogin(EventRule):
     relay_networks: Networks = NO_NETWORKS
     """Additional relay ranges: a file with one CIDR per line, or Apple's CSV."""
     signals: AnonymizerSignals = ALL_SIGNALS
-    """The signals that count. ``is_proxy`` alone is the published rule."""
+    """The signals that count. The rule as originally published has only ``is_proxy``."""
     severity_from_evidence: bool = True
-    """Whether the kind of anonymizer and the event's risk decide. False: INFO for a relay, else ``severity``."""
+    """Whether the severity depends on the kind of anonymizer and the risk. If False, it is INFO for a relay, else ``severity``."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""
@@ -62,13 +62,13 @@ class AnonymizingVpnLogin(EventRule):
         return f"The address has one of the anonymizer signals {', '.join(self.signals)}: it has {held}"
 
     def classify(self, event: Event) -> Classification:
-        """Return what is known about the anonymizer, the ranges of relays included."""
+        """Classify the address by all evidence, including ``relay_networks``."""
         if self.relay_networks.empty:
             return self.evidence.classify(event)
         return self.evidence.classify(event, NetworksSource("relay_networks", self.relay_networks, *_LISTED))
 
     def severity_of(self, event: Event) -> Severity:
-        """Return the severity by the evidence, or as published."""
+        """Return the severity by the evidence, or without it if ``severity_from_evidence`` is False."""
         return self._graded(event).severity
 
     def _graded(self, event: Event) -> GradedSeverity:
