@@ -1,6 +1,6 @@
-"""Filters as they are typed: checked, and parsed into what the store takes.
+"""Parse and validate the filters of the command line.
 
-A filter that can match nothing is a slip of the pen, so it is an error that names what there is.
+A filter that can't match anything is probably a typo, so it is an error that lists the valid values.
 """
 
 import re

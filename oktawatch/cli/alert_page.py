@@ -1,4 +1,4 @@
-"""One alert as a page for the person who looks into it."""
+"""Print an alert as a page, for the person who investigates it."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""``oktawatch alerts``: looking at what was found; deciding about it is in `triage`."""
+"""``oktawatch alerts``: list and show alerts. The decisions about them are in `triage`."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,7 +31,7 @@ _RELATED = 5
 
 app = typer.Typer(
     name="alerts",
-    help="Look at alerts, and decide about them.",
+    help="Show alerts, and decide about them.",
     epilog="Example:  oktawatch alerts list --since 24h",
     no_args_is_help=True,
 )
@@ -85,7 +85,7 @@ def list_(
     ] = None,
     closed_as: Annotated[
         list[str] | None,
-        typer.Option(metavar="|".join(DISPOSITIONS), help="Filter by what closed alerts turned out to be."),
+        typer.Option(metavar="|".join(DISPOSITIONS), help="Filter closed alerts by verdict."),
     ] = None,
     sort: Annotated[
         Literal["last", "first", "severity", "events", "id"],
@@ -101,9 +101,9 @@ def list_(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """List alerts, a line each: the one with the latest event first.
+    """List alerts, one line each, the latest event first.
 
-    Filters can be given more than once: an alert passes if any value fits. ✗ counts failures, ✓ successes.
+    Filters can be repeated: an alert passes if any value matches. ✗ counts failures, ✓ successes.
     """
     from msgspec.structs import replace
 
@@ -112,17 +112,17 @@ def list_(
     from oktawatch.store.alerts import AlertFilter, count_alerts, list_alerts
 
     if as_json + as_csv + count_only > 1:
-        raise UsageError("too many formats (--json, --csv, --count): give one of them")
+        raise UsageError("too many formats (--json, --csv, --count): use only one of them")
     now = utc_now()
     wanted = AlertFilter(
         since=point_in_time(since, "--since", now=now) if since is not None else None,
         until=point_in_time(until, "--until", now=now) if until is not None else None,
         severity=severity(least) if least is not None else None,
-        statuses=[AlertStatus(one) for one in choices(status or (), "--status", STATUSES)],
+        statuses=[AlertStatus(name) for name in choices(status or (), "--status", STATUSES)],
         actors=actor or (),
-        networks=[network(one, "--ip") for one in ip or ()],
+        networks=[network(text, "--ip") for text in ip or ()],
         countries=country or (),
-        as_numbers=[autonomous_system(one, "--as") for one in as_number or ()],
+        as_numbers=[autonomous_system(text, "--as") for text in as_number or ()],
         dispositions=choices(closed_as or (), "--closed-as", DISPOSITIONS),
     )
     settings = load_without_secrets(config, debug=debug)
@@ -150,14 +150,14 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show one alert: what happened and how it ended, its events, related alerts, what to do.
+    """Show an alert: its outcome, events and related alerts, and the runbook.
 
     --json prints the whole row, with its events and the decisions about it.
     """
     from oktawatch.store.alerts import show_alert
 
     if as_json and context:
-        raise UsageError("too many formats (--json, --context): give one of them")
+        raise UsageError("too many formats (--json, --context): use only one of them")
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         alert = show_alert(database, alert_id)

@@ -1,4 +1,4 @@
-"""``oktawatch notifications``: look at the outbox, and retry or drop what could not be sent."""
+"""``oktawatch notifications``: list the outbox, and retry or drop notifications."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="notifications",
-    help="List notifications that wait or could not be sent, and retry or drop them.",
+    help="List pending notifications and dead letters, and retry or drop them.",
     epilog="Example:  oktawatch notifications list --state dead",
     no_args_is_help=True,
 )
 
 _Ids = Annotated[
     list[str],
-    typer.Argument(metavar="ID…", help="Ids of notifications, or their beginnings of at least 8 characters."),
+    typer.Argument(metavar="ID…", help="Ids of notifications, or unique prefixes of at least 8 characters."),
 ]
 
 
@@ -43,9 +43,9 @@ def list_(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """List notifications, a line each: dead letters first, then the latest.
+    """List notifications, one line each: dead letters first, then the latest.
 
-    A pending notification is sent at its next try. A dead one was refused for good or is older than max_age.
+    A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
     """
     from oktawatch.model.notification import NotificationState
     from oktawatch.store.outbox_admin import NotificationFilter, count_notifications, list_notifications
@@ -57,7 +57,7 @@ def list_(
     with existing_database(load_without_secrets(config, debug=debug)) as database:
         found = list_notifications(database, wanted, limit=limit)
         count = count_notifications(database, wanted) if len(found) == limit else len(found)
-        short = short_ids(database, [one["id"] for one in found])
+        short = short_ids(database, [notification["id"] for notification in found])
     draw = partial(print_notifications, short_ids=short)
     print_list(found, "notifications", count=count, as_json=as_json, draw=draw)
     return DONE
@@ -65,9 +65,9 @@ def list_(
 
 @app.command(epilog="Example:  oktawatch notifications retry 3f0c9a54")
 def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Send pending and dead notifications again, now. Retries all of them, or none if one can't be.
+    """Retry pending and dead notifications now: all of them, or none if any can't be retried.
 
-    The daemon sends them within seconds, unless the receiver has asked it to wait. The receiver sees the same
+    The daemon sends them within seconds, unless the receiver has asked for a delay. The receiver gets the same
     idempotency key as before, and max_age counts from now.
     """
     from oktawatch.store import outbox_admin
@@ -87,9 +87,9 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
 
 @app.command(epilog="Example:  oktawatch notifications drop 3f0c9a54")
 def drop(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Drop pending and dead notifications: they are not sent. Drops all of them, or none if one can't be.
+    """Drop pending and dead notifications, so that they are not sent: all of them, or none if any can't be dropped.
 
-    Alerts don't change. A notification that the daemon is sending right now may still arrive; then it is sent.
+    Alerts don't change. If the daemon is just sending a notification, it may still arrive and is then marked as sent.
     """
     from oktawatch.store import outbox_admin
     from oktawatch.store.short_ids import find_ids

@@ -1,4 +1,4 @@
-"""``oktawatch user`` and ``oktawatch ip``: who signed in from where, and what is new about it."""
+"""``oktawatch user`` and ``oktawatch ip``: show the sign-ins of a person or from an address."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,9 +37,9 @@ def user(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show a person: addresses and since when, what is new, latest sign-ins, alerts.
+    """Show a person: addresses with first and last times, what is new, latest sign-ins, alerts.
 
-    Exit 1 when nobody of that name has signed in.
+    Exit 1 if no person with this login or id has signed in.
     """
     from oktawatch.engine.people import person_profiles
     from oktawatch.model.timestamps import utc_now
@@ -72,9 +72,9 @@ def ip(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show an address or a network: who signed in from there, latest sign-ins, alerts.
+    """Show an address or a network: people who signed in from there, latest sign-ins, alerts.
 
-    Exit 1 when nobody has signed in from there.
+    Exit 1 if there are no sign-ins from there.
     """
     from oktawatch.engine.people import address_profiles
     from oktawatch.model.timestamps import utc_now

@@ -1,4 +1,4 @@
-"""``oktawatch status``: how each org stands."""
+"""``oktawatch status``: show the status of each org."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT = timedelta(days=1)
-"""How long a rule that was left out of a page is shown."""
+"""How long rules that were left out of a page are shown."""
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Show how each org stands.
+    """Show the status of each org.
 
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, or if over a
-    tenth of the events polled lately can't be used.
-    An org that is no longer configured is shown and counts for nothing.
+    tenth of its recently polled events can't be used.
+    Orgs that are no longer configured are shown, but don't affect the exit code.
     """
     from oktawatch.model.timestamps import utc_now
     from oktawatch.store.left_out import left_out_since
@@ -36,32 +36,32 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     with existing_database(settings) as database:
         orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
-        left_out = [_left_out(one) for one in left_out_since(database, utc_now() - _LEFT_OUT)]
+        left_out = [_left_out(rule) for rule in left_out_since(database, utc_now() - _LEFT_OUT)]
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
         print_json({"ok": good, "orgs": orgs, "notifications": undone, "rules_left_out": left_out})
     else:
         _print(orgs, shared=shared, now=now)
-        for one in left_out:
+        for rule in left_out:
             note(
-                f"{one['org']}: rule {one['rule']} was left out of a page at {one['at']}: {one['reason']}"
-                f" (event {one['event_uuid']})"
+                f"{rule['org']}: rule {rule['rule']} was left out of a page at {rule['at']}: {rule['reason']}"
+                f" (event {rule['event_uuid']})"
             )
         if dead := undone["dead"]:
-            what = "1 dead letter" if dead == 1 else f"{dead} dead letters"
-            note(f"{what}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
+            count = "1 dead letter" if dead == 1 else f"{dead} dead letters"
+            note(f"{count}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
     return DONE if good else FAILED
 
 
-def _left_out(one: "LeftOutRule") -> dict[str, Any]:
+def _left_out(rule: "LeftOutRule") -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
     return {
-        "org": one.org,
-        "rule": one.rule_id,
-        "event_uuid": one.event_uuid,
-        "reason": one.reason,
-        "at": to_text(one.at),
+        "org": rule.org,
+        "rule": rule.rule_id,
+        "event_uuid": rule.event_uuid,
+        "reason": rule.reason,
+        "at": to_text(rule.at),
     }
 
 

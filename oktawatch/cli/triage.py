@@ -1,4 +1,4 @@
-"""``oktawatch alerts ack``, ``close``, ``reopen`` and ``note``: what people decide about alerts."""
+"""``oktawatch alerts ack``, ``close``, ``reopen`` and ``note``: record decisions about alerts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from oktawatch.store.triage import Decision
 
 _Ids = Annotated[list[int], typer.Argument(metavar="ID…", min=0, max=2**63 - 1, help="The alerts' ids.")]
-_Note = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for whoever comes after.")]
+_Note = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for other people.")]
 _By = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Who decides. Default: $SUDO_USER, else the user.", show_default=False),
+    typer.Option(
+        metavar="NAME", help="The person who decides. Default: $SUDO_USER, else the user.", show_default=False
+    ),
 ]
 
 
@@ -30,7 +32,7 @@ def ack(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Acknowledge alerts: somebody looks into them. Changes all of them, or none if one can't be."""
+    """Acknowledge alerts: someone is investigating them. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
     decision = Decision(action=Action.ACKNOWLEDGED, by=by or _user(), note=note)
@@ -41,7 +43,7 @@ def close(
     ids: _Ids,
     disposition: Annotated[
         Literal["true_positive", "false_positive", "benign"] | None,
-        typer.Option("--as", help="What they turned out to be. On a closed alert this changes the verdict."),
+        typer.Option("--as", help="The verdict. On a closed alert, this changes the verdict."),
     ] = None,
     note: _Note = None,
     by: _By = None,
@@ -49,7 +51,7 @@ def close(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Close alerts. A later match opens another alert. Changes all of them, or none if one can't be."""
+    """Close alerts. A later match opens a new alert. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
     decision = Decision(action=Action.CLOSED, by=by or _user(), disposition=disposition, note=note)
@@ -64,7 +66,7 @@ def reopen(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Reopen closed alerts. Changes all of them, or none if one can't be."""
+    """Reopen closed alerts. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
     decision = Decision(action=Action.REOPENED, by=by or _user(), note=note)

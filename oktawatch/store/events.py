@@ -1,11 +1,10 @@
-"""The events of an org that have been read: one row each, with its history and its signals.
+"""Store the events of an org: one row each, with its history row and its signals.
 
-The three come into being together and share a row: most of what a row costs is its key, so that a table
-for each would cost as much as all the fields that rules look back at.
+The three are inserted together and share a row, because most of the cost of a row is its key.
 
-Polling rarely brings an event that is there already. Where it may, because there are rows in the time
-range of the page, the page's events are looked up first. Then it is known what is new, and what an
-earlier reading with fewer rules left out is filled in. What is there stays as it is.
+Polling rarely returns an event that is stored already. If there are rows in the time range of the page, the page's
+events are looked up first, to count the new ones. If an event was first read with fewer rules enabled, the missing
+parts are added. Stored parts don't change.
 """
 
 import secrets
@@ -31,7 +30,7 @@ from oktawatch.store.sightings import count_sign_ins
 _SEEN = ("org", "published", "uuid")
 _WHOLE = (*_SEEN, "proxied_actor", "fields", "signals")
 _Row = tuple[str, str, str | None, str | None, str | None]
-"""The values of these columns but the org."""
+"""The values of the columns in `_WHOLE` except the org."""
 
 _FILL_IN = """
     (org, published, uuid) DO UPDATE SET
@@ -50,12 +49,12 @@ class _Sql(Struct, frozen=True):
     """The SQL of one database."""
 
     nothing_between: str
-    """Takes the org and both ends of a time range, which are included."""
+    """Takes the org and a time range, both ends included."""
     known: str
     """Takes keys and the org. Returns published, uuid, whether there is history, and the signals."""
 
 
-# As in `history`: CROSS JOIN and OFFSET 0 keep the order, from each key to its row.
+# As in `history`, CROSS JOIN and OFFSET 0 keep the join order: from each key to its row.
 _SQL = {
     "sqlite": _Sql(
         nothing_between="SELECT NOT EXISTS (SELECT 1 FROM events WHERE org = ? AND published BETWEEN ? AND ?)",
@@ -103,19 +102,19 @@ class Keyed(Protocol):
 
 
 class _Known(NamedTuple):
-    """What the database has of an event."""
+    """The stored parts of an event."""
 
     has_history: bool
     signals: SignalIds
 
 
 class Added(Struct, frozen=True):
-    """How much was new."""
+    """The number of new events and signals."""
 
     events: int
-    """Events that had not been seen."""
+    """Events that were not stored before."""
     signals: int
-    """Signals that had not been recorded."""
+    """Signals that were not stored before."""
     version: str | None = None
     """The new version of the org's history, if rows were added to it."""
 
@@ -127,9 +126,9 @@ def add_events(
     rows: Sequence[HistoryRow] = (),
     signals: Signals = NO_SIGNALS,
 ) -> Added:
-    """Add a page's events, the history rows of some and the signals that some are; return how much was new.
+    """Add a page's events with their history rows and signals; return how much was new.
 
-    The caller holds the org's row, so nobody else adds any. The history's version changes with its rows.
+    The caller holds the org's row, so no other process adds events. New history rows change the history's version.
     """
     if not rows and not signals:
         # `published` is canonical text, which both databases take as it is.
@@ -137,7 +136,7 @@ def add_events(
         return Added(insert_of(connection, tables.events, org, seen, columns=_SEEN), 0)
     history = {(row.published, row.uuid): row for row in reversed(rows)}
     page = _page(events, history, signals)
-    # A window's signal may be an event of an earlier page. Nothing is recorded of one that was pruned.
+    # A window's signal may be an event of an earlier page. If that event was pruned, the signal is not stored.
     earlier = {key: (*key, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page}
     known = _known(connection, org, page | earlier)
     lacking, added = _lacking(page, earlier, known)
@@ -156,7 +155,7 @@ def add_events(
 def _page(
     events: Sequence[Keyed], history: Mapping[EventKey, HistoryRow], signals: Signals
 ) -> dict[EventKey, _Row]:
-    """Return the database rows of a page. The first of several events with one key counts."""
+    """Return the database rows of a page. Of several events with the same key, the first is stored."""
     page: dict[EventKey, _Row] = {}
     for event in events:
         key = (event.published, event.uuid)
@@ -171,7 +170,7 @@ def _page(
 
 
 def _known(connection: Connection, org: str, keys: Mapping[EventKey, _Row]) -> dict[EventKey, _Known]:
-    """Return what the database has of these events."""
+    """Return the stored parts of these events, by key."""
     sql = _SQL[connection.dialect.name]
     times = [published for published, _ in keys]
     time_range = (org, min(times), max(times))
@@ -187,7 +186,7 @@ def _known(connection: Connection, org: str, keys: Mapping[EventKey, _Row]) -> d
 def _lacking(
     page: Mapping[EventKey, _Row], earlier: Mapping[EventKey, _Row], known: Mapping[EventKey, _Known]
 ) -> tuple[list[_Row], Added]:
-    """Return the rows of which the database lacks something, and how much of it is new."""
+    """Return the rows that are missing or incomplete in the database, and how much is new."""
     new = [row for key, row in page.items() if key not in known] if known else list(page.values())
     counted = Counter(map(_signals, new))
     signals = sum(len(_from_json(ids)) * count for ids, count in counted.items())
@@ -195,7 +194,7 @@ def _lacking(
     for key, stored in known.items():
         published, uuid, proxied_actor, fields, ids = page.get(key) or earlier[key]
         if stored.has_history:
-            proxied_actor = fields = None  # it stays as it is
+            proxied_actor = fields = None  # stored history doesn't change
         further = [name for name in _from_json(ids) if name not in stored.signals]
         if further or fields:
             signals += len(further)

@@ -157,7 +157,7 @@ def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
             "no address (--ip 203.0.113): expected one such as 203.0.113.7 or 203.0.113.0/24",
         ),
         (("--as", "ASX"), "no AS number (--as ASX): expected one such as 64500 or AS64500"),
-        (("--json", "--csv"), "too many formats (--json, --csv, --count): give one of them"),
+        (("--json", "--csv"), "too many formats (--json, --csv, --count): use only one of them"),
     ],
 )
 def test_a_filter_that_can_match_nothing_is_an_error(call: Call, words: tuple[str, ...], error: str) -> None:
