@@ -65,7 +65,7 @@ def list_(
 
 @app.command(epilog="Example:  oktawatch notifications retry 3f0c9a54")
 def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Retry pending and dead notifications now: all of them, or none if any can't be retried.
+    """Retry pending and dead notifications now. Retries all of them, or none if any can't be retried.
 
     The daemon sends them within seconds, unless the receiver has asked for a delay. The receiver gets the same
     idempotency key as before, and max_age counts from now.
@@ -87,7 +87,7 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
 
 @app.command(epilog="Example:  oktawatch notifications drop 3f0c9a54")
 def drop(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Drop pending and dead notifications, so that they are not sent: all of them, or none if any can't be dropped.
+    """Drop pending and dead notifications. Drops all of them, or none if any can't be dropped.
 
     Alerts don't change. If the daemon is just sending a notification, it may still arrive and is then marked as sent.
     """

@@ -37,7 +37,7 @@ def user(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show a person: addresses with first and last times, what is new, latest sign-ins, alerts.
+    """Show a person: addresses, what is new, latest sign-ins, alerts.
 
     Exit 1 if no person with this login or id has signed in.
     """
@@ -72,7 +72,7 @@ def ip(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show an address or a network: people who signed in from there, latest sign-ins, alerts.
+    """Show an address or network: people, latest sign-ins, alerts.
 
     Exit 1 if there are no sign-ins from there.
     """

@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "database.md"
 def test_every_table_is_documented() -> None:
     """docs/database.md names exactly the tables of the schema."""
     text = DOCUMENT.read_text("utf-8")
-    table, _, others = text.partition("The others (")
+    table, _, others = text.partition("The other tables (")
     named = [
         name
         for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
