@@ -1,8 +1,8 @@
-"""A model of Okta in virtual time: what happened, when a poll or a bounded read can see it, and how it answers.
+"""A model of Okta in virtual time. It creates events and answers polls and bounded queries.
 
-It writes answers as they go over the wire and shares no code with what reads them. Okta's promises hold: events come
-in the order of persistence, a poll leaves none out that is not late, and a cursor means the same place for ever
-unless it is refused. Everything else is broken on demand.
+It produces the bytes and headers of answers, and shares no code with the program that parses them. It keeps Okta's
+promises: polling returns events in the order of persistence and skips only late events, and a cursor keeps its position
+until Okta refuses it. A test can break everything else.
 """
 
 import heapq
@@ -21,12 +21,12 @@ URL = "https://acme.okta.com"
 PATH = "/api/v1/logs"
 PEOPLE = 12
 LATEST = timedelta(minutes=8)
-"""How late an event may appear. Sweeps must reach that far."""
-_EVERY_S = 45.0  # on average
+"""The maximum delay of an event. Sweeps must reach back at least as far."""
+_EVERY_S = 45.0  # the average interval between two events
 
 
-class Refusal(Exception):  # noqa: N818 -- an answer of Okta's
-    """An answer that is no page."""
+class Refusal(Exception):  # noqa: N818 -- an answer from Okta
+    """An error response instead of a page."""
 
     def __init__(self, status: int, date: datetime) -> None:
         super().__init__(status)
@@ -36,7 +36,7 @@ class Refusal(Exception):  # noqa: N818 -- an answer of Okta's
 
 @dataclass(frozen=True)
 class Answer:
-    """A page on the wire."""
+    """A page as bytes and headers."""
 
     body: bytes
     links: list[str]
@@ -45,19 +45,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Happened:
-    """One event."""
+    """An event of the org."""
 
     uuid: str
     published: datetime
     persisted: datetime
     proxied: bool
     polled: bool
-    """A poll brings it. Otherwise it appeared behind the place that polls had reached."""
+    """Whether polling returns the event. If not, it was persisted behind the cursor, and only a sweep finds it."""
     body: dict[str, object] = field(hash=False)
 
 
 class OktaModel:
-    """One org."""
+    """A model of one org."""
 
     def __init__(self, seed: int, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -66,22 +66,22 @@ class OktaModel:
         self._next = now()
         self._coming: list[tuple[datetime, int, Happened]] = []
         self.log: list[Happened] = []
-        """Everything that a bounded read can see, in the order of persistence."""
+        """The events that bounded queries return, in the order of persistence."""
         self._stream: list[Happened] = []
-        """Everything that a poll can see, likewise."""
+        """The events that polling returns, in the order of persistence."""
         self._generation = 0
         self._frozen: int | None = None
         self._links = itertools.count(1)
         self.trouble: str = "none"
-        """How every request is answered."""
+        """The current failure of all requests, or ``none``."""
         self.oddities: list[str] = []
-        """How the next answers are odd, the last one first."""
+        """Defects of the next answers. The last element applies to the next answer."""
         self.quiet = False
-        """Nothing happens by itself any more."""
+        """Whether the model has stopped creating events by itself."""
         self.covered: Counter[str] = Counter()
 
     def happen(self, kind: str, count: int) -> None:
-        """Let some events happen now. ``kind`` says what is wrong with them."""
+        """Create ``count`` events now. ``kind`` is their defect, such as a wrong date."""
         now = self._now()
         for _ in range(count):
             published, delay, polled = now - timedelta(seconds=self._rng.random() * 3), timedelta(), True
@@ -101,23 +101,23 @@ class OktaModel:
         self.covered[f"events {kind}"] += count
 
     def forget_cursors(self) -> None:
-        """Refuse every cursor given out so far."""
+        """Refuse all cursors of earlier answers."""
         self._generation += 1
 
     def until_now(self) -> None:
-        """Let happen what happens by itself until now."""
+        """Create the regular events up to now, and persist the events that are due."""
         now = self._now()
         while self._next <= now and not self.quiet:
             self._add(self._next, self._next + timedelta(seconds=self._rng.random() * 2), polled=True)
             self._next += timedelta(seconds=self._rng.expovariate(1 / _EVERY_S))
         while self._coming and self._coming[0][0] <= now:
-            one = heapq.heappop(self._coming)[2]
-            self.log.append(one)
-            if one.polled:
-                self._stream.append(one)
+            due = heapq.heappop(self._coming)[2]
+            self.log.append(due)
+            if due.polled:
+                self._stream.append(due)
 
     def answer(self, query: str) -> Answer:
-        """Answer a request; raise Refusal."""
+        """Answer a request. Raises Refusal."""
         self.until_now()
         self.covered["requests"] += 1
         path, _, asked = query.partition("?")

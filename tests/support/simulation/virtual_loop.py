@@ -1,6 +1,6 @@
-"""A whole process in virtual time: its event loop, its clocks and its database thread.
+"""Run a process in virtual time: its event loop, clocks and database thread.
 
-Nothing sleeps. Whenever nothing is left to do, the loop advances the monotonic clock to its next timer. The wall
+Nothing sleeps. If no task is ready, the loop advances the monotonic clock to its next timer. The wall
 clock follows, until a test sets it to something else.
 """
 
@@ -26,22 +26,22 @@ from tests.support.databases import NOW
 
 
 class VirtualClocks:
-    """The true time, and the wall clock of the machine, which may be wrong."""
+    """The true time, and the machine's wall clock, which can be wrong."""
 
     def __init__(self) -> None:
         self.passed_s = 1_000.0
         self.offset = timedelta()
-        """By how much the wall clock is wrong."""
+        """The error of the wall clock."""
         self._traveller: Any = None
 
     @property
     def true(self) -> datetime:
-        """The true time, which is Okta's."""
+        """The true time. Okta's clock shows it."""
         return NOW + timedelta(seconds=self.passed_s - 1_000)
 
     @property
     def wall(self) -> datetime:
-        """The time that this machine shows."""
+        """The time of the machine's wall clock."""
         return self.true + self.offset
 
     def monotonic(self) -> float:
@@ -49,7 +49,7 @@ class VirtualClocks:
         return self.passed_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.passed_s += seconds
         self._traveller.move_to(self.wall)
 
@@ -60,7 +60,7 @@ class VirtualClocks:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Make these the clocks of everything in this process, default arguments included."""
+        """Replace all clocks of this process, including those in default arguments."""
         real = time.monotonic
         with ExitStack() as stack:
             for defaults in list(_keyword_defaults()):
@@ -72,9 +72,9 @@ class VirtualClocks:
 
 
 def _keyword_defaults() -> Iterator[dict[str, Any]]:
-    """Yield the keyword defaults of every constructor of the program.
+    """Yield the keyword defaults of all constructors of the program.
 
-    Everything is imported before: what is imported later would keep the clocks of this test for good.
+    Import all modules first. A module imported later would keep this test's clocks after the test.
     """
     for room in (engine, notify, service, store, systemlog):
         for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
@@ -85,13 +85,13 @@ def _keyword_defaults() -> Iterator[dict[str, Any]]:
 
 
 class _NoFiles:
-    """A selector without files: waiting is the clock's business."""
+    """A selector without files. Instead of waiting, it advances the clock."""
 
     def __init__(self, clocks: VirtualClocks) -> None:
         self._clocks = clocks
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        """Let the time until the next timer pass."""
+        """Advance the time to the next timer."""
         if timeout is None:
             raise RuntimeError("nothing will ever happen any more in this loop")
         if timeout > 0:
@@ -107,15 +107,15 @@ class _NoFiles:
         return SelectorKey(fileobj, 0, 0, None)
 
     def get_key(self, fileobj: Any) -> SelectorKey:
-        """Know no file."""
+        """Do nothing: there are no files."""
         raise KeyError(fileobj)
 
     def get_map(self) -> dict[Any, Any]:
-        """Know no file."""
+        """Do nothing: there are no files."""
         return {}
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there are no files."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -130,14 +130,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._clocks.passed_s
 
     def _write_to_self(self) -> None:
-        """Wake nobody: there is one thread."""
+        """Do nothing: there is only one thread."""
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
         """Run the function at once, in this thread."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 -- it is the caller's
+        except Exception as error:  # noqa: BLE001 -- the caller handles it
             future.set_exception(error)
         return future
 
@@ -147,14 +147,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LockedError(Exception):
-    """Somebody holds the database's lock."""
+    """Another program holds the lock of the database."""
 
 
 class VirtualThread:
-    """Stands for the thread pool of an SQLite database: one call at a time, each of which may take a while.
+    """Replaces the thread pool of an SQLite database. It runs one call at a time, and calls can take virtual time.
 
-    ``stopping``: once set, a call that waits for the database's lock gives up. ``locked`` and ``slow_s`` describe
-    the database at this moment. ``ended``: called before and after each call; returns True to end the process there.
+    When ``stopping`` is set, a call that waits for the database's lock fails. ``slow_s`` returns the current duration of
+    a call. ``ended`` is called before and after each call, and returns True to end the process at this point.
     """
 
     PATIENCE_S = 30.0
@@ -174,7 +174,7 @@ class VirtualThread:
         self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self.work: asyncio.Task[None] | None = None
         self.last_try = False
-        """A lock that is not had now is an error."""
+        """Whether a call fails if it can't get the lock at once."""
 
     def submit(self, call: Callable[[], Any]) -> "Future[Any]":
         """Queue a call."""
@@ -188,11 +188,11 @@ class VirtualThread:
         return future
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
-        """Run nothing that has not begun."""
+        """Discard the calls that have not started."""
         self.die()
 
     def die(self) -> None:
-        """Never reach the database again."""
+        """Refuse all further calls."""
         self._dead = True
 
     async def _run(self) -> None:
@@ -202,7 +202,7 @@ class VirtualThread:
                 continue
             try:
                 result = await self._call(call)
-            except Exception as error:  # noqa: BLE001 -- it is the caller's
+            except Exception as error:  # noqa: BLE001 -- the caller handles it
                 future.set_exception(error)
             else:
                 future.set_result(result)

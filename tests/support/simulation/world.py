@@ -1,7 +1,7 @@
-"""The daemon in a world of its own, in virtual time: an Okta, a database's file, receivers, and wrong clocks.
+"""Run the daemon in virtual time, with a simulated Okta, a database file, receivers and wrong clocks.
 
-What runs is `run_daemon` itself with everything in it. Five things are put in its place: the clocks and the event
-loop, the database's thread, the client that asks Okta, the channels, and the log, whose lines are counted.
+The real `run_daemon` runs. A test double replaces five parts: the clocks with the event loop, the database's thread, the
+client for Okta, the channels, and the log, which only counts lines.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ STOP_WITHIN_S = 5.0
 _RESTART_S = 5.0
 _DELIVERY_INTERVAL = timedelta(seconds=20)
 _CLOCK_CHECK_S = 4.0
-"""Both are longer than the daemon's own, which makes a step three times as cheap."""
+"""Both intervals are longer than the daemon's, so that a test runs three times as fast."""
 _CONFIGURATION = f"""
 [poll]
 interval = "30s"
@@ -89,17 +89,17 @@ _ERRORS: dict[str, Callable[[], SystemLogError]] = {
     "broken transfer": lambda: BrokenTransferError("cut short"),
 }
 TROUBLES = (*_ERRORS, "times out", "repeats", "links to itself", "no links")
-"""How Okta can answer every request, beside well."""
+"""The failures that the simulated Okta can have."""
 
 
 class Client:
-    """Asks the model in the place of `LogClient`, and reads its answers as that does."""
+    """Replaces `LogClient`: sends requests to the model, and parses its answers in the same way."""
 
     def __init__(self, okta: OktaModel) -> None:
         self._okta = okta
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Ask."""
+        """Return the page for a query."""
         await asyncio.sleep(0.2)
         trouble = self._okta.trouble
         if trouble == "times out":
@@ -120,7 +120,7 @@ class Client:
 
 @dataclass
 class Receiver:
-    """A channel, and who stands behind it."""
+    """A channel that records the messages it accepts."""
 
     now: Callable[[], datetime]
     rng: random.Random
@@ -129,34 +129,34 @@ class Receiver:
     taken: list[tuple[datetime, Message]] = field(default_factory=list)
     covered: Counter[str] = field(default_factory=Counter)
     life: int = 0
-    """Counts the processes that were killed."""
+    """The number of processes that were killed so far."""
 
     MODES = ("takes", "refuses", "fails one in four", "hangs", "takes, and doesn't say so", "raises", "asks for peace")  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Be well from now on."""
+        """Start in the mode ``takes``."""
         self.well_since = self.now()
 
     def become(self, mode: str) -> None:
-        """Change."""
+        """Change the mode."""
         if mode == "takes" and self.mode != "takes":
             self.well_since = self.now()
         self.mode = mode
 
     @property
     def alerted_at(self) -> datetime | None:
-        """When it last took a message about alerts."""
+        """The time of the last accepted message about alerts."""
         return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
 
     def standing(self, started_at: datetime) -> set[tuple[str, str]]:
-        """Return the alarms that it was told of and that are not over.
+        """Return the alarms that were received and have not ended.
 
-        The daemon, which started at ``started_at``, does not know of the database's trouble before.
+        Database alarms from before ``started_at``, the start of the daemon, are ignored: the daemon doesn't know them.
         """
         left: Counter[tuple[str, str]] = Counter()
         for at, message in {message.id: (at, message) for at, message in self.taken}.values():
             if message.type.startswith("silence."):
-                # Counted, since a message that failed before can come after the one that says that it is over.
+                # Count them, because a retried alarm can arrive after the message about its end.
                 change = 1 if message.type == "silence.raised" else -1
                 for one in message.body["silence"]["about"]:
                     if at >= started_at or one["what"] != "database":
@@ -164,7 +164,7 @@ class Receiver:
         return {about for about, count in left.items() if count > 0}
 
     async def send(self, message: Message) -> None:
-        """Take it, or not."""
+        """Accept or refuse a message, according to the mode."""
         life = self.life
         await asyncio.sleep(0.05)
         mode = self.mode
@@ -184,11 +184,11 @@ class Receiver:
             await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there is no connection."""
 
 
 class Storage:
-    """The database's file and what is wrong with it."""
+    """The database file and its current failure."""
 
     MODES = ("well", "locked", "disk full", "disk fails", "slow")
 
@@ -196,15 +196,15 @@ class Storage:
         self.file = file
         self.mode = "well"
         self.fails_in: int | None = None
-        """After so many statements one fails."""
+        """The number of statements until one fails, or None."""
         self.thread: VirtualThread | None = None
 
     def slow_s(self) -> float:
-        """Return how long a call takes."""
+        """Return the duration of a call."""
         return 1.0 if self.mode == "slow" else 0.0
 
     def before_statement(self, statement: str, thread: VirtualThread) -> None:
-        """Fail as SQLite does."""
+        """Raise SQLite's error for the current failure, if there is one."""
         if self.mode == "locked" and statement == "BEGIN IMMEDIATE":
             if thread.last_try:
                 raise _sqlite_error(statement, "database is locked", sqlite3.SQLITE_ERROR)
@@ -220,7 +220,7 @@ class Storage:
                 raise _sqlite_error(statement, "disk I/O error", sqlite3.SQLITE_IOERR)
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Read, as a person with SQL would."""
+        """Run a query on the file, independently of the program."""
         with closing(sqlite3.connect(self.file)) as connection:
             return connection.execute(query, values).fetchall()
 
@@ -232,14 +232,14 @@ def _sqlite_error(statement: str, text: str, code: int) -> OperationalError:
 
 
 class World:
-    """One daemon's life, and its lives after that."""
+    """A daemon, its restarts and its environment."""
 
     def __init__(self, seed: int, folder: Path, template: Path) -> None:
         self.rng = random.Random(seed)
         self.clocks = VirtualClocks()
         self.covered: Counter[str] = Counter()
         self.lines: Counter[str] = Counter()
-        """The program's log, by its events."""
+        """The number of log lines for each log event."""
         self.okta = OktaModel(seed, lambda: self.clocks.true)
         self.receivers = {
             name: Receiver(lambda: self.clocks.true, self.rng, covered=self.covered) for name in RECEIVERS
@@ -256,7 +256,7 @@ class World:
         self.ended_with_error: list[BaseException] = []
 
     def open(self) -> None:
-        """Begin: the daemon starts."""
+        """Install the test doubles, and start the daemon."""
         enter = self._stack.enter_context
         enter(self.clocks.installed())
         enter(_counting_log(self.lines))
@@ -269,12 +269,12 @@ class World:
         enter(mock.patch.object(transport, "open_session", _no_session))
         enter(mock.patch.object(app, "make_channel", self._make_channel))
         self._loop = VirtualLoop(self.clocks)
-        self._loop.set_exception_handler(lambda *_: None)  # of tasks of dead processes
+        self._loop.set_exception_handler(lambda *_: None)  # ignore errors in the tasks of killed processes
         self._stack.callback(self._loop.close)
         self.start()
 
     def close(self) -> None:
-        """End it all."""
+        """Kill the daemon, and remove the test doubles."""
         try:
             if self._daemon is not None:
                 self.kill()
@@ -282,7 +282,7 @@ class World:
             self._stack.close()
 
     def pass_(self, time: timedelta) -> None:
-        """Let time pass; whatever ends meanwhile is started again, as a service manager does."""
+        """Advance the time. If the daemon exits, restart it like a service manager."""
         end = self.clocks.passed_s + time.total_seconds()
         while (left := end - self.clocks.passed_s) > 0:
             if self._daemon is None:
@@ -302,7 +302,7 @@ class World:
         )
 
     def kill(self, calls: int | None = None) -> None:
-        """Kill the daemon now, or before or after the database has been called so many times."""
+        """Kill the daemon: now, or before or after the database call with the number ``calls``."""
         if calls is not None:
             self._kill_in = calls
             return
@@ -310,10 +310,10 @@ class World:
         self._bury(killed=True)
 
     def stop(self) -> float:
-        """Stop the daemon as a service manager does; return the seconds that it took."""
+        """Stop the daemon like a service manager. Return the duration in seconds."""
         if self._daemon is None:
             return 0.0
-        self._run(asyncio.sleep(0.001))  # until its signals are listened to
+        self._run(asyncio.sleep(0.001))  # until the signal handlers are installed
         begun = self.clocks.passed_s
         self._loop.deliver(signal.SIGTERM)
         self._run(asyncio.wait([self._daemon], timeout=600))
@@ -323,12 +323,12 @@ class World:
         return took
 
     def reload(self) -> None:
-        """Have the daemon read its configuration anew."""
+        """Send SIGHUP, so that the daemon reloads its configuration."""
         if self._daemon is not None:
             self._loop.deliver(signal.SIGHUP)
 
     def backfill(self, *, since: datetime, until: datetime, telling: bool) -> bool:
-        """Run a backfill beside the daemon; return whether it came to its end."""
+        """Run a backfill beside the daemon. Return whether it succeeded."""
         ended: bool = self._run(self._backfill(since, until, telling=telling))
         return ended
 
@@ -355,7 +355,7 @@ class World:
         return self._loop.run_until_complete(awaitable)
 
     def _bury(self, *, killed: bool = False) -> None:
-        """Note how the daemon ended. Tasks of a dead process end without reaching anything."""
+        """Record how the daemon ended. If it was killed, cancel its remaining tasks."""
         task, self._daemon = self._daemon, None
         assert task is not None
         if killed or (self._kill_in is not None and self._kill_in < 0):
@@ -372,7 +372,7 @@ class World:
             self.covered[f"ended with {type(error).__name__}"] += 1
 
     def _called(self) -> bool:
-        """Count a call of the database; tell whether the process ends here."""
+        """Count a call of the database. Return whether the process ends here."""
         if self._kill_in is None:
             return False
         self._kill_in -= 1
@@ -382,7 +382,7 @@ class World:
         return True
 
     def _die(self) -> None:
-        """Let nothing that the daemon does from now on reach anything."""
+        """Cut the daemon off from the database and the receivers, and cancel it."""
         if self.storage.thread is not None:
             self.storage.thread.die()
         for receiver in self.receivers.values():
@@ -404,7 +404,7 @@ class World:
             ended=self._called if daemon else lambda: False,
         )
         executor._threads.shutdown()
-        executor._threads = thread  # type: ignore[assignment]  # all of it that is used
+        executor._threads = thread  # type: ignore[assignment]  # it has all methods that the executor uses
         if daemon:
             self.storage.thread = thread
 
@@ -416,7 +416,7 @@ class World:
 
 
 def make_template(file: Path) -> None:
-    """Make a database with a schema, to be copied."""
+    """Create the database that each test copies."""
     database = Database(f"sqlite:///{file}", create=True)
     upgrade(database)
     database.close()
@@ -435,7 +435,7 @@ async def _no_session(*_arguments: Any, **_keywords: Any) -> AsyncIterator[None]
 
 @contextmanager
 def _counting_log(lines: Counter[str]) -> Iterator[None]:
-    """Count the program's log lines, and write none."""
+    """Count log lines instead of writing them."""
 
     def count(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         lines[line["event"]] += 1
