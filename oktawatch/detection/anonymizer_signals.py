@@ -1,4 +1,4 @@
-"""The signals by which Okta marks an address as an anonymizer, as an option of rules."""
+"""An option of rules: the signals by which Okta marks an address as an anonymizer."""
 
 from oktawatch.model.anonymizers import SIGNAL_COLUMNS, names_no_service
 from oktawatch.model.event import Event
@@ -11,7 +11,7 @@ class AnonymizerSignals(tuple[str, ...]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The accessors of an event and columns of history with these signals."""
+        """The names of the signals' columns in history. An event has accessors with the same names."""
         return tuple(SIGNAL_COLUMNS[name] for name in self)
 
     def held(self, event: Event) -> list[str]:

@@ -29,7 +29,7 @@ def event_context(event: Event) -> dict[str, Any]:
 
 
 def addresses(body: dict[str, Any]) -> list[str]:
-    """Return every distinct address in an event: the client's, then those of the request's IP chain."""
+    """Return the distinct addresses in an event: the client's address, then the addresses of the request's IP chain."""
     chain = _list(_object(body, "request"), "ipChain")
     candidates = [
         _string(_object(body, "client"), "ipAddress"),
@@ -64,11 +64,11 @@ _PARTS = {
     "authentication_context": "authenticationContext",
     "security_context": "securityContext",
 }
-"""Keys of a context, and where their values are in an event."""
+"""The paths in an event of the values in a context, by key of the context."""
 
 
 def event_of_context(context: Any) -> Event:
-    """Return the event that a context was made of, as far as the context holds it.
+    """Rebuild an event from an alert's context. It has only the fields that the context contains.
 
     A rule may build any context, so the event can be empty.
     """

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 LONGEST_FILTER = 3_500
-"""The maximum number of characters. A URL has at most 4 KB at Okta, including other parameters and percent-encoding."""
+"""The maximum number of characters. Okta limits URLs to 4 KB, including other parameters and percent-encoding."""
 
 is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
 """Match an event type pattern that can be quoted in a SCIM filter."""

@@ -29,7 +29,7 @@ class FirstSeen(HistoryRule):
     """Columns of history and their required values."""
 
     def any_true(self) -> tuple[str, ...]:
-        """Return columns of history of which at least one must be true. Empty: no such condition."""
+        """Return columns of history. At least one of them must be true, unless there are none."""
         return ()
 
     def counts(self, key: str) -> bool:  # noqa: ARG002 -- by default every key counts
@@ -78,7 +78,7 @@ class FirstSeen(HistoryRule):
 
 
 def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
-    """Return whether one of these events lies in the query's window and is not the event itself."""
+    """Return whether one of these events is in the query's window and is not the queried event itself."""
     at = bisect_right(events, (query.published, "\U0010ffff")) - 1
     while at >= 0 and events[at] == (query.published, query.uuid):
         at -= 1
@@ -97,7 +97,7 @@ class _HistoryStart:
         self._is_known = False
 
     def is_near(self, row: HistoryRow) -> bool:
-        """Return whether history is shorter than the window, so that a first occurrence may not be one."""
+        """Return whether history is shorter than the window. A key can then have earlier events that are unknown."""
         if not self._is_known:
             self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:

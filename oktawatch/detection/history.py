@@ -1,9 +1,9 @@
 """The interface through which rules query history. Each query covers a whole page.
 
-A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule asks for all its
-events at once whether there was an earlier one. The number of queries depends on the number of rules, never
-on the number of events. History is read within the page's transaction, under the org's lock: otherwise two
-concurrent writers could each miss the other's half of a pattern.
+A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule sends one query for
+all its events, which returns whether each had an earlier one. The number of queries depends on the number of rules, never
+on the number of events. History is read within the page's transaction, under the org's lock. Without the lock, two
+concurrent writers could each miss the events of the other.
 """
 
 from bisect import bisect_left, bisect_right, insort_right
@@ -120,7 +120,7 @@ class MemoryHistory:
 
 
 def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:
-    """Return whether a row meets all conditions and is true in one of the columns ``any_true``, if there are any."""
+    """Return whether a row meets all conditions. If ``any_true`` is not empty, one of its columns must be true as well."""
     return all(getattr(row, name) == value for name, value in conditions.items()) and (
         not any_true or any(getattr(row, name) is True for name in any_true)
     )

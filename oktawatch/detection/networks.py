@@ -16,7 +16,7 @@ class Range(NamedTuple):
     first: int
     """The first address."""
     host_bits: int
-    """The number of bits in which addresses of the range differ."""
+    """The number of host bits: addresses of the range differ only in these last bits."""
 
 
 class Networks:
@@ -33,7 +33,7 @@ class Networks:
             packed[length].append((first << 8) | (8 * length - host_bits))
         self._tables = {length: _table(8 * length, found) for length, found in packed.items()}
         self.size = sum(len(firsts) for firsts, _ in self._tables.values())
-        """The number of ranges, without those that lie in another range."""
+        """The number of ranges. A range within another range is not counted."""
 
     @property
     def empty(self) -> bool:
@@ -42,7 +42,7 @@ class Networks:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse one range per line: a CIDR, or CSV whose first cell is one, as Apple publishes them.
+        """Parse one range per line: a CIDR, or CSV with a CIDR in the first column, like Apple's list.
 
         Skip empty lines and lines that begin with ``#``. Raise ValueError with the number of an invalid line.
         """
@@ -93,7 +93,7 @@ def _range_of(cell: str) -> Range:
 
 
 def _table(bits: int, packed: list[int]) -> tuple[list[int], bytearray]:
-    """Return the first addresses, sorted, and the numbers of host bits. Two ranges either nest or are disjoint."""
+    """Return the sorted first addresses and the numbers of host bits, without ranges that lie in another range."""
     packed.sort()
     host_bits = bytearray()
     count, end = 0, -1  # the ranges kept, and the last address of the latest one

@@ -1,9 +1,10 @@
-"""The kinds of the operators that Okta names.
+"""Map the operators that Okta names to kinds of anonymizers.
 
-The names are those of Okta's help page on enhanced dynamic zones and of its event schemas' examples, and the
-providers that Okta's data vendor is known to track. The kinds are the providers' own descriptions of what they sell.
-Okta adds operators every month; the configuration (``[evidence.operators]``) takes precedence, and the ``type`` that
-Okta gives decides for operators that are in neither.
+The names come from Okta's help page on enhanced dynamic zones, from the examples in Okta's event schemas, and from the
+providers that Okta's data vendor is known to track. The kinds follow the providers' descriptions of their services.
+
+Okta adds operators every month. Entries of the configuration (``[evidence.operators]``) precede this table. For an
+operator that is in neither, the ``type`` in Okta's event determines the kind.
 
 - https://help.okta.com/oie/en-us/content/topics/security/network/about-enhanced-dynamic-zones.htm
 - https://github.com/okta/okta-developer-docs (examples of ``tunnels`` and ``associatedProxies``)
@@ -41,11 +42,11 @@ _TYPES = MappingProxyType(
         "BLOCKCHAIN VPN": AnonymizerKind.RESIDENTIAL_PROXY,
     }
 )
-"""The kinds of Okta's ``type``, in capitals."""
+"""The kind for each ``type`` in Okta's events, in upper case."""
 
 
 def _stem(operator: str) -> str:
-    """Return an operator's name without what spellings differ in: case, underscores, and a suffix for its type."""
+    """Normalize an operator's name: remove differences in case, underscores, and a suffix for its type."""
     name = operator.upper()
     for suffix in ("_VPN", "_PROXY"):
         name = name.removesuffix(suffix)
@@ -55,17 +56,17 @@ def _stem(operator: str) -> str:
 OPERATOR_KINDS = MappingProxyType(
     {_stem(name): kind for kind, names in _NAMES.items() for name in names.split()}
 )
-"""The shipped table."""
+"""The built-in table."""
 
 
 class OperatorKinds:
-    """The kinds of operators: the configuration's entries, then the shipped table, then Okta's ``type``."""
+    """Finds the kind of an operator: in the configuration, then in the built-in table, then by Okta's ``type``."""
 
     def __init__(self, configured: Mapping[str, AnonymizerKind] = MappingProxyType({})) -> None:
         self._configured = {name.upper(): kind for name, kind in configured.items()}
 
     def kind_of(self, operator: str | None, service_type: object) -> AnonymizerKind | None:
-        """Return the kind of an operator, or None if nothing is known of it."""
+        """Return the kind of an operator, or None if it is unknown."""
         if operator:
             kind = self._configured.get(operator.upper()) or OPERATOR_KINDS.get(_stem(operator))
             if kind:

@@ -1,6 +1,7 @@
-"""What a record of an IP database says about an address: MaxMind's Anonymous IP and IPinfo's privacy detection.
+"""Parse records of IP databases: MaxMind's Anonymous IP and IPinfo's privacy detection.
 
-The records of a database file and those that a log pipeline added to an event (``p_enrichment``) look alike.
+A record comes from a database file, or from the enrichment that a log pipeline added to an event (``p_enrichment``). Both
+have the same format.
 
 - https://dev.maxmind.com/geoip/docs/databases/anonymous-ip
 - https://ipinfo.io/developers/privacy-detection-database

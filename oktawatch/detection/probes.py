@@ -91,7 +91,7 @@ def probe_faults(rule: Rule) -> Iterator[str]:
 
 
 def invented_events(event_type: str) -> list[Event]:
-    """Return a complete event, and one with its required fields alone."""
+    """Return a complete event, and an event with only the required fields."""
     required = {"published": FIRST, "uuid": "invented", "eventType": event_type}
     return [Event.from_body({**required, **_COMPLETE}), Event.from_body(required)]
 
@@ -104,7 +104,7 @@ def stored_row(event: Event) -> HistoryRow:
 
 
 def _signal_variants(rule: Rule) -> list[Rule]:
-    """Return the rule; if it uses signals, one copy for which every event is a signal and one for which none is."""
+    """Return the rule. If it uses signals, return two copies: every event is a signal for one, and none for the other."""
     if not isinstance(rule, WindowRule) or not rule.signals:
         return [rule]
     return [_with_signals(rule, is_signal=is_signal) for is_signal in (True, False)]

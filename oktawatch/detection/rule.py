@@ -57,7 +57,7 @@ class Rule(ABC):
     signal: ClassVar[bool] = False
     """Whether matches are recorded for other rules to use instead of opening alerts."""
     evidence: ClassVar[Evidence] = Evidence()
-    """The evidence about addresses. The rules of a configuration get its evidence as an instance attribute."""
+    """Classifies addresses. The registry replaces it on each instance by the configured evidence."""
 
     severity: Severity
     dedup_period: timedelta
@@ -76,7 +76,7 @@ class Rule(ABC):
         return self.severity
 
     def classify(self, event: Event) -> Classification:
-        """Return what is known about an anonymizer behind the client's address."""
+        """Classify the anonymizer behind the client's address."""
         return self.evidence.classify(event)
 
     def title(self, event: Event) -> str:

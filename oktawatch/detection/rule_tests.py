@@ -23,8 +23,8 @@ A file names its rule, may define a ``base`` event that each case changes, and l
 changes the file's base for all events of the case. Events arrive in the order in which they are listed;
 ``after`` is their time, so an event with a smaller ``after`` than its predecessor arrives late. ``times: 21``
 with ``every: 20s`` repeats an event 21 times, replacing ``{n}`` in its strings with the number of the
-repetition. ``options`` are the rule's, as in the configuration; files that they name are looked up in
-``files``. Anything that ``expect`` does not mention is not checked.
+repetition. ``options`` are the rule's options, as in the configuration. ``files`` has the contents of the
+files that the options name. Anything that ``expect`` does not mention is not checked.
 """
 
 import re
@@ -49,7 +49,7 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
-"""The time of a case's events, unless they have a ``published`` of their own."""
+"""The ``published`` of events that do not set it."""
 
 _BESIDE_THE_RULES = Path(__file__).with_name("rules")
 _DURATION_PARTS = re.compile(r"\d+[a-z]")

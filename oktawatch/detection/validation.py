@@ -1,7 +1,7 @@
 """Check that a class satisfies the rule contract.
 
-The type checker covers built-in rules. Users' rules are not type-checked, so this finds their mistakes
-before they see any event.
+The type checker covers built-in rules. Users' rules are not type-checked, so this module finds their
+mistakes when they are loaded.
 """
 
 import inspect

@@ -127,7 +127,7 @@ class WindowRule(HistoryRule):
 
     @property
     def fewest(self) -> int:
-        """The size of the smallest window that can match. Smaller windows, the majority, are skipped."""
+        """The size of the smallest window that can match. Smaller windows are skipped, and most windows are smaller."""
         return 1
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
@@ -264,11 +264,11 @@ class SequenceInWindow(WindowRule):
 
     @abstractmethod
     def suspicious(self, rows: Sequence[HistoryRow]) -> bool:
-        """Return whether the events since the earliest start match. More events must not turn true into false."""
+        """Return whether the events since the earliest start match. Additional events must not change True to False."""
 
     @property
     def fewest(self) -> int:
-        """Two: a start and an event that follows it."""
+        """Return 2, for a start and an event that follows it."""
         return 2
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:

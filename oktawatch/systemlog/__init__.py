@@ -1,1 +1,1 @@
-"""Okta's System Log over the SDK's transport: the only room that knows the Okta SDK."""
+"""Okta's System Log over the SDK's transport: the only package that imports the Okta SDK."""

@@ -39,7 +39,9 @@ _RESERVE = 1
 """The number of requests per window that oktawatch never uses."""
 _MIN_PAUSE_S = 0.001
 """The shortest pause. Without it, rounding errors could cause many tiny pauses."""
-_SAME_WINDOW_S = 5  # two answers of a window can differ by this in its end; windows are a minute apart
+_SAME_WINDOW_S = (
+    5  # two answers can report ends of the same window that differ by this; windows are a minute apart
+)
 _MIN_OBSERVATION_S = 10  # the rate of other clients is not computed from a shorter part of a window
 
 
@@ -168,7 +170,7 @@ class _Window:
         self.ends = -math.inf
         """The time at which the window has ended at the latest."""
         self._unconfirmed = 0
-        """The number of requests since the last answer with an end of the window. The next window may count them."""
+        """The number of requests since an answer last reported the end of the window. They may be in the next window."""
         self._reset: int | None = None
         self._taken_at = self._confirmed_at = -math.inf
         self._others = _OtherClients(share)

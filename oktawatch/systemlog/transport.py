@@ -37,7 +37,7 @@ USER_AGENT = f"oktawatch/{__version__}"
 LARGEST_BODY = 64 * 1024 * 1024
 """The maximum size of a decompressed page in bytes. Okta's pages have two or three megabytes."""
 LARGEST_ERROR = 64 * 1024
-"""The maximum number of bytes that are read of any other body."""
+"""The maximum number of bytes to read of a body that is not a page."""
 
 _CONNECTIONS = 256  # each org uses one connection at a time, so 256 orgs can send requests in parallel
 _KEEPALIVE_S = 75.0  # longer than the interval between two polls
