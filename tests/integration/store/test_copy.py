@@ -118,7 +118,7 @@ def test_a_finished_copy_is_not_made_again(file: Database, server: Database) -> 
 def test_a_database_in_use_is_not_touched(file: Database, place: Place) -> None:
     """Copying to a database with other orgs raises an error and writes nothing."""
     with open_database(place) as server:
-        with pytest.raises(StoreError, match=r"events has 0 rows of 927.*nothing else has written to"):
+        with pytest.raises(StoreError, match=r"events has 0 rows of 927.*copy to an empty database"):
             copy(file, server, progress=quietly)
         assert rows(server, "events") == []
 
