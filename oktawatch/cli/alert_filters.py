@@ -22,7 +22,7 @@ _AS_NUMBER = re.compile(r"(?:AS)?(\d{1,10})", re.ASCII | re.IGNORECASE).fullmatc
 
 
 def known_orgs(names: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
-    """Return the names, each of an org that is configured or stored; raise UsageError for another one."""
+    """Return the names of orgs. Raise UsageError for an org that is neither configured nor stored."""
     if not names:
         return ()
     from oktawatch.store.alerts import alert_names
@@ -35,7 +35,7 @@ def known_orgs(names: Sequence[str], settings: "Settings", database: "Database")
 
 
 def known_rules(globs: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
-    """Return the ids of the rules that the globs match, in any case; raise UsageError for one that matches none."""
+    """Return the ids of the rules that match the globs, ignoring case. Raise UsageError for a glob without a match."""
     if not globs:
         return ()
     from oktawatch.store.alerts import alert_names
@@ -52,7 +52,7 @@ def known_rules(globs: Sequence[str], settings: "Settings", database: "Database"
 
 
 def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
-    """Return the values; raise UsageError for one that is not allowed."""
+    """Return the values. Raise UsageError for a value that is not allowed."""
     for value in values:
         if value not in allowed:
             raise UsageError(f"wrong value ({option} {value}): expected one of {', '.join(allowed)}")
@@ -60,7 +60,7 @@ def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Seque
 
 
 def network(text: str, option: str) -> "Network":
-    """Parse an address or a CIDR, whose host bits may be set; raise UsageError."""
+    """Parse an address or a CIDR. The CIDR's host bits may be set. Raise UsageError."""
     from ipaddress import ip_network
 
     try:
@@ -72,7 +72,7 @@ def network(text: str, option: str) -> "Network":
 
 
 def autonomous_system(text: str, option: str) -> int:
-    """Parse an AS number; raise UsageError."""
+    """Parse an AS number. Raise UsageError."""
     found = _AS_NUMBER(text.strip())
     if found is None:
         raise UsageError(f"no AS number ({option} {text}): expected one such as 64500 or AS64500")

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from oktawatch.model.sighting import Novelty
 
 _EVENTS = 50
-"""Events that the page lists: the earliest and the latest half."""
+"""The maximum number of listed events: half of them the earliest, half of them the latest."""
 
 
 class AlertPage(Struct, frozen=True, kw_only=True):
-    """What the page shows of an alert."""
+    """The data of an alert's page."""
 
     alert: Mapping[str, Any]
     """The row of ``alerts`` as a JSON object, with ``events`` and ``actions``."""
@@ -28,19 +28,19 @@ class AlertPage(Struct, frozen=True, kw_only=True):
     mitre: Sequence[str]
     runbook: str
     anonymizer: str
-    """The kinds and operators of anonymizers behind the address; empty if none is known."""
+    """The kinds and operators of the anonymizers behind the address. Empty if none is known."""
     novelty: "Novelty"
-    """What was new for this person, and how many other people used the address."""
+    """The attributes that were new for this person, and the number of other people at the address."""
     of_person: Sequence[Mapping[str, Any]] = ()
     """The person's other alerts, the latest first."""
     of_address: Sequence[Mapping[str, Any]] = ()
     """Other people's alerts at the address, the latest first."""
     link: str | None = None
-    """The first event in Okta's admin console."""
+    """The URL of the first event in Okta's admin console."""
 
 
 def print_page(page: AlertPage) -> None:
-    """Print the page: what happened, who and where from, events, related alerts, what to do."""
+    """Print the page: summary, actor and origin, events, related alerts and runbook."""
     alert = page.alert
     heading = f"Alert {alert['id']}: {alert['severity']}, {alert['status']}"
     print_text(f"{heading} as {alert['disposition']}" if alert["disposition"] else heading, style="bold")
@@ -66,7 +66,7 @@ def print_page(page: AlertPage) -> None:
 
 
 def _ending(alert: Mapping[str, Any]) -> str:
-    """Return how it ended, as a sentence without its full stop."""
+    """Return the outcome of the alert, as a sentence without its full stop."""
     failures, successes = alert["failures"], alert["successes"]
     failed = f"{failures} failure" if failures == 1 else f"{failures} failures"
     if not successes:

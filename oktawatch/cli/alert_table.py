@@ -1,4 +1,4 @@
-"""Alerts as a table: one line for each."""
+"""Print alerts as a table with one line per alert, or as CSV."""
 
 import csv
 import sys
@@ -25,18 +25,18 @@ _WIDE = (
 )
 _STATUSES = {"acknowledged": "ack"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would compute."""
+"""The first characters of cells that a spreadsheet would run as a formula."""
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
-    """Print a line for each alert, given as JSON objects; ``wide`` adds org and title and cuts nothing."""
+    """Print one line per alert. Alerts are JSON objects. ``wide`` adds org and title, and does not shorten values."""
     columns = _WIDE if wide else _COLUMNS
     rows = [(*_cells(alert), alert["org"], alert["title"])[: len(columns)] for alert in alerts]
     print_one_line_table(columns, rows)
 
 
 def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Print alerts as CSV, every column but the context; a spreadsheet takes nothing in it for a formula."""
+    """Print alerts as CSV with all columns except the context. Escape values that a spreadsheet would run as formulas."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, alert in enumerate(alerts):
         values = {name: value for name, value in alert.items() if name != "context"}
@@ -52,12 +52,12 @@ def outcome_counts(failures: int, successes: int) -> str:
 
 
 def short_time(text: str) -> str:
-    """Return month, day, hour and minute of a point in time given as text; empty for an empty text."""
+    """Return month, day, hour and minute of a canonical timestamp. An empty text stays empty."""
     return f"{text[5:10]} {text[11:16]}".strip()
 
 
 def who(alert: Mapping[str, Any]) -> str:
-    """Return the login of an alert's actor, or whatever else names them."""
+    """Return the login of an alert's actor, or else another name of the actor."""
     return alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or ""
 
 

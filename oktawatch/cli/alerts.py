@@ -1,4 +1,4 @@
-"""``oktawatch alerts``: list and show alerts. The decisions about them are in `triage`."""
+"""``oktawatch alerts``: list and show alerts. The commands that record decisions are in `triage`."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from oktawatch.store.database import Database
 
 _RELATED = 5
-"""Related alerts of each kind that `alerts show` lists."""
+"""The maximum number of related alerts that `alerts show` lists for each kind."""
 
 app = typer.Typer(
     name="alerts",
-    help="Show alerts, and decide about them.",
+    help="Show alerts, and record decisions about them.",
     epilog="Example:  oktawatch alerts list --since 24h",
     no_args_is_help=True,
 )
@@ -62,14 +62,16 @@ def list_(
     least: Annotated[
         str | None,
         typer.Option(
-            "--severity", metavar="SEVERITY", help="At least this: INFO, LOW, MEDIUM, HIGH or CRITICAL."
+            "--severity",
+            metavar="SEVERITY",
+            help="The lowest severity to show: INFO, LOW, MEDIUM, HIGH or CRITICAL.",
         ),
     ] = None,
     status: Annotated[
         list[str] | None,
         typer.Option(
             metavar="|".join(STATUSES),
-            help="Filter by status. Default: all but pending alerts, below their threshold.",
+            help="Filter by status. Default: all but pending alerts, which are below their threshold.",
         ),
     ] = None,
     actor: Annotated[
@@ -92,10 +94,10 @@ def list_(
         typer.Option(help="Sort by last or first event, severity, events or id; the highest comes first."),
     ] = "last",
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_ID, metavar="N", help="Show at most N.")] = 100,
-    count_only: Annotated[
-        bool, typer.Option("--count", help="Print how many there are, and nothing else.")
+    count_only: Annotated[bool, typer.Option("--count", help="Print only the number of alerts.")] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Add org and title, and do not shorten values.")
     ] = False,
-    wide: Annotated[bool, typer.Option("--wide", help="Add org and title, and cut nothing.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, safe to open in a spreadsheet.")] = False,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -103,7 +105,8 @@ def list_(
 ) -> int:
     """List alerts, one line each, the latest event first.
 
-    Filters can be repeated: an alert passes if any value matches. ✗ counts failures, ✓ successes.
+    Filters can be repeated. An alert passes a filter if any of its values matches. ✗ counts failures,
+    and ✓ counts successes.
     """
     from msgspec.structs import replace
 
@@ -144,7 +147,7 @@ def show(
     alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=LARGEST_ID, help="The alert's id.")],
     context: Annotated[
         bool,
-        typer.Option("--context", help="Print the context alone: the event that opened the alert, as JSON."),
+        typer.Option("--context", help="Print only the context: the event that opened the alert, as JSON."),
     ] = False,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -152,7 +155,7 @@ def show(
 ) -> int:
     """Show an alert: its outcome, events and related alerts, and the runbook.
 
-    --json prints the whole row, with its events and the decisions about it.
+    --json prints all columns of the alert, its events and the decisions about it.
     """
     from oktawatch.store.alerts import show_alert
 

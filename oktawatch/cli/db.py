@@ -19,7 +19,7 @@ app = typer.Typer(
 def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Upgrade the schema to the version that this program needs. Create a missing SQLite file.
 
-    Safe while other processes run, and if there is nothing to do.
+    It is safe to run this while other processes run. A current schema is not changed.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
@@ -59,8 +59,8 @@ def prune(
 ) -> int:
     """Delete rows older than `[retention]` allows, as the daemon does every hour.
 
-    The age of an alert is that of its last event, regardless of its status. Safe while other processes
-    run. After an interruption, the next run continues.
+    The age of an alert is the age of its last event, regardless of its status. It is safe to run this
+    while other processes run. After an interruption, the next run continues.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database

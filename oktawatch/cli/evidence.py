@@ -1,4 +1,4 @@
-"""``oktawatch evidence``: look at the sources of evidence about addresses."""
+"""``oktawatch evidence``: list the sources of evidence about addresses."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from oktawatch.cli.setup import load_without_secrets
 
 app = typer.Typer(
     name="evidence",
-    help="Look at the sources of evidence about addresses.",
+    help="List the sources of evidence about addresses.",
     epilog="Example:  oktawatch evidence list",
     no_args_is_help=True,
 )
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Keep `list` a command of its own, although it is the only one."""
+    """Make `list` a subcommand. Typer would otherwise merge a single subcommand into its group."""
 
 
 @app.command(name="list", epilog="Example:  oktawatch evidence list --json")

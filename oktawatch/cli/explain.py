@@ -1,4 +1,4 @@
-"""``oktawatch explain``: why an event caused an alert or did not."""
+"""``oktawatch explain``: show why an event caused an alert or not."""
 
 import asyncio
 import sys
@@ -37,9 +37,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    every_rule: Annotated[
-        bool, typer.Option("--all-rules", help="Show the rules that are off, too.")
-    ] = False,
+    every_rule: Annotated[bool, typer.Option("--all-rules", help="Include disabled rules.")] = False,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -81,7 +79,7 @@ def explain(
 
 
 def _load(config: Path | None, *, debug: bool) -> "Settings":
-    """Read the settings; without the orgs' secrets where these can't be read."""
+    """Read the settings. If the orgs' secrets can't be read, read the other settings."""
     from oktawatch.config import ConfigError
 
     try:
@@ -115,13 +113,13 @@ def _print(explanation: "Explanation", verdicts: "Sequence[Verdict]") -> None:
 
 
 def _marks(stream: TextIO) -> tuple[str, str]:
-    """Return the marks for conditions that are met and not met: words where there is no UTF-8 terminal."""
+    """Return the marks for met and unmet conditions: symbols on a UTF-8 terminal, else words."""
     encoding = (stream.encoding or "").lower().replace("-", "")
     return ("✓", "✗") if console(stream).is_terminal and encoding == "utf8" else ("met:", "not met:")
 
 
 def _lines(verdict: "Verdict", marks: tuple[str, str]) -> Iterator[str]:
-    """Yield a line about the rule and one for each condition, up to the first that is not met."""
+    """Yield a line about the rule, and a line for each condition up to the first unmet one."""
     yield f"{verdict.rule_id}{'' if verdict.enabled else ' (off)'}: {', '.join(_summary(verdict))}"
     met, not_met = marks
     for condition in verdict.conditions:

@@ -90,7 +90,7 @@ app.command(epilog="Example:  oktawatch demo")(demo.demo)
 _OWNER_ONLY_UMASK = 0o077
 _GC_THRESHOLD = 20_000
 """Net allocations before a garbage collection. A page allocates ten thousand objects without cycles, so
-Python's default threshold would slow down a backfill for nothing."""
+Python's default threshold would slow down a backfill without benefit."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Notifications as a table: one line for each."""
+"""Print notifications as a table with one line per notification."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _KINDS = {"acknowledged": "ack"}
 
 
 def print_notifications(notifications: Sequence[Mapping[str, Any]], short_ids: Mapping[str, str]) -> None:
-    """Print a line for each notification, given as JSON objects, with its short id."""
+    """Print one line per notification, with its short id. Notifications are JSON objects."""
     rows = [
         (
             short_ids[notification["id"]],

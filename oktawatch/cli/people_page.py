@@ -1,4 +1,4 @@
-"""A person, or an address, as a page."""
+"""Print the page of a person or an address."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oktawatch.model.sighting import Sighting
 
 _ROWS = 20
-"""Sightings that a page lists: the latest."""
+"""The maximum number of listed sightings, the latest ones."""
 _SIGN_INS = (
     Column(heading="UTC"),
     Column(heading="OUTCOME", least=8),
@@ -100,7 +100,7 @@ def print_address(address: str, profile: "Profile") -> None:
 
 
 def profile_as_json(profile: "Profile") -> dict[str, Any]:
-    """Return a profile as a JSON object, points in time as their canonical texts."""
+    """Return a profile as a JSON object. Times are canonical texts."""
     import msgspec
 
     document: dict[str, Any] = _times_as_text(msgspec.to_builtins(profile, builtin_types=(datetime,)))
@@ -147,7 +147,7 @@ def _print_sign_ins(profile: "Profile", *, of_person: bool) -> None:
 
 
 def _sign_in(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return a cell for each of the columns of sign-ins."""
+    """Return the cells of a sign-in, one per column."""
     return (
         f"{row['published'][5:10]} {row['published'][11:19]}",
         " ".join(part for part in (row["outcome"], row["outcome_reason"]) if part),
