@@ -1,1 +1,1 @@
-"""Notifiers: what an alert says to people, and the channels that carry it."""
+"""Notifications: compose messages about alerts, and send them through channels."""

@@ -1,4 +1,4 @@
-"""Compose alarms about oktawatch itself: what doesn't work, since when, why, and what to check.
+"""Compose alarms about oktawatch itself: the failure, its start and reason, and how to fix it.
 
 The content of an alarm lists its *subjects*: JSON objects with ``what`` (org, events, notifier, database or
 rule) and ``name``, and ``since``, ``until`` and ``error`` where they are known.
@@ -43,7 +43,7 @@ Subject = Mapping[str, Any]
 
 
 def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
-    """Return the message that something doesn't work, or works again."""
+    """Return the message about the start or the end of a failure."""
     state, subjects = AlarmState(content["state"]), content["about"]
     raised = state is AlarmState.RAISED
     orgs, unusable, notifiers, databases, rules = (
@@ -153,7 +153,7 @@ def _listed(label: str, subjects: Sequence[Subject], describe: Callable[[Subject
 
 
 def _reason(subject: Subject) -> str:
-    """Return since when something doesn't work, and why."""
+    """Return the start of a failure and its reason."""
     since = f"since {_moment(subject['since'])}, " if "since" in subject else ""
     return f"{since}{harmless(subject.get('error', 'for an unknown reason'), 300)}"
 
@@ -168,7 +168,7 @@ def _period(subject: Subject) -> str:
 
 
 def _list_command(notifiers: Sequence[Subject]) -> str:
-    """Return the command that lists what waits. A name that a shell would interpret is left out."""
+    """Return the command that lists waiting notifications. Omit a name that a shell would interpret."""
     names = {notifier["name"] for notifier in notifiers}
     only = f" --notifier {names.pop()}" if len(names) == 1 and _SHELL_SAFE(next(iter(names))) else ""
     return f"oktawatch notifications list{only}"

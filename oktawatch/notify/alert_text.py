@@ -1,6 +1,6 @@
-"""Describe an alert in words: who did what through which anonymizer, how it ended, and what is known around it.
+"""Describe an alert in words: its actor, anonymizer, origin, outcome and novelties.
 
-Every function takes the alert's row as a JSON object and returns harmless text.
+Every function takes the alert's row as a JSON object, and returns text that is safe to display.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Alert = Mapping[str, Any]
 
 
 def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -> str:
-    """Return what happened, for a heading: ``nora@example.com signed in through NordVPN, Oslo``.
+    """Return a heading: ``nora@example.com signed in through NordVPN, Oslo``.
 
     ``failures_before``: the failures before the first success, of an alert that has risen.
     """
@@ -39,7 +39,7 @@ def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -
 
 
 def login(alert: Alert) -> str:
-    """Return the login of an alert's person, or whatever else names them."""
+    """Return the login of an alert's actor, or else another name of the actor."""
     return harmless(
         alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or "somebody", 100
     )
@@ -67,7 +67,7 @@ def anonymizers(alert: Alert) -> str:
 
 
 def outcome(alert: Alert, failures_before: int | None) -> str:
-    """Return how it ended, with counts: ``3 failures, then a success at 12:00:08 UTC``."""
+    """Return the outcome with counts: ``3 failures, then a success at 12:00:08 UTC``."""
     successes, failures = alert["successes"], alert["failures"]
     others = alert["event_count"] - successes - failures
     if alert["risen"] and alert["succeeded_at"]:
@@ -100,7 +100,7 @@ def client(alert: Alert) -> str:
 
 
 def assessment(alert: Alert) -> str:
-    """Return Okta's opinion: ``risk HIGH · New Country, New Device``."""
+    """Return Okta's risk assessment: ``risk HIGH · New Country, New Device``."""
     assessed = _assess(alert)
     risk = [f"risk {harmless(assessed.risk, 20)}"] if assessed.risk else []
     behaviours = [harmless(", ".join(assessed.behaviours))] if assessed.behaviours else []
@@ -108,7 +108,7 @@ def assessment(alert: Alert) -> str:
 
 
 def new_for_person(alert: Alert, novelty: Novelty) -> list[str]:
-    """Return what was new for the alert's person; the device is new if Okta says so."""
+    """Return the attributes that were new for the alert's actor. The novelty of the device comes from Okta."""
     device = ["device"] if NEW_DEVICE in _assess(alert).behaviours else []
     return [*novelty.new, *device]
 
@@ -127,7 +127,7 @@ def _assess(alert: Alert) -> Assessment:
 
 
 def when(alert: Alert) -> str:
-    """Return the time of the first and the last event, and how many there were."""
+    """Return the times of the first and the last event, and the number of events."""
     first, last = (alert[name].replace("T", " ")[:19] for name in ("first_event_at", "last_event_at"))
     span = f"{first} UTC" if first == last else f"{first} to {last} UTC"
     return f"{span}, {count(alert['event_count'], 'event')}"
@@ -144,7 +144,7 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def _failures_before(alert: Alert, counted: int | None) -> int:
-    """Return the failures before the first success; where they aren't known one by one, all of them."""
+    """Return the number of failures before the first success, or of all failures if it is unknown."""
     return counted or alert["failures"]
 
 

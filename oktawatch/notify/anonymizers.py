@@ -1,4 +1,4 @@
-"""Read from an alert's context which anonymizers Okta sees behind the address, and name them for people."""
+"""Extract the anonymizers behind an address from an alert's context, and name them for people."""
 
 import re
 from typing import Any
@@ -18,12 +18,12 @@ _OPERATORS = {"APPLE_ICLOUD_RELAY_PROXY": "iCloud Private Relay"}
 
 
 class Anonymizer(Struct, frozen=True):
-    """One service that hides where somebody is; either part can be empty. Both are harmless."""
+    """A service that hides a client's location. Each field can be empty, and is safe to display."""
 
     kind: str
-    """``VPN``, ``TOR``, … as Okta writes it."""
+    """Okta's type of the service, such as ``VPN`` or ``TOR``."""
     operator: str
-    """``NORD_VPN``, … as Okta writes it."""
+    """Okta's name of the operator, such as ``NORD_VPN``."""
 
     def detailed(self) -> str:
         """Return kind and operator as Okta writes them: ``VPN (NORD_VPN)``."""
@@ -44,7 +44,7 @@ class Anonymizer(Struct, frozen=True):
 
 
 def read_anonymizers(context: Any) -> list[Anonymizer]:
-    """Return the anonymizers that an alert's context names, without duplicates. A corporate VPN is none."""
+    """Return the distinct anonymizers in an alert's context. A corporate VPN is not an anonymizer."""
     security = inside(context, "security_context")
     debug = inside(context, "debug_context", "debugData")
     categories = inside(security, "ipDetails", "ipServiceCategories")

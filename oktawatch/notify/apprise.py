@@ -4,7 +4,7 @@ Apprise blocks in calls that nothing can interrupt, so each message is sent by i
 hangs delays neither the event loop nor the end of the program. Apprise supports neither idempotency keys
 nor Retry-After; a message that it did not deliver is tried again.
 
-Its services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. Mail trusts the authorities of
+Apprise's services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. Mail trusts the authorities of
 `Way.trust`; services behind HTTP trust those of ``REQUESTS_CA_BUNDLE``.
 
 Each service gets the form of the message that it asks for. A conversion by Apprise would undo what `text`
@@ -64,7 +64,7 @@ class AppriseSettings(NotifierSettings):
         return self
 
     def masked_texts(self) -> Iterator[str]:
-        """Yield the tokens in the URL too: services show them by themselves."""
+        """Yield also the tokens in the URL, because services can print a token without the URL."""
         yield from super().masked_texts()
         yield from tokens(self.url)
 
@@ -169,7 +169,7 @@ def _keeps_incidents(service: "NotifyBase") -> bool:
 def _service_for(service: "NotifyBase", message: Message) -> "NotifyBase":
     """Return the service for a message: a copy that names the message's incident, where incidents are kept.
 
-    A copy, since the thread of an earlier message may still use the original. A key in the URL is kept.
+    It is a copy, because the thread of an earlier message may still use the original. A key in the URL is kept.
     """
     if message.incident is None or not _keeps_incidents(service) or getattr(service, "dedup", None):
         return service

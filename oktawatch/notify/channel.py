@@ -19,13 +19,13 @@ from oktawatch.notify.message import Message
 
 
 class DeliveryError(Exception):
-    """A message could not be delivered. The error's text says why, and contains no secret."""
+    """A message could not be delivered. The text of the error is the reason, and contains no secret."""
 
     def __init__(self, why: str, *, final: bool = False, retry_after: timedelta | None = None) -> None:
-        """Store why.
+        """Create an error with its reason.
 
-        ``final``: the receiver will never take the message. ``retry_after``: the time for which the receiver
-        asks to be left alone.
+        ``final`` is True if the receiver will never accept the message. ``retry_after`` is the delay that the
+        receiver asks for.
         """
         super().__init__(why)
         self.final = final
@@ -51,7 +51,7 @@ class Channel(Protocol):
     """Sends messages. Belongs to one event loop."""
 
     async def send(self, message: Message) -> None:
-        """Send a message; return once the receiver has taken it.
+        """Send a message, and return when the receiver has accepted it.
 
         Can be called again for the same message, which keeps its id. Ends at once when it is cancelled.
         Raises DeliveryError.

@@ -1,4 +1,4 @@
-"""Compose the message of a notification: the outbox says what is due, this says it in words."""
+"""Compose the message of a notification from its row in the outbox."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,12 +19,12 @@ _DECIDED = (NotificationKind.ACKNOWLEDGED, NotificationKind.CLOSED)
 
 
 class Composer(Struct, frozen=True, kw_only=True):
-    """Composes messages: knows the orgs' addresses and the rules' texts."""
+    """Composes messages with the orgs' URLs and the rules' texts."""
 
     orgs: Mapping[str, str]
     """The URL of each org, by name."""
     rules: Mapping[str, RuleText]
-    """By the rules' ids."""
+    """The text of each rule, by id."""
 
     def compose(self, due: DueNotification) -> Message:
         """Return the message of a notification."""

@@ -1,4 +1,4 @@
-"""Compose a digest: how many alerts, who got in, who tried, from where, what to do and how to look further."""
+"""Compose a digest: the number of alerts, the people with and without a success, origins, runbook and commands."""
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _RISES_FROM = Severity.MEDIUM
 
 
 def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, RuleText]) -> Message:
-    """Return the message of a digest. ``rules``: by their ids."""
+    """Return the message of a digest. ``rules`` contains the rules' texts by id."""
     severity = _severity(digest)
     level = f"[{severity.name}] " if severity is not None else ""
     runbook = _runbook(digest, rules)
@@ -43,9 +43,9 @@ def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, Rul
 
 
 def _severity(digest: Digest) -> Severity | None:
-    """Return the highest severity of the alerts, one level up when somebody got in.
+    """Return the highest severity of the alerts, raised by one level if there was a success.
 
-    An alert that has risen counts the success already. As for a single alert, INFO and LOW stay.
+    The severity of a risen alert includes this level already. INFO and LOW are not raised, as in a single alert.
     """
     worst = max((Severity[name] for name in digest.severities), default=None)
     if worst is not None and worst >= _RISES_FROM and digest.got_in and not digest.risen:
@@ -110,7 +110,7 @@ def _lines(digest: Digest, runbook: str) -> Iterator[Line]:
 
 
 def _counted(names: Mapping[str, int], fit: Callable[[object, int], str]) -> list[str]:
-    """Return names with their numbers of alerts; a name that stands alone, or for one alert, has none."""
+    """Return names with their numbers of alerts. Omit the number of a single name, and the number 1."""
     return [
         f"{fit(name, 100)} ({number:,})" if number > 1 and len(names) > 1 else fit(name, 100)
         for name, number in names.items()
@@ -122,13 +122,13 @@ def _worst_first(severities: Mapping[str, int]) -> dict[str, int]:
 
 
 def _list(texts: Sequence[str], total: int) -> str:
-    """Join texts, and say how many of the total are missing: ``a, b, +9 more``."""
+    """Join texts, and append the number of missing ones: ``a, b, +9 more``."""
     more = total - len(texts)
     return ", ".join([*texts, *([f"+{more:,} more"] if texts and more > 0 else [])])
 
 
 def _runbook(digest: Digest, rules: Mapping[str, RuleText]) -> str:
-    """Return the runbook of the most frequent rule that has one."""
+    """Return the runbook of the most frequent rule with a runbook."""
     known = (rules[rule_id].short_runbook() for rule_id in digest.rules if rule_id in rules)
     return next(known, "")
 
@@ -147,7 +147,7 @@ def _command(digest: Digest, since: datetime) -> str:
 
 
 def _is_address(text: str | None) -> bool:
-    """Return whether a text is an address, and so can't do harm in a command that somebody pastes."""
+    """Return whether a text is an IP address, which is safe in a command to paste."""
     try:
         return text is not None and str(ipaddress.ip_address(text)) == text
     except ValueError:
@@ -159,7 +159,7 @@ def _moment(moment: datetime) -> str:
 
 
 def _json_object(digest: Digest) -> dict[str, object]:
-    """Return the digest as a JSON object, with points in time written as in the tables."""
+    """Return the digest as a JSON object. Times have the same format as in the tables."""
     fields: dict[str, object] = msgspec.to_builtins(digest)
     for name in ("first_event_at", "last_event_at"):
         moment = getattr(digest, name)

@@ -40,9 +40,9 @@ from oktawatch.model.severity import Severity
 
 MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
-"""People affected by one source that make a campaign."""
+"""The number of people affected by one source that is a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""Time within which they are counted, and for which later alerts of a campaign are collected."""
+"""The time within which these people are counted. Later alerts of a campaign are collected for this time, too."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """Time for which a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # the largest ones; alerts of others are treated like any alert
@@ -125,7 +125,7 @@ class _Lane:
         self._digests: list[WaitingNotification] = []
         self._tried: list[WaitingNotification] = []
         self._decisions: list[WaitingNotification] = []
-        """Sent with the part of the allowance that the others leave."""
+        """Messages that are sent with the remaining allowance."""
         self.alerts: dict[str, WaitingNotification] = {}
         """Alerts that can be folded, by the ids of their notifications."""
         for notification in due:
@@ -140,7 +140,7 @@ class _Lane:
 
     @property
     def room(self) -> int:
-        """The part of the allowance that messages which can't be folded leave."""
+        """The allowance that remains after the messages that can't be folded."""
         new_digests = sum(fold.new for fold in self.folds)
         return max(self.allowance - len(self._digests) - len(self._tried) - new_digests, 0)
 
@@ -171,7 +171,7 @@ class _Lane:
         )
 
     def fold_above(self, topic: DigestTopic, *, at_least: int = 0) -> None:
-        """Fold the least severe alerts that exceed the allowance; without an allowance all of them wait.
+        """Fold the least severe alerts that exceed the allowance. Without an allowance, all alerts wait.
 
         ``at_least``: the number of alerts to send one by one even if their digest has to wait.
         """
@@ -209,7 +209,7 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 
 
 def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
-    """Fold the alerts by which one source affects many people within a short time.
+    """Fold the alerts of a source that affects many people within a short time.
 
     Later alerts of a known campaign are collected and sent as another digest.
     """
@@ -249,7 +249,7 @@ def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | 
 
 
 def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
-    """Count by source the people with a recently opened alert, sent or waiting."""
+    """Count the people with a recently opened alert by source. The alert can be sent or waiting."""
     since = now - CAMPAIGN_TIME
     waiting = [
         one

@@ -14,7 +14,7 @@ _TIMEOUT_S = 10
 
 
 async def beat(url: str, way: Way = DIRECT) -> None:
-    """Request the URL once. Raises DeliveryError for any answer but a status of 2xx."""
+    """Request the URL once. Raises DeliveryError unless the status is 2xx."""
     import aiohttp  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
     from oktawatch.resolver import Resolver  # noqa: PLC0415 -- as above

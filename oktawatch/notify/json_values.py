@@ -1,15 +1,15 @@
-"""Read JSON whose shape a stranger decided."""
+"""Read untrusted JSON of any shape."""
 
 from typing import Any
 
 
 def inside(value: Any, *keys: str) -> Any:
-    """Return the value behind nested keys; None where one is missing or no object is there."""
+    """Return the value at a path of keys. Return None if a key is missing or a value is not an object."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def string(value: Any) -> str:
-    """Return a text; any other value is empty."""
+    """Return a string unchanged, and an empty string for any other value."""
     return value if isinstance(value, str) else ""

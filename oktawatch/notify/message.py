@@ -1,6 +1,6 @@
 """A message, and its three forms: plain text, Markdown and HTML.
 
-A message is a heading and labelled lines. Our own words are written as they are. Whatever comes from an
+A message is a heading and labelled lines. oktawatch's own words are not escaped. Text from an
 event goes through `text.harmless` when the line is made, so no form can forget it.
 """
 
@@ -19,11 +19,11 @@ class Line(Struct, frozen=True):
 
     label: str
     text: str
-    """Our own words, or harmless by now."""
+    """Text that is safe to display: oktawatch's own words, or escaped text."""
     typed: bool = False
-    """Whether some of it was typed by a stranger or is typed by the reader, and is shown as it is."""
+    """Whether the text is displayed as code: untrusted text, or a command to type."""
     link: str | None = None
-    """The address that the text links to."""
+    """The URL of the text's link."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -37,9 +37,9 @@ class Message(Struct, frozen=True, kw_only=True):
     heading: str
     lines: tuple[Line, ...]
     body: dict[str, Any]
-    """The same for programs: a JSON object that begins with its type."""
+    """The message for programs: a JSON object whose first key is its type."""
     incident: str | None = None
-    """The same for every message about one alert, for services that keep incidents."""
+    """The id of the incident: all messages about an alert have the same one."""
 
     def slim_body(self) -> dict[str, Any] | None:
         """Return the body without its large parts, for a receiver with a size limit; None if it has none."""
@@ -56,7 +56,7 @@ class Message(Struct, frozen=True, kw_only=True):
         return "\n".join(f"{line.label}: {line.link or line.text}" for line in self.lines)
 
     def markdown(self) -> str:
-        """Return the lines in the Markdown that every chat reads, without the heading."""
+        """Return the lines in Markdown that all chats support, without the heading."""
         return "\n\n".join(f"**{line.label}:** {_markdown(line)}" for line in self.lines)
 
     def html(self) -> str:

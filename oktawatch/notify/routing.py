@@ -10,7 +10,7 @@ from oktawatch.model.severity import Severity
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """Which alerts one notifier gets, and what it gets about them."""
+    """The alerts that a notifier gets, and the kinds of notifications about them."""
 
     notifier: str
     min_severity: Severity = Severity.LOW

@@ -1,4 +1,4 @@
-"""What a message quotes of a rule."""
+"""The texts of a rule that messages quote."""
 
 from textwrap import shorten
 
@@ -15,8 +15,8 @@ class RuleText(Struct, frozen=True):
     mitre: tuple[str, ...] = ()
     """ATT&CK ids."""
     about_sign_in: bool = False
-    """Whether each of its alerts is about sign-ins of one person, so that a message can say "signed in"."""
+    """Whether each alert is about sign-ins of one person, so that a message can contain "signed in"."""
 
     def short_runbook(self) -> str:
-        """Return the runbook as one line; a user's rule can bring one of many lines and any length."""
+        """Return the runbook as one line of limited length. The runbook of a user's rule can have any length."""
         return shorten(self.runbook, _LONGEST_RUNBOOK, placeholder=" …")

@@ -44,7 +44,7 @@ def harmless(value: object, limit: int = LONGEST) -> str:
 
 
 def given(value: object, limit: int = LONGEST) -> str:
-    """Return the same for a name that the operator chose, but with its dots: ``acme.okta.com``."""
+    """Return a configured name as harmless text, but keep its dots: ``acme.okta.com``."""
     # Normalize first: another program could turn a full-width sign into the plain one later.
     text = unicodedata.normalize("NFKC", str(value)[: 4 * limit])
     text = "".join(letter if letter.isprintable() else " " for letter in text)

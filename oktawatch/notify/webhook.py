@@ -1,8 +1,8 @@
 """The channel for programs: a signed POST of JSON.
 
 The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt is
-signed anew; the idempotency key stays the same. Of the answer only the status and Retry-After are read, since
-its text can quote what was sent.
+signed anew; the idempotency key stays the same. Only the status and Retry-After of the answer are read,
+because its text can quote the message.
 
 aiohttp is imported where it is used: every command needs the settings, few send requests.
 """
@@ -72,7 +72,7 @@ class WebhookChannel:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message) -> None:
-        """Send a message, and wait for a status of 2xx. One that is too large is sent again without its large parts."""
+        """Send a message, and wait for a status of 2xx. If it is too large, send it again without its large parts."""
         status, retry_after = await self._post(message, message.body)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (slim := message.slim_body()) is not None:
             status, retry_after = await self._post(message, slim)
@@ -139,7 +139,7 @@ class WebhookChannel:
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the signature of a body that is sent at a time: the HMAC-SHA256 of ``timestamp.body``."""
+    """Return the signature of a body and its timestamp: the HMAC-SHA256 of ``timestamp.body``."""
     digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"v1={digest.hexdigest()}"
 
@@ -166,7 +166,7 @@ def _refusal(status: int) -> str:
 
 
 def _explain(error: "aiohttp.ClientError") -> str:
-    """Return why a request had no answer."""
+    """Return the reason why a request had no answer."""
     import aiohttp  # noqa: PLC0415 -- likewise
 
     match error:
