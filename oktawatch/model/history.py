@@ -23,7 +23,7 @@ Column = Literal[
 
 
 SIGN_IN = "user.session.start"
-"""The event type that always goes into history, whichever rules are on."""
+"""The event type that always goes into history, regardless of the enabled rules."""
 
 
 class Path(str):
@@ -105,7 +105,7 @@ class HistoryRow(Struct, gc=False):
 
     @property
     def is_anonymized(self) -> bool:
-        """Whether any signal marks the address as an anonymizer's."""
+        """Whether any signal marks the address as an anonymizer."""
         return bool(self.is_proxy or self.anonymous_tunnel or self.anonymous_service or self.associated_proxy)
 
     def observed(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from oktawatch.model.wire import RiskContext, RiskData
 POSITIVE = "POSITIVE"
 """The result of an observed behaviour."""
 NEW_DEVICE = "New Device"
-"""Okta's name for the behaviour of a person who comes with a device not seen before."""
+"""Okta's name for a sign-in from a device that is new for the person."""
 
 _LEVELS = frozenset(("NONE", "LOW", "MEDIUM", "HIGH"))
 """Levels that are recognized if a string contains nothing else."""
