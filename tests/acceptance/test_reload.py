@@ -126,7 +126,7 @@ def test_another_database_takes_a_restart(
 ) -> None:
     """Two at once would each have half of it."""
     change(tmp_path, place.url, "sqlite:///other.db")
-    assert "takes a restart" in refused(daemon, org)
+    assert "restart to use another database" in refused(daemon, org)
     assert not (tmp_path / "other.db").exists()
 
 
