@@ -31,6 +31,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from oktawatch.model.rejected_share import RejectedShare
 from tests.support.simulation.world import (
     AFTER,
     RECEIVERS,
@@ -242,11 +243,17 @@ class Simulation(RuleBasedStateMachine):
             shutil.rmtree(self._folder)
 
     def _settle(self, world: World) -> None:
-        world.okta.trouble, world.okta.oddities, world.okta.quiet = "none", [], True
+        world.okta.trouble, world.okta.oddities = "none", []
         world.storage.mode, world.storage.fails_in = "well", None
         world.clocks.set_wall(timedelta())
         for receiver in world.receivers.values():
             receiver.become("takes")
+        # Usable events end the alarm about unusable ones: a quiet org gives no evidence that it is over.
+        for _ in range(_PATIENCE):
+            if not self._events_are_unusable():
+                break
+            self._pass(_SETTLED)
+        world.okta.quiet = True
         self._pass(2 * _SETTLED)
         for _ in range(_PATIENCE):
             if not self._unsettled():
@@ -255,6 +262,12 @@ class Simulation(RuleBasedStateMachine):
         left = self._unsettled()
         assert not left, f"{len(left)} after all was put right: {left[:5]}; {_shown(world)}"
         self._count("law: nothing lost")
+
+    def _events_are_unusable(self) -> bool:
+        rows = self._world.storage.ask("SELECT recent_elements, recent_rejected FROM orgs")
+        return any(
+            RejectedShare(elements=elements, rejected=rejected).too_large for elements, rejected in rows
+        )
 
     def _unsettled(self) -> list[str]:
         """Name what is not as it should be in the end."""

@@ -276,8 +276,7 @@ class World:
     def close(self) -> None:
         """Kill the daemon, and remove the test doubles."""
         try:
-            if self._daemon is not None:
-                self.kill()
+            self.kill()
         finally:
             self._stack.close()
 
@@ -302,12 +301,12 @@ class World:
         )
 
     def kill(self, calls: int | None = None) -> None:
-        """Kill the daemon: now, or before or after the database call with the number ``calls``."""
+        """Kill the daemon, if it runs: now, or before or after the database call with the number ``calls``."""
         if calls is not None:
             self._kill_in = calls
-            return
-        self._die()
-        self._bury(killed=True)
+        elif self._daemon is not None:
+            self._die()
+            self._bury(killed=True)
 
     def stop(self) -> float:
         """Stop the daemon like a service manager. Return the duration in seconds."""
