@@ -286,9 +286,10 @@ class Poller:
 
 
 def _advance(
-    read: Cursor | None, to: Cursor, page: Page, transaction: PageTransaction, _result: PageResult
+    read: Cursor | None, to: Cursor, page: Page, transaction: PageTransaction, result: PageResult
 ) -> None:
-    move_cursor(transaction, read, to)
+    progress = page.caught_up or result.new_events > 0 or result.rejected > 0
+    move_cursor(transaction, read, to, progress=progress)
     count_elements(transaction, elements=page.count, rejected=len(page.rejected))
 
 

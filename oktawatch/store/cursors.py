@@ -23,11 +23,14 @@ def read_cursor(database: Database, org: str) -> Cursor | None:
         return _read(connection, org)
 
 
-def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -> None:
+def move_cursor(
+    transaction: PageTransaction, read: Cursor | None, to: Cursor, *, progress: bool = True
+) -> None:
     """Move the org's cursor to the end of a polling page, and record the successful poll.
 
-    ``read`` is the cursor that the page was read with, None for the org's first page. Raises
-    CursorMovedError if another writer has moved the cursor, so that the whole page is rolled back.
+    ``read`` is the cursor that the page was read with, None for the org's first page. Without ``progress``
+    the poll is not recorded as successful: pages that repeat must not end the alarm about a silent org.
+    Raises CursorMovedError if another writer has moved the cursor, so that the whole page is rolled back.
     """
     values = {
         "filter": to.filter,
@@ -43,6 +46,8 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
         row = ((transaction.org, *values.values()),)
         moved = insert_new(transaction.connection, tables.cursors, row, ("org", *values))
     else:
+        if not progress:
+            del values["updated_at"]
         statement = (
             update(tables.cursors)
             .where(_columns.org == transaction.org, _columns.cursor == read.query)
@@ -51,6 +56,8 @@ def move_cursor(transaction: PageTransaction, read: Cursor | None, to: Cursor) -
         moved = transaction.connection.execute(statement).rowcount
     if moved != 1:
         raise CursorMovedError(f"the cursor of {transaction.org} was moved by another writer")
+    if not progress:
+        return
     polled = {"last_poll_at": transaction.now, "last_error": None, "last_error_at": None}
     transaction.connection.execute(
         update(tables.orgs).where(tables.orgs.c.name == transaction.org).values(polled)

@@ -387,6 +387,30 @@ async def test_reading_goes_on_once_pages_no_longer_repeat(
     assert len(rows(database.database, "events")) == 1 + len(behind)
 
 
+async def test_pages_that_repeat_after_a_restart_are_no_successful_poll(database: DatabaseExecutor) -> None:
+    """A new process reads the repeated page as new to it, which must not end the alarm about the silent org."""
+    repeated = [event(1, at=-timedelta(days=1))]
+
+    class Circle(Script):
+        async def page(self, query: str) -> Page:
+            self.asked.append(query)
+            return page(repeated, query=query, following=f"{STALE}{len(self.asked)}")
+
+    def successful_polls() -> list[tuple[object, object]]:
+        orgs, cursors = rows(database.database, "orgs"), rows(database.database, "cursors")
+        return [
+            (org["last_poll_at"], org_cursor["updated_at"])
+            for org, org_cursor in zip(orgs, cursors, strict=True)
+        ]
+
+    with pytest.raises(NoProgressError):
+        await poller(Circle({}), database).round()
+    before = successful_polls()
+    with pytest.raises(NoProgressError):
+        await poller(Circle({}), database, now=NOW + timedelta(hours=1)).round()
+    assert successful_polls() == before
+
+
 async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
     """Each poll ends with it as if it had caught up, and the events behind it are never read."""
     stuck = "/api/v1/logs?after=1&limit=2"
