@@ -182,6 +182,6 @@ async def test_a_daemon_that_is_gone_is_behind(
     time.now += 2 * INTERVAL
     code, told = alone.status(capsys)
     assert (code, told["failing"], told["behind"]) == (1, False, True)
-    assert not any("Okta keeps 90 days" in problem for problem in told["problems"])
+    assert not any("Okta keeps events for 90 days" in problem for problem in told["problems"])
     time.now += timedelta(days=80)
-    assert any("Okta keeps 90 days" in problem for problem in alone.status(capsys)[1]["problems"])
+    assert any("Okta keeps events for 90 days" in problem for problem in alone.status(capsys)[1]["problems"])
