@@ -40,6 +40,10 @@ def published(program: Program) -> Iterator[Program]:
 WORTH_TELLING = "SELECT id FROM alerts WHERE severity <> 'INFO' ORDER BY id"
 TOLD = "SELECT DISTINCT alert_id FROM notifications WHERE state = 'sent' ORDER BY alert_id"
 
+TOLD_TWICE = """
+    SELECT alert_id FROM notifications WHERE state = 'sent' GROUP BY alert_id, severity HAVING count(*) > 1
+"""
+
 
 def proxied_sign_ins() -> set[str]:
     """Pick from the file, by its plain words, the uuids that an alert must hold."""
@@ -88,6 +92,7 @@ def test_both_ways_give_the_same_alerts(
     assert {uuid for (uuid,) in events} == proxied_sign_ins()
     assert published.rows("SELECT event_uuid FROM alert_events") == events
     assert published.rows(TOLD) == published.rows(WORTH_TELLING), "every alert was told, whoever came first"
+    assert published.rows(TOLD_TWICE) == []
 
 
 def test_either_way_alone_gives_the_same_alerts(published: Program) -> None:
@@ -152,4 +157,5 @@ def test_a_backfill_beside_the_daemon_takes_no_alert_from_its_notifier(published
 
     assert (backfilled.returncode, daemon.returncode) == (0, 0)
     assert published.rows(TOLD) == published.rows(WORTH_TELLING)
+    assert published.rows(TOLD_TWICE) == []
     assert {uuid for (uuid,) in published.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()
