@@ -32,6 +32,7 @@ from oktawatch.cli import (
     demo,
     evidence,
     explain,
+    files,
     notifications,
     people,
     rules,
@@ -83,6 +84,7 @@ app.add_typer(notifications.app)
 app.add_typer(rules.app)
 app.add_typer(evidence.app)
 app.add_typer(db.app)
+app.command(epilog="Example:  oktawatch files oktawatch.example.toml > oktawatch.toml")(files.files)
 app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)
 app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
