@@ -22,7 +22,7 @@ from msgspec import Struct
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.operators import OperatorKinds
 from oktawatch.detection.privacy_records import ipinfo_kinds
-from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
 from oktawatch.model.anonymizers import (
     associated_proxies,
     names_no_service,
@@ -57,6 +57,11 @@ class Classification(Struct, frozen=True):
     """None if no source has a finding."""
     operator: str | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def anonymizer(self) -> Anonymizer | None:
+        """The kind and the operator. None if no source has a finding."""
+        return Anonymizer(self.kind, self.operator) if self.kind else None
 
 
 class EvidenceSource(Protocol):

@@ -57,10 +57,13 @@ class RuleSettings:
 class RuleSet:
     """The enabled rules. Immutable."""
 
-    def __init__(self, rules: Iterable[Rule], *, complete: bool = True) -> None:
-        """``complete`` is False if an enabled rule can't be used."""
+    def __init__(
+        self, rules: Iterable[Rule], *, complete: bool = True, evidence: Evidence = Rule.evidence
+    ) -> None:
+        """``complete`` is False if an enabled rule can't be used. ``evidence`` classifies the sign-ins' addresses."""
         self.rules = tuple(rules)
         self.complete = complete
+        self.evidence = evidence
         self.policies = {
             rule.id: GroupingPolicy(
                 rule.dedup_period, rule.threshold, signal=rule.signal, raise_on_success=rule.raise_on_success
@@ -105,13 +108,19 @@ class RuleSet:
         return self._remembered(event_type) or self._remembered_in_any_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history."""
+        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history.
+
+        Only the sign-ins whose address a signal marks are classified, because classifying searches all lists.
+        """
         is_needed, is_needed_in_any_case = self._remembered, self._remembered_in_any_case
-        return [
-            HistoryRow.of(event)
-            for event in events
-            if is_needed(event.eventType) or is_needed_in_any_case(event.eventType)
-        ]
+        rows = []
+        for event in events:
+            if is_needed(event.eventType) or is_needed_in_any_case(event.eventType):
+                row = HistoryRow.of(event)
+                if row.is_anonymized and row.event_type == SIGN_IN:
+                    row.anonymizer = self.evidence.classify(event).anonymizer
+                rows.append(row)
+        return rows
 
     def evaluate(
         self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError

@@ -147,7 +147,7 @@ class HistoryCache:
         """Record that a page's rows are in the database, and the new version of its history."""
         self._version = version
         for row in rows:
-            row.event = None
+            row.event = row.anonymizer = None
         if self.size_bytes > self._evict_above or len(self._complete) > _MAX_RANGES:
             self._evict()
             self._evict_above = max(self._min_evict_above, 4 * self.size_bytes)

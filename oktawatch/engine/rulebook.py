@@ -30,7 +30,7 @@ class Rulebook(Struct, frozen=True):
             problems = "; ".join(str(problem) for problem in self.found.problems)
             expected = f"expected one of {', '.join(self.found.rules)}"
             raise ConfigError("no such rule", rule_id, f"{expected}; {problems}" if problems else expected)
-        return RuleSet([self.every[rule_id]])
+        return RuleSet([self.every[rule_id]], evidence=self.rules.evidence)
 
 
 def read_rulebook(
@@ -55,4 +55,4 @@ def read_rulebook(
         enable = [glob for glob in enable if any(fnmatchcase(rule_id, glob) for rule_id in found.rules)]
     every = configured_rules(configured, read_file=read_file, classes=found.rules.values(), evidence=evidence)
     on = rules_on(every, configured, enable)
-    return Rulebook(found, RuleSet(on, complete=not found.problems), every)
+    return Rulebook(found, RuleSet(on, complete=not found.problems, evidence=evidence), every)

@@ -1,6 +1,7 @@
 """The kinds of services that hide a client's location."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class AnonymizerKind(StrEnum):
@@ -19,3 +20,10 @@ class AnonymizerKind(StrEnum):
     """A company's VPN or secure web gateway."""
     RELAY = "relay"
     """A privacy feature of phones and browsers, such as Apple's iCloud Private Relay."""
+
+
+class Anonymizer(NamedTuple):
+    """The service that an address belongs to."""
+
+    kind: AnonymizerKind
+    operator: str | None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from oktawatch.model.anonymizer_kind import Anonymizer
 from oktawatch.model.anonymizers import SIGNAL_COLUMNS
 from oktawatch.model.event import Event
 from oktawatch.model.risk import POSITIVE
@@ -82,9 +83,11 @@ class HistoryRow(Struct, gc=False):
     """True if the address has an anonymous service category."""
     associated_proxy: bool | None = None
     """True if Okta associates proxies with the address."""
-    # Not a column:
+    # Not columns:
     event: Event | None = None
     """The whole event, if it belongs to the current page."""
+    anonymizer: Anonymizer | None = None
+    """The anonymizer of a sign-in on the current page, if a signal marks the address."""
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":

@@ -1,13 +1,8 @@
 """A sighting: a summary of one person's sign-ins from one address."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
-
-PROXY = "proxy"
-"""The kind of an anonymizer if its type is unknown."""
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
@@ -29,9 +24,9 @@ class Sighting(Struct, frozen=True, kw_only=True):
     as_number: int | None
     country: str | None
     anonymizer: str | None
-    """The kind of anonymizer, or None if the address is not an anonymizer's."""
+    """The kind of anonymizer: a value of ``AnonymizerKind``. None if Okta does not mark the address."""
     operator: str | None
-    """The operators of the anonymizer as Okta names them, separated by commas."""
+    """The operator of the anonymizer. None if unknown."""
     anonymizer_at: datetime | None
     """The first sign-in through an anonymizer."""
 
@@ -45,12 +40,3 @@ class Novelty(Struct, frozen=True, kw_only=True):
     """The time of the person's first earlier sign-in. If None, there is no earlier one, and every attribute is new."""
     others: int
     """The number of other people who have used the address, before or since."""
-
-
-def classify_anonymizer(*, is_anonymized: bool, operators: str | None) -> tuple[str | None, str | None]:
-    """Return the kind of anonymizer and its operators, for the columns of ``sightings``. None if unknown.
-
-    ``operators`` is a JSON array of strings.
-    """
-    names: Sequence[str] = msgspec.json.decode(operators) if operators else ()
-    return (PROXY if is_anonymized else None), (", ".join(names) or None)

@@ -15,6 +15,9 @@ sign-ins have the same time, the one with the greatest uuid is the latest.
 
 Actors without an id share one row for each address, with an empty ``actor_id``. Their logins are not stored, because
 an attacker can type any number of logins. Sign-ins without an address have an empty ``client_ip``.
+
+The anonymizer is the classification of the address when the sign-in was read. Later changes of the evidence don't
+change it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,6 @@ from sqlalchemy import Connection, bindparam, exists, select, tuple_
 
 from oktawatch.model.history import SIGN_IN, HistoryRow
 from oktawatch.model.match import FAILURES, SUCCESSES, EventKey
-from oktawatch.model.sighting import classify_anonymizer
 from oktawatch.model.timestamps import from_text, to_text
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_of
@@ -110,7 +112,7 @@ def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
     pairs: dict[tuple[str, str], _Summary] = {}
     for row in sorted(rows, key=_when):
         pair = (row.actor_id or "", row.client_ip or "")
-        anonymizer, operator = classify_anonymizer(is_anonymized=row.is_anonymized, operators=row.operators)
+        kind, operator = row.anonymizer or (None, None)
         earlier = pairs.get(pair)
         pairs[pair] = _Summary(
             *pair,
@@ -121,9 +123,9 @@ def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
             (earlier.failures if earlier else 0) + (row.outcome in FAILURES),
             row.as_number,
             row.country,
-            anonymizer,
+            kind,
             operator,
-            (earlier and earlier.anonymizer_at) or (row.published if anonymizer else None),
+            (earlier and earlier.anonymizer_at) or (row.published if kind else None),
             row.uuid,
         )
     return [pairs[pair] for pair in sorted(pairs)]

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0018"
+REVISION = "0019"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oktawatch.detection.evidence import Evidence, NetworksSource
+from oktawatch.detection.networks import Networks
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import Expiry, prune_counted_sign_ins, prune_events, prune_sightings
@@ -77,8 +80,8 @@ def recount(events: Iterable[Event]) -> list[dict[str, Any]]:
             "failures": sum(one.outcome_result in {"FAILURE", "DENY"} for one in found),
             "as_number": found[-1].as_number,
             "country": found[-1].country,
-            "anonymizer": "proxy" if anonymous(found[-1]) else None,
-            "operator": ", ".join(operators(found[-1])) or None,
+            "anonymizer": anonymizer(found[-1])[0],
+            "operator": anonymizer(found[-1])[1],
             "anonymizer_at": min((one.published_at for one in found if anonymous(one)), default=None),
             "last_uuid": found[-1].uuid,
         }
@@ -88,9 +91,22 @@ def recount(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def anonymous(one: Event) -> bool:
     """Return whether an event came through an anonymizer."""
+    return anonymizer(one)[0] is not None
+
+
+def anonymizer(one: Event) -> tuple[str | None, str | None]:
+    """Return the kind and the operator of the anonymizer that an event came through."""
     details = one.body()["securityContext"].get("ipDetails") or {}
-    services = details.get("ipServiceCategories", ())
-    return one.is_proxy is True or bool(operators(one)) or any(service["isAnonymous"] for service in services)
+    services = [service["isAnonymous"] for service in details.get("ipServiceCategories", ())]
+    if "TOR" in operators(one):
+        return "tor", "TOR"
+    if "NORDVPN" in operators(one):
+        return "commercial_vpn", "NORDVPN"
+    if True in services:
+        return "unknown", None
+    if one.is_proxy is not True:
+        return None, None
+    return ("corporate_vpn" if services else "proxy"), None
 
 
 def operators(one: Event) -> list[str]:
@@ -194,9 +210,26 @@ def test_the_migration_counts_what_history_has(database: Database) -> None:
     ]
     read(database, events, EVERYTHING)
     assert rows(database, "sightings") == recount(events)
-    downgrade(database, "0015")
-    upgrade(database)
-    assert rows(database, "sightings") == recount(events)
+    for revision in ("0018", "0015"):
+        downgrade(database, revision)
+        upgrade(database)
+        assert rows(database, "sightings") == recount(events)
+
+
+def test_sightings_have_the_anonymizer_of_all_evidence(database: Database) -> None:
+    """Configured lists classify marked addresses only. Later changes of a list change no counted sign-in."""
+    empty(database)
+    evidence = Evidence()
+    evidence.sources = (
+        NetworksSource("exits", Networks.parse("203.0.113.0/24"), AnonymizerKind.TOR, "Example Tor"),
+    )
+    rules = RuleSet(DEFAULT.rules, evidence=evidence)
+    events = [event(1), event(2, actor={"id": "00u2"}, securityContext={"isProxy": False})]
+    read(database, events, rules)
+    before = rows(database, "sightings")
+    assert [(row["anonymizer"], row["operator"]) for row in before] == [("tor", "Example Tor"), (None, None)]
+    read(database, events)
+    assert rows(database, "sightings") == before
 
 
 def test_a_sign_in_that_was_seen_without_history_is_counted_when_it_is_read_again(database: Database) -> None:
