@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
+from oktawatch.config.allow import AllowSettings
 from oktawatch.config.egress import Egress
 from oktawatch.config.errors import ConfigError, Origins, invalid_value
 from oktawatch.config.notifiers import NotifierSettings, validate_by_channel
@@ -261,6 +262,7 @@ class Settings(BaseSettings):
     rules: dict[str, RuleSettings] = Field(default_factory=dict)
     detection: DetectionSettings = DetectionSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    allow: Annotated[tuple[AllowSettings, ...], Field(strict=False)] = ()
     notifiers: Annotated[
         tuple[Annotated[NotifierSettings, BeforeValidator(validate_by_channel)], ...],
         Field(strict=False, validate_default=True),
@@ -303,14 +305,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _notifiers_name_existing_orgs(self) -> "Settings":
-        # Ignoring a typo would lose alerts.
-        targets = {"*", *(org.name for org in self.orgs)}
-        targets.update(f"#{tag}" for org in self.orgs for tag in org.tags)
-        for index, notifier in enumerate(self.notifiers):
-            if not targets.issuperset(notifier.orgs):
-                expected = 'expected the names of orgs that exist, tags as "#tag", or "*"'
-                raise invalid_value("notifiers", index, "orgs", expected=expected)
+    def _names_existing_orgs(self) -> "Settings":
+        # Ignoring a typo would lose alerts of a notifier, and would leave an allow entry without effect.
+        names = [org.name for org in self.orgs]
+        tags = sorted({f"#{tag}" for org in self.orgs for tag in org.tags})
+        targets = {"*", *names, *tags}
+        expected = 'expected the names of orgs that exist, tags as "#tag", or "*"'
+        expected += f"; there are: {', '.join([*names, *tags])}"
+        for key in ("notifiers", "allow"):
+            for index, entry in enumerate(getattr(self, key)):
+                if not targets.issuperset(entry.orgs):
+                    raise invalid_value(key, index, "orgs", expected=expected)
         return self
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.evidence import Classification, Evidence
 from oktawatch.model.event import Event
-from oktawatch.model.match import AlertDetails, Match, MatchedEvent
+from oktawatch.model.match import AlertDetails, Anonymizer, Match, MatchedEvent, MatchOrigin
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
 
@@ -92,11 +92,17 @@ class Rule(ABC):
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
     def match(
-        self, event: Event, *, key: Key | None = None, more: Callable[[], dict[str, Any]] | None = None
+        self,
+        event: Event,
+        *,
+        key: Key | None = None,
+        more: Callable[[], dict[str, Any]] | None = None,
+        partial_event: bool = False,
     ) -> Match:
         """Build the match for an event.
 
-        ``key`` replaces the result of ``dedup``. ``more`` returns additions to the context.
+        ``key`` replaces the result of ``dedup``. ``more`` returns additions to the context. A ``partial_event`` was
+        rebuilt from history.
         """
         return Match(
             rule_id=self.id,
@@ -112,6 +118,7 @@ class Rule(ABC):
                 user_agent=event.user_agent,
             ),
             details=partial(_details, self, event, more),
+            origin=partial(origin_of, self, event, partial_event=partial_event),
         )
 
 
@@ -224,6 +231,29 @@ def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
         outcome_result=event.outcome_result,
         outcome_reason=event.outcome_reason,
     )
+
+
+def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> MatchOrigin:
+    """Return the origin of an event.
+
+    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. It is
+    therefore not classified, and no allow entry for kinds or operators applies to it.
+    """
+    return MatchOrigin(
+        actor_alternate_id=event.actor_alternate_id,
+        client_ip=event.client_ip,
+        as_number=event.as_number,
+        zone=event.client_zone,
+        anonymizer=Anonymizer if partial_event else partial(_anonymizer, rule, event),
+    )
+
+
+def _anonymizer(rule: Rule, event: Event) -> Anonymizer:
+    try:
+        classification = rule.classify(event)
+    except Exception:  # noqa: BLE001 -- a rule may raise anything
+        return Anonymizer()
+    return Anonymizer(classification.kind, classification.operator)
 
 
 def _one_line(title: str) -> str:

@@ -79,7 +79,9 @@ class HistoryRule(Rule):
     def match_of(self, row: HistoryRow, key: Key, evidence: Sequence[HistoryRow], **flags: bool) -> Match:
         """Build the match of a row. Its context lists the evidence and the flags that are true."""
         flags["partial"] = row.event is None
-        return self.match(row.full_event(), key=key, more=partial(_more, evidence, flags))
+        return self.match(
+            row.full_event(), key=key, more=partial(_more, evidence, flags), partial_event=flags["partial"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

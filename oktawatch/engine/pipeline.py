@@ -1,8 +1,8 @@
 """Process a page in one transaction.
 
 Polling, sweeps and backfills share everything from here on. The transaction locks the org's row, evaluates the
-rules, looks up recorded matches and the alerts that new matches may join, groups and writes. It moves the reader's
-cursor last: if another reader has moved it, the whole page is rolled back.
+rules, looks up recorded matches, removes allowed matches, looks up the alerts that new matches may join, groups and
+writes. It moves the reader's cursor last: if another reader has moved it, the whole page is rolled back.
 
 A crash at any point loses and duplicates nothing: a page that was not committed is read again, and the matches of a
 page that was committed are already recorded.
@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from msgspec import Struct, field
 
+from oktawatch.detection.allow import NO_ENTRIES, AllowList
 from oktawatch.detection.grouping import Grouping, Notice
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
@@ -25,7 +26,7 @@ from oktawatch.engine.history_cache import HistoryCache
 from oktawatch.engine.rule_budget import RuleBudget
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import LeftOut
-from oktawatch.model.match import Match
+from oktawatch.model.match import AllowedMatch, Match, MatchKey
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.routing import Route, listeners
@@ -45,6 +46,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     org: str
     tags: tuple[str, ...] = ()
     rules: RuleSet
+    allow: AllowList = NO_ENTRIES
     routes: tuple[Route, ...] = ()
     cache: HistoryCache = field(default_factory=HistoryCache)
     """The org's recent history, cached from page to page."""
@@ -62,7 +64,9 @@ class PageResult(Struct, kw_only=True):
     """Events that were not recorded before."""
     rejected: int = 0
     matches: int = 0
-    """New matches, including signals."""
+    """New matches, including signals and without allowed matches."""
+    allowed: int = 0
+    """New matches that an allow entry kept from becoming part of an alert."""
     alerts: dict[Severity, int] = field(default_factory=dict)
     """Alerts that became visible, by their severity at the end of the page."""
     notifications: int = 0
@@ -79,6 +83,7 @@ class PageResult(Struct, kw_only=True):
         self.new_events += other.new_events
         self.rejected += other.rejected
         self.matches += other.matches
+        self.allowed += other.allowed
         self.notifications += other.notifications
         for severity, count in other.alerts.items():
             self.alerts[severity] = self.alerts.get(severity, 0) + count
@@ -100,11 +105,12 @@ def commit_page(
         history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
         with _users_rules(transaction, watch, page, now) as left_out:
             found = watch.rules.evaluate(page.events, rows, history, _report)
-            grouping = _group(transaction, watch.rules, found.matches, notify=notify)
+            grouping, allowed = _group(transaction, watch, found.matches, notify=notify)
         alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
+        transaction.add_allowed(allowed)
         notifications = _notifications(watch, grouping.notices, page.date or now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, found.signals)
@@ -117,11 +123,14 @@ def commit_page(
             new_events=added.events,
             rejected=transaction.add_rejected(page.rejected),
             matches=len(grouping.new) + added.signals,
+            allowed=len(allowed),
             alerts=dict(Counter(alert.severity for alert in grouping.visible)),
             notifications=len(notifications) + alarmed,
         )
         transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)
         advance(transaction, result)
+    if allowed:
+        _log.info("matches_allowed", org=watch.org, entries=dict(Counter(match.entry for match in allowed)))
     for rule in left_out.values():
         _log.error(
             "rule_left_out", org=watch.org, rule=rule.rule_id, event_uuid=rule.event_uuid, reason=rule.reason
@@ -151,17 +160,39 @@ def _watching(watch: Watch) -> list[str]:
 
 
 def _group(
-    transaction: PageTransaction, rules: RuleSet, matches: Sequence[Match], *, notify: bool
-) -> Grouping:
+    transaction: PageTransaction, watch: Watch, matches: Sequence[Match], *, notify: bool
+) -> tuple[Grouping, list[AllowedMatch]]:
+    """Group the matches that are not allowed. Return the grouping, and the allowed matches to record."""
+    rules = watch.rules
     recorded = transaction.recorded([match.key for match in matches])
     new = [match for match in matches if match.key not in recorded]
+    excluded, allowed = _allow(transaction, watch, new)
+    matches = [match for match in matches if match.key not in excluded]
+    new = [match for match in new if match.key not in excluded]
     alerts = transaction.alerts_near(new, rules.dedup_periods)
     known = {alert.id for alert in alerts}
     alerts += transaction.alerts([found for found in set(recorded.values()) if found and found not in known])
     grouping = Grouping(rules.policies, recorded=recorded, alerts=alerts, notify=notify)
     for match in matches:
         grouping.add(match)
-    return grouping
+    return grouping, allowed
+
+
+def _allow(
+    transaction: PageTransaction, watch: Watch, new: Sequence[Match]
+) -> tuple[set[MatchKey], list[AllowedMatch]]:
+    """Return the keys of allowed matches, and the allowed matches to record.
+
+    ``new`` are the matches that are not in an alert. A match stays allowed after its entry was removed.
+    """
+    before = transaction.allowed([match.key for match in new])
+    first = {match.key: match for match in reversed(new) if match.key not in before}
+    allowed = {
+        key: allowed
+        for key, match in first.items()
+        if (allowed := watch.allow.allowed(match, watch.org, watch.tags)) is not None
+    }
+    return before | allowed.keys(), list(allowed.values())
 
 
 def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> list[Notification]:

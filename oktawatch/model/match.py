@@ -75,6 +75,38 @@ class MatchedEvent(Struct, frozen=True, kw_only=True):
         return self.outcome in FAILURES
 
 
+class Anonymizer(NamedTuple):
+    """The anonymizer behind an address."""
+
+    kind: str | None = None
+    operator: str | None = None
+
+
+class MatchOrigin(Struct, frozen=True, kw_only=True):
+    """Where a match's event came from, as allow entries compare it."""
+
+    actor_alternate_id: str | None = None
+    client_ip: str | None = None
+    as_number: int | None = None
+    zone: str | None = None
+    """The name of the network zone."""
+    anonymizer: Callable[[], Anonymizer] = Anonymizer
+    """Classifies the address. Called only if an allow entry depends on it."""
+
+
+class AllowedMatch(Struct, frozen=True, kw_only=True):
+    """A match that an allow entry kept from becoming part of an alert. The names are columns of ``allowed_matches``."""
+
+    rule_id: str
+    event_uuid: str
+    published: datetime
+    entry: str
+    """The entry's id."""
+    reason: str
+    actor_alternate_id: str | None = None
+    client_ip: str | None = None
+
+
 class Match(Struct, frozen=True, kw_only=True):
     """A rule matched an event of an org."""
 
@@ -87,6 +119,8 @@ class Match(Struct, frozen=True, kw_only=True):
     event: MatchedEvent = MatchedEvent()
     details: Callable[[], AlertDetails]
     """Builds the alert's details. Called for a match that opens an alert, and for an alert's first success."""
+    origin: Callable[[], MatchOrigin] = MatchOrigin
+    """Builds the origin. Called for a new match if there are allow entries."""
 
     @property
     def key(self) -> MatchKey:

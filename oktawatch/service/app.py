@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from oktawatch.config.errors import ConfigError
 from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys
 from oktawatch.config.settings import OrgSettings, Settings
+from oktawatch.detection.allow import CONDITIONS, AllowEntry, AllowList
 from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
@@ -122,7 +123,8 @@ class Application:
         for problem in app.rulebook.found.problems if rule_id is None else ():
             _log.error("rule_unusable", problem=str(problem))
         app.load_evidence()
-        _parts = app.rules, app.accesses, app.notifiers, app.tls_context  # building them finds the errors
+        # Building the parts finds the errors.
+        _parts = app.rules, app.allow, app.accesses, app.notifiers, app.tls_context
         return app
 
     @cached_property
@@ -182,6 +184,24 @@ class Application:
     def rules(self) -> RuleSet:
         """The enabled rules, or the only rule to use. Raises ConfigError as `rulebook` does."""
         return self.rulebook.rules if self._rule_id is None else self.rulebook.only(self._rule_id)
+
+    @cached_property
+    def allow(self) -> AllowList:
+        """The allow entries. Raises ConfigError for an unknown rule, an entry for everything, or a repeated one."""
+        entries: dict[str, AllowEntry] = {}
+        for index, settings in enumerate(self._settings.allow):
+            entry = AllowEntry(
+                reason=settings.reason,
+                until=settings.until,
+                **{name: getattr(settings, name) for name in CONDITIONS},
+            )
+            self._check_entry(entry, index)
+            if entry.id in entries:
+                place = f"allow[#{list(entries).index(entry.id) + 1}]"
+                expected = f"expected other conditions than those of {place}"
+                raise self._settings.error("repeated entry", "allow", index, expected=expected)
+            entries[entry.id] = entry
+        return AllowList(entries.values())
 
     def options(self, rule_id: str) -> dict[str, Any]:
         """Return the configured options of a rule, unparsed."""
@@ -308,6 +328,17 @@ class Application:
             if not all(any(fnmatchcase(rule_id, glob) for rule_id in known) for glob in notifier.rules):
                 expected = f"expected ids or globs of rules that exist; there are: {', '.join(known)}"
                 raise self._settings.error("unknown rule", "notifiers", index, "rules", expected=expected)
+
+    def _check_entry(self, entry: AllowEntry, index: int) -> None:
+        every, enabled = self.rulebook.every, [rule.id for rule in self.rulebook.rules.rules]
+        if not self.rulebook.found.problems:
+            for glob in entry.rules:
+                if not any(fnmatchcase(rule_id, glob) for rule_id in every):
+                    expected = f"expected ids or globs of rules that exist; there are: {', '.join(every)}"
+                    raise self._settings.error("unknown rule", "allow", index, "rules", expected=expected)
+        if entry.applies_to_everything(enabled or every, self.org_tags):
+            expected = f"expected a condition that some matches don't meet: {', '.join(CONDITIONS)}"
+            raise self._settings.error("entry for everything", "allow", index, expected=expected)
 
     def _notifier(self, index: int) -> ConfiguredNotifier:
         notifier = self._settings.notifiers[index]

@@ -18,6 +18,13 @@ async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncItera
     rules, routes = app.rules, app.routes
     async with watch_rules(database, rules, org_tags=app.org_tags, routes=routes) as watchdog:
         yield {
-            org: Watch(org=org, tags=app.org_tags[org], rules=rules, routes=routes, watchdog=watchdog)
+            org: Watch(
+                org=org,
+                tags=app.org_tags[org],
+                rules=rules,
+                allow=app.allow,
+                routes=routes,
+                watchdog=watchdog,
+            )
             for org in app.orgs
         }

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.left_out import Frozen, LeftOut
-from oktawatch.model.match import Match, MatchedEvent, MatchKey, Signals
+from oktawatch.model.match import AllowedMatch, Match, MatchedEvent, MatchKey, Signals
 from oktawatch.model.notification import Notification, NotificationState
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.store import tables
@@ -51,6 +51,11 @@ _RECORDED = select(tables.matches.c.rule_id, tables.matches.c.event_uuid, tables
     tables.matches.c.org == bindparam("org"),
     tables.matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
     tables.matches.c.event_uuid.in_(bindparam("uuids", expanding=True)),
+)
+_ALLOWED = select(tables.allowed_matches.c.rule_id, tables.allowed_matches.c.event_uuid).where(
+    tables.allowed_matches.c.org == bindparam("org"),
+    tables.allowed_matches.c.rule_id.in_(bindparam("rule_ids", expanding=True)),
+    tables.allowed_matches.c.event_uuid.in_(bindparam("uuids", expanding=True)),
 )
 _NEAR = select(*_GROUPED).where(
     tables.alerts.c.org == bindparam("org"),
@@ -106,11 +111,22 @@ class PageTransaction:
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
         """Return the matches that are already recorded, with their alerts' ids (None for a signal)."""
         found: dict[MatchKey, int | None] = {}
-        rule_ids = sorted({key.rule_id for key in keys})
-        for uuids in _chunks(sorted({key.event_uuid for key in keys})):
-            values = {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
+        for values in self._by_key(keys):
             found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
         return found
+
+    def allowed(self, keys: Sequence[MatchKey]) -> set[MatchKey]:
+        """Return the matches that are already recorded as allowed."""
+        found: set[MatchKey] = set()
+        for values in self._by_key(keys):
+            found |= {MatchKey(*row) for row in self.connection.execute(_ALLOWED, values)}
+        return found
+
+    def _by_key(self, keys: Sequence[MatchKey]) -> Iterator[dict[str, Any]]:
+        """Yield the parameters of the queries for matches with these keys."""
+        rule_ids = sorted({key.rule_id for key in keys})
+        for uuids in _chunks(sorted({key.event_uuid for key in keys})):
+            yield {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
 
     def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
         """Return every alert that a match could join: with the same key, and an anchor within the rule's ``reach``.
@@ -188,7 +204,18 @@ class PageTransaction:
             )
             for match, alert in matches
         ]  # fmt: skip
-        if insert_new(self.connection, tables.matches, rows, columns) != len(rows):
+        self._insert_matches(tables.matches, rows, columns)
+
+    def add_allowed(self, matches: Sequence[AllowedMatch]) -> None:
+        """Insert new allowed matches."""
+        columns = ("org", *AllowedMatch.__struct_fields__)
+        rows = [(self.org, *msgspec.structs.astuple(match)) for match in matches]
+        self._insert_matches(tables.allowed_matches, rows, columns)
+
+    def _insert_matches(
+        self, table: Table, rows: Sequence[tuple[Any, ...]], columns: tuple[str, ...]
+    ) -> None:
+        if insert_new(self.connection, table, rows, columns) != len(rows):
             # The holder of the org's lock has excluded recorded matches, and no other writer may insert any.
             raise StoreError(
                 f"matches of {self.org} were inserted by a process that did not lock the org's row"

@@ -67,7 +67,7 @@ class Expiry(Struct, frozen=True, kw_only=True):
     going_on: datetime
     """A backfill that has committed a page since then is in progress."""
     alerts: datetime
-    """For alerts, by their last match."""
+    """For alerts, by their last match, and for allowed matches."""
     sightings: datetime
     """For sightings, by their latest sign-in."""
     served: datetime
@@ -161,17 +161,21 @@ def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
 
 
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Batch:
-    """Delete rejected events and backfills."""
+    """Delete allowed matches, rejected events and backfills."""
     with database.write() as connection:
         take_org(database, connection, expiry.org)
+        allowed = _delete(connection, tables.allowed_matches, _allowed(expiry), most)
         rejected = _delete(connection, tables.rejected_events, _rejected(expiry), most)
         backfills = _delete(connection, tables.backfills, _backfills(expiry))
-        return Batch(Counter(rejected_events=rejected, backfills=backfills), more=rejected == most)
+        return Batch(
+            Counter(allowed_matches=allowed, rejected_events=rejected, backfills=backfills),
+            more=most in (allowed, rejected),
+        )
 
 
 _PRUNED = (
     tables.alerts, tables.matches, tables.notifications, tables.alert_actions, tables.events, tables.sightings,
-    tables.counted_sign_ins, tables.rejected_events, tables.backfills, tables.leases,
+    tables.counted_sign_ins, tables.allowed_matches, tables.rejected_events, tables.backfills, tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
 """Names of the tables from which rows are deleted."""
@@ -205,6 +209,7 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.alert_actions, [tables.alert_actions.c.alert_id.in_(ids)]),
         (tables.counted_sign_ins, _no_longer_served(expiry)),
         (tables.sightings, _expired_sightings(expiry)),
+        (tables.allowed_matches, _allowed(expiry)),
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]
@@ -271,6 +276,11 @@ def _no_longer_served(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
 def _expired_sightings(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
     columns = tables.sightings.c
     return (columns.org == expiry.org, columns.last_at < expiry.sightings)
+
+
+def _allowed(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.allowed_matches.c
+    return (columns.org == expiry.org, columns.published < expiry.alerts)
 
 
 def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0019"
+REVISION = "0020"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -210,6 +210,22 @@ matches = Table(
     Column("outcome_reason", String),
     Column("client_ip", String),
     Column("user_agent", String),
+    sqlite_with_rowid=False,
+)
+
+# Matches that an allow entry kept from becoming part of an alert. A match is in this table or in `matches`.
+allowed_matches = Table(
+    "allowed_matches",
+    metadata,
+    Column("org", ForeignKey("orgs.name"), primary_key=True),
+    Column("rule_id", String, primary_key=True),
+    Column("event_uuid", String, primary_key=True),
+    Column("published", Moment, nullable=False),
+    Column("entry", String, nullable=False),  # the hash of the entry's conditions
+    Column("reason", String, nullable=False),  # the entry's reason at the time
+    Column("actor_alternate_id", String),
+    Column("client_ip", String),
+    Index(None, "org", "published"),
     sqlite_with_rowid=False,
 )
 

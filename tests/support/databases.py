@@ -84,6 +84,7 @@ def outcome(database: Database) -> dict[str, Any]:
         "events": rows(database, "events"),
         "alerts": sorted(alerts, key=lambda alert: (alert["rule_id"], alert["dedup_key"], alert["anchor"])),
         "matches": matches,
+        "allowed": rows(database, "allowed_matches"),
         "signals": rows(database, "signals"),
         "notifications": told,
         "rejected": rows(database, "rejected_events", without=("received_at",)),

@@ -17,7 +17,12 @@ def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[R
     mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
     events = [row["uuid"] for row in mine["events"]]
     matches = [row["event_uuid"] for row in mine["matches"]]
-    for what, is_there, should in (("event", events, wanted.events), ("match", matches, wanted.matches)):
+    allowed = [row["event_uuid"] for row in mine["allowed_matches"]]
+    for what, is_there, should in (
+        ("event", events, wanted.events),
+        ("match", matches, wanted.matches),
+        ("allowed match", allowed, wanted.allowed),
+    ):
         yield from (f"{name}: {what} {one} is missing" for one in should - set(is_there))
         yield from (f"{name}: {what} {one} is too much" for one in set(is_there) - should)
         yield from (

@@ -8,6 +8,8 @@ from typing import Any
 
 PERIOD = timedelta(hours=6)
 LEVELS = ("INFO", "MEDIUM")
+ALLOWED = "198.51.100.99"
+"""The address for which there is an allow entry."""
 
 
 @dataclass
@@ -16,6 +18,7 @@ class Expected:
 
     events: set[str] = field(default_factory=set)
     matches: set[str] = field(default_factory=set)
+    allowed: set[str] = field(default_factory=set)
     rejected: int = 0
     alerts: list["ExpectedAlert"] = field(default_factory=list)
     sightings: dict[tuple[str, str], "ExpectedSighting"] = field(default_factory=dict)
@@ -61,7 +64,9 @@ def expected(events: Iterable[Any]) -> Expected:
             continue
         result.events.add(event["uuid"])
         _sight(result.sightings, event)
-        if event["securityContext"]["isProxy"] is True:
+        if event["securityContext"]["isProxy"] is True and event["client"]["ipAddress"] == ALLOWED:
+            result.allowed.add(event["uuid"])
+        elif event["securityContext"]["isProxy"] is True:
             result.matches.add(event["uuid"])
             _take(result.alerts, event)
     result.rejected = len(seen_broken)

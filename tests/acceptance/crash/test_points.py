@@ -13,6 +13,7 @@ from oktawatch.service.app import Application
 from oktawatch.service.run_once import run_once
 from oktawatch.simulator import SimulatedOrg, broken, serve
 from oktawatch.store.crashpoints import point
+from tests.acceptance.crash.law import ALLOWED
 from tests.acceptance.crash.world import APPLE, POINTS
 from tests.support.http import listening
 from tests.support.logclient import event
@@ -45,12 +46,13 @@ def transactions() -> Iterator[Transactions]:
 
 
 async def test_no_statement_is_missing(place: Place, transactions: Transactions) -> None:
-    """Alerts that open, grow and become worse, a broken event, messages alone and in digests."""
+    """Alerts that open, grow and become worse, an allowed match, a broken event, messages alone and in digests."""
     org, now = SimulatedOrg(), datetime.now(UTC)
     async with serve(org) as url, listening() as receiver:
         file = place.folder / "oktawatch.toml"
         file.write_text(
             f'[database]\nurl = "{place.url}"\n[poll]\ninitial_lookback = "1d"\n'
+            f'[[allow]]\nreason = "the office"\nnetworks = ["{ALLOWED}"]\n'
             f'[[notifiers]]\ntype = "webhook"\nurl = "{receiver.url}"\nmin_severity = "INFO"\n'
             f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{org.token}"\n'
         )
@@ -62,6 +64,7 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
                 at = now - timedelta(hours=2 * (number > 0), minutes=9 - turn)
                 made = event(10 * turn + number, at, actor=about, securityContext={"isProxy": True} | relay)
                 org.persist(made)
+                org.persist(made | {"uuid": f"allowed-{turn}-{number}", "client": {"ipAddress": ALLOWED}})
                 org.persist(broken.UNUSABLE["null_uuid"](made))
             await run_once(Application.build(settings))
         assert {one.json["type"] for one in receiver.received} >= {"alert.opened", "digest"}

@@ -24,7 +24,7 @@ from oktawatch.store.crashpoints import VARIABLE
 from oktawatch.store.database import Database
 from oktawatch.store.schema import current
 from tests.acceptance.crash.comparison import of_one_org, of_the_told
-from tests.acceptance.crash.law import Expected, expected
+from tests.acceptance.crash.law import ALLOWED, Expected, expected
 from tests.support.databases import rows
 from tests.support.http import HttpReceiver, receiving
 from tests.support.launch import environment, launch
@@ -35,6 +35,7 @@ POINTS = [
     f"{when} {what}"
     for what in (
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
+        "SELECT allowed_matches", "INSERT allowed_matches",
         "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings",
         "INSERT rejected_events", "UPDATE orgs", "INSERT cursors", "UPDATE cursors", "SELECT taken",
         "SELECT notifications", "SELECT sightings", "UPDATE notifications", "SELECT notifiers", "COMMIT",
@@ -120,6 +121,7 @@ class World:
             '[poll]\ninterval = "1s"',
             f'[service]\nlog_format = "json"\nlisten = ""\ninstance = "{instance}"\nlease_ttl = "{lease_ttl}"',
         ]
+        parts.append(f'[[allow]]\nreason = "the office"\nnetworks = ["{ALLOWED}"]')
         parts.append(f'[[notifiers]]\nname = "soc"\nurl = "{self.receiver.url}"\n{_NOTIFIER}')
         parts += [
             f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{self.orgs[name].token}"'
@@ -182,6 +184,7 @@ class World:
                     "orgs",
                     "events",
                     "matches",
+                    "allowed_matches",
                     "alerts",
                     "notifications",
                     "rejected_events",
@@ -229,6 +232,8 @@ class World:
         stranger = draw.random() < 0.2
         # Most of them have an address of their own: one that many share is a campaign, told in one message.
         elsewhere = f"192.0.2.{draw.randint(0, 255)}" if stranger else "203.0.113.7"
+        if draw.random() < 0.15:
+            elsewhere = ALLOWED
         self.signs_in(
             name,
             f"00u{draw.getrandbits(32) if stranger else draw.randint(1, 3)}",

@@ -18,6 +18,7 @@ from tests.unit.config.conftest import ORG
 KEYED = '[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "secret"\n'
 Load = Callable[..., Settings]
 
+ALLOW = '[[allow]]\nreason = "London office"\n'
 SOURCE = '[[evidence.sources]]\nname = "a"\n'
 
 
@@ -37,12 +38,53 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ("source = 1", "unknown key (: source): did you mean service?"),
         (
             "xyz = 1",
-            "unknown key (: xyz): expected one of database, detection, evidence, notifiers, orgs, poll, retention",
+            "unknown key (: xyz): expected one of allow, database, detection, evidence, notifiers, orgs, poll",
         ),
         ("_env_file = 'x'", "unknown key (: _env_file): expected one of"),
         ('"\\u001b[31m" = 1', 'unknown key (: "\\u001b[31m"): expected one of'),
         ("poll = 3", "wrong value (: poll): expected a table"),
         ("[poll]\ninterval = 30", "wrong value (: poll.interval): expected a duration in quotes such as 30s"),
+        (
+            ALLOW,
+            "entry for everything (: allow[#1]): expected a condition that some matches don't meet: rules, orgs",
+        ),
+        ('[[allow]]\nnetworks = ["203.0.113.0/24"]', "missing key (: allow[#1].reason): expected a value"),
+        (
+            ALLOW + "networks = []",
+            "wrong value (: allow[#1].networks): expected at least one value, or no such key",
+        ),
+        (
+            ALLOW + 'networks = ["203.0.113.0/24", "203.0.113.0/33"]',
+            "wrong value (: allow[#1].networks[#2]): expected an address or a network such as 203.0.113.0/24",
+        ),
+        (
+            ALLOW + 'networks = ["203.0.113.0/24,NO"]',
+            "wrong value (: allow[#1].networks[#1]): expected an address",
+        ),
+        (ALLOW + 'networks = "203.0.113.7"', "wrong value (: allow[#1].networks): expected a list"),
+        (
+            ALLOW + 'kinds = ["vpn"]',
+            "wrong value (: allow[#1].kinds[#1]): expected one of residential_proxy, tor,",
+        ),
+        (
+            ALLOW + 'as_numbers = ["AS64500"]',
+            "wrong value (: allow[#1].as_numbers[#1]): expected a whole number",
+        ),
+        (
+            ALLOW + "as_numbers = [4294967296]",
+            "wrong value (: allow[#1].as_numbers[#1]): expected at most 4294967295",
+        ),
+        (
+            ALLOW + 'orgs = ["acme", "amce"]',
+            'wrong value (: allow[#1].orgs): expected the names of orgs that exist, tags as "#tag", or "*"; there are: acme',
+        ),
+        (ALLOW + 'until = "soon"', "wrong value (: allow[#1].until): expected a date such as 2027-01-31"),
+        (ALLOW + "until = 2027-01-31T08:00:00Z", "wrong value (: allow[#1].until): expected a date such as"),
+        (ALLOW + 'actor = ["nora@example.com"]', "unknown key (: allow[#1].actor): did you mean actors?"),
+        (
+            '[[allow]]\nreason = " "',
+            "wrong value (: allow[#1].reason): expected one line of 1 to 200 characters",
+        ),
         ('[poll]\ninterval = "0s"', "wrong value (: poll.interval): expected at least 1s"),
         ('[poll]\ninterval = "soon"', "wrong value (: poll.interval): expected a duration such as 30s"),
         ('[poll]\npage_size = "500"', "wrong value (: poll.page_size): expected a whole number"),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from oktawatch import config
 from oktawatch.config import ConfigError, Settings
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.severity import Severity
 from oktawatch.service.app import Application
 from oktawatch.service.database import open_database, prepare_database
@@ -21,6 +22,7 @@ from oktawatch.systemlog.access import ServiceApp
 from tests.support.signing import rsa_pem, rsa_private_jwk
 
 ORG = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntags = ["prod"]\n'
+ALLOW = '[[allow]]\nreason = "London office"\n'
 R1 = '[rules."Okta.Anonymizing.VPN.Login"]\n'
 
 Load = Callable[..., Settings]
@@ -83,6 +85,70 @@ def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: s
 
     assert "oktawatch.toml: " in str(caught.value)
     assert said in str(caught.value).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            ALLOW + 'rules = ["Okta.*", "Okta.Anonymising.*"]\nactors = ["a"]\n',
+            "unknown rule (/oktawatch.toml: allow[#1].rules): expected ids or globs of rules that exist; there are: Okta",
+        ),
+        (
+            ALLOW + 'rules = ["Okta.*"]\norgs = ["#prod"]\nnetworks = ["0.0.0.0/0", "::/0"]\n',
+            "entry for everything (/oktawatch.toml: allow[#1]): expected a condition that some matches don't meet",
+        ),
+        # The only rule that is on.
+        (
+            ALLOW + 'rules = ["Okta.Anonymizing.VPN.Login"]\n',
+            "entry for everything (/oktawatch.toml: allow[#1])",
+        ),
+        (
+            ALLOW + 'zones = ["A", "B"]\n' + ALLOW + 'until = 2027-01-31\nzones = ["B", "A"]\n',
+            "repeated entry (/oktawatch.toml: allow[#2]): expected other conditions than those of allow[#1]",
+        ),
+    ],
+)
+def test_allow_entries_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: str) -> None:
+    """An entry for an unknown rule, for everything or for what another entry allows is refused at the start."""
+    with pytest.raises(ConfigError) as caught:
+        Application.build(load(text))
+
+    assert str(caught.value).replace(str(tmp_path), "").startswith(said)
+
+
+async def test_watch_has_the_allow_entries(load: Load) -> None:
+    """Every condition reaches the watch of an org, also the date as text."""
+    conditions = (
+        'rules = ["Okta.*"]\norgs = ["#prod"]\nactors = ["nora@*"]\nnetworks = ["203.0.113.0/24"]\n'
+        'as_numbers = [64500]\noperators = ["NORD"]\nkinds = ["tor"]\nzones = ["Office"]\n'
+    )
+    app = Application(load(ALLOW + 'until = "2027-01-31"\n' + conditions + ALLOW + 'actors = ["eve"]\n'))
+    database = DatabaseExecutor("sqlite://")
+
+    async with watch_orgs(app, database) as watches:
+        entry, other = watches["acme"].allow.entries
+    database.close()
+
+    assert (entry.reason, entry.until) == ("London office", date(2027, 1, 31))
+    assert entry.conditions == {
+        "rules": ("Okta.*",),
+        "orgs": ("#prod",),
+        "actors": ("nora@*",),
+        "networks": ("203.0.113.0/24",),
+        "as_numbers": (64500,),
+        "zones": ("Office",),
+        "kinds": (AnonymizerKind.TOR,),
+        "operators": ("NORD",),
+    }
+    assert (other.until, other.conditions) == (None, {"actors": ("eve",)})
+
+
+def test_one_rule_alone_keeps_its_allow_entries(load: Load) -> None:
+    """An entry that names the only rule of a replay is not an entry for everything."""
+    text = ALLOW + 'rules = ["Okta.Multiple.Sessions"]\n'
+
+    assert len(Application.build(load(text), rule_id="Okta.Multiple.Sessions").allow.entries) == 1
 
 
 async def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:

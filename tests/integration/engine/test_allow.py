@@ -1,0 +1,200 @@
+"""Allowed matches through the whole pipeline: recorded once, never in an alert."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from oktawatch.detection.allow import AllowEntry, AllowList
+from oktawatch.detection.registry import build_rules
+from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.model.event import Event
+from oktawatch.notify.routing import Route
+from oktawatch.store.database import Database
+from oktawatch.systemlog.page import Page
+from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
+from tests.support.places import Kind, Place, place_of
+from tests.support.properties import examples
+from tests.support.streams import cut, event, page, streams
+
+R1 = AnonymizingVpnLogin.id
+OFFICE = AllowEntry(reason="London office", networks=("198.51.100.0/24",))
+RELAYS = AllowEntry(
+    reason="Phones", kinds=(AnonymizerKind.RELAY,), actors=("00u1@*",), until=date(2026, 11, 2)
+)
+RULES = build_rules({}, enable=["*"], read_file=str)
+HOUR = timedelta(hours=1)
+
+
+def watch(*entries: AllowEntry, org: str = ORG) -> Watch:
+    """Return a watch of all rules with these entries."""
+    return Watch(org=org, rules=RULES, allow=AllowList(entries), routes=(Route(notifier="soc"),))
+
+
+def commit(database: Database, watch: Watch, events: Sequence[Event], *, notify: bool = True) -> PageResult:
+    """Commit a page."""
+    return commit_page(database, watch, page(events), notify=notify, advance=lambda *_: None, now=NOW)
+
+
+@pytest.fixture(scope="module")
+def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Return one database for all examples of a property; each empties it first."""
+    with place_of(kind, tmp_path_factory.mktemp("allow")) as place, open_database(place) as made:
+        yield made
+
+
+def is_allowed(event: Event) -> bool:
+    """Return whether an entry applies to an event's match, by a plain reading of both entries."""
+    if (event.client_ip or "").startswith("198.51.100."):
+        return True
+    is_relay = "APPLE_ICLOUD_RELAY_PROXY" in str(event.body()["securityContext"])
+    is_first_day = event.published < "2026-11-03"
+    return is_relay and is_first_day and (event.actor_alternate_id or "").startswith("00u1@")
+
+
+def alerts_of(database: Database) -> dict[str, Any]:
+    """Return what people see of R1 alone: alerts, their matches and notifications."""
+    found = outcome(database)
+    alerts = [alert for alert in found["alerts"] if alert["rule_id"] == R1]
+    matches = [match for match in found["matches"] if match["rule_id"] == R1]
+    told = [row for row in found["notifications"] if row["alert"][0] == R1]
+    return {"alerts": alerts, "matches": matches, "notifications": told}
+
+
+@settings(
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(stream=streams(), data=st.data())
+def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
+    shared: Database, stream: list[Event], data: st.DataObject
+) -> None:
+    """Any order, any cut into pages, any repetition: as if the allowed events had never happened."""
+    stream = data.draw(st.permutations(stream))
+    borders = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
+    pages: list[Page] = cut(stream, borders)
+    empty(shared)
+    for part in pages:
+        commit(shared, watch(), [one for one in part.events if not is_allowed(one)])
+    expected = alerts_of(shared)
+    empty(shared)
+    counted = 0
+    for part in pages:
+        for _ in range(data.draw(st.integers(1, 2))):
+            allowing = watch(OFFICE, RELAYS)
+            counted += commit(shared, allowing, part.events, notify=True).allowed
+            again = data.draw(st.sampled_from(pages[: pages.index(part) + 1]))
+            assert commit(shared, allowing, again.events).allowed == 0
+    assert alerts_of(shared) == expected
+    allowed = rows(shared, "allowed_matches")
+    matched = {one.uuid for one in stream if one.is_proxy and is_allowed(one)}
+    assert {row["event_uuid"] for row in allowed if row["rule_id"] == R1} == matched
+    assert counted == len(allowed)
+    keys = {(row["rule_id"], row["event_uuid"]) for row in rows(shared, "matches")}
+    assert keys.isdisjoint((row["rule_id"], row["event_uuid"]) for row in allowed)
+
+
+def test_an_allowed_match_is_recorded_with_its_entry(place: Place) -> None:
+    """People see what was allowed, why, and whom it was about."""
+    with open_database(place) as database, capture_logs() as logs:
+        result = commit(database, watch(OFFICE), [event(1, client={"ipAddress": "198.51.100.9"}), event(2)])
+        allowed = [row for row in rows(database, "allowed_matches") if row["rule_id"] == R1]
+        (org,) = rows(database, "orgs")
+        alerts = [row["client_ip"] for row in rows(database, "alerts") if row["rule_id"] == R1]
+    assert allowed == [
+        {
+            "org": ORG, "rule_id": R1, "event_uuid": event(1).uuid, "published": NOW, "entry": OFFICE.id,
+            "reason": "London office", "actor_alternate_id": "nora@example.com", "client_ip": "198.51.100.9",
+        }
+    ]  # fmt: skip
+    assert alerts == ["203.0.113.7"]
+    assert org["matches"] == result.matches
+    (line,) = [line for line in logs if line["event"] == "matches_allowed"]
+    assert (line["org"], line["entries"]) == (ORG, {OFFICE.id: result.allowed})
+
+
+def test_a_match_stays_what_it_was(place: Place) -> None:
+    """Neither a new nor a removed entry changes a recorded match, however often its event is read."""
+    with open_database(place) as database:
+        first = event(1, client={"ipAddress": "198.51.100.9"})
+        second = event(2, client={"ipAddress": "198.51.100.10"})
+        commit(database, watch(), [first])
+        commit(database, watch(OFFICE), [first, second])
+        before = outcome(database)
+        assert {row["event_uuid"] for row in before["allowed"] if row["rule_id"] == R1} == {second.uuid}
+        assert {row["event_uuid"] for row in before["matches"] if row["rule_id"] == R1} == {first.uuid}
+        for entries in ((), (OFFICE,), (RELAYS,)):
+            commit(database, watch(*entries), [second, first])
+            assert outcome(database) == before
+
+
+def test_two_events_with_one_uuid_are_one_match(place: Place) -> None:
+    """The first one decides, whichever of them is allowed."""
+    office, elsewhere = event(1, client={"ipAddress": "198.51.100.9"}), event(1)
+    with open_database(place) as database:
+        commit(database, watch(OFFICE), [office, elsewhere])
+        assert [row["client_ip"] for row in rows(database, "allowed_matches") if row["rule_id"] == R1] == [
+            "198.51.100.9"
+        ]
+        assert [row for row in rows(database, "matches") if row["rule_id"] == R1] == []
+        empty(database)
+        commit(database, watch(OFFICE), [elsewhere, office])
+        assert [row for row in rows(database, "allowed_matches") if row["rule_id"] == R1] == []
+        assert len([row for row in rows(database, "matches") if row["rule_id"] == R1]) == 1
+
+
+def test_an_allowed_event_still_counts_in_windows(place: Place) -> None:
+    """Three sessions, two of them from the office: the third, from elsewhere, completes the pattern."""
+    sessions = [
+        event(
+            number,
+            at=number * timedelta(minutes=5),
+            client={"ipAddress": address},
+            authenticationContext={"externalSessionId": f"s{number}"},
+        )
+        for number, address in enumerate(["198.51.100.9", "198.51.100.9", "203.0.113.7"])
+    ]
+    with open_database(place) as database:
+        commit(database, watch(OFFICE), sessions)
+        found = [row["rule_id"] for row in rows(database, "alerts")]
+        signals = rows(database, "signals")
+        allowed = {(row["rule_id"], row["event_uuid"]) for row in rows(database, "allowed_matches")}
+    assert "Okta.Multiple.Sessions" in found
+    assert (R1, sessions[0].uuid) in allowed
+    assert signals == []
+
+
+def test_a_signal_is_recorded_whatever_is_allowed(place: Place) -> None:
+    """Signals raise no alert, so nothing is allowed."""
+    success = event(1, client={"ipAddress": "198.51.100.9"}, outcome={"result": "SUCCESS"})
+    with open_database(place) as database:
+        commit(database, watch(OFFICE), [success])
+        assert [row["rule_id"] for row in rows(database, "signals")] == ["Okta.Login.Success"]
+        assert "Okta.Login.Success" not in {row["rule_id"] for row in rows(database, "allowed_matches")}
+
+
+def test_a_match_completed_by_a_late_event_is_allowed(place: Place) -> None:
+    """Network, actor and zone of an older event are known from history; its kind of anonymizer is not."""
+    sessions = [
+        event(
+            number,
+            at=number * timedelta(minutes=5),
+            client={"ipAddress": "198.51.100.9", "zone": "Office"},
+            authenticationContext={"externalSessionId": f"s{number}"},
+        )
+        for number in range(3)
+    ]
+    zone = AllowEntry(reason="Zone", zones=("Office",))
+    kinds = AllowEntry(reason="Kinds", kinds=(AnonymizerKind.PROXY,))
+    for entry, is_allowed_late in ((zone, True), (kinds, False)):
+        with open_database(place) as database:
+            empty(database)
+            commit(database, watch(entry), [sessions[0], sessions[2]])
+            commit(database, watch(entry), [sessions[1]])
+            allowed = {row["rule_id"] for row in rows(database, "allowed_matches")}
+            assert ("Okta.Multiple.Sessions" in allowed) is is_allowed_late
