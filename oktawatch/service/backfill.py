@@ -11,13 +11,14 @@ from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.service.app import Application
+from oktawatch.service.connections import connections
 from oktawatch.service.database import prepare_database
 from oktawatch.service.delivery import deliver_once, open_notifiers
 from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import PagesAt, Priority
 
 _ORGS_AT_ONCE = 8  # each has its own rate limit, and holds two pages in memory
 
@@ -61,19 +62,15 @@ async def backfill(
     ``command`` is the command line: the same text within a day resumes an interrupted backfill. ``notify`` sends
     notifications. Raises StoreError if the database can't be prepared.
     """
-    # Importing the Okta SDK takes half a second. Do it before the clock starts.
-    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
     await prepare_database(app, database)
     free = asyncio.Semaphore(_ORGS_AT_ONCE)
-    async with open_session(app.tls_context) as session, watch_orgs(app, database) as watches:
+    async with connections(app.tls_context) as connect, watch_orgs(app, database) as watches:
 
         async def read(org: str, watch: Watch) -> OrgBackfill:
-            client = LogClient(app.accesses[org], session=session, budget=RateBudget(app.rate_limit_share))
+            client = connect(app.accesses[org], budget=RateBudget(app.rate_limit_share))
             reached = _Reached(progress)
             backfiller = Backfiller(
-                client.at(Priority.BACKFILL), database, watch, page_size=app.page_size, progress=reached
+                PagesAt(client, Priority.BACKFILL), database, watch, page_size=app.page_size, progress=reached
             )
             async with free:
                 try:

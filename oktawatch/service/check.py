@@ -26,9 +26,11 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.service.app import Application, ConfiguredNotifier, Probe
+from oktawatch.service.connections import connections
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
 from oktawatch.store.schema import commit_write, require_current
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import polling_query
@@ -173,16 +175,12 @@ def judge_space(free: int, folder: str) -> list[Finding]:
 
 
 async def _orgs(app: Application, rules: RuleSet) -> list[Finding]:
-    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a broken configuration.
-    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
     try:
         tls_context = app.tls_context
     except ConfigError as error:
         return [_failed("certificates", str(error))]
     free = asyncio.Semaphore(_ORGS_AT_ONCE)
-    async with open_session(tls_context) as session:
+    async with connections(tls_context) as connect:
 
         async def ask(org: str) -> list[Finding]:
             about = f"org {org}"
@@ -190,7 +188,7 @@ async def _orgs(app: Application, rules: RuleSet) -> list[Finding]:
             try:
                 access = app.access(org)
                 async with free:
-                    page = await LogClient(access, session=session).page(query)
+                    page = await connect(access, budget=RateBudget(app.rate_limit_share)).page(query)
             except (ConfigError, SystemLogError) as error:
                 return [_failed(about, str(error))]
             return [_ok(about, f"its System Log can be read ({access.url})"), *_clock(about, page)]

@@ -1,25 +1,19 @@
 """Reload a token or a service app's key that was renewed in its file, without a restart."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from oktawatch.config.errors import ConfigError
+from oktawatch.service.connections import Connect
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import PermissionMissingError, TokenRefusedError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.priority import OrgPages, PagesAt, Priority
+from oktawatch.systemlog.priority import Priority
 
 _log: Any = structlog.get_logger(__name__)
-
-
-class Connect(Protocol):
-    """Builds the client of an org: `systemlog.client.LogClient` with shared connections."""
-
-    def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
-        """Build a client with these credentials and the org's rate budget."""
 
 
 class OrgSource:
@@ -48,10 +42,6 @@ class OrgSource:
             if not self._renewed():
                 raise
         return await self._source.page(query, priority)
-
-    def at(self, priority: Priority) -> PagesAt:
-        """Return the same pages for a reader with another priority."""
-        return PagesAt(self, priority)
 
     def _renewed(self) -> bool:
         """Reload the secret from its file; return whether it has changed."""

@@ -22,6 +22,7 @@ import structlog
 from oktawatch import __version__
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service.app import Application
+from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
 from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
 from oktawatch.service.delivery import open_notifiers
@@ -84,18 +85,13 @@ class _Daemon:
 
     async def watch(self, app: Application, load: Load, *, event: str) -> Application | None:
         """Log ``event`` and run the jobs of an application. Return the reloaded application, or None at the end."""
-        # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a start that fails.
-        from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-        from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
         database, database_watch = self._database, self._database_watch
         database_watch.configure(app.channels, after=app.silence_after)
         async with (
             open_notifiers(app, database) as notifiers,
-            open_session(app.tls_context) as session,
+            connections(app.tls_context) as connect,
             watch_orgs(app, database) as watches,
         ):
-            connect = partial(LogClient, session=session)
             jobs = Jobs(app, database, database_watch, self._systemd, connect, notifiers, watches)
             jobs.schedule.start()
             self._systemd.ready()

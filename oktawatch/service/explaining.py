@@ -7,7 +7,9 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.explain import Explainer, Explanation
 from oktawatch.engine.page_source import PageSource
 from oktawatch.service.app import Application
+from oktawatch.service.connections import connections
 from oktawatch.store.schema import require_current
+from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page
 
@@ -46,9 +48,5 @@ async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSou
         accesses, tls_context = app.accesses, app.tls_context
     except ConfigError as error:
         return dict.fromkeys(app.orgs, _NoAccess(str(error)))
-    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them if the database is missing.
-    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
-    session = await stack.enter_async_context(open_session(tls_context))
-    return {org: LogClient(access, session=session) for org, access in accesses.items()}
+    connect = await stack.enter_async_context(connections(tls_context))
+    return {org: connect(access, budget=RateBudget(app.rate_limit_share)) for org, access in accesses.items()}

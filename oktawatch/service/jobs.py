@@ -19,7 +19,8 @@ from oktawatch.engine.poll import Poller
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.app import Application
-from oktawatch.service.credential_refresh import Connect, OrgSource
+from oktawatch.service.connections import Connect
+from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.delivery import INTERVAL, Delivery, Sender, orphaned_notifications
 from oktawatch.service.heartbeat import Heartbeat
@@ -33,7 +34,7 @@ from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.watchdog import Watchdog
 from oktawatch.systemlog.budget import RateBudget
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import PagesAt, Priority
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class Jobs:
             source, database, watch, page_size=app.page_size, initial_lookback=app.initial_lookback
         )
         sweeper = Sweeper(
-            source.at(Priority.SWEEP), database, watch, page_size=app.page_size, window=app.sweep_window
+            PagesAt(source, Priority.SWEEP), database, watch, page_size=app.page_size, window=app.sweep_window
         )
         self._pollers.append(poller)
         self._pollings.append(

@@ -11,6 +11,7 @@ from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
+from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
 from oktawatch.service.delivery import deliver_once, open_notifiers, orphaned_notifications
 from oktawatch.service.heartbeat import Heartbeat
@@ -81,17 +82,13 @@ async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:
 
 
 async def _poll_orgs(app: Application, database: DatabaseExecutor) -> list[OrgOutcome]:
-    # Importing the Okta SDK takes half a second and 65 MB. Don't spend them on a start that fails.
-    from oktawatch.systemlog.client import LogClient  # noqa: PLC0415
-    from oktawatch.systemlog.transport import open_session  # noqa: PLC0415
-
     free = asyncio.Semaphore(_ORGS_AT_ONCE)
-    async with open_session(app.tls_context) as session, watch_orgs(app, database) as watches:
+    async with connections(app.tls_context) as connect, watch_orgs(app, database) as watches:
 
         async def poll(org: str, watch: Watch) -> OrgOutcome:
             budget = RateBudget(app.rate_limit_share)
             poller = Poller(
-                LogClient(app.accesses[org], session=session, budget=budget),
+                connect(app.accesses[org], budget=budget),
                 database,
                 watch,
                 page_size=app.page_size,

@@ -26,7 +26,7 @@ from oktawatch.systemlog.errors import RequestRefusedError
 from oktawatch.systemlog.http_errors import failure, refusal, unreadable, where
 from oktawatch.systemlog.oauth_errors import requires_dpop, token_refusal
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.priority import PagesAt, Priority
+from oktawatch.systemlog.priority import Priority
 from oktawatch.systemlog.queries import LOGS_PATH
 from oktawatch.systemlog.signing import in_thread
 from oktawatch.systemlog.transport import PageBody, make_executor, open_session
@@ -98,10 +98,6 @@ class LogClient:
             else:
                 return await self._read(query, response, body)
 
-    def at(self, priority: Priority) -> PagesAt:
-        """Return this client with a fixed priority."""
-        return PagesAt(self, priority)
-
     async def close(self) -> None:
         """Close the client's own connections; shared ones stay open."""
         self._executor = None
@@ -117,7 +113,7 @@ class LogClient:
             executor = await self._connected()
             request = await self._request(executor, query)
         if request is None:
-            answer = executor._http_client.token_answer  # noqa: SLF001 -- a PageHttpClient
+            answer = executor._http_client.token_answer  # noqa: SLF001 -- the SDK has no accessor for it
             raise token_refusal(self.org, answer, self._timeout)
         _, response, body, error = await executor.fire_request(request)
         if response is not None:
@@ -133,7 +129,7 @@ class LogClient:
         """Start to bind access tokens to a key, if Okta requires it and the configuration doesn't forbid it."""
         app = self.org.app
         undecided = app is not None and app.dpop is None and not self._dpop
-        if not undecided or not requires_dpop(executor._http_client.token_answer):  # noqa: SLF001 -- as below
+        if not undecided or not requires_dpop(executor._http_client.token_answer):  # noqa: SLF001 -- the SDK has no accessor for it
             return False
         _log.info("dpop_required", org=self.org.name)
         self._dpop = True
@@ -142,7 +138,7 @@ class LogClient:
 
     async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
         """Build the request with the SDK, which gets an access token if needed. None if it got no token."""
-        client = executor._http_client  # noqa: SLF001 -- a PageHttpClient
+        client = executor._http_client  # noqa: SLF001 -- the SDK has no accessor for it
         client.token_answer = None
         for attempt in range(MAX_RATE_LIMITED):
             try:
@@ -203,7 +199,7 @@ class LogClient:
         """The access token of the service app, which a server can echo."""
         if self.org.app is None or self._executor is None:
             return ""
-        return self._executor._oauth.get_current_token()[0] or ""  # noqa: SLF001 -- as above
+        return self._executor._oauth.get_current_token()[0] or ""  # noqa: SLF001 -- the SDK has no accessor for it
 
 
 def _hung_up(error: Exception | None) -> bool:

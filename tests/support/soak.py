@@ -1,8 +1,7 @@
 """Read days of a faulty org with the real client in virtual time.
 
-Simulator and client run in one loop over real HTTP on loopback, and one clock of the test's own stands
-for both: waiting moves it on, nothing sleeps. What may not depend on luck is compared at the end with
-what the simulated org itself says had happened.
+The simulator and the client run in one loop over real HTTP on loopback, with one clock. A wait advances the clock, and
+nothing sleeps. At the end, the results are compared with the simulated org's own record.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import SystemLogError
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import PagesAt, Priority
 from tests.support.databases import ORG, rows
 from tests.support.logclient import NOW, TOKEN, Clock
 
@@ -100,7 +99,7 @@ class Receiver:
         self.taken.append(message.id)
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there is nothing to close."""
 
 
 class Soak:
@@ -185,7 +184,7 @@ class Soak:
             clock=self._seconds,
         )
         sweeper = Sweeper(
-            client.at(Priority.SWEEP),
+            PagesAt(client, Priority.SWEEP),
             self._database,
             self._watch,
             page_size=200,

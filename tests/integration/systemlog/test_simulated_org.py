@@ -1,4 +1,4 @@
-"""Reading a whole org over HTTP: every event, in order, once a reading."""
+"""Reading a complete org over HTTP returns every event once, in order."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import RateLimitedError, RequestRefusedError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import PagesAt, Priority
 from oktawatch.systemlog.queries import bounded_query, polling_query
 from oktawatch.systemlog.transport import open_session
 from tests.support.faults import Sleeps, client_of
@@ -27,13 +27,13 @@ SIGN_INS = 'eventType eq "user.session.start"'
 
 @pytest.fixture
 def clock() -> VirtualTime:
-    """Give a clock that stands until it is moved, or somebody sleeps."""
+    """Return a clock that advances only while the program sleeps, or when the test moves it."""
     return VirtualTime()
 
 
 @pytest.fixture
 def org(clock: VirtualTime) -> SimulatedOrg:
-    """Give an org with a day of sign-ins."""
+    """Return an org with a day of sign-ins."""
     org = SimulatedOrg(token=TOKEN, now=clock)
     org.extend(generate(2_500, end=NOW, proxy_share=0.05))
     return org
@@ -130,7 +130,7 @@ async def test_hours_of_polling_and_backfilling_use_no_window_up(
     past = bounded_query(since=SINCE, until=NOW, filter="", limit=1)
     async with serve(org) as url:
         client = LogClient(OrgAccess("acme", url, TOKEN), budget=clock.budget(0.5))
-        backfill = client.at(Priority.BACKFILL)
+        backfill = PagesAt(client, Priority.BACKFILL)
         while clock() < began + timedelta(hours=2):
             if clock() >= due:
                 cursor = (await client.page(cursor)).resume

@@ -1,4 +1,4 @@
-"""A token that is renewed in its file is taken up when Okta refuses the old one."""
+"""A token that was renewed in its file is used once Okta refuses the old one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,14 +14,14 @@ from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import TokenRefusedError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import PagesAt, Priority
 
 QUERY = "/api/v1/logs?limit=1000"
 PAGE = Page.read(b"[]", query=QUERY, url="https://acme.okta.com", links=[], date=None)
 
 
 class Okta:
-    """Takes one token, and counts what it is asked."""
+    """An Okta that accepts one token, and counts requests."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -30,7 +30,7 @@ class Okta:
         self.budgets: list[RateBudget] = []
 
     def connect(self, access: OrgAccess, *, budget: RateBudget) -> "Client":
-        """Give a client with these credentials."""
+        """Build a client with these credentials."""
         self.budgets.append(budget)
         return Client(self, access.token)
 
@@ -43,7 +43,7 @@ class Client:
         self._token = token
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Ask."""
+        """Send the request."""
         assert query == QUERY
         self._okta.priorities.append(priority)
         self._okta.asked.append(self._token)
@@ -54,7 +54,7 @@ class Client:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Callable[[Okta], OrgSource]:
-    """Make a source whose token lies in ``acme.token``, where it reads ``00first`` at the start."""
+    """Return a function that builds a source. Its token is in ``acme.token``, and ``00first`` at the start."""
 
     def make(okta: Okta) -> OrgSource:
         (tmp_path / "acme.token").write_text("00first", "utf-8")
@@ -128,7 +128,7 @@ async def test_a_renewed_token_has_the_same_budget(
     pages = source(okta)
     (tmp_path / "acme.token").write_text("00second", "utf-8")
 
-    await pages.at(Priority.SWEEP).page(QUERY)
+    await PagesAt(pages, Priority.SWEEP).page(QUERY)
     await pages.page(QUERY)
 
     assert okta.budgets == [pages.budget, pages.budget]
