@@ -1,4 +1,4 @@
-"""Parse and validate the filters of the command line.
+"""The options that filter alerts, and parsers for their values.
 
 A filter that can't match anything is probably a typo, so it is an error that lists the valid values.
 """
@@ -7,18 +7,104 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from oktawatch.cli.exits import UsageError
+from oktawatch.cli.options import WHEN, point_in_time, severity
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
+    from oktawatch.store.alerts import AlertFilter
     from oktawatch.store.database import Database
     from oktawatch.store.networks import Network
 
-STATUSES = ("open", "acknowledged", "closed", "pending")
-DISPOSITIONS = ("true_positive", "false_positive", "benign")
+_STATUSES = ("open", "acknowledged", "closed", "pending")
+_VERDICTS = ("true_positive", "false_positive", "benign")
 _AS_NUMBER = re.compile(r"(?:AS)?(\d{1,10})", re.ASCII | re.IGNORECASE).fullmatch
+
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help=f"Alerts with an event at or after this time. {WHEN}")
+]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Alerts with an event before this time.")]
+Orgs = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by org.")]
+Rules = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help="Filter by rule id, such as 'Okta.Multiple.*'.")
+]
+LeastSeverity = Annotated[
+    str | None,
+    typer.Option(
+        "--severity",
+        metavar="SEVERITY",
+        help="The lowest severity to show: INFO, LOW, MEDIUM, HIGH or CRITICAL.",
+    ),
+]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="|".join(_STATUSES),
+        help="Filter by status. Default: all but pending alerts, which are below their threshold.",
+    ),
+]
+Actors = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Filter by the user's login or id.")]
+Networks = Annotated[
+    list[str] | None, typer.Option(metavar="ADDRESS|CIDR", help="Filter by the client's address.")
+]
+Countries = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by country.")]
+AsNumbers = Annotated[
+    list[str] | None,
+    typer.Option("--as", metavar="NUMBER", help="Filter by AS number: 64500 or AS64500."),
+]
+Verdicts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="|".join(_VERDICTS), help="Filter closed alerts by verdict."),
+]
+
+
+def parse_filters(
+    since: str | None,
+    until: str | None,
+    least: str | None,
+    statuses: Sequence[str] | None,
+    actors: Sequence[str] | None,
+    networks: Sequence[str] | None,
+    countries: Sequence[str] | None,
+    as_numbers: Sequence[str] | None,
+    verdicts: Sequence[str] | None,
+) -> "AlertFilter":
+    """Parse the options' values. Raise UsageError for an invalid value."""
+    from oktawatch.model.alert import AlertStatus
+    from oktawatch.model.timestamps import utc_now
+    from oktawatch.store.alerts import AlertFilter
+
+    now = utc_now()
+    return AlertFilter(
+        since=point_in_time(since, "--since", now=now) if since is not None else None,
+        until=point_in_time(until, "--until", now=now) if until is not None else None,
+        severity=severity(least) if least is not None else None,
+        statuses=[AlertStatus(name) for name in _choices(statuses or (), "--status", _STATUSES)],
+        actors=actors or (),
+        networks=[network(text, "--ip") for text in networks or ()],
+        countries=countries or (),
+        as_numbers=[_autonomous_system(text, "--as") for text in as_numbers or ()],
+        dispositions=_choices(verdicts or (), "--closed-as", _VERDICTS),
+    )
+
+
+def filter_names(
+    wanted: "AlertFilter",
+    orgs: Sequence[str],
+    rules: Sequence[str],
+    settings: "Settings",
+    database: "Database",
+) -> "AlertFilter":
+    """Return the filter with orgs and rules. Raise UsageError for a name that is neither configured nor stored."""
+    from msgspec.structs import replace
+
+    return replace(
+        wanted, orgs=known_orgs(orgs, settings, database), rules=_known_rules(rules, settings, database)
+    )
 
 
 def known_orgs(names: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
@@ -34,7 +120,7 @@ def known_orgs(names: Sequence[str], settings: "Settings", database: "Database")
     return names
 
 
-def known_rules(globs: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
+def _known_rules(globs: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
     """Return the ids of the rules that match the globs, ignoring case. Raise UsageError for a glob without a match."""
     if not globs:
         return ()
@@ -51,7 +137,7 @@ def known_rules(globs: Sequence[str], settings: "Settings", database: "Database"
     return list(dict.fromkeys(found))
 
 
-def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
+def _choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
     """Return the values. Raise UsageError for a value that is not allowed."""
     for value in values:
         if value not in allowed:
@@ -71,7 +157,7 @@ def network(text: str, option: str) -> "Network":
         ) from None
 
 
-def autonomous_system(text: str, option: str) -> int:
+def _autonomous_system(text: str, option: str) -> int:
     """Parse an AS number. Raise UsageError."""
     found = _AS_NUMBER(text.strip())
     if found is None:

@@ -7,18 +7,24 @@ import typer
 
 from oktawatch.cli import triage
 from oktawatch.cli.alert_filters import (
-    DISPOSITIONS,
-    STATUSES,
-    autonomous_system,
-    choices,
-    known_orgs,
-    known_rules,
-    network,
+    Actors,
+    AsNumbers,
+    Countries,
+    LeastSeverity,
+    Networks,
+    Orgs,
+    Rules,
+    Since,
+    Statuses,
+    Until,
+    Verdicts,
+    filter_names,
+    parse_filters,
 )
 from oktawatch.cli.alert_page import AlertPage, print_page
 from oktawatch.cli.alert_table import print_alerts, print_csv
 from oktawatch.cli.exits import DONE, FAILED, UsageError
-from oktawatch.cli.options import LARGEST_ID, WHEN, ConfigFile, Debug, Json, point_in_time, severity
+from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_list
 from oktawatch.cli.setup import existing_database, load_without_secrets
 
@@ -48,47 +54,17 @@ app.command(epilog='Example:  oktawatch alerts note 17 "asked Nora, no answer ye
     epilog="Example:  oktawatch alerts list --since 24h --severity MEDIUM --actor 'nora*' --ip 203.0.113.0/24",
 )
 def list_(
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="WHEN", help=f"Alerts with an event at or after this time. {WHEN}"),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="Alerts with an event before this time.")
-    ] = None,
-    org: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by org.")] = None,
-    rule: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Filter by rule id, such as 'Okta.Multiple.*'.")
-    ] = None,
-    least: Annotated[
-        str | None,
-        typer.Option(
-            "--severity",
-            metavar="SEVERITY",
-            help="The lowest severity to show: INFO, LOW, MEDIUM, HIGH or CRITICAL.",
-        ),
-    ] = None,
-    status: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="|".join(STATUSES),
-            help="Filter by status. Default: all but pending alerts, which are below their threshold.",
-        ),
-    ] = None,
-    actor: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Filter by the user's login or id.")
-    ] = None,
-    ip: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS|CIDR", help="Filter by the client's address.")
-    ] = None,
-    country: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Filter by country.")] = None,
-    as_number: Annotated[
-        list[str] | None,
-        typer.Option("--as", metavar="NUMBER", help="Filter by AS number: 64500 or AS64500."),
-    ] = None,
-    closed_as: Annotated[
-        list[str] | None,
-        typer.Option(metavar="|".join(DISPOSITIONS), help="Filter closed alerts by verdict."),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    org: Orgs = None,
+    rule: Rules = None,
+    least: LeastSeverity = None,
+    status: Statuses = None,
+    actor: Actors = None,
+    ip: Networks = None,
+    country: Countries = None,
+    as_number: AsNumbers = None,
+    closed_as: Verdicts = None,
     sort: Annotated[
         Literal["last", "first", "severity", "events", "id"],
         typer.Option(help="Sort by last or first event, severity, events or id; the highest comes first."),
@@ -108,30 +84,14 @@ def list_(
     Filters can be repeated. An alert passes a filter if any of its values matches. ✗ counts failures,
     and ✓ counts successes.
     """
-    from msgspec.structs import replace
-
-    from oktawatch.model.alert import AlertStatus
-    from oktawatch.model.timestamps import utc_now
-    from oktawatch.store.alerts import AlertFilter, count_alerts, list_alerts
+    from oktawatch.store.alerts import count_alerts, list_alerts
 
     if as_json + as_csv + count_only > 1:
         raise UsageError("too many formats (--json, --csv, --count): use only one of them")
-    now = utc_now()
-    wanted = AlertFilter(
-        since=point_in_time(since, "--since", now=now) if since is not None else None,
-        until=point_in_time(until, "--until", now=now) if until is not None else None,
-        severity=severity(least) if least is not None else None,
-        statuses=[AlertStatus(name) for name in choices(status or (), "--status", STATUSES)],
-        actors=actor or (),
-        networks=[network(text, "--ip") for text in ip or ()],
-        countries=country or (),
-        as_numbers=[autonomous_system(text, "--as") for text in as_number or ()],
-        dispositions=choices(closed_as or (), "--closed-as", DISPOSITIONS),
-    )
+    wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
-        orgs, rules = known_orgs(org or (), settings, database), known_rules(rule or (), settings, database)
-        wanted = replace(wanted, orgs=orgs, rules=rules)
+        wanted = filter_names(wanted, org or (), rule or (), settings, database)
         if count_only:
             print(count_alerts(database, wanted))
             return DONE

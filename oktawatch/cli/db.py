@@ -1,7 +1,7 @@
 """``oktawatch db``: upgrade, prune and copy the database."""
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from oktawatch.cli.exits import DONE, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_table
 from oktawatch.cli.setup import load_without_secrets
+
+if TYPE_CHECKING:
+    from oktawatch.config import Settings
 
 app = typer.Typer(
     name="db", help="Maintain the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
@@ -108,17 +111,27 @@ def copy(
     of rows in both databases. Afterwards set database.url.
     """
     from oktawatch.config.validators import check_server
+
+    try:
+        check_server(to)
+    except ValueError as error:
+        raise UsageError(f"wrong value (--to): {error}") from None
+    counts = _copy(load_without_secrets(config, debug=debug), to)
+    if as_json:
+        print_json(counts)
+    else:
+        print_table(("TABLE", "ROWS"), list(counts.items()), numbers=("ROWS",))
+    return DONE
+
+
+def _copy(settings: "Settings", to: str) -> dict[str, int]:
+    """Copy the rows, with progress. Return the number of rows in each table."""
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
     from oktawatch.service.file_lock import exclusive_lock
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
 
-    settings = load_without_secrets(config, debug=debug)
-    try:
-        check_server(to)
-    except ValueError as error:
-        raise UsageError(f"wrong value (--to): {error}") from None
     executor = open_database(Application(settings), create=False)
     try:
         if executor.database.shared:
@@ -128,18 +141,13 @@ def copy(
         server = Database(to)
         try:
             with exclusive_lock(executor):
-                counts = copy_database(
+                return copy_database(
                     executor.database, server, progress=lambda table, rows: note(f"{table}: {rows:,} rows")
                 )
         finally:
             server.close()
     finally:
         executor.close()
-    if as_json:
-        print_json(counts)
-    else:
-        print_table(("TABLE", "ROWS"), list(counts.items()), numbers=("ROWS",))
-    return DONE
 
 
 def _print(revision: str | None, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -47,14 +47,10 @@ def explain(
     Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
     event is unknown.
     """
-    from oktawatch.engine.explain import is_uuid
     from oktawatch.service.app import Application
     from oktawatch.service.explaining import explain_event
 
-    if (event_uuid is None) == (alert is None):
-        raise UsageError("wrong usage (explain): give either EVENT_UUID or --alert ID")
-    if event_uuid is not None and not is_uuid(event_uuid):
-        raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
+    _check_usage(event_uuid, alert)
     settings = _load(config, debug=debug)
     orgs = chosen_orgs(settings, org or [])
     if alert is not None:
@@ -66,16 +62,21 @@ def explain(
     if explanation is None:
         note(f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days")
         return FAILED
-    shown = [verdict for verdict in explanation.verdicts if verdict.enabled or every_rule]
     if as_json:
         print_json(_document(explanation))
     else:
-        _print(explanation, shown)
-        if len(shown) < len(explanation.verdicts):
-            note(
-                f"{len(explanation.verdicts) - len(shown)} rules that are off are left out: --all-rules shows them"
-            )
+        _print(explanation, every_rule=every_rule)
     return DONE
+
+
+def _check_usage(event_uuid: str | None, alert: int | None) -> None:
+    """Raise UsageError unless there is either a uuid or an alert."""
+    from oktawatch.engine.explain import is_uuid
+
+    if (event_uuid is None) == (alert is None):
+        raise UsageError("wrong usage (explain): give either EVENT_UUID or --alert ID")
+    if event_uuid is not None and not is_uuid(event_uuid):
+        raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
 
 
 def _load(config: Path | None, *, debug: bool) -> "Settings":
@@ -96,7 +97,7 @@ def _first_event(settings: "Settings", alert_id: int) -> str | None:
     return alert["events"][0]["event_uuid"] if alert is not None and alert["events"] else None
 
 
-def _print(explanation: "Explanation", verdicts: "Sequence[Verdict]") -> None:
+def _print(explanation: "Explanation", *, every_rule: bool) -> None:
     from oktawatch.logs import printable
 
     known = {name: value for name, value in explanation.event.items() if value is not None}
@@ -106,10 +107,13 @@ def _print(explanation: "Explanation", verdicts: "Sequence[Verdict]") -> None:
     if explanation.source == "history":
         note("the rules were evaluated with the event's columns in history")
     marks = _marks(sys.stdout)
-    for verdict in sorted(verdicts, key=lambda verdict: not verdict.matches):  # matches first
+    shown = [verdict for verdict in explanation.verdicts if verdict.enabled or every_rule]
+    for verdict in sorted(shown, key=lambda verdict: not verdict.matches):  # matches first
         print()
         for line in _lines(verdict, marks):
             print(printable(line))
+    if hidden := len(explanation.verdicts) - len(shown):
+        note(f"{hidden} rules that are off are left out: --all-rules shows them")
 
 
 def _marks(stream: TextIO) -> tuple[str, str]:
