@@ -1,10 +1,9 @@
 """The first tables: orgs, cursors, events, matches, alerts, the outbox and rejected events."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+
+from oktawatch.store.revision_types import count, document, moment
 
 revision = "0001"
 down_revision = None
@@ -12,23 +11,20 @@ branch_labels = None
 depends_on = None
 
 
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the column type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
-def count() -> sa.types.TypeEngine[Any]:
-    """Give the type of ids and counts; SQLite's own row id must be spelled INTEGER."""
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def document() -> sa.types.TypeEngine[Any]:
-    """Give the type of a JSON value."""
-    return sa.JSON().with_variant(JSONB(), "postgresql")
-
-
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
+    _create_orgs()
+    _create_alerts()
+    _create_readers()
+    _create_matches()
+    _create_outbox()
+    op.execute(
+        "CREATE VIEW alert_events AS "
+        "SELECT alert_id, org, event_uuid, published FROM matches WHERE alert_id IS NOT NULL"
+    )
+
+
+def _create_orgs() -> None:
     op.create_table(
         "events",
         sa.Column("org", sa.String(), nullable=False),
@@ -50,6 +46,9 @@ def upgrade() -> None:
         sa.Column("last_error_at", moment()),
         sa.PrimaryKeyConstraint("name", name="pk_orgs"),
     )
+
+
+def _create_alerts() -> None:
     op.create_table(
         "alerts",
         sa.Column("id", count(), autoincrement=True, nullable=False),
@@ -91,6 +90,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_alerts_status_last_event_at", "alerts", ["status", "last_event_at"])
+
+
+def _create_readers() -> None:
     op.create_table(
         "backfills",
         sa.Column("id", count(), autoincrement=True, nullable=False),
@@ -127,6 +129,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["org"], ["orgs.name"], name="fk_cursors_org_orgs"),
         sa.PrimaryKeyConstraint("org", name="pk_cursors"),
     )
+
+
+def _create_matches() -> None:
     op.create_table(
         "rejected_events",
         sa.Column("org", sa.String(), nullable=False),
@@ -152,6 +157,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_matches_alert_id", "matches", ["alert_id"])
+
+
+def _create_outbox() -> None:
     op.create_table(
         "notifications",
         sa.Column("id", sa.String(36), nullable=False),
@@ -191,10 +199,6 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("raised_at", moment(), nullable=False),
         sa.PrimaryKeyConstraint("subject", name="pk_alarms"),
-    )
-    op.execute(
-        "CREATE VIEW alert_events AS "
-        "SELECT alert_id, org, event_uuid, published FROM matches WHERE alert_id IS NOT NULL"
     )
 
 

@@ -1,9 +1,9 @@
 """Leases: which replica polls which org."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment
 
 revision = "0003"
 down_revision = "0002"
@@ -11,13 +11,8 @@ branch_labels = None
 depends_on = None
 
 
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the column type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
     op.create_table(
         "replicas",
         sa.Column("name", sa.String(), nullable=False),

@@ -1,9 +1,9 @@
 """Signals in a table of their own, in order of time."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment
 
 revision = "0004"
 down_revision = "0003"
@@ -11,13 +11,8 @@ branch_labels = None
 depends_on = None
 
 
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the column type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
     op.create_table(
         "signals",
         sa.Column("org", sa.String(), nullable=False),

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
     op.add_column("orgs", sa.Column("rules", sa.String()))
 
 

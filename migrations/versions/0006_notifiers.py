@@ -1,9 +1,9 @@
 """The health of notifiers, the begin of an alarm, and claims and retries of notifications."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment
 
 revision = "0006"
 down_revision = "0005"
@@ -11,13 +11,8 @@ branch_labels = None
 depends_on = None
 
 
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the column type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
     op.create_table(
         "notifiers",
         sa.Column("name", sa.String(), nullable=False),

@@ -4,7 +4,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+
+from oktawatch.store.revision_types import create_history_view, document, lock_tables, moment, on_postgres
 
 revision = "0009"
 down_revision = "0008"
@@ -16,37 +17,12 @@ FIELDS = (
     "external_session_id", "root_session_id", "dt_hash", "outcome", "outcome_reason", "is_proxy", "risk",
     "behaviours",
 )  # fmt: skip
-"""In the order of the array."""
-
-
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the column type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
-def document() -> sa.types.TypeEngine[Any]:
-    """Give the type of a JSON value."""
-    return sa.JSON().with_variant(JSONB(), "postgresql")
-
-
-def on_postgres() -> bool:
-    """Tell the databases apart: each has its own functions for JSON."""
-    return op.get_bind().dialect.name == "postgresql"
-
-
-def history_of(table: str) -> str:
-    """Give the view ``history`` of a table."""
-    field = "fields ->> {}" if on_postgres() else "json_extract(fields, '$[{}]')"
-    made = (
-        f"CAST({field.format(place)} AS {'BOOLEAN' if name == 'is_proxy' else 'VARCHAR'}) AS {name}"
-        for place, name in enumerate(FIELDS)
-    )
-    which = " WHERE fields IS NOT NULL" if table == "events" else ""
-    return f"CREATE VIEW history AS SELECT org, published, uuid, {', '.join(made)} FROM {table}{which}"  # noqa: S608 -- names from above
+"""The columns, in the order of the array."""
+TYPES = {"is_proxy": "BOOLEAN"}
 
 
 def named_signals() -> str:
-    """Give the SQL that gives a row for each signal."""
+    """Return the query with a row for each signal."""
     each = "jsonb_array_elements_text" if on_postgres() else "json_each"
     name = "signal" if on_postgres() else "signal.value"
     return (
@@ -55,14 +31,8 @@ def named_signals() -> str:
     )
 
 
-def hold(*tables: str) -> None:
-    """Let nobody write between reading a table and dropping it. SQLite's write has its lock already."""
-    if on_postgres():
-        op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
-
-
 def key() -> tuple[sa.Column[Any], ...]:
-    """Give the columns that tell events apart."""
+    """Return the columns of an event's key."""
     return (
         sa.Column("org", sa.String(), nullable=False),
         sa.Column("published", moment(), nullable=False),
@@ -71,7 +41,7 @@ def key() -> tuple[sa.Column[Any], ...]:
 
 
 def proxied(table: str) -> None:
-    """Make the index by which the few proxied events are found."""
+    """Create the index of the proxied events, which are few."""
     is_proxied = sa.text("proxied_actor IS NOT NULL")
     op.create_index(
         f"ix_{table}_proxied",
@@ -83,8 +53,8 @@ def proxied(table: str) -> None:
 
 
 def upgrade() -> None:
-    """Bring the schema up. What was seen is copied whole: a row can't be widened in its place for less."""
-    hold("events", "history_rows", "signals")
+    """Upgrade the schema. Events are copied, because adding values to all rows in place would cost more."""
+    lock_tables("events", "history_rows", "signals")
     op.execute("DROP VIEW history")
     op.rename_table("events", "seen")
     if on_postgres():
@@ -118,13 +88,13 @@ def upgrade() -> None:
     for table in ("seen", "history_rows", "signals"):
         op.drop_table(table)
     proxied("events")
-    op.execute(history_of("events"))
+    create_history_view(FIELDS, TYPES)
     op.execute(f"CREATE VIEW signals AS {named_signals()}")
 
 
 def downgrade() -> None:
     """Downgrade the schema."""
-    hold("events")
+    lock_tables("events")
     op.execute("DROP VIEW history")
     op.execute("DROP VIEW signals")
     op.create_table(
@@ -161,4 +131,4 @@ def downgrade() -> None:
     op.execute("INSERT INTO events SELECT org, published, uuid FROM whole")
     op.drop_table("whole")
     proxied("history_rows")
-    op.execute(history_of("history_rows"))
+    create_history_view(FIELDS, TYPES, table="history_rows")

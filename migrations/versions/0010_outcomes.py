@@ -1,9 +1,9 @@
 """Alerts count outcomes, and matches store the columns of their events."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment, on_postgres
 
 revision = "0010"
 down_revision = "0009"
@@ -11,22 +11,12 @@ branch_labels = None
 depends_on = None
 
 EVENT = ("event_type", "outcome", "outcome_reason", "client_ip", "user_agent")
-"""Columns that ``matches`` gains."""
+"""The columns that are added to ``matches``."""
 SUCCEEDED, FAILED = "m.outcome IN ('SUCCESS', 'ALLOW')", "m.outcome IN ('FAILURE', 'DENY')"
 
 
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
-def on_postgres() -> bool:
-    """Tell the databases apart."""
-    return op.get_bind().dialect.name == "postgresql"
-
-
 def upgrade() -> None:
-    """Add the columns and fill them from what is stored."""
+    """Add the columns, and fill them from history and alerts."""
     for name in EVENT:
         op.add_column("matches", sa.Column(name, sa.String()))
     for name in ("successes", "failures"):
@@ -40,7 +30,7 @@ def upgrade() -> None:
 
 
 def replace_view(columns: str) -> None:
-    """Replace ``alert_events``; on Postgres in place, which keeps who may read it."""
+    """Replace ``alert_events``. On Postgres, this keeps the permissions to read it."""
     if not on_postgres():
         op.execute("DROP VIEW alert_events")
     how = "CREATE OR REPLACE" if on_postgres() else "CREATE"
@@ -53,14 +43,14 @@ def _fill_matches() -> None:
         f"UPDATE matches SET {values} FROM history AS h WHERE h.org = matches.org "  # noqa: S608 -- names from above
         "AND h.published = matches.published AND h.uuid = matches.event_uuid AND matches.alert_id IS NOT NULL"
     )
-    # History may have forgotten an event, or never had it. Of the first one the alert itself still knows.
+    # History may lack an event. The alert itself has the columns of its first event.
     if on_postgres():
         event_type, agent = "a.context ->> 'event_type'", "a.context #>> '{client,userAgent,rawUserAgent}'"
     else:
         event_type = "json_extract(a.context, '$.event_type')"
         agent = "json_extract(a.context, '$.client.userAgent.rawUserAgent')"
     op.execute(
-        f"UPDATE matches SET event_type = {event_type}, outcome = a.outcome_result, "  # noqa: S608 -- likewise
+        f"UPDATE matches SET event_type = {event_type}, outcome = a.outcome_result, "  # noqa: S608 -- names from above
         f"outcome_reason = a.outcome_reason, client_ip = a.client_ip, user_agent = {agent} FROM alerts AS a "
         "WHERE a.id = matches.alert_id AND matches.published = a.anchor AND matches.event_type IS NULL"
     )
@@ -68,10 +58,10 @@ def _fill_matches() -> None:
 
 def _fill_alerts() -> None:
     def of_matches(what: str, condition: str) -> str:
-        return f"(SELECT {what} FROM matches AS m WHERE m.alert_id = alerts.id AND {condition})"  # noqa: S608 -- likewise
+        return f"(SELECT {what} FROM matches AS m WHERE m.alert_id = alerts.id AND {condition})"  # noqa: S608 -- names from above
 
     op.execute(
-        f"UPDATE alerts SET successes = {of_matches('count(*)', SUCCEEDED)}, "  # noqa: S608 -- likewise
+        f"UPDATE alerts SET successes = {of_matches('count(*)', SUCCEEDED)}, "  # noqa: S608 -- names from above
         f"failures = {of_matches('count(*)', FAILED)}, "
         f"succeeded_at = {of_matches('min(m.published)', SUCCEEDED)}, "
         f"failed_at = {of_matches('min(m.published)', FAILED)}"

@@ -1,19 +1,14 @@
 """Where polling restarts without a cursor, its page size, and the share of rejected elements."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment
 
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
-
-
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:

@@ -1,24 +1,14 @@
 """People's decisions about alerts: one immutable row per decision."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import count, moment
 
 revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
-
-
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
-def count() -> sa.types.TypeEngine[Any]:
-    """Return the type of an id: SQLite numbers rows in INTEGER columns alone."""
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from oktawatch.store.revision_types import create_history_view
+
 revision = "0014"
 down_revision = "0013"
 branch_labels = None
@@ -12,35 +14,22 @@ BEFORE = (
     "external_session_id", "root_session_id", "dt_hash", "outcome", "outcome_reason", "is_proxy", "risk",
     "behaviours",
 )  # fmt: skip
-"""In the order of the array."""
+"""The columns before this revision, in the order of the array."""
 ADDED = (
     "country", "city", "as_number", "operators", "target_id", "target_type", "app", "factor", "device_id", "api_token_id",
     "client_device", "client_zone",
 )  # fmt: skip
-"""Likewise. Arrays that are stored lack them, so nothing is rewritten: these columns are NULL for older events."""
+"""The added columns. They are NULL for older events, whose arrays end before them."""
 TYPES = {"is_proxy": "BOOLEAN", "as_number": "BIGINT"}
 
 
-def view_of(names: tuple[str, ...]) -> str:
-    """Return the statement that creates the view with these columns."""
-    field = "fields ->> {}" if op.get_bind().dialect.name == "postgresql" else "json_extract(fields, '$[{}]')"
-    columns = (
-        f"CAST({field.format(place)} AS {TYPES.get(name, 'VARCHAR')}) AS {name}"
-        for place, name in enumerate(names)
-    )
-    return (
-        f"CREATE VIEW history AS SELECT org, published, uuid, {', '.join(columns)} "  # noqa: S608 -- names from above
-        "FROM events WHERE fields IS NOT NULL"
-    )
-
-
 def upgrade() -> None:
-    """Bring the schema up."""
+    """Upgrade the schema."""
     op.execute("DROP VIEW history")
-    op.execute(view_of((*BEFORE, *ADDED)))
+    create_history_view((*BEFORE, *ADDED), TYPES)
 
 
 def downgrade() -> None:
     """Downgrade the schema. The arrays keep the added values, which older programs ignore."""
     op.execute("DROP VIEW history")
-    op.execute(view_of(BEFORE))
+    create_history_view(BEFORE, TYPES)

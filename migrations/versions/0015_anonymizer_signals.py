@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from oktawatch.store.revision_types import create_history_view
+
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
@@ -19,26 +21,13 @@ ADDED = ("anonymous_tunnel", "anonymous_service", "associated_proxy")
 TYPES = {"as_number": "BIGINT"} | dict.fromkeys(("is_proxy", *ADDED), "BOOLEAN")
 
 
-def view_of(names: tuple[str, ...]) -> str:
-    """Return the statement that creates the view with these columns."""
-    field = "fields ->> {}" if op.get_bind().dialect.name == "postgresql" else "json_extract(fields, '$[{}]')"
-    columns = (
-        f"CAST({field.format(place)} AS {TYPES.get(name, 'VARCHAR')}) AS {name}"
-        for place, name in enumerate(names)
-    )
-    return (
-        f"CREATE VIEW history AS SELECT org, published, uuid, {', '.join(columns)} "  # noqa: S608 -- names from above
-        "FROM events WHERE fields IS NOT NULL"
-    )
-
-
 def upgrade() -> None:
     """Recreate the view with the added columns."""
     op.execute("DROP VIEW history")
-    op.execute(view_of((*BEFORE, *ADDED)))
+    create_history_view((*BEFORE, *ADDED), TYPES)
 
 
 def downgrade() -> None:
     """Recreate the view without the added columns. The arrays keep the values, which older versions ignore."""
     op.execute("DROP VIEW history")
-    op.execute(view_of(BEFORE))
+    create_history_view(BEFORE, TYPES)

@@ -1,9 +1,9 @@
 """Add a summary of sign-ins by actor and address, and fill it from history."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import ascii_text, count, moment, on_postgres
 
 revision = "0016"
 down_revision = "0015"
@@ -15,26 +15,6 @@ IS_ANONYMIZED = (
     "is_proxy OR anonymous_tunnel OR anonymous_service OR associated_proxy OR operators IS NOT NULL"
 )
 """Whether a signal marks the address as an anonymizer. Older rows lack the signals but have the operators."""
-
-
-def on_postgres() -> bool:
-    """Return whether the database is Postgres."""
-    return op.get_bind().dialect.name == "postgresql"
-
-
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
-
-
-def count() -> sa.types.TypeEngine[Any]:
-    """Return the type of a count."""
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def ascii_text() -> sa.types.TypeEngine[Any]:
-    """Return the type of text that is sorted by bytes."""
-    return sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
 def summary() -> str:
