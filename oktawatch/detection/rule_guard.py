@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Rule)
 
 
 class RuleError(Exception):
-    """A rule raised a BaseException that is not an Exception, such as SystemExit."""
+    """A rule raised something that evaluation can't report: SystemExit, for example, or an exception without a text."""
 
 
 class RuleLeftOutError(Exception):
@@ -78,12 +78,14 @@ def _guarded_method(
     def contained(argument: Any) -> Any:
         try:
             return method(argument)
-        except Exception:
-            raise
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            raise RuleError(f"the rule raised {error!r}") from error
+            text = _printed(error)
+            if isinstance(error, Exception) and text is not None:
+                raise  # rule evaluation reports it
+            # Others, such as SystemExit and asyncio's CancelledError, would end the daemon or silently lose the page.
+            raise RuleError(f"the rule raised {text or type(error).__name__}") from None
 
     @wraps(method)
     def run(argument: Any) -> Any:
@@ -94,6 +96,17 @@ def _guarded_method(
 
     run.__doc__ = getdoc(method)  # includes inherited docstrings, which `explain` shows
     return run
+
+
+def _printed(error: BaseException) -> str | None:
+    """Return an exception as text, or None if formatting it fails: its class can be the user's too."""
+    try:
+        str(error)
+        return repr(error)
+    except BaseException as failure:
+        if is_interrupt(failure):
+            raise
+        return None
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Users' rules within a page: whatever they raise and however long they take, the page commits."""
+"""Users' rules that fail or are slow don't prevent their page from being committed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from oktawatch.notify.routing import Route
 from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
 from oktawatch.store.database import Database
 from oktawatch.store.left_out import left_out_since, record_frozen
+from oktawatch.store.page_transaction import PageTransaction
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Place
 from tests.support.streams import event, page
@@ -84,10 +85,11 @@ def commit(database: Database, watched: Watch, first: int = 0, count: int = 200,
         event(number, at=timedelta(seconds=number), securityContext={"isProxy": True})
         for number in range(first, first + count)
     ]
-    advance = lambda _transaction, _result: None  # noqa: E731
-    return commit_page(
-        database, watched, page(events), notify=True, advance=advance, now=times.get("now", NOW)
-    )
+
+    def stay(_transaction: PageTransaction, _result: PageResult) -> None:
+        """Leave the cursor where it is."""
+
+    return commit_page(database, watched, page(events), notify=True, advance=stay, now=times.get("now", NOW))
 
 
 def slow(clock: Clock, seconds: float = 0.02) -> Any:
@@ -183,11 +185,23 @@ METHODS: tuple[tuple[type, str], ...] = (
 )
 
 
+class UnprintableError(Exception):
+    """An exception of a user's rule with a bug of its own."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise SystemExit
+
+    __repr__ = __str__
+
+
 @pytest.mark.parametrize(
-    "error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit(), BaseException("x")], ids=repr
+    "error",
+    [SystemExit(3), asyncio.CancelledError(), GeneratorExit(), BaseException("x"), UnprintableError()],
+    ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_rule_raises_is_contained(database: Database, error: BaseException) -> None:
-    """Also what ends a program: it costs this rule this event, or its looks, and nothing else."""
+    """An exception costs the rule its match of the event, or the match its text, and nothing else."""
 
     def raise_(_self: Any, _argument: Any) -> Any:
         raise error
