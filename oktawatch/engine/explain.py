@@ -22,7 +22,7 @@ from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import from_text, shifted, to_text, utc_now
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
-from oktawatch.store.matches import recorded, remembered, seen_at, signalled
+from oktawatch.store.matches import find_event, find_history_row, recorded_matches, recorded_signals
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.queries import bounded_query
 
@@ -95,12 +95,12 @@ class Explainer:
         Raises StoreError, and SystemLogError if the database does not have it and an org can't be reached.
         """
         found = await self._database.run(
-            recorded, list(self._sources), [rule.id for rule in self._rules], event_uuid
+            recorded_matches, list(self._sources), [rule.id for rule in self._rules], event_uuid
         )
         place = (found[0]["org"], from_text(found[0]["published"])) if found else None
         if place is None:
             place = await self._database.run(
-                seen_at, list(self._sources), event_uuid, since=self._now() - SPAN
+                find_event, list(self._sources), event_uuid, since=self._now() - SPAN
             )
         trouble = None
         event = None
@@ -160,9 +160,9 @@ class Explainer:
         source = "okta"
         row = None if event is None else HistoryRow.of(event)
         if row is None:
-            row = remembered(database, org, published, event_uuid)
+            row = find_history_row(database, org, published, event_uuid)
             source = "nowhere" if row is None else "history"
-        signals = signalled(database, org, published, event_uuid)
+        signals = recorded_signals(database, org, published, event_uuid)
         with database.read() as connection:
             history = StoredHistory(connection, org)
             verdicts = [

@@ -38,7 +38,7 @@ class Backend(Protocol):
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
         """Begin a transaction. A write raises StoppedError if the program stops while it waits."""
 
-    def take(
+    def lock_row(
         self,
         connection: Connection,
         lock: Select[Any],
@@ -48,11 +48,11 @@ class Backend(Protocol):
     ) -> Row[Any] | None:
         """Run the statement that locks a row for a write; return the row. Nothing may have been written yet."""
 
-    def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
+    def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Lock the schema against changes by other processes until this transaction ends."""
 
-    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
-        """Take the lock with this name until this transaction ends."""
+    def lock(self, connection: Connection, name: str, *, stopping: threading.Event) -> None:
+        """Acquire a named lock, which is released at the end of this transaction."""
 
     def insert_new(
         self,

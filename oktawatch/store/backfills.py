@@ -8,7 +8,7 @@ from oktawatch.model.cursor import Backfill
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.backfills.c
@@ -34,7 +34,7 @@ def begin_backfill(
     the same backfill at once share one.
     """
     with database.write() as connection:
-        take_org(database, connection, org)
+        lock_org(database, connection, org)
         unfinished = (
             select(tables.backfills)
             .where(

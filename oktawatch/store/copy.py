@@ -64,7 +64,7 @@ def _copy_events(reading: Connection, server: Database, arrived: int, progress: 
 
 def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
     with server.write() as writing:
-        server.hold_schema(writing)
+        server.lock_schema(writing)
         for table in _REST:
             for part in _parts(reading, select(table)):
                 insert_new(writing, table, part, _names(table.columns))

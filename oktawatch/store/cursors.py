@@ -9,7 +9,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.cursors.c
@@ -88,7 +88,7 @@ def read_swept_until(database: Database, org: str) -> datetime | None:
 def mark_swept(database: Database, org: str, until: datetime) -> None:
     """Store the event time up to which an org has been swept."""
     with database.write() as connection:
-        take_org(database, connection, org)
+        lock_org(database, connection, org)
         connection.execute(update(tables.cursors).where(_columns.org == org).values(swept_until=until))
 
 

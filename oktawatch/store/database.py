@@ -95,21 +95,23 @@ class Database:
         with self._transaction(write=False) as connection:
             yield connection
 
-    def take(self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
+    def lock_row(
+        self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]
+    ) -> Row[Any] | None:
         """Lock a row for a write with ``SELECT … FOR UPDATE``; return the row.
 
         Call this before writing anything: it raises StoppedError if the program stops while it waits. Values
         read before the lock may be outdated, so read everything that matters afterwards.
         """
-        return self._backend.take(connection, lock, values, stopping=self._stopping)
+        return self._backend.lock_row(connection, lock, values, stopping=self._stopping)
 
-    def hold_schema(self, connection: Connection) -> None:
+    def lock_schema(self, connection: Connection) -> None:
         """Lock the schema against changes by other processes until this write ends. Call this first."""
-        self._backend.hold_schema(connection, stopping=self._stopping)
+        self._backend.lock_schema(connection, stopping=self._stopping)
 
-    def hold(self, connection: Connection, what: str) -> None:
-        """Take the lock with this name until this write ends. Call this first."""
-        self._backend.hold(connection, what, stopping=self._stopping)
+    def lock(self, connection: Connection, name: str) -> None:
+        """Acquire a named lock, which is released at the end of this write. Call this first."""
+        self._backend.lock(connection, name, stopping=self._stopping)
 
     def require_undamaged(self, *, within_s: float) -> None:
         """Check for damage for up to ``within_s``; raise DamagedDatabaseError if there is any."""

@@ -1,4 +1,4 @@
-"""Plan a notifier's next messages from its whole outbox, and summarise digests.
+"""Plan a notifier's next messages from its whole outbox, and summarize digests.
 
 A digest is a row of the outbox that is delivered and retried like any other. The rows that it replaces are
 *digested* and refer to it. Its content is counted from them when it is sent. `notify.folding` decides which rows
@@ -13,11 +13,13 @@ A lock serialises the processes that plan for the same notifier, so that they do
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     case,
     distinct,
@@ -55,6 +57,14 @@ _alerts = tables.alerts.c
 _joined = tables.notifications.join(tables.alerts, _alerts.id == _columns.alert_id)
 _perhaps_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
+_SUCCEEDED = _alerts.successes > 0
+_TOTALS = select(
+    func.count().label("alerts"),
+    func.count(distinct(_person)).label("people"),
+    func.min(_alerts.first_event_at).label("first_event_at"),
+    func.max(_alerts.last_event_at).label("last_event_at"),
+    func.count(case((_alerts.risen, 1))).label("risen"),
+)
 # Urgent notifications first, so that the limit never cuts them off.
 _urgent_first = case(
     (_columns.severity.in_((Severity.HIGH, Severity.CRITICAL)), 0),
@@ -131,7 +141,7 @@ def plan_outbox(
     ``sent_within``, ``digests_within`` and ``opened_within`` limit how far back `OutboxState` reaches.
     """
     with database.write() as connection:
-        database.hold(connection, f"outbox of {notifier}")
+        database.lock(connection, f"outbox of {notifier}")
         moments = {
             "since": now - sent_within,
             "digests_since": now - digests_within,
@@ -227,61 +237,64 @@ def _change(connection: Connection, ids: Sequence[str], now: datetime, **values:
     return changed
 
 
-def summarise(connection: Connection, digest_id: str, content: Mapping[str, Any]) -> Digest:
-    """Summarise a digest's alerts. The size of the result does not depend on their number."""
-    folded = select(_columns.alert_id).where(_columns.digest_id == digest_id)
-    its_own = _alerts.id.in_(folded)
+def summarize(connection: Connection, digest_id: str, content: Mapping[str, Any]) -> Digest:
+    """Summarize a digest's alerts. The size of the result does not depend on their number."""
+    folded = _alerts.id.in_(select(_columns.alert_id).where(_columns.digest_id == digest_id))
     # A campaign includes the alerts that were sent one by one before it was recognised.
     earlier = content.get("earlier")
-    of_campaign = or_(its_own, _alerts.id.in_(earlier)) if earlier else its_own
-    got_in = _alerts.successes > 0
-    got_in_people = select(_person).where(of_campaign, got_in).correlate(None)
-
-    def most(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> dict[str, int]:
-        number = func.count()
-        query = (
-            select(column, number)
-            .where(its_own, column.is_not(None), *conditions)
-            .group_by(column)
-            .order_by(number.desc(), column)
-            .limit(_NAMES)
-        )
-        return {_name(value): count for value, count in connection.execute(query)}
-
-    total, people, first, last, risen = connection.execute(
-        select(
-            func.count(),
-            func.count(distinct(_person)),
-            func.min(_alerts.first_event_at),
-            func.max(_alerts.last_event_at),
-            func.count(case((_alerts.risen, 1))),
-        ).where(its_own)
-    ).one()
-    names = (
-        select(_person, func.min(_alerts.id)).where(of_campaign, got_in).group_by(_person).order_by(_person)
-    )
-    ids = select(_alerts.id).where(its_own).order_by(case((got_in, 0), else_=1), _alerts.id)
+    succeeded = and_(or_(folded, _alerts.id.in_(earlier)) if earlier else folded, _SUCCEEDED)
+    people_who_succeeded = select(_person).where(succeeded).correlate(None)
+    totals = connection.execute(_TOTALS.where(folded)).one()
+    most_frequent = partial(_most_frequent, connection, folded)
     return Digest(
         reason=DigestReason(content["reason"]),
         source=None if content.get("source") is None else str(content["source"]),
-        alerts=total,
-        people=max(people, content.get("people", 0)),
-        got_in=connection.execute(
-            select(func.count(distinct(_person))).where(of_campaign, got_in)
-        ).scalar_one(),
-        got_in_names={row[0]: row[1] for row in connection.execute(names.limit(_GOT_IN_NAMES))},
-        risen=risen > 0,
-        alert_ids=list(connection.execute(ids.limit(_IDS)).scalars()),
-        severities=most(_alerts.severity),
-        rules=most(_alerts.rule_id),
-        orgs=most(_alerts.org),
-        who=most(_person),
-        tried=most(_person, _person.not_in(got_in_people)),
-        addresses=most(_alerts.client_ip),
-        countries=most(_alerts.country),
-        first_event_at=first,
-        last_event_at=last,
+        alerts=totals.alerts,
+        people=max(totals.people, content.get("people", 0)),
+        got_in=connection.execute(select(func.count(distinct(_person))).where(succeeded)).scalar_one(),
+        got_in_names=_first_alerts(connection, succeeded),
+        risen=totals.risen > 0,
+        alert_ids=_first_ids(connection, folded),
+        severities=most_frequent(_alerts.severity),
+        rules=most_frequent(_alerts.rule_id),
+        orgs=most_frequent(_alerts.org),
+        who=most_frequent(_person),
+        tried=most_frequent(_person, _person.not_in(people_who_succeeded)),
+        addresses=most_frequent(_alerts.client_ip),
+        countries=most_frequent(_alerts.country),
+        first_event_at=totals.first_event_at,
+        last_event_at=totals.last_event_at,
     )
+
+
+def _most_frequent(
+    connection: Connection,
+    folded: ColumnElement[bool],
+    column: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
+) -> dict[str, int]:
+    """Count the most frequent values of a column of the folded alerts."""
+    count = func.count()
+    query = (
+        select(column, count)
+        .where(folded, column.is_not(None), *conditions)
+        .group_by(column)
+        .order_by(count.desc(), column)
+        .limit(_NAMES)
+    )
+    return {_name(value): number for value, number in connection.execute(query)}
+
+
+def _first_alerts(connection: Connection, succeeded: ColumnElement[bool]) -> dict[str, int]:
+    """Return the first people with a success, each with the id of their first alert."""
+    query = select(_person, func.min(_alerts.id)).where(succeeded).group_by(_person).order_by(_person)
+    return {row[0]: row[1] for row in connection.execute(query.limit(_GOT_IN_NAMES))}
+
+
+def _first_ids(connection: Connection, folded: ColumnElement[bool]) -> list[int]:
+    """Return the first ids of the folded alerts, those with a success before the others."""
+    query = select(_alerts.id).where(folded).order_by(case((_SUCCEEDED, 0), else_=1), _alerts.id)
+    return list(connection.execute(query.limit(_IDS)).scalars())
 
 
 def _name(value: Any) -> str:

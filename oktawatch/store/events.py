@@ -49,9 +49,9 @@ class _Sql(Struct, frozen=True):
     """The SQL of one database."""
 
     nothing_between: str
-    """Takes the org and a time range, both ends included."""
+    """Parameters: the org and a time range, both ends included."""
     known: str
-    """Takes keys and the org. Returns published, uuid, whether there is history, and the signals."""
+    """Parameters: keys and the org. Columns: published, uuid, whether there is history, the signals."""
 
 
 # As in `history`, CROSS JOIN and OFFSET 0 keep the join order: from each key to its row.

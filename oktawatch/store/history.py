@@ -43,9 +43,9 @@ class _Sql(Struct, frozen=True):
     truth: str
     """A boolean of the array, by its index."""
     rows: str
-    """Rows and the number of their time range. Takes the time ranges, the org and the values of all ranges."""
+    """Rows and the number of their time range. Parameters: the time ranges, the org, the values of all ranges."""
     seen: str
-    """Uses the index. Takes the org, the values of types and conditions, and the queries."""
+    """Uses the index. Parameters: the org, the values of types and conditions, the queries."""
     among: str
     """Whether a value is one of the texts of a JSON array, which is unpacked once."""
 
@@ -200,7 +200,7 @@ class StoredHistory:
             SELECT {self._published} FROM (
                 SELECT min(before) AS published FROM pruned_history WHERE org = {self._sql.value} AND ({types})
             ) AS noted WHERE published IS NOT NULL
-        """  # noqa: S608 -- likewise
+        """  # noqa: S608 -- column names alone, and only the table's own
         both = [*self._run(stored, self._org, *values), *self._run(pruned, self._org, *values)]
         return min((published for (published,) in both), default=None)
 

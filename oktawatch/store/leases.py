@@ -50,7 +50,7 @@ class Leases:
         """Orgs that this replica released and no other replica took, because none has them configured."""
 
     def keep(self, database: Database) -> frozenset[str]:
-        """Renew, release and take leases; return the orgs of all leases held from now on.
+        """Renew, release and acquire leases; return the orgs of all leases held from now on.
 
         Raises NameTakenError if a process that started later uses the same name.
         """
@@ -65,7 +65,7 @@ class Leases:
                 held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
             elif excess < 0:
                 held |= self._taken(connection, _leases.expires_at <= _now, -excess)
-            # Take abandoned orgs even above the share.
+            # Acquire abandoned orgs even above the share.
             abandoned = (_leases.expires_at <= _now - self._lasts) | (
                 _leases.expires_at > _now + _FAR * self._lasts
             )

@@ -30,7 +30,7 @@ def count_matches(database: Database, *, since: datetime) -> int:
         )
 
 
-def recorded(
+def recorded_matches(
     database: Database, orgs: Sequence[str], rules: Sequence[str], event_uuid: str
 ) -> list[dict[str, Any]]:
     """Return the matches of an event as JSON objects, each with its alert's id, status and title.
@@ -53,7 +53,7 @@ def recorded(
         return [as_json(row) for row in connection.execute(query).mappings()]
 
 
-def signalled(database: Database, org: str, published: datetime, event_uuid: str) -> list[str]:
+def recorded_signals(database: Database, org: str, published: datetime, event_uuid: str) -> list[str]:
     """Return the rules that recorded an event as a signal."""
     columns = tables.events.c
     query = select(columns.signals).where(
@@ -63,7 +63,7 @@ def signalled(database: Database, org: str, published: datetime, event_uuid: str
         return connection.execute(query).scalar() or []
 
 
-def seen_at(
+def find_event(
     database: Database, orgs: Sequence[str], event_uuid: str, *, since: datetime
 ) -> tuple[str, datetime] | None:
     """Return the org and time of a stored event that was published since a point in time.
@@ -81,7 +81,7 @@ def seen_at(
     return None if row is None else (row.org, row.published)
 
 
-def remembered(database: Database, org: str, published: datetime, event_uuid: str) -> HistoryRow | None:
+def find_history_row(database: Database, org: str, published: datetime, event_uuid: str) -> HistoryRow | None:
     """Return an event's history row, or None."""
     at = to_text(published)
     with database.read() as connection:

@@ -25,12 +25,12 @@ def register_orgs(database: Database, names: Sequence[str], *, now: datetime) ->
         insert_new(connection, tables.orgs, [(name, now) for name in sorted(names)], ("name", "created_at"))
 
 
-def take_org(database: Database, connection: Connection, org: str) -> str | None:
+def lock_org(database: Database, connection: Connection, org: str) -> str | None:
     """Lock an org's row, as every write on an org must do first; return the version of its history.
 
     The version changes whenever any process adds rows to the history. Raises StoreError for an unknown org.
     """
-    row = database.take(connection, _ROW, {"org": org})
+    row = database.lock_row(connection, _ROW, {"org": org})
     if row is None:
         raise StoreError(f"org {org} has no row in this database: it was never registered")
     version: str | None = row.history_version

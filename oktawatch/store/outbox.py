@@ -24,7 +24,7 @@ from oktawatch.model.notification import (
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
-from oktawatch.store.digests import summarise
+from oktawatch.store.digests import summarize
 from oktawatch.store.notifiers import Decide, record_failure, record_success
 from oktawatch.store.sighting_queries import novelty_within
 
@@ -189,7 +189,7 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
         attempts=row["attempts"],
         created_at=row["created_at"],
         retried_at=row["retried_at"],
-        digest=summarise(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
+        digest=summarize(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
         content=row["content"],
         **(_about(connection, row["alert_id"]) if row["alert_id"] is not None else {}),
     )

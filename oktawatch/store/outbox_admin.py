@@ -122,7 +122,7 @@ def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -
         .returning(_columns.notifier)
     )
     with database.write() as connection:
-        _hold(database, connection, names)
+        _lock(database, connection, names)
         return dict(Counter(connection.execute(given_up).scalars()))
 
 
@@ -132,7 +132,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
     with database.read() as connection:
         notifiers = connection.execute(select(_columns.notifier).where(chosen).distinct()).scalars().all()
     with database.write() as connection:
-        _hold(database, connection, notifiers)
+        _lock(database, connection, notifiers)
         query = select(_columns.id, _columns.state, _columns.attempts, _columns.claimed_until).where(chosen)
         locked = connection.execute(query.order_by(_columns.id).with_for_update()).mappings()
         found = {notification["id"]: notification for notification in locked}
@@ -147,10 +147,10 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
             )
 
 
-def _hold(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
+def _lock(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
     """Lock the outboxes. Folding rows into a digest updates many rows in any order, which could deadlock."""
     for notifier in sorted(notifiers):
-        database.hold(connection, f"outbox of {notifier}")
+        database.lock(connection, f"outbox of {notifier}")
 
 
 def _require_undone(notification: RowMapping, operation: str) -> None:
@@ -170,10 +170,10 @@ def _conditions(wanted: NotificationFilter) -> Sequence[ColumnElement[bool]]:
     if wanted.org:
         folded = tables.notifications.alias()
         alert = tables.alerts.alias()
-        summarises_org = exists().where(
+        summarizes_org = exists().where(
             and_(
                 folded.c.digest_id == _columns.id, alert.c.id == folded.c.alert_id, alert.c.org == wanted.org
             )
         )
-        conditions.append(or_(_alerts.org == wanted.org, summarises_org))
+        conditions.append(or_(_alerts.org == wanted.org, summarizes_org))
     return conditions

@@ -26,7 +26,7 @@ from oktawatch.store.errors import StoreError
 from oktawatch.store.events import NO_SIGNALS, Added, Keyed, add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.left_out import frozen_calls, note_left_out
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 
 _GROUPED = (
     tables.alerts.c.id,
@@ -278,7 +278,7 @@ def page_transaction(database: Database, org: str, *, now: datetime) -> Iterator
     Commits at the end, or rolls back on any error. Raises StoreError if the org has no row.
     """
     with database.write() as connection:
-        version = take_org(database, connection, org)
+        version = lock_org(database, connection, org)
         yield PageTransaction(connection, org, version, now)
 
 

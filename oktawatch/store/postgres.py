@@ -46,7 +46,7 @@ from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
 """The advisory lock for schema changes: a number that no other program uses in this database."""
-_HOLD = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
+_LOCK = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
 _ABANDONED = 15  # seconds after which the server ends an idle transaction, whose client may be gone
 _SETTINGS = (
     # Without this, times in year 1 could not be converted from some servers' time zones.
@@ -110,7 +110,7 @@ class Postgres:
         connection.exec_driver_sql(_WRITE if write else _READ)
         answer_within(connection, answer_deadline.ANSWER_WITHIN_S)
 
-    def take(
+    def lock_row(
         self,
         connection: Connection,
         lock: Select[Any],
@@ -118,9 +118,9 @@ class Postgres:
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Take the lock. Afterwards, the transaction waits up to `DEADLINE` for further locks."""
+        """Lock the row. Afterwards, the transaction waits up to `DEADLINE` for further locks."""
         connection.exec_driver_sql(_WAIT)
-        statement = _taking(lock)
+        statement = _locking(lock)
 
         def attempt() -> Row[Any] | None:
             try:
@@ -132,15 +132,15 @@ class Postgres:
 
         return patiently(attempt, busy=_is_busy, stopping=stopping)
 
-    def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Take a transaction-level lock, and allow long statements from then on."""
+    def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
+        """Acquire an advisory lock, and allow long statements from then on."""
         answer_within(connection, answer_deadline.MIGRATE_WITHIN_S)
-        self.take(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
+        self.lock_row(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
 
-    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
-        """Take a transaction-level lock. Two names with the same checksum merely wait for each other."""
-        number = zlib.crc32(what.encode()) - 2**31  # Postgres integers are signed
-        self.take(connection, _HOLD, {"number": number}, stopping=stopping)
+    def lock(self, connection: Connection, name: str, *, stopping: threading.Event) -> None:
+        """Acquire an advisory lock. Two names with the same checksum share one, so their users wait for each other."""
+        number = zlib.crc32(name.encode()) - 2**31  # Postgres integers are signed
+        self.lock_row(connection, _LOCK, {"number": number}, stopping=stopping)
 
     def insert_new(
         self,
@@ -168,7 +168,7 @@ class Postgres:
     def find_damage(self, connection: Connection, *, within_s: float) -> None:
         """Return None: the server checks its own files."""
 
-    def is_damage(self, error: DBAPIError) -> bool:  # noqa: ARG002 -- as above
+    def is_damage(self, error: DBAPIError) -> bool:  # noqa: ARG002 -- no error of a server shows damage
         """Return False: the server's administrator takes care of its files."""
         return False
 
@@ -184,11 +184,11 @@ class Postgres:
 
 
 @lru_cache(maxsize=16)
-def _taking(lock: Select[Any]) -> Select[Any]:
-    """Build the statement that takes a lock and, in the same message, increases the lock timeout."""
-    taken = lock.cte("taken")
+def _locking(lock: Select[Any]) -> Select[Any]:
+    """Build the statement that acquires a lock and, in the same message, increases the lock timeout."""
+    locked = lock.cte("locked")
     patience = func.set_config("lock_timeout", f"{DEADLINE:.0f}s", True)
-    return select(*taken.columns, patience).select_from(taken)
+    return select(*locked.columns, patience).select_from(locked)
 
 
 def _is_busy(error: DBAPIError) -> bool:

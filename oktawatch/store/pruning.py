@@ -37,7 +37,7 @@ from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 from oktawatch.store.history_fields import PLACES
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 
 _event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
 
@@ -105,7 +105,7 @@ def readings(database: Database) -> list[Reading]:
 def prune_alerts(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete alerts, each after its matches, notifications and actions."""
     with database.write() as connection:
-        take_org(database, connection, expiry.org)
+        lock_org(database, connection, expiry.org)
         expired = select(tables.alerts.c.id).where(*_expired_alerts(expiry))
         ids = list(connection.execute(expired.order_by(tables.alerts.c.last_event_at).limit(most)).scalars())
         if not ids:
@@ -127,7 +127,7 @@ def prune_events(database: Database, expiry: Expiry, most: int) -> Batch:
     The keys of sign-ins that `sightings` has counted are kept as long as Okta may serve them again.
     """
     with database.write() as connection:
-        take_org(database, connection, expiry.org)
+        lock_org(database, connection, expiry.org)
         before = _events_before(connection, expiry)
         conditions, more = _oldest(connection, expiry.org, before, most)
         _record_pruned_types(connection, expiry, before, conditions)
@@ -138,7 +138,7 @@ def prune_events(database: Database, expiry: Expiry, most: int) -> Batch:
 def prune_counted_sign_ins(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete the keys of sign-ins that Okta no longer serves."""
     with database.write() as connection:
-        take_org(database, connection, expiry.org)
+        lock_org(database, connection, expiry.org)
         deleted = _delete(connection, tables.counted_sign_ins, _no_longer_served(expiry), most)
         return Batch(Counter(counted_sign_ins=deleted), more=deleted == most)
 
@@ -153,7 +153,7 @@ def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
     if not found:
         return Batch(Counter(), more=False)
     with database.write() as connection:
-        take_org(database, connection, expiry.org)
+        lock_org(database, connection, expiry.org)
         conditions = [*expired, tuple_(*key).in_([tuple(row) for row in found])]
         return Batch(
             Counter(sightings=_delete(connection, tables.sightings, conditions)), more=len(found) == most
@@ -163,7 +163,7 @@ def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete allowed matches, rejected events and backfills."""
     with database.write() as connection:
-        take_org(database, connection, expiry.org)
+        lock_org(database, connection, expiry.org)
         allowed = _delete(connection, tables.allowed_matches, _allowed(expiry), most)
         rejected = _delete(connection, tables.rejected_events, _rejected(expiry), most)
         backfills = _delete(connection, tables.backfills, _backfills(expiry))

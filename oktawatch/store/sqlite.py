@@ -80,7 +80,7 @@ class Sqlite:
         else:
             connection.exec_driver_sql("BEGIN")
 
-    def take(
+    def lock_row(
         self,
         connection: Connection,
         lock: Select[Any],
@@ -91,11 +91,11 @@ class Sqlite:
         """Read the row."""
         return connection.execute(lock, values).first()
 
-    def hold_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
+    def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Allow stopping to interrupt the transaction, which already has the lock and may rewrite a large table."""
         _interrupt_when(stopping, connection)
 
-    def hold(self, connection: Connection, what: str, *, stopping: threading.Event) -> None:
+    def lock(self, connection: Connection, name: str, *, stopping: threading.Event) -> None:
         """Do nothing: the transaction already has the lock."""
 
     def insert_new(

@@ -21,7 +21,7 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 
 _columns = tables.alerts.c
 _UNDECIDED = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
@@ -75,7 +75,7 @@ def decide(
     with database.write() as connection:
         orgs = connection.execute(select(_columns.org).where(_columns.id.in_(wanted)).distinct()).scalars()
         for org in sorted(orgs):  # a fixed order, so that concurrent decisions can't deadlock
-            take_org(database, connection, org)
+            lock_org(database, connection, org)
         query = select(tables.alerts).where(_columns.id.in_(wanted))
         found = {alert["id"]: alert for alert in connection.execute(query).mappings()}
         notifiers = {
@@ -83,7 +83,7 @@ def decide(
             for alert_id, alert in found.items()
         }
         for notifier in sorted({name for names in notifiers.values() for name in names}):
-            database.hold(connection, f"outbox of {notifier}")
+            database.lock(connection, f"outbox of {notifier}")
         for alert_id in wanted:
             if alert_id not in found:
                 raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")

@@ -1,8 +1,7 @@
-"""A world that kills: simulated orgs in which people go on signing in, and daemons that die at any moment.
+"""Simulated orgs with continuous sign-ins, and daemons that are killed at any moment.
 
-However often they died, what is in the database afterwards must be what the orgs' own record comes to:
-each event once, each match in one alert, the counts right; and each notification has arrived at a receiver
-that outlives them all, under one key.
+Afterwards, the database must agree with the orgs' own record: each event is stored once, each match is in one alert,
+and the counts are right. Each notification has arrived under one key at a receiver that is never killed.
 """
 
 import json
@@ -113,7 +112,7 @@ class World:
         self._folders: list[Path] = []
 
     def folder(self, instance: str, *, lease_ttl: str = "3s") -> Path:
-        """Make the folder of one daemon, with its configuration."""
+        """Create the folder of one daemon, with its configuration."""
         folder = self.place.folder / instance
         folder.mkdir()
         parts = [
@@ -132,7 +131,7 @@ class World:
         return folder
 
     def live(self, seconds: float, *watched: Life) -> None:
-        """Let people sign in for a while, or until one of the daemons is over."""
+        """Generate sign-ins for some time, or until one of the daemons has ended."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not any(life.over for life in watched):
             for name in self.orgs:
@@ -199,7 +198,7 @@ class World:
         return [*found, *of_the_told(stored["notifications"], received)]
 
     def log(self) -> list[dict[str, Any]]:
-        """Give what all daemons have logged; the last line of one that was killed may be torn."""
+        """Return the log of all daemons. The last line of a killed daemon may be incomplete."""
         lines = [
             line for folder in self._folders for line in (folder / "log").read_text("utf-8").splitlines()
         ]
@@ -210,7 +209,7 @@ class World:
             return False
         now = datetime.now(UTC)
         with database.write() as connection:
-            database.hold(connection, "outbox of soc")  # as everybody who changes many of its rows
+            database.lock(connection, "outbox of soc")  # as everybody who changes many of its rows
             connection.execute(_WAITING, {"now": now})
             connection.execute(_TOLD_LATELY, {"before": now - timedelta(hours=1)})
             pending = connection.execute(
@@ -221,7 +220,7 @@ class World:
         return pending == 0 and all(seen.get(name, 0) == len(org.events) for name, org in wanted.items())
 
     def somebody_signs_in(self, name: str) -> None:
-        """Let an event happen in an org."""
+        """Add an event to an org."""
         draw, org = self.random, self.orgs[name]
         if draw.random() < 0.05:
             org.persist(
@@ -253,7 +252,7 @@ class World:
         proxy: bool = True,
         relay: bool = False,
     ) -> None:
-        """Let a person sign in to an org, some time ago."""
+        """Add a sign-in to an org, some time ago."""
         org = self.orgs[name]
         org.persist(
             {
@@ -271,7 +270,7 @@ class World:
 
 @contextmanager
 def world(place: Place, seed: int, names: Sequence[str] = NAMES) -> Iterator[World]:
-    """Make the orgs and a receiver, and serve them."""
+    """Create the orgs and a receiver, and serve them."""
     with ExitStack() as stack:
         receiver = stack.enter_context(receiving())
         orgs = {name: SimulatedOrg() for name in names}

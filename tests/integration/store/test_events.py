@@ -1,4 +1,4 @@
-"""A row an event, whatever comes of it when: what is there stays, and what was left out is filled in."""
+"""Each event has one row. Its missing parts are added when it is read again, and the others stay."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +13,7 @@ from oktawatch.model.match import EventKey, SignalIds
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.database import Database
 from oktawatch.store.events import Added, add_events
-from oktawatch.store.orgs import take_org
+from oktawatch.store.orgs import lock_org
 from tests.support.databases import NOW, ORG, empty, open_database, rows
 from tests.support.places import Kind, place_of
 
@@ -23,18 +23,18 @@ KEYS = [(to_text(NOW + minute * timedelta(minutes=1)), uuid) for minute in range
 
 @pytest.fixture(scope="module")
 def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Give one database for all; each test empties it first."""
+    """Yield one database for all tests; each test empties it first."""
     with place_of(kind, tmp_path_factory.mktemp("events")) as place, open_database(place, OTHER) as made:
         yield made
 
 
 def remembered(key: EventKey, actor: str = "00u1") -> HistoryRow:
-    """Give what is remembered of an event, which came through a proxy."""
+    """Return the history row of an event through a proxy."""
     return HistoryRow(*key, "user.session.start", actor_id=actor, is_proxy=True)
 
 
 def counts(added: Added) -> tuple[int, int]:
-    """Give how many events and signals were new."""
+    """Return the number of new events and signals."""
     return (added.events, added.signals)
 
 
@@ -49,7 +49,7 @@ def test_what_was_seen_before_is_filled_in(database: Database) -> None:
         assert counts(added) == (0, 3)
         assert added.version is not None
         assert add_events(connection, ORG, events[:3], events[:3], signals) == Added(0, 0, None)
-        assert take_org(database, connection, ORG) == added.version
+        assert lock_org(database, connection, ORG) == added.version
     assert len(rows(database, "events")) == 6
     assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"] * 3
     assert [row["rule_id"] for row in rows(database, "signals")] == ["A"] * 3
