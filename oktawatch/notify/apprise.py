@@ -83,7 +83,7 @@ class AppriseChannel:
             PersistentStoreMode,
         )
 
-        from oktawatch.notify.mail_tls import trust_for_mail  # noqa: PLC0415 -- likewise
+        from oktawatch.notify.mail_tls import trust_for_mail  # noqa: PLC0415 -- the module's docstring says why
 
         asset = AppriseAsset(
             app_id="oktawatch",
@@ -132,7 +132,7 @@ class AppriseChannel:
             done.set_exception(error)
 
     def _notify(self, message: Message) -> bool:
-        from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415 -- likewise
+        from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415 -- the module's docstring says why
 
         form = self._service.resolve_format(NotifyFormat.MARKDOWN)
         body = {
@@ -161,7 +161,7 @@ def _notify_type(message: Message) -> str:
 
 
 def _keeps_incidents(service: "NotifyBase") -> bool:
-    from apprise.plugins.pagerduty import NotifyPagerDuty  # noqa: PLC0415 -- likewise
+    from apprise.plugins.pagerduty import NotifyPagerDuty  # noqa: PLC0415 -- the module's docstring says why
 
     return isinstance(service, NotifyPagerDuty)
 

@@ -17,7 +17,7 @@ async def beat(url: str, way: Way = DIRECT) -> None:
     """Request the URL once. Raises DeliveryError unless the status is 2xx."""
     import aiohttp  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
-    from oktawatch.resolver import Resolver  # noqa: PLC0415 -- as above
+    from oktawatch.resolver import Resolver  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
     session_for_one_request = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=Resolver()),

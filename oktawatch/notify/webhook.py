@@ -86,7 +86,7 @@ class WebhookChannel:
     async def _post(self, message: Message, content: dict[str, Any]) -> tuple[int, str | None]:
         """Return the status and the Retry-After header of the answer."""
         import aiohttp  # noqa: PLC0415 -- the module's docstring says why
-        import yarl  # noqa: PLC0415 -- likewise
+        import yarl  # noqa: PLC0415 -- the module's docstring says why
 
         body = msgspec.json.encode(content)
         try:
@@ -111,9 +111,9 @@ class WebhookChannel:
             await self._session.close()
 
     def _open(self) -> "aiohttp.ClientSession":
-        import aiohttp  # noqa: PLC0415 -- likewise
+        import aiohttp  # noqa: PLC0415 -- the module's docstring says why
 
-        from oktawatch.resolver import Resolver  # noqa: PLC0415 -- likewise
+        from oktawatch.resolver import Resolver  # noqa: PLC0415 -- the module's docstring says why
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
@@ -167,7 +167,7 @@ def _refusal(status: int) -> str:
 
 def _explain(error: "aiohttp.ClientError") -> str:
     """Return the reason why a request had no answer."""
-    import aiohttp  # noqa: PLC0415 -- likewise
+    import aiohttp  # noqa: PLC0415 -- the module's docstring says why
 
     match error:
         case aiohttp.ClientHttpProxyError():

@@ -68,7 +68,7 @@ def generate(
     Each sign-in is persisted up to two seconds after it was published. A share of them, `proxy_share`, comes
     through an anonymizing proxy. The events are generated when they are served.
     """
-    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    rng = random.Random(seed)  # noqa: S311 -- repeatable, not secret
     users = population(rng, people)
     failed = Action("user.session.start", "FAILURE", "INVALID_CREDENTIALS")
     actions = [Action("user.session.start")] * 9 + [failed]

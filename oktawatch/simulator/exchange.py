@@ -69,7 +69,7 @@ class Exchange:
         form = {name: value for name, value in (await self.request.post()).items() if isinstance(value, str)}
         issued = self.org.oauth.issue(form, self.proof)
         response = web.json_response(issued)
-        if issued["token_type"] == "DPoP":  # noqa: S105 - a type
+        if issued["token_type"] == "DPoP":  # noqa: S105 -- a type
             response.headers["dpop-nonce"] = self.org.oauth.proofs.nonce
         return response
 

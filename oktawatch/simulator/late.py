@@ -34,7 +34,7 @@ def delay(
 
     The stream can be endless. The result is ordered by the time at which an event appears.
     """
-    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    rng = random.Random(seed)  # noqa: S311 -- repeatable, not secret
     serial = itertools.count()
     waiting: list[tuple[datetime, int, Late]] = []
     for moment, event in stream:

@@ -16,7 +16,7 @@ from .dpop import Proof, ProofChecker, ProofError
 from .errors import OAuthError
 from .jose import JoseError, Signed, SingleUseIds, peek, verify
 
-TOKEN = "/oauth2/v1/token"  # noqa: S105 - a path
+TOKEN = "/oauth2/v1/token"  # noqa: S105 -- a path
 READ_LOGS = "okta.logs.read"
 LONGEST_ASSERTION = 3600
 """The longest accepted lifetime of an assertion, in seconds."""

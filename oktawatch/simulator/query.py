@@ -86,7 +86,7 @@ def _descending(text: str) -> bool:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_LIMIT):  # noqa: PLR2004 - far below the limit of int()
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_LIMIT):  # noqa: PLR2004 -- far below the limit of int()
         raise errors.invalid("limit", f"It must be between 0 and {MAX_LIMIT}.")
     return int(text)
 

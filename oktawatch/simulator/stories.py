@@ -45,12 +45,12 @@ def ordinary(rng: random.Random, people: list[Person]) -> StoryMaker:
     def make() -> Story:
         person = waiting.pop(rng.randrange(len(waiting) // 4 + 1))
         waiting.append(person)
-        office = rng.random() < 0.1  # noqa: PLR2004 - an invented share
+        office = rng.random() < 0.1  # noqa: PLR2004 -- an invented share
         visit = visit_of(rng, person, CORPORATE_VPN if office else person.network, person.host)
         luck = rng.random()
-        if luck < 0.02:  # noqa: PLR2004 - as above
+        if luck < 0.02:  # noqa: PLR2004 -- an invented share
             return [Step(0, _nobody(rng, visit), UNVERIFIED)]
-        failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 - as above
+        failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 -- an invented share
         return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * SECOND)
 
     return make
@@ -78,11 +78,11 @@ def anonymized(rng: random.Random, people: list[Person]) -> StoryMaker:
             new=frozenset(rng.sample(behaviors, 3)),
         )
         luck = rng.random()
-        if luck < 0.1:  # noqa: PLR2004 - an invented share
+        if luck < 0.1:  # noqa: PLR2004 -- an invented share
             return [Step(0, _nobody(rng, visit), UNVERIFIED)]
         failures = rng.choice((0, 0, 1, 2, 3))
         story = _attempts(rng, visit, failures)
-        gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 - as above
+        gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 -- an invented share
         return story if gave_up else story + _session(rng, visit, after=failures * 8 * SECOND)
 
     return make
@@ -135,13 +135,13 @@ def _session(rng: random.Random, visit: Visit, *, after: int) -> Story:
     evaluated = replace(EVALUATED, target=(signin.policy(rng),))
     at = after + 4 * SECOND
     story = [Step(at, visit, evaluated), Step(at + rng.randrange(200, 900), visit, Action(START))]
-    if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 - an invented share
+    if visit.person is not None and rng.random() < 0.5:  # noqa: PLR2004 -- an invented share
         verified = Action("user.authentication.auth_via_mfa", target=(signin.factor(visit.person),))
         story.append(Step(at + rng.randrange(4, 30) * SECOND, visit, verified))
     at += MINUTE
     for name in rng.sample(_APPS, rng.randint(1, 4)):
         story.append(Step(at, visit, Action("user.authentication.sso", target=(signin.app(rng, name),))))
         at += rng.randrange(30 * MINUTE)
-    if rng.random() < 0.4:  # noqa: PLR2004 - as above
+    if rng.random() < 0.4:  # noqa: PLR2004 -- an invented share
         story.append(Step(at, visit, Action("user.session.end")))
     return story

@@ -33,8 +33,8 @@ def read_private_key(text: str) -> tuple[str, str]:
 
 
 def _from_pem(text: str) -> "RSAPrivateKey":
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- as above
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 -- as above
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- slow, and needed only with a key
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 -- slow, and needed only with a key
 
     lines = "\n".join(line.strip() for line in text.splitlines())
     try:
@@ -47,8 +47,8 @@ def _from_pem(text: str) -> "RSAPrivateKey":
 
 
 def _from_jwk(text: str) -> "tuple[RSAPrivateKey, str]":
-    from jwt.algorithms import RSAAlgorithm  # noqa: PLC0415 -- as above
-    from jwt.exceptions import InvalidKeyError  # noqa: PLC0415 -- as above
+    from jwt.algorithms import RSAAlgorithm  # noqa: PLC0415 -- slow, and needed only with a key
+    from jwt.exceptions import InvalidKeyError  # noqa: PLC0415 -- slow, and needed only with a key
 
     try:
         jwk: Any = json.loads(text)
@@ -71,7 +71,7 @@ def _from_jwk(text: str) -> "tuple[RSAPrivateKey, str]":
 
 
 def _rsa(key: object) -> "RSAPrivateKey":
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415 -- as above
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415 -- slow, and needed only with a key
 
     if isinstance(key, RSAPrivateKey):
         return key

@@ -68,7 +68,7 @@ def open_session(trust: ssl.SSLContext | None) -> aiohttp.ClientSession:
         trust_env=False,
     )
     # aiohttp would retry a GET after a broken connection, without counting it. There is no public option.
-    session._retry_connection = False  # noqa: SLF001
+    session._retry_connection = False  # noqa: SLF001 -- see above
     return session
 
 

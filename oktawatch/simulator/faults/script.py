@@ -58,7 +58,7 @@ class Script:
         A fault that doesn't apply to its request is dropped, not drawn again, so that the draws depend only on
         the number of requests.
         """
-        rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        rng = random.Random(seed)  # noqa: S311 -- repeatable, not secret
 
         def rule(applies: Applies) -> Fault | None:
             selected, fault = rng.random() < share, rng.choice(faults)
