@@ -1,4 +1,4 @@
-"""The program in an empty folder, and a simulated org beside it."""
+"""The program in an empty folder, and a simulated org."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Backfills as people run them: interrupted, of several orgs, without a trace."""
+"""Backfills: interrupted, of several orgs, and without notifications."""
 
 import os
 import pty
@@ -27,14 +27,14 @@ def program(place: Place) -> Program:
 
 
 def org_with_events(count: int = EVENTS, *, rate_limit: int | None = None) -> SimulatedOrg:
-    """Make an org with sign-ins that will still be of the last day however slow the test is."""
+    """Create an org with sign-ins that are still within the last day at the end of a slow test."""
     org = SimulatedOrg(rate_limit=rate_limit)
     org.extend(generate(count, end=NOW, span=timedelta(hours=20)))
     return org
 
 
 def pages(program: Program) -> int:
-    """Tell how many pages of a backfill are committed."""
+    """Return the number of committed pages of a backfill."""
     if program.place is None or not program.place.has("backfills"):
         return 0
     return sum(count for (count,) in program.rows("SELECT pages FROM backfills"))
@@ -42,7 +42,7 @@ def pages(program: Program) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) -> None:
-    """What was committed stays, the exit code is 130, and the same command reads only the rest."""
+    """After an interruption with exit code 130, the same command reads only the pages that are missing."""
     org = org_with_events(
         rate_limit=8
     )  # three requests are ours; the fourth page has to wait, long enough to be interrupted
@@ -64,7 +64,7 @@ def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) 
 
 
 def test_killed_while_it_fills_in_what_rules_look_back_at(program: Program, place: Place) -> None:
-    """Each page of an org that an older version read is filled in completely or not at all; no event counts twice."""
+    """A killed backfill completes each page of an older version or leaves it unchanged, and counts no event twice."""
     org = org_with_events()
     command = ("backfill", "--since", "1d")
     left = "SELECT count(*), count(fields), count(signals), (SELECT events_seen FROM orgs) FROM events"
@@ -87,7 +87,7 @@ def test_killed_while_it_fills_in_what_rules_look_back_at(program: Program, plac
 
 
 def test_a_failing_org_stops_no_other(program: Program) -> None:
-    """Every other org is read to its end; the exit code is 1 and the error names the org."""
+    """If one org fails, the others are read completely; the exit code is 1 and the error names the org."""
     org = org_with_events()
     with running(org) as url:
         program.configure(("one", url, org.token), ("two", url, "00wrong"), ("three", url, org.token))
@@ -103,7 +103,7 @@ def test_a_failing_org_stops_no_other(program: Program) -> None:
 
 
 def test_only_the_named_orgs(program: Program) -> None:
-    """--org leaves the others alone, and an org that doesn't exist is wrong usage."""
+    """--org reads only the named orgs, and an unknown org is a usage error."""
     org = org_with_events()
     with running(org) as url:
         program.configure(("one", url, org.token), ("two", url, org.token))
@@ -116,7 +116,7 @@ def test_only_the_named_orgs(program: Program) -> None:
 
 
 def test_dry_run_leaves_no_trace(program: Program) -> None:
-    """A dry run tells the alerts that a backfill would make, needs no database, and makes none."""
+    """A dry run prints the alerts that a backfill would raise; it needs no database and stores nothing."""
     org = org_with_events(2_000)
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -133,7 +133,7 @@ def test_dry_run_leaves_no_trace(program: Program) -> None:
 
 
 def test_backfill_is_silent_unless_asked(program: Program) -> None:
-    """Notifiers are told with --notify alone, at once, and of what a silent one has recorded before."""
+    """Only --notify sends notifications, also about alerts that an earlier backfill without it has recorded."""
     org = org_with_events(2_000)
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -151,7 +151,7 @@ def test_backfill_is_silent_unless_asked(program: Program) -> None:
 
 
 def test_what_lies_beyond_90_days_is_said(program: Program) -> None:
-    """Okta keeps 90 days: a backfill from before reads those, and says so."""
+    """A backfill from more than 90 days ago reads the 90 days that Okta keeps, with a warning."""
     org = org_with_events()
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -163,7 +163,7 @@ def test_what_lies_beyond_90_days_is_said(program: Program) -> None:
 
 
 def test_progress_on_a_terminal(program: Program) -> None:
-    """Where standard error is a terminal a bar is drawn there, with rate and time left; the result is not in it."""
+    """On a terminal, standard error shows a progress bar with rate and remaining time, and not the result."""
     org = org_with_events()
     ours, theirs = pty.openpty()
     with running(org) as url:
@@ -190,7 +190,7 @@ def test_progress_on_a_terminal(program: Program) -> None:
 
 
 def test_since_must_come_before_until(program: Program, tmp_path: Path) -> None:
-    """A span that is none is wrong usage, found before the configuration is even looked for."""
+    """An invalid time span is a usage error, even without a configuration."""
     later = (NOW + timedelta(days=2)).date().isoformat()  # tomorrow, even if midnight passes meanwhile
     for command in (("--since", later), ("--since", "1d", "--until", "2d"), ("--since", "yesterday")):
         done = program.run("backfill", *command)

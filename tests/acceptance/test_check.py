@@ -1,4 +1,4 @@
-"""`oktawatch check` tells what is wrong before it matters, and changes nothing."""
+"""`oktawatch check` reports problems before they matter, and changes nothing."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def another_server() -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), NotOkta) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -73,7 +73,7 @@ def test_all_is_well(program: Program) -> None:
 
 
 def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> None:
-    """It is said, and made by nobody."""
+    """`check` reports a database without a schema, and does not create the schema."""
     with place_of(kind, tmp_path, schema=False) as place, running(SimulatedOrg(token=TOKEN)) as url:
         program = Program(tmp_path, place)
         program.configure(("acme", url, TOKEN))
@@ -82,7 +82,7 @@ def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> 
 
 
 def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: Program) -> None:
-    """Each says what to do, and a good org beside them is good."""
+    """Each finding says what to do, and a working org is reported as ok."""
     good, barred = SimulatedOrg(token=TOKEN), SimulatedOrg(token=TOKEN)
     barred.can_read_logs = False
     with running(good) as url, running(barred) as barred_url, another_server() as other_url:
@@ -118,7 +118,7 @@ def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: f
 
 
 def test_a_secret_that_everybody_can_read_is_warned_of(program: Program) -> None:
-    """Each file once, and what its owner alone can read is no finding."""
+    """A secret file that everyone can read causes one warning; a private file causes none."""
     with running(SimulatedOrg(token=TOKEN)) as url:
         org = f'[[orgs]]\nurl = "{url}"\ntoken_file = "acme.token"\n'
         path = program.configure()
@@ -136,7 +136,7 @@ def test_a_secret_that_everybody_can_read_is_warned_of(program: Program) -> None
 
 
 def test_a_database_of_another_schema_is_told(place: Place) -> None:
-    """An older one is brought up by `run`; a newer one is none of this program's business."""
+    """An older schema is a warning, because `run` upgrades it; a newer schema is a failure."""
     program = Program(place.folder, place)
     with running(SimulatedOrg(token=TOKEN)) as url:
         program.configure(("acme", url, TOKEN))
@@ -198,7 +198,7 @@ def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> 
 
 
 def test_a_broken_rule_of_ones_own_fails(program: Program) -> None:
-    """It is named with its line; the other rules are looked at all the same."""
+    """A broken rule is reported with its line, and the other rules are checked."""
     rules = program.folder / "rules"
     rules.mkdir()
     (rules / "mine.py").write_text("\nnonsense\n", "utf-8")
@@ -217,7 +217,7 @@ def _webhook(name: str, url: str) -> str:
 
 
 def test_a_notifier_that_is_not_there_is_told(program: Program) -> None:
-    """Nothing is sent for that, and its address stays unsaid."""
+    """An unreachable notifier is reported without sending a message, and without its URL."""
     posted.clear()
     with running(SimulatedOrg(token=TOKEN)) as url, another_server() as other:
         hooks = _webhook("soc", f"{other}/hook") + _webhook("gone", "http://127.0.0.1:1/secret-path")
@@ -231,7 +231,7 @@ def test_a_notifier_that_is_not_there_is_told(program: Program) -> None:
 
 
 def test_a_test_message_is_sent(program: Program) -> None:
-    """To each notifier, past the outbox; one that does not take it fails the check."""
+    """The test message is sent to each notifier without the outbox, and a refusal is a failure."""
     posted.clear()
     with running(SimulatedOrg(token=TOKEN)) as url, another_server() as other:
         hooks = _webhook("soc", f"{other}/hook") + _webhook("moved", f"{other}/gone")

@@ -1,4 +1,4 @@
-"""The daemon keeps watching when somebody, or a machine without a clock, sets the time."""
+"""The daemon continues to poll when the machine's clock is set."""
 
 from pathlib import Path
 

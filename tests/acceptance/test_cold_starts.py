@@ -1,7 +1,7 @@
-"""The program in an interpreter of its own, as people start it.
+"""The program in a separate interpreter, as people start it.
 
-All other tests fork their programs from one that has imported everything (tests/support/launch.py). These show what that
-could hide: each command by itself imports what it needs, and does what the forked one does.
+All other tests fork their programs from a process that has imported everything (tests/support/launch.py). These tests show that
+each command imports what it needs, and behaves like the forked one.
 """
 
 import os
@@ -59,7 +59,7 @@ def test_a_command_does_the_same(folder: Path, command: tuple[str, ...]) -> None
 
 
 def test_the_daemon_does_the_same(tmp_path: Path) -> None:
-    """It starts, reads, alerts, and ends with 0 on SIGTERM."""
+    """The daemon starts, polls, raises alerts, and ends with 0 on SIGTERM."""
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn"], start=org.now()))
     for cold in (True, False):
@@ -87,7 +87,7 @@ def test_a_signal_does_the_same(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_a_closed_pipe_does_the_same(folder: Path) -> None:
-    """Nobody reads what is printed any more."""
+    """A command whose output is a closed pipe ends without a traceback."""
     ended = []
     for cold in (True, False):
         reading, writing = os.pipe()

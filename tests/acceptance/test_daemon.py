@@ -1,4 +1,4 @@
-"""The daemon as systemd and its operator see it: started, disturbed, stopped."""
+"""The daemon as systemd and its operator see it: start, failures, stop."""
 
 import signal
 import socket
@@ -63,7 +63,7 @@ def _poll_brings(org: SimulatedOrg, number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_watches_tells_and_stops(org: SimulatedOrg, place: Place, number: signal.Signals) -> None:
-    """Alerts are stored and told at once; both signals end it with 0."""
+    """Alerts are stored and sent at once, and both signals end the daemon with 0."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
         told = daemon.logged("alert_opened")
         code, seconds = daemon.stop(number)
@@ -76,7 +76,7 @@ def test_it_watches_tells_and_stops(org: SimulatedOrg, place: Place, number: sig
 
 
 def test_systemd_hears_of_it(org: SimulatedOrg, place: Place) -> None:
-    """READY comes first and when the schema is up, then the watchdog is fed; STOPPING comes at the end."""
+    """READY is sent once the schema is current, then the watchdog is fed, and STOPPING is sent at the end."""
     heard: list[str] = []
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.5) as daemon:
         heard.append(daemon.message())
@@ -102,7 +102,7 @@ def test_a_hanging_request_does_not_hold_up_the_end(place: Place) -> None:
 
 
 def test_a_hanging_org_disturbs_no_other(org: SimulatedOrg, place: Place) -> None:
-    """While one org does not answer, the other one's alerts are told."""
+    """While one org does not answer, the other org's alerts are sent."""
     with running(org) as url, _hanging() as (nowhere, _):
         text = SETTINGS + _org(nowhere, "00invented", name="globex") + _org(url, org.token)
         with Daemon(place, text) as daemon:
@@ -143,7 +143,7 @@ def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place:
 
 
 def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
-    """While another program holds the database, systemd's watchdog is fed; afterwards reading goes on."""
+    """While another program locks the database, systemd's watchdog is fed; afterwards polling continues."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.2) as daemon:
         _wait_between_polls(daemon, place)
         with place.locked():
@@ -156,7 +156,7 @@ def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
 
 
 def test_a_refused_token_is_outlived(org: SimulatedOrg, place: Place) -> None:
-    """The daemon stays up with a refused token, and catches up by itself when it works again."""
+    """The daemon keeps running with a refused token, and catches up once the token works."""
     works, org.token = org.token, "00another"
     with running(org) as url, Daemon(place, SETTINGS + _org(url, works)) as daemon:
         failed = daemon.logged("poll_failed")
@@ -187,7 +187,7 @@ def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, place: Place) -> No
 
 
 def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
-    """What fails again and again is said once, shown to systemd, and tried on."""
+    """A repeated failure is logged once, shown to systemd, and retried."""
     with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         for _ in range(3):
             server.accept()[0].close()
@@ -200,7 +200,7 @@ def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
 
 
 def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
-    """A second one says so in one line and ends with 2; after SIGKILL the way is free."""
+    """A second daemon ends with one line and exit code 2; after SIGKILL of the first, a new one can start."""
     with running(org) as url:
         text = SETTINGS + _org(url, org.token)
         with Daemon(tmp_path, text) as daemon:
@@ -234,7 +234,7 @@ def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, place: Place) ->
     ids=["a rule's option", "a folder that is not there"],
 )
 def test_what_it_cannot_start_with(tmp_path: Path, text: str, code: int, said: str) -> None:
-    """What only a person can mend is one line and 2, and what may pass is 1: systemd tries that again."""
+    """A permanent error ends the start with exit code 2, and a temporary one with 1, so that systemd retries."""
     (tmp_path / "folder").mkdir()
     with Daemon(tmp_path, SETTINGS + text + _org("https://acme.okta.com", "00invented")) as daemon:
         ended = daemon.process.wait(30)

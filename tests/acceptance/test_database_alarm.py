@@ -1,4 +1,4 @@
-"""A database that can't be written is told to a real receiver, past the outbox: once, and once when it is over."""
+"""A database that can't be written causes one alarm without the outbox, and one message when it is over."""
 
 import resource
 import time
@@ -65,14 +65,14 @@ class Watched:
         return time.monotonic() - begun
 
     def people_sign_in(self) -> None:
-        """Let a page be full."""
+        """Add enough events for a full page."""
         for _ in range(300):
             self.org.persist(event(next(self._numbers), datetime.now(UTC)))
 
 
 @contextmanager
 def watched(place: Place) -> Iterator[Watched]:
-    """Make a daemon, and leave nothing behind."""
+    """Yield a daemon, and remove everything afterwards."""
     with ExitStack() as stack:
         yield Watched(place, stack)
 
@@ -90,7 +90,7 @@ def test_a_locked_file(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """No file may grow; afterwards it may again."""
+    """A full disk causes one alarm, and one message when there is space again."""
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
         process = world.daemon.process.pid
@@ -106,7 +106,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_silent_server(tmp_path: Path) -> None:
-    """Its connections stay open, and nothing comes."""
+    """A server that keeps connections open without responding causes an alarm."""
     with place_of(Kind.POSTGRES, tmp_path) as direct:
         upstream, by_proxy = behind(direct.url)
         with (
@@ -123,7 +123,7 @@ def test_a_silent_server(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
-    """The daemon waits for it, asks systemd for more time, and tells what it waits for."""
+    """The daemon waits for the server, asks systemd for more time, and sends an alarm."""
     own = OwnServer()
     try:
         name = own.create()
@@ -142,7 +142,7 @@ def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
 def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
-    """Nobody reads what is written into a deleted file: the daemon tells it and ends, to be started again."""
+    """If the database file is deleted, the daemon sends an alarm and ends, so that it is restarted."""
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
         if replaced:
@@ -158,7 +158,7 @@ def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
 
 
 def test_a_malformed_file(tmp_path: Path) -> None:
-    """Only a person can mend it: the daemon tells it and ends with the exit code that systemd doesn't restart."""
+    """If the file is malformed, the daemon sends an alarm and ends with an exit code that systemd doesn't restart."""
     with place_of(Kind.SQLITE, tmp_path) as place:
         with watched(place) as world:
             world.start()

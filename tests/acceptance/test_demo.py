@@ -1,4 +1,4 @@
-"""The demo: the first thing that a newcomer sees."""
+"""The demo, which new users try first."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def pasted(line: str, program: Program) -> list[str]:
 
 
 def test_demo_shows_alerts_and_how_to_look_at_them(program: Program) -> None:
-    """Alerts are on screen whatever the machine's variables say, and every printed command works."""
+    """Alerts appear on the screen with any environment variables, and every printed command works."""
     done = program.run("demo", **FOREIGN)
 
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,7 @@ def test_demo_with_all_rules_finds_something_by_each(program: Program) -> None:
 
 
 def test_demo_makes_its_folder_anew(program: Program) -> None:
-    """What a demo left behind is gone with the next one."""
+    """A demo deletes the files of the previous one."""
     folder = program.folder / "oktawatch-demo"
     folder.mkdir()
     (folder / ".oktawatch-demo").touch()

@@ -1,4 +1,4 @@
-"""The program behind a proxy, as an operator sets it up."""
+"""The program behind an egress proxy."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def proxy() -> Iterator[ForwardProxy]:
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Give an org with a few events."""
+    """Return an org with a few events."""
     org = SimulatedOrg()
     org.extend(generate(12, end=datetime.now(UTC), span=timedelta(minutes=30)))
     return org
@@ -61,7 +61,7 @@ def test_it_polls_through_the_proxy(
 def test_what_no_proxy_names_is_reached_directly(
     program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy
 ) -> None:
-    """Whatever the configuration says."""
+    """Hosts in NO_PROXY are reached directly, whatever the configuration says."""
     program.configure(("acme", f"https://localhost:{port}", org.token), more=f'{CA}proxy = "{proxy.url}"\n')
 
     done = program.run("run", "--once", NO_PROXY="localhost")
@@ -71,7 +71,7 @@ def test_what_no_proxy_names_is_reached_directly(
 
 
 def test_a_certificate_that_is_not_trusted_is_said(program: Program, org: SimulatedOrg, port: str) -> None:
-    """In one line, with the key that mends it."""
+    """An untrusted certificate is reported in one line with the key to set."""
     program.configure(("acme", f"https://localhost:{port}", org.token))
 
     done = program.run("run", "--once")
@@ -143,7 +143,7 @@ def test_webhooks_and_heartbeats_go_the_same_way(
 
 @pytest.mark.usefixtures("hooked")
 def test_explanations_go_the_same_way(program: Program) -> None:
-    """What an event says is asked of Okta like anything else."""
+    """`explain` uses the proxy to ask Okta for an event."""
     assert program.run("run", "--once").returncode == 0
 
     told = program.json("explain", event(1, datetime.now(UTC))["uuid"])
@@ -161,7 +161,7 @@ def test_check_asks_the_proxy_before_a_webhook(program: Program) -> None:
 
 
 def test_a_proxy_that_refuses_is_said(program: Program, hooked: HttpReceiver, proxy: ForwardProxy) -> None:
-    """In the row's last error, without its address."""
+    """A proxy's refusal is the org's last error, without the proxy's URL."""
     proxy.refusal = "403 Forbidden"
     program.run("run", "--once")
     proxy.refusal = None

@@ -1,4 +1,4 @@
-"""What is wrong is told in one line, with an exit code that says whose fault it is."""
+"""Errors are one line, and the exit code shows who can fix them."""
 
 import socket
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ READING = [("run",), ("run", "--once"), ("backfill", "--since", "7d")]
 
 @contextmanager
 def refused_port() -> Iterator[int]:
-    """Give a port on which nobody listens, and keep it from others."""
+    """Yield a port on which nothing listens, and reserve it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Give everything that stands in a folder."""
+    """Return the content of all files in a folder."""
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -61,7 +61,7 @@ def test_bad_configuration(
 
 @pytest.mark.parametrize("command", READING[1:], ids=" ".join)
 def test_refused_token(program: Program, command: tuple[str, ...]) -> None:
-    """A token that Okta refuses is one line that says what to do, and exit 1; the token stays unsaid."""
+    """A refused token causes exit code 1 and one line that says what to do, without the token."""
     with running(SimulatedOrg()) as url:
         program.configure(("acme", url, "00wrong-token"))
         done = program.run(*command)
@@ -75,7 +75,7 @@ def test_refused_token(program: Program, command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", READING[1:], ids=" ".join)
 def test_unreachable_host(program: Program, command: tuple[str, ...]) -> None:
-    """A host where nobody answers is one line that names it, and exit 1."""
+    """An unreachable host causes exit code 1 and one line that names it."""
     with refused_port() as port:
         program.configure(("acme", f"http://127.0.0.1:{port}", "00token"))
         done = program.run(*command)
@@ -123,7 +123,7 @@ def test_looking_makes_no_schema(tmp_path: Path, command: tuple[str, ...]) -> No
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -> None:
-    """A command that only looks says what to run when there is no database, and makes none."""
+    """Without a database, a command that reads it prints which command to run, and creates none."""
     program.configure(("acme", LOOPBACK, "00token"))
     before = files(program.folder)
 
@@ -136,7 +136,7 @@ def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -
 
 
 def test_looking_needs_no_token(program: Program) -> None:
-    """Whoever may read the database alone sees what is in it: the token is for the daemon."""
+    """Commands that read only the database need no permission to read the token."""
     path = program.configure()
     path.write_text(f'[[orgs]]\nname = "acme"\nurl = "{LOOPBACK}"\ntoken_file = "not-for-you.token"\n')
 

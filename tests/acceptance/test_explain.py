@@ -1,4 +1,4 @@
-"""Why an event was alerted, or was not."""
+"""`oktawatch explain` shows why an event was alerted or not."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ def program(place: Place) -> Program:
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Give an org with a proxied sign-in, another one of the same person, and an ordinary one."""
+    """Return an org with a proxied sign-in, another one of the same person, and one without a proxy."""
     made = SimulatedOrg()
     for number, proxied in enumerate((True, True, False)):
         made.persist(
@@ -49,7 +49,7 @@ def explained(program: Program, uuid: str) -> tuple[dict[str, Any], dict[str, di
 
 
 def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
-    """A match is in its alert, a signal is recorded, and what does not match names its condition."""
+    """The explanation shows the alert of a match, the recorded signal, and the unmet condition of other rules."""
     with running(org) as url:
         program.configure(("acme", url, org.token), more=ENABLED)
         assert program.run("run", "--once").returncode == 0
@@ -81,7 +81,7 @@ def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
 
 
 def test_without_a_token_stored_data_explains(program: Program, org: SimulatedOrg) -> None:
-    """An analyst who may read the database need not be able to read the token."""
+    """Without access to the token, `explain` uses stored data."""
     with running(org) as url:
         path = program.configure(("acme", url, org.token), more=ENABLED)
         assert program.run("run", "--once").returncode == 0
@@ -98,7 +98,7 @@ def test_without_a_token_stored_data_explains(program: Program, org: SimulatedOr
 def test_what_okta_has_no_more_is_explained_by_what_is_remembered(
     program: Program, org: SimulatedOrg
 ) -> None:
-    """History has what detections look at, and a match its alert, whether Okta answers or not."""
+    """An event that Okta has deleted is explained by its history row and its match."""
     with running(org) as url:
         path = program.configure(("acme", url, org.token), more=ENABLED)
         assert program.run("run", "--once").returncode == 0
@@ -114,7 +114,7 @@ def test_what_okta_has_no_more_is_explained_by_what_is_remembered(
 
 
 def test_an_event_that_was_never_read_is_asked_for(program: Program, org: SimulatedOrg) -> None:
-    """Found in the org that has it: what a rule that was not on then would say."""
+    """An event that was never read is fetched from its org, and judged by rules that were disabled then."""
     empty = SimulatedOrg()
     with running(empty) as empty_url, running(org) as url:
         program.configure(("empty", empty_url, empty.token), ("acme", url, org.token))
@@ -130,7 +130,7 @@ def test_an_event_that_was_never_read_is_asked_for(program: Program, org: Simula
 
 
 def test_what_is_no_uuid_is_not_asked_for(program: Program) -> None:
-    """It would stand in a filter."""
+    """A text that is not a uuid is refused, because it would become part of a filter."""
     done = program.run("explain", 'u" or uuid pr or uuid eq "')
     assert done.returncode == 2
     assert errors(done.stderr) == [

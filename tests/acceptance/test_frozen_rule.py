@@ -1,4 +1,4 @@
-"""A user's rule that freezes the process ends it, and the next one goes on without the rule, for every org."""
+"""A user's rule that freezes the process ends it. The next process continues without the rule, for every org."""
 
 import json
 import signal
@@ -145,7 +145,7 @@ class _FrozenDaemon(Daemon):
 
 
 def test_a_daemon_polls_every_org_after_its_restart(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service manager starts it anew, and no org waits for ever."""
+    """After a restart, the daemon polls every org."""
     monkeypatch.setenv("XDG_STATE_HOME", str(frozen.place.folder))
     with _FrozenDaemon(frozen.place, frozen.text) as daemon:
         assert daemon.process.wait(30) == -signal.SIGALRM

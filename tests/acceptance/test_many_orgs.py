@@ -1,4 +1,4 @@
-"""Two hundred orgs in one process: each is watched, and one that hangs delays none."""
+"""Two hundred orgs in one process: each is polled, and an org that hangs delays no other."""
 
 import socket
 from collections import Counter
@@ -17,7 +17,7 @@ def _org(number: int, url: str, token: str) -> str:
 
 
 def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(place: Place) -> None:
-    """Each with its own credentials, cursor and failures; a file of its own in orgs.d is an org like any other."""
+    """Each org has its own credentials, cursor and failures, also an org from orgs.d."""
     orgs = [SimulatedOrg(token=f"00token{number}") for number in range(4)]
     for number, org in enumerate(orgs):
         org.persist(event(number, datetime.now(UTC), securityContext={"isProxy": True}))

@@ -1,4 +1,4 @@
-"""Alerts arrive, whatever their receivers do: real HTTP, real mail, the daemon itself stopped in the middle of a send."""
+"""Alerts arrive in spite of failing receivers and restarts, with real HTTP, real mail and the real daemon."""
 
 import hashlib
 import hmac
@@ -39,7 +39,7 @@ SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
 
 
 def notifiers(hook: str, mail: str) -> str:
-    """Give two notifiers as configuration."""
+    """Return the configuration of two notifiers."""
     return (
         f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{hook}"\nsecret = "{SECRET}"\n'
         f'[[notifiers]]\nname = "people"\ntype = "apprise"\nurl = "{mail}"\n'
@@ -47,12 +47,12 @@ def notifiers(hook: str, mail: str) -> str:
 
 
 def org_settings(url: str, token: str) -> str:
-    """Give an org as configuration."""
+    """Return the configuration of an org."""
     return f'[[orgs]]\nname = "acme"\nurl = "{url}"\ntoken = "{token}"\n'
 
 
 def troubled_org() -> SimulatedOrg:
-    """Give an org in which Nora has signed in through an anonymizer a moment ago."""
+    """Return an org in which Nora has just signed in through an anonymizer."""
     org = SimulatedOrg()
     nora = {"id": "00u1", "alternateId": "nora@example.com", "displayName": "Nora Vale"}
     org.persist(
@@ -106,7 +106,7 @@ class Desk:
         ]
 
     async def pass_(self, minutes: float) -> None:
-        """Let time pass, with a round each five seconds, as the daemon has them."""
+        """Advance the time, with a delivery round every five seconds, as in the daemon."""
         for _ in range(int(minutes * 12)):
             for notifier in self._notifiers:
                 await notifier.round()
@@ -120,7 +120,7 @@ class Desk:
 
 @pytest.fixture
 def box() -> Iterator[Mailbox]:
-    """Give a mailbox."""
+    """Yield a mailbox."""
     with mailbox() as made:
         yield made
 
@@ -142,7 +142,7 @@ async def desk(place: Place, box: Mailbox, *script: Answer) -> AsyncIterator[Des
 async def test_a_receiver_that_fails_in_every_way(
     place: Place, box: Mailbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything arrives, each under one key and signed anew each time; what it refused for good, after a retry by hand."""
+    """Every message arrives under one key, signed at each attempt; refused ones arrive after a manual retry."""
     monkeypatch.setattr(webhook, "_TIMEOUT_S", 0.3)
     script = (
         Answer(500), Answer(fault="hang"), Answer(fault="reset"), Answer(429, {"Retry-After": str(PEACE)}), Answer(410),
@@ -196,7 +196,7 @@ def _mail_arrived(box: Mailbox) -> None:
 
 
 async def test_a_receiver_that_wants_peace_has_it(place: Place, box: Mailbox) -> None:
-    """After a Retry-After nothing at all comes before its time, and everything soon after it."""
+    """After a Retry-After, nothing is sent before that time, and everything soon after it."""
     async with desk(place, box, Answer(429, {"Retry-After": str(PEACE)})) as at:
         put(at.database.database, sign_in(1), sign_in(2), now=at.clock(), date=NOW, notifiers=("soc",))
         await at.pass_(PEACE / 60)
@@ -237,7 +237,7 @@ def test_the_daemon_tells_by_webhook_and_mail(place: Place, box: Mailbox) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_in_the_middle_of_a_send(place: Place, number: signal.Signals) -> None:
-    """The daemon does not wait for its receiver; nothing is lost, and what comes again has the key that is known."""
+    """The daemon does not wait for the receiver; nothing is lost, and a repeated message has the same key."""
     org = troubled_org()
     with running(org) as url, receiving(Answer(fault="hang")) as hook:
         hooked = f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{hook.url}"\nsecret = "{SECRET}"\n'
@@ -264,6 +264,6 @@ def _states(place: Place) -> list[Any]:
 
 
 def _let_claims_end(place: Place) -> None:
-    """Let the two minutes pass for which a process that may be alive holds what it sends."""
+    """Advance the time by the two minutes of a claim, after which another process sends the message."""
     past = (NOW - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     place.run(f"UPDATE notifications SET next_attempt_at = '{past}'")  # noqa: S608 -- our own

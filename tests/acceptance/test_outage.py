@@ -1,4 +1,4 @@
-"""An org that fails for hours is said to fail, and is caught up with by the daemon alone; a quiet night is no failure."""
+"""An org that fails for hours is reported as failing, and the daemon catches up by itself. A quiet night is no failure."""
 
 import json
 from collections.abc import AsyncIterator
@@ -71,7 +71,7 @@ class Alone:
         )
 
     async def prepare(self) -> None:
-        """Make the database ready."""
+        """Create the database."""
         await self.database.run(upgrade)
         await self.database.run(register_orgs, ["acme"], now=self._time())
 
@@ -102,13 +102,13 @@ class Alone:
 
 @pytest.fixture
 def time() -> VirtualTime:
-    """Give a clock that only the test moves."""
+    """Return a clock that only the test advances."""
     return VirtualTime()
 
 
 @pytest.fixture
 def org(time: VirtualTime) -> SimulatedOrg:
-    """Give an org."""
+    """Return an org."""
     return SimulatedOrg(token=TOKEN, now=time)
 
 
@@ -164,7 +164,7 @@ async def test_an_hour_of_failures_is_said_and_then_made_up_for(
 async def test_a_quiet_night_is_no_failure(
     alone: Alone, time: VirtualTime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody signs in, polls bring nothing, and all is well."""
+    """Polls without new events are no failure."""
     await alone.live(time.now + MINUTE)
     for _ in range(8):
         await alone.live(time.now + HOUR, busy=False)
@@ -175,7 +175,7 @@ async def test_a_quiet_night_is_no_failure(
 async def test_a_daemon_that_is_gone_is_behind(
     alone: Alone, time: VirtualTime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After three intervals and a minute, and loudly when Okta is about to forget what was not read."""
+    """An org is behind after three intervals and a minute, and `status` warns before Okta deletes unread events."""
     await alone.live(time.now + MINUTE)
     time.now += 3 * INTERVAL + MINUTE - INTERVAL
     assert alone.status(capsys)[0] == 0

@@ -1,4 +1,4 @@
-"""Events that Okta and others published come out the same, whichever way they are read."""
+"""Published events cause the same rows however they are read."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def _is_proxied_sign_in(event: dict[str, Any]) -> bool:
 
 
 def contents(program: Program) -> dict[str, list[tuple[Any, ...]]]:
-    """Give everything that reading writes."""
+    """Return all rows that reading has inserted."""
     return {table: program.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in TABLES}  # noqa: S608 -- names from above
 
 
@@ -122,7 +122,7 @@ def test_a_second_run_changes_nothing(published: Program, command: tuple[str, ..
 
 
 def test_simulate_serves_a_file(program: Program) -> None:
-    """What `simulate --events` prints is a configuration with which the events can be read; Ctrl-C ends it."""
+    """`simulate --events` prints a configuration with which the events can be read; Ctrl-C ends it."""
     with program.started("simulate", "--events", str(shared_data(EVENTS))) as simulated:
         assert simulated.stdout is not None
         assert simulated.stderr is not None
@@ -144,7 +144,7 @@ def test_simulate_serves_a_file(program: Program) -> None:
 
 
 def test_a_backfill_beside_the_daemon_takes_no_alert_from_its_notifier(published: Program) -> None:
-    """Whoever reads an event first, the daemon tells every alert, once; SIGTERM ends it with 0."""
+    """The daemon sends every alert once, even if a backfill read the event first; SIGTERM ends it with 0."""
     path = published.folder / "oktawatch.toml"
     path.write_text(f'[poll]\ninterval = "1s"\npage_size = 1\n{path.read_text("utf-8")}', "utf-8")
     with published.started("run", stderr=subprocess.DEVNULL) as daemon:

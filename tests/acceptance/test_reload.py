@@ -1,4 +1,4 @@
-"""SIGHUP: configuration and rules are read anew, and what is broken changes nothing."""
+"""SIGHUP reloads configuration and rules, and a broken configuration changes nothing."""
 
 import signal
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ DETECTION = '[detection]\nrules_dir = "rules"\n'
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Give an org with a day of sign-ins, some of them by anonymizing proxies."""
+    """Return an org with a day of sign-ins, some of them through anonymizing proxies."""
     made = SimulatedOrg()
     made.follow(build(["anonymizing-vpn"], start=made.now(), rate=10))
     return made
@@ -53,7 +53,7 @@ def change(folder: Path, old: str, new: str) -> None:
 
 
 def refused(daemon: Daemon, org: SimulatedOrg) -> str:
-    """Let the daemon reload in vain; give what it says, once it has polled again."""
+    """Reload a broken configuration; return the error once the daemon has polled again."""
     daemon.process.send_signal(signal.SIGHUP)
     (line,) = [daemon.logged("reload_refused")]
     asked = len(org.requests)
@@ -67,7 +67,7 @@ def refused(daemon: Daemon, org: SimulatedOrg) -> str:
 def test_a_rule_that_was_turned_on_watches_from_now_on(
     daemon: Daemon, org: SimulatedOrg, tmp_path: Path
 ) -> None:
-    """One's own and a built-in one; the log says the backfill that fills the longest window."""
+    """A newly enabled rule, built-in or user-written, is used, and the log names the backfill for its window."""
     write_example(tmp_path / "rules")
     change(tmp_path, DETECTION, DETECTION + f'enable = ["{RULE_ID}", "Okta.First.*"]\n')
     daemon.process.send_signal(signal.SIGHUP)
@@ -88,7 +88,7 @@ def test_a_rule_that_was_turned_on_watches_from_now_on(
 
 
 def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> None:
-    """Beside the others, which go on where they were; what else has changed is taken over, too."""
+    """A new org is polled, the others continue, and other changed settings are used, too."""
     other = SimulatedOrg()
     change(tmp_path, '"info"', '"debug"')
     with running(other) as url:
@@ -103,14 +103,14 @@ def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> Non
 
 
 def test_a_broken_configuration_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
-    """One line names file and key; polling goes on."""
+    """A broken configuration causes one line with file and key, and polling continues."""
     change(tmp_path, '"1s"', '"soon"')
     error = refused(daemon, org)
     assert error.startswith(f"wrong value ({tmp_path / 'oktawatch.toml'}: poll.interval): ")
 
 
 def test_a_broken_rule_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_path: Path) -> None:
-    """One line names the file and its line; all rules that were on still are, and what is logged still is."""
+    """A broken rule causes one line with file and line number, and the running rules and the log continue."""
     change(tmp_path, '"info"', '"critical"')
     file = write_example(tmp_path / "rules")
     file.write_text("import nothing_of_this_name\n", "utf-8")

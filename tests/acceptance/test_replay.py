@@ -1,4 +1,4 @@
-"""A rule is tried on the past before it is turned on."""
+"""`oktawatch rules replay` tries a rule on past events before it is enabled."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 
 def test_a_rule_that_is_off_is_tried(program: Program) -> None:
-    """What it would have alerted and how many a day, of that rule alone; nothing is written."""
+    """A replay shows the alerts of a disabled rule and their number per day, and stores nothing."""
     org = SimulatedOrg()
     org.follow(build(["many-sessions", "anonymizing-vpn"], start=org.now(), span=3 * DAY, rate=20))
     with running(org) as url:
@@ -48,7 +48,7 @@ def test_it_knows_what_it_would_have_known(program: Program) -> None:
 
 
 def test_a_rule_of_ones_own_is_tried_with_its_numbers(program: Program) -> None:
-    """As the configuration gives them."""
+    """A user's rule is replayed with its configured options."""
     write_example(program.folder / "rules")
     org = SimulatedOrg()
     now = datetime.now(UTC)
@@ -65,7 +65,7 @@ def test_a_rule_of_ones_own_is_tried_with_its_numbers(program: Program) -> None:
 
 
 def test_a_signal_is_counted(program: Program) -> None:
-    """It would alert nobody."""
+    """A replayed signal is counted, because it raises no alerts."""
     org = SimulatedOrg()
     org.persist(event(0, datetime.now(UTC), outcome={"result": "SUCCESS"}))
     with running(org) as url:

@@ -1,7 +1,7 @@
-"""Several daemons on one Postgres share the orgs out, and take over from each other.
+"""Several daemons on one Postgres database share the orgs, and take over from each other.
 
-``OKTAWATCH_TEST_LEASE_TTL`` says in how many seconds: by default a third of what a daemon takes when nobody
-says anything (`service.lease_ttl`, 30 s), since all waits here grow with it; `make soak` takes the 30.
+``OKTAWATCH_TEST_LEASE_TTL`` is the length of a lease in seconds. It is shorter here than the default of
+`service.lease_ttl`, 30 s, because all waits depend on it. `make soak` uses 30 s.
 """
 
 import os
@@ -37,7 +37,7 @@ def holders(place: Place) -> Counter[str]:
 
 
 def every_org_polled(made: World) -> Callable[[], bool]:
-    """Make the question whether every org has been asked since now."""
+    """Return a function that returns whether every org has been requested since now."""
     asked = {name: len(org.requests) for name, org in made.orgs.items()}
     return lambda: all(len(org.requests) > asked[name] for name, org in made.orgs.items())
 
@@ -70,7 +70,7 @@ def test_replicas_spread_take_over_and_hand_back(tmp_path: Path) -> None:
             assert lives["first"].stop() == 0
             took = until(lambda: holders(place) == {"second": 20}, "what was given back", within=TTL)
             until(every_org_polled(made), "all polled after a clean stop", within=TTL)
-            print(f"clean stop: taken over after {took:.1f} s")  # noqa: T201 -- likewise
+            print(f"clean stop: taken over after {took:.1f} s")  # noqa: T201 -- a measurement
 
             made.settle(lives["second"])
             assert lives["second"].stop() == 0
@@ -81,7 +81,7 @@ def test_replicas_spread_take_over_and_hand_back(tmp_path: Path) -> None:
 
 
 def test_two_backfills_beside_a_daemon(place: Place) -> None:
-    """Three writers on one org: no event is lost, no alert doubled, every count is right, nobody fails."""
+    """With three writers for one org, no event is lost, no alert duplicated, every count is right, and none fails."""
     place.wipe()
     with world(place, 2, ["acme"]) as made:
         for _ in range(400):

@@ -1,4 +1,4 @@
-"""`oktawatch db prune`, as people run it and as machines kill it."""
+"""`oktawatch db prune`, run by a person and killed."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ OLD, NEW = 5, 3
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Give a database with what is more than a year old, and what is of yesterday."""
+    """Yield a database with rows that are more than a year old, and rows of yesterday."""
     watch = Watch(
         org=ORG, rules=build_rules({}, enable=["*"], read_file=str), routes=(Route(notifier="soc"),)
     )
@@ -86,7 +86,7 @@ def test_what_it_says_is_what_it_does(program: Program, database: Database) -> N
 
 
 def test_killed_anywhere_the_next_run_goes_on(program: Program, database: Database) -> None:
-    """What one transaction deletes goes whole or not at all, and nothing keeps a match without its alert."""
+    """A killed pruning deletes complete transactions only, and leaves no match without its alert."""
     for point in (
         "before DELETE matches", "after DELETE matches", "after DELETE notifications", "after DELETE alerts",
         "before COMMIT 4", "after INSERT pruned_history", "after DELETE events", "before DELETE rejected_events",
@@ -104,7 +104,7 @@ def test_killed_anywhere_the_next_run_goes_on(program: Program, database: Databa
 
 
 def test_a_rule_that_can_not_be_used_stops_it(program: Program, database: Database) -> None:
-    """Nobody knows how far it looks back: what it will need would be gone."""
+    """A broken rule prevents pruning, because the history that it needs is unknown."""
     folder = program.folder / "rules"
     folder.mkdir(mode=0o755)
     (folder / "broken.py").write_text("import nothing_of_the_kind\n")
@@ -118,7 +118,7 @@ def test_a_rule_that_can_not_be_used_stops_it(program: Program, database: Databa
 
 
 def test_it_makes_no_database(program: Program, place: Place) -> None:
-    """What isn't there, or has no schema, can't be pruned: it says what to run."""
+    """Without a database or schema, `db prune` prints which command to run."""
     place.wipe()
     done = program.run("db", "prune")
     (said,) = errors(done.stderr)
@@ -127,7 +127,7 @@ def test_it_makes_no_database(program: Program, place: Place) -> None:
 
 
 def test_retention_is_what_the_configuration_says(program: Program, database: Database) -> None:
-    """Both ages, and a line for what is too short."""
+    """Both retentions are configurable, and a value that is too short is refused with one line."""
     short = '[retention]\nevents = "2d"\nalerts = "600d"\n'
     program.configure((ORG, "http://127.0.0.1:9", "00secret-token"), more=ENABLED + short)
     found = json.loads(program.run("db", "prune", "--dry-run", "--json").stdout)["rows"]

@@ -1,4 +1,4 @@
-"""The schema as operators meet it: brought up by hand on a server, by itself in a file, from a wheel."""
+"""Schema upgrades: by hand on a server, automatic in a file, and from a wheel."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
-    """Give a place where no schema is."""
+    """Yield a database without a schema."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
 
@@ -42,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[Program]:
     "command", [("run",), ("run", "--once"), ("backfill", "--since", "1d")], ids=" ".join
 )
 def test_a_server_without_a_schema_is_not_touched(server: Program, command: tuple[str, ...]) -> None:
-    """On a server others decide when: one line says what to run, and the exit code is 2."""
+    """On a server without a schema, one line says which command to run, and the exit code is 2."""
     assert server.place
     done = server.run(*command)
     (said,) = errors(done.stderr)
@@ -54,7 +54,7 @@ def test_a_server_without_a_schema_is_not_touched(server: Program, command: tupl
 
 
 def test_a_newer_schema_is_refused(server: Program) -> None:
-    """By everything that would write, in one line."""
+    """Every command that would write refuses a newer schema in one line."""
     server.run("db", "upgrade")
     assert server.place
     server.place.ask("UPDATE alembic_version SET version_num = '9999' RETURNING 1")
@@ -65,7 +65,7 @@ def test_a_newer_schema_is_refused(server: Program) -> None:
 
 
 def test_hosts_that_upgrade_at_once(server: Program) -> None:
-    """One does it, the others find it done."""
+    """If several hosts upgrade at once, one does it and the others find it done."""
     hosts = [
         launch(
             ["db", "upgrade"],

@@ -1,4 +1,4 @@
-"""Nothing that oktawatch writes holds a secret: every command at its most talkative, against orgs that echo."""
+"""No output of oktawatch contains a secret: every command with --debug, with orgs that echo requests."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Echoing:
         self.sent: set[str] = set()
 
     def org(self, status: int, *, app: ServiceApp | None = None, path: str = LOGS) -> SimulatedOrg:
-        """Make one that answers every second request with an error which quotes the request."""
+        """Create an org that answers every second request with an error that quotes the request."""
         org = SimulatedOrg(token=TOKEN)
         if app is not None:
             org.oauth.register(app)
@@ -87,7 +87,7 @@ class Echoing:
 
 @pytest.fixture
 def echoing() -> Echoing:
-    """Give orgs that echo."""
+    """Return orgs that echo requests."""
     return Echoing()
 
 
@@ -148,7 +148,7 @@ def _configured_secrets() -> set[str]:
 
 
 def _leaks(text: str, secrets: set[str]) -> list[str]:
-    """Name what a text holds that it must not, spelled as it is or for a URL; and anything that was signed."""
+    """Return the secrets that a text contains, as they are or percent-encoded, and signed tokens."""
     found = [secret[:12] for secret in secrets if secret in text or quote(secret, safe="") in text]
     return found + re.findall(r"eyJ[\w-]{10,}\.[\w-]+", text)
 
@@ -175,7 +175,7 @@ def test_no_output_and_no_file_holds_a_secret(configured: Program, echoing: Echo
 
 
 def test_no_repr_and_no_error_holds_a_secret(configured: Program) -> None:
-    """Settings, access, and what is wrong with either, down to the frames of its traceback."""
+    """Settings, credentials and their errors contain no secret, not even in the frames of a traceback."""
     settings = config.load(configured.folder / "oktawatch.toml", environ={})
     app = Application.build(settings)
     shown = [
@@ -194,14 +194,14 @@ def test_no_repr_and_no_error_holds_a_secret(configured: Program) -> None:
 
 
 def test_a_leak_would_be_found() -> None:
-    """As the program would write it: plain, or within a URL."""
+    """The search finds secrets as they are and in URLs."""
     assert _leaks(f"token {TOKEN}", {TOKEN}) == [TOKEN[:12]]
     assert _leaks("a%2Fb%2Bc", {"a/b+c"}) == ["a/b+c"]
     assert _leaks("Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIi.c2ln", set()) == ["eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"]
 
 
 def test_a_database_is_its_owners_alone(program: Program) -> None:
-    """It holds names, addresses and what was rejected whole, so nobody else may read it, whatever the shell says."""
+    """Only its owner can read the database file, whatever the umask is."""
     program.configure(("acme", "http://127.0.0.1:9", TOKEN))
     before = os.umask(0)
     try:

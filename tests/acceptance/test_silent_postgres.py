@@ -1,4 +1,4 @@
-"""The daemon on a Postgres server that keeps its connections open and falls silent."""
+"""The daemon with a Postgres server that keeps connections open without responding."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.stalling import StallingProxy, stalling
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[tuple[Place, StallingProxy]]:
-    """Give a proxy before a server, and the place that leads through it."""
+    """Yield a proxy for a server, and the database URL through it."""
     with place_of(Kind.POSTGRES, tmp_path) as made:
         upstream, by_proxy = behind(made.url)
         with stalling(upstream) as proxy:

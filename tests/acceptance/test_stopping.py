@@ -1,4 +1,4 @@
-"""The daemon stops within 5 s, whatever it waits for."""
+"""The daemon stops within 5 s, also while it waits."""
 
 import os
 import signal

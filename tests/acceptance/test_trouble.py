@@ -1,4 +1,4 @@
-"""A database in trouble under a running daemon: said once, outlived, and nothing is lost."""
+"""A database that fails under a running daemon is logged once, and nothing is lost."""
 
 import resource
 import time
@@ -12,7 +12,7 @@ PATIENCE = 60.0
 
 
 def wait_for(made: World, event: str, *lives: Life) -> None:
-    """Let people sign in until the daemon has logged something."""
+    """Generate sign-ins until the daemon has logged an event."""
     end = time.monotonic() + PATIENCE
     while event not in {line["event"] for line in made.log()}:
         assert time.monotonic() < end, f"in vain: {event}"
@@ -20,7 +20,7 @@ def wait_for(made: World, event: str, *lives: Life) -> None:
 
 
 def wait_for_alerts(made: World, *lives: Life) -> None:
-    """Let people sign in until somebody is told."""
+    """Generate sign-ins until a notification arrives."""
     end = time.monotonic() + PATIENCE
     while not made.receiver.received:
         assert time.monotonic() < end, "in vain: a message"
@@ -55,7 +55,7 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """No file may grow; afterwards it may again."""
+    """A full disk is logged once, and pages are committed when there is space again."""
     with place_of(Kind.SQLITE, tmp_path) as place, world(place, 4) as made:
         for number in range(3_000):
             made.somebody_signs_in(("acme", "globex")[number % 2])

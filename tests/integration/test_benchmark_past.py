@@ -1,4 +1,4 @@
-"""The benchmark's filled database: its sightings are computed, and must be what counting the events comes to."""
+"""The benchmark's filled database: its computed sightings agree with a count of the events."""
 
 import datetime as dt
 import sqlite3

@@ -1,4 +1,4 @@
-"""The benchmark's server of prebuilt pages: a benchmark is worth what its server serves."""
+"""The benchmark's server of prebuilt pages serves every event."""
 
 import contextlib
 import datetime as dt

@@ -1,4 +1,4 @@
-"""docs/postgres.md does what it says: its SQL is run as it stands there, by psql, on a server of its own."""
+"""The SQL of docs/postgres.md works: psql runs it on a separate server."""
 
 import re
 import subprocess
@@ -46,7 +46,7 @@ class Guided:
         assert done.returncode == 0, done.stderr
 
     def url(self, role: str) -> str:
-        """Give the URL of a role."""
+        """Return the database URL for a role."""
         return self.own.url.set(username=role, database="oktawatch").render_as_string(hide_password=False)
 
     def run(self, role: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,4 +1,4 @@
-"""Every rule on every scenario: of what goes on in an org, exactly the attacks are alerts."""
+"""Every rule on every scenario: exactly the attacks cause alerts."""
 
 import ipaddress
 from collections import Counter
@@ -40,7 +40,7 @@ PAGE = 100
 
 
 def attackers(org: SimulatedOrg) -> set[str]:
-    """Give the addresses that attacks came from: each its own, which nobody else has."""
+    """Return the addresses of the attacks. Each is used by one attack only."""
     nets = [ipaddress.ip_network(f"{network.prefix}/26") for network in (ATTACKER, ANONYMIZERS[0])]
     seen = {event["client"]["ipAddress"] for event in org.events}
     return {one for one in seen if any(ipaddress.ip_address(one) in net for net in nets)}
@@ -54,7 +54,7 @@ def rules() -> RuleSet:
 
 @pytest.fixture
 def org(scenario: str) -> Iterator[SimulatedOrg]:
-    """Let a scenario come to its end, and two hours pass: no attack is cut in its middle."""
+    """Advance the time to two hours after the end of a scenario, so that every attack is complete."""
     made = SimulatedOrg(now=Clock(), token=TOKEN)
     # After its span hardly anybody comes any more.
     made.follow(build([scenario], start=NOW - 2 * HOUR, span=SPAN, rate=30, live_rate=0.001))

@@ -1,4 +1,4 @@
-"""A Postgres server for tests: one of their own a process, or the one that OKTAWATCH_TEST_POSTGRES_URL names."""
+"""A Postgres server for tests: one for each test process, or the one at OKTAWATCH_TEST_POSTGRES_URL."""
 
 import atexit
 import itertools

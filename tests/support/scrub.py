@@ -1,8 +1,8 @@
-"""Remove tokens, hosts and people from a recorded conversation with an org.
+"""Remove tokens, hosts and people from a recorded exchange with an org.
 
-What may stay is listed, and everything else is replaced: headers by leaving them out, texts by an invented
-one each, the same for the same text, so that a recording still shows who did two things. An org of one's own
-can be recorded with it and published.
+All values that are not listed as harmless are replaced. Headers are left out. Each text is replaced by an invented one,
+and equal texts by equal ones, so that a recording still shows which events have the same user. So a real org can be
+recorded and the recording published.
 """
 
 import ipaddress

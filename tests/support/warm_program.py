@@ -1,8 +1,8 @@
-"""A script, run by `launch.py`: oktawatch with everything imported, which forks once for each program asked for.
+"""A script, run by `launch.py`, that imports all of oktawatch and forks a process for each requested program.
 
-A request comes through the socket that is standard input: arguments, folder and environment as JSON, with the new program's
+A request arrives through the socket on standard input: arguments, folder and environment as JSON, with the new program's
 three standard files. The answer is its process id. The new program is a grandchild whose parent has ended, so
-that it becomes a child of the test process, which is a subreaper. There, it goes on as `python -m oktawatch` does.
+it becomes a child of the test process, which is a subreaper. From there on, it runs like `python -m oktawatch`.
 """
 
 import gc

@@ -1,6 +1,6 @@
-"""Behind PgBouncer in transaction mode, with fewer connections than there are clients.
+"""oktawatch behind PgBouncer in transaction mode, with fewer connections than clients.
 
-It needs Debian's pgbouncer package: `make system` runs it.
+This needs Debian's pgbouncer package: `make system` runs it.
 """
 
 import re
@@ -64,7 +64,7 @@ class Pooler:
         return process
 
     def show(self, what: str) -> list[dict[str, object]]:
-        """Ask it about itself."""
+        """Query PgBouncer's own state."""
         address = f"host=127.0.0.1 port={self._port} dbname=pgbouncer user=postgres"
         with closing(psycopg.connect(address, autocommit=True, row_factory=dict_row)) as connection:
             return connection.execute(f"SHOW {what}".encode()).fetchall()
@@ -78,7 +78,7 @@ def _free_port() -> int:
 
 @pytest.fixture
 def pooler(tmp_path: Path) -> Iterator[Pooler]:
-    """Give a server, and what stands in between."""
+    """Yield a server with PgBouncer in front of it."""
     own = OwnServer()
     own.execute("CREATE DATABASE oktawatch")
     made = Pooler(own, tmp_path)

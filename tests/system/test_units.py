@@ -1,6 +1,6 @@
-"""What systemd's own tools say of the units, the user and the configuration that belong together.
+"""The systemd units, the user and the configuration pass the checks of systemd's own tools.
 
-They need no running systemd, and Debian's systemd package: `make system` runs them.
+The tools need Debian's systemd package, but no running systemd: `make system` runs them.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Logging waits for nobody who reads the log."""
+"""Logging never waits for a reader of the log."""
 
 import os
 import subprocess

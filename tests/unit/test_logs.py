@@ -1,4 +1,4 @@
-"""One event a line, nothing that acts on a terminal, no secret."""
+"""The log has one line per event, no control sequences and no secrets."""
 
 import io
 import json
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
     """A stream that says it is one."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""What the project pins for those who run it, and for those who work on it."""
+"""The project's pinned dependencies."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""A slow name holds up neither another one nor the end of the process."""
+"""A slow host name delays neither other names nor the end of the process."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What is stored and what was received, held against what must be; a line for each difference."""
+"""Compare stored rows and received messages with the expected ones; yield a line for each difference."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

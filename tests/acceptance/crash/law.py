@@ -1,4 +1,4 @@
-"""What must be in the database, worked out from a simulated org's own record and nothing of the program's."""
+"""Compute the expected rows from a simulated org's own record, without the program's code."""
 
 import json
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class ExpectedAlert:
     """Kinds of notifications; the receiver wants every one."""
 
     def joined(self, at: datetime, severity: str) -> None:
-        """Take one match more."""
+        """Add a match."""
         self.times.append(at)
         if LEVELS.index(severity) > LEVELS.index(self.severity):
             self.severity = severity

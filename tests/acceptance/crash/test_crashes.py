@@ -1,6 +1,6 @@
-"""The daemon is killed again and again; nothing is lost, nothing twice.
+"""Kill the daemon repeatedly: nothing is lost and nothing is duplicated.
 
-``OKTAWATCH_TEST_KILLS`` says how often (``make soak KILLS=5000``), ``OKTAWATCH_TEST_SEED`` where and when.
+``OKTAWATCH_TEST_KILLS`` is the number of kills (``make soak KILLS=5000``), ``OKTAWATCH_TEST_SEED`` decides where and when.
 """
 
 import json
@@ -25,13 +25,13 @@ SEED = int(os.environ.get("OKTAWATCH_TEST_SEED", "0")) or random.SystemRandom().
 
 @pytest.fixture
 def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
-    """Give a place where not even the schema is: bringing it up is killed too."""
+    """Yield a database without a schema, so that upgrades are killed, too."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
 
 
 def report(name: str, made: World) -> None:
-    """Say what was done, and fail on any difference."""
+    """Print what was done, and fail on any difference."""
     found = made.differences()
     kills, points = made.kills.total(), sum(point != "anywhere" for point in made.kills)
     seen = {org: len(made.expected(org).events) for org in made.orgs}
@@ -44,7 +44,7 @@ def report(name: str, made: World) -> None:
 
 
 def test_a_daemon_that_dies_at_any_moment(nothing: Place) -> None:
-    """Killed anywhere and at named points, started again each time, it has read and told everything."""
+    """A daemon that is killed at any moment, and started again each time, reads and sends everything."""
     with world(nothing, SEED) as made:
         folder = made.folder("only")
         while made.kills.total() < KILLS:
@@ -59,7 +59,7 @@ def test_a_daemon_that_dies_at_any_moment(nothing: Place) -> None:
 
 
 def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
-    """While the other one goes on, takes over, and hands back."""
+    """If one of two replicas is killed, the other continues, takes over, and hands back."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, SEED) as made:
         folders = [made.folder("first"), made.folder("second")]
         lives = [Life(folder) for folder in folders]
@@ -132,7 +132,7 @@ def _made_up(received: list[Received]) -> None:
 
 @pytest.mark.parametrize("damage", [_lost, _digest_lost, _under_another_key, _made_up])
 def test_damage_at_the_receiver_is_seen(whole: World, damage: Callable[[list[Received]], None]) -> None:
-    """What was never received, or under two keys, or is explained by nothing, is a difference."""
+    """A message that was never received, arrived under two keys, or has no reason is reported as a difference."""
     kept = list(whole.receiver.received)
     whole.receiver.received.append(kept[0])  # again under its key: that is allowed
     assert whole.differences() == []
@@ -144,7 +144,7 @@ def test_damage_at_the_receiver_is_seen(whole: World, damage: Callable[[list[Rec
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Give a world in which nobody was killed."""
+    """Yield a world in which no daemon was killed."""
     with place_of(Kind.SQLITE, tmp_path_factory.mktemp("whole")) as place, world(place, SEED) as made:
         life = Life(made.folder("only"))
         try:

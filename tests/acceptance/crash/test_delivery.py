@@ -1,4 +1,4 @@
-"""The daemon dies in the middle of a delivery: what its receiver has already comes again under the same key."""
+"""The daemon is killed during a delivery: a message that was received is sent again with the same key."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,13 +16,13 @@ CLAIMED = 1
 
 @pytest.fixture
 def made(place: Place) -> Iterator[World]:
-    """Give a world of one org."""
+    """Yield a world of one org."""
     with world(place, 1, ["acme"]) as made:
         yield made
 
 
 def keys(made: World) -> list[str]:
-    """Give the key of each message that was received."""
+    """Return the idempotency key of each received message."""
     return [one.headers[KEY] for one in made.receiver.received]
 
 
@@ -56,7 +56,7 @@ def test_before_it_is_sent(made: World) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_between_sending_and_marking(made: World, when: str) -> None:
-    """Its receiver has it, and no row says so: it is sent again, and the receiver knows the key."""
+    """A received message that is not marked as sent is sent again with the same key."""
     made.signs_in("acme", "00u1", ago=timedelta())
     dies(made, f"{when} UPDATE notifications {CLAIMED + 1}")
     (key,) = keys(made)
@@ -69,7 +69,7 @@ def test_between_sending_and_marking(made: World, when: str) -> None:
 
 
 def test_between_sending_and_marking_a_digest(made: World) -> None:
-    """It comes again as it was; what happened meanwhile is told under other keys."""
+    """A digest that is not marked as sent is sent again unchanged; later alerts are sent under other keys."""
     for who in ("00u1", "00u2"):
         made.signs_in("acme", who, ago=LATE)
     dies(made, f"before UPDATE notifications {CLAIMED + 2}")  # the first one folds

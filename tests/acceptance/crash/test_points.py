@@ -1,4 +1,4 @@
-"""The points at which the daemon is killed are all there are: each statement of a page and of a delivery."""
+"""The crash points cover each statement of a page and of a delivery."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

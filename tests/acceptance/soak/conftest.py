@@ -1,4 +1,4 @@
-"""Which database a seed runs on."""
+"""Select the database of each seed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.places import Kind, Place, place_of
 
 @pytest.fixture
 def one_place(seed: int, tmp_path: Path) -> Iterator[Place]:
-    """Give every fifth seed Postgres, the others SQLite: the faults are Okta's, not the database's."""
+    """Yield Postgres for every fifth seed and SQLite for the others: the faults are Okta's, not the database's."""
     kinds = list(Kind)
     with place_of(kinds[-1] if seed % 5 == 4 else kinds[0], tmp_path) as made:
         yield made

@@ -1,7 +1,7 @@
-"""The decoders hold their laws for whatever bytes strangers put into a page.
+"""The decoders' properties hold for any bytes on a page.
 
-`make test` reads a thousand bodies, `make soak` OKTAWATCH_FUZZ_BODIES of them from OKTAWATCH_FUZZ_SEED on, and prints
-which lines of the decoders they reached. A body that breaks a law is printed: put it into the corpus or a test.
+`make test` decodes a thousand bodies. `make soak` decodes OKTAWATCH_FUZZ_BODIES bodies, from OKTAWATCH_FUZZ_SEED on, and
+prints which lines of the decoders they reached. A failing body is printed: add it to the corpus or a test.
 """
 
 import json

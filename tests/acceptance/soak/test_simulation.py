@@ -1,12 +1,12 @@
-"""The daemon in virtual time against everything that can go wrong, in any order, led by Hypothesis.
+"""Run the daemon in virtual time with every kind of fault, in an order that Hypothesis chooses.
 
-Okta answers badly, clocks jump, the database fails, receivers refuse and hang, and the process is killed. Whatever
-happens, three laws hold:
+Okta returns faulty answers, clocks jump, the database fails, receivers refuse and hang, and the process is killed.
+Three properties must hold:
 
-- Nothing is lost. Every event that Okta has to show ends as a match, and its alert is told to every notifier.
-- Nothing is doubled. No receiver gets two messages under one key, and none of an alert twice at one severity.
-- Nobody is blind in silence. When no event has been alerted for `silence.after`, a receiver was told why, or the
-  process ended with an error.
+- Nothing is lost. Every event that Okta can return becomes a match, and its alert is sent to every notifier.
+- Nothing is duplicated. No receiver gets two messages with one key, or two messages about an alert at one severity.
+- No outage is silent. If no event has been alerted for `silence.after`, a receiver has got the reason, or the process
+  has ended with an error.
 
 `make test` runs a few seeds, `make soak` 500. A seed is one run of the state machine.
 """
@@ -80,7 +80,7 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(minutes=_MINUTES)
     def time_passes(self, minutes: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._pass(minutes * MINUTE)
 
     @rule(
@@ -88,13 +88,13 @@ class Simulation(RuleBasedStateMachine):
         count=st.integers(1, 25),
     )
     def events_happen(self, kind: str, count: int) -> None:
-        """Let events happen beside those that come by themselves."""
+        """Add events to those that are generated over time."""
         self._world.okta.happen(kind, count)
         self._count(f"events: {kind}")
 
     @rule(trouble=st.sampled_from(("none", *TROUBLES)), minutes=_MINUTES)
     def okta_answers_badly(self, trouble: str, minutes: int) -> None:
-        """Have Okta answer every request so, until it is changed again."""
+        """Set Okta's answer to every request until it is changed again."""
         self._world.okta.trouble = trouble
         self._count(f"okta: {trouble}")
         self._pass(minutes * MINUTE)
@@ -107,14 +107,14 @@ class Simulation(RuleBasedStateMachine):
         )
     )
     def okta_answers_oddly(self, oddities: list[str]) -> None:
-        """Have the next answers of Okta's be odd."""
+        """Make Okta's next answers faulty."""
         self._world.okta.oddities = oddities
         self._count("okta: odd answers")
         self._pass(MINUTE)
 
     @rule()
     def okta_refuses_cursors(self) -> None:
-        """Have Okta refuse every cursor that it has given out so far."""
+        """Make Okta refuse every cursor that it has returned so far."""
         self._world.okta.forget_cursors()
         self._count("okta: cursors forgotten")
 
@@ -132,21 +132,21 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(Storage.MODES), minutes=_MINUTES)
     def database_has_trouble(self, mode: str, minutes: int) -> None:
-        """Have the database be so until it is changed again."""
+        """Set the condition of the database until it is changed again."""
         self._world.storage.mode = mode
         self._count(f"database: {mode}")
         self._pass(minutes * MINUTE)
 
     @rule(statements=st.integers(0, 60))
     def database_fails_once(self, statements: int) -> None:
-        """Have one statement fail, wherever it is."""
+        """Make one statement fail, wherever it is."""
         self._world.storage.fails_in = statements
         self._count("database: one statement fails")
         self._pass(MINUTE)
 
     @rule(name=st.sampled_from(RECEIVERS), mode=st.sampled_from(Receiver.MODES))
     def receiver_changes(self, name: str, mode: str) -> None:
-        """Have a receiver be so until it is changed again."""
+        """Set the condition of a receiver until it is changed again."""
         self._world.receivers[name].become(mode)
         self._count(f"receiver: {mode}")
 
@@ -173,7 +173,7 @@ class Simulation(RuleBasedStateMachine):
 
     @rule()
     def process_is_reloaded(self) -> None:
-        """Have the daemon read its configuration anew."""
+        """Reload the daemon's configuration."""
         self._world.reload()
         self._count("process: reloaded")
         self._pass(MINUTE)
@@ -232,7 +232,7 @@ class Simulation(RuleBasedStateMachine):
             self._count("law: blind, and told so")
 
     def teardown(self) -> None:
-        """Put everything right, and look whether everything is there."""
+        """Repair everything, and check that nothing is missing."""
         try:
             if self.world is not None and sys.exc_info()[0] is None:
                 self._settle(self.world)
@@ -270,7 +270,7 @@ class Simulation(RuleBasedStateMachine):
         )
 
     def _unsettled(self) -> list[str]:
-        """Name what is not as it should be in the end."""
+        """Return the differences from the expected end state."""
         world = self._world
         oldest = world.clocks.true - _KEPT
         wanted = {one.uuid for one in world.okta.log if one.proxied and one.published > oldest}
@@ -340,7 +340,7 @@ def covered(tmp_path: Path) -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize("block", range(-(-SEEDS // _BLOCK)))
 def test_the_laws_hold_whatever_happens(block: int, covered: Counter[str]) -> None:
-    """Nothing is lost, nothing is doubled, and nobody is blind in silence."""
+    """Nothing is lost, nothing is duplicated, and no outage is silent."""
     count = min(_BLOCK, SEEDS - block * _BLOCK)
     run = settings(
         max_examples=count,

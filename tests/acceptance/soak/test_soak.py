@@ -1,7 +1,7 @@
-"""Days of every fault at once, from many seeds: nothing lost, nothing twice, no limit broken.
+"""Read days of events with every kind of fault, from many seeds: nothing is lost or duplicated, and all limits hold.
 
-`make test` runs 8 seeds, `make test-all` and `make soak` 200, `make soak SEEDS=5000` as many as you like; a seed that fails is
-run alone with OKTAWATCH_SOAK_FIRST=<seed> OKTAWATCH_SOAK_SEEDS=1.
+`make test` runs 8 seeds, `make test-all` and `make soak` run 200, and `make soak SEEDS=5000` runs any number. To run a failing
+seed alone, use OKTAWATCH_SOAK_FIRST=<seed> OKTAWATCH_SOAK_SEEDS=1.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Connections that stall, drip and half-close between the daemon and everything that it talks to.
+"""Stalled, slow and half-closed connections between the daemon and everything that it connects to.
 
-A stalling proxy stands in front of Postgres, of each org and of the receiver. Whatever they do, the daemon
-goes on when they flow again, nothing is lost, and it stops in time while all of them are silent.
-`make soak` runs one seed of fifty; one alone is run as the soak's others are.
+A stalling proxy is in front of Postgres, of each org and of the receiver. When the connections work again, the daemon
+continues and nothing is lost. While they stall, the daemon still stops in time. `make soak` runs one seed in fifty. A single
+seed is run like a seed of test_soak.
 """
 
 import random
@@ -34,14 +34,14 @@ def port_of(url: str) -> int:
 
 
 def proxied(stack: ExitStack, url: str) -> tuple[StallingProxy, str]:
-    """Put a proxy in front of an HTTP server; return it, and the URL that leads through it."""
+    """Start a proxy for an HTTP server; return it with its URL."""
     proxy = stack.enter_context(stalling(port_of(url)))
     return proxy, url.replace(f":{port_of(url)}", f":{proxy.port}")
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + max(1, SEEDS // 50)))
 def test_nothing_is_lost_when_connections_stall(seed: int, tmp_path: Path) -> None:
-    """The database and the receiver hold what the orgs' own record comes to."""
+    """The database and the receiver agree with the orgs' own record."""
     rng = random.Random(seed)
     with ExitStack() as stack:
         direct = stack.enter_context(place_of(Kind.POSTGRES, tmp_path))

@@ -1,4 +1,4 @@
-"""What the engine's tests share."""
+"""Fixtures of the engine's tests."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from tests.support.places import Place
 
 @pytest.fixture
 async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
-    """Give a fresh database, worked on in its own thread."""
+    """Yield a new database with its own thread."""
     executor = DatabaseExecutor(place.url, create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, [ORG], now=NOW)

@@ -1,4 +1,4 @@
-"""A backfill reads a bounded past once, and goes on where it was interrupted."""
+"""A backfill reads a time range once, and resumes where it was interrupted."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ WATCH = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes
 
 
 def bounded(count: int) -> list[Page]:
-    """Give a bounded stream of one event a page; the last page has no next."""
+    """Return a bounded stream of one event a page; the last page has no next link."""
     links = [f"/api/v1/logs?until=x&after={number}" for number in range(count)]
     return [
         page(

@@ -1,4 +1,4 @@
-"""One bad event never stops its page: what can be used is used, what can't is set aside whole, once."""
+"""An unusable element never blocks its page. It is stored once with its complete content."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ USED = {f"u-{number:03d}" for number in range(len(broken.USABLE))} | {"u-200"}
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Give an org whose pages hold everything odd beside a good event."""
+    """Return an org whose pages contain every kind of unusable element beside a valid event."""
     org = SimulatedOrg(token=TOKEN, now=lambda: NOW)
     for number, element in enumerate(ELEMENTS):
         org.persist(element, persisted_at=NOW - timedelta(minutes=30) + timedelta(seconds=number))

@@ -1,4 +1,4 @@
-"""Delivery: at least once, ever more slowly, and nobody's trouble is anybody else's."""
+"""Deliveries happen at least once, with increasing delays, and notifiers don't affect each other."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def database(place: Place) -> Iterator[DatabaseExecutor]:
-    """Give a database with its threads."""
+    """Yield a database with its threads."""
     with open_database(place):
         made = DatabaseExecutor(place.url)
         yield made
@@ -34,14 +34,14 @@ def database(place: Place) -> Iterator[DatabaseExecutor]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock."""
+    """Return a clock."""
     return Clock()
 
 
 def notifier(
     channel: Channel, database: DatabaseExecutor, clock: Clock, *, name: str = "soc", max_age: timedelta = DAY
 ) -> Notifier:
-    """Make a notifier whose delays are exact."""
+    """Create a notifier whose delays have no jitter."""
     return Notifier(
         name, channel, COMPOSER, database,
         max_age=max_age, now=clock, clock=clock.monotonic, jitter=lambda: 0.5,
@@ -49,7 +49,7 @@ def notifier(
 
 
 def row(database: DatabaseExecutor) -> dict[str, Any]:
-    """Give the one notification."""
+    """Return the only notification."""
     (only,) = rows(database.database, "notifications")
     return only
 

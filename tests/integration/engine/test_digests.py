@@ -1,4 +1,4 @@
-"""A flood of alerts is no flood of messages."""
+"""A flood of alerts causes few messages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.support.places import Place
 
 @pytest.fixture
 def database(place: Place) -> Iterator[DatabaseExecutor]:
-    """Give a database with its threads."""
+    """Yield a database with its threads."""
     with open_database(place):
         made = DatabaseExecutor(place.url)
         yield made
@@ -30,12 +30,12 @@ def database(place: Place) -> Iterator[DatabaseExecutor]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock."""
+    """Return a clock."""
     return Clock()
 
 
 def notifier(receiver: Receiver, database: DatabaseExecutor, clock: Clock, per_minute: int = 10) -> Notifier:
-    """Make a notifier that takes so many messages a minute."""
+    """Create a notifier with a limit of messages per minute."""
     return Notifier(
         "soc", receiver, COMPOSER, database,
         max_age=timedelta(days=1), per_minute=per_minute, now=clock, clock=clock.monotonic,
@@ -44,7 +44,7 @@ def notifier(receiver: Receiver, database: DatabaseExecutor, clock: Clock, per_m
 
 
 def digests(receiver: Receiver) -> list[dict[str, Any]]:
-    """Give what the digests said that arrived."""
+    """Return the content of the digests that arrived."""
     return [one.body["digest"] for one in receiver.taken if one.type == "digest"]
 
 
@@ -57,7 +57,7 @@ def states(database: DatabaseExecutor) -> dict[str, int]:
 
 
 def apart(count: int, first: int = 0) -> list[Any]:
-    """Give sign-ins of different people from different addresses and networks."""
+    """Return sign-ins of different people from different addresses and networks."""
     return [sign_in(first + n, ip=f"198.51.100.{n % 250}") for n in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""An event is explained wherever in the calendar it lies."""
+"""Events of any date can be explained."""
 
 import pytest
 

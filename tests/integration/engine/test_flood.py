@@ -1,4 +1,4 @@
-"""Ten thousand alerts within a minute: the daemon goes on reading, and a receiver that takes 60 a minute gets digests."""
+"""Ten thousand alerts within a minute don't delay polling, and a receiver that accepts 60 messages a minute gets digests."""
 
 import asyncio
 import os
@@ -41,12 +41,12 @@ PATIENCE = 3.0
 
 
 def resident() -> int:
-    """Give the bytes of memory that this process takes."""
+    """Return the memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Strict(HttpReceiver):
-    """Takes so many messages within any minute of a clock."""
+    """A channel that accepts a limited number of messages per minute."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Strict(HttpReceiver):
         self._lately: deque[datetime] = deque()
 
     def answer(self) -> Answer:
-        """Take it, or say when to come again."""
+        """Accept the message, or raise an error with the time of the next attempt."""
         now = self._clock()
         while self._lately and self._lately[0] <= now - timedelta(minutes=1):
             self._lately.popleft()
@@ -85,7 +85,7 @@ class Flooded:
         )  # fmt: skip
 
     async def page(self, alerts: int) -> None:
-        """Let a page come in that opens alerts; remember how long it took, waiting for its turn included."""
+        """Commit a page that opens alerts; record the duration, including the wait for the lock."""
         first, self._number = self._number, self._number + alerts
         # Half of them from 200 addresses that trouble many, half each from one of its own.
         events = [
@@ -175,7 +175,7 @@ PENDING = 10_000
 
 @pytest.fixture
 def waiting(place: Place) -> Iterator[Database]:
-    """Give an outbox in which ten thousand notifications wait for one notifier, and a few for another."""
+    """Yield an outbox in which ten thousand notifications wait for one notifier, and a few for another."""
     waits = [
         {
             "id": f"00000000-0000-4000-8000-{number:012d}",

@@ -1,4 +1,4 @@
-"""Windowed rules through the whole pipeline: what a plain reference finds, whatever happens on the way."""
+"""Windowed rules through the whole pipeline find the same as a simple reference implementation."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +57,7 @@ class DiedError(Exception):
 
 @pytest.fixture(scope="module")
 def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Give one database for all examples of a property; each empties it first."""
+    """Yield one database for all examples of a property; each example empties it first."""
     with place_of(kind, tmp_path_factory.mktemp("history")) as place, open_database(place, OTHER) as made:
         yield made
 
@@ -88,7 +88,7 @@ def commit(
 
 
 def matched(database: Database) -> set[str]:
-    """Name the events of the recorded matches."""
+    """Return the events of the recorded matches."""
     return {match["event_uuid"] for match in rows(database, "matches")}
 
 
@@ -222,7 +222,7 @@ moments = st.integers(-1, 7).map(lambda n: to_text(NOON + n * timedelta(minutes=
 
 
 def plain(found: Any) -> list[tuple[Any, ...]]:
-    """Give rows' columns in an order."""
+    """Return the columns of the distinct rows, sorted."""
     return sorted({row.columns for row in found}, key=str)
 
 
@@ -362,7 +362,7 @@ def test_what_an_older_version_remembered_lacks_later_fields(database: Database)
 
 
 class Explaining(StoredHistory):
-    """Says how the database would answer, in place of asking it."""
+    """A history that records how the database plans its queries."""
 
     def __init__(self, connection: Connection, org: str) -> None:
         super().__init__(connection, org)
@@ -437,7 +437,7 @@ class Actors(MultipleSessions):
 
 
 def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]:
-    """Give those of an actor's rows that a rule may look at when an event comes."""
+    """Return the rows of an actor that a rule may use when an event arrives."""
     since, until = shifted(row.published, -Actors.window), shifted(row.published, Actors.window)
     return plain(one for one in rows if since <= one.published <= until and one.actor_id == row.actor_id)
 

@@ -1,4 +1,4 @@
-"""What a stranger typed stops no page, and is the same in both databases, wherever in an event it stands."""
+"""No value of an event blocks its page, and every value is the same in both databases."""
 
 import json
 import random
@@ -103,7 +103,7 @@ TYPES = ["user.session.start", "user.authentication.auth_via_mfa", "policy.evalu
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Database]]:
-    """Give one of each kind."""
+    """Yield one database of each kind."""
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("both")
         places = [stack.enter_context(place_of(kind, folder)) for kind in Kind]
@@ -112,7 +112,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, D
 
 
 def element(number: int, field: str, value: bytes) -> bytes:
-    """Give the bytes of an event that has a value at a field, and is otherwise as it should be."""
+    """Return the bytes of an event with a value at a field."""
     mark = f"@{number}@"
     whole = body(number, eventType=TYPES[number % len(TYPES)]) | {
         "actor": {"id": f"00u{number % 7}", "alternateId": "nora@example.com", "displayName": "Nora Vale"},

@@ -1,4 +1,4 @@
-"""What is newly on is said once, with the backfill that gives it its past."""
+"""A newly enabled rule is logged once, with the backfill that completes its history."""
 
 from datetime import timedelta
 from typing import Any

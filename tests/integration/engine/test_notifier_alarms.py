@@ -1,4 +1,4 @@
-"""A notifier that can't deliver is told to the others: once, and once when it is over, whoever dies or watches when."""
+"""The other notifiers get one alarm about a notifier that can't deliver, and one message when it is over."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ class Team:
         )  # fmt: skip
 
     def alert(self, *names: str) -> None:
-        """Let somebody sign in, of whom these notifiers are to hear."""
+        """Commit a page with a sign-in whose alert is sent to these notifiers."""
         self.count += 1
         put(self.executor.database, sign_in(self.count, at=self.clock()), now=self.clock(), notifiers=names)
 
@@ -69,13 +69,13 @@ class Team:
         await self.watch.check()
 
     async def pass_(self, minutes: int) -> None:
-        """Let minutes pass."""
+        """Advance the time by minutes."""
         for _ in range(minutes):
             self.clock.advance(minutes=1)
             await self.round()
 
     def heard(self, name: str) -> list[tuple[str, list[str]]]:
-        """Give what alarms a notifier's receiver took: the type, and of whom."""
+        """Return the alarms that a notifier has received: their types and subjects."""
         return [
             (one.type, [about["name"] for about in one.body["silence"]["about"]])
             for one in self.receivers[name].taken
@@ -84,14 +84,14 @@ class Team:
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
-        """Give the outbox's rows that are alarms, in the order in which they were told."""
+        """Return the alarms in the outbox, in the order in which they were sent."""
         found = [row for row in rows(self.executor.database, "notifications") if row["kind"] == "silence"]
         return sorted(found, key=lambda row: (row["created_at"], row["notifier"]))
 
 
 @pytest.fixture
 def executor(place: Place) -> Iterator[DatabaseExecutor]:
-    """Give a database with its threads."""
+    """Yield a database with its threads."""
     with open_database(place):
         made = DatabaseExecutor(place.url)
         yield made
@@ -100,7 +100,7 @@ def executor(place: Place) -> Iterator[DatabaseExecutor]:
 
 @pytest.fixture
 def team(executor: DatabaseExecutor) -> Team:
-    """Give a team."""
+    """Return a team."""
     return Team(executor)
 
 

@@ -1,4 +1,4 @@
-"""Somebody fails, then gets in: the alert says so, and people are told once, whoever reads it and however often."""
+"""A success after failures raises the alert, and people are notified of it once."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

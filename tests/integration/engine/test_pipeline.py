@@ -1,4 +1,4 @@
-"""One page in, one transaction out: nothing lost, nothing twice, whatever happens in between."""
+"""A page is processed in one transaction: nothing is lost or duplicated."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -40,7 +40,7 @@ class DiedError(Exception):
 
 @pytest.fixture(scope="module")
 def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Give one database for all examples of a property; each empties it first."""
+    """Yield one database for all examples of a property; each example empties it first."""
     with place_of(kind, tmp_path_factory.mktemp("pipeline")) as place, open_database(place) as made:
         yield made
 
@@ -126,7 +126,7 @@ def test_a_death_at_any_step_loses_and_doubles_nothing(
 
 
 class dying_after:  # noqa: N801 -- reads as the sentence it is used in
-    """Make the process "die" before its n-th statement or commit from now on: what was not committed is gone."""
+    """Make the n-th statement or commit from now on fail, as if the process had died before it."""
 
     def __init__(self, database: Database, steps: int) -> None:
         """Count down ``steps``."""

@@ -40,7 +40,7 @@ def poller(
     now: datetime = NOW,
     page_size: int = 1000,
 ) -> Poller:
-    """Make a poller whose clock stands still."""
+    """Create a poller with a stopped clock."""
     return Poller(
         source,
         database,

@@ -1,4 +1,4 @@
-"""What has had its time goes, and nothing that anybody still needs."""
+"""Pruning deletes expired rows, and no row that is still needed."""
 
 import asyncio
 import itertools
@@ -52,21 +52,21 @@ properties = settings(deadline=None, suppress_health_check=[HealthCheck.function
 
 @pytest.fixture(scope="module")
 def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Give one database for all; each test empties it first."""
+    """Yield one database for all tests; each test empties it first."""
     with place_of(kind, tmp_path_factory.mktemp("pruning")) as place, open_database(place, OTHER) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Give a file alone, for what takes many examples."""
+    """Yield an SQLite file, for tests with many examples."""
     with place_of(Kind.SQLITE, tmp_path_factory.mktemp("file")) as place, open_database(place) as made:
         yield made
 
 
 @pytest.fixture
 def executor(database: Database) -> Iterator[DatabaseExecutor]:
-    """Give the emptied database, worked on in threads of its own."""
+    """Yield the emptied database with its own threads."""
     empty(database)
     made = DatabaseExecutor(database.url.render_as_string(hide_password=False))
     yield made
@@ -82,7 +82,7 @@ def pruner(
     most: int = 3,
     now: datetime = NOW,
 ) -> Pruner:
-    """Make what prunes, in pieces as small as can be."""
+    """Create a pruner with the smallest batches."""
     return Pruner(executor, orgs, rules, ages, most=most, pause=timedelta(), now=lambda: now)
 
 
@@ -116,7 +116,7 @@ def read(
 
 
 def until(moment: datetime, rules: RuleSet) -> Expiry:
-    """Say that everything before a point in time has had its time."""
+    """Return an expiry of everything before a point in time."""
     return Expiry(
         org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, remembers=rules.remembers,
         looked_back=rules.longest_window, going_on=NOW - DAY,
@@ -126,7 +126,7 @@ def until(moment: datetime, rules: RuleSet) -> Expiry:
 def polled(
     database: Database, until: datetime, *, newest: datetime | None = None, swept: datetime | None = None
 ) -> None:
-    """Say that the org has been polled up to a time, which brought a newest event, and swept."""
+    """Record a poll up to a time, with its newest event, and a sweep."""
     began = Cursor(
         filter="",
         query="?",
@@ -141,7 +141,7 @@ def polled(
 
 
 def remembered(database: Database) -> list[int]:
-    """Give how old the events in history are, in days."""
+    """Return the ages of the events in history, in days."""
     return [round((NOW - row["published"]) / DAY) for row in rows(database, "history")]
 
 
@@ -372,7 +372,7 @@ async def test_a_past_that_is_gone_is_warming_up(database: Database, executor: D
 
 
 def first_seen_alerts(database: Database) -> list[dict[str, Any]]:
-    """Give the alerts of first proxied sessions, in order of time."""
+    """Return the alerts of first proxied sessions, in order of time."""
     found = [alert for alert in rows(database, "alerts") if alert["rule_id"] == FirstProxiedSession.id]
     return sorted(found, key=lambda alert: alert["anchor"])
 
@@ -439,7 +439,7 @@ def test_pruning_changes_no_later_match_on_a_server(
 
 
 def compared(database: Database) -> dict[str, Any]:
-    """Give what must not depend on pruning: all but what has been cut off, and how whole an event was at hand."""
+    """Return everything that must not depend on pruning."""
     kept = outcome(database)
     del kept["events"], kept["signals"]
     for alert in kept["alerts"]:

@@ -1,4 +1,4 @@
-"""What is behind is read whole, whatever dates pass by and whenever Okta refuses a cursor: over real HTTP."""
+"""A backlog is read completely, with any event dates and refused cursors, over real HTTP."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ DAYS = timedelta(days=3)
 def make_poller(
     source: object, database: DatabaseExecutor, *, rules: RuleSet = RULES, page_size: int = 50
 ) -> Poller:
-    """Make a poller that starts where the backlog does."""
+    """Create a poller that starts at the beginning of the backlog."""
     return Poller(
         source,  # type: ignore[arg-type]
         database,
@@ -55,7 +55,7 @@ def behind(count: int) -> SimulatedOrg:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
-    """Give a database; which kind it is decides nothing here."""
+    """Yield an SQLite database, because these tests don't depend on the kind."""
     executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
     await executor.run(upgrade)
     await executor.run(register_orgs, [ORG], now=NOW)
@@ -67,7 +67,7 @@ Restart = Callable[[SimulatedOrg], dict[str, object]]
 
 
 def refused(org: SimulatedOrg) -> dict[str, object]:
-    """Let Okta refuse every cursor that it gave until now."""
+    """Make Okta refuse every cursor that it has returned until now."""
     org.cursors.forget()
     return {}
 

@@ -1,4 +1,4 @@
-"""Processes that share a database go by its clock, whatever their machines' clocks show."""
+"""Processes that share a database use its clock, even if their machines' clocks differ."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A rule that leans on a signal, as docs/rules.md shows it, through the whole pipeline."""
+"""A rule that uses a signal, as shown in docs/rules.md, through the whole pipeline."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -30,13 +30,13 @@ WINDOW = timedelta(minutes=10)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder."""
+    """Return a folder."""
     return tmp_path_factory.mktemp("signals")
 
 
 @pytest.fixture(scope="module")
 def database(kind: Kind, folder: Path) -> Iterator[Database]:
-    """Give one database for all examples; each empties it first."""
+    """Yield one database for all examples; each example empties it first."""
     with place_of(kind, folder) as place, open_database(place) as made:
         yield made
 

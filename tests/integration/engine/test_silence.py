@@ -1,4 +1,4 @@
-"""The silence alarm in virtual time: told once, taken back once, whoever restarts how often."""
+"""The silence alarm in virtual time: raised once and ended once, in spite of restarts."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -44,7 +44,7 @@ class Watched:
         )
 
     def poll(self, org: str, error: str | None = None) -> None:
-        """Let a poll end."""
+        """Record the end of a poll."""
         if error is not None:
             record_failure(self.database, org, error, now=self.clock())
             return
@@ -54,7 +54,7 @@ class Watched:
             move_cursor(transaction, read, to)
 
     async def pass_(self, watch: SilenceWatch, minutes: int, **polls: str | None) -> None:
-        """Let minutes pass, each with a poll of some orgs and a look."""
+        """Advance the time by minutes, each with a poll of some orgs and a check."""
         for _ in range(minutes):
             self.clock.advance(minutes=1)
             for org, error in polls.items():

@@ -1,4 +1,4 @@
-"""Somebody fails, then gets in: what the person who is woken for it receives, however the events arrive."""
+"""The messages about a success after failures, for any order of arrival of the events."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A sweep finds what polling missed, and nothing else."""
+"""A sweep finds the events that polling missed, and no others."""
 
 from datetime import datetime, timedelta
 
@@ -24,13 +24,13 @@ EARLY = NOW - timedelta(days=1)
 
 
 def sweeper(source: Script, database: DatabaseExecutor) -> Sweeper:
-    """Make a sweeper of the last two hours that tells."""
+    """Create a sweeper of the last two hours that sends notifications."""
     watch = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes=(Route(notifier="soc"),))
     return Sweeper(source, database, watch, page_size=1000, window=timedelta(hours=2), now=lambda: NOW)
 
 
 def caught_up(began_at: datetime = EARLY) -> CaughtUp:
-    """Say that a poll caught up at noon."""
+    """Return a poll that caught up at noon."""
     return CaughtUp(date=NOW, began_at=began_at)
 
 

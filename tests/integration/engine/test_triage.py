@@ -1,4 +1,4 @@
-"""Notifiers that ask for it are told what a person decided about an alert."""
+"""Notifiers can get people's decisions about alerts."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,7 +1,7 @@
-"""Every case of every built-in rule the whole way: polled and backfilled, on both databases.
+"""Every test case of every built-in rule through the whole pipeline: polled and backfilled, on both databases.
 
-The cases in YAML are the rules' vectors. In memory they say that a rule is right; here, that nothing on the
-way from a page to the tables and back changes what it decides.
+In memory, the cases in YAML show that a rule is right. Here, they show that the pipeline and the tables don't
+change its matches.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +34,7 @@ MANY = 25
 
 @pytest.fixture(scope="module")
 def executor(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseExecutor]:
-    """Give one database for all cases; each empties it first."""
+    """Yield one database for all cases; each case empties it first."""
     with place_of(kind, tmp_path_factory.mktemp("vectors")) as place, open_database(place) as made:
         executor = DatabaseExecutor(made.url.render_as_string(hide_password=False))
         yield executor
@@ -42,7 +42,7 @@ def executor(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 async def polled(executor: DatabaseExecutor, watch: Watch, events: list[Event]) -> None:
-    """Let a poll bring the events in their order, page after page."""
+    """Poll the events in their order, page by page."""
     pages = cut(events, range(1, len(events)) if len(events) < MANY else range(10, len(events), 10))
     poller = Poller(
         Script({page.query: page for page in pages}, first=pages[0]),
@@ -57,7 +57,7 @@ async def polled(executor: DatabaseExecutor, watch: Watch, events: list[Event]) 
 
 
 async def backfilled(executor: DatabaseExecutor, watch: Watch, events: list[Event]) -> None:
-    """Let a backfill bring them, cut elsewhere."""
+    """Backfill the events, with other page boundaries."""
     *pages, last = cut(events, range(7, len(events), 7))
     pages.append(msgspec.structs.replace(last, next=None))
     source = Script({page.query: page for page in pages}, first=pages[0])

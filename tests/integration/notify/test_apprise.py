@@ -27,7 +27,7 @@ HOSTILE = "<!channel> @everyone [Sign in](https://evil.example.org) <img src=x>\
 
 @pytest.fixture
 def box() -> Iterator[Mailbox]:
-    """Give a mailbox."""
+    """Yield a mailbox."""
     with mailbox() as made:
         yield made
 

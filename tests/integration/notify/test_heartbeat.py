@@ -1,4 +1,4 @@
-"""The heartbeat's request, made of a server that answers as it is told to."""
+"""The request of the heartbeat, to a server with prepared answers."""
 
 import asyncio
 

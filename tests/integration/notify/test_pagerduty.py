@@ -1,4 +1,4 @@
-"""PagerDuty gets one incident an alert: opened, updated, and resolved when the alert is closed."""
+"""PagerDuty gets one incident per alert: opened, updated, and resolved when the alert is closed."""
 
 from collections.abc import AsyncIterator
 

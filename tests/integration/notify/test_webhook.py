@@ -1,4 +1,4 @@
-"""The webhook channel against a real receiver: what is sent, what counts as taken, what stays secret."""
+"""The webhook channel with a real receiver: its requests, results and secrets."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ MESSAGE = COMPOSER.compose(due())
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[HttpReceiver]:
-    """Give a receiver."""
+    """Yield a receiver."""
     async with listening() as made:
         yield made
 
@@ -52,7 +52,7 @@ def without_alert(kind: NotificationKind, content: dict[str, Any] | None = None)
 
 
 async def refusal(url: str) -> DeliveryError:
-    """Give the error that sending ends with."""
+    """Return the error of sending."""
     with pytest.raises(DeliveryError) as caught:
         await send(url)
     assert "secret-path" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Each fault of an org by itself: retried ever more slowly, told once, and nothing lost or doubled by it."""
+"""Each fault of an org: it is retried with increasing delays and logged once, and nothing is lost or duplicated."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -67,14 +67,14 @@ class Watched:
         self._time = time
 
     def happen(self, count: int) -> None:
-        """Let sign-ins happen, at most one a second."""
+        """Generate sign-ins, at most one a second."""
         for _ in range(count):
             self._time.now += timedelta(seconds=1)
             self.persisted += 1
             self.org.persist(event(self.persisted, self._time.now, securityContext={"isProxy": True}))
 
     def polling(self, url: str, database: DatabaseExecutor) -> OrgPolling:
-        """Make what polls it."""
+        """Create the poller of the org."""
         client = LogClient(
             OrgAccess(self.name, url, TOKEN), budget=self._time.budget(), timeout=self._patience
         )
@@ -97,7 +97,7 @@ class Watched:
 
 @pytest.fixture
 def time() -> VirtualTime:
-    """Give a clock that only sleeping moves."""
+    """Return a clock that advances only while the program sleeps."""
     return VirtualTime()
 
 
@@ -112,7 +112,7 @@ async def database(tmp_path: Path, time: VirtualTime) -> AsyncIterator[DatabaseE
 
 
 def _found(database: DatabaseExecutor, org: str) -> tuple[list[str], list[str]]:
-    """Give the uuids that are remembered, and those that are matches."""
+    """Return the uuids of the stored events, and those of the matches."""
     events = [row["uuid"] for row in rows(database.database, "events") if row["org"] == org]
     matches = [row["event_uuid"] for row in rows(database.database, "matches") if row["org"] == org]
     return sorted(events), sorted(matches)

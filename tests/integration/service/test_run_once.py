@@ -1,4 +1,4 @@
-"""`run --once` against simulated orgs: every org once, what failed by name, and nothing twice."""
+"""`run --once` polls every simulated org once, reports those that failed, and duplicates nothing."""
 
 import asyncio
 import threading

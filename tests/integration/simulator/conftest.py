@@ -1,4 +1,4 @@
-"""A simulated org whose clock stands still, and a client that may ask it."""
+"""A simulated org with a stopped clock, and a client with permission to read it."""
 
 from collections.abc import AsyncIterator
 

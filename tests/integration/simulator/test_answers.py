@@ -1,4 +1,4 @@
-"""What a simulated org answers beside pages: refusals, limits, headers."""
+"""The simulated org's answers that are not pages: errors, limits, headers."""
 
 import asyncio
 import gzip
@@ -165,13 +165,13 @@ async def test_requests_are_remembered(org: SimulatedOrg, client: Client) -> Non
 def test_an_org_can_run_in_a_thread(org: SimulatedOrg) -> None:
     """For callers that block: it is there inside the block, grows meanwhile, and is gone after it."""
     with running(org) as url:
-        request = urllib.request.Request(f"{url}/api/v1/logs", headers={"Authorization": f"SSWS {TOKEN}"})  # noqa: S310 - http on loopback
+        request = urllib.request.Request(f"{url}/api/v1/logs", headers={"Authorization": f"SSWS {TOKEN}"})  # noqa: S310 -- http on loopback
         for count in range(3):
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - as above
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 -- http on loopback
                 assert len(json.load(response)) == count
             org.persist(event(count))
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(request, timeout=10)  # noqa: S310 - as above
+        urllib.request.urlopen(request, timeout=10)  # noqa: S310 -- http on loopback
 
 
 def test_a_taken_port_is_an_os_error(org: SimulatedOrg) -> None:

@@ -1,4 +1,4 @@
-"""What each fault looks like to a client, over real connections."""
+"""Each fault as a client sees it over a real connection."""
 
 import asyncio
 import errno

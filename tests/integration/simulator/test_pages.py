@@ -1,4 +1,4 @@
-"""Pages of the simulated System Log over HTTP, as a client of Okta's sees them."""
+"""Pages of the simulated System Log over HTTP, as a client of Okta sees them."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit

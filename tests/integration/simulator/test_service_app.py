@@ -1,4 +1,4 @@
-"""The Okta SDK's own executor as a service app of the simulated org, over HTTP."""
+"""The Okta SDK's executor as a service app of the simulated org, over HTTP."""
 
 import json
 from collections.abc import AsyncIterator, Iterator

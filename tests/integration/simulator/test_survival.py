@@ -1,7 +1,7 @@
-"""A careful reader loses nothing: whatever the org does wrong can be survived.
+"""A careful reader loses nothing: it can recover from every fault of the simulated org.
 
-The reader here is the simplest that is right: it asks again after anything that is no page, begins anew further
-back when its cursor is refused, keeps one event a uuid, the first, and looks back with bounded requests.
+The reader is the simplest correct one. It repeats a request whose answer is not a page, starts again further back when
+its cursor is refused, keeps the first event of each uuid, and reads recent events again with bounded requests.
 """
 
 import itertools
@@ -50,7 +50,7 @@ class Reader:
             self._cursor = following
 
     async def sweep(self) -> None:
-        """Look back at the last hours for what came late."""
+        """Read the last hours again, for late events."""
         until = self._clock.time - LATEST
         asked = {"since": (until - 4 * OVERLAP).isoformat(), "until": until.isoformat(), "limit": "1000"}
         while True:

@@ -1,4 +1,4 @@
-"""Alerts are found by address and by person, on both databases, through indexes."""
+"""Alerts are found by address and by person through indexes, on both databases."""
 
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -26,7 +26,7 @@ ADDRESSES = (
 
 
 def fill(database: Database) -> None:
-    """Make an alert of another person for each address."""
+    """Insert an alert of a different person for each address."""
     events = [
         event(number, actor={"id": f"00u{number}"}, client={"ipAddress": address})
         for number, address in enumerate(ADDRESSES)

@@ -1,4 +1,4 @@
-"""Moving from a file to a server: everything arrives, once, whatever happens on the way."""
+"""Copying an SQLite file to a server transfers every row once, in spite of interruptions."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ ODD = {
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Database]:
-    """Give a file with rows in every table that a page fills."""
+    """Yield an SQLite file with rows in every table that a page fills."""
     rules = build_rules({}, enable=["*"], read_file=str)
     events = [
         event(
@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Give a Postgres database with nothing in it."""
+    """Yield an empty Postgres database."""
     with place_of(Kind.POSTGRES, tmp_path, schema=False) as made:
         yield made
 

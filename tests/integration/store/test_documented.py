@@ -1,4 +1,4 @@
-"""docs/database.md names the tables that there are, and its query finds what it says."""
+"""docs/database.md lists the existing tables, and its query works."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Replicas share the orgs out among them, by the database's clock."""
+"""Replicas share the orgs by the database's clock."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +20,18 @@ LASTS = timedelta(seconds=20)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Give a Postgres database with twenty orgs: SQLite has one daemon, and no leases."""
+    """Yield a Postgres database with twenty orgs: SQLite has one daemon and no leases."""
     with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place, *ORGS) as made:
         yield made
 
 
 def replica(name: str, orgs: list[str] = ORGS) -> Leases:
-    """Give a replica that has just started."""
+    """Return a replica that has just started."""
     return Leases(name, orgs, lasts=LASTS)
 
 
 def time_passes(database: Database, seconds: float, *heard: str) -> None:
-    """Let time pass without waiting for it; replicas that are ``heard`` of renew as it goes."""
+    """Advance the time without waiting. The replicas in ``heard`` renew their leases meanwhile."""
     with database.write() as connection:
         for table, owner in (("leases", "holder"), ("replicas", "name")):
             connection.execute(
@@ -44,7 +44,7 @@ def time_passes(database: Database, seconds: float, *heard: str) -> None:
 
 
 def settle(database: Database, *replicas: Leases) -> list[frozenset[str]]:
-    """Let every replica see to its leases, until everyone has had what others gave up."""
+    """Renew the leases of all replicas twice, so that each gets what others have released; return them."""
     for _ in range(2):
         held = [one.keep(database) for one in replicas]
     assert sum(len(orgs) for orgs in held) == len(frozenset().union(*held)), "an org is held twice"

@@ -1,4 +1,4 @@
-"""The outbox: one process at a time has a message, the oldest due first, and none is lost."""
+"""One process at a time claims a notification, the oldest due one first, and none is lost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ LEASE = timedelta(minutes=2)
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Give a database."""
+    """Yield a database."""
     with open_database(place) as made:
         yield made
 
@@ -34,7 +34,7 @@ def take(database: Database, notifier: str = "soc", *, now: datetime = NOW) -> D
 
 
 def states(database: Database) -> list[str]:
-    """Give the state of each notification, in the order of their alerts."""
+    """Return the state of each notification, in the order of their alerts."""
     return [row["state"] for row in sorted(rows(database, "notifications"), key=lambda row: (row["alert_id"], row["kind"]))]  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_notifiers_are_independent(database: Database) -> None:
 
 
 def raised(database: Database, *, apart: bool) -> None:
-    """Tell an alert at INFO, then at MEDIUM: on one page, or on two."""
+    """Enqueue notifications of an alert at INFO, then at MEDIUM, from one page or from two."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     events = (event(1, securityContext=APPLE), event(2))
     for some in [events[:1], events[1:]] if apart else [events]:

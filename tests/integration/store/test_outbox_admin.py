@@ -1,4 +1,4 @@
-"""What people decide about the outbox holds, beside whoever is sending from it."""
+"""An operator's changes to the outbox are kept while a daemon sends from it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Give a database."""
+    """Yield a database."""
     with open_database(place, "globex") as made:
         yield made
 
@@ -43,7 +43,7 @@ def take(database: Database, *, now: datetime = NOW) -> DueNotification:
 
 
 def die(database: Database, *, times: int = 1) -> str:
-    """Let the next one be given up after some attempts; give its id."""
+    """Claim the next notification, and give it up after some attempts; return its id."""
     for left in reversed(range(times)):
         due = take(database)
         again = NOW if left else None
@@ -52,7 +52,7 @@ def die(database: Database, *, times: int = 1) -> str:
 
 
 def letter(database: Database, one: str) -> dict[str, Any]:
-    """Give its row."""
+    """Return a notification's row."""
     (found,) = [row for row in rows(database, "notifications") if row["id"] == one]
     return found
 

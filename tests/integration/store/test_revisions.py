@@ -1,4 +1,4 @@
-"""The revisions that laid down anew what was seen and remembered: every row reads the same before and after, both ways."""
+"""The revisions that copy events and history keep every value, when upgrading and downgrading."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ TEXTS = (
 
 
 def remembered() -> list[HistoryRow]:
-    """Give rows with whatever a stranger may type, everything there and nothing there."""
+    """Return rows with unusual texts, with all values, and with none."""
     filled: list[HistoryRow] = []
     for number, text in enumerate(TEXTS):
         row = HistoryRow(to_text(NOW + number * timedelta(milliseconds=1)), f"{number}", text)
@@ -44,7 +44,7 @@ def remembered() -> list[HistoryRow]:
 
 @contextmanager
 def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
-    """Give a database as it was before, with these rows."""
+    """Yield a database of the old revision with these rows."""
     names = ["org", *OLD]
     with place_of(kind, folder, schema=False) as place:
         made = Database(place.url, create=True)
@@ -63,13 +63,13 @@ def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
 
 @pytest.fixture
 def database(kind: Kind, tmp_path: Path) -> Iterator[Database]:
-    """Give it on either."""
+    """Yield the database of each kind."""
     with older(kind, tmp_path) as (_, made):
         yield made
 
 
 def types_of(database: Database) -> list[tuple[Any, ...]]:
-    """Give the names and types of history's columns, as SQL sees them."""
+    """Return the names and types of history's columns, as SQL shows them."""
     asked = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
     if not database.shared:
         # A value has a type of its own there, and a column decides how numbers and texts compare.
@@ -148,7 +148,7 @@ def test_three_tables_become_one_row_an_event(database: Database) -> None:
             ("gone", "A"),
         ):
             values = f"('acme', '{at}', '{uuid}', '{rule}')"
-            connection.exec_driver_sql(f"INSERT INTO signals VALUES {values}")  # noqa: S608 -- likewise
+            connection.exec_driver_sql(f"INSERT INTO signals VALUES {values}")  # noqa: S608 -- this test's own
     history, signals, seen = (told(database, name) for name in ("history", "signals", "events"))
     upgrade(database, ONE_ROW)
     assert (told(database, "history"), told(database, "signals")) == (history, signals)
@@ -161,7 +161,7 @@ def test_three_tables_become_one_row_an_event(database: Database) -> None:
 
 
 def told(database: Database, name: str) -> list[tuple[Any, ...]]:
-    """Give the first four columns of a table's rows, or the three that there are, as texts and in order."""
+    """Return up to four columns of a table's rows, as sorted texts."""
     columns = {
         "history": "org, published, uuid, event_type",
         "signals": "org, published, event_uuid, rule_id",

@@ -1,4 +1,4 @@
-"""The migrations make the tables that the program works with, and take them back."""
+"""The migrations create the tables of `store.tables`, and drop them when downgrading."""
 
 import threading
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ LATER = (
 
 @pytest.fixture
 def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
-    """Give a place where no schema is."""
+    """Yield a database without a schema."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""A notification is named by the beginning of its id, where no other shares it."""
+"""Notifications are found by unique prefixes of their ids."""
 
 import uuid
 from collections.abc import Iterator

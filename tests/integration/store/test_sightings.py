@@ -1,4 +1,4 @@
-"""`sightings` agrees with a plain recount of all sign-ins, however these were read."""
+"""`sightings` agrees with a recount of all sign-ins, in whichever order they were read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Single sign-ins are read back, the latest first, as far as patience reaches."""
+"""Single sign-ins are read, the latest first, within a time limit."""
 
 from collections.abc import Iterator
 from datetime import timedelta

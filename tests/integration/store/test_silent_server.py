@@ -1,4 +1,4 @@
-"""A Postgres server that keeps its connections open and says nothing hangs nobody."""
+"""A Postgres server that keeps connections open without responding blocks no caller."""
 
 import threading
 import time
@@ -23,27 +23,27 @@ SOON_S = 5.0
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Give a Postgres database with a schema."""
+    """Yield a Postgres database with a schema."""
     with place_of(Kind.POSTGRES, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def proxy(place: Place) -> Iterator[StallingProxy]:
-    """Give a proxy before the server."""
+    """Yield a proxy for the server."""
     with stalling(behind(place.url)[0]) as made:
         yield made
 
 
 @pytest.fixture
 def stopping() -> threading.Event:
-    """Give what stops the program."""
+    """Return the event that stops the program."""
     return threading.Event()
 
 
 @pytest.fixture
 def database(place: Place, proxy: StallingProxy, stopping: threading.Event) -> Iterator[Database]:
-    """Give the database, reached by the proxy, with a connection in its pool."""
+    """Yield the database through the proxy, with a connection in its pool."""
     with closing(Database(behind(place.url)[1](proxy.port), stopping=stopping)) as made:
         require_current(made)
         yield made

@@ -1,4 +1,4 @@
-"""A write is one transaction: whole or not at all, and never begun twice."""
+"""A write is one transaction: it is committed as a whole or not at all, and never begun twice."""
 
 import threading
 from datetime import timedelta

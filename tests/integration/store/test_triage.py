@@ -1,4 +1,4 @@
-"""What people decide about alerts holds against what pages do to them."""
+"""People's decisions about alerts are kept when later pages change the alerts."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ LATER = NOW + 3 * HOUR
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Give a database with one open alert, of noon."""
+    """Yield a database with one open alert, of noon."""
     with open_database(place) as made:
         happen(made, 1)
         yield made
@@ -53,7 +53,7 @@ def reopen(database: Database, ids: list[int], *, now: datetime) -> None:
 
 
 def happen(database: Database, number: int, *, at: timedelta = timedelta(), threshold: int = 1) -> None:
-    """Let somebody sign in through a proxy."""
+    """Commit a page with a sign-in through a proxy."""
     options = {"Okta.Anonymizing.VPN.Login": {"threshold": threshold}}
     rules = build_rules(
         {name: RuleSettings(options=one) for name, one in options.items()}, read_file=lambda _path: ""

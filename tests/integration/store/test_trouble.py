@@ -1,4 +1,4 @@
-"""Whatever happens to the database: the page is not committed, it is said in one line, and it goes on."""
+"""When a database fails, the page is rolled back, the error is one line, and the next page works."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from tests.support.streams import event
 
 
 def nothing() -> None:
-    """Let nothing happen."""
+    """Do nothing."""
 
 
 def write_page(database: Database, number: int, meanwhile: Callable[[], None] = nothing) -> None:
@@ -34,13 +34,13 @@ def write_page(database: Database, number: int, meanwhile: Callable[[], None] = 
 
 
 def uuids(database: Database) -> list[str]:
-    """Name the events that are remembered."""
+    """Return the stored events."""
     return [row["uuid"] for row in rows(database, "events")]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[OwnServer, Database]]:
-    """Give a server that may be stopped, and a database on it that is in use."""
+    """Yield a server that the test can stop, and a database on it that is in use."""
     own = OwnServer()
     name = own.create()
     with open_database(Place(Kind.POSTGRES, tmp_path, own.url_of(name))) as database:
@@ -82,14 +82,14 @@ def test_a_server_that_restarts_within_a_page_has_none_of_it(server: tuple[OwnSe
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Give a Postgres database in use."""
+    """Yield a Postgres database in use."""
     with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as made:
         write_page(made, 1)
         yield made
 
 
 def end_connections(database: Database) -> None:
-    """Have the server end every connection to the database."""
+    """Make the server close every connection to the database."""
     postgres.server().execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 -- a test's own name
         f"WHERE datname = '{database.url.database}' AND pid <> pg_backend_pid()"
@@ -146,7 +146,7 @@ def test_what_the_server_says_quotes_no_rows(database: Database) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Database]:
-    """Give an SQLite database in use."""
+    """Yield an SQLite database in use."""
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as made:
         write_page(made, 1)
         yield made
@@ -210,7 +210,7 @@ def test_a_file_that_was_deleted_is_not_written(file: Database) -> None:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Iterator[Database]:
-    """Give a file with many pages, all of which but the first are overwritten."""
+    """Yield a file with many pages, of which all but the first are overwritten."""
     with place_of(Kind.SQLITE, tmp_path) as place:
         with open_database(place) as made, page_transaction(made, ORG, now=NOW) as transaction:
             transaction.add_events([event(number) for number in range(2_000)])

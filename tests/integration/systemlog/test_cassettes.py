@@ -1,7 +1,7 @@
-"""Recorded conversations with an org, played without a network.
+"""Recorded exchanges with an org, replayed without a network.
 
-`make cassettes` records them anew: against a simulated org, or against the org that `OKTA_CLIENT_ORGURL` and
-`OKTA_CLIENT_TOKEN` name (service apps always against a simulated one). What is kept of it is scrubbed (tests/support/scrub.py).
+`make cassettes` records them again: from a simulated org, or from the org of `OKTA_CLIENT_ORGURL` and `OKTA_CLIENT_TOKEN`
+(service apps always from a simulated one). Recordings are scrubbed (tests/support/scrub.py).
 """
 
 import json
@@ -43,13 +43,13 @@ def _recorded(test: Any) -> Any:
 
 @pytest.fixture
 def clock() -> VirtualTime:
-    """Give a clock that stands until somebody sleeps."""
+    """Return a clock that advances only while the program sleeps."""
     return VirtualTime()
 
 
 @pytest.fixture(scope="module")
 def vcr_cassette_dir() -> str:
-    """Say where recordings are."""
+    """Return the folder of the recordings."""
     return str(CASSETTES)
 
 
@@ -72,7 +72,7 @@ def _simulated(clock: VirtualTime) -> SimulatedOrg:
 
 @pytest.fixture
 async def org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
-    """Give an org to record, or the one in the recordings."""
+    """Yield an org to record, or the recorded one."""
     if record_mode == "none":
         yield OrgAccess("acme", ORG_URL, TOKEN)
     elif url := os.environ.get("OKTA_CLIENT_ORGURL"):
@@ -84,7 +84,7 @@ async def org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
 
 @pytest.fixture
 async def tight_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
-    """Give an org whose other tools use its rate limit up: a simulated one, since a real one would mail its admins."""
+    """Yield an org whose rate limit is used up by other clients. It is simulated: a real one would mail its admins."""
     if record_mode == "none":
         yield OrgAccess("acme", ORG_URL, TOKEN)
     else:
@@ -96,7 +96,7 @@ async def tight_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAc
 
 @pytest.fixture
 async def app_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAccess]:
-    """Give an org that is read by a service app."""
+    """Yield an org that is read by a service app."""
     access = OrgAccess("acme", ORG_URL, app=ServiceApp(CLIENT, rsa_pem(), kid="k1"))
     if record_mode == "none":
         yield access
@@ -112,7 +112,7 @@ async def app_org(record_mode: str, clock: VirtualTime) -> AsyncIterator[OrgAcce
 async def _ask(
     org: OrgAccess, cassette: Cassette, query: str, *, most: int = 1, clock: VirtualTime | None = None
 ) -> list[Page]:
-    """Ask what was asked when it was recorded, or ``query`` when it is now; follow the links."""
+    """Send the recorded query, or ``query`` if it is recorded now; follow the links."""
     client = LogClient(org, budget=clock.budget() if clock else None)
     asked = [request.uri for request in cassette.requests if request.path == LOGS_PATH]
     following = path_and_query(asked[0]) if asked else query

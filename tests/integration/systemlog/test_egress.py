@@ -1,4 +1,4 @@
-"""Through a proxy that wants a password, to an org whose certificate a private authority made."""
+"""Reading through a proxy with a password, from an org whose certificate a private authority has signed."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -39,7 +39,7 @@ def proxy() -> Iterator[ForwardProxy]:
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Give an org with a few events, which a service app may read too."""
+    """Return an org with a few events, which a service app may read, too."""
     org = SimulatedOrg(token=TOKEN)
     org.extend(generate(12, end=datetime.now(UTC), span=timedelta(minutes=30)))
     org.oauth.register(App(CLIENT, keys=[rsa_public_jwk("k1")]))

@@ -1,4 +1,4 @@
-"""Whatever a server answers becomes a page or a SystemLogError, and the token stays where it belongs."""
+"""Every answer of a server becomes a page or a SystemLogError, and the token is sent nowhere else."""
 
 import asyncio
 import gzip
@@ -234,7 +234,7 @@ async def test_a_connection_that_breaks_is_made_anew_once() -> None:
 
 
 def _self_signed(folder: Path) -> ssl.SSLContext:
-    """Make a certificate that nobody vouches for."""
+    """Create a certificate that no authority has signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     today = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""A service app reads an org: what is signed, what is renewed, and what to do when Okta refuses it."""
+"""A service app reads an org: its signatures, its renewals, and Okta's refusals."""
 
 import asyncio
 import threading
@@ -42,19 +42,19 @@ def _query() -> str:
 
 @pytest.fixture(autouse=True)
 def smaller_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the SDK make its keys in a third of the time; what is tested does not depend on their size."""
+    """Make the SDK generate smaller keys, in a third of the time. The tests don't depend on their size."""
     monkeypatch.setattr(dpop, "RSA_KEY_SIZE_BITS", 2048)
 
 
 @pytest.fixture
 def app() -> App:
-    """Give the app as the org's admins made it."""
+    """Return the app as the org's admins created it."""
     return App(CLIENT, keys=[rsa_public_jwk("k1")])
 
 
 @pytest.fixture
 def org(app: App) -> SimulatedOrg:
-    """Give an org that knows the app. Its clock is this machine's, by which the SDK signs."""
+    """Return an org that has the app. It uses this machine's clock, like the SDK's signatures."""
     org = SimulatedOrg()
     org.oauth.register(app)
     return org

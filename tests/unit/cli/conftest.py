@@ -1,4 +1,4 @@
-"""A folder with a configuration and a database in it, and the command line called in this process."""
+"""A folder with a configuration and a database, and the command line called in this process."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""One alert as a page for the person who looks into it."""
+"""The page of `alerts show`."""
 
 import re
 from collections.abc import Callable, Sequence

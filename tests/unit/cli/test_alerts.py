@@ -1,4 +1,4 @@
-"""Looking at alerts, in which everything was typed by strangers."""
+"""`alerts list` and `alerts show`, with values that strangers typed."""
 
 import csv
 import re

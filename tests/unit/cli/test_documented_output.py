@@ -1,4 +1,4 @@
-"""What docs/triage.md shows is what the commands print on a terminal of 80 columns."""
+"""docs/triage.md shows what the commands print on a terminal of 80 columns."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""``oktawatch evidence list``: which sources there are, how large and how old."""
+"""``oktawatch evidence list`` shows each source with its size and age."""
 
 import os
 from collections.abc import Callable

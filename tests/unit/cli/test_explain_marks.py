@@ -1,4 +1,4 @@
-"""How ``oktawatch explain`` marks conditions that are met and not met."""
+"""The marks of ``oktawatch explain`` for conditions that are met and not met."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Every command documents itself, quickly."""
+"""Every command has help, which appears quickly."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ HEAVY = {
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Give every command's words, the groups' and the program's own included."""
+    """Yield the words of each command, including groups and the program itself."""
 
     def below(command: object, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield words

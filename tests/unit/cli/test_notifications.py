@@ -1,4 +1,4 @@
-"""Looking at the outbox and deciding about what is stuck in it, as people do."""
+"""`oktawatch notifications` lists, retries and drops notifications."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tables, as they stand in a file or a pipe."""
+"""Tables in a file or a pipe."""
 
 import pytest
 

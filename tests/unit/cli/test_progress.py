@@ -1,4 +1,4 @@
-"""How far a backfill has come, on a terminal and elsewhere."""
+"""The progress of a backfill, on a terminal and elsewhere."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class Clock:
 
 
 def progress(org: str, days: int, *, events: int, before: int = 0) -> Progress:
-    """Say that a backfill has read some of its seven days; ``before`` events in an interrupted run."""
+    """Report that a backfill has read some of its seven days, of which ``before`` events in an interrupted run."""
     return Progress(
         org=org,
         since=SINCE,

@@ -1,4 +1,4 @@
-"""The command line's reference says what the commands say."""
+"""docs/cli.md agrees with the commands' help."""
 
 from pathlib import Path
 

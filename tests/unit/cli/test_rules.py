@@ -1,4 +1,4 @@
-"""Looking at rules, and running their test cases."""
+"""`oktawatch rules` lists rules, and runs their test cases."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The program runs without standard streams, as under cron or a careless supervisor."""
+"""The program runs without standard streams, as under cron."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
     upgrade = f"{sys.executable} -m oktawatch db upgrade {closed}"
 
     done = subprocess.run(upgrade, shell=True, cwd=tmp_path, check=False, timeout=60)  # noqa: S602 -- it is the shell that closes streams
-    again = subprocess.run(upgrade, shell=True, cwd=tmp_path, check=False, timeout=60)  # noqa: S602 -- as above
+    again = subprocess.run(upgrade, shell=True, cwd=tmp_path, check=False, timeout=60)  # noqa: S602 -- it is the shell that closes streams
 
     assert (done.returncode, again.returncode) == (0, 0)
     assert (tmp_path / "oktawatch.db").read_bytes().startswith(b"SQLite format 3\0")

@@ -1,4 +1,4 @@
-"""A folder with a configuration in it, and nothing of this machine's own."""
+"""A folder with a configuration, without this machine's own variables."""
 
 from collections.abc import Callable
 from pathlib import Path

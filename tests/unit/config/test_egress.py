@@ -1,4 +1,4 @@
-"""Which way leads to an org."""
+"""The selection of the proxy for an org."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A configuration is found where it should be, and its sources are laid over each other."""
+"""The configuration is found, and its sources take precedence in order."""
 
 from collections.abc import Callable
 from datetime import timedelta

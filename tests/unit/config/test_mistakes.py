@@ -1,4 +1,4 @@
-"""Whatever is wrong gets one clear line: what, where, what is expected, and never the value."""
+"""A mistake is reported in one line: what, where, and what is expected, never the value."""
 
 import json
 import traceback
@@ -351,7 +351,7 @@ SHAPES: list[Callable[[str], Any]] = [str, lambda text: [text], lambda text: {"a
 def test_no_error_ever_holds_a_value(
     tmp_path: Path, secret: str, key: str, shape: Callable[[str], Any], section: str
 ) -> None:
-    """Put into any key, in any shape, a secret is in no error, repr or traceback."""
+    """A secret under any key, in any shape, is in no error, repr or traceback."""
     secret = f"s3cr-{secret}"
     org = {"url": "https://acme.okta.com", "token": "00fine"}
     tables = {"orgs": [dict[str, Any](org)], "notifiers": [dict[str, Any](type="log")]}

@@ -1,4 +1,4 @@
-"""Secrets are found where they should be, are fit for use, and stay unseen."""
+"""Secrets are read from their sources, validated, and never shown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def token(settings: Settings) -> str:
-    """Give the first org's token."""
+    """Return the first org's token."""
     found = settings.orgs[0].token
     assert found is not None
     return found.get_secret_value()

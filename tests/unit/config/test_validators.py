@@ -1,4 +1,4 @@
-"""Addresses are checked before anything is sent there."""
+"""URLs and addresses are validated before anything is sent to them."""
 
 from collections.abc import Callable
 

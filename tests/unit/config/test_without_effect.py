@@ -1,4 +1,4 @@
-"""What was set and changes nothing yet is said, key by key."""
+"""Settings that have no effect yet are reported by key."""
 
 from collections.abc import Callable
 from pathlib import Path

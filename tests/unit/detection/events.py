@@ -1,4 +1,4 @@
-"""Events for detection tests: a small whole LogEvent, changed where a test says so."""
+"""Events for detection tests: a small complete LogEvent, with changes by the test."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 
 def sign_in(uuid: str = "e-1", at: timedelta = timedelta(), **changes: Any) -> dict[str, Any]:
-    """Give the body of a sign-in through a proxy, ``at`` after noon."""
+    """Return the body of a sign-in through a proxy, ``at`` after noon."""
     return {
         "uuid": uuid,
         "published": to_text(NOON + at),
@@ -34,5 +34,5 @@ def sign_in(uuid: str = "e-1", at: timedelta = timedelta(), **changes: Any) -> d
 
 
 def event(uuid: str = "e-1", at: timedelta = timedelta(), **changes: Any) -> Event:
-    """Give the sign-in as an event."""
+    """Return the sign-in as an event."""
     return Event.from_body(sign_in(uuid, at, **changes))

@@ -1,4 +1,4 @@
-"""Random streams for windowed rules: small vocabularies, and times on which windows' borders fall."""
+"""Random streams for windowed rules: few values, and times on the borders of windows."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ RULES = {rule.id: rule for rule in BUILT_IN}
 
 
 def rule_of(rule_id: str) -> Rule:
-    """Make a rule that small streams can reach."""
+    """Return a rule whose threshold small streams can reach."""
     counts = rule_id in {"Okta.Shared.Device.Token", "Okta.Failed.Logins.Unknown.User"}
     return configured(RULES[rule_id], {"at_least": 3} if counts else {}, str)
 
@@ -106,7 +106,7 @@ MIXES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 
 
 def body_of(number: int, at: timedelta, values: dict[str, Any]) -> Body:
-    """Make an event of values at dotted paths."""
+    """Build an event from values at dotted paths."""
     body: Body = {"uuid": f"e-{number:03d}", "published": to_text(NOON + at)}
     for path, value in values.items():
         *way, last = path.split(".")

@@ -1,6 +1,6 @@
-"""The laws of the windowed rules once more: slow, obvious, over all events at once, out of their bodies.
+"""A second implementation of the windowed rules: slow and simple, over the bodies of all events at once.
 
-Nothing of the code under test is used here. An event is the JSON object that Okta sends.
+It uses no code under test. An event is the JSON object that Okta sends.
 """
 
 import json
@@ -13,28 +13,28 @@ NOTHING = (None, "", "-", "null", "unknown")
 
 
 def look_up(body: Any, path: str) -> Any:
-    """Give what lies at a dotted path; None for nothing."""
+    """Return the value at a dotted path, or None."""
     for key in path.split("."):
         body = body.get(key) if isinstance(body, dict) else None
     return None if isinstance(body, str) and body in NOTHING else body
 
 
 def alternate_id(body: Body) -> Any:
-    """Give the login, hidden where it may be a password."""
+    """Return the login, redacted if it may be a password."""
     login = look_up(body, "actor.alternateId")
     hidden = look_up(body, "actor.id") is None and login is not None and "@" not in login
     return "redacted" if hidden else login
 
 
 def session(body: Body) -> Any:
-    """Give the root session, or else the session."""
+    """Return the root session, or else the session."""
     return look_up(body, "authenticationContext.rootSessionId") or look_up(
         body, "authenticationContext.externalSessionId"
     )
 
 
 def risk(body: Body) -> Any:
-    """Give the risk level in capitals."""
+    """Return the risk level in capitals."""
     try:
         level = json.loads(look_up(body, "debugContext.debugData.logOnlySecurityData") or "")["risk"]["level"]
     except (ValueError, KeyError, TypeError):
@@ -58,7 +58,7 @@ class Law:
         self.holds = holds
 
     def matches(self, bodies: Sequence[Body]) -> set[str]:
-        """Give the uuids of the events that match, seeing all events at once."""
+        """Return the uuids of the matching events, from all events at once."""
         parts = [body for body in bodies if self.takes(body) and None not in self.key(body)]
         return {event["uuid"] for event in parts if self.holds(self._window_of(event, parts))}
 
@@ -74,28 +74,28 @@ class Law:
 
 
 def time(body: Body) -> datetime:
-    """Give event time."""
+    """Return the event's time."""
     return datetime.fromisoformat(body["published"])
 
 
 def place(body: Body) -> tuple[datetime, str]:
-    """Give an event's place in the order of windows."""
+    """Return the event's place in the order of windows."""
     return (time(body), body["uuid"])
 
 
 def kind(body: Body) -> Any:
-    """Give the event type."""
+    """Return the event type."""
     return body["eventType"]
 
 
 def ours(body: Body) -> bool:
-    """Tell whether the actor is Okta's own."""
+    """Return whether the actor is one of Okta's own."""
     names = (look_up(body, "actor.id"), look_up(body, "actor.displayName"))
     return any(name is not None and name.startswith("okta") for name in names)
 
 
 def result(body: Body) -> Any:
-    """Give how it ended."""
+    """Return the outcome."""
     return look_up(body, "outcome.result")
 
 
@@ -104,7 +104,7 @@ PROGRAMS = ("python-requests", "curl/", "httpx", "aiohttp", "Go-http-client", "J
 
 
 def replayed(window: Sequence[Body]) -> bool:
-    """Say whether a session goes on from elsewhere, with a program in it."""
+    """Return whether a session continues from another place, with a script."""
     last = window[-1]
     starts = [body for body in window if kind(body) == "user.session.start" and time(body) < time(last)]
     if kind(last) == "user.session.start" or not starts:
@@ -143,7 +143,7 @@ def new_everywhere(body: Body) -> bool:
 
 
 def address(body: Body) -> Any:
-    """Give the client's address."""
+    """Return the client's address."""
     return look_up(body, "client.ipAddress")
 
 
@@ -200,7 +200,7 @@ LAWS = {
 
 
 def first_seen(stream: Sequence[Body]) -> list[str]:
-    """Give the uuids of first proxied events, for a stream in its own order."""
+    """Return the uuids of first proxied events, for a stream in the order of arrival."""
     kinds = {
         "user.session.start",
         "user.authentication.verify",

@@ -1,4 +1,4 @@
-"""The main detection: what matches, how bad it is, what it says, whose alert it is."""
+"""The main detection: its matches, severities, titles and dedup keys."""
 
 import itertools
 import json
@@ -55,7 +55,7 @@ def matches(*events: Event, rule: EventRule = RULE) -> list[Match]:
 
 
 def details(one: Event, rule: EventRule = RULE) -> AlertDetails:
-    """Give what the alert of an event shows."""
+    """Return the columns of an event's alert."""
     (match,) = matches(one, rule=rule)
     return match.details()
 

@@ -20,7 +20,7 @@ TEXT = DOCUMENT.read_text("utf-8")
 
 
 def names(beginning: str) -> list[str]:
-    """Give the names that a paragraph or bullet of the document gives."""
+    """Return the names in a paragraph or bullet of the document."""
     (found,) = re.findall(rf"^{re.escape(beginning)}(.*?)(?=^- |^$)", TEXT, re.MULTILINE | re.DOTALL)
     return re.findall(r"`(?:\w+\.)?(\w+)(?:\(\))?`", found)
 

@@ -1,4 +1,4 @@
-"""What kind of anonymizer an address is, by every source and their combination."""
+"""The kind of anonymizer of an address, by each source and by their combination."""
 
 import json
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""An explanation agrees with what the rule does, and names the condition that decided."""
+"""An explanation agrees with the rule, and names the deciding condition."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
 
 
 def sign_in(fields: dict[str, Any] | None = None, number: int = 0, minutes: int = 0) -> dict[str, Any]:
-    """Make a sign-in."""
+    """Build a sign-in."""
     given = {"eventType": "user.session.start", "actor.id": "00u1", "actor.alternateId": "nora@example.com"}
     given |= {"client.ipAddress": "203.0.113.7"}
     return body_of(number, timedelta(minutes=minutes), given | (fields or {}))

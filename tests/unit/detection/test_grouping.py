@@ -1,4 +1,4 @@
-"""Properties of grouping and of its notices."""
+"""Properties of grouping and its notices."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def match(
     severity: Severity = Severity.MEDIUM,
     outcome: str | None = None,
 ) -> Match:
-    """Make the match of event ``number``, ``at`` after noon."""
+    """Build the match of event ``number``, ``at`` after noon."""
     return Match(
         rule_id=RULE,
         event_uuid=f"e-{number}",
@@ -103,7 +103,7 @@ def cut_streams(draw: st.DrawFn) -> tuple[list[Match], list[list[Match]]]:
 
 
 def anchors(times: Sequence[datetime]) -> list[datetime]:
-    """Give the anchors of plain anchored grouping, for times in order."""
+    """Return the anchors of simple anchored grouping, for times in order."""
     found: list[datetime] = []
     for moment in times:
         if not found or moment >= found[-1] + PERIOD:

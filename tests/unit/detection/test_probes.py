@@ -1,4 +1,4 @@
-"""The events that rules are tried on."""
+"""The invented events that rules are tried on."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Which rules are on, with which numbers, and the filter they need."""
+"""The enabled rules, their options, and the filter that they need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ R1 = AnonymizingVpnLogin.id
 
 
 def read_file(path: str) -> str:
-    """Give a few files."""
+    """Return a few files."""
     match path:
         case "relays.csv":
             return "192.0.2.0/24\n"
@@ -37,7 +37,7 @@ def build(
 
 
 def with_types(*types: str) -> Rule:
-    """Make a rule that needs these event types."""
+    """Build a rule that needs these event types."""
 
     @dataclass(frozen=True, kw_only=True)
     class Example(EventRule):

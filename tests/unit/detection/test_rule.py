@@ -1,4 +1,4 @@
-"""The rule contract: what a rule gets wrong is contained."""
+"""The rule contract: mistakes of a rule are contained."""
 
 import json
 from dataclasses import dataclass
@@ -43,22 +43,22 @@ class Example(EventRule):
         return bool(fails()) if event.uuid == "broken" else True
 
     def severity_of(self, event: Event) -> Severity:
-        """Give what the test says."""
+        """Return the test's value."""
         given: Severity = self._given("severity", self.severity)
         return given
 
     def title(self, event: Event) -> str:
-        """Give what the test says."""
+        """Return the test's value."""
         given: str = self._given("title", "a title")
         return given
 
     def context(self, event: Event) -> dict[str, Any]:
-        """Give what the test says."""
+        """Return the test's value."""
         given: dict[str, Any] = self._given("context", {})
         return given
 
     def dedup(self, event: Event) -> tuple[str | None, ...]:
-        """Give what the test says."""
+        """Return the test's value."""
         given: tuple[str | None, ...] = self._given("dedup", ("k",))
         return given
 

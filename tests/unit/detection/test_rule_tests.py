@@ -1,4 +1,4 @@
-"""Test cases in YAML: those of the built-in rules, and what is said of files that are wrong."""
+"""Test cases in YAML: those of the built-in rules, and the errors for invalid files."""
 
 from pathlib import Path
 from textwrap import dedent

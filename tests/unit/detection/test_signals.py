@@ -1,4 +1,4 @@
-"""What rules in a window learn of signals."""
+"""Signals in windowed rules."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,7 +38,7 @@ class Sso(SignalRule):
     results: tuple[str, ...] = ("SUCCESS",)
 
     def matches(self, event: Seen) -> bool:
-        """Look how it ended."""
+        """Match these outcomes."""
         return event.outcome_result in self.results
 
 
@@ -58,7 +58,7 @@ class ManySso(CountInWindow):
     at_least: int = 2
 
     def takes(self, row: HistoryRow) -> bool:
-        """Ask for the signal."""
+        """Use the rows with the signal."""
         return self.signalled(row, Sso.id)
 
     def key(self, row: HistoryRow) -> tuple[str | None, ...]:
@@ -67,19 +67,19 @@ class ManySso(CountInWindow):
 
 
 def asking(**options: Any) -> Rule:
-    """Make the rule, with options of the signal."""
+    """Build the rule, with options of the signal."""
     said = {Sso.id: RuleSettings(options=options)}
     return configured_rules(said, read_file=str, classes=(Sso, ManySso))[ManySso.id]
 
 
 def sso(number: int, **fields: Any) -> dict[str, Any]:
-    """Make one sign-on."""
+    """Build a sign-on."""
     given = {"eventType": "user.authentication.sso", "actor.id": "00u1", "outcome.result": "SUCCESS"}
     return body_of(number, number * timedelta(minutes=1), given | fields)
 
 
 def matched(rule: Rule, *bodies: dict[str, Any]) -> list[str]:
-    """Let events come one after the other."""
+    """Evaluate events one after the other."""
     rules, history, found = RuleSet([rule]), MemoryHistory(), []
     for event in map(Event.from_body, bodies):
         rows = rules.history_rows([event])

@@ -1,4 +1,4 @@
-"""Window buffers that live from page to page, against plain lists of all events that arrived."""
+"""Window buffers that are kept from page to page agree with plain lists of all events."""
 
 import sys
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Windowed rules against a plain reference that sees the whole set at once."""
+"""Windowed rules agree with a simple reference that sees all events at once."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -50,7 +50,7 @@ class Memory:
                 self.recorded.setdefault(match.key, match)
 
     def uuids(self) -> list[str]:
-        """Give the recorded matches in the order in which they came about."""
+        """Return the recorded matches in the order of recording."""
         return [match.event_uuid for match in self.recorded.values()]
 
     def alerts(self) -> list[tuple[str, Any, int]]:
@@ -140,7 +140,7 @@ def test_each_org_has_its_own_memory() -> None:
 
 
 def failures(count: int, *, every: timedelta) -> list[Body]:
-    """Give failed sign-ins of one login from one address."""
+    """Return failed sign-ins of one login from one address."""
     values = {
         "eventType": "user.session.start",
         "actor.alternateId": "a@example.com",
@@ -255,7 +255,7 @@ def test_a_page_without_interesting_events_asks_nothing() -> None:
 
 
 def row(at: timedelta, actor: str) -> HistoryRow:
-    """Make a row of an actor."""
+    """Build a row of an actor."""
     return HistoryRow(to_text(NOON + at), actor, "x", actor_id=actor)
 
 

@@ -1,4 +1,4 @@
-"""Database work in its own thread: what has begun is finished, what has not is dropped."""
+"""Database work in its own thread: begun work is finished, other work is dropped."""
 
 import asyncio
 import threading

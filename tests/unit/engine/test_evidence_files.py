@@ -1,4 +1,4 @@
-"""Files of evidence: loaded, or refused with one line that says what is wrong."""
+"""Files of evidence are loaded, or refused with one line that names the problem."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""When an org is behind, and when it is failing."""
+"""When an org counts as behind, and when as failing."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rules that operators write: found, checked, and named with their line when they are broken."""
+"""Operators' rules are found and checked, and broken ones are reported with their line."""
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
@@ -110,7 +110,7 @@ def load(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder for rules."""
+    """Return a folder for rules."""
     made = tmp_path / "rules"
     made.mkdir()
     return made
@@ -122,7 +122,7 @@ def found(folder: Path) -> LoadedRules:
 
 
 def problems(folder: Path) -> list[str]:
-    """Give what is wrong in a folder, without its path."""
+    """Return the problems in a folder, without its path."""
     return [str(problem).replace(f"{folder}/", "") for problem in found(folder).problems]
 
 

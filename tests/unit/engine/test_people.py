@@ -1,4 +1,4 @@
-"""What a person began to do lately."""
+"""What is new for a person."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A restart brings every event that can still be missing, whatever the events say of their time."""
+"""A restart reads every event that can still be missing, whatever dates the events have."""
 
 from datetime import timedelta
 from unittest import mock

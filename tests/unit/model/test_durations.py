@@ -1,4 +1,4 @@
-"""Durations are read and written as people do."""
+"""Durations are parsed and formatted as people write them."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""An event gives what rules ask for, whatever it holds."""
+"""The accessors of an event return the right type or None for any content."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is remembered of an event."""
+"""The history row of an event."""
 
 import sys
 

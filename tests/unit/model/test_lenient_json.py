@@ -1,4 +1,4 @@
-"""What strict parsers refuse is read all the same."""
+"""JSON that strict parsers refuse is decoded."""
 
 import json
 from typing import Any

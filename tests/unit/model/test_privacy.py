@@ -1,4 +1,4 @@
-"""A password typed into the user name's field is hidden; nothing else is."""
+"""A password typed as user name is redacted, and nothing else is."""
 
 import json
 from html import escape

@@ -1,4 +1,4 @@
-"""What could not be used of a page."""
+"""The elements of a page that are not usable events."""
 
 from oktawatch.model.rejected import RejectedEvent
 

@@ -1,4 +1,4 @@
-"""Risk and behaviour, read from whichever of Okta's places says anything."""
+"""Risk and behaviours are read from each place where Okta writes them."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def assessed(debug_data: Any = None, security: Any = None) -> Assessment:
 
 
 def log_only(**parts: Any) -> dict[str, Any]:
-    """Give debugData with a logOnlySecurityData."""
+    """Return debugData with a logOnlySecurityData."""
     return {"logOnlySecurityData": json.dumps(parts)}
 
 

@@ -1,4 +1,4 @@
-"""What strangers typed is made fit for both databases and every encoder."""
+"""Strangers' text is made valid for both databases and every encoder."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Severities are ordered and read by name."""
+"""Severities are ordered, and parsed by name."""
 
 import pytest
 

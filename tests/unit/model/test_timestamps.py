@@ -1,4 +1,4 @@
-"""Points in time are read in every spelling and written in one."""
+"""Points in time are parsed in every format and formatted in one."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

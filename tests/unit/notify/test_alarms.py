@@ -1,4 +1,4 @@
-"""An alarm about oktawatch itself says who is silent, since when, why and what to check; a stranger says nothing in it."""
+"""An alarm about oktawatch itself names the subject, the time, the reason and what to check, and is safe to display."""
 
 import re
 from typing import Any
@@ -36,12 +36,12 @@ def alarm(state: str, *about: dict[str, Any]) -> Message:
 
 
 def org(name: str = "acme", **more: Any) -> dict[str, Any]:
-    """Give what is said about an org."""
+    """Return the alarm about an org."""
     return {"what": "org", "name": name, **more}
 
 
 def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
-    """Give what is said about a notifier."""
+    """Return the alarm about a notifier."""
     return {"what": "notifier", "name": name, **more}
 
 

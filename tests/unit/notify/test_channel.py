@@ -1,4 +1,4 @@
-"""A channel in a package of somebody else's works as docs/notifications.md says."""
+"""A channel of another package works as docs/notifications.md describes."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""What docs/notifications.md tells receivers to do works as it stands there."""
+"""The code in docs/notifications.md works."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ SECRET = "f3b1c0"
 
 
 def example(language: str, number: int = 0) -> str:
-    """Give one of the page's code blocks."""
+    """Return one of the page's code blocks."""
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return found[number]
 

@@ -1,4 +1,4 @@
-"""The others hear that a notifier can't deliver: when a message is lost or trouble lasts, once, and when it is over."""
+"""The other notifiers get an alarm about a notifier that loses a message or fails for long, and one message at the end."""
 
 from datetime import timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Decide which messages a notifier gets next: worst first, the least severe folded first, nothing lost."""
+"""The selection of a notifier's next messages: the most severe first, the least severe in digests, and none lost."""
 
 from collections import Counter
 from datetime import timedelta

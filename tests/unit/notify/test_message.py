@@ -1,4 +1,4 @@
-"""A message says what somebody needs who was woken up for it, and nothing that a stranger could make it say."""
+"""A message contains what the person on call needs, and strangers' text in it is harmless."""
 
 import re
 from html.parser import HTMLParser
@@ -36,7 +36,7 @@ ALERT: dict[str, Any] = {
 
 
 def due(kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> DueNotification:
-    """Give the notification of an alert."""
+    """Return the notification of an alert."""
     return DueNotification(
         id="00000000-0000-5000-8000-000000000001",
         notifier="soc",
@@ -50,7 +50,7 @@ def due(kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> Due
 
 
 def forms(message: Message) -> tuple[str, str, str]:
-    """Give the three forms, headings with them."""
+    """Return the message's three forms, with their headings."""
     return (
         f"{message.heading}\n{message.plain()}",
         f"{message.heading}\n{message.markdown()}",
@@ -278,7 +278,7 @@ class Tags(HTMLParser):
         self.seen: list[tuple[str, list[tuple[str, str | None]]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep it."""
+        """Record the message."""
         self.seen.append((tag, attrs))
 
 

@@ -1,4 +1,4 @@
-"""What strangers typed does nothing in a message, whatever draws it."""
+"""Strangers' text in a message has no effect in any renderer."""
 
 import re
 import unicodedata

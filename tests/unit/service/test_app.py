@@ -1,4 +1,4 @@
-"""An application has the rules, credentials, routes and notifiers of its settings, or says what is wrong."""
+"""An application has the rules, credentials, routes and notifiers of its settings, or raises an error."""
 
 import json
 from collections.abc import Callable

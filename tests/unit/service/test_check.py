@@ -1,4 +1,4 @@
-"""A disk with little space is warned of before it is full."""
+"""A disk with little free space causes a warning."""
 
 import pytest
 

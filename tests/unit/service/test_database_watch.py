@@ -1,4 +1,4 @@
-"""The database's trouble is told past the database: once, and once when it is over."""
+"""A failing database causes one alarm without the outbox, and one message when it is over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,13 +27,13 @@ class Receiver:
         self.taken: list[Message] = []
 
     async def send(self, message: Message) -> None:
-        """Take it, or not."""
+        """Accept the message, or fail."""
         if self.refusals:
             raise self.refusals.pop(0)
         self.taken.append(message)
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there is nothing to close."""
 
     @property
     def types(self) -> list[str]:
@@ -61,7 +61,7 @@ class World:
         )
 
     async def live(self, minutes: float, error: Exception | None = None) -> None:
-        """Let time pass, with a round every 30 s; ``error`` is what each page meets."""
+        """Advance the time, with a round every 30 s; ``error`` is the error of each page."""
         for _ in range(int(minutes * 2)):
             self.seconds += 30
             if error is not None:
@@ -87,7 +87,7 @@ async def worlds() -> AsyncIterator[list[World]]:
 
 @pytest.fixture
 async def world(worlds: list[World]) -> World:
-    """Give a world with one receiver."""
+    """Return a world with one receiver."""
     worlds.append(World())
     return worlds[0]
 
@@ -180,7 +180,7 @@ async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch
     """A start retries until the database can be written."""
 
     async def pass_at_once(_seconds: float) -> None:
-        """Let no time pass."""
+        """Return at once."""
 
     ends: list[Exception | None] = [LOCKED, FULL, None]
 

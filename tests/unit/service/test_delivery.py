@@ -1,4 +1,4 @@
-"""One notifier's rounds end, whatever goes wrong in them."""
+"""The rounds of a notifier end, in spite of any failure."""
 
 import asyncio
 from collections.abc import Iterator

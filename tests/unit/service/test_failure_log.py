@@ -1,4 +1,4 @@
-"""Failures in a row are told once, and tried again ever more slowly."""
+"""Failures in a row are logged once, and retried with increasing delays."""
 
 from datetime import timedelta
 from functools import partial

@@ -1,4 +1,4 @@
-"""One daemon a database file."""
+"""A database file has at most one daemon."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The heartbeat says that everything is well, so it is left out when anything is not."""
+"""The heartbeat is sent only while everything works."""
 
 from structlog.testing import capture_logs
 

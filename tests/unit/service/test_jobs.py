@@ -1,4 +1,4 @@
-"""What is scheduled, in which order, and what the watchdog's job looks at."""
+"""The scheduled jobs, their order, and the watchdog's job."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ Make = Callable[[int], Awaitable[tuple[Jobs, Manager]]]
 
 @pytest.fixture
 async def watch(tmp_path: Path) -> AsyncIterator[Make]:
-    """Make everything that watches a number of orgs, none of which answers."""
+    """Yield the jobs of a number of orgs, none of which answers."""
     async with AsyncExitStack() as left:
 
         async def make(count: int) -> tuple[Jobs, Manager]:

@@ -1,4 +1,4 @@
-"""One org's rounds end, are told, recorded and tried again, whatever goes wrong in them."""
+"""The rounds of an org end, and failures are logged, recorded and retried."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -120,7 +120,7 @@ class Org:
         return [await self.polling.round() for _ in range(count)]
 
     async def status(self) -> OrgStatus:
-        """Look where `status` looks."""
+        """Return the row that `status` reads."""
         (found,) = [one for one in await self._database.run(org_statuses) if one.org == self._name]
         return found
 

@@ -1,4 +1,4 @@
-"""Retention's rounds end, whatever goes wrong in them."""
+"""The rounds of pruning end, in spite of any failure."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta

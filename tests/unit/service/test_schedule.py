@@ -1,4 +1,4 @@
-"""Jobs run one instance at a time, say when they are due again, end in order, and survive clocks that jump."""
+"""Each job runs once at a time, can change its next time, ends in order, and survives clocks that jump."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ class Hanging(Job):
 
 @pytest.fixture
 async def schedule() -> AsyncIterator[Schedule]:
-    """Give a schedule, and stop it unless the test did."""
+    """Yield a schedule, and stop it unless the test did."""
     made = Schedule()
     yield made
     if made._scheduler.running:

@@ -1,4 +1,4 @@
-"""The silence alarm's rounds end, whatever goes wrong in them."""
+"""The rounds of the silence alarm end, in spite of any failure."""
 
 from datetime import timedelta
 

@@ -31,13 +31,13 @@ class Job(Supervised[int]):
         self.hooked: list[Any] = []
 
     def succeeded(self, result: int) -> timedelta | None:
-        """Keep the result."""
+        """Record the result."""
         self.hooked.append(result)
         self.database_works()
         return timedelta(seconds=result) if result else None
 
     async def failed(self, error: Exception) -> None:
-        """Keep the type of the error."""
+        """Record the type of the error."""
         self.hooked.append(type(error))
 
 

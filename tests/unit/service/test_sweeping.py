@@ -1,4 +1,4 @@
-"""One org's sweeps wait for polling, and end whatever goes wrong in them."""
+"""An org's sweeps wait for polling, and end in spite of any failure."""
 
 from datetime import UTC, datetime, timedelta
 

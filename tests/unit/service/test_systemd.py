@@ -1,4 +1,4 @@
-"""What systemd hears, on both kinds of socket, and that nobody is no trouble."""
+"""Messages to systemd, on both kinds of socket and without one."""
 
 import os
 import socket

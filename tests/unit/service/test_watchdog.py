@@ -1,4 +1,4 @@
-"""The watchdog is fed while rounds end, however they end, and not when one is stuck."""
+"""The watchdog is fed while rounds end, and not when one is stuck."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ class Clock:
         self.time = 1_000.0
 
     def __call__(self) -> float:
-        """Give the time in seconds."""
+        """Return the time in seconds."""
         return self.time
 
 

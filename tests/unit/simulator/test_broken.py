@@ -1,4 +1,4 @@
-"""Broken events are broken in the way that they say, and only in that."""
+"""Each broken event has exactly the described defect."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulator's own events: what they look like, and that a seed gives them again."""
+"""The simulator's events: their content, and that a seed repeats them."""
 
 import ipaddress
 import itertools

@@ -1,4 +1,4 @@
-"""What importing the simulator costs."""
+"""The cost of importing the simulator."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Events that come late, and cursors that are forgotten."""
+"""Late events, and cursors that the simulator has forgotten."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SECOND = timedelta(seconds=1)
 
 
 def ask(org: SimulatedOrg, **params: str) -> Page:
-    """Ask the org as the first request of a stream would."""
+    """Send the first request of a stream."""
     return org.page(queries.read(params, to_ms(org.now())))
 
 

@@ -1,4 +1,4 @@
-"""Who gets an access token from the simulated org, and what it is good for."""
+"""Who gets an access token from the simulated org, and what it permits."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The laws of paging: following the links returns each event once."""
+"""Properties of paging: following the links returns each event once."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,12 +20,12 @@ DELAYS = st.lists(st.integers(min_value=0, max_value=50), max_size=8)
 
 
 def ask(org: SimulatedOrg, **params: str) -> Page:
-    """Ask the org as the first request of a stream would."""
+    """Send the first request of a stream."""
     return org.page(queries.read(params, to_ms(org.now())))
 
 
 def follow(org: SimulatedOrg, page: Page) -> Page:
-    """Take the next link as a client does: through its text."""
+    """Follow the next link by its text, as a client does."""
     assert page.next is not None
     after = page.next.link("/api/v1/logs").split("after=")[1].split("&")[0]
     return org.page(queries.read({"after": after}, to_ms(org.now())))

@@ -1,4 +1,4 @@
-"""The rate limit's windows."""
+"""The windows of the rate limit."""
 
 from oktawatch.simulator.ratelimit import Budget
 

@@ -1,4 +1,4 @@
-"""Serving a file of given events."""
+"""Serving the events of a file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""SCIM filter expressions: what they read, and what they refuse."""
+"""SCIM filter expressions: valid and refused ones."""
 
 from typing import Any
 
@@ -116,7 +116,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         scim.parse(text)
     except OktaError as refusal:
-        assert refusal.code == "E0000031"  # noqa: PT017 - most texts are refused, and some may be read
+        assert refusal.code == "E0000031"  # noqa: PT017 -- most texts are refused, and some may be read
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=6), st.sampled_from("abcd"))

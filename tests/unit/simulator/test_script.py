@@ -1,4 +1,4 @@
-"""Which requests get a fault."""
+"""The selection of the requests that get a fault."""
 
 from collections import Counter
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A recording of a real org can be published."""
+"""A scrubbed recording of a real org contains nothing secret."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may ask an org now, and who has to wait."""
+"""When a request may be sent, and when it must wait."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ POLL, SWEEP, BACKFILL = Priority
 
 @pytest.fixture
 def time() -> VirtualTime:
-    """Give time that passes when somebody sleeps."""
+    """Return a clock that advances only while the program sleeps."""
     return VirtualTime()
 
 

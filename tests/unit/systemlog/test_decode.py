@@ -1,4 +1,4 @@
-"""Every element of a page becomes an event, is set aside whole, or is a duplicate."""
+"""Every element of a page becomes an event, is rejected with its content, or is a duplicate."""
 
 import json
 from typing import Any

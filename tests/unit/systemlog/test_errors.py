@@ -1,4 +1,4 @@
-"""Every failure is one line for people: what happened, where, and how to mend it; never the token."""
+"""Every error is one line for people: what happened, where, and how to fix it; never the token."""
 
 import json
 from collections.abc import Iterator

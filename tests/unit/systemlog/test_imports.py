@@ -1,4 +1,4 @@
-"""The Okta SDK is loaded where a request is made, and nowhere else."""
+"""The Okta SDK is imported only where a request is sent."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A service app's private key is read in the forms that people have, and what is none says what is expected."""
+"""A service app's private key is read in its usual formats, and an invalid one causes a clear error."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The next link is read by its grammar and never leads to another host."""
+"""The next link is parsed by its grammar, and never leads to another host."""
 
 from collections.abc import Iterator
 from typing import Any

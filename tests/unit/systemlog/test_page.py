@@ -1,4 +1,4 @@
-"""A page, and whether reading has caught up."""
+"""A page, and whether it is the last one."""
 
 import json
 from datetime import UTC, datetime

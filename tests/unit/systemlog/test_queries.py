@@ -1,4 +1,4 @@
-"""What a stream's first request asks."""
+"""The first request of a stream."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit

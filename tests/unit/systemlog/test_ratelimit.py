@@ -1,4 +1,4 @@
-"""A 429 is waited out by the server's own clock."""
+"""The wait after status 429 uses the server's clock."""
 
 from email.utils import parsedate_to_datetime
 from typing import Any
