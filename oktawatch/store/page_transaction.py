@@ -104,7 +104,7 @@ class PageTransaction:
         self.org = org
         self.now = now
         self.history_version = history_version
-        """The version of the org's history: see ``take_org``."""
+        """The version of the org's history: see ``lock_org``."""
         self.history = StoredHistory(connection, org)
         """The org's history. It does not contain this page until ``add_events``."""
 
