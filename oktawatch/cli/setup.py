@@ -17,6 +17,14 @@ def load_settings(path: Path | None, *, debug: bool) -> "Settings":
     return _with_logging(config.load(path), debug=debug)
 
 
+def load_for_downloads(path: Path | None, *, debug: bool) -> "Settings":
+    """Read the settings, without the secrets of orgs and notifiers, and configure logging. Raises ConfigError."""
+    from oktawatch import config
+
+    secrets_of = ("database", "poll", "evidence.sources")
+    return _with_logging(config.load(path, secrets_of=secrets_of), debug=debug)
+
+
 def read_settings(path: Path | None) -> "Settings":
     """Read the settings without configuring logging. Raises ConfigError."""
     from oktawatch import config

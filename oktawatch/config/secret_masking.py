@@ -8,6 +8,7 @@ from urllib.parse import unquote, unquote_plus
 from pydantic import SecretStr
 
 _SHORTEST_TOKEN = 8  # characters
+_CREDENTIALS = ("key", "token", "secret", "sig", "auth")
 _USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
@@ -26,6 +27,14 @@ def passwords(url: str) -> Iterator[str]:
             encoded.append(value)
     for password in encoded:
         yield from dict.fromkeys((password, unquote(password), unquote_plus(password)))
+
+
+def query_secrets(url: str) -> Iterator[str]:
+    """Yield the values of a URL's query that look like credentials by their keys, encoded and decoded."""
+    for part in url.partition("?")[2].partition("#")[0].split("&"):
+        key, _, value = part.partition("=")
+        if any(word in key.lower() for word in _CREDENTIALS):
+            yield from dict.fromkeys((value, unquote(value), unquote_plus(value)))
 
 
 def tokens(url: SecretStr | None) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from pydantic import BaseModel, SecretStr
 
@@ -23,8 +23,9 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "orgs": ("token", "private_key"),
     "notifiers": ("url", "secret"),
     "silence": ("heartbeat_url",),
+    "evidence.sources": ("url",),
 }
-"""The secret keys by section. A notifier's channel can define others."""
+"""The secret keys by section. A dot separates a section from a list in it. A notifier's channel can define others."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
 """The other keys that contain the path of a file or folder, by section."""
@@ -120,11 +121,17 @@ def secret_keys(model: type[BaseModel]) -> list[str]:
 
 
 def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Location, dict[str, Any]]]:
-    value = data.get(section)
+    """Yield the tables of a section with their locations: one, or the entries of a list."""
+    location: Location = tuple(section.split("."))
+    value: Any = data
+    for key in location:
+        value = value.get(key) if isinstance(value, dict) else None
     if isinstance(value, dict):
-        yield (section,), value
+        yield location, value
     elif isinstance(value, list):
-        yield from (((section, index), table) for index, table in enumerate(value) if isinstance(table, dict))
+        yield from (
+            ((*location, index), table) for index, table in enumerate(value) if isinstance(table, dict)
+        )
 
 
 def _resolve_secret(
@@ -148,6 +155,12 @@ def _resolve_secret(
             table[key] = _checked(table[key], multiline=key in MULTILINE)
     except ValueError as wrong:
         raise ConfigError("no secret", origins.where((*location, used)), str(wrong)) from None
+
+
+def sqlite_file(url: str) -> str | None:
+    """Return the path of the file in an SQLite URL. None for a server's URL."""
+    name = url.removeprefix(_SQLITE)
+    return None if name == url else os.fsdecode(unquote_to_bytes(name))
 
 
 def absolute_sqlite(url: str, base: Path) -> str:

@@ -4,7 +4,7 @@ Settings are validated once, at the start, and immutable. Validation is strict: 
 Secrets are SecretStr, which is displayed as asterisks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,21 +23,20 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 from oktawatch.config.allow import AllowSettings
 from oktawatch.config.egress import Egress
 from oktawatch.config.errors import ConfigError, Origins, invalid_value
+from oktawatch.config.evidence import EvidenceSettings, EvidenceSourceSettings
 from oktawatch.config.notifiers import NotifierSettings, validate_by_channel
-from oktawatch.config.secret_masking import passwords, secret_values
+from oktawatch.config.secret_masking import passwords, query_secrets, secret_values
 from oktawatch.config.section import Section
 from oktawatch.config.validators import (
     AnyCase,
     Duration,
     File,
-    KindName,
     Name,
     Names,
     OptionalName,
     Patterns,
     PositiveDuration,
     Secret,
-    SeverityName,
     at_least,
     check_database,
     check_listen,
@@ -45,7 +44,6 @@ from oktawatch.config.validators import (
     check_proxy,
     check_secret_https,
 )
-from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.durations import format_duration
 
 _BEYOND_A_SWEEP = timedelta(days=1)
@@ -167,47 +165,6 @@ class DetectionSettings(Section):
     """A folder with user-written rules."""
 
 
-def _format_by_path(data: dict[str, Any]) -> Literal["networks", "mmdb"]:
-    return "mmdb" if str(data.get("path")).endswith(".mmdb") else "networks"
-
-
-class EvidenceSourceSettings(Section):
-    """A file of evidence about addresses."""
-
-    name: Name
-    """The name of the source in alerts."""
-    path: Name
-    """The file: networks, one CIDR per line or CSV whose first cell is one, such as Apple's list; or a database."""
-    format: Literal["networks", "mmdb"] = Field(default_factory=_format_by_path)
-    """The format of the file. Defaults to ``mmdb`` for files with this ending.
-
-    ``mmdb``: MaxMind Anonymous IP or IPinfo privacy detection, told apart by their metadata."""
-    kind: KindName | None = None
-    """Networks: what an address in the file is."""
-    operator: OptionalName = ""
-    """Networks: who operates them."""
-
-    @model_validator(mode="after")
-    def _describes_networks(self) -> "EvidenceSourceSettings":
-        if self.format == "networks" and self.kind is None:
-            expected = f"expected what the networks are, one of {', '.join(AnonymizerKind)}"
-            raise invalid_value("kind", expected=expected, what="missing key")
-        if self.format == "mmdb" and (self.kind is not None or self.operator):
-            key = "kind" if self.kind is not None else "operator"
-            raise invalid_value(key, expected="expected it for networks only: a database has its own")
-        return self
-
-
-class EvidenceSettings(Section):
-    """Evidence about the addresses of anonymizers, beside Okta's."""
-
-    sources: Annotated[tuple[EvidenceSourceSettings, ...], Field(strict=False)] = ()
-    operators: dict[str, KindName] = Field(default_factory=dict)
-    """The kinds of operators, by Okta's names. They override the shipped table."""
-    severity: Annotated[dict[KindName, SeverityName], Field(strict=False)] = Field(default_factory=dict)
-    """The severities of kinds. They override the shipped table."""
-
-
 class SilenceSettings(Section):
     """Alarms when oktawatch itself doesn't work."""
 
@@ -295,12 +252,18 @@ class Settings(BaseSettings):
         if not self.orgs:
             expected = "expected at least one [[orgs]] with url and token_file"
             raise invalid_value("orgs", expected=expected, what="no org")
-        for key in ("orgs", "notifiers"):
+        lists: dict[tuple[str, ...], Sequence[OrgSettings | NotifierSettings | EvidenceSourceSettings]]
+        lists = {
+            ("orgs",): self.orgs,
+            ("notifiers",): self.notifiers,
+            ("evidence", "sources"): self.evidence.sources,
+        }
+        for location, entries in lists.items():
             seen: set[str] = set()
-            for index, entry in enumerate(getattr(self, key)):
+            for index, entry in enumerate(entries):
                 if entry.name in seen:
                     expected = "expected a unique name, and another entry has this one"
-                    raise invalid_value(key, index, "name", expected=expected)
+                    raise invalid_value(*location, index, "name", expected=expected)
                 seen.add(entry.name)
         return self
 
@@ -372,5 +335,8 @@ class Settings(BaseSettings):
         for notifier in self.notifiers:
             yield from notifier.masked_texts()
         yield from secret_values(self.silence.heartbeat_url)
+        for url in secret_values(*(source.url for source in self.evidence.sources)):
+            yield url
+            yield from (*passwords(url), *query_secrets(url))
         for url in secret_values(self.database.url, self.poll.proxy, self._egress.proxy):
             yield from passwords(url)

@@ -75,6 +75,10 @@ class EvidenceSource(Protocol):
     def contents(self) -> str:
         """A description of the contents, such as the number of networks."""
 
+    @property
+    def size(self) -> int:
+        """The number of entries. 0 if the source knows no address."""
+
     def find(self, address: str) -> Sequence[Finding]:
         """Return the findings for an address."""
 
@@ -90,7 +94,12 @@ class NetworksSource(Struct, frozen=True):
     @property
     def contents(self) -> str:
         """The number of networks."""
-        return f"{self.networks.size} network{'' if self.networks.size == 1 else 's'}"
+        return f"{self.size:,} network{'' if self.size == 1 else 's'}"
+
+    @property
+    def size(self) -> int:
+        """The number of networks."""
+        return self.networks.size
 
     def find(self, address: str) -> Sequence[Finding]:
         """Return the findings for an address."""

@@ -1,6 +1,6 @@
 """Load the files of evidence about addresses: lists of networks, and databases in MaxMind's format."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +15,16 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 _KindsOf = Callable[[Any], Iterator[tuple[AnonymizerKind, str | None]]]
 
 
+UNUSABLE = (OSError, OverflowError, ValueError)
+"""The exceptions that `load_file` raises."""
+
+
 class EvidenceFile(Struct, frozen=True, kw_only=True):
-    """A file of evidence, as the configuration describes it."""
+    """A source of evidence, as the configuration describes it."""
 
     name: str
     path: Path
+    """The file or, for a source with a URL, the folder of the fetched files."""
     format: Literal["networks", "mmdb"] = "networks"
     kind: AnonymizerKind = AnonymizerKind.UNKNOWN
     """Networks: what an address in the file is."""
@@ -27,24 +32,33 @@ class EvidenceFile(Struct, frozen=True, kw_only=True):
     """Networks: who operates them."""
 
 
-class EvidenceFileError(ValueError):
-    """A file of evidence that can't be used."""
-
-    def __init__(self, index: int, problem: str) -> None:
-        super().__init__(problem)
-        self.index = index
-        """The place of the file in the configuration."""
-
-
-class FileState(Struct, frozen=True, kw_only=True):
-    """A file of evidence as it is now."""
+class SourceState(Struct, frozen=True, kw_only=True):
+    """A configured source as it is now."""
 
     file: EvidenceFile
-    contents: str | None
-    """What the file has. None if it can't be used."""
-    modified_at: datetime | None
-    problem: str | None
-    """Why the file can't be used."""
+    fetched: bool = False
+    """Whether the source has a URL."""
+    contents: str | None = None
+    """A description of the contents. None if there are none that can be used."""
+    size: int | None = None
+    """The number of entries."""
+    modified_at: datetime | None = None
+    """When the contents changed."""
+    checked_at: datetime | None = None
+    """When the contents were last known to be current: for a file when it changed, for a URL when it was fetched."""
+    stale: bool = False
+    """Whether a source with a URL has not been fetched for twice the refresh interval."""
+    problem: str | None = None
+    """Why the source can't be used, or why it can't be fetched."""
+
+    @property
+    def word(self) -> str:
+        """The state in one word: ``missing`` (without contents), ``failing``, ``stale`` or ``ok``."""
+        if self.contents is None:
+            return "missing"
+        if self.problem is not None:
+            return "failing"
+        return "stale" if self.stale else "ok"
 
 
 class DatabaseSource:
@@ -61,6 +75,9 @@ class DatabaseSource:
             raise ValueError("expected a database in MaxMind's format") from None
         self._broken = maxminddb.InvalidDatabaseError
         metadata = self._reader.metadata()
+        # Counting the networks would take seconds. The nodes of the search tree grow with them.
+        self.size = metadata.node_count if any(True for _ in self._reader) else 0
+        """The number of nodes of the search tree; 0 without any network."""
         self._kinds_of = _kinds_by(metadata.database_type)
         built = datetime.fromtimestamp(metadata.build_epoch, UTC)
         self.contents = f"{metadata.database_type} of {built:%Y-%m-%d}"
@@ -75,33 +92,38 @@ class DatabaseSource:
         return [Finding(self.name, kind, operator) for kind, operator in self._kinds_of(record)]
 
 
-def load_files(files: Iterable[EvidenceFile]) -> tuple[EvidenceSource, ...]:
-    """Load all files. Raises EvidenceFileError for the first one that can't be used."""
-    sources = []
-    for index, file in enumerate(files):
-        try:
-            sources.append(_load(file))
-        except (OSError, OverflowError, ValueError) as error:
-            raise EvidenceFileError(index, f"{file.path.name}: {_reason(error)}") from None
-    return tuple(sources)
-
-
-def inspect_file(file: EvidenceFile) -> FileState:
-    """Load a file to see what it has, or why it can't be used."""
-    contents = modified_at = problem = None
-    try:
-        modified_at = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
-        contents = _load(file).contents
-    except (OSError, OverflowError, ValueError) as error:
-        problem = _reason(error)
-    return FileState(file=file, contents=contents, modified_at=modified_at, problem=problem)
-
-
-def _load(file: EvidenceFile) -> EvidenceSource:
+def load_file(file: EvidenceFile) -> EvidenceSource:
+    """Load a file. Raises OSError, OverflowError or ValueError: `describe_problem` makes a line of it."""
     if file.format == "mmdb":
         return DatabaseSource(file.name, file.path)
     networks = Networks.parse(file.path.read_text("utf-8"))
     return NetworksSource(file.name, networks, file.kind, file.operator)
+
+
+def inspect_file(file: EvidenceFile) -> SourceState:
+    """Load a file to see what it has, or why it can't be used."""
+    modified_at = None
+    try:
+        modified_at = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
+        source = load_file(file)
+    except UNUSABLE as error:
+        return SourceState(
+            file=file, modified_at=modified_at, checked_at=modified_at, problem=describe_problem(error)
+        )
+    return SourceState(
+        file=file,
+        contents=source.contents,
+        size=source.size,
+        modified_at=modified_at,
+        checked_at=modified_at,
+    )
+
+
+def describe_problem(error: Exception) -> str:
+    """Return why a file can't be used. Quotes nothing from the file."""
+    if isinstance(error, OSError):
+        return f"can't read it: {error.strerror or 'it fails'}"
+    return "expected UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _kinds_by(database_type: str) -> _KindsOf:
@@ -111,9 +133,3 @@ def _kinds_by(database_type: str) -> _KindsOf:
     if "privacy" in database_type.lower():  # ipinfo standard_privacy.mmdb
         return ipinfo_kinds
     raise ValueError(f"expected MaxMind Anonymous IP or IPinfo privacy detection, not {database_type!r}")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"can't read it: {error.strerror or 'it fails'}"
-    return "expected UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -1,7 +1,6 @@
 """Watch users' rules while pages are read, and record the call that froze the last process."""
 
 import hashlib
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
+from oktawatch.engine.state_folder import state_folder
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.routing import Route
@@ -72,12 +72,9 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
 
 
 def _path(database: DatabaseExecutor) -> Path:
-    """Return the path of the watchdog's files: next to an SQLite file, else in this user's state directory."""
+    """Return the path of the watchdog's files: next to an SQLite file, else in this user's state folder."""
     url = database.database.url
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return Path(f"{Path(url.database).resolve()}.rules")
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(state) if state else Path(home) / "oktawatch"
+        return state_folder(url.database) / f"{Path(url.database).resolve().name}.rules"
     name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
-    return folder / f"{name}.rules"
+    return state_folder(None) / f"{name}.rules"

@@ -103,7 +103,7 @@ class WebhookChannel:
             raise DeliveryError("no answer in time") from None
         except aiohttp.ClientError as error:
             # aiohttp's own text contains the URL, which is a secret.
-            raise DeliveryError(_explain(error)) from None
+            raise DeliveryError(explain_client_error(error)) from None
 
     async def close(self) -> None:
         """Close connections."""
@@ -165,7 +165,7 @@ def _refusal(status: int) -> str:
     return f"status {status}"
 
 
-def _explain(error: "aiohttp.ClientError") -> str:
+def explain_client_error(error: "aiohttp.ClientError") -> str:
     """Return the reason why a request had no answer."""
     import aiohttp  # noqa: PLC0415 -- the module's docstring says why
 

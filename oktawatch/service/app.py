@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -25,17 +25,17 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from oktawatch.config.errors import ConfigError
-from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys
+from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys, sqlite_file
 from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.allow import CONDITIONS, AllowEntry, AllowList
 from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
-from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
+from oktawatch.engine.evidence_sources import EvidenceFileError, EvidenceSources
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
+from oktawatch.engine.state_folder import state_folder
 from oktawatch.logs import hide
-from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer
@@ -43,6 +43,7 @@ from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.routing import Route
 from oktawatch.notify.rule_text import RuleText
+from oktawatch.service.evidence_settings import evidence_sources
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
 from oktawatch.systemlog.tls import load_ca_file
@@ -150,27 +151,21 @@ class Application:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """The evidence about addresses, without the files: these are loaded by `load_evidence`."""
+        """The evidence about addresses, without the sources: these are loaded by `load_evidence`."""
         return Evidence(self._settings.evidence.operators, self._settings.evidence.severity)
 
-    @property
-    def evidence_files(self) -> list[EvidenceFile]:
-        """The configured files of evidence."""
-        return [
-            EvidenceFile(
-                name=source.name,
-                path=self._settings.folder / source.path,
-                format=source.format,
-                kind=source.kind or AnonymizerKind.UNKNOWN,
-                operator=source.operator or None,
-            )
-            for source in self._settings.evidence.sources
-        ]
+    @cached_property
+    def evidence_sources(self) -> EvidenceSources:
+        """The configured sources of evidence, not loaded yet."""
+        evidence = self._settings.evidence
+        state = state_folder(sqlite_file(self.database_url.get_secret_value()))
+        sources = evidence_sources(evidence, base=self._settings.folder, state=state, way=self._way)
+        return EvidenceSources(self.evidence, sources)
 
     def load_evidence(self) -> None:
-        """Load the files of evidence, for a command that evaluates events. Raises ConfigError."""
+        """Load the sources of evidence, for a command that evaluates events. Raises ConfigError."""
         try:
-            self.evidence.sources = load_files(self.evidence_files)
+            self.evidence_sources.load()
         except EvidenceFileError as error:
             place = "evidence", "sources", error.index, "path"
             raise self._settings.error("no evidence", *place, expected=str(error)) from None
@@ -301,7 +296,7 @@ class Application:
     def secret_files(self) -> Iterator[Path]:
         """Yield the file of each secret."""
         for section in SECRET_KEYS:
-            tables = getattr(self._settings, section)
+            tables: Any = reduce(getattr, section.split("."), self._settings)
             for table in tables if isinstance(tables, tuple) else (tables,):
                 files = (getattr(table, f"{secret}_file") for secret in secret_keys(type(table)))
                 yield from (file for file in files if file is not None)

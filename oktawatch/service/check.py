@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from oktawatch.config.errors import ConfigError
 from oktawatch.detection.registry import RuleSet
-from oktawatch.engine.evidence_files import inspect_file
+from oktawatch.engine.evidence_files import SourceState
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
@@ -110,12 +110,20 @@ def _rules(rules: RuleSet) -> Finding:
 
 
 def _evidence(app: Application) -> list[Finding]:
-    return [
-        _failed(f"evidence {state.file.name}", f"{state.file.path}: {state.problem}")
-        if state.modified_at is None or state.problem
-        else _ok(f"evidence {state.file.name}", f"{state.contents}, modified on {state.modified_at:%Y-%m-%d}")
-        for state in map(inspect_file, app.evidence_files)
-    ]
+    return [_source(state) for state in app.evidence_sources.inspect(utc_now())]
+
+
+def _source(state: SourceState) -> Finding:
+    about = f"evidence {state.file.name}"
+    if not state.fetched:
+        if state.modified_at is None or state.problem:
+            return _failed(about, f"{state.file.path}: {state.problem}")
+        return _ok(about, f"{state.contents}, modified on {state.modified_at:%Y-%m-%d}")
+    # Without a source that is fetched, oktawatch uses the others.
+    checked = f"{state.contents}, fetched on {state.checked_at:%Y-%m-%d}" if state.checked_at else "nothing"
+    if state.problem:
+        return _warning(about, f"{checked}: {state.problem}: 'oktawatch evidence update' fetches it")
+    return _warning(about, f"{checked}, which is stale") if state.stale else _ok(about, checked)
 
 
 def _database(app: Application) -> Finding:

@@ -23,6 +23,8 @@ from oktawatch.service.connections import Connect
 from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.delivery import INTERVAL, Delivery, Sender, orphaned_notifications
+from oktawatch.service.evidence import INTERVAL as EVIDENCE_INTERVAL
+from oktawatch.service.evidence import EvidenceUpdate
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.polling import OrgPolling
 from oktawatch.service.pruning import FIRST, Pruning, build_pruner
@@ -156,6 +158,9 @@ class Jobs:
             every(INTERVAL, name, delivery.round)
         every(interval(after), "silence", self._build_silence_checks().round)
         every(PRUNING_INTERVAL, "pruning", self._build_pruning().round, after=FIRST)
+        for source in self._app.evidence_sources.fetched:
+            update = EvidenceUpdate(source, self._app.evidence_sources)
+            every(EVIDENCE_INTERVAL, f"evidence:{source.name}", update.round)
         if self._heartbeat is not None:
             every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:

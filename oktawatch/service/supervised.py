@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from oktawatch.engine.evidence_updates import EvidenceUpdateError
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
@@ -102,7 +103,7 @@ _DATABASE = "database"
 
 def _reason(error: Exception) -> str:
     match error:
-        case SystemLogError():
+        case SystemLogError() | EvidenceUpdateError():
             return error.reason
         case CursorMovedError():
             return "cursor_moved"

@@ -83,12 +83,14 @@ async def listening(
 
 
 @contextmanager
-def receiving(*script: Answer, tls: ssl.SSLContext | None = None) -> Iterator[HttpReceiver]:
+def receiving(
+    *script: Answer, receiver: HttpReceiver | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[HttpReceiver]:
     """Serve in a thread, for tests that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="receiver", daemon=True)
     thread.start()
-    served = listening(*script, tls=tls)
+    served = listening(*script, receiver=receiver, tls=tls)
     try:
         receiver = asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result()
         try:

@@ -7,8 +7,9 @@ import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from oktawatch.detection.evidence import Evidence
-from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
+from oktawatch.detection.evidence import Evidence, EvidenceSource
+from oktawatch.engine.evidence_files import EvidenceFile
+from oktawatch.engine.evidence_sources import EvidenceFileError, EvidenceSources
 from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
 from tests.unit.detection.events import event
 
@@ -23,7 +24,14 @@ def database(
     for network, record in records.items():
         writer.insert_network(IPSet([network]), record)
     writer.to_db_file(str(path))
-    return EvidenceFile(name="db", path=path, format="mmdb")
+    return EvidenceFile(name=path.stem, path=path, format="mmdb")
+
+
+def load_files(files: list[EvidenceFile]) -> tuple[EvidenceSource, ...]:
+    """Load databases."""
+    evidence = Evidence()
+    EvidenceSources(evidence, files).load()
+    return evidence.sources
 
 
 def found(file: EvidenceFile, address: str) -> set[tuple[Kind, str | None]]:

@@ -1,28 +1,30 @@
-"""``oktawatch evidence list`` shows each source with its size and age."""
+"""``oktawatch evidence`` lists each source with its size and age, and fetches those with a URL."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.http import receiving
+from tests.support.publisher import Publisher
 from tests.unit.cli.conftest import Done
 
 Call = Callable[..., Done]
 
 SOURCES = """
 [[evidence.sources]]
-name = "exits"
+name = "NAME"
 path = "exits.txt"
 kind = "tor"
 operator = "Tor"
 """
 
 
-def configure(folder: Path) -> None:
+def configure(folder: Path, name: str = "exits") -> None:
     """Add a source to the configuration."""
     path = folder / "oktawatch.toml"
-    path.write_text(path.read_text("utf-8") + SOURCES, "utf-8")
+    path.write_text(path.read_text("utf-8") + SOURCES.replace("NAME", name), "utf-8")
 
 
 @pytest.mark.usefixtures("folder")
@@ -38,14 +40,21 @@ def test_a_list_of_networks(folder: Path, call: Call) -> None:
     (folder / "exits.txt").write_text("198.51.100.7\n2001:db8::/64\n")
     os.utime(folder / "exits.txt", (1_793_520_000, 1_793_520_000))
     (row,) = call("evidence", "list", "--json").json
+    age = row["age_seconds"]
+    assert age > 86_400
     assert row == {
         "name": "exits",
+        "state": "ok",
+        "fetched": False,
         "path": str(folder / "exits.txt"),
         "format": "networks",
         "kind": "tor",
         "operator": "Tor",
         "contents": "2 networks",
+        "size": 2,
         "modified_at": "2026-11-01T08:00:00.000Z",
+        "checked_at": "2026-11-01T08:00:00.000Z",
+        "age_seconds": age,
         "problem": None,
     }
     assert "2 networks" in call("evidence", "list").out
@@ -69,3 +78,75 @@ def test_a_command_that_evaluates_events_refuses_it(folder: Path, call: Call) ->
     assert "evidence.sources" in done.err
     assert "exits.txt: can't read it: No such file or directory" in done.err
     assert call("rules", "list").code == 0
+
+
+@pytest.fixture
+def publisher(folder: Path) -> Iterator[Publisher]:
+    """Serve a list of two addresses, and configure its URL, which is in a file."""
+    with receiving(receiver=Publisher("198.51.100.7\n198.51.100.8\n", etag='"one"')) as receiver:
+        assert isinstance(receiver, Publisher)
+        (folder / "exits.url").write_text(f"{receiver.url}?key=invented-licence-key")
+        path = folder / "oktawatch.toml"
+        source = '[[evidence.sources]]\nname = "exits"\nurl_file = "exits.url"\nkind = "tor"\n'
+        path.write_text(source + path.read_text("utf-8"), "utf-8")
+        yield receiver
+
+
+def test_a_source_that_was_not_fetched_yet(publisher: Publisher, call: Call) -> None:
+    """It is listed as missing, and a command that evaluates events goes on without it."""
+    done = call("evidence", "list")
+    assert (done.code, done.err) == (1, "warning: exits: not fetched yet\n")
+    assert "missing" in done.out
+    assert "evidence_missing" in call("run", "--once").err
+    assert publisher.received == []
+
+
+@pytest.mark.usefixtures("publisher")
+def test_updating_a_source(folder: Path, call: Call) -> None:
+    """The first update fetches it, the second one finds it unchanged; then it has a size and an age."""
+    done = call("evidence", "update", "exits")
+    assert (done.code, done.out.splitlines()[1].split()) == (0, ["exits", "updated", "2", "networks"])
+    assert call("evidence", "update", "--json").json == [
+        {"name": "exits", "result": "unchanged", "contents": "2 networks", "problem": None}
+    ]
+    (row,) = call("evidence", "list", "--json").json
+    assert (row["state"], row["fetched"], row["size"]) == ("ok", True, 2)
+    assert row["path"] == str(folder / "evidence" / "exits")
+    assert 0 <= row["age_seconds"] < 60
+
+
+def test_an_update_that_fails(publisher: Publisher, call: Call) -> None:
+    """Exit 1 with one line, without the URL; the source is still there, and listed as failing."""
+    call("evidence", "update")
+    publisher.publish("<html>")
+    done = call("evidence", "update")
+    problem = "the fetched file can't be used: line 1: expected an address range such as 192.0.2.0/24"
+    assert (done.code, done.err) == (1, f"error: exits: {problem}\n")
+    listed = call("evidence", "list")
+    assert (listed.code, listed.err) == (1, f"warning: exits: {problem}\n")
+    assert listed.out.splitlines()[1].split()[:5] == ["exits", "failing", "tor", "2", "networks"]
+    assert "invented-licence-key" not in done.out + done.err + listed.out + listed.err
+
+
+def test_listing_needs_no_permission_to_read_the_url(folder: Path, publisher: Publisher, call: Call) -> None:
+    """Like other secrets, the URL is read only by commands that need it."""
+    call("evidence", "update")
+    (folder / "exits.url").unlink()
+    assert call("evidence", "list").code == 0
+    done = call("evidence", "update")
+    assert done.code == 2
+    assert "evidence.sources[#1].url_file" in done.err
+    assert len(publisher.received) == 1
+
+
+@pytest.mark.usefixtures("publisher")
+def test_a_source_that_cannot_be_updated(folder: Path, call: Call) -> None:
+    """An unknown name, and a source with a path."""
+    configure(folder, "offices")
+    done = call("evidence", "update", "nowhere")
+    assert (done.code, done.err) == (2, "error: no such source (nowhere): there are: exits\n")
+    done = call("evidence", "update", "offices")
+    assert (done.code, done.err) == (
+        2,
+        "error: nothing to fetch (offices): this source has a path, not a URL\n",
+    )

@@ -40,7 +40,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note",
         "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
-        "rules list", "rules show", "rules test", "rules replay", "evidence list",
+        "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update",
         "db upgrade", "db current", "db prune", "db copy", "check", "files", "simulate", "demo",
     }  # fmt: skip
 

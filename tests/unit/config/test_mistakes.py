@@ -168,6 +168,35 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
             "wrong value (: evidence.sources[#1].kind): expected one of residential_proxy",
         ),
         (
+            SOURCE,
+            "missing key (: evidence.sources[#1].path): expected path or url",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\npath = "a.txt"\nurl = "https://lists.example.com/a.txt"',
+            "wrong value (: evidence.sources[#1].url): expected path or url, not both",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\nurl = "http://lists.example.com/a.txt"',
+            "wrong value (: evidence.sources[#1].url): expected an https URL",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\nurl = "https://lists.example.com/a.txt"\nurl_file = "a.url"',
+            "conflicting keys (: evidence.sources[#1].url): expected url or url_file, not both",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\nurl_file = "none.url"',
+            "no secret (: evidence.sources[#1].url_file): expected a readable file at",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\nurl = "https://lists.example.com/a.mmdb"',
+            "wrong value (: evidence.sources[#1].kind): expected it for networks only",
+        ),
+        (
+            f'{SOURCE}kind = "tor"\npath = "a.txt"\n{SOURCE}kind = "tor"\npath = "b.txt"',
+            "wrong value (: evidence.sources[#2].name): expected a unique name",
+        ),
+        ('[evidence]\nrefresh = "5m"', "wrong value (: evidence.refresh): expected at least 10m"),
+        (
             '[evidence.operators]\nX = "vpn"',
             "wrong value (: evidence.operators.X): expected one of residential_proxy",
         ),

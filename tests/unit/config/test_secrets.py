@@ -21,6 +21,7 @@ from oktawatch.config import (
     Settings,
     SilenceSettings,
 )
+from oktawatch.config.evidence import EvidenceSourceSettings
 from oktawatch.config.secrets import SECRET_KEYS
 
 Load = Callable[..., Settings]
@@ -34,6 +35,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "silence": SilenceSettings,
     "retention": RetentionSettings,
     "service": ServiceSettings,
+    "evidence.sources": EvidenceSourceSettings,
 }
 
 
@@ -157,6 +159,10 @@ def test_who_needs_no_secret_reads_no_file_of_one(tmp_path: Path) -> None:
 url_file = "db.url"
 [silence]
 heartbeat_url_file = "no.heartbeat"
+[[evidence.sources]]
+name = "exits"
+kind = "tor"
+url_file = "no.exits"
 [[notifiers]]
 type = "webhook"
 url_file = "no.url"
@@ -194,6 +200,10 @@ heartbeat_url = "https://ping.example.com/pingsecret"
 type = "webhook"
 url = "https://soc.example.com/hooksecret"
 secret = "hmacsecret"
+[[evidence.sources]]
+name = "maxmind"
+url = "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2&license_key=licence%2Fsecret"
+format = "mmdb"
 [[orgs]]
 url = "https://acme.okta.com"
 token = "00tokensecret"
@@ -216,6 +226,8 @@ def test_no_secret_is_in_any_view_of_the_settings(load: Load) -> None:
             "pingsecret",
             "hooksecret",
             "hmacsecret",
+            "account",
+            "licence",
             "00token",
             "MIIE",
         ):
@@ -239,6 +251,11 @@ def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
         "https://ping.example.com/pingsecret",
         "https://soc.example.com/hooksecret",
         "hmacsecret",
+        "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2&license_key=licence%2Fsecret",
+        "account%2Fsecret",
+        "account/secret",
+        "licence%2Fsecret",
+        "licence/secret",
         "00tokensecret",
         PEM,
     }
@@ -264,6 +281,21 @@ def test_what_of_an_apprise_url_the_log_must_hide(load: Load) -> None:
         "invented7777",
         "00inline",
     }
+
+
+def test_the_format_of_a_source_by_its_name(load: Load, tmp_path: Path) -> None:
+    """A path or URL that ends with .mmdb is a database; a file with the URL says nothing, whoever reads it."""
+    (tmp_path / "a.url").write_text("https://lists.example.com/a.mmdb")
+
+    def format_of(source: str, more: str = "") -> str:
+        (found,) = load(f'[[evidence.sources]]\nname = "a"\n{source}\n{more}').evidence.sources
+        return found.format
+
+    assert format_of('path = "a.mmdb"') == "mmdb"
+    assert format_of('url = "https://lists.example.com/a.mmdb?token=x"') == "mmdb"
+    assert format_of('url = "https://lists.example.com/a.csv"', 'kind = "tor"') == "networks"
+    assert format_of('url_file = "a.url"', 'kind = "tor"') == "networks"
+    assert format_of('url_file = "a.url"', 'format = "mmdb"') == "mmdb"
 
 
 def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) -> None:

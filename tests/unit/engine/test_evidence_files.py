@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from oktawatch.engine.evidence_files import EvidenceFile, EvidenceFileError, load_files
+from oktawatch.detection.evidence import Evidence
+from oktawatch.engine.evidence_files import EvidenceFile, load_file
+from oktawatch.engine.evidence_sources import EvidenceFileError, EvidenceSources
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 
 
@@ -17,7 +19,7 @@ def test_a_list_of_networks(tmp_path: Path) -> None:
     """An address in it has the source's kind and operator."""
     path = tmp_path / "exits.txt"
     path.write_text("198.51.100.7\n2001:db8::/64\n")
-    (source,) = load_files([file_of(path)])
+    source = load_file(file_of(path))
     (finding,) = source.find("198.51.100.7")
     assert (finding.source, finding.kind, finding.operator) == ("exits", AnonymizerKind.TOR, "Tor")
     assert source.find("198.51.100.8") == ()
@@ -38,5 +40,5 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, probl
     if content is not None:
         bad.write_bytes(content)
     with pytest.raises(EvidenceFileError) as raised:
-        load_files([file_of(good), file_of(bad)])
+        EvidenceSources(Evidence(), [file_of(good), file_of(bad)]).load()
     assert (str(raised.value), raised.value.index) == (problem, 1)

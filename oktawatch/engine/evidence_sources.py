@@ -1,0 +1,98 @@
+"""All configured sources of evidence, in their order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from oktawatch.detection.evidence import Evidence, EvidenceSource
+from oktawatch.engine.evidence_files import (
+    UNUSABLE,
+    EvidenceFile,
+    SourceState,
+    describe_problem,
+    inspect_file,
+    load_file,
+)
+from oktawatch.engine.evidence_updates import FetchedEvidence
+
+_log: Any = structlog.get_logger(__name__)
+
+
+class EvidenceFileError(ValueError):
+    """A file of evidence that can't be used."""
+
+    def __init__(self, index: int, problem: str) -> None:
+        super().__init__(problem)
+        self.index = index
+        """The place of the file in the configuration."""
+
+
+class EvidenceSources:
+    """Loads the configured sources, and replaces them when their files change."""
+
+    def __init__(self, evidence: Evidence, configured: Sequence[EvidenceFile | FetchedEvidence]) -> None:
+        self._evidence = evidence
+        self._configured = configured
+        self._loaded: dict[str, EvidenceSource] = {}
+        """The contents of each source, by its name."""
+        self._file_names: dict[str, str | None] = {}
+        """The names of the loaded files of sources with a URL, by the sources' names."""
+
+    @property
+    def fetched(self) -> list[FetchedEvidence]:
+        """The sources with a URL."""
+        return [source for source in self._configured if isinstance(source, FetchedEvidence)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all sources."""
+        return [_file(source).name for source in self._configured]
+
+    def load(self) -> None:
+        """Load all sources. Raises EvidenceFileError for the first file that can't be used.
+
+        Evidence with a URL is optional: without it, classification uses the other sources.
+        """
+        for index, source in enumerate(self._configured):
+            if isinstance(source, FetchedEvidence):
+                self._load_fetched(source)
+                if source.name not in self._loaded:
+                    _log.warning("evidence_missing", source=source.name)
+                continue
+            try:
+                self._loaded[source.name] = load_file(source)
+            except UNUSABLE as error:
+                raise EvidenceFileError(index, f"{source.path.name}: {describe_problem(error)}") from None
+        self._publish()
+
+    def reload(self, source: FetchedEvidence) -> None:
+        """Load a source with a URL again if its file has changed. Raises OSError."""
+        if source.state().file != self._file_names.get(source.name):
+            self._load_fetched(source)
+            self._publish()
+
+    def inspect(self, now: datetime) -> list[SourceState]:
+        """Return the state of each source."""
+        return [
+            source.inspect(now) if isinstance(source, FetchedEvidence) else inspect_file(source)
+            for source in self._configured
+        ]
+
+    def _load_fetched(self, source: FetchedEvidence) -> None:
+        """Load the present file. Without a usable one, keep what was loaded before."""
+        loaded = source.load()
+        self._file_names[source.name] = loaded.name
+        if loaded.problem is not None:
+            _log.error("evidence_unusable", source=source.name, error=loaded.problem)
+        if loaded.source is not None:
+            self._loaded[source.name] = loaded.source
+            _log.debug("evidence_loaded", source=source.name, contents=loaded.source.contents)
+
+    def _publish(self) -> None:
+        self._evidence.sources = tuple(self._loaded[name] for name in self.names if name in self._loaded)
+
+
+def _file(source: EvidenceFile | FetchedEvidence) -> EvidenceFile:
+    return source.file if isinstance(source, FetchedEvidence) else source
