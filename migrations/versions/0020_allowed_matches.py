@@ -1,19 +1,14 @@
 """Matches that an allow entry kept from becoming part of an alert."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
+
+from oktawatch.store.revision_types import moment
 
 revision = "0020"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
-
-
-def moment() -> sa.types.TypeEngine[Any]:
-    """Return the type of a point in time."""
-    return sa.String(24).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:

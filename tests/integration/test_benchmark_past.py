@@ -36,7 +36,7 @@ def test_sightings_are_those_of_the_events(tmp_path: Path) -> None:
 
 
 def test_a_database_can_be_empty(tmp_path: Path) -> None:
-    """It has the schema and the org alone."""
+    """An empty database has only the schema and the org."""
     database = tmp_path / "past.db"
     past.fill(database, "acme", events=0, alerts=0, until=UNTIL)
     with closing(sqlite3.connect(database)) as connection:

@@ -73,7 +73,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
 
 
 def test_pages_hold_every_event_once_in_order(client: Client) -> None:
-    """The whole window comes in full pages and a last one, each event once and in order."""
+    """The window consists of full pages and a last one, with each event once and in order."""
     pages = client.pages(**WINDOW)
     assert [len(page) for page in pages] == [1_000, 1_000, 345]
     assert [event for page in pages for event in page] == ALL

@@ -146,7 +146,7 @@ def test_the_writer_takes_the_schema_neither_up_nor_down(upgraded: Guided) -> No
 
 
 def test_an_analyst_reads(upgraded: Guided) -> None:
-    """The query of the guide, which is the README's, and what the program shows."""
+    """An analyst can run the queries of the guide and the README, and the program's commands."""
     assert QUERY in (GUIDE.parents[1] / "README.md").read_text("utf-8")
     assert len(upgraded.ask("nora", QUERY)) == ALERTS
     assert upgraded.ask("nora", "SELECT count(*) FROM alert_events") == [(ALERTS,)]
@@ -157,14 +157,14 @@ def test_an_analyst_reads(upgraded: Guided) -> None:
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))
 def test_an_analyst_writes_nothing(upgraded: Guided, table: str) -> None:
-    """Whichever table."""
+    """An analyst can write to no table."""
     column = next(iter(metadata.tables[table].columns)).name
     for statement in WRITING:
         upgraded.refused("nora", statement.format(table=table, column=column))
 
 
 def test_an_analyst_makes_nothing(upgraded: Guided) -> None:
-    """Not even a table of their own."""
+    """An analyst can't create a table."""
     upgraded.refused("nora", "CREATE TABLE another (id int)")
     upgraded.refused("nora", "CREATE TEMPORARY TABLE another (id int)")
 
@@ -206,7 +206,7 @@ def test_from_a_file_to_the_server(tmp_path: Path) -> None:
 
 
 def test_tables_that_another_role_has_made(tmp_path: Path) -> None:
-    """They become the owner's, the writer's and the readers', like those that are made as the guide says."""
+    """The guide's SQL gives the owner, the writer and the readers their rights on existing tables."""
     own = OwnServer()
     guided = Guided(own, Program(tmp_path))
     guided.psql(SETUP + "CREATE ROLE oktawatch_before LOGIN SUPERUSER;")

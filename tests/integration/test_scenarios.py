@@ -67,7 +67,7 @@ def org(scenario: str) -> Iterator[SimulatedOrg]:
 async def test_of_a_scenario_exactly_the_attacks_are_alerts(
     place: Place, org: SimulatedOrg, rules: RuleSet, scenario: str, way: str
 ) -> None:
-    """All nine rules on: one alert an attack, from where it came; none for what only looks like one."""
+    """With all rules enabled, each attack raises one alert from its address, and nothing else does."""
     database = DatabaseExecutor(place.url, create=True)
     with running(org) as url:
         async with open_session(None) as session:

@@ -33,7 +33,7 @@ def _read(reader: int, *, until: bytes) -> list[str]:
 
 
 def test_a_line_is_written_before_the_call_returns() -> None:
-    """Log lines and what is printed beside them keep their order."""
+    """Log lines and other output keep their order."""
     with _pipe() as (log, reader):
         for number in range(100):
             log.write(f"line {number}")
@@ -58,7 +58,7 @@ def test_a_pipe_that_nobody_drains_holds_up_nobody() -> None:
 
 
 def test_after_a_reader_is_back_everything_is_written_again() -> None:
-    """A stall leaves no trace but the count of what it cost."""
+    """After a stall, the number of dropped lines is written, and then the new lines."""
     with _pipe() as (log, reader):
         for _ in range(3_000):
             log.write("x" * 1_000)

@@ -69,7 +69,7 @@ def test_a_json_line_is_time_level_event_and_values() -> None:
 
 
 def test_a_console_line_reads_like_a_sentence() -> None:
-    """Values with spaces or signs are quoted, so that none can pass for another key."""
+    """Values with spaces or signs are quoted, so that they can't imitate another key."""
     line = written("console", "page_committed", org="acme", new=998, title='a "b" c', forged="x alerts=0")
     assert line == (
         "2026-11-24T08:00:00.123Z info     page_committed"
@@ -87,7 +87,7 @@ def test_auto_is_json_unless_a_terminal_reads() -> None:
 
 
 def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not one whose reader asked for none."""
+    """Only a terminal without NO_COLOR gets colours."""
     for stream, coloured in ((Terminal(), True), (io.StringIO(), False)):
         logs.configure("console", "info", stream)
         structlog.get_logger().warning("late")
@@ -110,7 +110,7 @@ STRANGE = st.text(st.characters(codec=None), max_size=60)  # lone surrogates inc
 
 @given(value=STRANGE, key=STRANGE, log_format=st.sampled_from(["json", "console"]))
 def test_whatever_a_stranger_typed_stays_one_printable_line(value: str, key: str, log_format: str) -> None:
-    """Control characters, escape codes, line separators, marks of direction and lone surrogates alike."""
+    """Control characters, escape codes, line separators, direction marks and surrogates are escaped."""
     line = written(
         log_format, "alert_opened", title=value, nested={"a": [value]}, **dict[str, Any]({f"k{key}": 1})
     )
@@ -125,7 +125,7 @@ def test_whatever_a_stranger_typed_stays_one_printable_line(value: str, key: str
     "letter", ["\x1b", "\x07", "\x7f", "\x9b", "\n", "\r", "\u2028", "\u202e", "\u2066", "\ud800"]
 )
 def test_what_can_act_on_a_terminal_is_written_as_an_escape(log_format: str, letter: str) -> None:
-    """In the event's name too, should a stranger's text ever get there."""
+    """Control characters in the name of a log event are escaped, too."""
     line = written(log_format, f"a{letter}b", who=f"a{letter}b")
     assert letter not in line[:-1]
     assert line.count("\n") == 1
@@ -164,7 +164,7 @@ class Unsayable:
     ],
 )
 def test_any_value_can_be_logged(value: object, shown: object) -> None:
-    """As people write it, and always as valid JSON."""
+    """Any value is logged in a readable form and as valid JSON."""
     assert json.loads(written("json", "tried", value=value))["value"] == shown
 
 
@@ -244,7 +244,7 @@ def test_a_hidden_secret_is_never_written(secret: str, before: str, log_format: 
 
 
 def test_a_secret_is_hidden_in_errors_tracebacks_and_urls() -> None:
-    """Where it would come from when something goes wrong."""
+    """A secret is masked in errors, tracebacks and URLs."""
     logs.hide("00s3cr/et+token")
     stream = io.StringIO()
     logs.configure("console", "debug", stream)
@@ -257,7 +257,7 @@ def test_a_secret_is_hidden_in_errors_tracebacks_and_urls() -> None:
 
 
 def test_a_key_of_many_lines_is_hidden_line_by_line() -> None:
-    """A part of a private key is as bad as the whole."""
+    """Each line of a private key is masked."""
     logs.hide("-----BEGIN PRIVATE KEY-----\nMIIEfirst\nMIIEsecond\n-----END PRIVATE KEY-----")
     line = written("json", "tried", one="MIIEsecond", text="-----BEGIN PRIVATE KEY-----")
     assert json.loads(line)["one"] == logs.HIDDEN
@@ -324,7 +324,7 @@ def test_the_sdks_logger_stays_shut() -> None:
 
 
 def test_configured_twice_writes_once() -> None:
-    """The second configuration takes the place of the first."""
+    """A second configuration replaces the first."""
     first, second = io.StringIO(), io.StringIO()
     logs.configure("json", "info", first)
     logs.configure("json", "info", second)
@@ -335,7 +335,7 @@ def test_configured_twice_writes_once() -> None:
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
-    """The reader of a pipe may be gone; a page must not fail for it."""
+    """A log whose reader is gone raises no error."""
     reader, writer = os.pipe()
     os.close(reader)
     with io.TextIOWrapper(io.FileIO(writer, "w"), encoding="utf-8", write_through=True) as stream:
@@ -345,7 +345,7 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
 
 
 def test_importing_logs_and_settings_is_cheap() -> None:
-    """Nothing heavy comes along: `--help` has 0.3 s."""
+    """Logs and settings import no large packages, because `--help` must take less than 0.3 s."""
     code = "import sys, oktawatch.logs, oktawatch.config; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

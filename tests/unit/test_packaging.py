@@ -23,7 +23,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def test_what_runs_is_pinned_apart_from_what_development_needs() -> None:
-    """`requirements.txt` has every runtime dependency, none of development's, at the versions that tests run with."""
+    """`requirements.txt` has exactly the runtime dependencies, in the versions of the tests."""
     runtime, everything = pins("requirements.txt"), pins("constraints.txt")
     development = names(PROJECT["optional-dependencies"]["dev"])
     assert names(PROJECT["dependencies"]) <= runtime.keys()
@@ -33,7 +33,7 @@ def test_what_runs_is_pinned_apart_from_what_development_needs() -> None:
 
 
 def test_what_runs_is_pinned_by_hash() -> None:
-    """Every package in `requirements.txt` names the files that pip may take for it."""
+    """Every package in `requirements.txt` has hashes."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     packages = [at for at, line in enumerate(lines) if line[:1].isalnum()]
     assert len(packages) == len(pins("requirements.txt"))

@@ -93,7 +93,7 @@ async def test_a_name_is_looked_up_once_at_a_time(names: Names) -> None:
 
 
 async def test_an_unknown_name_is_an_error(names: Names) -> None:
-    """Nothing of it is kept: it may be known a moment later."""
+    """An unknown name raises an error, which is not cached."""
     names.answers.set()
     for _ in range(2):
         with pytest.raises(socket.gaierror, match="Name or service not known"):

@@ -55,7 +55,7 @@ def test_the_command_lists_and_prints(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("name", ["nothing.toml", "../pyproject.toml", "systemd"])
 def test_another_name_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only the listed files can be printed, and the error names them."""
+    """Only the listed files can be printed, and the error lists them."""
     assert main(["files", name]) == 2
     assert f"error: no such file ({name}): there are: " in capsys.readouterr().err
     with pytest.raises(KeyError):

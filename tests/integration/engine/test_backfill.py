@@ -48,7 +48,7 @@ async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageRe
 
 
 async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -> None:
-    """Both bounds are asked for; links are followed to the end."""
+    """A backfill requests both bounds and follows the links to the end."""
     pages = bounded(3)
     source = Script({one.query: one for one in pages}, first=pages[0])
     result = await run(source, database)
@@ -66,13 +66,13 @@ async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) ->
 
 
 async def test_it_never_moves_the_polling_cursor(database: DatabaseExecutor) -> None:
-    """A backfill does not move the polling cursor, whether it runs before the poll or beside it."""
+    """A backfill does not move the polling cursor, before or during a poll."""
     await run(Script({}, first=bounded(1)[0]), database)
     assert await database.run(read_cursor, ORG) is None
 
 
 async def test_the_same_command_goes_on_where_it_was_interrupted(database: DatabaseExecutor) -> None:
-    """With the absolute times of its first start, and counting on."""
+    """An interrupted backfill resumes with the times of its first start, and its counts continue."""
     pages = bounded(3)
     broken = UnavailableError("the org does not answer")
     with pytest.raises(UnavailableError):
@@ -102,7 +102,7 @@ async def test_another_command_starts_anew(database: DatabaseExecutor, change: d
 
 
 async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
-    """The link of an interrupted backfill has its filter frozen: it would miss what the new rules need."""
+    """A backfill with other rules starts again, because the link of the interrupted one contains its filter."""
     pages = bounded(2)
     with pytest.raises(UnavailableError):
         await run(Script({pages[1].query: UnavailableError("no")}, first=pages[0]), database)
@@ -123,7 +123,7 @@ async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor)
 
 
 async def test_what_okta_keeps_no_more_is_not_asked_for(database: DatabaseExecutor) -> None:
-    """Okta keeps 90 days, and refuses what is too old."""
+    """A backfill requests at most the last 90 days, because Okta refuses older times."""
     source = Script({}, first=bounded(1)[0])
     await run(source, database, since=NOW - timedelta(days=400))
     assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(days=90))
@@ -175,7 +175,7 @@ class Stripped(Script):
 
 @pytest.mark.parametrize("size", [2, 1000])
 async def test_a_full_last_page_is_checked(database: DatabaseExecutor, size: int) -> None:
-    """Its next link may have been removed on the way: whether more is there is asked for, and then said."""
+    """After a full last page, a request checks whether more events exist, and then raises an error."""
     events = [event(number, at=-timedelta(minutes=size - number)) for number in range(size)]
     first = page(events, query=f"/api/v1/logs?until=x&limit={size}")
     stripped = Stripped(first, [events[-1], event(size, at=-timedelta(seconds=1))])

@@ -72,7 +72,7 @@ async def poller(org: SimulatedOrg, database: DatabaseExecutor) -> AsyncIterator
 async def test_what_can_be_used_is_used_and_the_rest_set_aside(
     poller: Poller, database: DatabaseExecutor
 ) -> None:
-    """Each odd event is remembered, and detected where it says enough; the others are kept as they came."""
+    """Usable events are stored and evaluated, and the other elements are stored as they are."""
     with capture_logs() as logs:
         result = await poller.round()
     found = {row["uuid"] for row in rows(database.database, "events")}
@@ -110,7 +110,7 @@ async def test_reading_again_sets_nothing_aside_again(
 async def test_of_two_bodies_with_one_uuid_the_first_counts(
     org: SimulatedOrg, poller: Poller, database: DatabaseExecutor
 ) -> None:
-    """The second one says that somebody else failed, without a proxy."""
+    """Of two bodies with one uuid, the first is evaluated."""
     org.faults.next(1, faults.contradict())
     await poller.round()
     assert {row["event_uuid"] for row in rows(database.database, "matches")} >= {"u-001"}

@@ -67,7 +67,7 @@ async def test_everything_due_is_sent(database: DatabaseExecutor, clock: Clock) 
 
 
 async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, clock: Clock) -> None:
-    """Each failure doubles the wait, up to an hour; the key stays the same."""
+    """Each failure doubles the delay, up to an hour, and the key stays the same."""
     put(database.database, sign_in(1))
     receiver = Receiver(*[DeliveryError("status 500")] * 14)
     soc = notifier(receiver, database, clock)
@@ -130,7 +130,7 @@ async def test_a_receiver_says_when(database: DatabaseExecutor, clock: Clock) ->
 
 
 async def test_refused_for_good(database: DatabaseExecutor, clock: Clock) -> None:
-    """A dead letter at once, and no reason to leave the others waiting."""
+    """A permanent refusal makes a dead letter at once, and does not delay other messages."""
     put(database.database, sign_in(1), sign_in(2))
     receiver = Receiver(DeliveryError("status 410", final=True))
 
@@ -159,7 +159,7 @@ async def test_given_up_at_its_greatest_age(database: DatabaseExecutor, clock: C
 async def test_what_waited_in_a_daemon_that_was_down_is_tried(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """Its age alone is no reason to give it up."""
+    """A message that was never tried is sent, however old it is."""
     put(database.database, sign_in(1))
     clock.advance(days=3)
     receiver = Receiver(*[DeliveryError("status 500")] * 5)
@@ -207,7 +207,7 @@ async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -
 async def test_a_receiver_that_is_down_gets_one_message_at_a_time(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """The outbox is not tried from end to end: after three messages one at a time, the others untried."""
+    """After three failed messages, a receiver gets one message at a time."""
     put(database.database, *(sign_in(number) for number in range(10)))
     receiver = Receiver(*[DeliveryError("status 500")] * 5)
     soc = notifier(receiver, database, clock)
@@ -224,7 +224,7 @@ async def test_a_receiver_that_is_down_gets_one_message_at_a_time(
 
 
 async def test_a_receiver_that_fails_now_and_then(database: DatabaseExecutor, clock: Clock) -> None:
-    """One failed request in four delays that message alone: the others are there at once, and it within minutes."""
+    """A failed request delays only its own message, by minutes."""
     put(database.database, *(sign_in(number) for number in range(200)))
     failing = [DeliveryError("status 502"), None, None, None]
     receiver = Receiver(*failing * 100)
@@ -254,7 +254,7 @@ async def test_one_message_that_keeps_failing_pauses_nobody(database: DatabaseEx
 async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """A message that its receiver can't process waits behind the others."""
+    """A message that its receiver can't process is sent after the others."""
     put(database.database, *(sign_in(number) for number in range(4)))
 
     class Picky(Receiver):
@@ -297,7 +297,7 @@ async def test_a_channel_that_hangs(
 
 
 async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock: Clock) -> None:
-    """Nothing is marked; when the lease has ended it is sent under the same id."""
+    """An interrupted message is not marked, and is sent with the same id once its claim has expired."""
     put(database.database, sign_in(1))
     hanging = Hanging()
     stopped = asyncio.create_task(notifier(hanging, database, clock).round())
@@ -317,7 +317,7 @@ async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock
 
 
 async def test_one_that_fails_delays_no_other(database: DatabaseExecutor, clock: Clock) -> None:
-    """Each notifier has its own rows and its own pauses."""
+    """A failing notifier does not delay the others."""
     put(database.database, sign_in(1), sign_in(2), notifiers=("soc", "pager"))
     broken = notifier(Receiver(*[DeliveryError("status 500")] * 2), database, clock)
     good = notifier(Receiver(), database, clock, name="pager")
@@ -340,7 +340,7 @@ async def test_a_slow_receiver_ends_a_round(database: DatabaseExecutor, clock: C
 async def test_a_message_tried_while_the_clock_was_ahead_is_tried_again(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """Once the clock is right it does not wait for the day to pass; nor do its receiver's other messages."""
+    """Once the clock is right, a message and its receiver's other messages are not delayed by a day."""
     put(database.database, sign_in(1))
     receiver = Receiver(DeliveryError("status 500"))
     soc = notifier(receiver, database, clock)

@@ -62,7 +62,7 @@ def apart(count: int, first: int = 0) -> list[Any]:
 
 
 async def test_what_is_above_comes_together(database: DatabaseExecutor, clock: Clock) -> None:
-    """The oldest come by themselves, the rest in one digest, and no more than max_per_minute in all."""
+    """The oldest alerts are sent one by one and the rest in one digest, within max_per_minute."""
     put(database.database, *apart(50))
     clock.advance(seconds=1)
     receiver = Receiver()
@@ -134,7 +134,7 @@ async def test_high_alerts_come_first_and_worst_first(database: DatabaseExecutor
 async def test_a_high_alert_overtakes_a_slow_receivers_queue(
     database: DatabaseExecutor, clock: Clock
 ) -> None:
-    """Within a round that takes long, what is urgent and comes meanwhile is sent after seconds."""
+    """An urgent alert that arrives during a long round is sent within seconds."""
 
     class Slow(Receiver):
         async def send(self, message: Message) -> None:
@@ -153,7 +153,7 @@ async def test_a_high_alert_overtakes_a_slow_receivers_queue(
 
 
 async def test_as_many_as_it_takes_come_by_themselves(database: DatabaseExecutor, clock: Clock) -> None:
-    """A digest is made of what is too much, not of what just fits."""
+    """Alerts within the limit are not folded into a digest."""
     put(database.database, *apart(10))
     receiver = Receiver()
 
@@ -189,7 +189,7 @@ async def test_a_single_one_of_the_past(database: DatabaseExecutor, clock: Clock
 
 
 async def test_a_long_past_is_one_digest_a_minute(database: DatabaseExecutor, clock: Clock) -> None:
-    """While pages of the past are read, what they tell is collected."""
+    """Alerts of a backlog are collected while its pages are read."""
     soc = notifier(receiver := Receiver(), database, clock)
     for page in range(12):
         past = [sign_in(10 * page + n, at=NOW - timedelta(hours=2)) for n in range(10)]
@@ -203,7 +203,7 @@ async def test_a_long_past_is_one_digest_a_minute(database: DatabaseExecutor, cl
 
 
 async def test_a_campaign(database: DatabaseExecutor, clock: Clock) -> None:
-    """One address that troubles many people is one message with the list; the others' alerts are their own."""
+    """The alerts of one address about many people are one message; other alerts are sent separately."""
     put(database.database, *(sign_in(n) for n in range(8)), sign_in(20, ip="198.51.100.9"))
     receiver = Receiver()
 
@@ -263,7 +263,7 @@ async def test_one_person_is_no_campaign(database: DatabaseExecutor, clock: Cloc
 
 
 async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: Clock) -> None:
-    """Its receiver may have it already, so it takes in nothing more; what came meanwhile has its own."""
+    """A digest that may have been received is not changed; later alerts go into another one."""
     receiver = Receiver(*[None] * 9, DeliveryError("status 500"))
     soc = notifier(receiver, database, clock)
     put(database.database, *apart(50))
@@ -294,7 +294,7 @@ async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor
 
 
 async def test_an_alert_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
-    """Sent but not marked, it is sent again under its own key, whatever else is folded by then."""
+    """An alert that was sent but not marked is sent again with its own key."""
     past = NOW - timedelta(hours=2)
     put(database.database, sign_in(0, at=past))
     first = claim(database.database, "soc", now=clock(), lease=LEASE)
@@ -310,7 +310,7 @@ async def test_an_alert_whose_process_died_in_between(database: DatabaseExecutor
 
 
 def test_processes_that_fold_at_once(database: DatabaseExecutor) -> None:
-    """Each alert is sent or in one digest; no digest is about nothing, and none grows once it is sent."""
+    """Each alert is sent or in one digest, no digest is empty, and a sent digest does not grow."""
 
     def work(replica: int) -> list[DueNotification]:
         claimed = []
@@ -334,7 +334,7 @@ def test_processes_that_fold_at_once(database: DatabaseExecutor) -> None:
 
 
 async def test_a_receiver_that_is_down_for_long(database: DatabaseExecutor, clock: Clock) -> None:
-    """No digest is made for each try: what waits is folded when the receiver is back."""
+    """Waiting alerts are folded once the receiver is back, not at each attempt."""
     receiver = Receiver(*[DeliveryError("status 503")] * 30)
     soc = notifier(receiver, database, clock)
     put(database.database, *apart(200))

@@ -41,7 +41,7 @@ def found(file: EvidenceFile, address: str) -> set[tuple[Kind, str | None]]:
 
 
 def test_maxmind_anonymous_ip(tmp_path: Path) -> None:
-    """Each flag is a kind; the provider is that of Anonymous Plus."""
+    """Each flag becomes a kind, and the provider of Anonymous Plus the operator."""
     file = database(
         tmp_path / "a.mmdb",
         MAXMIND,
@@ -56,7 +56,7 @@ def test_maxmind_anonymous_ip(tmp_path: Path) -> None:
 
 
 def test_ipinfo_privacy(tmp_path: Path) -> None:
-    """Its flags are texts, and a relay in a data centre is a relay."""
+    """Flags that are texts are read, and a relay in a data centre is a relay."""
     record = {"hosting": "true", "relay": "true", "vpn": "", "service": "Apple Private Relay"}
     file = database(tmp_path / "a.mmdb", IPINFO, {"203.0.113.0/24": record})
     evidence = Evidence()
@@ -82,7 +82,7 @@ def test_sources_that_contradict_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["", "null", "203.0.113", "2001:db8::1", "x" * 1_000, "203.0.113.7\0"])
 def test_what_is_no_address_of_the_database(tmp_path: Path, address: str) -> None:
-    """IPv6 in a database of IPv4, and any text, say nothing."""
+    """An IPv6 address in a database of IPv4, and a text that is not an address, have no evidence."""
     file = database(tmp_path / "a.mmdb", MAXMIND, {"203.0.113.0/24": {"is_anonymous": True}}, version=4)
     assert found(file, "203.0.113.7") == {(Kind.UNKNOWN, None)}
     assert found(file, address) == set()
@@ -97,7 +97,7 @@ def test_what_is_no_address_of_the_database(tmp_path: Path, address: str) -> Non
     ],
 )
 def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None, problem: str) -> None:
-    """The error names the file and what is expected."""
+    """The error names the file and the expected format."""
     path = tmp_path / "a.mmdb"
     if content is not None:
         path.write_bytes(content)
@@ -107,14 +107,14 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None, probl
 
 
 def test_a_database_of_another_kind(tmp_path: Path) -> None:
-    """A database of cities says nothing about anonymizers."""
+    """A database of cities contains no evidence about anonymizers."""
     file = database(tmp_path / "a.mmdb", "GeoLite2-City", {"203.0.113.0/24": {"city": "Bergen"}})
     with pytest.raises(EvidenceFileError, match="expected MaxMind Anonymous IP or IPinfo privacy detection"):
         load_files([file])
 
 
 def test_a_truncated_database(tmp_path: Path) -> None:
-    """A file that lost its end while it was copied is refused, or says nothing; it never raises later."""
+    """A truncated file is refused or contains no evidence, and never raises later."""
     file = database(
         tmp_path / "a.mmdb", MAXMIND, {f"203.0.{n}.0/24": {"is_anonymous": True} for n in range(50)}
     )

@@ -132,7 +132,7 @@ async def flooded(place: Place) -> AsyncIterator[Flooded]:
 
 @pytest.mark.parametrize("kind", BOTH, scope="module")
 async def test_ten_thousand_alerts_in_a_minute(flooded: Flooded) -> None:
-    """Pages don't wait, memory stays flat, some digests stand for all of it, and in the end nothing is left to do."""
+    """A flood neither delays pages nor grows memory; digests replace most messages, and none is left."""
     for _ in range(3):
         await flooded.page(ALERTS // PAGES)
         flooded.clock.advance(seconds=1)
@@ -218,7 +218,7 @@ def plans(database: Database, work: Callable[[], object]) -> list[str]:
 
 
 def test_ten_thousand_that_wait_are_not_looked_through(waiting: Database) -> None:
-    """Whether something is due, what is next, and how much was sent lately are found by an index."""
+    """The queries for due, next and sent messages use an index."""
     due = NOW + timedelta(seconds=100)
 
     found = plans(waiting, lambda: anything_due(waiting, "pager", now=due))

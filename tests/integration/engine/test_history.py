@@ -200,7 +200,7 @@ def test_every_rule_can_be_on_at_once(database: Database) -> None:
 
 
 def test_people_see_the_columns_of_a_row_in_their_order(database: Database) -> None:
-    """The view keeps up with what a row is made of."""
+    """The view has the columns of a history row in their order."""
     with database.read() as connection:
         asked = connection.exec_driver_sql("SELECT * FROM history")
         assert list(asked.keys()) == ["org", *COLUMNS]
@@ -254,7 +254,7 @@ def test_the_database_answers_as_memory_does(
     conditions: dict[str, str | bool],
     any_true: Sequence[str],
 ) -> None:
-    """Two histories that hold the same rows give the same answers to every question."""
+    """The stored history and a history in memory give the same answers to every query."""
     empty(database)
     memory = MemoryHistory()
     memory.add(remembered)
@@ -294,7 +294,7 @@ def test_the_index_and_the_scan_answer_alike(
     conditions: dict[str, str | bool],
     any_true: Sequence[str],
 ) -> None:
-    """By actor through the index of anonymized events, by another column that has the same values through the table."""
+    """A query that uses the index of anonymized events gives the same answer as a scan."""
     empty(database)
     for row in remembered:
         row.actor_alternate_id = row.actor_id
@@ -452,7 +452,7 @@ def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]
 def test_what_is_kept_is_what_the_database_has(
     database: Database, pages: list[list[HistoryRow]], max_rows: int, evict_above: int, data: st.DataObject
 ) -> None:
-    """The cache agrees with the database, whatever the limits, other writers and rollbacks."""
+    """The cache agrees with the database, for any limits, other writers and rollbacks."""
     empty(database)
     limit = CacheLimit(max_rows * ROW)
     cache, other = HistoryCache(limit, evict_above=evict_above * ROW), HistoryCache(limit)
@@ -535,7 +535,7 @@ def test_what_was_seen_is_what_the_database_has_seen(
 
 
 def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most who come through a proxy do so again and again."""
+    """Recently seen actors are not queried again."""
     empty(database)
     cache, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     questions: list[Sequence[SeenQuery]] = []
@@ -610,7 +610,7 @@ def test_long_texts_take_the_room_of_many_rows(database: Database) -> None:
 
 
 def test_no_more_is_read_than_there_is_room_for(database: Database) -> None:
-    """Rows of long texts, of which few fit, are not read whole to find that out."""
+    """Rows are not read completely to find out that they exceed the limit."""
     empty(database)
     long = [
         HistoryRow(to_text(NOON), f"{n:04}", "x", user_agent="\U0001f600" * 500, outcome_reason=f"{n}")
@@ -636,7 +636,7 @@ def test_a_long_key_is_not_cached_among_those_seen() -> None:
 
 
 def test_a_page_of_many_keys_parses_them_once(database: Database) -> None:
-    """Without room in the cache a page is read from the table; the keys were parsed for each row, for seconds."""
+    """A page that is read from the table parses its keys once, not for each row."""
     empty(database)
     all_rows = [HistoryRow(to_text(NOON), f"{n:04}", "x", f"00u{n:04}" + "x" * 400) for n in range(2_000)]
     wanted = frozenset(row.actor_id or "" for row in all_rows[:1_000])

@@ -156,7 +156,7 @@ def same(both: tuple[Database, Database], elements: list[bytes]) -> dict[str, An
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_hostile_values(both: tuple[Database, Database], field: str) -> None:
-    """A page of events, each with another such value at one field, and a good one at the end."""
+    """A page with an unusual value in each event is committed, with the valid event at its end."""
     elements = [element(number, field, value) for number, value in enumerate(VALUES.values())]
     good = element(1_000, "actor.id", b'"00u1000"')
 

@@ -38,7 +38,7 @@ async def test_a_first_start_says_what_its_first_poll_does_not_fill(database: Da
 
 
 async def test_a_rule_that_is_turned_on_later_is_said_once(database: DatabaseExecutor) -> None:
-    """With the longest window in whole hours; turned off and on again it has missed something again."""
+    """A newly enabled rule is logged once with its longest window, and again after it was disabled."""
     await said(database)
     assert await said(database, MINUTES) == ([MINUTES], "oktawatch backfill --since 1h")
     assert await said(database, MINUTES) is None

@@ -105,7 +105,7 @@ def team(executor: DatabaseExecutor) -> Team:
 
 
 async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
-    """To the others alone, with the reason; and the next success once more."""
+    """The other notifiers get an alarm with the reason, and one message at the next success."""
     team.receivers["soc"].script = [GONE]
     team.alert("soc")
     with capture_logs() as logs:
@@ -160,7 +160,7 @@ async def test_a_short_trouble_is_not_told(team: Team) -> None:
 
 
 async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None:
-    """A receiver that refuses every other message does not fill the others."""
+    """A receiver that refuses every other message causes at most one alarm an hour."""
     for _ in range(50):
         team.receivers["soc"].script = [GONE]
         team.alert("soc")
@@ -176,7 +176,7 @@ async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None
 
 
 async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) -> None:
-    """When the hour has passed without a success, the others hear of it, though nothing more is sent."""
+    """An hour without a success causes an alarm, even if nothing more is sent."""
     for script in ([GONE], [], [GONE]):
         team.receivers["soc"].script = list(script)
         team.alert("soc")
@@ -202,7 +202,7 @@ async def test_no_circle(team: Team) -> None:
 
 
 async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(team: Team) -> None:
-    """How a notifier fares is in the database."""
+    """A restart neither repeats an alarm nor forgets to end it."""
     team.receivers["soc"].script = [DOWN] * 9
     team.alert("soc")
     for _ in range(4):
@@ -289,7 +289,7 @@ def test_it_is_told_with_the_mark_or_not_at_all(
 
 
 async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
-    """An outage that a clock ahead has dated raises an alarm as soon as any other."""
+    """A failure that was recorded while the clock was ahead causes an alarm without delay."""
     team.receivers["soc"].script = [DeliveryError("status 500")] * 100
     team.clock.jump(days=1)
     team.alert("soc")

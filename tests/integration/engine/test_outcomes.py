@@ -78,7 +78,7 @@ def test_the_success_is_told_once(database: Database) -> None:
 
 
 def test_both_on_one_page_are_told_as_from_two(database: Database) -> None:
-    """Where pages end changes nothing."""
+    """A failure and a success cause the same messages on one page as on two."""
     read(database, [FAILED, GOT_IN])
     assert told(database) == ONCE
 
@@ -102,7 +102,7 @@ def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
 
 
 def test_without_raise_on_success_the_alert_keeps_its_severity(database: Database) -> None:
-    """The option gives the published rule's severities and leaves the counts."""
+    """The option keeps the severity of the published rule, and the outcomes are counted."""
     read(database, [FAILED, GOT_IN], raise_on_success=False)
     assert told(database) == [("opened", "MEDIUM")]
     assert (alert(database)["successes"], alert(database)["risen"]) == (1, False)
@@ -123,7 +123,7 @@ def test_each_event_behind_an_alert_can_be_read_back(database: Database) -> None
 
 
 def test_the_migration_counts_what_is_stored(database: Database) -> None:
-    """Without history, the outcome of the alert's first event is known, and that of later ones isn't."""
+    """Without history, the migration counts only the outcome of the alert's first event."""
     read(database, [FAILED, GOT_IN], raise_on_success=False)
     with database.write() as connection:  # older versions remembered only what a rule looked back at
         connection.execute(update(events).values(fields=null()))
@@ -141,7 +141,7 @@ def test_the_migration_counts_what_is_stored(database: Database) -> None:
 
 
 def test_the_migration_counts_what_history_remembers(database: Database) -> None:
-    """Where a rule looks back, every event's outcome is known."""
+    """With history, the migration counts the outcome of every event."""
     rules = build_rules({}, enable=["*"], read_file=str)
     watch = Watch(org=ORG, rules=rules)
     commit_page(database, watch, page([FAILED, GOT_IN]), notify=True, advance=lambda *_: None, now=NOW)

@@ -81,7 +81,7 @@ properties = settings(
 @properties
 @given(pages=cut_streams())
 def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[Page]) -> None:
-    """Where pages end is Okta's business."""
+    """The page boundaries don't change the rows."""
     empty(database)
     commit(database, page([one for part in pages for one in part.events]))
     whole = outcome(database)
@@ -221,7 +221,7 @@ def test_a_notification_goes_to_each_route_that_wants_it(place: Place) -> None:
 
 
 def test_a_notification_has_the_same_id_after_the_database_was_lost(place: Place) -> None:
-    """So that a receiver sees a key that it has seen."""
+    """After the database was lost, a repeated notification has the same id."""
     ids = []
     with open_database(place) as database:
         for _ in range(2):
@@ -232,7 +232,7 @@ def test_a_notification_has_the_same_id_after_the_database_was_lost(place: Place
 
 
 def test_what_could_not_be_used_is_set_aside_once(place: Place) -> None:
-    """With its bytes, by fingerprint, and counted."""
+    """A rejected element is stored once by its fingerprint, with its bytes, and counted."""
     broken = [RejectedEvent("no usable uuid", b'{"uuid": null}')]
     with open_database(place) as database:
         assert [commit(database, page([], rejected=broken)).rejected for _ in range(2)] == [1, 0]

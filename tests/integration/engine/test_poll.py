@@ -153,7 +153,7 @@ async def test_other_rules_start_another_cursor_a_little_earlier(database: Datab
 
 
 async def test_a_refused_cursor_is_dropped_after_one_more_try(database: DatabaseExecutor) -> None:
-    """Polling restarts where nothing is missing before; what comes twice finds itself recorded."""
+    """Polling restarts where no event is missing, and repeated events are recorded once."""
     events = [event(1, at=-timedelta(hours=3)), event(2, at=-timedelta(hours=2))]
     await poller(script(cut(events[:1], [])), database).round()
     fresh = page(events, caught_up=True, following="/api/v1/logs?after=fresh")
@@ -188,7 +188,7 @@ async def test_a_cursor_that_is_refused_in_the_middle_of_a_round_loses_nothing(
 async def test_a_stream_s_first_request_that_is_refused_is_a_wrong_configuration(
     database: DatabaseExecutor,
 ) -> None:
-    """There is no cursor to blame."""
+    """A refused first request of a stream raises, because no cursor caused it."""
     with pytest.raises(RequestRefusedError):
         await poller(Script({}), database).round()
 
@@ -205,7 +205,7 @@ async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) ->
 
 
 async def test_of_two_pollers_on_one_org_one_gives_way(database: DatabaseExecutor) -> None:
-    """Both read the same cursor; the slower page is rolled back whole."""
+    """If two pollers read the same cursor, the slower one's page is rolled back."""
     pages = cut([event(1), event(2)], [1])
     meeting = asyncio.Barrier(2)
 
@@ -247,7 +247,7 @@ async def test_a_cancelled_round_finishes_the_transaction_that_has_begun(databas
 async def test_a_round_that_waits_for_the_lock_ends_when_the_program_stops(
     database: DatabaseExecutor,
 ) -> None:
-    """Somebody else holds the org; stopping does not wait for them."""
+    """Stopping does not wait for another process that has locked the org."""
     with page_transaction(database.database, ORG, now=NOW):
         task = asyncio.create_task(poller(script(cut([event(1)], [])), database).round())
         await asyncio.sleep(0.05)
@@ -412,7 +412,7 @@ async def test_pages_that_repeat_after_a_restart_are_no_successful_poll(database
 
 
 async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
-    """Each poll ends with it as if it had caught up, and the events behind it are never read."""
+    """A full page that links to itself raises, because the events after it would never be read."""
     stuck = "/api/v1/logs?after=1&limit=2"
     full = page([event(1), event(2)], query=stuck, following=stuck, caught_up=True)
     one = poller(Script({}, first=full), database, page_size=2)
@@ -423,7 +423,7 @@ async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseEx
 
 
 async def test_a_quiet_tail_that_links_to_itself_is_no_error(database: DatabaseExecutor) -> None:
-    """Nothing happens for hours, and nothing is wrong."""
+    """The last page of a quiet org may link to itself for hours."""
     tail = "/api/v1/logs?after=1&limit=1000"
     one = poller(Script({}, first=page([event(1)], query=tail, following=tail, caught_up=True)), database)
     for _ in range(20):

@@ -199,7 +199,7 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
 
 
 async def test_every_status_goes(database: Database, executor: DatabaseExecutor) -> None:
-    """Expired alerts are deleted whatever their status."""
+    """Expired alerts of any status are deleted."""
     read(database, *((401 + n) * DAY for n in range(4)), rules=build_rules({}, read_file=str))
     for alert, status in zip(
         rows(database, "alerts"), ("open", "acknowledged", "closed", "pending"), strict=True
@@ -229,7 +229,7 @@ async def test_an_alert_with_many_matches_goes_last(database: Database) -> None:
 async def test_history_is_kept_as_long_as_the_rules_look_back(
     database: Database, executor: DatabaseExecutor
 ) -> None:
-    """Counted from what may still come: a sweep's window and a day before where sweeps have come to."""
+    """History is kept for the longest window before the earliest event that can still arrive."""
     polled(database, NOW, swept=NOW - 2 * DAY)
     ages = [timedelta(days=days) for days in range(14, -1, -1)]
     read(database, *ages)
@@ -294,7 +294,7 @@ async def test_a_backfill_under_way_keeps_its_history(database: Database, execut
 
 
 def test_a_backfill_that_begins_meanwhile_keeps_its_history(database: Database) -> None:
-    """Between two pieces of a round that knew of none: what it has read stays from then on."""
+    """A backfill that begins between two batches keeps the history that it reads."""
     empty(database)
     rules = RuleSet([FirstProxiedSession()])
     expiry = until(NOW, rules)
@@ -338,7 +338,7 @@ async def test_orgs_that_nobody_watches_any_more(database: Database, executor: D
 
 
 async def test_an_old_org_does_not_warm_up_again(database: Database, executor: DatabaseExecutor) -> None:
-    """Nothing happened for weeks, all of its history is gone, and still it is known to be old."""
+    """An org whose history is completely pruned still counts as old."""
     polled(database, NOW)
     read(database, 40 * DAY, 39 * DAY)
     await pruner(executor, ages=BRIEF).round()
@@ -471,7 +471,7 @@ def test_one_event_too_many_is_noticed(database: Database) -> None:
 
 
 async def test_it_keeps_what_late_events_need(database: Database, executor: DatabaseExecutor) -> None:
-    """The whole way: what a sweep may still find is decided as if nothing had been pruned."""
+    """A sweep after pruning finds the same matches as without pruning."""
     rules = RuleSet([FirstProxiedSession()])
     swept = NOW - timedelta(hours=3)
     polled(database, NOW, swept=swept)
@@ -487,7 +487,7 @@ async def test_it_keeps_what_late_events_need(database: Database, executor: Data
 
 
 async def test_a_quiet_org_that_is_read_anew(database: Database, executor: DatabaseExecutor) -> None:
-    """A lost cursor brings its newest event once more, which is no first occurrence now if it was none then."""
+    """After a lost cursor, a repeated event is no first occurrence unless it was one before."""
     rules = RuleSet([FirstProxiedSession()])
     newest = 20 * DAY
     polled(database, NOW, newest=NOW - newest, swept=NOW - timedelta(minutes=5))
@@ -538,7 +538,7 @@ async def test_pages_and_two_who_prune_at_once(database: Database, executor: Dat
 
 
 async def test_it_stops_between_two_pieces(database: Database, executor: DatabaseExecutor) -> None:
-    """A daemon that stops does not wait for a year's worth of rows; what was begun is committed."""
+    """A stop waits only for the current batch, which is committed."""
     read(database, *(timedelta(days=500 + number) for number in range(60)))
     task = asyncio.create_task(pruner(executor, most=1).round())
     await eventually(lambda: len(rows(database, "alerts")) < 120)

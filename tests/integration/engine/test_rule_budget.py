@@ -114,7 +114,7 @@ def matched(database: Database, name: str) -> int:
 def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
     database: Database, clock: Clock, kind: type, method: str
 ) -> None:
-    """At 20 ms an event: named in log, status and alarm, and the page commits with all that others find."""
+    """A slow rule is named in log, status and alarm, and its page is committed with the other rules' matches."""
     watched = watch(rule(kind, "Slow", **{method: slow(clock)}))
     with capture_logs() as logs:
         result = commit(database, watched)
@@ -233,7 +233,7 @@ def test_a_keyboard_interrupt_in_a_thread_is_contained(database: Database) -> No
 
 
 def test_what_froze_the_process_is_left_out(database: Database) -> None:
-    """Of the page that has its event; of other pages it is not asked about that event; and on and off."""
+    """A rule that froze the process skips that event's page, and that event on other pages."""
     asked: list[str] = []
 
     def matches(_self: Any, seen: Any) -> bool:
@@ -254,7 +254,7 @@ def test_what_froze_the_process_is_left_out(database: Database) -> None:
 
 
 def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) -> None:
-    """A stranger who sends a thousand such events must not restart the daemon a thousand times."""
+    """A rule that froze the process several times is left out for a day."""
     asked: list[str] = []
 
     def matches(_self: Any, seen: Any) -> bool:

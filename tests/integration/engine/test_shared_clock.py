@@ -32,7 +32,7 @@ def _near(moment: datetime, other: datetime) -> bool:
 
 
 async def test_now_is_the_servers_time(executor: DatabaseExecutor, place: Place) -> None:
-    """On SQLite there is one machine, and its clock it is."""
+    """The current time is the server's on Postgres, and this machine's on SQLite."""
     true = utc_now()
     with time_machine.travel(true + DAY) as machine:
         await executor.read_clock()

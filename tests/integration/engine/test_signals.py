@@ -87,7 +87,7 @@ bodies = st.fixed_dictionaries(
 def test_it_records_what_a_plain_reference_finds(
     database: Database, rules: dict[bool, RuleSet], data: st.DataObject
 ) -> None:
-    """In any order, cut anywhere, read again, after restarts; the signal's own record is the same for all."""
+    """For any order and page boundaries, repetitions and restarts, the matches are those of the reference."""
     empty(database)
     drawn = data.draw(st.lists(st.tuples(times(WINDOW), bodies), max_size=30))
     numbers = data.draw(st.permutations(range(len(drawn))))

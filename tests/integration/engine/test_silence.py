@@ -96,7 +96,7 @@ async def test_an_org_that_is_polled_is_no_alarm(watched: Watched) -> None:
 
 
 async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> None:
-    """To the notifiers that have to do with the org, with the reason."""
+    """The notifiers of the org get one alarm with the reason, and one message at the end."""
     watch = watched.start()
 
     await watched.pass_(watch, 60, acme="Okta refuses the token", globex=None)
@@ -148,7 +148,7 @@ async def test_after_a_downtime_the_first_poll_that_fails_is_an_alarm(watched: W
 
 
 async def test_polls_that_never_end_are_silence(watched: Watched) -> None:
-    """Nothing fails, and nothing comes."""
+    """Polls that neither fail nor end raise the alarm."""
     await watched.pass_(watched.start(), 16)
 
     assert ("all", "raised", ["acme", "globex"]) in watched.told
@@ -165,7 +165,7 @@ async def test_an_alarm_that_stands_is_not_over_because_of_a_restart(watched: Wa
 
 
 async def test_many_orgs_at_once_are_one_message(watched: Watched) -> None:
-    """Each notifier hears of those that it has to do with."""
+    """Each notifier gets one message about all of its silent orgs."""
     await watched.pass_(watched.start(), 20, acme="the network is down", globex="the network is down")
 
     assert watched.told == [
@@ -176,7 +176,7 @@ async def test_many_orgs_at_once_are_one_message(watched: Watched) -> None:
 
 
 async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
-    """Its silence counts from when it was registered."""
+    """The silence of an org that was never polled counts from its registration."""
     with watched.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM cursors")
 
@@ -207,7 +207,7 @@ async def test_two_replicas_tell_once(watched: Watched) -> None:
 
 @pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(days=-1), timedelta(minutes=-20)])
 async def test_a_clock_that_is_set_back_hides_no_silence(watched: Watched, jump: timedelta) -> None:
-    """An org that is not polled any more is an alarm as soon as ever, though its last poll is in the future."""
+    """An org is reported in time although its last poll is in the future."""
     watch = watched.start()
     await watched.pass_(watch, 20, acme=None, globex=None)
     watched.clock.jump(seconds=jump.total_seconds())
@@ -219,7 +219,7 @@ async def test_a_clock_that_is_set_back_hides_no_silence(watched: Watched, jump:
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1), timedelta(days=9_000)])
 async def test_a_clock_that_jumps_forward_is_no_silence(watched: Watched, jump: timedelta) -> None:
-    """Nothing was missed; nor is it when the clock is set right again."""
+    """A clock that jumps forward and back raises no alarm."""
     watch = watched.start()
     await watched.pass_(watch, 20, acme=None, globex=None)
     for seconds in (jump.total_seconds(), -jump.total_seconds()):

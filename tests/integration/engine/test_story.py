@@ -84,7 +84,7 @@ def story(place: Place) -> Iterator[Story]:
 
 
 async def test_live(story: Story) -> None:
-    """A failure, 8 seconds later a success: two messages, and none when both are read again."""
+    """A failure and a success 8 seconds later cause two messages, and none when they are read again."""
     story.read([FAILED])
     assert await story.deliver() == [TRIED]
     story.read([GOT_IN])
@@ -106,7 +106,7 @@ async def test_live(story: Story) -> None:
 
 
 async def test_what_is_new_for_the_person(story: Story) -> None:
-    """Nothing is known of her first; later the place is known to her, and somebody else came from it."""
+    """A message says what is new for the person, and who else used the address."""
     story.read([FAILED])
     await story.deliver()
     story.read([sign_in(3, "SUCCESS", who="mia", at=timedelta(hours=7))])

@@ -35,7 +35,7 @@ def caught_up(began_at: datetime = EARLY) -> CaughtUp:
 
 
 async def test_it_reads_the_window_up_to_where_polling_has_settled(database: DatabaseExecutor) -> None:
-    """By the server's own clock, bounded at both ends."""
+    """A sweep reads a range with two bounds by the server's clock."""
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up())
     asked = parameters(source.asked[0])
@@ -80,7 +80,7 @@ async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) ->
 
 
 async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> None:
-    """With the server's clock, and only when it has caught up."""
+    """A poller that caught up returns the server's time."""
     one = poller(script(cut([event(1), event(2)], [1])), database)
     assert one.caught_up is None
     await one.round(deadline=0.0)
@@ -92,7 +92,7 @@ async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> 
 
 
 async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExecutor) -> None:
-    """Each moment is looked at again for as long as the window is, whatever was restarted meanwhile."""
+    """Each moment is swept for the length of the window, in spite of restarts."""
     await poller(script(cut([event(1)], [])), database).round()
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up())
@@ -104,7 +104,7 @@ async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExec
 
 @pytest.mark.parametrize("events", [[], [event(1, at=-timedelta(hours=1))]], ids=["empty", "the same"])
 async def test_a_sweep_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
-    """And the same stretch is swept again the next time."""
+    """An endless sweep raises, and the next sweep reads the same range."""
     await poller(script(cut([event(2)], [])), database).round()
     source = Endless(events)
     with pytest.raises(NoProgressError):

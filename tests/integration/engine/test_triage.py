@@ -103,7 +103,7 @@ async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor
 async def test_only_notifiers_that_want_it(
     database: DatabaseExecutor, changes: dict[str, Any], told: bool
 ) -> None:
-    """By kind, severity, rule, org and tag, as for the alert itself."""
+    """Decisions are routed by kind, severity, rule, org and tag, like the alert."""
     fields: dict[str, Any] = {"notifier": "pager", "on": EVERYTHING} | changes
     decide(database, Action.CLOSED, routes=(Route(**fields),))
 

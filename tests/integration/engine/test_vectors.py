@@ -74,7 +74,7 @@ async def test_the_cases_hold_the_whole_way(
     name: str,
     way: Callable[[DatabaseExecutor, Watch, list[Event]], Awaitable[None]],
 ) -> None:
-    """Which events match, how many alerts they make, how severe, titled and grouped, and what is recorded."""
+    """Each case has the expected matches, alerts, severities, titles, dedup keys and signals."""
     found = CASES[name]
     for case in found.cases:
         database = executor.database

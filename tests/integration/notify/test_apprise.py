@@ -42,7 +42,7 @@ async def send(url: str, message: Message, way: Way = DIRECT) -> None:
 
 
 async def test_a_mail_arrives(box: Mailbox) -> None:
-    """With a subject to sort by, and everything else in it."""
+    """A mail has a subject for sorting and the whole message."""
     await send(box.url, COMPOSER.compose(due()))
 
     (mail,) = box.mails
@@ -53,7 +53,7 @@ async def test_a_mail_arrives(box: Mailbox) -> None:
 
 
 async def test_alerts_do_not_queue_for_nothing(box: Mailbox) -> None:
-    """A relay gets one mail after the other; Apprise would wait 5.5 s between any two. Slack's own limit is kept."""
+    """Mails are sent without Apprise's delay of 5.5 s, and Slack's own limit is kept."""
     slack = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr("slack://T0INVENTD/B0INVENTD/inventedinventedinvented")))  # fmt: skip
     channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(box.url)))
     async with asyncio.timeout(5):
@@ -65,7 +65,7 @@ async def test_alerts_do_not_queue_for_nothing(box: Mailbox) -> None:
 
 
 async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
-    """No header, recipient, tag or link comes from an event."""
+    """An event can't add a header, recipient, tag or link to a mail."""
     await send(
         box.url,
         COMPOSER.compose(due(title=HOSTILE, actor_display_name=HOSTILE, org=HOSTILE, rule_id=HOSTILE)),
@@ -93,7 +93,7 @@ async def test_a_full_mailbox(box: Mailbox) -> None:
 
 @pytest.mark.parametrize("starttls", [False, True])
 async def test_a_mail_server_of_a_private_ca(tmp_path: Path, starttls: bool) -> None:
-    """Mail accepts the certificate of a private CA only with its file, and otherwise the error says so."""
+    """The certificate of a private CA is accepted only with its file; otherwise the error names the reason."""
     ca = PrivateCa(tmp_path)
     message = COMPOSER.compose(due())
     with mailbox(ca.server, starttls=starttls) as box:

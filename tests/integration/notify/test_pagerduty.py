@@ -35,7 +35,7 @@ async def send(url: str, *kinds: NotificationKind) -> None:
 
 
 async def test_a_closed_alert_resolves_its_incident(receiver: HttpReceiver) -> None:
-    """Every message about the alert names the incident; a message about nothing names none."""
+    """Every message about an alert names its incident, and other messages name none."""
     await send(URL, NotificationKind.OPENED, NotificationKind.RAISED, NotificationKind.CLOSED)
 
     got = [(one.json["event_action"], one.json.get("dedup_key")) for one in receiver.received]
@@ -52,7 +52,7 @@ async def test_a_closed_alert_resolves_its_incident(receiver: HttpReceiver) -> N
 
 
 async def test_a_key_in_the_url_is_kept(receiver: HttpReceiver) -> None:
-    """An operator who wants one incident for everything gets it."""
+    """A key in the notifier's URL puts all messages into one incident."""
     await send(f"{URL}/?dedup=everything", NotificationKind.OPENED)
 
     assert [one.json["dedup_key"] for one in receiver.received] == ["everything", "everything"]

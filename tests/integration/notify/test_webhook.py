@@ -61,7 +61,7 @@ async def refusal(url: str) -> DeliveryError:
 
 
 async def test_what_is_sent(receiver: HttpReceiver) -> None:
-    """The alert's whole row under its type, with the key and the time."""
+    """The request has the alert's complete row, its type, the key and the time."""
     await send(receiver.url)
 
     (got,) = receiver.received
@@ -83,7 +83,7 @@ async def test_what_became_worse(receiver: HttpReceiver) -> None:
 
 
 async def test_signed(receiver: HttpReceiver) -> None:
-    """With a secret the signature is the HMAC-SHA256 of timestamp and body."""
+    """With a secret, the signature is the HMAC-SHA256 of timestamp and body."""
     await send(receiver.url, secret="hunter2hunter2")
 
     (got,) = receiver.received
@@ -143,7 +143,7 @@ async def test_nothing_slimmer(receiver: HttpReceiver) -> None:
 
 
 async def test_a_large_alarm(receiver: HttpReceiver) -> None:
-    """Of a thousand orgs that are not polled the first ten are named, and the others counted."""
+    """An alarm about a thousand orgs names the first ten and counts the others."""
     receiver.script = [Answer(413), Answer(204)]
     about = [
         {"what": "org", "name": f"org{n}", "since": "2026-11-02T09:45:30.000Z", "error": "x"}
@@ -161,7 +161,7 @@ async def test_a_large_alarm(receiver: HttpReceiver) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 408, 409, 422, 429, 500, 502, 503, 599])
 async def test_refused_for_now(receiver: HttpReceiver, status: int) -> None:
-    """Everything else may be mended by time or by people."""
+    """All other statuses are temporary failures."""
     receiver.script = [Answer(status, {"Retry-After": "17"})]
 
     error = await refusal(receiver.url)
@@ -189,14 +189,14 @@ async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest
 
 
 async def test_a_connection_that_breaks(receiver: HttpReceiver) -> None:
-    """A broken connection is a failure whose error says so."""
+    """The error says that the connection broke."""
     receiver.script = [Answer(fault="reset")]
 
     assert str(await refusal(receiver.url)) == "it closed the connection without an answer"
 
 
 async def test_nobody_there() -> None:
-    """A refused connection is a failure whose error says so."""
+    """The error says that the connection was refused."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         error = await refusal(f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path")

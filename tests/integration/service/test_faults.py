@@ -123,7 +123,7 @@ def _name(value: object) -> str | None:
 
 
 def test_every_fault_of_the_simulated_org_is_here() -> None:
-    """A new one must say what becomes of it."""
+    """Each fault of the simulated org has an expected result here."""
     here = [*SURVIVED, *(fault for some in (PASSING | LASTING).values() for fault in some)]
     assert {fault.name for fault in here} == {fault.name for fault in faults.every()} | {"hang", "stall"}
 
@@ -136,7 +136,7 @@ def test_every_fault_of_the_simulated_org_is_here() -> None:
 async def test_a_fault_is_outlived(
     time: VirtualTime, database: DatabaseExecutor, fault: faults.Fault, reason: str
 ) -> None:
-    """One line when it begins and one when it ends; waits that grow to a bound; the other org never notices."""
+    """A fault is logged when it begins and ends, is retried with bounded delays, and does not affect the other org."""
     patience = SHORT_PATIENCE if reason == "timed_out" else PATIENCE
     bad, good = Watched(ORG, time, patience=patience), Watched("globex", time)
     delays = []

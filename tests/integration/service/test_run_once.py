@@ -138,7 +138,7 @@ async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, p
 
 
 async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
-    """Where a daemon runs there is nothing to do once, and nothing is asked of Okta."""
+    """`run --once` refuses to run while a daemon uses the database, and sends Okta no request."""
     async with serve(org) as url:
         settings = load_file(acme=(url, TOKEN))
         await _run(settings)
@@ -154,7 +154,7 @@ async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
 async def test_interrupted_while_another_program_holds_the_database(
     load: Load, org: SimulatedOrg, place: Place
 ) -> None:
-    """Ctrl-C does not wait for somebody else's lock, and nothing of the page is committed."""
+    """Ctrl-C does not wait for another process's lock, and the page is rolled back."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
         await _run(settings)

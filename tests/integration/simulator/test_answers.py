@@ -46,7 +46,7 @@ async def test_credentials_are_checked_with_their_space(client: Client, header: 
 
 
 async def test_no_credentials_are_refused(org: SimulatedOrg) -> None:
-    """So is a request without the header."""
+    """A request without credentials or without the header is refused."""
     async with (
         serve(org) as url,
         aiohttp.ClientSession() as session,
@@ -76,7 +76,7 @@ async def test_no_credentials_are_refused(org: SimulatedOrg) -> None:
     ],
 )
 async def test_bad_questions_are_refused(client: Client, params: dict[str, str], code: str) -> None:
-    """Each with a 400 and Okta's own code."""
+    """An invalid request is refused with status 400 and Okta's error code."""
     assert refusal(await client.logs(**params)) == (400, code)
 
 
@@ -88,7 +88,7 @@ async def test_since_and_after_exclude_each_other(org: SimulatedOrg, client: Cli
 
 
 async def test_a_changed_cursor_is_refused(org: SimulatedOrg, client: Client) -> None:
-    """An `after` is opaque: nobody else can make one."""
+    """An `after` that the org did not create is refused."""
     org.persist(event(1))
     link = (await client.logs()).links["next"]
     start = link.index("after=") + len("after=") + 20
@@ -114,7 +114,7 @@ async def test_the_log_is_read_only(org: SimulatedOrg) -> None:
 
 
 async def test_the_rate_limit_is_enforced_when_asked(clock: Clock) -> None:
-    """The request that takes the rest is served, the next is a 429 with the same reset, until the window ends."""
+    """After the last permitted request, each is refused with status 429 and the same reset until the window ends."""
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=2)
     headers = {"Authorization": f"SSWS {TOKEN}"}
     async with serve(org) as url, aiohttp.ClientSession(headers=headers) as session:
@@ -131,7 +131,7 @@ async def test_the_rate_limit_is_enforced_when_asked(clock: Clock) -> None:
 
 
 async def test_every_answer_has_oktas_headers(org: SimulatedOrg, client: Client) -> None:
-    """The org's own date, a request id and the rate limit, on pages and refusals alike."""
+    """Pages and errors have the org's date, a request id and the rate limit."""
     org.persist(event(1))
     answers = [await client.logs(), await client.logs(limit="x"), await client.get("/nowhere")]
     assert [parsedate_to_datetime(answer.headers["Date"]) for answer in answers] == [NOW] * 3
@@ -153,7 +153,7 @@ async def test_pages_are_compressed_for_those_who_accept_it(org: SimulatedOrg) -
 
 
 async def test_requests_are_remembered(org: SimulatedOrg, client: Client) -> None:
-    """With the path and query as they were sent, and the status of the answer."""
+    """The org records each request's path and query, and the status of its answer."""
     await client.get("/api/v1/logs?limit=5&filter=eventType%20pr")
     await client.get("/api/v1/logs?limit=x")
     assert org.requests == [
@@ -163,7 +163,7 @@ async def test_requests_are_remembered(org: SimulatedOrg, client: Client) -> Non
 
 
 def test_an_org_can_run_in_a_thread(org: SimulatedOrg) -> None:
-    """For callers that block: it is there inside the block, grows meanwhile, and is gone after it."""
+    """Within the block, blocking callers can use the org, and events can be added."""
     with running(org) as url:
         request = urllib.request.Request(f"{url}/api/v1/logs", headers={"Authorization": f"SSWS {TOKEN}"})  # noqa: S310 -- http on loopback
         for count in range(3):
@@ -185,7 +185,7 @@ def test_a_taken_port_is_an_os_error(org: SimulatedOrg) -> None:
 
 
 async def test_an_org_grows_while_it_is_read(org: SimulatedOrg, client: Client) -> None:
-    """Writers in other threads and pages in the loop never disturb each other."""
+    """Writers in other threads don't disturb the pages that are read."""
 
     def write() -> None:
         for number in range(500):

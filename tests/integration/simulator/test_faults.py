@@ -61,7 +61,7 @@ async def test_connections_break(
 
 
 async def test_a_reset_is_told_as_one(org: SimulatedOrg, client: Client) -> None:
-    """The client's system says that the peer reset the connection."""
+    """The client gets a connection reset by the peer."""
     org.faults.next(1, faults.reset())
     with pytest.raises(aiohttp.ClientOSError) as told:
         await client.logs()
@@ -69,7 +69,7 @@ async def test_a_reset_is_told_as_one(org: SimulatedOrg, client: Client) -> None
 
 
 async def test_aiohttps_client_asks_once_more(org: SimulatedOrg) -> None:
-    """By itself, when a connection breaks before the answer: both are requests, and both can be struck."""
+    """Aiohttp repeats a request whose connection broke; both are recorded, and both can get a fault."""
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
         client = Client(url, session)
         org.faults.next(1, faults.reset())
@@ -81,7 +81,7 @@ async def test_aiohttps_client_asks_once_more(org: SimulatedOrg) -> None:
 
 
 async def test_a_hanging_request_ends_when_the_client_gives_up(org: SimulatedOrg, client: Client) -> None:
-    """Nothing of it is left in the org."""
+    """The org forgets a hanging request when the client closes the connection."""
     org.faults.next(1, faults.hang())
     asking = asyncio.create_task(client.logs())
     await org.faults.hangs.reached()
@@ -94,7 +94,7 @@ async def test_a_hanging_request_ends_when_the_client_gives_up(org: SimulatedOrg
 
 
 async def test_hanging_requests_can_be_released(org: SimulatedOrg, client: Client) -> None:
-    """They are then answered, well or as the fault says."""
+    """A released request is answered, normally or with its fault."""
     org.faults.next(1, faults.hang())
     org.faults.next(1, faults.hang(faults.html(504)))
     asking = [asyncio.create_task(client.logs()) for _ in range(2)]
@@ -120,7 +120,7 @@ async def test_an_org_goes_down_while_requests_hang(org: SimulatedOrg) -> None:
 
 
 async def test_a_body_can_stall(org: SimulatedOrg, client: Client) -> None:
-    """The head and half of the body come, then nothing; released, the connection ends."""
+    """A stalled answer has its header and half of its body, and its connection is closed when released."""
     org.faults.next(1, faults.stall())
     headers = {**HEADERS, "Accept-Encoding": "identity"}
     async with (
@@ -152,7 +152,7 @@ async def test_a_body_can_stall(org: SimulatedOrg, client: Client) -> None:
 async def test_refusals_look_like_oktas(
     org: SimulatedOrg, client: Client, fault: Fault, status: int, code: str
 ) -> None:
-    """With its error body, its own time and the rate limit."""
+    """A refusal has Okta's error body, its own date and the rate limit."""
     answer = await struck(org, client, fault)
     assert (answer.status, answer.json["errorCode"]) == (status, code)
     assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
@@ -160,7 +160,7 @@ async def test_refusals_look_like_oktas(
 
 
 async def test_rate_limits_that_are_not_ours(org: SimulatedOrg, client: Client) -> None:
-    """Nothing left until the window's end; or a limit of 0, which says that too much is asked at once."""
+    """A 429 can mean a used-up window, or a limit of 0 for too many requests at once."""
     used_up = await struck(org, client, faults.too_many_requests())
     assert [used_up.headers[name] for name in RATE] == ["100000", "0", str(int(NOW.timestamp()) + 60)]
     concurrent = await struck(org, client, faults.concurrent())
@@ -170,7 +170,7 @@ async def test_rate_limits_that_are_not_ours(org: SimulatedOrg, client: Client) 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_gateways_answer_in_html(org: SimulatedOrg, client: Client, status: int) -> None:
-    """With a date, without anything of Okta's."""
+    """A gateway's error has a date and none of Okta's headers."""
     answer = await struck(org, client, faults.html(status))
     assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/html")
     assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
@@ -179,14 +179,14 @@ async def test_gateways_answer_in_html(org: SimulatedOrg, client: Client, status
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_an_answer_can_be_bare(org: SimulatedOrg, client: Client, status: int) -> None:
-    """A status and no header that says anything, a date included."""
+    """An answer can have a status without useful headers, and without a date."""
     answer = await struck(org, client, faults.bare(status))
     assert (answer.status, answer.body) == (status, b"")
     assert set(answer.headers) <= {"Content-Type", "Content-Length", "Connection"}
 
 
 async def test_redirects_and_login_pages(org: SimulatedOrg, client: Client) -> None:
-    """Somebody else's, in the place of an answer."""
+    """A login page or a redirect to it can replace the answer."""
     moved = await struck(org, client, faults.redirect("https://portal.example.org/", 307))
     assert (moved.status, moved.headers["Location"]) == (307, "https://portal.example.org/")
     page = await struck(org, client, faults.login_page())
@@ -211,7 +211,7 @@ async def test_bodies_are_broken(org: SimulatedOrg, client: Client, compressed: 
 
 
 async def test_a_next_link_can_lead_elsewhere(org: SimulatedOrg, client: Client) -> None:
-    """Only its origin differs; the self link is right."""
+    """The next link has another origin, and the self link is right."""
     answer = await struck(org, client, faults.elsewhere("https://elsewhere.example.net"))
     good = await client.logs(limit="5")
     assert answer.links["self"] == good.links["self"]
@@ -219,7 +219,7 @@ async def test_a_next_link_can_lead_elsewhere(org: SimulatedOrg, client: Client)
 
 
 async def test_a_polls_next_link_can_be_missing(org: SimulatedOrg, client: Client) -> None:
-    """A bounded request keeps its: there a missing link would say that nothing follows."""
+    """A poll's next link is removed, and a bounded request keeps its own."""
     assert list((await struck(org, client, faults.unlinked())).links) == ["self"]
     org.faults.next(1, faults.unlinked())
     bounded = await client.logs(limit="5", until=(NOW + timedelta(days=1)).isoformat())
@@ -228,7 +228,7 @@ async def test_a_polls_next_link_can_be_missing(org: SimulatedOrg, client: Clien
 
 @pytest.mark.parametrize("bounds", [{}, {"until": "2026-11-25T00:00:00Z"}])
 async def test_pages_can_be_short(org: SimulatedOrg, client: Client, bounds: dict[str, str]) -> None:
-    """In the middle of a stream; nothing is left out, and the limit stays what it was."""
+    """A page in the middle of a stream is short, without losing events or changing the limit."""
     org.faults.next(1, faults.short(2))
     first = await client.logs(limit="5", **bounds)
     second = await client.get(first.links["next"])
@@ -236,7 +236,7 @@ async def test_pages_can_be_short(org: SimulatedOrg, client: Client, bounds: dic
 
 
 async def test_events_can_come_twice(org: SimulatedOrg, client: Client) -> None:
-    """On one page, or on two; paging still gets on."""
+    """Events are repeated on one page or two, and paging makes progress."""
     assert (await struck(org, client, faults.repeat())).numbers == [0, 1, 2, 3, 4, 0]
     first = await struck(org, client, faults.overlap(2))
     second = await client.get(first.links["next"])
@@ -247,7 +247,7 @@ async def test_events_can_come_twice(org: SimulatedOrg, client: Client) -> None:
 
 
 async def test_an_overlap_always_gets_on(org: SimulatedOrg, client: Client) -> None:
-    """However often it strikes, a poll reaches its end."""
+    """A poll reaches its end in spite of any number of overlaps."""
     org.faults.some(1, [faults.overlap(5)], seed=1)
     answer = await client.logs(limit="4")
     read = answer.numbers
@@ -259,7 +259,7 @@ async def test_an_overlap_always_gets_on(org: SimulatedOrg, client: Client) -> N
 
 
 async def test_a_uuid_can_come_with_two_bodies(org: SimulatedOrg, client: Client) -> None:
-    """The first is the true one; the other, right after it, tells of somebody else."""
+    """The first body is the right one, and the second one follows directly."""
     first, second, *rest = (await struck(org, client, faults.contradict())).json
     assert first == event(0)
     assert (second["uuid"], second["published"], second["eventType"]) == (
@@ -289,7 +289,7 @@ async def test_a_cursor_is_refused_once(org: SimulatedOrg, client: Client) -> No
 
 
 async def test_a_cursor_is_forgotten(org: SimulatedOrg, client: Client, clock: Clock) -> None:
-    """All of them, those of one time, or one; a new stream's are good."""
+    """All cursors, those of a time, or a single one are refused, and those of a new stream work."""
     link = (await client.logs(limit="5")).links["next"]
     org.cursors.forget()
     assert [(await client.get(link)).status for _ in range(2)] == [400, 400]
@@ -302,7 +302,7 @@ async def test_a_cursor_is_forgotten(org: SimulatedOrg, client: Client, clock: C
 
 
 async def test_every_fault_leaves_the_org_as_it_was(org: SimulatedOrg, client: Client) -> None:
-    """Whatever strikes one request, the next is answered well, and both took of the rate limit."""
+    """After any fault, the next request is answered normally, and both count towards the rate limit."""
     link = (await client.logs(limit="5")).links["next"]
     before = int((await client.get(link)).headers["X-Rate-Limit-Remaining"])
     for count, fault in enumerate(faults.every(), start=1):
@@ -318,7 +318,7 @@ async def test_every_fault_leaves_the_org_as_it_was(org: SimulatedOrg, client: C
 
 
 async def test_the_others_of_an_org_use_up_its_rate_limit(clock: Clock) -> None:
-    """What they take is gone for the client, whose violations alone are counted."""
+    """Other clients use up the limit, and only the client's own violations are counted."""
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=10, others=6)
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
         client = Client(url, session)
@@ -351,7 +351,7 @@ async def test_links_can_be_missing_or_lead_nowhere(
 
 
 async def test_a_next_link_can_name_another_limit(org: SimulatedOrg, client: Client) -> None:
-    """As if Okta served smaller pages than it was asked for."""
+    """The next link has a smaller limit than the request."""
     answer = await struck(org, client, faults.cap(2))
     assert answer.numbers == [0, 1]
     assert (await client.get(answer.links["next"])).numbers == [2, 3]

@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 async def test_polling_follows_persistence_not_published(org: SimulatedOrg, client: Client) -> None:
-    """A poll returns events in the order in which they were persisted, whatever they say of themselves."""
+    """A poll returns events in the order of persistence, whatever `published` says."""
     org.persist(event(1, NOW - 5 * SECOND), persisted_at=NOW - 4 * SECOND)
     org.persist(event(2, NOW - 9 * SECOND), persisted_at=NOW - 3 * SECOND)
     org.persist(event(3, NOW - 7 * SECOND), persisted_at=NOW - 2 * SECOND)
@@ -25,7 +25,7 @@ async def test_polling_follows_persistence_not_published(org: SimulatedOrg, clie
 
 
 async def test_polling_never_ends(org: SimulatedOrg, client: Client, clock: Clock) -> None:
-    """At the tail the next link is the request's own URL, and what comes later is found under it."""
+    """At the end, the next link is the request's own URL, and later events are found under it."""
     org.persist(event(1))
     first = await client.logs(limit="10")
     tail = await client.get(first.links["next"])
@@ -44,7 +44,7 @@ async def test_an_empty_org_has_a_next_too(org: SimulatedOrg, client: Client) ->
 
 
 async def test_bounded_requests_follow_published_and_end(org: SimulatedOrg, client: Client) -> None:
-    """They are ordered by `published`, include since, exclude until; the last page has a self link alone."""
+    """A bounded request sorts by `published`, includes since and excludes until; its last page has only a self link."""
     for number, ago in enumerate((3, 1, 5, 2, 4)):
         org.persist(event(number, NOW - ago * SECOND))
     bounds = {"since": (NOW - 4 * SECOND).isoformat(), "until": (NOW - SECOND).isoformat()}
@@ -56,13 +56,13 @@ async def test_bounded_requests_follow_published_and_end(org: SimulatedOrg, clie
 
 
 async def test_a_full_last_page_has_no_next(org: SimulatedOrg, client: Client) -> None:
-    """The end is told with the last event, not with an empty page after it."""
+    """A full last page has no next link to an empty page."""
     org.extend((NOW - SECOND, event(number, NOW - SECOND)) for number in range(2))
     assert list((await client.logs(limit="2", until=NOW.isoformat())).links) == ["self"]
 
 
 async def test_links_are_two_header_lines(org: SimulatedOrg, client: Client) -> None:
-    """Self, exactly as it was asked; and next, with what Okta's links carry: an after, and no since."""
+    """The self link is the request's URL, and the next link has an after and no since."""
     org.persist(event(1))
     text = 'eventType eq "user.session.start"'
     answer = await client.logs(since="2026-11-24T00:00:00Z", limit="5", filter=text, sortOrder="ASCENDING")
@@ -89,7 +89,7 @@ async def test_a_cursor_keeps_its_limit_and_filter(org: SimulatedOrg, client: Cl
 
 
 async def test_the_last_seven_days_are_what_nobody_bounds(org: SimulatedOrg, client: Client) -> None:
-    """Without since and until a poll begins seven days ago; with until alone, seven days before it."""
+    """Without since, a request starts seven days ago, or seven days before until."""
     for number, days in enumerate((8, 6, 3)):
         org.persist(event(number, NOW - days * DAY), persisted_at=NOW - days * DAY)
     assert (await client.logs()).numbers == [1, 2]
@@ -98,7 +98,7 @@ async def test_the_last_seven_days_are_what_nobody_bounds(org: SimulatedOrg, cli
 
 
 async def test_ninety_days_are_kept(org: SimulatedOrg, client: Client) -> None:
-    """An older since succeeds with what is left, whichever way one asks."""
+    """A request with an older since returns the last 90 days."""
     for number, days in enumerate((91, 89)):
         org.persist(event(number, NOW - days * DAY), persisted_at=NOW - days * DAY)
     since = (NOW - 120 * DAY).isoformat()
@@ -108,7 +108,7 @@ async def test_ninety_days_are_kept(org: SimulatedOrg, client: Client) -> None:
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 100), ("0", 0), ("1", 1), ("1000", 1000)])
 async def test_limits(org: SimulatedOrg, client: Client, limit: str | None, expected: int) -> None:
-    """A hundred events a page unless told, a thousand at most."""
+    """A page has a hundred events by default and at most a thousand."""
     org.extend(generate(1100, end=NOW))
     answer = await (client.logs() if limit is None else client.logs(limit=limit))
     assert len(answer.json) == expected
@@ -129,7 +129,7 @@ async def test_a_filter_reads_any_attribute(org: SimulatedOrg, client: Client) -
 
 
 async def test_generated_events_are_the_same_each_time(org: SimulatedOrg, client: Client) -> None:
-    """They are made when they are served, and each has a uuid of its own."""
+    """Events are generated when they are served, each with its own uuid."""
     org.extend(generate(2500, end=NOW))
     first = await client.logs(limit="1000")
     again = await client.logs(limit="1000")

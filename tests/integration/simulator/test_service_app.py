@@ -100,7 +100,7 @@ async def test_the_sdk_signs_in_with_a_private_key(org: SimulatedOrg, url: str, 
 
 
 async def test_the_sdk_proves_its_key(org: SimulatedOrg, app: ServiceApp, url: str) -> None:
-    """It is asked for a nonce first, then gets a token bound to its key; each call is proven."""
+    """The SDK answers a nonce challenge, gets a token that is bound to its key, and proves each request."""
     app.dpop = True
     reader = Reader(url, dpopEnabled=True)
     for _ in range(3):
@@ -117,7 +117,7 @@ async def test_the_sdk_proves_its_key(org: SimulatedOrg, app: ServiceApp, url: s
 
 
 async def test_the_sdk_meets_an_app_that_requires_proofs(app: ServiceApp, url: str) -> None:
-    """Where it makes none: the code in its error is Okta's."""
+    """Without proofs, the SDK's error has Okta's code."""
     app.dpop = True
     status, error = await Reader(url).read()
     assert status == 0
@@ -127,7 +127,7 @@ async def test_the_sdk_meets_an_app_that_requires_proofs(app: ServiceApp, url: s
 
 @pytest.mark.parametrize("dpop", [False, True])
 async def test_a_revoked_token_is_replaced(org: SimulatedOrg, url: str, *, dpop: bool) -> None:
-    """The SDK goes on with it, 401 after 401, until it is told to forget it."""
+    """The SDK keeps a revoked token, with a 401 for each request, until it is cleared."""
     reader = Reader(url, dpopEnabled=dpop)
     assert (await reader.read())[0] == 200
     org.oauth.revoke()
@@ -157,7 +157,7 @@ async def test_the_sdk_renews_a_token_before_it_expires(
 
 
 async def test_a_clock_that_is_wrong_is_refused(org: SimulatedOrg, url: str, machine: Traveller) -> None:
-    """An assertion made by a clock that is an hour behind has expired when it comes."""
+    """An assertion from a clock that is an hour behind has expired."""
     org.oauth._now = (NOW + timedelta(hours=1)).timestamp
     status, error = await Reader(url).read()
     assert (status, "The client_assertion token is expired." in str(error)) == (0, True)
@@ -166,7 +166,7 @@ async def test_a_clock_that_is_wrong_is_refused(org: SimulatedOrg, url: str, mac
 
 
 async def test_permission_is_told_apart(app: ServiceApp, url: str) -> None:
-    """No role: a 403 on the System Log. No scope: no token. Another key: a stranger."""
+    """A missing role causes a 403, a missing scope no token, and another key an unknown client."""
     app.can_read_logs = False
     status, body = await Reader(url).read()
     assert (status, body["errorCode"]) == (403, "E0000006")
@@ -177,7 +177,7 @@ async def test_permission_is_told_apart(app: ServiceApp, url: str) -> None:
 
 
 async def test_the_token_endpoint_has_a_bucket_of_its_own(org: SimulatedOrg, url: str) -> None:
-    """And faults of its own, which leave the System Log alone."""
+    """The token endpoint has its own rate limit and faults, separate from the System Log."""
     org.token_budget.limit = 1
     reader = Reader(url)
     assert (await reader.read())[0] == 200

@@ -73,7 +73,7 @@ def test_alerts_of_networks(place: Place) -> None:
 def test_the_alerts_of_a_person_or_an_address_are_looked_up_in_an_index(
     tmp_path: Any, wanted: AlertFilter, column: str
 ) -> None:
-    """A row contains an event, so reading all alerts would take longer than the rest of `oktawatch user`."""
+    """The alerts of a person or an address are found through an index."""
     asked: list[tuple[str, Any]] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         fill(database)
@@ -90,7 +90,7 @@ def test_the_alerts_of_a_person_or_an_address_are_looked_up_in_an_index(
 
 
 def test_rows_are_not_sorted_as_a_whole(tmp_path: Any) -> None:
-    """Sorting ids takes a tenth of the time: a row contains an event."""
+    """Only ids are sorted, because sorting rows takes ten times as long."""
     asked: list[str] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         fill(database)

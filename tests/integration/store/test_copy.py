@@ -72,7 +72,7 @@ def quietly(_table: str, _rows: int) -> None:
 
 
 def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
-    """Times, JSON, bytes, and texts with everything that an array's text gives a meaning to."""
+    """Times, JSON, bytes and texts with special characters are copied unchanged."""
     counts = copy(file, server, progress=quietly)
     assert counts["events"] == 3 * 309
     assert min(counts[name] for name in ("alerts", "matches", "notifications", "rejected_events")) > 0
@@ -124,7 +124,7 @@ def test_a_database_in_use_is_not_touched(file: Database, place: Place) -> None:
 
 
 def test_reading_goes_on_with_new_ids(file: Database, server: Database) -> None:
-    """An alert that is opened afterwards gets an id that none had before."""
+    """A later alert gets an id that no copied alert has."""
     copy(file, server, progress=quietly)
     before = max(row["id"] for row in rows(file, "alerts"))
     late = event(5_000, at=timedelta(days=3))

@@ -35,7 +35,7 @@ def documented_query(part: str) -> str:
 
 
 def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
-    """Not the one who got in at once, nor the one who never did."""
+    """The query finds only people with failures before their success."""
     query = documented_query("WHERE risen")
     nora, eve, abel = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2", "00u3"))
     won, lost, minute = {"result": "SUCCESS"}, {"result": "FAILURE"}, timedelta(minutes=1)
@@ -53,7 +53,7 @@ def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
 
 
 def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
-    """The sign-in that succeeded in time, not the one that failed, came late or was somebody else's."""
+    """The query finds only the person's successful sign-ins within the time limit."""
     query = documented_query("JOIN signals")
     rules = build_rules({}, enable=["Okta.Login.*", "Okta.Multiple.*"], read_file=str)
     minute = timedelta(minutes=1)

@@ -70,7 +70,7 @@ def test_events_of_every_signal_are_in_the_index(database: Database) -> None:
 
 
 def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
-    """Though the same event says something else the next time, or a signal is recorded of it."""
+    """A repeated event with another content, or a new signal, does not change the stored history."""
     empty(database)
     first, second = remembered(KEYS[0]), remembered(KEYS[0], "00u2")
     with database.write() as connection:

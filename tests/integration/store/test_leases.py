@@ -58,7 +58,7 @@ def test_one_replica_holds_every_org(database: Database) -> None:
 
 
 def test_orgs_spread_evenly(database: Database) -> None:
-    """A replica that joins gets its share as soon as the others have seen it."""
+    """A new replica gets its share as soon as the others have noticed it."""
     replicas = [replica("a")]
     assert [len(orgs) for orgs in settle(database, *replicas)] == [20]
     replicas.append(replica("b"))

@@ -51,7 +51,7 @@ def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
 
 
 def test_the_oldest_due_first(database: Database) -> None:
-    """In the order in which they became due; what came with one page in the order of its alerts."""
+    """Notifications are claimed in the order of their due times, and those of one page in the order of their alerts."""
     put(database, sign_in(3), sign_in(1))
     put(database, sign_in(2), now=NOW - timedelta(minutes=1))
 
@@ -81,7 +81,7 @@ def test_nobody_else_has_what_is_claimed_until_its_lease_ends(database: Database
 
 
 def test_claiming_at_once(database: Database) -> None:
-    """Several processes share an outbox out among them: each message goes to one of them."""
+    """Each notification is claimed by one of several processes."""
     put(database, *(sign_in(number) for number in range(40)))
 
     def work(_worker: int) -> list[str]:
@@ -100,7 +100,7 @@ def test_claiming_at_once(database: Database) -> None:
 
 
 def test_notifiers_are_independent(database: Database) -> None:
-    """Each has its own row: what one took, the other has yet to."""
+    """Each notifier has its own row for an alert."""
     put(database, sign_in(1), notifiers=("soc", "pager"))
 
     assert take(database) is not None
@@ -146,7 +146,7 @@ def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> Non
 
 
 def test_both_are_sent_when_there_is_time(database: Database) -> None:
-    """A receiver that heard of an alert hears that it became worse."""
+    """A receiver that got an alert also gets its higher severity."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     for one in (event(1, securityContext=APPLE), event(2)):
         commit_page(database, watch, page([one]), notify=True, advance=lambda *_: None, now=NOW)

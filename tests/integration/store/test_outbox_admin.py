@@ -72,7 +72,7 @@ def test_a_dead_letter_is_revived(database: Database) -> None:
 
 
 def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
-    """Its receiver may have it already, and would not know it again; revived, that still is so."""
+    """A notification that was attempted is not folded into a digest, even after a retry by an operator."""
     put(database, sign_in(1))
     dead = die(database)
     put(database, *(sign_in(number) for number in range(2, 30)))
@@ -163,7 +163,7 @@ def test_all_or_none(database: Database, decide: Any) -> None:
 
 
 def test_deciding_beside_who_sends(database: Database) -> None:
-    """Retrying and dropping beside a sending daemon sends nothing twice at once and leaves nothing undone."""
+    """Retries and drops during a delivery send nothing twice at once and leave nothing pending."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(40)))
     ids = [row["id"] for row in rows(database, "notifications")]
 
@@ -192,7 +192,7 @@ def test_deciding_beside_who_sends(database: Database) -> None:
 
 
 def test_the_list(database: Database) -> None:
-    """Dead letters come first, then the latest; by default what is undone; filters go together."""
+    """Dead letters are listed first, then the latest; sent ones are left out by default, and filters combine."""
     put(database, sign_in(1), notifiers=("soc", "pager"))
     dead = die(database)
     put(database, sign_in(2), now=NOW + timedelta(minutes=1))
@@ -240,7 +240,7 @@ def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
 
 
 def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
-    """After its time, with the reason; what is younger, or has a notifier, waits on."""
+    """A notification of a removed notifier becomes a dead letter after a day, with the reason."""
     put(database, sign_in(1), notifiers=("soc", "gone", "renamed"))
     put(database, sign_in(2), now=LATER, notifiers=("gone",))
 
@@ -255,7 +255,7 @@ def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
 
 
 def test_what_was_given_up_is_sent_when_its_notifier_is_back(database: Database) -> None:
-    """By a retry: it was never tried, and has its whole age before it."""
+    """A retry sends a dead letter of a notifier that is configured again, with its full max_age."""
     put(database, sign_in(1))
     abandon(database, [], before=NOW)
     ids = [row["id"] for row in rows(database, "notifications")]

@@ -186,7 +186,7 @@ def told(database: Database, name: str) -> list[tuple[Any, ...]]:
 def test_what_is_written_meanwhile_is_not_lost(
     tmp_path: Path, before: str, after: str, statement: str
 ) -> None:
-    """On a server a daemon may be in the middle of a page; the revision waits for it."""
+    """On Postgres, the revision waits for a page that is being written."""
     waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE NOT granted AND datname = current_database()"
     with (
         older(Kind.POSTGRES, tmp_path) as (place, database),

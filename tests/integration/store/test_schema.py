@@ -51,7 +51,7 @@ def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_the_migrations_make_what_the_metadata_says(place: Place) -> None:
-    """No column, type or index differs between the two."""
+    """The migrated tables have the same columns, types and indexes as the metadata."""
     with open_database(place) as database, database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
@@ -135,7 +135,7 @@ def test_a_database_without_a_schema_says_what_to_run(nothing: Place) -> None:
 
 @pytest.mark.parametrize("revision", ["0002", "0003", "0007"])
 def test_an_older_schema_without_its_tables_is_refused(nothing: Place, revision: str) -> None:
-    """As development versions left them: one line says which version can upgrade it, and nothing is changed."""
+    """One line names the version that can upgrade such a schema, and nothing is changed."""
     with closing(Database(nothing.url, create=True)) as database:
         upgrade(database, revision)
         nothing.run("DROP TABLE matches", "DROP VIEW alert_events")
@@ -148,7 +148,7 @@ def test_an_older_schema_without_its_tables_is_refused(nothing: Place, revision:
 
 
 def test_a_newer_schema_is_refused(place: Place) -> None:
-    """An old program does not touch what a newer one made."""
+    """An older program does not change a newer schema."""
     with open_database(place) as database:
         with database.write() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -169,7 +169,7 @@ def test_a_missing_file_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
     [("nonsense", "is not a database URL"), ("mysql://db.example.com/x", "mysql is not supported")],
 )
 def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
-    """The message says what is expected."""
+    """The error says what is expected."""
     with pytest.raises(StoreError, match=problem):
         Database(url, create=True)
 

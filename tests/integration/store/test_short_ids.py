@@ -74,7 +74,7 @@ def test_a_short_id_names_its_notification_alone(database: Database, ids: list[s
 
 
 def test_an_ambiguous_id_is_refused_with_longer_ones(database: Database) -> None:
-    """The message has what to paste instead."""
+    """The error lists longer, unique prefixes."""
     first, second = (f"3f0c9a54-{end}-5a51-9d5e-0c1f9a3b7e21" for end in ("6f0e", "7a11"))
     put(database, [first, second])
 

@@ -49,7 +49,7 @@ def sign_in(
 
 
 def test_a_person_is_found_by_id_and_by_login(database: Database) -> None:
-    """In one org or in all, whatever the case of the login, the latest sighting first; with those under older logins."""
+    """A person is found by id or login in any case, also under older logins, the latest sighting first."""
     empty(database)
     read(
         database,
@@ -81,7 +81,7 @@ def test_a_person_is_found_by_id_and_by_login(database: Database) -> None:
     ],
 )
 def test_an_address_is_found_however_it_is_written(database: Database, seen: str, asked: str) -> None:
-    """With all people who came from it, in one org or in all."""
+    """An address is found in any notation, with all people who used it, in one org or all."""
     empty(database)
     read(database, sign_in(1, "nora", seen), sign_in(2, "eve", seen, at=HOUR), sign_in(3, "eve", "192.0.2.1"))
     read(database, sign_in(4, "nora", seen, at=-HOUR), org=OTHER)
@@ -112,7 +112,7 @@ def test_a_network_has_just_its_addresses(database: Database, seen: list[Any], d
 
 @given(addresses, st.data())
 def test_all_addresses_of_a_network_begin_with_its_prefix(one: Any, data: st.DataObject) -> None:
-    """Of both versions, at any length of the prefix; an address that differs in a whole octet doesn't."""
+    """All addresses of a network have its prefix as text, and addresses with another whole octet don't."""
     bits = data.draw(st.integers(0, one.max_prefixlen))
     network = ip_network((one, bits), strict=False)
     prefix = prefix_of(network)
@@ -121,7 +121,7 @@ def test_all_addresses_of_a_network_begin_with_its_prefix(one: Any, data: st.Dat
 
 
 def test_what_is_new_for_a_person(database: Database) -> None:
-    """Only what they came from before the time decides, not the sighting of the event itself, nor other people's."""
+    """Only the person's sightings before the time decide what is new."""
     empty(database)
     proxied = DIRECT | {"isProxy": True, "asNumber": 64501}
     read(
@@ -155,7 +155,7 @@ def test_nothing_is_new_of_what_is_unknown(database: Database) -> None:
 
 
 def test_addresses_are_looked_up_in_the_index(tmp_path: Any) -> None:
-    """SQLite would read the whole org by its primary key: it knows nothing of how much an org has."""
+    """A query by address uses the index, which SQLite would not choose by itself."""
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         asked: list[tuple[str, Any]] = []
         sql_event.listen(

@@ -162,7 +162,7 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sightings_agree_with_a_recount(database: Database, data: st.DataObject) -> None:
-    """In any order, cut, repetition and crash, with rules turned on and off and events pruned and read again."""
+    """For any order, page boundaries, repetitions, crashes, rules and pruning, sightings agree with a recount."""
     empty(database)
     events = data.draw(sign_ins())
     seen: list[Event] = []
@@ -180,7 +180,7 @@ def test_sightings_agree_with_a_recount(database: Database, data: st.DataObject)
 
 
 def test_the_migration_counts_what_history_has(database: Database) -> None:
-    """As the program counts: each actor and address, the latest at one time, people and addresses without a name."""
+    """The migration counts each actor and address as the program does, also those without a name."""
     empty(database)
     outcomes = ("SUCCESS", "ALLOW", "FAILURE", "DENY", "CHALLENGE", None)
     signals = (
@@ -233,7 +233,7 @@ def test_sightings_have_the_anonymizer_of_all_evidence(database: Database) -> No
 
 
 def test_a_sign_in_that_was_seen_without_history_is_counted_when_it_is_read_again(database: Database) -> None:
-    """As the versions left it that remembered sign-ins for some rules alone: once, and never again."""
+    """A sign-in whose history an older version did not store is counted once, when it is read again."""
     empty(database)
     one = event(1, outcome={"result": "SUCCESS"})
     with database.write() as connection:
@@ -258,7 +258,7 @@ def test_every_sign_in_is_in_history_with_the_default_rule_alone(database: Datab
 
 
 def test_a_pruned_sign_in_is_counted_once_while_okta_serves_it(database: Database) -> None:
-    """A backfill of the past brings its history back, and counts nothing twice; its key goes with Okta's retention."""
+    """A backfill restores pruned history without counting it twice, and the keys expire with Okta's retention."""
     empty(database)
     one, other = event(1), event(2, eventType="user.authentication.sso")
     read(database, [one, other], EVERYTHING)

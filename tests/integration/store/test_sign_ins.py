@@ -60,7 +60,7 @@ def test_sign_ins_of_a_person(database: Database) -> None:
 
 
 def test_sign_ins_from_an_address(database: Database) -> None:
-    """Of everybody who came from there."""
+    """The sign-ins of everyone who used the address are returned."""
     found = recent_sign_ins(
         database,
         ORG,
@@ -89,7 +89,7 @@ def test_patience_ends_the_search_and_says_how_far_it_came(database: Database) -
 
 
 def test_the_search_starts_at_the_latest_sign_in_and_ends_at_the_first(database: Database) -> None:
-    """The sightings tell both, so a person who hasn't been there for months is found in the first range."""
+    """The sightings bound the search, so the sign-ins of an absent person are found in the first range."""
     old = event(200, at=-80 * 24 * HOUR, actor={"id": "00u3"}, client=HOME)
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
     commit_page(database, watch, page([old]), notify=False, advance=lambda *_: None, now=NOW)
@@ -109,7 +109,7 @@ def test_the_search_starts_at_the_latest_sign_in_and_ends_at_the_first(database:
 
 
 def test_nobody_has_no_sign_ins(database: Database) -> None:
-    """Nothing is read for somebody without a sighting."""
+    """Without a sighting, no events are read."""
     found = recent_sign_ins(
         database,
         ORG,

@@ -85,7 +85,7 @@ def test_connections_that_fell_silent_in_the_pool_are_replaced(
 def test_stopping_ends_a_statement(
     database: Database, proxy: StallingProxy, stopping: threading.Event, fault: str
 ) -> None:
-    """The transaction is given up: what it did not commit is done again after a restart."""
+    """A stop abandons the transaction, which is repeated after a restart."""
 
     def read() -> None:
         with database.read() as connection:
@@ -100,7 +100,7 @@ def test_stopping_ends_a_statement(
 
 
 def test_stopping_ends_connecting(place: Place, proxy: StallingProxy, stopping: threading.Event) -> None:
-    """The server accepts, and never says hello."""
+    """A stop abandons a connection that the server accepted without an answer."""
     proxy.stall()
     stopping.set()
     begun = time.monotonic()
@@ -119,7 +119,7 @@ def test_a_half_closed_connection_is_replaced(database: Database, proxy: Stallin
 def test_stopping_cancels_the_statement_on_the_server(
     place: Place, database: Database, stopping: threading.Event
 ) -> None:
-    """The server holds no locks for a statement whose client has gone."""
+    """A stop cancels the statement on the server, which releases its locks."""
     timer = threading.Timer(0.3, stopping.set)
     timer.start()
     with pytest.raises(StoppedError), database.read() as connection:

@@ -52,7 +52,7 @@ def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
 
 
 def test_an_org_without_a_row_gets_no_page(place: Place) -> None:
-    """There must be something to lock."""
+    """An org without a row can't be locked, so its page is refused."""
     with open_database(place) as database:  # noqa: SIM117 -- what must raise stands alone
         with (
             pytest.raises(StoreError, match="never registered"),
@@ -76,7 +76,7 @@ def test_a_page_that_waits_for_its_org_gives_up_when_the_program_stops(place: Pl
 
 @pytest.mark.parametrize("held", [0.05, 1.0])
 def test_a_page_that_waits_for_its_org_goes_on_when_it_is_free(place: Place, held: float) -> None:
-    """No writer hears of a lock because another one works, for a moment or for longer than one look."""
+    """A writer waits for a lock, however long another writer has it."""
     with open_database(place) as database:
         other = Database(place.url)
         begun, done = threading.Event(), threading.Event()
@@ -99,7 +99,7 @@ def test_a_page_that_waits_for_its_org_goes_on_when_it_is_free(place: Place, hel
 
 
 def test_orgs_do_not_wait_for_each_other_on_a_server(place: Place) -> None:
-    """Only SQLite has one writer; on Postgres a page holds no more than its org's row."""
+    """On Postgres, a page locks only its org's row."""
     if place.kind is Kind.SQLITE:
         return
     with (

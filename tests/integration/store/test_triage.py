@@ -69,7 +69,7 @@ def happen(database: Database, number: int, *, at: timedelta = timedelta(), thre
 
 
 def test_an_acknowledged_alert_goes_on_taking_matches(database: Database) -> None:
-    """Somebody looks into it; what comes belongs to it."""
+    """New matches join an acknowledged alert."""
     acknowledge(database, [1], now=NOW)
     acknowledge(database, [1], now=NOW)
     happen(database, 2, at=HOUR)
@@ -78,7 +78,7 @@ def test_an_acknowledged_alert_goes_on_taking_matches(database: Database) -> Non
 
 
 def test_after_a_closing_the_next_match_opens_another_alert(database: Database) -> None:
-    """The closing says who, when, what it was and why."""
+    """A closed alert stores the person, time, verdict and note, and the next match opens another alert."""
     close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     (alert,) = rows(database, "alerts")
     assert (alert["closed_at"], alert["closed_by"], alert["disposition"], alert["note"]) == (
@@ -93,13 +93,13 @@ def test_after_a_closing_the_next_match_opens_another_alert(database: Database) 
 
 
 def test_a_closing_answers_for_every_match_it_has_seen(database: Database) -> None:
-    """Even for one whose time lies ahead of this machine's clock."""
+    """A match that a closed alert had is covered by it, even with a time in the future."""
     close(database, [1], now=NOW - HOUR)
     assert [alert["closed_at"] for alert in rows(database, "alerts")] == [NOW]
 
 
 def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
-    """As if it had never been closed; the note stays."""
+    """New matches join a reopened alert, which keeps its note."""
     close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     reopen(database, [1], now=LATER)
     happen(database, 2, at=2 * HOUR)
@@ -162,7 +162,7 @@ def test_the_verdict_on_a_closed_alert_can_be_changed(database: Database) -> Non
 
 
 def test_a_decision_that_fails_leaves_no_trail(database: Database) -> None:
-    """One wrong id of several: neither alert nor trail changes."""
+    """If one of several ids is wrong, no alert changes and no decision is recorded."""
     with pytest.raises(TriageError):
         acknowledge(database, [1, 99], now=NOW)
     assert rows(database, "alert_actions") == []

@@ -59,7 +59,7 @@ def test_a_server_that_was_restarted_is_not_noticed(server: tuple[OwnServer, Dat
 
 
 def test_a_server_that_is_down_is_said_in_one_line(server: tuple[OwnServer, Database]) -> None:
-    """And found again when it is up."""
+    """A server that is down causes a one-line error, and works again when it is up."""
     own, database = server
     own.control("stop", "-m", "immediate")
     with pytest.raises(StoreError) as said:
@@ -97,7 +97,7 @@ def end_connections(database: Database) -> None:
 
 
 def test_a_connection_that_is_lost_within_a_page(database: Database) -> None:
-    """Nothing of the page stays, and the next one has a connection again."""
+    """The page is rolled back, and the next page gets a new connection."""
     with pytest.raises(StoreError):
         write_page(database, 2, lambda: end_connections(database))
     write_page(database, 3)
@@ -126,7 +126,7 @@ def test_a_server_that_only_reads(database: Database) -> None:
 
 
 def test_a_page_that_falls_silent_frees_its_org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server ends a transaction whose process was stopped or whose host is gone."""
+    """The server ends a transaction whose process was stopped or whose host is unreachable."""
     monkeypatch.setattr(backend, "_WRITE", backend._WRITE.replace(f"'{backend._ABANDONED}s'", "'1s'"))
     with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as database:
         other = Database(place.url)
@@ -189,7 +189,7 @@ def test_a_new_file_that_somebody_else_is_making(tmp_path: Path, monkeypatch: py
 
 
 def test_a_file_that_was_replaced_is_not_written(file: Database) -> None:
-    """The connection still has the old file open: whatever is written there is lost."""
+    """Nothing is written to a file that was replaced, because it would be lost."""
     path = Path(file.url.database or "")
     copy = path.with_suffix(".copy")
     copy.write_bytes(path.read_bytes())
@@ -220,7 +220,7 @@ def damaged(tmp_path: Path) -> Iterator[Database]:
 
 
 def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
-    """In one line, with what to do."""
+    """The error is one line that says what to do."""
     with pytest.raises(
         DamagedDatabaseError, match=r"damaged \(.*oktawatch.db\): .*; restore a backup"
     ) as said:
@@ -244,7 +244,7 @@ def test_looking_for_damage_is_bounded(file: Database) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """As a text file under the database's name."""
+    """A text file under the database's name is reported."""
     file = tmp_path / "oktawatch.db"
     file.write_text("not a database, but long enough to be taken for one\n" * 100)
     with (
@@ -258,7 +258,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     ("pragma", "kind"), [("max_page_count = 1", WriteFailedError), ("query_only = ON", StoreError)]
 )
 def test_a_full_disk_is_told_apart(file: Database, pragma: str, kind: type[StoreError]) -> None:
-    """From what a write of nothing could refute."""
+    """A full disk is distinguished from failures that a write of nothing could disprove."""
     sqlalchemy_event.listen(
         file._engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA {pragma}")
     )

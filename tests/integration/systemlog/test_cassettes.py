@@ -177,7 +177,7 @@ async def test_a_refused_token(org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_a_refused_filter(org: OrgAccess, vcr: Cassette) -> None:
-    """Okta's 400 says what it could not read."""
+    """The error quotes Okta's reason for refusing the filter."""
     with pytest.raises(RequestRefusedError) as caught:
         await _ask(org, vcr, polling_query(since=_since(), filter="eventType is odd", limit=5))
     assert caught.value.status == 400
@@ -194,7 +194,7 @@ async def test_a_refused_cursor(org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_the_rate_limit(tight_org: OrgAccess, vcr: Cassette, clock: VirtualTime) -> None:
-    """A request that is refused, because others used the window up, is waited out and then answered."""
+    """A request that is refused by the rate limit waits for the reset, and is then answered."""
     pages = await _ask(
         tight_org,
         vcr,
@@ -217,7 +217,7 @@ def _statuses(cassette: Cassette) -> list[tuple[str, int]]:
 
 @_recorded
 async def test_a_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
-    """One access token, then pages as with any other credentials."""
+    """A service app requests one access token, and then pages."""
     pages = await _ask(app_org, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
     assert _statuses(vcr) == [(TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * len(pages)
     assert [page.count for page in pages][:2] == [5, 5]
@@ -243,7 +243,7 @@ async def test_a_refused_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
 
 
 def test_no_recording_holds_a_secret() -> None:
-    """Token, host, cookies and people stay out of what is kept."""
+    """A recording contains no token, host, cookie or person."""
     secrets = [TOKEN, WRONG_TOKEN, "SSWS", "Bearer ", "authorization:", "cookie", "127.0.0.1", "localhost"]
     secrets += ["okta.com", "dpop:", "eyJ", CLIENT, "0oa-of-a-stranger"]
     secrets += [

@@ -60,7 +60,7 @@ async def access(org: SimulatedOrg, ca: PrivateCa, proxy: ForwardProxy) -> Async
 
 
 async def test_pages_come_through_the_proxy(access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy) -> None:
-    """Over one tunnel, in which the proxy sees no more than the org's name."""
+    """All requests use one tunnel, and the proxy sees only the org's host name."""
     async with _client(access, ca) as client:
         first = await client.page(QUERY)
         second = await client.page(first.resume)
@@ -73,7 +73,7 @@ async def test_pages_come_through_the_proxy(access: OrgAccess, ca: PrivateCa, pr
 async def test_a_service_app_signs_in_through_the_proxy(
     access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy, org: SimulatedOrg
 ) -> None:
-    """Its token request goes the same way."""
+    """A service app requests its token through the proxy."""
     app = ServiceApp(CLIENT, rsa_pem(), kid="k1")
     async with _client(replace(access, token="", app=app), ca) as client:
         assert (await client.page(QUERY)).count == 5
@@ -82,7 +82,7 @@ async def test_a_service_app_signs_in_through_the_proxy(
 
 
 async def test_an_http_org_is_reached_through_the_proxy_too(org: SimulatedOrg, proxy: ForwardProxy) -> None:
-    """Where somebody has configured one for a simulated org."""
+    """A proxy is used for a simulated org, too."""
     async with serve(org) as url, _client(OrgAccess("acme", url, TOKEN, proxy=proxy.url), None) as client:
         assert (await client.page(QUERY)).count == 5
     assert proxy.asked == [f"GET {url}{QUERY} HTTP/1.1"]
@@ -92,7 +92,7 @@ async def test_an_http_org_is_reached_through_the_proxy_too(org: SimulatedOrg, p
 async def test_a_proxy_that_wants_another_password_is_said(
     access: OrgAccess, ca: PrivateCa, org: SimulatedOrg, proxy: ForwardProxy, *, tunnelled: bool
 ) -> None:
-    """And where it is written; not the password, and nothing reaches the org."""
+    """The error says where the proxy is configured, without its password, and nothing reaches the org."""
     wrong = proxy.url.replace(URL_PASSWORD, "wr%40ng")
     url = access.url if tunnelled else f"http://127.0.0.1:{proxy.port}"
     async with _client(replace(access, url=url, proxy=wrong), ca) as client:
@@ -113,7 +113,7 @@ async def test_a_proxy_that_wants_another_password_is_said(
 async def test_a_proxy_that_refuses_is_said(
     access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy, refusal: str, advice: str
 ) -> None:
-    """A refusal by the proxy is not taken for a refusal by Okta, so token and cursor are kept."""
+    """A proxy's refusal is distinguished from Okta's, so token and cursor are kept."""
     proxy.refusal = refusal
     async with _client(access, ca) as client:
         with pytest.raises(UnavailableError, match=f"HTTP {refusal[:3]}.*{advice}") as caught:
@@ -122,7 +122,7 @@ async def test_a_proxy_that_refuses_is_said(
 
 
 async def test_a_proxy_that_is_not_there_is_said(access: OrgAccess, ca: PrivateCa) -> None:
-    """Without its password."""
+    """The error names the unreachable proxy, without its password."""
     nowhere = f"http://watcher:{URL_PASSWORD}@127.0.0.1:1"
     async with _client(replace(access, proxy=nowhere), ca) as client:
         with pytest.raises(UnavailableError, match=r"the proxy can't be reached .*poll\.proxy") as caught:

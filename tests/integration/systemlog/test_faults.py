@@ -171,7 +171,7 @@ async def test_more_elements_than_asked_for_are_refused_before_they_are_decoded(
 
 
 async def test_a_large_page_is_decoded_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other orgs' requests go on meanwhile."""
+    """A large page is decoded in a thread, while other orgs' requests continue."""
     threads = []
 
     def noting(*args: Any, **kwargs: Any) -> Page:
@@ -196,7 +196,7 @@ async def test_a_server_that_hangs_is_given_up(given: bytes | Writer) -> None:
 
 
 async def test_a_server_that_hangs_up_is_unavailable() -> None:
-    """Without a word."""
+    """A connection that is closed without an answer raises UnavailableError."""
     async with faulty(b"") as server, client_of(server.url) as client:
         with pytest.raises(UnavailableError, match="can't be reached"):
             await client.page(QUERY)
@@ -261,7 +261,7 @@ async def test_an_untrusted_certificate_is_refused_and_said(tmp_path: Path) -> N
 
 
 async def test_a_gzipped_page_is_inflated() -> None:
-    """Okta compresses what is asked for compressed."""
+    """A compressed page is inflated."""
     packed = gzip.compress(b"[" + EVENT + b"]")
     async with faulty(answer(packed, Content_Encoding="gzip")) as server, client_of(server.url) as client:
         page = await client.page(QUERY)
@@ -279,7 +279,7 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_of_a_huge_error_only_the_beginning_is_read() -> None:
-    """And a little of that is quoted."""
+    """Only the beginning of a large error body is read and quoted."""
     huge = b'{"errorSummary":"' + b"x" * 10_000_000 + b'"}'
     async with faulty(answer(huge, status="500 Oops")) as server, client_of(server.url) as client:
         with pytest.raises(UnavailableError) as caught:
@@ -288,7 +288,7 @@ async def test_of_a_huge_error_only_the_beginning_is_read() -> None:
 
 
 async def test_both_link_lines_are_read() -> None:
-    """``self`` and ``next`` come on two lines of one name."""
+    """``self`` and ``next`` are read from two header lines of one name."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         following = "/api/v1/logs?after=1&limit=1000"
         links = f'<{server.url}{QUERY}>; rel="self"\r\nLink: <{server.url}{following}>; rel="next"'
@@ -312,7 +312,7 @@ def _limited(reset: int | None = None) -> bytes:
 
 
 async def test_a_429_is_waited_out() -> None:
-    """To its reset by the server's clock, with a little jitter, and then asked again."""
+    """A request waits for the reset by the server's clock, with a little jitter, and is then repeated."""
     sleep = Sleeps()
     limited = _limited(int(parsedate_to_datetime(DATE).timestamp()) + 20)
     async with (
@@ -349,7 +349,7 @@ async def test_a_wait_ends_at_once_when_it_is_cancelled() -> None:
 
 
 async def test_a_request_ends_at_once_when_it_is_cancelled() -> None:
-    """In the middle of an answer."""
+    """A cancelled request ends at once, even in the middle of an answer."""
     sent = asyncio.Event()
 
     async def hang(writer: asyncio.StreamWriter) -> None:
@@ -391,7 +391,7 @@ async def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_no_log_of_the_sdk_shows_the_token(caplog: pytest.LogCaptureFixture) -> None:
-    """Its logger would write headers at DEBUG and tracebacks at ERROR."""
+    """The SDK's logger is disabled, because it would write headers at DEBUG and tracebacks at ERROR."""
     caplog.set_level(logging.DEBUG)
     async with faulty(answer(), b"") as server, client_of(server.url) as client:
         await client.page(QUERY)
@@ -402,7 +402,7 @@ async def test_no_log_of_the_sdk_shows_the_token(caplog: pytest.LogCaptureFixtur
 
 
 async def test_only_the_log_is_asked() -> None:
-    """An invalid query, such as from a damaged database, is not sent."""
+    """A query that does not address the System Log is not sent."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         for query in (
             "@evil.example.com/",
@@ -427,7 +427,7 @@ async def test_clients_share_a_session_and_leave_it_open() -> None:
 
 
 async def test_a_closed_client_can_be_used_again() -> None:
-    """Closing drops connections, no more; closing twice is closing once."""
+    """Closing closes connections only, and can be repeated."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         await client.close()
         await client.page(QUERY)

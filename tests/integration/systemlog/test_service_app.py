@@ -80,7 +80,7 @@ async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -
 
 
 async def test_each_page_is_proven(org: SimulatedOrg, app: App, url: str) -> None:
-    """With DPoP: a challenge, a token that is bound to a key, and a proof of that key a request."""
+    """With DPoP, a challenge is answered, the token is bound to a key, and each request has a proof."""
     app.dpop = True
     async with client_of(url, app=BOUND) as client:
         for _ in range(3):
@@ -120,7 +120,7 @@ async def test_a_short_lived_token_is_used_more_than_once(org: SimulatedOrg, app
 
 
 async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) -> None:
-    """And with the key of its proofs, the access token that is bound to it."""
+    """The key of the proofs is changed each day, together with its access token."""
     app.dpop = True
     keys = []
     clock = [0.0]
@@ -150,7 +150,7 @@ async def test_a_refusal_says_what_to_do(
     code: str,
     mend: str,
 ) -> None:
-    """Each mistake in the app's set-up has its own advice, and none of them shows a secret."""
+    """Each mistake in the app's set-up has a specific error, without a secret."""
     org.oauth.apps.clear()
     org.oauth.register(replace(app, **wrong))
     async with client_of(url, app=APP) as client:
@@ -236,7 +236,7 @@ async def test_the_token_endpoint_fails_like_any_other(
 
 
 async def test_a_token_endpoint_that_is_busy_is_waited_for(org: SimulatedOrg, url: str) -> None:
-    """By its own headers, since Okta counts its requests apart."""
+    """A token request waits by its own rate limit headers."""
     org.faults.next(1, faults.bare(429), path=TOKEN_PATH)
     sleep = Sleeps()
     async with client_of(url, app=APP, sleep=sleep) as client:

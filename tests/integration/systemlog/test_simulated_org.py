@@ -69,7 +69,7 @@ async def test_polling_brings_every_event_in_order_of_persistence(org: Simulated
 
 
 async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: VirtualTime) -> None:
-    """The cursor of a stream that had caught up brings what came since, and that alone."""
+    """The cursor of a stream that had caught up returns only later events."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, polling_query(since=SINCE, filter=SIGN_INS, limit=1000))
         clock.now += timedelta(minutes=1)
@@ -122,7 +122,7 @@ async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
 async def test_hours_of_polling_and_backfilling_use_no_window_up(
     clock: VirtualTime, limit: int, others: int
 ) -> None:
-    """Beside the org's other tools, within our half, and polls go on all the while."""
+    """Polls and a backfill keep to half of the limit beside other clients, and polls continue."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=limit, others=others)
     org.extend(generate(200, end=NOW))
     began, polls, read, due = NOW, 0, 0, NOW
@@ -149,7 +149,7 @@ async def test_hours_of_polling_and_backfilling_use_no_window_up(
 
 
 async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) -> None:
-    """By the org's clock, however wrong ours may be."""
+    """A used-up window is waited for by the org's clock, even if the local clock is wrong."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=10)
     org.extend(generate(2_500, end=NOW))
     async with serve(org) as url:
@@ -186,7 +186,7 @@ async def test_a_window_that_never_ends_is_given_up(clock: VirtualTime) -> None:
     ],
 )
 async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, query: str) -> None:
-    """A cursor among it: who asked knows which it was."""
+    """A refused query, such as an invalid cursor, raises RequestRefusedError."""
     async with serve(org) as url, client_of(url) as client:
         with pytest.raises(RequestRefusedError) as caught:
             await client.page(query)

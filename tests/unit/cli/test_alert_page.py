@@ -96,7 +96,7 @@ def test_the_page_says_what_happened_and_how_it_ended(call: Call) -> None:
 
 @pytest.mark.usefixtures("story")
 def test_the_page_lists_its_events_and_related_alerts(call: Call) -> None:
-    """Its events in order, the person's other alerts, other people's alerts at the address."""
+    """The page lists the alert's events in order, the person's other alerts, and other people's alerts at the address."""
     out = call("alerts", "show", "1").out
 
     uuids = re.findall(r"00000000-0000-4000-8000-00000000000\d", out.partition("In Okta")[0])
@@ -148,7 +148,7 @@ def test_how_it_ended(
 def test_the_page_fits_the_terminal(
     call: Call, monkeypatch: pytest.MonkeyPatch, width: int, command: tuple[str, ...]
 ) -> None:
-    """Only lines that are to be pasted are wider than the terminal, and no word is broken."""
+    """Only lines to copy are wider than the terminal, and no word is broken."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(width))
     out = re.sub(r"\x1b\[[0-9;]*m", "", call(*command).out)
@@ -162,7 +162,7 @@ def test_the_page_fits_the_terminal(
 
 
 def test_many_events_are_cut_in_the_middle(call: Call, fill: Callable[[Sequence[Event]], None]) -> None:
-    """The first and the last of them are what matters."""
+    """Of many events, the first and the last ones are shown."""
     fill([sign_in(number, seconds=number, result="FAILURE") for number in range(60)])
     out = call("alerts", "show", "1").out
 

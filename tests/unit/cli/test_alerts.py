@@ -53,7 +53,7 @@ def alerts(folder: Path) -> None:
 
 @pytest.mark.usefixtures("alerts")
 def test_list(call: Call) -> None:
-    """One line an alert, the one with the latest event first, with what a person needs to see."""
+    """The list has one line per alert, the latest event first, with its important columns."""
     done = call("alerts", "list")
 
     heading, first, second, third = done.out.splitlines()
@@ -69,7 +69,7 @@ def test_list(call: Call) -> None:
 @pytest.mark.usefixtures("alerts")
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_the_list_fits_the_terminal(call: Call, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """A line each, no wider than the terminal, ids and times whole."""
+    """Each line fits the terminal, with complete ids and times."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(width))
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in call("alerts", "list").out.splitlines()]
@@ -129,7 +129,7 @@ def test_nothing_that_a_stranger_typed_acts_on_the_terminal(call: Call, words: t
     ],
 )
 def test_filters(call: Call, words: tuple[str, ...], ids: list[int]) -> None:
-    """Each filter leaves what it says, and they go together."""
+    """Each filter selects the described alerts, and filters combine."""
     assert [alert["id"] for alert in call("alerts", "list", *words, "--json").json] == ids
 
 
@@ -169,7 +169,7 @@ def test_a_filter_that_can_match_nothing_is_an_error(call: Call, words: tuple[st
 
 @pytest.mark.usefixtures("alerts")
 def test_csv_is_safe_from_formulas(call: Call) -> None:
-    """Every column but the context; what a spreadsheet would compute is text."""
+    """The CSV has every column but the context, and no value is a formula."""
     header, *alerts = csv.reader(call("alerts", "list", "--csv").out.splitlines())
     assert (header[0], "context" in header, len(alerts)) == ("id", False, 3)
     titles = [dict(zip(header, alert, strict=True))["actor_display_name"] for alert in alerts]
@@ -178,7 +178,7 @@ def test_csv_is_safe_from_formulas(call: Call) -> None:
 
 @pytest.mark.usefixtures("alerts")
 def test_show(call: Call) -> None:
-    """One alert is shown whole: its columns, its events, its context."""
+    """The page of an alert shows its columns, events and context."""
     done = call("alerts", "show", "1")
     shown = call("alerts", "show", "1", "--json").json
 
@@ -202,7 +202,7 @@ def test_no_such_alert(call: Call) -> None:
 
 @pytest.mark.usefixtures("alerts")
 def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's user is often no line in passwd, and no variable says who it is."""
+    """A user without a name closes an alert by their number."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_001)
@@ -214,6 +214,6 @@ def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("alerts")
 def test_what_is_named_twice_is_told_once(call: Call) -> None:
-    """An id that is given twice is handled and reported once."""
+    """A repeated id is handled and reported once."""
     assert call("alerts", "ack", "2", "1", "2").err == "acknowledged: 2, 1\n"
     assert [alert["id"] for alert in call("alerts", "close", "1", "1", "--json").json] == [1]

@@ -35,7 +35,7 @@ def test_without_sources(call: Call) -> None:
 
 
 def test_a_list_of_networks(folder: Path, call: Call) -> None:
-    """With what an address in it is, its size and its age."""
+    """A source is listed with its kind, size and age."""
     configure(folder)
     (folder / "exits.txt").write_text("198.51.100.7\n2001:db8::/64\n")
     os.utime(folder / "exits.txt", (1_793_520_000, 1_793_520_000))
@@ -71,7 +71,7 @@ def test_a_source_that_cannot_be_used(folder: Path, call: Call) -> None:
 
 
 def test_a_command_that_evaluates_events_refuses_it(folder: Path, call: Call) -> None:
-    """Naming the key and the file; other commands don't load it."""
+    """The error names the key and the file, and other commands don't load the file."""
     configure(folder)
     done = call("run", "--once")
     assert done.code == 2

@@ -31,6 +31,6 @@ class _Stream(io.TextIOWrapper):
 def test_only_a_utf_8_terminal_gets_symbols(
     encoding: str, is_terminal: bool, marks: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files, pipes and terminals of other encodings get words."""
+    """Files, pipes and terminals with other encodings get words."""
     monkeypatch.setenv("TERM", "xterm")
     assert _marks(_Stream(encoding, is_terminal=is_terminal)) == marks

@@ -47,7 +47,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("words", ALL, ids=NAMES)
 def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """Each says what it does; each command has an example and takes --config and --debug."""
+    """Each command has a description, an example, and the options --config and --debug."""
     assert main([*words, "--help"]) == 0
 
     text = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("words", ALL, ids=NAMES)
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
-    """Help doesn't wait for what only a command's work needs."""
+    """Help imports no large packages."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "oktawatch", *words, "--help"],
         capture_output=True,
@@ -80,7 +80,7 @@ def test_version(call: Callable[..., Done]) -> None:
 
 @pytest.mark.parametrize("words", GROUPS, ids=" ".join)
 def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """Where a command is missing the commands that there are are shown, and it is wrong usage."""
+    """A group without a command shows its commands and exits with a usage error."""
     assert main(list(words)) == 2
 
     assert "\nCommands:\n" in capsys.readouterr().err
@@ -119,7 +119,7 @@ def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest
     ],
 )
 def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> None:
-    """Wrong usage is one line on standard error that says where to look, and exit 2."""
+    """A usage error is one line on standard error that refers to the help, and exit code 2."""
     done = call(*words)
 
     assert (done.code, done.out) == (2, "")

@@ -55,7 +55,7 @@ def test_list(call: Call, ids: dict[str, str]) -> None:
 def test_the_list_fits_the_terminal(
     call: Call, monkeypatch: pytest.MonkeyPatch, ids: dict[str, str], width: int
 ) -> None:
-    """A line for each at any width; ids, times, states and kinds are whole."""
+    """Each line fits the terminal, with complete ids, times, states and kinds."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = re.sub(r"\x1b\[[0-9;]*m", "", call("notifications", "list").out)
@@ -70,7 +70,7 @@ def test_the_list_fits_the_terminal(
 
 
 def test_a_short_id_is_enough(call: Call, ids: dict[str, str]) -> None:
-    """As the list prints it, or longer, in any case."""
+    """An id may be shortened to the listed length, in any case."""
     done = call("notifications", "drop", ids["dead"][:8].upper(), ids["pending"][:13], ids["dead"])
 
     assert done == (0, "", f"dropped: {ids['dead']}, {ids['pending']}\n")
@@ -98,13 +98,13 @@ def test_a_shorter_id_is_refused(call: Call, ids: dict[str, str]) -> None:
     ],
 )
 def test_filters(call: Call, words: tuple[str, ...], states: list[str]) -> None:
-    """Each leaves what it says, and they go together."""
+    """Each filter selects the described notifications, and filters combine."""
     assert [one["state"] for one in call("notifications", "list", *words, "--json").json] == states
 
 
 @pytest.mark.usefixtures("ids")
 def test_what_is_not_shown_is_said(call: Call) -> None:
-    """Beside the result."""
+    """The number of rows beyond the limit is printed."""
     assert (
         call("notifications", "list", "--limit", "1").err
         == "showing 1 of 2 notifications: use --limit to show more\n"
@@ -156,7 +156,7 @@ def test_what_cannot_be_decided(call: Call, ids: dict[str, str], command: str) -
 
 
 def test_status_counts_them_all(call: Call, folder: Path, ids: dict[str, str]) -> None:
-    """Dead letters that tell no alert by themselves, digests and alarms, belong to no org and are counted all the same."""
+    """Dead digests and alarms belong to no org and are counted."""
     with place_of(Kind.SQLITE, folder) as place:
         place.run(f"UPDATE notifications SET alert_id = NULL WHERE id = '{ids['dead']}'")  # noqa: S608 -- our own
     done, told = call("status"), call("status", "--json").json

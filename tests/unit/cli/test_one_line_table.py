@@ -12,7 +12,7 @@ columns = st.lists(
 
 @given(columns, st.integers(1, 200))
 def test_a_row_fits_wherever_it_can(drawn: list[tuple[int, int | None, bool]], total: int) -> None:
-    """Columns shrink to their least width, then optional ones go; the others never do."""
+    """Columns shrink to their minimum, then optional columns are left out."""
     laid_out = [Column(heading="", least=least, optional=optional) for _, least, optional in drawn]
     natural = [width for width, _, _ in drawn]
     widths = fitted_widths(laid_out, natural, total)
@@ -32,7 +32,7 @@ def test_a_row_fits_wherever_it_can(drawn: list[tuple[int, int | None, bool]], t
 
 @given(columns)
 def test_nothing_is_cut_where_there_is_room(drawn: list[tuple[int, int | None, bool]]) -> None:
-    """A wide terminal shows every column whole."""
+    """A wide terminal shows every column completely."""
     laid_out = [Column(heading="", least=least, optional=optional) for _, least, optional in drawn]
     natural = [width for width, _, _ in drawn]
     assert fitted_widths(laid_out, natural, 1_000) == natural

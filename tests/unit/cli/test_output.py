@@ -22,7 +22,7 @@ def test_columns_line_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_fields_line_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """A name and its value a line; nothing at all where there are none."""
+    """Each line has a name and its value, and without fields nothing is printed."""
     print_fields([("id", 7), ("title", "日本")])
     print_fields([])
 

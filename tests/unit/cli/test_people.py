@@ -51,7 +51,7 @@ def sign_ins(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nora@example.com", "NORA@Example.com", "00u1"])
 def test_a_person(call: Call, name: str) -> None:
-    """Addresses and since when, what is new, who else was there, the sign-ins with their alerts."""
+    """The page shows addresses with their first times, what is new, other people, and sign-ins with alerts."""
     done = call("user", name)
 
     assert done.code == 0
@@ -66,7 +66,7 @@ def test_a_person(call: Call, name: str) -> None:
 
 
 def test_an_address(call: Call) -> None:
-    """Everybody who came from there, by address or network."""
+    """The page of an address or network shows everyone who used it."""
     for address in ("203.0.113.7", "203.0.113.0/24"):
         out = call("ip", address).out
         assert out.startswith(f"{address} in acme\n")
@@ -99,7 +99,7 @@ def test_a_limit_and_a_time(call: Call) -> None:
     ],
 )
 def test_errors(call: Call, words: tuple[str, ...], code: int, error: str) -> None:
-    """One line that says what is wrong."""
+    """An error is one line."""
     done = call(*words)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(error)
@@ -110,7 +110,7 @@ def test_errors(call: Call, words: tuple[str, ...], code: int, error: str) -> No
 def test_the_pages_fit_the_terminal(
     call: Call, monkeypatch: pytest.MonkeyPatch, width: int, words: tuple[str, ...]
 ) -> None:
-    """No line is wider than the terminal, and times are whole."""
+    """Each line fits the terminal, with complete times."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(width))
     lines = re.sub(r"\x1b\[[0-9;]*m", "", call(*words).out).splitlines()

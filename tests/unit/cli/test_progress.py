@@ -54,7 +54,7 @@ def test_bars() -> None:
 
 
 def test_lines() -> None:
-    """Elsewhere each org says now and then how far it is, and not with every page."""
+    """Without a terminal, each org's progress is printed from time to time."""
     clock = Clock()
 
     with structlog.testing.capture_logs() as logged, lines(clock) as show:

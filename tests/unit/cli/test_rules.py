@@ -28,7 +28,7 @@ cases:
 
 
 def test_list(call: Call) -> None:
-    """Every rule is listed with the numbers that the configuration gives it."""
+    """Every rule is listed with its configured options."""
     rule, *others = call("rules", "list", "--json").json
 
     assert (rule["id"], rule["enabled"], rule["severity"]) == (R1, True, "MEDIUM")
@@ -39,7 +39,7 @@ def test_list(call: Call) -> None:
 
 
 def test_a_rule_that_is_off(folder: Path, call: Call) -> None:
-    """A rule that was turned off is listed as such, with its numbers all the same."""
+    """A disabled rule is listed with its options."""
     path = folder / "oktawatch.toml"
     path.write_text(path.read_text("utf-8").replace("dedup_period", "enabled = false\ndedup_period"), "utf-8")
 
@@ -56,7 +56,7 @@ def test_signals_of_an_address_are_an_option(call: Call) -> None:
 
 
 def test_show(call: Call) -> None:
-    """One rule is shown whole; one that doesn't exist is wrong usage that names those that do."""
+    """A rule is shown completely, and an unknown one is a usage error that lists the known ones."""
     assert "runbook" in call("rules", "show", R1).out
     assert call("rules", "show", R1, "--json").json["mitre"] == ["TA0006:T1556"]
     refused = call("rules", "show", "No.Such")
@@ -78,7 +78,7 @@ def test_what_is_shown_can_be_copied_into_the_configuration(folder: Path, call: 
 
 
 def test_the_rules_own_cases_pass(call: Call) -> None:
-    """Without a path the cases that come with the rules are run, and need no configuration."""
+    """Without a path, the built-in rules' cases run, without a configuration."""
     done = call("rules", "test", "--config", "/nowhere")
 
     assert done.code == 0
@@ -127,7 +127,7 @@ def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
 
 @pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (LEANING_ID, 4)])
 def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases: int) -> None:
-    """The documented cases pass without a configuration, whichever file is given."""
+    """The documented cases pass without a configuration, for either file."""
     file = write_example(folder / "rules", rule_id)
     for path in (file, file.with_suffix(".yaml"), file.parent):
         done = call("rules", "test", str(path), "--json")
@@ -136,7 +136,7 @@ def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases
 
 
 def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:
-    """They test the rule beside them."""
+    """The documented cases fail for another rule."""
     file = write_example(folder / "rules")
     file.write_text(file.read_text("utf-8").replace("at_least: int = 5", "at_least: int = 4"), "utf-8")
     done = call("rules", "test", str(file))
@@ -158,7 +158,7 @@ def test_a_broken_rule_of_ones_own_is_named(folder: Path, call: Call) -> None:
 
 
 def test_python_files_without_cases_are_not_run(folder: Path, call: Call) -> None:
-    """Testing what lies about in a folder must not run it."""
+    """A Python file in the folder is not run unless it has cases."""
     write_example(folder / "rules")
     (folder / "rules" / "setup.py").write_text("raise SystemExit('run')", "utf-8")
     assert call("rules", "test", str(folder / "rules")).code == 0

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
-    """A command that logs, prints and opens files does its work, and none of it ends up in a file."""
+    """With closed streams, a command works, and its output is not written to another file."""
     (tmp_path / "oktawatch.toml").write_text(
         '[[orgs]]\nname = "acme"\nurl = "https://acme.example.com"\ntoken = "t0ken"\n', "utf-8"
     )

@@ -32,7 +32,7 @@ def test_the_configured_proxy_leads_everywhere(load: Load) -> None:
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
 def test_the_environments_proxy_leads_to_https(load: Load, name: str) -> None:
-    """That is what its name says; a simulated org on this machine is reached directly."""
+    """HTTPS_PROXY is used for https URLs only, so a simulated org is reached directly."""
     settings = load(**{name: PROXY})
     assert _way(settings) == PROXY
     assert _way(settings, "http://127.0.0.1:8080") is None
@@ -100,7 +100,7 @@ def test_nothing_else_is(load: Load, no_proxy: str, url: str) -> None:
     ["socks5://proxy.example.com:1080", "http://", "http://u:s3cr\u20act@proxy.example.com", "http://a b"],
 )
 def test_a_proxy_that_cannot_be_used_is_said(load: Load, proxy: str) -> None:
-    """With the variable, and without what it holds."""
+    """The error names the variable without its value."""
     with pytest.raises(ConfigError, match=r"environment: HTTPS_PROXY\): expected") as caught:
         load(HTTPS_PROXY=proxy)
     assert "s3cr" not in str(caught.value)
@@ -109,7 +109,7 @@ def test_a_proxy_that_cannot_be_used_is_said(load: Load, proxy: str) -> None:
 
 
 def test_the_environments_password_is_a_secret(load: Load) -> None:
-    """As a configured one is."""
+    """The password in HTTPS_PROXY is masked like a configured one."""
     settings = load(HTTPS_PROXY="http://u:s3cr%2Fet@proxy.example.com")
     assert {"s3cr%2Fet", "s3cr/et"} <= set(settings.secrets())
     assert "s3cr" not in repr(settings)

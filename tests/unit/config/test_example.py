@@ -53,7 +53,7 @@ def uncommented(tmp_path: Path) -> Settings:
 
 
 def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
-    """Copied and given a token, it works and sets nothing that has no effect."""
+    """With a token, the example is valid and sets nothing without effect."""
     (tmp_path / "acme.token").write_text(SECRETS["acme.token"])
     (tmp_path / "oktawatch.toml").write_bytes(EXAMPLE.read_bytes())
     settings = config.load(environ={}, cwd=tmp_path)
@@ -62,7 +62,7 @@ def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_example_shows_the_defaults(uncommented: Settings, tmp_path: Path) -> None:
-    """Each value in it that has a default is that default."""
+    """Each value in the example is the default of its key."""
     # Everything in an allow entry is the operator's own.
     for table in (table for table in _tables(uncommented) if not isinstance(table, AllowSettings)):
         defaults = type(table).model_fields

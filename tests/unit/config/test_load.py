@@ -60,7 +60,7 @@ def test_a_file_that_is_a_folder_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_without_anything_it_says_where_it_looked(tmp_path: Path) -> None:
-    """The error names the places and what to start from."""
+    """The error names the places that were searched and the example file."""
     with pytest.raises(ConfigError) as caught:
         config.load(environ={"OKTA_CLIENT_TOKEN": "00token"}, cwd=tmp_path)
     text = str(caught.value)
@@ -76,7 +76,7 @@ def test_a_file_without_orgs_is_refused(load: Load) -> None:
 
 
 def test_orgs_d_adds_orgs(load: Load, tmp_path: Path) -> None:
-    """Files come in the order of their names; their secrets are beside the configuration file."""
+    """Files are read in the order of their names, with secrets beside the configuration file."""
     folder = tmp_path / "orgs.d"
     folder.mkdir()
     (tmp_path / "b.token").write_text("00b")
@@ -102,7 +102,7 @@ def test_orgs_d_adds_orgs(load: Load, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_in_orgs_d_names_that_file(load: Load, tmp_path: Path, text: str, message: str) -> None:
-    """With two hundred files the file's name is what helps."""
+    """An error in orgs.d names the file."""
     (tmp_path / "orgs.d").mkdir()
     (tmp_path / "orgs.d" / "10.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
@@ -117,7 +117,7 @@ def test_an_unreadable_orgs_d_is_an_error(load: Load, tmp_path: Path) -> None:
 
 
 def test_variables_are_laid_over_the_file(load: Load) -> None:
-    """Each kind of value can be set; what is not set stays as the file has it."""
+    """Variables can set each kind of value, and other values come from the file."""
     settings = load(
         '[poll]\ninterval = "1m"\npage_size = 500\n[retention]\nevents = "3d"',
         OKTAWATCH__POLL__INTERVAL="5m",
@@ -170,7 +170,7 @@ def test_what_a_variable_replaces_is_not_even_read(load: Load) -> None:
 
 
 def test_a_mistake_in_a_list_from_a_variable_names_the_variable(load: Load) -> None:
-    """Also when the file has such a list."""
+    """The error names the variable even if the file has a list, too."""
     orgs = '[{"name": "b", "url": "b.okta.com", "token": "00b"}]'
     with pytest.raises(ConfigError, match=r"\(environment: OKTAWATCH__ORGS\[b\]\.url\): expected a URL"):
         load(OKTAWATCH__ORGS=orgs)
@@ -206,7 +206,7 @@ def test_a_wrong_variable_is_named(load: Load, name: str, value: str, message: s
 
 
 def test_the_sdks_variables_make_one_org(tmp_path: Path) -> None:
-    """With no file, a token and an address are enough."""
+    """Without a file, the SDK's variables for URL and token configure one org."""
     settings = config.load(environ=SDK, cwd=tmp_path)
     (org,) = settings.orgs
     assert (org.name, org.url) == ("acme.okta.com", "https://acme.okta.com")
@@ -253,5 +253,5 @@ def test_a_wrong_sdk_variable_is_named(
 
 
 def test_a_file_makes_the_sdks_variables_irrelevant(load: Load) -> None:
-    """One place to look at: variables that other tools need can't add an org."""
+    """With a file, the SDK's variables add no org."""
     assert [org.name for org in load(**SDK).orgs] == ["acme"]

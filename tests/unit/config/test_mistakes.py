@@ -224,7 +224,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
     ],
 )
 def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
-    """The line says what is wrong, in which key, and what belongs there."""
+    """The error names the problem, the key and the expected value in one line."""
     assert said(load, text).startswith(expected)
 
 
@@ -288,7 +288,7 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
     ],
 )
 def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) -> None:
-    """By its name where that is usable, else by its number."""
+    """The error names the org by its name if that is valid, else by its number."""
     assert said(load, orgs=f"[[orgs]]\n{org}").startswith(expected)
 
 
@@ -332,7 +332,7 @@ def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, 
 
 
 def test_of_two_with_one_name_the_second_is_told_by_number(load: Load) -> None:
-    """The name would not say which of them is meant."""
+    """The second of two orgs with one name is named by its number."""
     org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00t"\n'
     assert said(load, orgs=org + org) == (
         "wrong value (: orgs[#2].name): expected a unique name, and another entry has this one"

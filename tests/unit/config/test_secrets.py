@@ -106,7 +106,7 @@ def test_an_absolute_path_is_taken_as_it_is(load: Load, tmp_path: Path) -> None:
 def test_an_unusable_secret_file_is_named(
     load: Load, tmp_path: Path, content: bytes | None, expected: str
 ) -> None:
-    """The error names the key and the file that was looked at, and shows nothing of what is in it."""
+    """The error names the key and the file, and shows nothing of its content."""
     file = tmp_path / "acme.token"
     if content is not None:
         file.write_bytes(content)
@@ -263,7 +263,7 @@ def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
 
 
 def test_what_of_an_apprise_url_the_log_must_hide(load: Load) -> None:
-    """Its tokens and password, wherever they turn up, and not the address that it leads to."""
+    """The tokens and password of an Apprise URL are masked, and its address is not."""
     urls = (
         "mailto://me:pass%40word@203.0.113.7:2525?to=soc@example.com",
         "slack://T0INVENTD/B0INVENTD/invented7777",
@@ -313,7 +313,7 @@ def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) ->
 @pytest.mark.parametrize("folder", ["plain", "with space", "a%41?b#c"])
 @pytest.mark.parametrize("name", ["oktawatch.db", "data/other.db"])
 def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str, name: str) -> None:
-    """A relative SQLite path is resolved beside the configuration, whatever the folder's name."""
+    """A relative SQLite path is resolved beside the configuration, for any folder name."""
     base = tmp_path / folder
     base.mkdir()
     text = f'[database]\nurl = "sqlite:///{name}"\n[[orgs]]\nurl = "https://a.okta.com"\ntoken = "00t"'
@@ -352,7 +352,7 @@ def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
     ],
 )
 def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
-    """One in memory would forget the cursor, and with it what was read."""
+    """A database in memory is refused, because it would lose the cursor."""
     with pytest.raises(ConfigError, match=r"database\.url\): expected"):
         load(f'[database]\nurl = "{url}"')
 
@@ -367,7 +367,7 @@ def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
     ],
 )
 def test_a_servers_url_means_what_it_says(load: Load, url: str) -> None:
-    """A server's URL is accepted if SQLAlchemy can parse it, whatever its password contains."""
+    """A server's URL is accepted if SQLAlchemy can parse it, with any password."""
     assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
     assert make_url(url).username in {None, "u"}
     assert make_url(url).database == "x"

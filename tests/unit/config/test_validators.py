@@ -70,7 +70,7 @@ def test_another_address_is_refused(url: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_check_of_an_address(text: str) -> None:
-    """An address passes, or is refused with what is expected, which is not the address."""
+    """Any text is accepted as an address or refused with what is expected, without the text."""
     for check in (check_org_url, check_https, check_listen):
         try:
             check(text)

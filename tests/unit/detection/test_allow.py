@@ -64,7 +64,7 @@ FAILING: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", HOLDING)
 def test_a_condition_holds_if_one_of_its_values_fits(name: str) -> None:
-    """Each condition decides by itself, if it is the only one."""
+    """A single condition holds if one of its values matches."""
     values = HOLDING[name] + FAILING[name]
     assert entry_for(entry(**{name: values}), match())
     assert not entry_for(entry(**{name: FAILING[name]}), match())
@@ -137,7 +137,7 @@ def test_an_address_is_classified_only_if_a_decision_depends_on_it() -> None:
 
 
 def test_a_partial_event_is_not_classified() -> None:
-    """History lacks what would make the kind worse, so entries for kinds don't apply."""
+    """An event from history may lack evidence of a worse kind, so entries for kinds don't apply."""
     whole, rebuilt = (
         origin_of(AnonymizingVpnLogin(), event(), partial_event=partial) for partial in (False, True)
     )

@@ -111,7 +111,7 @@ def test_apples_relay_is_info() -> None:
     [{"isProxy": False}, {"isProxy": None}, {}, None, {"isProxy": "true"}, {"isProxy": 1}, [], "true", 1],
 )
 def test_whatever_is_not_jsons_true_does_not_match(context: Any) -> None:
-    """False, null, missing and what merely looks like true say nothing."""
+    """Only JSON's true matches, not false, null, a missing value or a similar one."""
     assert matches(event(securityContext=context)) == []
 
 
@@ -179,13 +179,13 @@ def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str
     ],
 )
 def test_the_title_has_placeholders_for_names(actor: Any, who: str) -> None:
-    """An actor without names is still somebody."""
+    """The title of an actor without names has a placeholder."""
     assert details(event(actor=actor)).title.startswith(f"{who} tried")
 
 
 @pytest.mark.parametrize("changes", [{}, {"client": None}, {"request": {"ipChain": "x"}}, {"actor": []}])
 def test_the_context_is_always_complete(changes: dict[str, Any]) -> None:
-    """Every part is there with its own type, whatever the event lacks."""
+    """The context has every part with its own type, whatever the event lacks."""
     context = details(event(**changes)).context
     assert context.keys() == CONTEXT.keys()
     assert [type(value) for value in context.values()] == [type(value) for value in CONTEXT.values()]
@@ -266,7 +266,7 @@ paths = st.sampled_from(
     st.dictionaries(paths, json_values, max_size=6),
 )
 def test_no_event_body_makes_the_rule_raise(strange: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Any JSON value anywhere: a match, or none, with a complete context that encodes."""
+    """Any JSON value anywhere gives a match with a complete context, or no match."""
     body = strange | sign_in() | {"p_enrichment": {}, "debugContext": {"debugData": {}}}
     for path, value in changes.items():
         *way, last = path.split(".")

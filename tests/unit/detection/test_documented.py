@@ -26,7 +26,7 @@ def names(beginning: str) -> list[str]:
 
 
 def test_an_event_has_what_is_documented() -> None:
-    """And no accessor for an operator to read is left out."""
+    """Every accessor for authors is documented, and every documented one exists."""
     documented = names("- An `event` has")
     accessors = {
         name
@@ -81,7 +81,7 @@ def test_every_public_kind_is_documented() -> None:
 
 
 def test_the_documented_rule_needs_its_types() -> None:
-    """Without one a number would not be the rule's, in its own file as in one that builds on a built-in rule."""
+    """The documented options need their type annotations."""
 
     @dataclass(frozen=True, kw_only=True)
     class Typed(MultipleSessions):

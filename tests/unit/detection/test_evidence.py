@@ -82,7 +82,7 @@ UNMARKED: dict[str, Any] = {"securityContext": {"isProxy": None}}
     ],
 )
 def test_each_source_alone(changes: dict[str, Any], kind: Kind | None, operator: str | None) -> None:
-    """The address is marked by isProxy, too, which names nothing. Broken evidence says nothing."""
+    """Each source of evidence gives its kind, and broken evidence gives none."""
     found = Evidence().classify(event(**changes))
     assert (found.kind, found.operator) == (kind, operator)
 
@@ -105,7 +105,7 @@ def test_the_examples_of_oktas_event_schemas() -> None:
 
 @given(st.permutations([k for k in Kind if k is not Kind.HOSTING]), st.integers(1, 7))
 def test_the_worst_service_wins_whoever_names_it(kinds: list[Kind], count: int) -> None:
-    """In any order of sources, over what isProxy and hosting say."""
+    """The worst kind of all sources applies, in any order, over isProxy and hosting."""
     evidence = Evidence()
     evidence.sources = (source(Kind.HOSTING), *map(source, kinds[:count]))
     worst = min(kinds[:count], key=list(Kind).index)
@@ -122,7 +122,7 @@ def test_hosting_counts_only_where_no_service_is_named() -> None:
 
 
 def test_two_operators_on_one_address() -> None:
-    """The operator is that of the worst service, and both stand in the evidence."""
+    """The operator is that of the worst service, and the evidence has both."""
     for named in permutations(["OXYLABS_PROXY", APPLE]):
         found = Evidence().classify(event(**tunnels([{"operator": o, "anonymous": True} for o in named])))
         assert (found.kind, found.operator) == (Kind.RESIDENTIAL_PROXY, "OXYLABS_PROXY")
@@ -130,7 +130,7 @@ def test_two_operators_on_one_address() -> None:
 
 
 def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
-    """Only anonymous services make a relay something else."""
+    """Only another anonymous service changes the kind of a relay."""
     found = Evidence().classify(
         event(**tunnels([{"operator": APPLE, "anonymous": True}, {"operator": "ACME", "anonymous": False}]))
     )
@@ -139,7 +139,7 @@ def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
 
 
 def test_own_entries_override_the_shipped_table() -> None:
-    """In any case; the type decides for operators that neither has."""
+    """Configured operators take precedence in any case, and unknown ones get the kind of their type."""
     kind_of = OperatorKinds({"Nord_VPN": Kind.CORPORATE_VPN, "ACME_GATEWAY": Kind.CORPORATE_VPN}).kind_of
     assert kind_of("NORD_VPN", "VPN") is Kind.CORPORATE_VPN
     assert kind_of("ACME_GATEWAY", "Proxy") is Kind.CORPORATE_VPN
@@ -176,7 +176,7 @@ def test_the_shipped_table_has_each_operator_once() -> None:
     ],
 )
 def test_a_maxmind_record(record: Any, kinds: set[Kind]) -> None:
-    """Each flag is a kind; ``is_anonymous`` alone is an unknown one."""
+    """Each flag gives a kind, and ``is_anonymous`` alone an unknown one."""
     assert {kind for kind, _ in maxmind_kinds(record)} == kinds
 
 
@@ -208,7 +208,7 @@ def test_nothing_in_an_event_makes_it_raise(first: Any, second: Any, third: Any)
 
 
 def test_the_documented_kinds_are_the_kinds() -> None:
-    """In the documented order, worst first."""
+    """All kinds are documented in order, the worst first."""
     text = Path("docs/detection.md").read_text("utf-8")
     table = text.partition("## Kinds of anonymizers")[2].partition("\n## ")[0]
     rows = [line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")]

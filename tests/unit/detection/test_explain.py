@@ -153,7 +153,7 @@ def test_the_condition_that_decided_is_named(
 
 
 def test_a_rule_that_raises_is_explained() -> None:
-    """A rule that raises matches nothing, and its explanation says why."""
+    """The explanation of a rule that raises names the exception."""
 
     class Raising(LoginSuccess):
         """Broken."""
@@ -168,7 +168,7 @@ def test_a_rule_that_raises_is_explained() -> None:
 
 
 def test_every_rule_can_be_explained() -> None:
-    """By its docstrings, none of which is missing."""
+    """Every condition of a rule has a docstring."""
     for rule_class in BUILT_IN:
         make: Any = rule_class
         conditions = explain(make(), HistoryRow.of(Event.from_body(sign_in())), MemoryHistory())

@@ -145,7 +145,7 @@ def test_any_order_gives_between_half_and_all_of_the_alerts_in_order(stream: lis
 def test_any_cut_into_pages_gives_the_same_rows(
     drawn: tuple[list[Match], list[list[Match]]], threshold: int
 ) -> None:
-    """Where pages end is Okta's business and changes nothing."""
+    """The page boundaries don't change the rows."""
     stream, pages = drawn
     whole, cut = Memory(threshold=threshold), Memory(threshold=threshold)
     whole.page(stream)
@@ -225,7 +225,7 @@ def test_a_late_match_joins_the_alert_after_it() -> None:
 
 
 def test_a_match_after_the_closing_opens_another_alert_and_one_before_joins_quietly() -> None:
-    """Closing answers for what had happened by then, not for what comes."""
+    """A closed alert covers earlier matches only."""
     memory = Memory()
     memory.page([match(1, timedelta(), severity=Severity.INFO)])
     (alert,) = memory.alerts
@@ -263,7 +263,7 @@ def test_a_worse_match_raises_the_alert_and_is_told() -> None:
 
 
 def test_a_signal_is_recorded_and_makes_no_alert() -> None:
-    """Signals are for other rules."""
+    """A signal is recorded and raises no alert."""
     grouping = Grouping({RULE: GroupingPolicy(PERIOD, 1, signal=True)}, recorded={}, alerts=[], notify=True)
     grouping.add(match(1, timedelta()))
     grouping.add(match(1, timedelta()))
@@ -288,7 +288,7 @@ def test_an_alert_counts_the_outcomes_of_its_events(stream: list[Match]) -> None
 def test_an_alert_in_order_rises_when_its_first_outcome_is_a_failure_and_somebody_gets_in(
     stream: list[Match],
 ) -> None:
-    """In order of time: one level above the highest of its matches, from MEDIUM on."""
+    """A success after a failure raises an alert of MEDIUM or above by one level."""
     memory = Memory()
     memory.page(sorted(stream, key=lambda one: one.published))
     for alert in memory.alerts:
@@ -302,7 +302,7 @@ def test_an_alert_in_order_rises_when_its_first_outcome_is_a_failure_and_somebod
 
 @given(streams)
 def test_what_has_risen_stays_risen(stream: list[Match]) -> None:
-    """No later match lowers an alert, and a late success takes no rise back."""
+    """No later match lowers a raised alert."""
     memory = Memory()
     for one in stream:
         before = {alert.id: (alert.severity, alert.risen) for alert in memory.alerts}
@@ -342,7 +342,7 @@ def test_the_first_success_after_failures_is_told_once_and_names_the_alert_anew(
 
 
 def test_a_success_before_the_failures_raises_nothing() -> None:
-    """Somebody who got in at once and mistyped later is no news."""
+    """An alert whose first outcome is a success is not raised."""
     memory = Memory()
     memory.page([match(1, timedelta(), outcome="SUCCESS"), match(2, timedelta(minutes=1), outcome="FAILURE")])
     assert memory.alerts[0].severity is Severity.MEDIUM
@@ -350,14 +350,14 @@ def test_a_success_before_the_failures_raises_nothing() -> None:
 
 
 def test_a_success_that_arrives_late_and_came_first_raises_nothing() -> None:
-    """The earliest outcome decides, whatever the order of arrival."""
+    """The earliest outcome decides, in any order of arrival."""
     memory = Memory()
     memory.page([match(2, timedelta(minutes=1), outcome="FAILURE"), match(1, timedelta(), outcome="SUCCESS")])
     assert (memory.alerts[0].risen, memory.alerts[0].severity) == (False, Severity.MEDIUM)
 
 
 def test_an_info_alert_stays_until_a_worse_match_joins_it() -> None:
-    """A relay sign-in that succeeds after a failure stays INFO; a MEDIUM one beside it then counts as HIGH."""
+    """A success after a failure does not raise an INFO alert until a MEDIUM match joins it."""
     memory = Memory()
     memory.page(
         [

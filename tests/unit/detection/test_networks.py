@@ -24,7 +24,7 @@ ranges = st.tuples(corner_addresses, st.integers(0, 9)).map(
 def test_an_address_lies_in_the_set_if_it_lies_in_one_of_its_ranges(
     found: list[object], address: object
 ) -> None:
-    """Merging and searching change nothing of what ipaddress says."""
+    """A set of ranges contains the addresses that ipaddress finds in one of its ranges."""
     text = "\n".join(map(str, found))
     assert (str(address) in Networks.parse(text)) is any(
         address in network for network in map(ip_network, map(str, found))

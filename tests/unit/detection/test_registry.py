@@ -53,7 +53,7 @@ def with_types(*types: str) -> Rule:
 
 
 def test_only_the_main_detection_is_on_by_default() -> None:
-    """Its numbers are the published ones."""
+    """Only the main detection is enabled by default, with the published options."""
     (rule,) = build_rules({}, read_file=read_file).rules
     assert isinstance(rule, AnonymizingVpnLogin)
     assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.MEDIUM, timedelta(minutes=360), 1)
@@ -78,12 +78,12 @@ def test_the_filter_of_the_main_detection_alone_is_exactly_its_event_type() -> N
     ],
 )
 def test_the_filter_is_the_union_of_what_the_rules_need(types: list[list[str]], wanted: str) -> None:
-    """Each type once, none that a prefix brings anyway; no rule at all brings nothing."""
+    """The filter has each needed type once, without those that a prefix includes."""
     assert RuleSet(with_types(*some) for some in types).filter == wanted
 
 
 def test_a_filter_that_a_url_can_not_hold_is_widened() -> None:
-    """To the types' first words, and at last to everything: rules see more than they need, never less."""
+    """A filter that is too long for a URL is widened to prefixes, then to all events."""
     many = [f"{word}.number.{n}" for word in ("user", "zone") for n in range(100)]
     assert RuleSet([with_types("single", *many)]).filter == (
         'eventType eq "single" or eventType sw "user." or eventType sw "zone."'
@@ -92,7 +92,7 @@ def test_a_filter_that_a_url_can_not_hold_is_widened() -> None:
 
 
 def test_all_rules_together_need_a_filter_that_a_url_can_hold() -> None:
-    """Each type that any of them needs is in it."""
+    """The filter of all rules fits a URL and has each needed type."""
     rules = build(enable=["*"])
     assert len(rules.rules) == len(BUILT_IN)
     assert len(rules.filter) < 3_500
@@ -113,7 +113,7 @@ def test_lists_can_be_changed_and_with_them_the_filter() -> None:
 
 @pytest.mark.parametrize("value", ["x", [], [7], [""], ['a" or eventType pr'], ["a b"], [["a"]], {"a": 1}])
 def test_a_list_of_event_types_that_are_none_is_refused(value: Any) -> None:
-    """They stand in a filter: no quote may come through."""
+    """Invalid event types are refused, because they become part of a filter."""
     options = {"operations": value}
     settings = {"Okta.High.Risk.Admin.Activity": RuleSettings(options=options)}
     with pytest.raises(RuleOptionError, match=r'expected a list such as \["iam\.role\.create", "iam'):
@@ -122,7 +122,7 @@ def test_a_list_of_event_types_that_are_none_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.id)
 def test_every_built_in_rule_says_what_it_is(rule: type[Rule]) -> None:
-    """Metadata that somebody reads at three in the morning."""
+    """Every built-in rule has complete metadata."""
     for text in (rule.id, rule.name, rule.description, rule.runbook, rule.false_positives):
         assert text
         assert text == " ".join(text.split())
@@ -155,7 +155,7 @@ def test_an_empty_path_names_no_ranges() -> None:
 def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
     enabled: bool | None, enable: list[str], on: bool
 ) -> None:
-    """One rule can be kept off beside ["*"]."""
+    """A rule's own setting takes precedence over globs, and globs over the default."""
     assert (R1 in build(enabled=enabled, enable=enable).policies) is on
 
 
@@ -197,7 +197,7 @@ def test_a_wrong_option_is_refused_with_what_is_expected(
 
 
 def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    """By its id, and by a glob that matches nothing."""
+    """An unknown id or a glob without a match is refused with the known ids."""
     with pytest.raises(RuleOptionError, match=f"no such rule; there are: {R1}"):
         build_rules({"Okta.Anonymising": RuleSettings()}, read_file=read_file)
     with pytest.raises(RuleOptionError, match="no rule's id matches"):

@@ -32,7 +32,7 @@ RESULTS = run_rule_tests()
 
 @pytest.mark.parametrize("result", RESULTS, ids=[f"{result.rule_id}: {result.name}" for result in RESULTS])
 def test_the_built_in_rules_pass_their_cases(result: RuleTestResult) -> None:
-    """Each rule's file of cases holds."""
+    """Each built-in rule passes its test cases."""
     assert result.problems == ()
 
 
@@ -89,7 +89,7 @@ def test_dates_that_yaml_recognises_are_text(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
-    """Both endings, at any depth."""
+    """Files with both endings are found at any depth."""
     (tmp_path / "deep").mkdir()
     for name in ("b.yaml", "deep/a.yml", "c.txt"):
         (tmp_path / name).write_text(
@@ -154,7 +154,7 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
-    """One line: the file, the line or the case, what is wrong."""
+    """The error is one line with the file, the line or case, and the problem."""
     with pytest.raises(RuleTestError) as caught:
         run_rule_tests([written(tmp_path, text)])
     message = str(caught.value)

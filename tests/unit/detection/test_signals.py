@@ -108,7 +108,7 @@ def test_the_signal_has_its_own_numbers() -> None:
 
 
 def test_a_signal_is_recorded_and_makes_no_alert() -> None:
-    """By the name of its event alone."""
+    """A signal is recorded by the id of its rule and raises no alert."""
     rules = RuleSet(configured_rules({}, read_file=str, classes=(Sso,)).values())
     event = Event.from_body(sso(1))
     found = rules.evaluate([event], [], MemoryHistory(), fail)
@@ -117,7 +117,7 @@ def test_a_signal_is_recorded_and_makes_no_alert() -> None:
 
 
 def test_a_signal_that_raises_is_reported_and_stops_nothing() -> None:
-    """As the rule's own code would be."""
+    """A signal that raises is reported like the rule that uses it."""
     broken = type("Broken", (Sso,), {"matches": lambda _self, _event: 1 / 0})
     made = configured_rules(
         {}, read_file=str, classes=(dataclass(frozen=True, kw_only=True)(broken), ManySso)
@@ -157,12 +157,12 @@ def test_an_event_and_its_row_say_the_same(chosen: list[tuple[str, Any]]) -> Non
 
 
 def test_the_built_in_signal_can_be_asked_for() -> None:
-    """And no rule that alerts can."""
+    """A rule can use the built-in signal, and no rule that raises alerts."""
     assert [rule.id for rule in BUILT_IN if issubclass(rule, SignalRule)] == ["Okta.Login.Success"]
 
 
 def test_what_history_does_not_remember_is_no_signal() -> None:
-    """Found when the file is read, and said by the name of what was asked for."""
+    """A signal that reads a field that history lacks is refused when its file is loaded."""
     foreign: Any = dataclass(frozen=True, kw_only=True)(
         type("Foreign", (Sso,), {"matches": lambda _self, event: event.isp == "Example"})
     )

@@ -68,7 +68,7 @@ def expected(
 def test_what_is_kept_decides_as_all_that_came(
     pages: list[tuple[list[tuple[str, int, str]], int, bool]], fewest: int
 ) -> None:
-    """Late, again, at equal times; whatever was deleted meanwhile that no window reaches back to any more."""
+    """Buffered windows agree with complete lists, for late, repeated and pruned events."""
     buffers = WindowBuffers()
     known: dict[Key, dict[Place, int]] = {}
     now = 0
@@ -84,7 +84,7 @@ def test_what_is_kept_decides_as_all_that_came(
 
 @given(st.lists(ARRIVALS, max_size=6))
 def test_what_was_deleted_is_gone(pages: list[list[tuple[str, int, str]]]) -> None:
-    """And what came later is there."""
+    """A deleted event is not in the window, and later events are."""
     buffers = WindowBuffers()
     came: set[tuple[str, Place]] = set()
     for number, drawn in enumerate(pages):
@@ -98,7 +98,7 @@ def test_what_was_deleted_is_gone(pages: list[list[tuple[str, int, str]]]) -> No
 
 
 def test_deleted_events_are_held_by_nothing() -> None:
-    """Keys that had several events and come no more don't pile up."""
+    """Keys without recent events are removed from the buffers."""
     buffers = WindowBuffers()
     rows = [HistoryRow(at(minute), "1", "x") for minute in range(4)]
     held = [sys.getrefcount(row) for row in rows]

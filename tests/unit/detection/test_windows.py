@@ -260,7 +260,7 @@ def row(at: timedelta, actor: str) -> HistoryRow:
 
 
 def test_neighbouring_rows_share_a_range_and_an_absurd_time_has_its_own() -> None:
-    """One event dated 9999 can't make a page read years of everybody's history."""
+    """An event dated 9999 does not make a page read years of history."""
     hour = timedelta(hours=1)
     rows = [row(hour, "b"), row(timedelta(), "a"), row(timedelta(days=9), "c")]
     rows.append(HistoryRow("9999-12-31T23:59:59.000Z", "x", "x", actor_id="d"))
@@ -274,7 +274,7 @@ def test_neighbouring_rows_share_a_range_and_an_absurd_time_has_its_own() -> Non
 
 
 def test_reading_an_attack_again_costs_no_more_than_reading_it_once() -> None:
-    """Each event of a page is looked at once, however many of its neighbours come again."""
+    """Each event of a page is evaluated once, however many events are repeated."""
     looked_at = []
 
     class Watched(FailedLoginsUnknownUser):
@@ -292,7 +292,7 @@ def test_reading_an_attack_again_costs_no_more_than_reading_it_once() -> None:
 
 
 def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
-    """Whether it takes an event, whose it is, whether it holds."""
+    """An exception of `takes`, `key` or `holds` is reported, and other events are evaluated."""
     told: list[tuple[str, str]] = []
 
     class Broken(FailedLoginsUnknownUser):
@@ -320,7 +320,7 @@ def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
 
 @pytest.mark.parametrize("wrong", [["list"], ([],), 7, "text", None])
 def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> None:
-    """As where the rule raises: the other events are looked at."""
+    """A key of the wrong type is reported like an exception, and other events are evaluated."""
     told: list[tuple[str, str]] = []
 
     class Broken(FailedLoginsUnknownUser):
@@ -363,7 +363,7 @@ def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_m
 
 
 def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
-    """The alert is grouped by what a dedup key is by default."""
+    """A match whose key has a part that is not a text gets the default dedup key."""
 
     class Broken(FailedLoginsUnknownUser):
         def key(self, row: HistoryRow) -> Any:
@@ -376,13 +376,13 @@ def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
 
 
 def test_history_is_needed_as_long_as_the_longest_window() -> None:
-    """The main detection alone needs none."""
+    """The needed length of history is the longest window, and none for the main detection."""
     alone = RuleSet([AnonymizingVpnLogin()])
     assert (EVERYTHING.longest_window, alone.longest_window) == (timedelta(days=7), timedelta())
 
 
 def test_sign_ins_go_into_history_whichever_rules_are_on() -> None:
-    """Beside them, the types that a rule looks back at."""
+    """History has all sign-ins, and the types that rules look back at."""
     kinds = ("user.session.start", "user.authentication.sso", "user.lifecycle.create")
     events = [event(eventType=kind) for kind in kinds]
     found = [[row.event_type for row in rules.history_rows(events)] for rules in (RuleSet([]), EVERYTHING)]
@@ -391,7 +391,7 @@ def test_sign_ins_go_into_history_whichever_rules_are_on() -> None:
 
 
 def test_every_windowed_rule_has_its_law_in_the_reference() -> None:
-    """No rule is left out of the comparison."""
+    """The reference implements every windowed rule."""
     assert {rule.id for rule in BUILT_IN if issubclass(rule, WindowRule)} == set(LAWS)
     assert [rule.id for rule in BUILT_IN if issubclass(rule, FirstSeen)] == [FirstProxiedSession.id]
 

@@ -42,7 +42,7 @@ async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
 
 
 async def test_a_cancelled_caller_drops_what_has_not_begun() -> None:
-    """Work that waits its turn never begins, and its caller goes at once."""
+    """A cancelled caller returns at once, and its queued work never begins."""
     executor, first, second = DatabaseExecutor("sqlite://"), Work(), Work()
     running = asyncio.create_task(executor.run(first))
     await asyncio.to_thread(first.begun.wait, 10)

@@ -60,7 +60,7 @@ def test_how_long_is_said_for_people() -> None:
 
 
 def test_never_polled() -> None:
-    """An org that is configured and was never polled is behind, and it says why."""
+    """A configured org that was never polled is behind, with the reason."""
     for found in (health(), judge(None, interval=INTERVAL, now=NOW)):
         assert (found.lag, found.behind, found.failing) == (None, True, False)
         assert found.problems == ("it was never polled",)

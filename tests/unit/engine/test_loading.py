@@ -288,7 +288,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
     ],
 )
 def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
-    """One line says what to mend, and the other rules are there all the same."""
+    """One line says what to fix, and the other rules are loaded."""
     (folder / "broken.py").write_text(text, "utf-8")
     write_example(folder)
     (problem,) = problems(folder)
@@ -299,13 +299,13 @@ def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str
 
 @pytest.mark.parametrize("text", [RULE, *KINDS.values(), DISTINCT.replace("row.session", "row.client_ip")])
 def test_a_correct_rule_of_each_kind_is_usable(folder: Path, text: str) -> None:
-    """None of the invented events makes a fault of what is right."""
+    """The probes find no fault in correct rules."""
     (folder / "mine.py").write_text(text, "utf-8")
     assert problems(folder) == []
 
 
 def test_a_rule_may_fail_on_an_invented_value(folder: Path) -> None:
-    """Only a missing name is a fault: the values of a real event may be others."""
+    """Only a missing name is a fault, because real events may have other values."""
     (folder / "mine.py").write_text(RULE.replace("return True", "return {}[event.client_ip]"), "utf-8")
     assert problems(folder) == []
 

@@ -66,5 +66,5 @@ def test_nothing_is_new_for_a_new_person() -> None:
 
 
 def test_what_an_event_does_not_name_is_never_new() -> None:
-    """No country, no network, no address."""
+    """A missing country, network or address is not new."""
     assert new(HOME, sighting("", days_ago=1, country=None, as_number=None)) == []

@@ -57,7 +57,7 @@ def test_everything_before_the_restart_point_is_committed(
 
 
 def test_a_block_of_events_moves_the_point() -> None:
-    """To the oldest of them, so that a restart does not read everything again."""
+    """A page moves the restart point to its oldest event."""
     events = [event(number, at=-timedelta(minutes=2000 - number)) for number in range(1000)]
     whole = RestartPoint(at=BEGINNING).after(page(events, following="x"))
     first = RestartPoint(at=BEGINNING).after(page(events[:999], following="x"))

@@ -96,7 +96,7 @@ def test_quick_calls_end_nothing(path: Path) -> None:
 
 
 def test_processes_have_files_of_their_own(path: Path) -> None:
-    """A backfill beside a daemon takes the next one."""
+    """Each process uses its own file."""
     first, second = RuleWatchdog(path), RuleWatchdog(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["rules-0", "rules-1"]
     first.close()
@@ -104,7 +104,7 @@ def test_processes_have_files_of_their_own(path: Path) -> None:
 
 
 def test_too_many_processes_are_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which the caller reports: rules run without a watchdog then."""
+    """If all files are in use, an error is raised, and rules run without a watchdog."""
     monkeypatch.setattr(rule_watchdog, "_FILES", 1)
     first = RuleWatchdog(path)
     with pytest.raises(OSError, match="more than 1 processes run rules"):

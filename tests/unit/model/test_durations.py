@@ -21,7 +21,7 @@ from oktawatch.model.durations import format_duration, parse_duration, round_dur
     ],
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, expected: timedelta) -> None:
-    """Five units, whole numbers."""
+    """A duration is a whole number with one of five units."""
     assert parse_duration(text) == expected
 
 
@@ -29,7 +29,7 @@ def test_a_duration_is_a_number_and_a_unit(text: str, expected: timedelta) -> No
     "text", ["", "5", "m", "5 m", "1.5h", "-5m", "5M", "1h30m", "\u0665m", "5y", "1234567890s"]
 )
 def test_anything_else_is_refused_with_examples(text: str) -> None:
-    """The message says what would be right."""
+    """The error shows valid examples."""
     with pytest.raises(ValueError, match="such as 30s, 5m, 6h or 7d"):
         parse_duration(text)
 
@@ -52,7 +52,7 @@ def test_a_duration_beyond_all_time_is_refused() -> None:
     ],
 )
 def test_a_duration_is_written_in_its_largest_unit(duration: timedelta, expected: str) -> None:
-    """Without a remainder; parts of a second are dropped."""
+    """A duration is formatted in the largest unit without a remainder, in whole seconds."""
     assert format_duration(duration) == expected
 
 
@@ -74,6 +74,6 @@ def test_a_long_duration_is_rounded_for_people(duration: timedelta, expected: st
 
 @given(st.integers(min_value=0, max_value=10**9 - 1))
 def test_what_is_written_is_read_back(seconds: int) -> None:
-    """Writing whole seconds loses nothing."""
+    """A formatted duration is parsed to the same value."""
     duration = timedelta(seconds=seconds)
     assert parse_duration(format_duration(duration)) == duration

@@ -77,7 +77,7 @@ def _shown(event: Event) -> dict[str, Any]:
 
 
 def test_every_accessor_gives_what_stands_on_the_wire() -> None:
-    """Both ways of making an event."""
+    """Accessors return the values of the body, for both ways of creating an event."""
     for event in (_decoded(BODY), Event.from_body(BODY)):
         assert event.published_at == datetime(2026, 11, 24, 8, 0, 0, 123_000, tzinfo=UTC)
         assert event.event_type == "user.session.start"
@@ -99,7 +99,7 @@ def test_every_accessor_gives_what_stands_on_the_wire() -> None:
 @pytest.mark.parametrize("name", [name for name in BODY if name not in {"uuid", "published"}])
 @pytest.mark.parametrize("value", [None, "text", 7, 0.5, True, [], [{}], {}])
 def test_any_part_may_have_any_shape(name: str, value: Any) -> None:
-    """Every accessor gives something or nothing, never an exception."""
+    """No accessor raises for any shape of the event."""
     for body in (_with(value, name), _without(name)):
         assert _shown(_decoded(body)) == _shown(Event.from_body(body))
 
@@ -132,7 +132,7 @@ def test_placeholders_are_nothing(nothing: str, path: tuple[str, ...], accessor:
 
 
 def test_a_dot_is_no_domain() -> None:
-    """Okta writes it where a network has none; another place that names one is believed."""
+    """The domain "." counts as missing, and another place is used."""
     assert _decoded(_with({"domain": "."}, "securityContext")).domain is None
     context = {"domain": ".", "isp": ".", "ipDetails": {"domain": "example.org"}}
     event = _decoded(_with(context, "securityContext"))
@@ -156,7 +156,7 @@ def test_network_facts_come_from_ip_details_where_they_lack() -> None:
 
 @pytest.mark.parametrize("number", [-1, 2**63, 64496.0, "64496", True, None])
 def test_an_odd_as_number_is_none(number: Any) -> None:
-    """Only what a database's integer holds counts."""
+    """An AS number that does not fit the database's integer is None."""
     assert _decoded(_with(number, "securityContext", "asNumber")).as_number is None
 
 
@@ -171,7 +171,7 @@ def test_long_texts_are_bounded() -> None:
 
 @pytest.mark.parametrize("uuid", [None, "", 7, [], {}, "x" * 256])
 def test_an_event_needs_a_usable_uuid(uuid: Any) -> None:
-    """Without one nothing can be remembered of it."""
+    """An event without a valid uuid is rejected."""
     for make in (_decoded, Event.from_body):
         with pytest.raises(UnusableEventError, match="no usable uuid"):
             make(_with(uuid, "uuid"))
@@ -181,7 +181,7 @@ def test_an_event_needs_a_usable_uuid(uuid: Any) -> None:
     "published", [None, "", 1_764_000_000, "yesterday", [], {}, "2026-11-24T08:00:60.000Z"]
 )
 def test_an_event_needs_a_usable_published(published: Any) -> None:
-    """Everything that is decided about it goes by event time."""
+    """An event without a valid `published` is rejected."""
     for make in (_decoded, Event.from_body):
         with pytest.raises(UnusableEventError, match="no usable published"):
             make(_with(published, "published"))
@@ -194,14 +194,14 @@ def test_a_uuid_is_any_short_text(uuid: str) -> None:
 
 
 def test_published_becomes_canonical() -> None:
-    """Other spellings of the same moment are one key."""
+    """All spellings of a point in time become one."""
     assert (
         _decoded(_with("2026-11-24T10:00:00.1239+02:00", "published")).published == "2026-11-24T08:00:00.123Z"
     )
 
 
 def test_a_possible_password_is_hidden_in_accessors_and_body() -> None:
-    """From the moment the event is decoded."""
+    """A possible password is redacted as soon as the event is decoded."""
     body = _with({"id": "unknown", "alternateId": "hunter2", "displayName": "hunter2"}, "actor")
     body["target"] = [{"alternateId": "hunter2"}]
     for event in (_decoded(body), Event.from_body(body)):
@@ -211,13 +211,13 @@ def test_a_possible_password_is_hidden_in_accessors_and_body() -> None:
 
 
 def test_a_repr_shows_nothing_that_somebody_typed() -> None:
-    """An event in a traceback names itself alone; its own JSON still holds what was typed."""
+    """The repr of an event contains only its uuid."""
     body = _with({"id": "unknown", "alternateId": "hunter2"}, "actor")
     assert repr(_decoded(body)) == f"Event(uuid='{BODY['uuid']}', published='2026-11-24T08:00:00.123Z')"
 
 
 def test_a_user_named_like_a_placeholder_is_told_alike_both_ways() -> None:
-    """A display name that says nothing is no password."""
+    """A placeholder as display name is not redacted."""
     body = _with({"id": None, "alternateId": "unknown", "displayName": "unknown"}, "actor")
     assert _shown(_decoded(body)) == _shown(Event.from_body(body))
 
@@ -229,7 +229,7 @@ def test_a_field_named_raw_is_nothing_special() -> None:
 
 
 def test_nul_is_replaced_in_whatever_is_shown() -> None:
-    """Both databases take what accessors and body give."""
+    """Accessors and body contain no U+0000, which Postgres refuses."""
     event = _decoded(_with("Ja\x00ne", "actor", "displayName") | {"x": "\x00", "eventType": "a\x00"})
     assert event.actor_display_name == "Ja\ufffdne"
     assert event.event_type == "a\ufffd"
@@ -285,7 +285,7 @@ def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: di
 
 @given(HOSTILE_VALUE, HOSTILE_VALUE)
 def test_any_uuid_and_published_are_taken_or_refused(uuid: Any, published: Any) -> None:
-    """Nothing but the one error comes out of nonsense."""
+    """Any other value raises the documented error only."""
     try:
         event = Event.from_body(BODY | {"uuid": uuid, "published": published})
     except UnusableEventError:

@@ -51,7 +51,7 @@ BARE = {"uuid": "e-1", "published": "0001-01-01T00:00:00.000Z"}
 
 
 def test_a_row_holds_what_detections_decide_by() -> None:
-    """In the columns' order, with the event beside it."""
+    """A row has the columns' values in order, and its event."""
     event = Event.from_body(BODY)
     row = HistoryRow.of(event)
     assert row.columns == COLUMNS_OF_BODY
@@ -73,7 +73,7 @@ def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
     st.sampled_from([None, '["A_VPN","B_PROXY"]']),
 )
 def test_a_rebuilt_event_has_the_same_signals_and_operators(signals: set[str], operators: str | None) -> None:
-    """Whichever signals held; associated proxies and, in rows of older versions, operators imply each other."""
+    """An event from a row has the same signals; proxies and operators imply each other."""
     if "associated_proxy" in signals and operators is None:
         operators = '["A_VPN"]'
     if not signals:

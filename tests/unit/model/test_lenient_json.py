@@ -30,7 +30,7 @@ JSON = st.recursive(
     ],
 )
 def test_odd_values_come_through(raw: bytes, expected: Any) -> None:
-    """Each of these makes a strict parser refuse a whole page."""
+    """Values that strict parsers refuse are decoded."""
     assert parse_json(raw) == expected
 
 
@@ -57,7 +57,7 @@ def test_only_the_part_that_is_too_deep_is_dropped() -> None:
 
 @given(st.lists(JSON, max_size=6), st.sampled_from([None, 1]), st.booleans())
 def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, ascii_only: bool) -> None:
-    """A JSON list is split into its elements, whatever its strings and spacing."""
+    """A JSON list is split into its elements, for any strings and spacing."""
     raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert [json.loads(element) for element in cut_list(raw)] == values
 
@@ -96,7 +96,7 @@ def test_an_empty_list_has_no_elements() -> None:
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",\\ a1', max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    """Nothing but a value error comes out of nonsense."""
+    """Any bytes are decoded or raise ValueError."""
     for read in (parse_json, cut_list):
         try:
             read(raw)

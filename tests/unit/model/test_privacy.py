@@ -19,7 +19,7 @@ ACCESSORS = [
 
 @pytest.mark.parametrize("value", [None, "", "-", "null", "unknown", 7, True, [], {}])
 def test_placeholders_and_other_types_mean_nothing(value: Any) -> None:
-    """Okta has four texts for "nothing" beside null."""
+    """Okta's four placeholders, null and other types count as missing."""
     assert is_placeholder(value)
 
 
@@ -57,7 +57,7 @@ def test_an_email_address_is_shown(address: str) -> None:
     ],
 )
 def test_whatever_else_was_typed_may_be_a_password(typed: Any) -> None:
-    """Where in doubt, hide."""
+    """Any other user name of an unknown user is redacted."""
     assert may_be_password(typed)
 
 
@@ -89,7 +89,7 @@ def test_a_known_user_is_shown() -> None:
 
 
 def test_an_unknown_email_address_is_shown() -> None:
-    """Which user somebody tried is what an analyst wants to see."""
+    """An e-mail address of an unknown user is not redacted."""
     assert redact_body(_failed("jane@example.com"))["actor"]["alternateId"] == "jane@example.com"
 
 
@@ -131,13 +131,13 @@ def test_a_placeholder_as_user_name_hides_no_other_placeholder() -> None:
 
 @pytest.mark.parametrize("actor", [None, "jane", 3, [{"id": "unknown", "alternateId": "x"}]])
 def test_an_actor_of_another_shape_is_left_alone(actor: Any) -> None:
-    """No exception, no change."""
+    """An actor of another shape is unchanged."""
     body = {"actor": actor}
     assert redact_body(body) is body
 
 
 def test_the_body_that_came_is_not_changed() -> None:
-    """A new object is given."""
+    """Redaction returns a new object."""
     body = _failed("hunter2", target=[{"alternateId": "hunter2"}])
     redact_body(body)
     assert body == _failed("hunter2", target=[{"alternateId": "hunter2"}])
@@ -214,12 +214,12 @@ def test_a_longer_text_that_repeats_what_was_typed_is_redacted(place: dict[str, 
     ],
 )
 def test_a_short_text_is_redacted_where_it_stands_by_itself(typed: str, text: str, redacted: str) -> None:
-    """Part of another word gives nothing away, and an event without its a's can't be read."""
+    """A short text is redacted only as a separate word."""
     assert redact_body(_failed(typed, displayMessage=text))["displayMessage"] == redacted
 
 
 def test_what_was_typed_is_known_from_a_target_too() -> None:
-    """The typed user name is also taken from a target, but not from a target that is no user."""
+    """The typed user name is also read from a target that is a user."""
     targets = [
         {"type": "User", "alternateId": "hunter2"},
         {"type": "AppInstance", "alternateId": "Example App"},
@@ -253,7 +253,7 @@ def test_what_was_typed_is_known_from_a_target_too() -> None:
     ],
 )
 def test_typing_what_detections_decide_by_blanks_none_of_it(typed: str, fields: dict[str, Any]) -> None:
-    """As long as the value looks like one of Okta's own."""
+    """A typed text that equals one of Okta's own values does not redact that value."""
     assert redact_body(_failed(typed, **fields)).items() >= fields.items()
 
 
@@ -268,6 +268,6 @@ def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
 
 @pytest.mark.parametrize("odd", [{"a": 1}, ["User"], None, 3])
 def test_a_target_of_any_type_is_looked_at(odd: Any) -> None:
-    """A type is any JSON value, and none stops a page."""
+    """A target's type may be any JSON value."""
     body = _failed("hunter2", target=[{"type": odd, "alternateId": odd}], displayMessage="hunter2")
     assert redact_body(body)["displayMessage"] == REDACTED

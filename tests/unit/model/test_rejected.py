@@ -4,7 +4,7 @@ from oktawatch.model.rejected import RejectedEvent
 
 
 def test_the_same_bytes_have_the_same_fingerprint() -> None:
-    """So that reading a page again sets nothing aside twice, for whatever reason."""
+    """The same bytes have the same fingerprint for any reason, so they are stored once."""
     assert RejectedEvent("one", b"x").fingerprint == RejectedEvent("other", b"x").fingerprint
     assert RejectedEvent("one", b"x").fingerprint != RejectedEvent("one", b"y").fingerprint
 

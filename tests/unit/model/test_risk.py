@@ -61,7 +61,7 @@ def log_only(**parts: Any) -> dict[str, Any]:
     ],
 )
 def test_the_risk_is_the_first_that_says_anything(debug_data: Any, security: Any, level: str | None) -> None:
-    """JSON in a text, securityContext, a printed map, each in any shape; an empty or broken one hides no other."""
+    """The first place with a usable risk decides; empty and broken places are skipped."""
     assert assessed(debug_data, security).risk == level
 
 
@@ -113,7 +113,7 @@ LISTED = {
 def test_the_behaviours_are_those_of_the_first_place_that_lists_any(
     debug_data: Any, security: Any, observed: list[str]
 ) -> None:
-    """Only POSITIVE ones, exactly so spelled; names can hold a colon and an equals sign."""
+    """Only POSITIVE behaviours of the first place count, and names may contain a colon or an equals sign."""
     assert list(assessed(debug_data, security).behaviours) == observed
 
 

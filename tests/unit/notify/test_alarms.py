@@ -47,7 +47,7 @@ def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_silent_org(form: int) -> None:
-    """Since when, why, what to check and where to look; it is bad."""
+    """The alarm says since when, why, what to check and where to look, and is an error."""
     message = alarm("raised", org(**REFUSED))
     said = forms(message)[form]
 
@@ -65,7 +65,7 @@ def test_a_silent_org(form: int) -> None:
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_an_org_that_is_heard_again(form: int) -> None:
-    """How long it was silent; nothing bad."""
+    """The message at the end says how long the org was silent, and is no error."""
     message = alarm("over", org(**AGAIN))
     said = forms(message)[form]
 
@@ -76,7 +76,7 @@ def test_an_org_that_is_heard_again(form: int) -> None:
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_notifier_that_takes_nothing(form: int) -> None:
-    """The others hear which, why, and which command shows what did not arrive."""
+    """The alarm names the notifier, the reason, and the command that lists its messages."""
     raised = forms(alarm("raised", notifier(since=SINCE, error="status 410")))[form]
     over = forms(alarm("over", notifier(**AGAIN)))[form]
 
@@ -118,14 +118,14 @@ def test_many_at_once() -> None:
     ],
 )
 def test_how_long(until: str, said: str) -> None:
-    """In the two largest units that say something."""
+    """A duration has its two largest units that are not zero."""
     heading = alarm("over", org(since=SINCE, until=until)).heading
 
     assert heading == f"[OVER] acme is polled again, was silent for {said}"
 
 
 def test_one_that_was_raised_by_an_older_version() -> None:
-    """Since when is not known, and not said."""
+    """An alarm of an older version has no start time."""
     message = alarm("over", org(until=UNTIL))
 
     assert message.heading == "[OVER] acme is polled again"
@@ -154,7 +154,7 @@ def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, st
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_rule_that_was_left_out(form: int) -> None:
-    """Which rule, of which org, on which event and why; what to check and where to look."""
+    """The alarm names the rule, org, event and reason, what to check and where to look."""
     about = {
         "what": "rule",
         "name": "Acme.Slow",

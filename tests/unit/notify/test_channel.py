@@ -82,7 +82,7 @@ async def test_it_delivers_with_keys_of_its_own(load: Load) -> None:
 
 
 def test_its_secrets_are_masked(load: Load) -> None:
-    """They are in no repr, and the log knows them."""
+    """A channel's secrets are in no repr and are masked in the log."""
     settings = load(NOTIFIER + KEYS)
 
     assert "invented-routing-key" not in f"{settings!r} {settings.notifiers}"
@@ -90,7 +90,7 @@ def test_its_secrets_are_masked(load: Load) -> None:
 
 
 async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: Path) -> None:
-    """`check` warns of a file that others can read, and connects to the host that the channel names."""
+    """`check` warns of a readable secret file, and connects to the channel's host."""
     (installed / "pager.key").chmod(0o644)
     async with listening() as receiver:
         settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\n')
@@ -114,7 +114,7 @@ async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: 
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_line(load: Load, installed: Path, keys: str, expected: str) -> None:
-    """Its keys are checked like the built-in ones."""
+    """A channel's keys are validated like the built-in ones."""
     with pytest.raises(ConfigError) as caught:
         load(NOTIFIER + keys)
 
@@ -122,7 +122,7 @@ def test_a_mistake_gets_one_line(load: Load, installed: Path, keys: str, expecte
 
 
 def test_one_without_settings_has_url_and_secret(load: Load) -> None:
-    """Both are optional. A proxy's password is not shown with the way out."""
+    """Without settings, a channel has an optional url and secret, and hides a proxy's password."""
     settings = load('[[notifiers]]\ntype = "plain"\nurl = "plain://host/x"\nsecret = "hunter2hunter2"\n')
     (notifier,) = settings.notifiers
     way = Way(proxy="http://watcher:hunter2@proxy.example.com:3128")

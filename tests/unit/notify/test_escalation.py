@@ -18,7 +18,7 @@ WELL = NotifierHealth()
 
 
 def test_a_lost_message_is_told_at_once() -> None:
-    """With the first attempt that makes a dead letter."""
+    """The first dead letter raises an alarm at once."""
     change = OTHERS.after_failure(WELL, error="status 410", lost=True, now=NOW)
 
     assert (change.alarm, change.since, change.notifiers) == (AlarmState.RAISED, NOW, ("pager", "mail"))
@@ -77,7 +77,7 @@ def test_times_of_a_clock_that_ran_ahead_count_as_now() -> None:
     st.lists(st.tuples(st.sampled_from(("lost", "failed", "taken", "time")), st.integers(1, 90)), max_size=60)
 )
 def test_alarms_alternate_and_keep_their_distance(steps: list[tuple[str, int]]) -> None:
-    """After each alarm comes its end before another, and two alarms are at least an hour apart."""
+    """Each alarm ends before the next one, and two alarms are at least an hour apart."""
     health, now, told = WELL, NOW, []
     for step, minutes in steps:
         now += timedelta(minutes=minutes)

@@ -68,7 +68,7 @@ def plan(
 
 
 def test_a_flood_hides_no_high_alert() -> None:
-    """With the minute's allowance used up by a flood, a HIGH and a CRITICAL alert are sent at once, worst first."""
+    """HIGH and CRITICAL alerts are sent at once, the most severe first, even if a flood has used up the limit."""
     flood = [alert(number, Severity.LOW) for number in range(100)]
     planned = plan(
         *flood, alert(200, Severity.HIGH), alert(201, Severity.CRITICAL), sent=sent(10, Severity.LOW)
@@ -137,14 +137,14 @@ def test_an_alarm_about_oktawatch_waits_behind_no_flood() -> None:
 
 
 def test_urgent_messages_use_up_nobody_elses_allowance() -> None:
-    """Ten HIGH alerts within the minute leave room for ten others, and for no HIGH one."""
+    """Ten HIGH alerts within a minute use up the limit of HIGH alerts only."""
     planned = plan(alert(1), alert(2, Severity.HIGH), sent=sent(10, Severity.HIGH))
 
     assert planned.send == ["alert-1"]
 
 
 def test_an_unsent_digest_takes_more_in() -> None:
-    """An unsent digest takes in further alerts, unless it was attempted."""
+    """More alerts are folded into an unsent digest, unless it was attempted."""
     flood = [alert(number) for number in range(20)]
     for attempts, into in ((0, "waiting"), (1, "digest-1")):
         waiting = message("waiting", NotificationKind.DIGEST, topic=ABOVE, attempts=attempts)
@@ -153,7 +153,7 @@ def test_an_unsent_digest_takes_more_in() -> None:
 
 
 def test_without_a_limit_everything_is_sent_worst_first() -> None:
-    """A log takes every message, and no digest."""
+    """Without a limit, every message is sent and none is folded."""
     planned = plan(
         alert(1),
         *(alert(number, late=True) for number in range(2, 9)),
@@ -227,7 +227,7 @@ waiting = st.builds(
     st.lists(st.sampled_from(Severity), max_size=15),
 )
 def test_laws(alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]) -> None:
-    """Nothing is lost or doubled, no allowance exceeded, nothing tried or not due is touched, the worst stay single."""
+    """Nothing is lost or duplicated, limits hold, attempted messages are unchanged, and urgent ones are not folded."""
     before = [one for severity in lately for one in sent(1, severity)]
     planned = plan(*alerts, per_minute=per_minute, sent=before)
     by_id = {one.id: one for one in alerts}
@@ -258,7 +258,7 @@ def test_laws(alerts: list[WaitingNotification], per_minute: int, lately: list[S
 
 @given(st.integers(0, 90))
 def test_the_allowance_is_that_of_a_minute(seconds: int) -> None:
-    """Messages older than a minute count no more."""
+    """Messages older than a minute don't count towards the limit."""
     ago = timedelta(seconds=seconds)
     planned = plan(alert(1), sent=sent(10, ago=ago))
 

@@ -33,13 +33,13 @@ def test_the_admin_console_has_a_host_of_its_own(org: str, host: str) -> None:
 
 @pytest.mark.parametrize("org", ["https://login.acme.example.com", "http://127.0.0.1:8080", ""])
 def test_no_link_where_nobody_can_know_the_host(org: str) -> None:
-    """A wrong link is worse than none."""
+    """Without a known admin host, there is no link."""
     assert event_link(org, EVENT) is None
 
 
 @pytest.mark.parametrize("uuid", ['x" or true', "a" * 65, "", "../admin"])
 def test_no_link_for_an_odd_uuid(uuid: str) -> None:
-    """A uuid is a stranger's text like any other."""
+    """An unusual uuid has no link, because strangers can choose it."""
     assert event_link("https://acme.okta.com", EventReference(uuid, EVENT.published)) is None
 
 

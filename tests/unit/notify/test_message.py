@@ -60,7 +60,7 @@ def forms(message: Message) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_it_says_everything(form: int) -> None:
-    """Severity, who, outcome, where from, anonymizer, client, Okta's assessment, when, what to do and how."""
+    """A message has severity, person, outcome, place, anonymizer, client, risk, time and the runbook."""
     said = forms(COMPOSER.compose(due()))[form]
 
     for part in (
@@ -82,7 +82,7 @@ def test_it_says_everything(form: int) -> None:
 
 
 def test_a_long_runbook_is_cut() -> None:
-    """An operator's rule may bring a book, with many lines: a message takes its beginning, whole words in one line."""
+    """A long runbook is shortened at a word and put on one line."""
     composer = Composer(orgs={}, rules={ALERT["rule_id"]: RuleText("Own", "Call Zoë.\n\nThen wait. " * 500)})
     message = composer.compose(due())
 
@@ -94,7 +94,7 @@ def test_a_long_runbook_is_cut() -> None:
 
 
 def test_a_program_gets_the_runbook_too() -> None:
-    """And the rule's name, ATT&CK ids and Okta's address, which are no columns; a rule that is gone has none."""
+    """A webhook gets the runbook, the rule's name, ATT&CK ids and Okta's URL, unless the rule is gone."""
     body, gone = COMPOSER.compose(due()).body, COMPOSER.compose(due(rule_id="Gone.Rule")).body
     assert "Ask the user" in body["runbook"]
     assert body["alert"]["rule_name"] == "Okta Sign-In from VPN Anonymizer"
@@ -105,7 +105,7 @@ def test_a_program_gets_the_runbook_too() -> None:
 
 
 def test_nothing_goes_out_in_the_words_of_a_test() -> None:
-    """A row that has nothing to say is an error, never a message that says that nothing has happened."""
+    """A row without content raises an error and is not sent as a test message."""
     with pytest.raises(ValueError, match="of kind silence"):
         COMPOSER.compose(structs.replace(due(NotificationKind.SILENCE), alert=None, event=None))
 
@@ -185,12 +185,12 @@ def test_headings_differ_for_different_people_places_and_outcomes(
     ],
 )  # fmt: skip
 def test_outcomes(changes: dict[str, Any], text: str) -> None:
-    """Successes first, with counts; where neither is counted, Okta's own word."""
+    """Successes come first, with counts; without counts, Okta's own outcome is shown."""
     assert [line.text for line in COMPOSER.compose(due(**changes)).lines if line.label == "Outcome"] == [text]
 
 
 def test_what_is_new_is_said_where_it_is_known() -> None:
-    """New places and devices, and who else was seen at the address."""
+    """A message names new places and devices, and other people at the address."""
     new, nothing, first = (
         COMPOSER.compose(structs.replace(due(context={}), novelty=novelty))
         for novelty in (
@@ -209,7 +209,7 @@ def test_what_is_new_is_said_where_it_is_known() -> None:
 
 
 def test_a_device_is_new_if_okta_says_so() -> None:
-    """The behaviour New Device adds to what sightings know, in messages and for programs."""
+    """Okta's behaviour New Device is added to what sightings show, in messages and webhooks."""
     novelty = Novelty(new=("country",), known_since=NOW, others=0)
     message = COMPOSER.compose(structs.replace(due(), novelty=novelty))
     assert "New for this person: country, device\n" in message.plain()
@@ -220,7 +220,7 @@ ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>",
 
 
 def test_a_decision_says_who_decided_what() -> None:
-    """With the note, harmless in a chat; without a runbook, which is over."""
+    """A decision has its person and note, without a runbook, and its text is harmless."""
     message = COMPOSER.compose(structs.replace(due(NotificationKind.CLOSED), content=ACTION))
 
     assert message.heading == (
@@ -321,7 +321,7 @@ def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None
 
 
 def test_a_test_message_says_that_it_is_one() -> None:
-    """A test message says that it is a test."""
+    """A test message is marked as a test."""
     message = COMPOSER.compose(
         DueNotification(
             id="x", notifier="soc", kind=NotificationKind.TEST, severity=None, attempts=0, created_at=NOW

@@ -23,7 +23,7 @@ hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max
 @given(hostile, st.integers(1, 300))
 @example("ops@hereeve@evil.example.org/login", 19)
 def test_nothing_acts(text: str, limit: int) -> None:
-    """No control or direction mark, no mention, no Markdown, no tag, no address with a scheme; and it ends."""
+    """The text has no control characters, mentions, Markdown, tags or links, and a limited length."""
     said = harmless(text, limit)
 
     assert said.isprintable()

@@ -41,14 +41,14 @@ def load(tmp_path: Path) -> Load:
 
 
 def test_rules_have_their_defaults(load: Load) -> None:
-    """Without a word about rules, the main one is on with its own numbers."""
+    """By default, the main rule is enabled with its default options."""
     (rule,) = Application(load()).rules.rules
 
     assert rule == AnonymizingVpnLogin()
 
 
 def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
-    """Common keys and a rule's own reach it; a file it names lies beside the configuration."""
+    """A rule gets its common and specific options, and files beside the configuration."""
     (tmp_path / "relays.csv").write_text("192.0.2.0/24,US\n", encoding="utf-8")
     said = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
 
@@ -208,7 +208,7 @@ def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pem", "jwk"])
 def test_access_of_a_service_app(load: Load, kind: str) -> None:
-    """A key in either form becomes PEM; the name in a JWK counts unless another is given."""
+    """A key in either format becomes PEM, and the JWK's key id applies unless another one is configured."""
     key = rsa_pem() if kind == "pem" else json.dumps(rsa_private_jwk("k1"))
     settings = load(org=ORG + f"client_id = \"0oaexample\"\ndpop = true\nprivate_key = '''{key}'''\n")
 
@@ -220,7 +220,7 @@ def test_access_of_a_service_app(load: Load, kind: str) -> None:
 
 
 def test_a_service_app_s_key_is_renewed_from_its_file(load: Load, tmp_path: Path) -> None:
-    """As a token is."""
+    """A service app's key is read again from its file, like a token."""
     file = tmp_path / "acme.pem"
     file.write_text(rsa_pem(), encoding="utf-8")
     settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key_file = "acme.pem"\n')
@@ -275,7 +275,7 @@ def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
 
 
 def test_only_the_chosen_orgs_need_credentials(load: Load) -> None:
-    """A command that reads one org does not mind another one's unusable key."""
+    """A command for one org ignores another org's invalid key."""
     settings = load(
         '[[orgs]]\nname = "globex"\nurl = "https://globex.okta.com"\nclient_id = "0oa"\nprivate_key = "{}"\n'
     )

@@ -75,7 +75,7 @@ def source(tmp_path: Path) -> Callable[[Okta], OrgSource]:
 
 
 async def test_a_token_that_works_is_kept(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
-    """A token that Okta accepts is kept, whatever its file contains."""
+    """A token that Okta accepts is kept, even if its file contains another one."""
     okta = Okta("00first")
     pages = source(okta)
     (tmp_path / "acme.token").write_text("00second", "utf-8")
@@ -101,7 +101,7 @@ async def test_a_renewed_token_is_taken_up(source: Callable[[Okta], OrgSource], 
 
 
 async def test_a_token_that_was_not_renewed_stays_refused(source: Callable[[Okta], OrgSource]) -> None:
-    """Nothing is asked twice with the same token."""
+    """A request is not repeated with the same token."""
     okta = Okta("00second")
     pages = source(okta)
 

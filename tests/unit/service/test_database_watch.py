@@ -93,7 +93,7 @@ async def world(worlds: list[World]) -> World:
 
 
 async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> None:
-    """The first message says since when and why, the second from when to when."""
+    """The alarm has the start and the reason, and the message at the end has both times."""
     (soc,) = world.receivers
     await world.live(15, FULL)
     assert soc.taken == []
@@ -112,7 +112,7 @@ async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> No
 
 
 async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
-    """As a backup that locks the file for some minutes."""
+    """A short failure, such as a backup's lock, raises no alarm."""
     for _ in range(5):
         await world.live(14, LOCKED)
         world.trouble.ended()

@@ -12,7 +12,7 @@ INTERVAL = timedelta(seconds=30)
 
 
 def test_a_streak_is_told_once() -> None:
-    """Only the first of equal failures and the end are lines of the log."""
+    """Of equal failures in a row, the first one and the end are logged."""
     streak = FailureLog("poll", org="acme")
 
     with capture_logs() as logs:
@@ -60,7 +60,7 @@ def test_each_streak_counts_for_itself() -> None:
 
 
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:
-    """A bug is logged with its exception, which level debug shows whole."""
+    """An unexpected exception is logged with its type, and with a traceback at level debug."""
     error = ZeroDivisionError("a bug")
 
     with capture_logs() as logs:
@@ -73,7 +73,7 @@ def test_what_nobody_foresaw_keeps_its_traceback() -> None:
     ("slowly", "minutes"), [(False, [0.5, 1, 2, 4, 5, 5]), (True, [2, 4, 8, 15, 15, 15])]
 )
 def test_backoff_grows_to_its_bound(slowly: bool, minutes: list[float]) -> None:
-    """Each wait is twice the one before, up to five minutes; to fifteen for what people must mend."""
+    """Each delay doubles, up to five minutes, or fifteen for failures that need a person."""
     waits = [backoff(n, INTERVAL, slowly=slowly, jitter=lambda: 0.5) for n in range(1, 7)]
 
     assert waits == [timedelta(minutes=wait) for wait in minutes]

@@ -60,7 +60,7 @@ def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """A database in a folder that does not exist is one line that says how to mend it."""
+    """A missing folder causes one line that says how to fix it."""
     with (
         pytest.raises(ConfigError, match=r"No such file or directory: create a folder"),
         exclusive_lock(_executor(tmp_path / "nowhere" / "one.db")),

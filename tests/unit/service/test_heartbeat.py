@@ -44,7 +44,7 @@ async def test_a_replica_without_orgs_does_not_beat() -> None:
 
 
 async def test_a_heartbeat_that_fails_is_said_once() -> None:
-    """And stops nothing else."""
+    """A failing heartbeat is logged once and affects nothing else."""
     beats = Beats(DeliveryError("status 500"), DeliveryError("status 500"), KeyError("a bug"), None)
     heartbeat = Heartbeat(beats)
     with capture_logs() as logs:

@@ -106,7 +106,7 @@ async def test_the_watchdog_is_fed_while_an_org_hangs(watch: Make) -> None:
 
 
 async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
-    """Once a round should have ended long ago, the watchdog goes hungry, and the log says of which org."""
+    """The watchdog is not fed while a round is stuck, and the log names its org."""
     jobs, manager = await watch(2)
     await eventually(lambda: manager.fed >= 1)
 

@@ -234,7 +234,7 @@ async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, log
 
 
 async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """A cursor that somebody else moved is no trouble with the database."""
+    """A cursor that another process moved is a failure of the org, not of the database."""
     org = Org(database, Rounds(CursorMovedError("the cursor of acme was moved by another writer")))
 
     await org.rounds(1)
@@ -246,7 +246,7 @@ async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, lo
 async def test_an_org_that_was_handed_over_has_not_failed(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
-    """A replica that takes an org over moves the cursor, perhaps while the former one still polls."""
+    """A replica that loses an org during a poll reports no failure."""
     org = Org(database, Rounds(CursorMovedError("the cursor of acme was moved by another writer")))
     org.held = False
 
@@ -304,7 +304,7 @@ async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[Eve
 
 
 async def test_a_cancelled_round_ends(database: DatabaseExecutor) -> None:
-    """Stopping goes through to the request in flight."""
+    """A stop cancels the running request."""
     poller = Hanging()
     task = asyncio.create_task(Org(database, poller).polling.round())
     await asyncio.sleep(0)

@@ -49,7 +49,7 @@ async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
 
 
 async def test_what_went_is_said() -> None:
-    """One line, with what there was to delete; a round without says nothing."""
+    """One line reports what was deleted, and a round without deletions logs nothing."""
     (line,) = await _said(Counter(), Counter(events=3, alerts=1, leases=0))
     assert line == {"event": "pruned", "log_level": "info", "alerts": 1, "events": 3}
 
@@ -69,7 +69,7 @@ async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
 
 
 async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
-    """A disk that is full still lets a round through that finds nothing to delete."""
+    """A round that deletes nothing does not end the database's failure, as the disk may still be full."""
     lines = [line["event"] for line in await _said(StoreError("disk full"), Counter(), Counter(events=1))]
     assert lines == ["database_failed", "database_recovered", "pruned"]
 
@@ -81,7 +81,7 @@ async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
     "okta_time", [None, NOW - timedelta(days=9_000), NOW - timedelta(days=2), NOW + timedelta(days=2)]
 )
 async def test_a_clock_that_is_not_oktas_deletes_nothing(okta_time: datetime | None) -> None:
-    """A clock that is years ahead would make everything old, and all would be gone for good."""
+    """Nothing is pruned while the clock disagrees with Okta's."""
     rounds = Rounds()
 
     assert await _pruning(rounds, okta_time=okta_time).round() == SOON

@@ -157,7 +157,7 @@ async def test_a_bug_in_a_job_is_logged(schedule: Schedule) -> None:
 async def test_stopping_waits_until_jobs_have_ended(
     schedule: Schedule, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cancelled job comes to its own end, and APScheduler takes it for no failure."""
+    """A cancelled job ends by itself, and is not logged as a failure."""
     job = Hanging()
     schedule.every(HOUR, "job", job)
     schedule.start()
@@ -239,7 +239,7 @@ async def test_jobs_run_on_when_the_clock_jumps(schedule: Schedule, jump: timede
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_missed_runs_are_not_counted(*, exact: bool) -> None:
-    """After a jump of centuries a job is due once: a list of what it missed would be memory without end."""
+    """After a clock jump, a job is due once, and no list of missed runs is built."""
     schedule = Schedule()
     schedule.every(HOUR, "job", Job(), exact=exact)
     (job,) = schedule._scheduler.get_jobs()

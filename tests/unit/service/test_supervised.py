@@ -90,7 +90,7 @@ async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) ->
 
 
 async def test_a_failure_of_the_database_is_everybodys() -> None:
-    """All jobs share its log, and the hook does not get it."""
+    """All jobs share the database's failure log, and the hook does not get its failures."""
     job = Job()
     with capture_logs() as logs:
         await job.attempt(_raising(StoreError("disk full")))
@@ -102,7 +102,7 @@ async def test_a_failure_of_the_database_is_everybodys() -> None:
 
 
 async def test_a_job_by_itself_logs_the_databases_failures() -> None:
-    """Without a shared log a failure of the database is logged as the job's, with its reason."""
+    """Without a shared log, a database failure is logged as the job's, with its reason."""
     with capture_logs() as logs:
         await Job(shared=False).attempt(_raising(StoreError("disk full")))
 
@@ -118,7 +118,7 @@ async def test_a_round_that_takes_too_long_is_cancelled() -> None:
 
 
 async def test_stopping_is_no_failure() -> None:
-    """A transaction that gives up because the daemon stops is not logged."""
+    """A transaction that is abandoned by a stop is not logged."""
     job = Job()
     with capture_logs() as logs:
         assert await job.attempt(_raising(StoppedError("stopping"))) is None
@@ -127,7 +127,7 @@ async def test_stopping_is_no_failure() -> None:
 
 
 async def test_failures_delay_the_next_round() -> None:
-    """Each failure in a row doubles the delay; what only a person can mend is retried more slowly still."""
+    """Each failure in a row doubles the delay, and failures that need a person are retried less often."""
     usual, slow = Job(), Job()
     for error, job in ((SystemLogError("down"), usual), (TokenRefusedError("refused"), slow)):
         delays = [await job.attempt(_raising(error)) for _ in range(3)]

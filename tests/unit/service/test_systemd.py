@@ -23,7 +23,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 
 def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
-    """Each message is one datagram in systemd's own words."""
+    """Each message is one datagram in systemd's format."""
     address, listening = manager
     systemd = Systemd.from_environment({"NOTIFY_SOCKET": address})
 
@@ -50,7 +50,7 @@ def test_the_same_status_is_told_once(manager: tuple[str, socket.socket]) -> Non
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "/nowhere/at/all"])
 def test_nobody_listens(address: str | None) -> None:
-    """Without a manager, or with one that is gone, telling is no error."""
+    """Without a manager, or with one that is gone, sending is no error."""
     systemd = Systemd.from_environment({} if address is None else {"NOTIFY_SOCKET": address})
 
     systemd.ready()

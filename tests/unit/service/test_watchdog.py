@@ -20,7 +20,7 @@ class Clock:
 
 
 def test_a_round_that_does_not_end_is_stuck() -> None:
-    """Ten minutes after its last round ended, an org whose next one has not is stuck; others are not."""
+    """An org whose next round has not ended after ten minutes is stuck, and others are not."""
     clock = Clock()
     health = Watchdog(["acme", "globex"], clock=clock)
     for org in ("acme", "globex"):
@@ -56,7 +56,7 @@ def test_a_stuck_org_that_comes_free_is_well() -> None:
 
 
 def test_waiting_is_not_being_stuck() -> None:
-    """An org that is polled once an hour, or is left alone after failures, is well meanwhile."""
+    """An org that waits for its next round, for an hour or after failures, is not stuck."""
     clock = Clock()
     health = Watchdog(["acme"], clock=clock)
     health.round_ended("acme", next_in=timedelta(hours=1))

@@ -16,7 +16,7 @@ def read(body: bytes) -> Any:
 
 @pytest.mark.parametrize("name", sorted(broken.USABLE.keys() - {"nested"}))
 def test_odd_events_say_which_they_are(name: str) -> None:
-    """Their uuid, time and type are the good event's; something else is not."""
+    """A broken event has the uuid, time and type of the original, and one defect."""
     good = event(1, displayMessage="Sign-in", version="0")
     made = read(broken.USABLE[name](good))
     assert {key: made[key] for key in ("uuid", "published", "eventType", "number")} == event(1)
@@ -24,7 +24,7 @@ def test_odd_events_say_which_they_are(name: str) -> None:
 
 
 def test_a_nested_event_is_deeper_than_parsers_go() -> None:
-    """Cut down to its other fields, it is the good one."""
+    """A nested event without its nested field is the original."""
     body = broken.USABLE["nested"](event(1))
     with pytest.raises(RecursionError):
         read(body)

@@ -51,7 +51,7 @@ def operators(found: dict[str, Any]) -> list[str | None]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_satisfies_the_published_schema(name: str) -> None:
-    """Each event of each scenario is one that Okta could have sent."""
+    """Each event of each scenario satisfies the published schema."""
     validator = log_event_validator()
     found = day(name, rate=5)
     assert {event["eventType"] for event in found} >= ORDINARY
@@ -60,7 +60,7 @@ def test_a_scenario_satisfies_the_published_schema(name: str) -> None:
 
 
 def test_generated_events_satisfy_the_published_schema() -> None:
-    """So is each of those that are made by the million."""
+    """Each generated event satisfies the published schema."""
     validator = log_event_validator()
     org = SimulatedOrg(now=Clock())
     org.extend(generate(300, end=NOW, proxy_share=0.5))
@@ -70,13 +70,13 @@ def test_generated_events_satisfy_the_published_schema() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_seed_gives_the_same_events(name: str) -> None:
-    """Uuids included; another seed gives others."""
+    """One seed gives the same events with the same uuids, and another seed gives others."""
     assert day(name, rate=5) == day(name, rate=5)
     assert day(name, rate=5) != day(name, rate=5, seed=2)
 
 
 def test_scenarios_do_not_disturb_each_other() -> None:
-    """What a scenario adds to the ordinary traffic stays the same beside others."""
+    """The events of a scenario don't depend on other scenarios."""
     both = {event["uuid"] for event in day("anonymizing-vpn", "apple-relay")}
     vpn, relay, quiet = (
         {event["uuid"] for event in day(name)} for name in ("anonymizing-vpn", "apple-relay", "quiet")
@@ -87,7 +87,7 @@ def test_scenarios_do_not_disturb_each_other() -> None:
 
 @pytest.mark.parametrize("name", [name for name, one in SCENARIOS.items() if one.own_people])
 def test_an_attack_is_about_people_of_its_own(name: str) -> None:
-    """Nobody in it does anything ordinary, and nobody else does what it adds."""
+    """The people in an attack have no other events."""
     ordinary = {event["uuid"] for event in day("quiet")}
     events = day(name)
     there, added = (
@@ -122,7 +122,7 @@ def test_each_event_has_its_own_uuid() -> None:
 
 
 def test_a_quiet_org_has_no_proxies_but_its_own_vpn() -> None:
-    """Ordinary traffic alerts nobody, though some of it comes through a corporate VPN."""
+    """Ordinary traffic has no proxies, only a corporate VPN."""
     events = day("quiet")
     assert {event["securityContext"]["isProxy"] for event in events} == {False, None}
     tunnels = [
@@ -143,7 +143,7 @@ def test_anonymized_sign_ins_succeed_fail_and_repeat() -> None:
 
 
 def test_relayed_sign_ins_name_the_relay() -> None:
-    """Both in the address's categories and in the tunnels, a text that holds JSON."""
+    """A relayed sign-in has the relay in the address's categories and in the tunnels' JSON text."""
     found = sign_ins(day("apple-relay"))
     assert found
     for event in found:
@@ -153,7 +153,7 @@ def test_relayed_sign_ins_name_the_relay() -> None:
 
 
 def test_debug_data_is_text() -> None:
-    """Risk and behaviours are printed maps; logOnlySecurityData says the same as JSON in a string."""
+    """Risk and behaviours are printed maps, and logOnlySecurityData has the same values as JSON in a string."""
     for event in sign_ins(day("anonymizing-vpn")):
         debug = event["debugContext"]["debugData"]
         assert all(isinstance(value, str) for value in debug.values())
@@ -179,7 +179,7 @@ def test_everything_is_invented() -> None:
 
 
 def test_the_past_and_the_future_have_their_own_rates() -> None:
-    """A day of the past at the given rate, then as many visits as the live rate says; none before the span."""
+    """Past events have the given rate and later ones the live rate, and none is before the span."""
     stream = build(["quiet"], start=NOW, span=timedelta(hours=10), rate=30, live_rate=3600)
     hour = timedelta(hours=1)
     found = list(itertools.takewhile(lambda pair: pair[0] < NOW + hour, stream))
@@ -199,7 +199,7 @@ def test_events_are_persisted_after_they_are_published_and_out_of_order() -> Non
 
 
 def test_an_unknown_scenario_is_named() -> None:
-    """The error says what there is."""
+    """The error lists the scenarios."""
     with pytest.raises(
         ValueError, match=r"^unknown scenario calm; the scenarios are anonymizing-vpn, .*, quiet$"
     ):
@@ -231,7 +231,7 @@ def test_generated_events_have_the_share_of_proxies_that_was_asked_for() -> None
 
 
 def test_generated_twice_is_twice_as_much() -> None:
-    """No two generated events of an org share a uuid, even from the same seed."""
+    """Generated events of an org have different uuids, even from one seed."""
     org = SimulatedOrg(now=Clock())
     org.extend(generate(100, end=NOW))
     org.extend(generate(100, end=NOW))

@@ -26,7 +26,7 @@ def numbers(page: Page) -> list[int]:
 
 
 def test_a_late_event_is_behind_each_poll() -> None:
-    """Polls that go on never return it, one that had come to the very same time included; bounded requests do."""
+    """A running poll never returns a late event, and bounded requests do."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
     org.persist(event(1))
@@ -41,7 +41,7 @@ def test_a_late_event_is_behind_each_poll() -> None:
 
 
 def test_a_late_event_before_any_poll_is_like_another() -> None:
-    """Where nobody has read yet, nothing is late."""
+    """Before the first poll, no event is late."""
     org = SimulatedOrg(now=Clock())
     org.persist(event(1))
     org.persist(Late(event(2)))
@@ -56,7 +56,7 @@ def endless() -> Iterator[tuple[datetime, dict[str, Any]]]:
 
 
 def test_a_share_of_a_stream_comes_late() -> None:
-    """Each event once, in the order in which they appear; the late ones within the time that was asked for."""
+    """A stream has each event once in the order of appearance, and late ones within the given time."""
     stream = delay(endless(), share=0.1, by=600 * SECOND, seed=3)
     taken = list(itertools.islice(stream, 5000))
     assert [moment for moment, _ in taken] == sorted(moment for moment, _ in taken)
@@ -71,13 +71,13 @@ def test_a_share_of_a_stream_comes_late() -> None:
 
 
 def test_late_events_of_a_stream_that_ends_come_too() -> None:
-    """None is kept back."""
+    """At the end of a stream, all late events appear."""
     stream = delay(itertools.islice(endless(), 20), share=1, by=3600 * SECOND, seed=1)
     assert len(list(stream)) == 20
 
 
 def test_a_stream_with_late_events_can_be_followed() -> None:
-    """A poll that goes along misses just the late ones, and a bounded request finds them all."""
+    """A poll misses just the late events, and a bounded request finds them all."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
     stream = delay(itertools.islice(endless(), 500), share=0.2, by=100 * SECOND, seed=2)
@@ -103,7 +103,7 @@ def cursor(org: SimulatedOrg) -> queries.Query:
 
 
 def test_cursors_are_honoured_until_forgotten() -> None:
-    """All that were given out, or those last given out before a time; not those that are given out afterwards."""
+    """Cursors from before a time, or all until now, can be forgotten; later ones work."""
     org = SimulatedOrg(now=Clock())
     cursors, early, late = Cursors(), cursor(org), cursor(org).at((7, 7))
     cursors.issue(early, to_ms(NOW))
@@ -117,7 +117,7 @@ def test_cursors_are_honoured_until_forgotten() -> None:
 
 
 def test_one_cursor_can_be_forgotten_by_its_link() -> None:
-    """The others stay good."""
+    """One cursor can be forgotten, and the others work."""
     org = SimulatedOrg(now=Clock())
     cursors, one, other = Cursors(), cursor(org), cursor(org).at((7, 7))
     cursors.forget_link("http://127.0.0.1:1" + one.link("/api/v1/logs"))
@@ -125,7 +125,7 @@ def test_one_cursor_can_be_forgotten_by_its_link() -> None:
 
 
 def test_a_lifetime_runs_from_when_a_cursor_was_last_given_out() -> None:
-    """At the tail of a poll each answer gives the same one out again."""
+    """A cursor's lifetime restarts each time that it is returned."""
     org = SimulatedOrg(now=Clock())
     cursors, one = Cursors(lifetime=60 * SECOND), cursor(org)
     now = to_ms(NOW)

@@ -113,17 +113,17 @@ def test_a_signed_assertion_gets_a_token(org: SimulatedOrg, signer: Signer) -> N
 def test_an_assertion_that_says_the_wrong_thing_is_refused(
     org: SimulatedOrg, signer: Signer, claims: dict[str, Any], description: str
 ) -> None:
-    """Each claim is looked at; the answer says which."""
+    """Each claim is checked, and the error names it."""
     assert refused(org, signer.form(URL, **claims)) == (401, "invalid_client", description)
 
 
 def test_an_hour_is_the_longest_that_an_assertion_may_last(org: SimulatedOrg, signer: Signer) -> None:
-    """To the second."""
+    """An assertion may last one hour to the second."""
     assert token(org, signer.form(URL, exp=SECONDS + 3600))
 
 
 def test_an_assertion_needs_the_apps_own_signature(org: SimulatedOrg, signer: Signer) -> None:
-    """Somebody else's, none, one by a shared secret, or a damaged one will not do."""
+    """A foreign, missing, symmetric or damaged signature is refused."""
     form = signer.form(URL)
     claims = {"iss": CLIENT, "sub": CLIENT, "aud": URL, "exp": SECONDS + 300}
     secret = jwt.encode(claims, "s" * 32, algorithm="HS256", headers={"kid": "k1"})
@@ -143,7 +143,7 @@ def test_an_assertion_needs_the_apps_own_signature(org: SimulatedOrg, signer: Si
 
 
 def test_the_only_key_needs_no_name(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
-    """With two of them, an assertion has to say which."""
+    """An assertion needs a key id only if the app has two keys."""
     assert token(org, signer.form(URL, kid=None))
     app.keys = [signer.public, Signer("k2").public]
     assert token(org, signer.form(URL))
@@ -163,7 +163,7 @@ def test_an_assertion_is_good_once(org: SimulatedOrg, app: ServiceApp, signer: S
 
 @pytest.mark.parametrize("scope", ["", "okta.users.read", "okta.logs.read okta.users.read"])
 def test_only_granted_scopes_are_given(org: SimulatedOrg, signer: Signer, scope: str) -> None:
-    """All that are asked for, or none."""
+    """All requested scopes are granted, or none."""
     assert refused(org, signer.form(URL, scope))[:2] == (400, "invalid_scope")
 
 
@@ -179,7 +179,7 @@ def test_other_ways_to_ask_are_refused(org: SimulatedOrg, signer: Signer) -> Non
 def test_tokens_expire_and_can_be_revoked(
     org: SimulatedOrg, app: ServiceApp, signer: Signer, clock: Clock
 ) -> None:
-    """By the org's clock, after as long as the app's tokens last; the answer is a 401."""
+    """An expired or revoked token causes a 401, by the org's clock."""
     app.lifetime = timedelta(minutes=5)
     access = token(org, signer.form(URL))
     clock.time = NOW + timedelta(seconds=299)
@@ -196,7 +196,7 @@ def test_tokens_expire_and_can_be_revoked(
     "header", ["", "Bearer", "Bearer x", "bearer {}", "SSWS {}", "DPoP {}", "{}", "Bearer  {}"]
 )
 def test_a_bearer_token_comes_as_one(org: SimulatedOrg, signer: Signer, header: str) -> None:
-    """Any other header is a 401."""
+    """A token in another header causes a 401."""
     access = token(org, signer.form(URL))
     assert call(org, header.format(access)) == (401, "E0000011")
 
@@ -212,7 +212,7 @@ def test_permission_is_apart_from_the_scope(org: SimulatedOrg, app: ServiceApp, 
 
 
 def test_refusals_say_why_in_a_header(org: SimulatedOrg) -> None:
-    """As RFC 6750 has it."""
+    """A refusal has the header that RFC 6750 requires."""
     with pytest.raises(OktaError) as told:
         authorize(org, "Bearer x", Proof(None, "GET", LOGS))
     assert told.value.headers["WWW-Authenticate"] == (
@@ -223,7 +223,7 @@ def test_refusals_say_why_in_a_header(org: SimulatedOrg) -> None:
 
 
 def test_an_app_can_require_proofs(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
-    """Without a proof, without the nonce, with both: refused, challenged, served."""
+    """A request is refused without a proof, challenged without the nonce, and answered with both."""
     app.dpop = True
     assert refused(org, signer.form(URL)) == (
         400,
@@ -247,7 +247,7 @@ def test_an_app_can_require_proofs(org: SimulatedOrg, app: ServiceApp, signer: S
 
 
 def test_a_proof_binds_the_token_even_where_none_is_required(org: SimulatedOrg, signer: Signer) -> None:
-    """Who proves a key gets a token that is good with that key alone."""
+    """A token that was requested with a proof works only with the same key."""
     assert org.oauth.issue(signer.form(URL), nonced(org, signer))["token_type"] == "DPoP"
 
 
@@ -272,7 +272,7 @@ def test_a_proof_is_for_one_request(org: SimulatedOrg, signer: Signer, claims: d
 
 
 def test_a_proof_is_good_once(org: SimulatedOrg, signer: Signer) -> None:
-    """Whoever sends it again."""
+    """A repeated proof is refused."""
     proof = nonced(org, signer)
     assert token(org, signer.form(URL), proof)
     assert refused(org, signer.form(URL), proof)[2] == "The DPoP proof JWT has already been used."
@@ -298,7 +298,7 @@ def test_a_proof_must_be_one(org: SimulatedOrg, signer: Signer) -> None:
 
 
 def test_a_nonce_lasts_a_day(org: SimulatedOrg, signer: Signer, clock: Clock) -> None:
-    """Then another one is asked for; or when a test says so."""
+    """A nonce is replaced after a day, or when the test asks for it."""
     old = org.oauth.proofs.nonce
     clock.time += timedelta(hours=23)
     assert org.oauth.proofs.nonce == old
@@ -311,7 +311,7 @@ def test_a_nonce_lasts_a_day(org: SimulatedOrg, signer: Signer, clock: Clock) ->
 
 
 def test_a_bound_token_needs_its_key_each_time(org: SimulatedOrg, signer: Signer) -> None:
-    """No proof, another key's, one for another call, one of before, or none at all as a bearer's: a 400."""
+    """A missing, foreign, old or unsuitable proof causes a 400."""
     holder = Signer()
     access, other = (token(org, signer.form(URL), nonced(org, holder)) for _ in range(2))
     good = holder.proof("GET", LOGS, token=access)
@@ -345,7 +345,7 @@ def test_a_failed_proof_is_told_in_a_header_alone(org: SimulatedOrg, signer: Sig
 
 
 def test_a_thumbprint_is_that_of_the_standard() -> None:
-    """RFC 7638's own example, whatever else its JWK holds."""
+    """The thumbprint of RFC 7638's example is right, with any further members."""
     key = {
         "kty": "RSA",
         "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCi"
@@ -360,7 +360,7 @@ def test_a_thumbprint_is_that_of_the_standard() -> None:
 
 
 def test_used_ids_are_forgotten_when_their_tokens_have_expired() -> None:
-    """Not before, and the memory stays small."""
+    """Used ids are kept until their tokens expire, so memory stays small."""
     used = SingleUseIds()
     assert [used.use("a", 10, now) for now in (0, 5, 10)] == [True, False, False]
     assert used.use("b", 30, 11)

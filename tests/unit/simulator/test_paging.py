@@ -51,7 +51,7 @@ def rest(org: SimulatedOrg, page: Page) -> list[int]:
 def test_a_poll_returns_each_event_once_in_persistence_order(
     limit: int, growth: list[list[int]], step: int
 ) -> None:
-    """Whatever the limit, and however the org grows between requests, time standing still included."""
+    """For any limit and any growth of the org, a poll returns each event once, in order."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
     page = ask(org, limit=str(limit))
@@ -72,7 +72,7 @@ def test_a_poll_returns_each_event_once_in_persistence_order(
 def test_a_bounded_request_returns_each_event_of_its_bounds_once(
     limit: int, delays: list[int], *, descending: bool
 ) -> None:
-    """In the order of `published`, one way or the other, and the last page has no next."""
+    """A bounded request returns each event once by `published`, and the last page has no next link."""
     org = SimulatedOrg(now=Clock())
     for number, delay in enumerate(delays):
         org.persist(event(number, NOW - delay * MS), persisted_at=NOW - timedelta(seconds=1) + number * MS)
@@ -91,7 +91,7 @@ def test_a_bounded_request_returns_each_event_of_its_bounds_once(
 
 @given(limit=LIMITS, kinds=st.lists(st.booleans(), max_size=30))
 def test_a_filter_leaves_the_order_as_it_is(limit: int, kinds: list[bool]) -> None:
-    """A filtered poll is the unfiltered one without what the filter refuses, on any attribute."""
+    """A filtered poll returns the unfiltered one's events that pass the filter, in order."""
     org = SimulatedOrg(now=Clock())
     for number, wanted in enumerate(kinds):
         org.persist(event(number, eventType="wanted" if wanted else "other", actor={"id": str(wanted)}))
@@ -101,7 +101,7 @@ def test_a_filter_leaves_the_order_as_it_is(limit: int, kinds: list[bool]) -> No
 
 
 def test_what_is_persisted_in_the_future_is_invisible_until_then() -> None:
-    """The org's clock decides what a request sees, and what the record counts."""
+    """A request sees the events up to the org's current time."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
     org.persist(event(1))
@@ -114,7 +114,7 @@ def test_what_is_persisted_in_the_future_is_invisible_until_then() -> None:
 
 
 def test_a_stream_is_taken_in_as_time_goes_on() -> None:
-    """An endless stream is read no further than the clock has come, but for one event."""
+    """An endless stream is read up to the current time and one event further."""
     taken: list[int] = []
 
     def stream() -> Iterator[tuple[datetime, dict[str, Any]]]:
@@ -132,7 +132,7 @@ def test_a_stream_is_taken_in_as_time_goes_on() -> None:
 
 
 def test_an_event_persisted_behind_a_poll_is_found_by_bounded_requests_alone() -> None:
-    """Polling goes on from where it was: what appears behind it stays unseen."""
+    """A poll misses events that appear before its cursor."""
     org = SimulatedOrg(now=Clock())
     org.persist(event(1))
     page = ask(org)
@@ -142,7 +142,7 @@ def test_an_event_persisted_behind_a_poll_is_found_by_bounded_requests_alone() -
 
 
 def test_bytes_are_served_as_they_are() -> None:
-    """Whatever a test gives as bytes reaches the client unchanged, and is still found by its type and time."""
+    """Bytes of a test are served unchanged, and are found by type and time."""
     org = SimulatedOrg(now=Clock())
     start = b'{"eventType":"user.session.start","published":"2026-11-24T07:00:00.000Z","more":'
     bodies = [

@@ -24,7 +24,7 @@ def test_a_window_begins_with_its_first_request() -> None:
 
 
 def test_no_limit_is_still_told() -> None:
-    """Without a limit the headers promise more than any client asks for."""
+    """Without a limit, the headers have a large one."""
     budget = Budget()
     assert all(budget.take(1000.0) for _ in range(1000))
     assert budget.headers()["X-Rate-Limit-Remaining"] == "99000"
@@ -38,7 +38,7 @@ def test_a_clock_turned_back_opens_a_new_window() -> None:
 
 
 def test_others_take_their_part_of_each_window() -> None:
-    """Evenly over its time, and anew in the next one."""
+    """Other clients use their share of each window evenly over time."""
     budget = Budget(60, others=30)
     told = []
     for second in (0, 10, 20, 59, 61):
@@ -48,7 +48,7 @@ def test_others_take_their_part_of_each_window() -> None:
 
 
 def test_others_can_take_a_lot_at_once() -> None:
-    """What is left is told with the next answer."""
+    """When other clients send many requests at once, the next answer has the remaining number."""
     budget = Budget(60)
     budget.take(1000.0)
     budget.spend(50, 1001.0)

@@ -33,7 +33,7 @@ def served(path: Path, *, keep_times: bool) -> SimulatedOrg:
 
 
 def test_times_are_moved_together(events_file: Path) -> None:
-    """The newest is published now, the others as long before it as they were; nothing else changes."""
+    """The newest event is published now, and the others keep their distances and contents."""
     org = served(events_file, keep_times=False)
     assert [(event["uuid"], event["published"]) for event in org.events] == [
         ("a", "2026-11-24T08:00:00.000Z"),
@@ -44,13 +44,13 @@ def test_times_are_moved_together(events_file: Path) -> None:
 
 
 def test_times_can_stay(events_file: Path) -> None:
-    """Then each event is served as it stands in the file, in the order of the file."""
+    """With original times, each event is served unchanged, in the file's order."""
     org = served(events_file, keep_times=True)
     assert org.events == [json.loads(line) for line in LINES if line]
 
 
 def test_an_event_of_the_future_is_there_at_once(tmp_path: Path) -> None:
-    """What a file says of the year 2099 hides neither itself nor what follows."""
+    """An event of the year 2099 hides neither itself nor the following ones."""
     path = tmp_path / "events.ndjson"
     path.write_text('{"published":"2099-01-01T00:00:00Z"}\n{"published":"2026-11-01T00:00:00Z"}\n', "utf-8")
     assert len(served(path, keep_times=True)) == 2
@@ -68,7 +68,7 @@ def test_an_event_of_the_future_is_there_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
-    """One line that says what, where, and what is wanted."""
+    """The error is one line with the file, the line and what is expected."""
     path = tmp_path / "events.ndjson"
     path.write_text(f"{LINES[0]}\n\n{line}\n", "utf-8")
     with pytest.raises(EventsFileError) as error:
@@ -86,7 +86,7 @@ def test_times_beyond_the_calendar_are_not_moved(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """The system's reason stands beside the path."""
+    """The error has the path and the system's reason."""
     path = tmp_path / "absent.ndjson"
     with pytest.raises(EventsFileError) as error:
         load_events(path, now=NOW)
@@ -94,14 +94,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_an_org_without_events(tmp_path: Path) -> None:
-    """Nothing to move, nothing to serve."""
+    """An empty file makes an org without events."""
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"\n")
     assert len(served(path, keep_times=False)) == 0
 
 
 def test_published_events_are_served_whole() -> None:
-    """Every event that others published comes out as it went in, but for its time."""
+    """Published events are served unchanged except for their times."""
     path = shared_data("published_okta_events.ndjson")
     given = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     moved = served(path, keep_times=False).events

@@ -76,7 +76,7 @@ def test_an_expression_that_holds(text: str) -> None:
     ],
 )
 def test_an_expression_that_does_not_hold(text: str) -> None:
-    """Comparisons tell JSON's kinds apart, and what is missing is equal to nothing."""
+    """Values of different JSON types are not equal, and a missing value equals nothing."""
     assert not holds(text)
 
 
@@ -104,7 +104,7 @@ def test_an_expression_that_does_not_hold(text: str) -> None:
     ],
 )
 def test_an_expression_that_is_refused(text: str) -> None:
-    """What Okta does not understand is a 400 E0000031, square brackets and `published` included."""
+    """An expression that Okta does not support causes a 400 E0000031."""
     with pytest.raises(OktaError) as refusal:
         scim.parse(text)
     assert (refusal.value.status, refusal.value.code) == (400, "E0000031")
@@ -112,7 +112,7 @@ def test_an_expression_that_is_refused(text: str) -> None:
 
 @given(st.text() | st.text(alphabet='ab. ()"\\eqnorp1t'))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text breaks the parser in another way."""
+    """Any text is parsed or refused with this error."""
     try:
         scim.parse(text)
     except OktaError as refusal:

@@ -32,7 +32,7 @@ def drawn(script: Script, count: int, *, path: str = LOGS, has_cursor: bool = Tr
 
 
 def test_an_empty_script_strikes_nobody(script: Script) -> None:
-    """All requests are answered well."""
+    """Without a script, all requests are answered normally."""
     assert drawn(script, 3) == [None] * 3
 
 
@@ -44,14 +44,14 @@ def test_the_next_requests(script: Script) -> None:
 
 
 def test_the_kth_request(script: Script) -> None:
-    """It counts from the time when the line was written."""
+    """Requests are counted from the time when the entry was added."""
     assert drawn(script, 1) == [None]
     script.kth(3, faults.reset())
     assert drawn(script, 4) == [None, None, "reset", None]
 
 
 def test_a_time_by_the_orgs_clock(script: Script, clock: Clock) -> None:
-    """From the start on, and no longer at the end."""
+    """A fault applies from its start until before its end."""
     script.between(NOW + SECOND, NOW + 3 * SECOND, faults.refused_token())
     seen = []
     for _ in range(4):
@@ -61,7 +61,7 @@ def test_a_time_by_the_orgs_clock(script: Script, clock: Clock) -> None:
 
 
 def test_a_share_is_drawn_from_its_seed(script: Script, clock: Clock) -> None:
-    """The same seed strikes the same requests with the same faults; the share is about what was asked for."""
+    """One seed selects the same requests and faults, in about the given share."""
     choice = [faults.reset(), faults.close()]
     script.some(0.25, choice, seed=5)
     again, other = Script(clock), Script(clock)
@@ -75,13 +75,13 @@ def test_a_share_is_drawn_from_its_seed(script: Script, clock: Clock) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_none_and_all_are_shares(script: Script, share: float) -> None:
-    """Nobody at 0, everybody at 1."""
+    """A share of 0 selects no request, and a share of 1 all of them."""
     script.some(share, [faults.reset()], seed=1)
     assert drawn(script, 50) == ["reset" if share else None] * 50
 
 
 def test_a_fault_waits_for_a_request_that_it_suits(script: Script) -> None:
-    """One that needs a cursor lets a stream's first request pass, and is still there for the second."""
+    """A fault that needs a cursor skips a stream's first request and applies to the second."""
     script.next(1, faults.refused_cursor())
     script.kth(2, faults.refused_cursor())
     assert drawn(script, 2, has_cursor=False) == [None, None]
@@ -96,7 +96,7 @@ def test_other_paths_have_their_own_lines(script: Script) -> None:
 
 
 def test_a_script_can_be_cleared(script: Script) -> None:
-    """What is still to come is forgotten."""
+    """Clearing a script removes its remaining faults."""
     script.next(5, faults.reset())
     assert drawn(script, 1) == ["reset"]
     script.clear()
@@ -104,6 +104,6 @@ def test_a_script_can_be_cleared(script: Script) -> None:
 
 
 def test_every_fault_has_a_name_of_its_own() -> None:
-    """So that requests can be counted by it."""
+    """Each fault has a unique name, by which requests are counted."""
     names = [fault.name for fault in faults.every()]
     assert len(set(names)) == len(names) > 20

@@ -73,7 +73,7 @@ def test_nothing_of_token_host_and_people_stays() -> None:
 
 
 def test_what_a_test_needs_stays() -> None:
-    """Types, times, results, and who is the same as whom."""
+    """Types, times, results and the equality of people are kept."""
     scrubber = Scrubber()
     scrubbed = json.loads(scrubber.body(json.dumps([EVENT]).encode()))[0]
     for key in ("uuid", "eventType", "published"):
@@ -129,5 +129,5 @@ def test_a_token_request_keeps_its_shape_and_no_secret() -> None:
 
 
 def test_a_body_that_is_no_form_is_not_kept() -> None:
-    """Nothing else is ever sent."""
+    """A request body that is not a form is removed."""
     assert Scrubber().request(Request("POST", "https://globex.okta.com/", b"00secret", {})).body is None

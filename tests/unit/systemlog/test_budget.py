@@ -55,7 +55,7 @@ async def _ask(
 async def test_our_share_is_never_exceeded(
     time: VirtualTime, share: float, limit: int, expected: int
 ) -> None:
-    """So many requests, at once if need be; the next one waits until the window is over."""
+    """The share can be used at once, and the next request waits for the window's end."""
     budget = time.budget(share)
     for left in range(expected):
         await _ask(budget, _told(time, limit, limit - left - 1, 60))
@@ -75,7 +75,7 @@ async def test_the_last_request_is_never_taken(time: VirtualTime) -> None:
 
 
 async def test_what_others_take_meanwhile_is_reckoned_in(time: VirtualTime) -> None:
-    """Two requests a second since half a minute: of fifty that were left, none may be left in half a minute."""
+    """Requests of other clients since the last answer are estimated from their rate."""
     budget = time.budget(share=0.5)
     await _ask(budget, _told(time, 600, 599, 60))
     time.now += timedelta(seconds=30)
@@ -152,7 +152,7 @@ async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime
 
 
 async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None:
-    """A limit of 0 says nothing of the window, whose rest is used."""
+    """A limit of 0 means too many requests at once, and the rest of the window is used."""
     budget = time.budget()
     await _ask(budget, _told(time, 100, 50, 60))
     await _ask(budget, _told(time, 0, 0, 60), 429)
@@ -173,7 +173,7 @@ async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
 
 
 async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
-    """They may have arrived; once, in the window after the one that they were sent in."""
+    """A request without an answer counts once, in the window after the one in which it was sent."""
     budget = time.budget(share=0.5)
     await _ask(budget, _told(time, 8, 7, 60))
     for _ in range(3):
@@ -226,7 +226,7 @@ async def test_a_request_that_fails_gives_the_turn_back(time: VirtualTime) -> No
 
 
 async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
-    """As Okta answered a real org: the reset is waited for where the one who was recorded ran into a 429."""
+    """With a real org's recorded answers, the reset is waited for before a 429 occurs."""
     name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
     answers = [
@@ -288,7 +288,7 @@ async def _hours(
 async def test_no_window_is_ever_used_up(
     *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
 ) -> None:
-    """The share of the rate limit is never exceeded, whatever other tools use."""
+    """The share of the rate limit is never exceeded, with any requests of other clients."""
     org = await _hours(
         limit=limit,
         others=math.floor(others * limit),

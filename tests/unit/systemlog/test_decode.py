@@ -43,7 +43,7 @@ def test_events_come_in_oktas_order() -> None:
 
 
 def test_an_event_keeps_its_own_slice_of_the_page() -> None:
-    """The whole object comes back from it, unknown properties included."""
+    """The complete object, with unknown properties, is parsed from the event's slice."""
     bodies = [_event("a", brandNew={"x": [1]}), _event("b")]
     assert [event.body() for event in decode(json.dumps(bodies).encode()).events] == bodies
 
@@ -51,7 +51,7 @@ def test_an_event_keeps_its_own_slice_of_the_page() -> None:
 @pytest.mark.parametrize("element", ["1", "null", "true", '"text"', "[]", '[{"uuid":"x"}]', "1.5"])
 @pytest.mark.parametrize("companion", ["", r',{"odd":"\ud800"}'])
 def test_what_is_no_object_is_set_aside(element: str, companion: str) -> None:
-    """On either way through, with its bytes, and the rest of the page stays."""
+    """Both decoders reject an element that is not an object, keep its bytes, and keep the rest of the page."""
     decoded = decode(f"[ {element} ,{json.dumps(_event())}{companion}]".encode())
     assert decoded.rejected[0].reason == "not a JSON object"
     assert decoded.rejected[0].raw == element.encode()
@@ -72,7 +72,7 @@ def test_what_is_no_object_is_set_aside(element: str, companion: str) -> None:
 def test_an_event_that_cannot_be_remembered_is_set_aside(
     fields: dict[str, Any], reason: str, odd: str
 ) -> None:
-    """On either way through, with its bytes as they came and the reason."""
+    """Both decoders reject an unusable event with its bytes and the reason."""
     raw = json.dumps(_event() | fields | {"odd": odd}).encode()
     decoded = decode(_page(raw, _signin()))
     assert [(one.reason, one.raw) for one in decoded.rejected] == [(reason, raw)]
@@ -80,7 +80,7 @@ def test_an_event_that_cannot_be_remembered_is_set_aside(
 
 
 def test_the_first_of_a_uuid_wins_within_a_page() -> None:
-    """The others count as elements of the page and are dropped."""
+    """Further elements with the same uuid are counted and dropped."""
     decoded = decode(json.dumps([_event("a", n=1), _event("b"), _event("a", n=2)]).encode())
     assert _uuids(decoded) == ["a", "b"]
     assert decoded.events[0].body()["n"] == 1
@@ -107,7 +107,7 @@ def test_the_first_of_a_uuid_wins_within_a_page() -> None:
     ids=lambda odd: f"{odd[:12]!r}",
 )
 def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
-    """Nothing that a stranger typed hides an event or its neighbours, and all of it can be stored."""
+    """No value hides an event or its neighbours, and all values can be stored."""
     decoded = decode(_page(_signin("before"), _signin("odd", odd), _signin("after")))
     assert _uuids(decoded) == ["before", "odd", "after"]
     assert decoded.rejected == []
@@ -156,7 +156,7 @@ def test_what_is_no_list_is_no_page(body: bytes) -> None:
 
 
 def test_an_empty_list_is_an_empty_page() -> None:
-    """Nothing on it, nothing wrong with it."""
+    """An empty list is a page without elements and without an error."""
     assert decode(b" [ ] ") == Decoded([], [], 0)
 
 
@@ -187,7 +187,7 @@ def _encode(values: list[Any], *, ascii_only: bool) -> bytes:
 
 @given(HOSTILE_LIST, st.booleans())
 def test_no_element_is_lost(values: list[Any], ascii_only: bool) -> None:
-    """Each is an event, set aside with its bytes, or a further one of a uuid."""
+    """Each element is an event, rejected with its bytes, or a repeated uuid."""
     decoded = decode(_encode(values, ascii_only=ascii_only))
     assert decoded.count == len(values)
     assert len(set(_uuids(decoded))) == len(decoded.events)
@@ -223,7 +223,7 @@ def test_the_ways_to_decode_agree(values: list[Any], ascii_only: bool) -> None:
 
 @given(HOSTILE_LIST, st.booleans())
 def test_everything_of_an_event_can_be_stored(values: list[Any], ascii_only: bool) -> None:
-    """By every encoder, in both databases."""
+    """Every encoder and both databases accept all values of an event."""
     names = [name for name, value in vars(Event).items() if isinstance(value, property)]
     for event in decode(_encode(values, ascii_only=ascii_only)).events:
         shown = [
@@ -261,7 +261,7 @@ def test_an_odd_event_costs_the_others_nothing(odd: bytes) -> None:
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:\\ a1u', max_size=60).map(str.encode))
 def test_any_bytes_are_a_page_or_a_value_error(body: bytes) -> None:
-    """Nothing else comes out of nonsense."""
+    """Any bytes are decoded to a page or raise ValueError."""
     try:
         decoded = decode(body)
     except ValueError:

@@ -77,7 +77,7 @@ def test_reasons_are_short_names_of_their_own() -> None:
 
 
 def test_the_first_cause_is_told_too() -> None:
-    """Okta's summary alone often says only that validation failed."""
+    """The error has Okta's first cause beside its summary."""
     body = _okta(
         "E0000001", "Api validation failed", errorCauses=[{"errorSummary": "since: bad date"}, {}, 1]
     )
@@ -85,7 +85,7 @@ def test_the_first_cause_is_told_too() -> None:
 
 
 def test_a_redirect_says_where_to() -> None:
-    """A portal gives itself away by its address."""
+    """The error about a redirect names its target."""
     error = refusal(ORG, 302, {"Location": "https://portal.example.com/login"}, "")
     assert "https://portal.example.com/login" in str(error)
 
@@ -111,7 +111,7 @@ def test_an_error_body_may_be_anything(body: str) -> None:
 
 
 def test_the_token_never_shows() -> None:
-    """Not even where a server or a proxy echoes the request."""
+    """No error contains the token, even if a server or a proxy echoes the request."""
     echo = f"Authorization: SSWS {TOKEN}"
     told = [
         refusal(
@@ -181,7 +181,7 @@ def test_a_slash_after_the_url_makes_no_difference() -> None:
 
 
 def test_what_was_signed_never_shows() -> None:
-    """Assertions, proofs and access tokens look alike, and a server may echo any of them."""
+    """No error contains an assertion, proof or access token that a server echoes."""
     signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwb2EifQ.c2lnbmF0dXJl"
     assert quoted(f"Authorization: DPoP {signed}, again", hide=()) == "Authorization: DPoP [token], again"
 
@@ -199,7 +199,7 @@ def test_what_was_signed_never_shows() -> None:
 def test_a_service_app_gets_its_own_advice(
     status: int, headers: dict[str, str], kind: type[SystemLogError], mend: str
 ) -> None:
-    """A service app gets its own advice, and a refused DPoP proof is not taken for a refused cursor."""
+    """A service app's errors have specific advice, and a refused DPoP proof is not taken for a refused cursor."""
     org = OrgAccess("acme", "https://acme.okta.com", app=ServiceApp("0oa", "pem"))
     error = refusal(org, status, headers, "")
     assert type(error) is kind

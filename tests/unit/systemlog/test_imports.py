@@ -25,5 +25,5 @@ def test_everything_but_the_client_works_without_the_sdk() -> None:
 
 @pytest.mark.parametrize("module", ["okta", "aiohttp"])
 def test_the_client_loads_it(module: str) -> None:
-    """So the test above can fail."""
+    """The client imports the SDK, so the test above can fail."""
     assert module in _loaded("oktawatch.systemlog.client")

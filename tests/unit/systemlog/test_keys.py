@@ -54,7 +54,7 @@ def test_jwk(more: dict[str, Any]) -> None:
 
 
 def test_jwk_without_a_name() -> None:
-    """Then the configuration may give one."""
+    """A JWK without a key id gets none."""
     nameless = {name: value for name, value in rsa_private_jwk("").items() if name != "kid"}
     assert read_private_key(json.dumps(nameless)) == (rsa_pem(), "")
 
@@ -93,7 +93,7 @@ def test_jwk_without_a_name() -> None:
     ],
 )
 def test_what_is_no_key(text: str, expected: str) -> None:
-    """One sentence, and nothing of what was given."""
+    """The error is one sentence without any of the text."""
     with pytest.raises(ValueError, match=expected) as caught:
         read_private_key(text)
     assert caught.value.__context__ is None or "Error" in type(caught.value.__context__).__name__

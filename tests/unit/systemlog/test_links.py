@@ -36,7 +36,7 @@ QUERY = "/api/v1/logs?after=1627500044869_1&limit=2"
     ],
 )
 def test_the_next_link_is_found(values: list[str]) -> None:
-    """On two lines or on one, in any order and spelling."""
+    """The next link is found on one or two lines, in any order and spelling."""
     assert next_query(values, URL) == QUERY
 
 
@@ -107,7 +107,7 @@ def test_a_header_that_cannot_be_read_is_no_end(value: str) -> None:
 
 @given(st.lists(st.text(alphabet='<>;,="\\ relnxt/?:@[]', max_size=40), max_size=3))
 def test_any_header_is_read_or_refused(values: list[str]) -> None:
-    """Nothing but a value error comes out of nonsense, and no other path than the log's."""
+    """Any header is parsed to a path of the System Log or raises ValueError."""
     try:
         found = next_query(values, URL)
     except ValueError:
@@ -140,7 +140,7 @@ def _recorded_links() -> Iterator[list[str]]:
 
 
 def test_link_pairs_of_real_orgs_are_read() -> None:
-    """Both links of each pair have the form that this reads; their path is another collection's."""
+    """Recorded pairs of links have a format that is parsed, with another collection's path."""
     pairs = list(_recorded_links())
     assert len(pairs) >= 3
     for pair in pairs:

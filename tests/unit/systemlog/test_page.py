@@ -81,7 +81,7 @@ def test_a_page_says_what_it_brought() -> None:
 
 
 def test_without_a_next_link_reading_goes_on_where_it_is() -> None:
-    """The same request again finds what has come since."""
+    """Without a next link, reading continues with the same request."""
     page = _read([OLD], following=None)
     assert page.next is None
     assert page.resume == QUERY
@@ -132,12 +132,12 @@ def test_a_stripped_link_header_is_told_from_a_last_page() -> None:
     ],
 )
 def test_the_servers_clock_is_read(header: str | None, expected: datetime | None) -> None:
-    """In UTC; None where it can't be read."""
+    """The date is in UTC, or None if it can't be parsed."""
     assert parse_date(header) == expected
 
 
 @given(st.text(max_size=40) | st.text(alphabet="MonTueJan 0123456789:,+-GMT", max_size=40))
 def test_any_date_is_read_or_none(header: str) -> None:
-    """Nothing is raised by nonsense."""
+    """Any text is parsed as a date or gives None."""
     found = parse_date(header)
     assert found is None or found.tzinfo is UTC

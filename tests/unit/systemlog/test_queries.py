@@ -22,7 +22,7 @@ def test_a_polling_request_has_no_until_and_ascends() -> None:
 
 
 def test_a_bounded_request_has_both_bounds() -> None:
-    """In UTC, whatever zone they come in."""
+    """Both bounds are converted to UTC."""
     until = datetime(2026, 11, 24, 10, 0, tzinfo=timezone(timedelta(hours=1)))
     query = bounded_query(since=SINCE, until=until, filter=FILTER, limit=10)
     assert parse_qs(urlsplit(query).query) == {
@@ -50,7 +50,7 @@ def test_any_filter_arrives_as_it_was(text: str) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
 def test_a_page_size_that_okta_refuses_is_refused_here(limit: int) -> None:
-    """With the sizes that it takes."""
+    """The error has the valid page sizes."""
     with pytest.raises(ValueError, match="from 1 to 1000"):
         polling_query(since=SINCE, filter="", limit=limit)
 
@@ -69,5 +69,5 @@ def test_a_page_size_that_okta_refuses_is_refused_here(limit: int) -> None:
     ],
 )
 def test_the_limit_is_read_from_a_query(queries: tuple[str | None, ...], expected: int) -> None:
-    """The request asked comes first; Okta's own default is 100."""
+    """The first query with a limit decides, and Okta's default of 100 applies without one."""
     assert limit_of(*queries) == expected

@@ -51,7 +51,7 @@ def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: in
     ],
 )
 def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> None:
-    """Each header may be absent; a few waits together outlast a window."""
+    """Without usable headers, the waits increase until they outlast a window."""
     waits = [_pause(headers, attempt) for attempt in range(4)]
     assert waits == sorted(set(waits))
     assert sum(waits) > 60
@@ -65,7 +65,7 @@ def test_any_headers_give_a_wait(reset: str, date: str, attempt: int) -> None:
 
 
 def test_a_real_429_is_waited_out_to_its_reset() -> None:
-    """As Okta answered a real org; the next answer it recorded is a 200 after that reset."""
+    """A real org's recorded 429 is waited for until its reset, after which a 200 was recorded."""
     name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
     found = [one["response"] for one in interactions]
