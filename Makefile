@@ -23,15 +23,14 @@ demo: $(READY)   ## run oktawatch on a simulated Okta org, and print the first a
 	@$(BIN)/oktawatch demo
 
 # `make test` skips the tests marked `slow` and those of the simulator, and runs a fifth of the property tests' examples.
-PYTEST := $(BIN)/pytest -n auto --dist worksteal
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m )pytest -n auto --dist worksteal
 test: $(READY)   ## run the tests (minutes)
 	@echo "oktawatch: running the tests"
 	@$(PYTEST) -m "not slow" --ignore-glob='tests/*/simulator'
 
-coverage: $(READY)  ## measure the branches that `make test` covers, in all processes, and report the others
-	@echo "oktawatch: measuring the coverage of the tests"
+coverage: $(READY)  ## run `make test` and `make simulator`, and report the branches that they cover, in all processes
 	@rm -rf .coverage && mkdir .coverage
-	@$(BIN)/coverage run -m pytest -n auto --dist worksteal -q -m "not slow"
+	@$(MAKE) --no-print-directory test simulator COVERAGE=1
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
