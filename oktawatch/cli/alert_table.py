@@ -1,8 +1,9 @@
 """Print alerts as a table with one line per alert, or as CSV."""
 
 import csv
+import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from oktawatch.cli.one_line_table import Column, print_one_line_table
@@ -24,6 +25,7 @@ _WIDE = (
     Column(heading="TITLE"),
 )
 _STATUSES = {"acknowledged": "ack"}
+_NO_CELLS = ("context", "events")  # values that are too long for a cell
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The first characters of cells that a spreadsheet would run as a formula."""
 
@@ -37,12 +39,19 @@ def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> 
 
 def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
     """Print alerts as CSV with all columns except the context. Escape values that a spreadsheet would run as formulas."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for line in csv_lines(alerts):
+        sys.stdout.write(f"{line}\n")
+
+
+def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield alerts as lines of CSV without line ends, after a line with the names of the columns."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")  # cells with line ends are quoted
     for number, alert in enumerate(alerts):
-        values = {name: value for name, value in alert.items() if name != "context"}
+        values = {name: value for name, value in alert.items() if name not in _NO_CELLS}
         if number == 0:
-            writer.writerow(values)
-        writer.writerow([_csv_cell(value) for value in values.values()])
+            yield _csv_line(writer, buffer, values)
+        yield _csv_line(writer, buffer, map(_csv_cell, values.values()))
 
 
 def outcome_counts(failures: int, successes: int) -> str:
@@ -73,6 +82,14 @@ def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
         alert["country"],
         alert["event_count"],
     )
+
+
+def _csv_line(writer: Any, buffer: io.StringIO, cells: Iterable[Any]) -> str:
+    writer.writerow(cells)
+    line = buffer.getvalue().removesuffix("\n")
+    buffer.seek(0)
+    buffer.truncate()
+    return line
 
 
 def _csv_cell(value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from oktawatch.cli import triage
+from oktawatch.cli import export, triage
 from oktawatch.cli.alert_filters import (
     Actors,
     AsNumbers,
@@ -47,6 +47,9 @@ app.command(epilog="Example:  oktawatch alerts ack 17 18")(triage.ack)
 app.command(epilog='Example:  oktawatch alerts close 17 --as benign --note "travelling"')(triage.close)
 app.command(epilog="Example:  oktawatch alerts reopen 17")(triage.reopen)
 app.command(epilog='Example:  oktawatch alerts note 17 "asked Nora, no answer yet"')(triage.note)
+app.command(
+    epilog="Example:  oktawatch alerts export --format ecs --since-last /var/lib/oktawatch/siem.state >> alerts.ndjson"
+)(export.export)
 
 
 @app.command(

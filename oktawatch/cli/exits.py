@@ -11,3 +11,7 @@ INTERRUPTED = 130
 
 class UsageError(Exception):
     """An invalid command line. The message is one line: the problem, its place and how to fix it."""
+
+
+class OutputError(Exception):
+    """Standard output can't be written. The message is one line."""

@@ -40,7 +40,7 @@ from oktawatch.cli import (
     simulate,
     status,
 )
-from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, UsageError
+from oktawatch.cli.exits import FAILED, INTERRUPTED, USAGE, OutputError, UsageError
 from oktawatch.cli.options import Invocation
 
 app = typer.Typer(
@@ -176,7 +176,7 @@ def _message_and_code(error: Exception) -> tuple[str, int]:
     """Return the message to print for an error, and the exit code."""
     if isinstance(error, (UsageError, *_input_errors())):
         return str(error), USAGE
-    if isinstance(error, _failures()):
+    if isinstance(error, (OutputError, *_failures())):
         return str(error), FAILED
     if isinstance(error, OSError) and error.filename is not None:
         problem = (error.strerror or type(error).__name__).lower()

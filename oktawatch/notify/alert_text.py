@@ -6,12 +6,12 @@ Every function takes the alert's row as a JSON object, and returns text that is 
 from collections.abc import Mapping
 from typing import Any
 
+from oktawatch.model.json_values import inside, string
 from oktawatch.model.privacy import is_placeholder
 from oktawatch.model.risk import NEW_DEVICE, Assessment, assess
 from oktawatch.model.sighting import Novelty
 from oktawatch.model.wire import RiskContext, RiskData
 from oktawatch.notify.anonymizers import read_anonymizers
-from oktawatch.notify.json_values import inside, string
 from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
 

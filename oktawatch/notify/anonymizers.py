@@ -6,8 +6,8 @@ from typing import Any
 from msgspec import Struct
 
 from oktawatch.model.anonymizers import associated_proxies, service_categories, tunnels
+from oktawatch.model.json_values import inside
 from oktawatch.model.wire import DebugData, IpDetails, SecurityContext
-from oktawatch.notify.json_values import inside
 from oktawatch.notify.text import harmless
 
 _LONGEST = 40  # characters of a kind or an operator

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, case, desc, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, desc, false, func, or_, select
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.match import MatchedEvent
@@ -59,6 +59,8 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     """Case-insensitive names of countries."""
     as_numbers: Sequence[int] = ()
     dispositions: Sequence[str] = ()
+    changed_after: Mapping[str, int] | None = None
+    """By org: alerts whose ``change_id`` is greater. Alerts of other orgs don't match. None: any alert."""
 
 
 def list_alerts(
@@ -80,6 +82,12 @@ def count_alerts(database: Database, wanted: AlertFilter) -> int:
         if wanted.networks:
             return len(_ids(connection, wanted, (), None))
         return connection.execute(query).scalar_one()
+
+
+def alert_ids(database: Database, wanted: AlertFilter) -> list[int]:
+    """Return the ids of all alerts that pass a filter, the smallest first."""
+    with database.read() as connection:
+        return _ids(connection, wanted, (_columns.id,), None)
 
 
 def alert_names(database: Database) -> tuple[list[str], list[str]]:
@@ -174,6 +182,11 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
         _columns.disposition: wanted.dispositions,
     }
     conditions += [column.in_(values) for column, values in equal.items() if values]
+    if wanted.changed_after is not None:
+        changed = (
+            and_(_columns.org == org, _columns.change_id > last) for org, last in wanted.changed_after.items()
+        )
+        conditions.append(or_(false(), *changed))
     return conditions
 
 

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
@@ -17,6 +17,16 @@ _ROW = (
     .with_for_update(key_share=True)  # allows concurrent inserts of rows that refer to the org
 )
 _LONGEST_ERROR = 1_000  # characters
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_last_change = tables.orgs.c.alert_change_id
+_NEXT_CHANGE = (
+    update(tables.orgs)
+    .where(tables.orgs.c.name == bindparam("org"))
+    .values(
+        alert_change_id=case((_last_change >= bindparam("time"), _last_change + 1), else_=bindparam("time"))
+    )
+    .returning(_last_change)
+)
 
 
 def register_orgs(database: Database, names: Sequence[str], *, now: datetime) -> None:
@@ -35,6 +45,18 @@ def lock_org(database: Database, connection: Connection, org: str) -> str | None
         raise StoreError(f"org {org} has no row in this database: it was never registered")
     version: str | None = row.history_version
     return version
+
+
+def next_change(connection: Connection, org: str, *, now: datetime) -> int:
+    """Return the number for a transaction's changes of alerts of an org. The transaction has locked the org's row.
+
+    The lock is held until the commit, so changes become visible in the order of their numbers: a reader that saw a
+    number has seen all smaller ones. A number is at least the time in milliseconds, so it is also greater than
+    any number that was given before the database was replaced or restored from a backup.
+    """
+    values = {"org": org, "time": (now - _EPOCH) // timedelta(milliseconds=1)}
+    number: int = connection.execute(_NEXT_CHANGE, values).scalar_one()
+    return number
 
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:

@@ -26,7 +26,7 @@ from oktawatch.store.errors import StoreError
 from oktawatch.store.events import NO_SIGNALS, Added, Keyed, add_events
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.left_out import frozen_calls, note_left_out
-from oktawatch.store.orgs import lock_org
+from oktawatch.store.orgs import lock_org, next_change
 
 _GROUPED = (
     tables.alerts.c.id,
@@ -170,26 +170,22 @@ class PageTransaction:
         """Insert alerts and set their ids."""
         if not alerts:
             return
-        rows = self.connection.execute(_OPEN, [self._opened(alert) for alert in alerts])
+        changed = self._changed()
+        rows = self.connection.execute(_OPEN, [self._opened(alert) | changed for alert in alerts])
         ids = {tuple(row[1:]): row[0] for row in rows}
         for alert in alerts:
             alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
 
     def save_alerts(self, alerts: Sequence[Alert]) -> None:
         """Update the columns that grouping changed."""
-        if alerts:
-            self.connection.execute(
-                _REGROUP,
-                [
-                    {
-                        "alert_id": alert.id,
-                        "new_title": alert.title,
-                        "updated_at": self.now,
-                        **_grouping_changes(alert),
-                    }
-                    for alert in alerts
-                ],
-            )
+        if not alerts:
+            return
+        changed = self._changed()
+        rows = [
+            {"alert_id": alert.id, "new_title": alert.title, **_grouping_changes(alert), **changed}
+            for alert in alerts
+        ]
+        self.connection.execute(_REGROUP, rows)
 
     def add_matches(self, matches: Sequence[tuple[Match, Alert | None]]) -> None:
         """Insert new matches. Their alerts must have ids."""
@@ -267,7 +263,13 @@ class PageTransaction:
             "title": alert.title or details.title,
             **_grouping_changes(alert),
             "created_at": self.now,
+        }
+
+    def _changed(self) -> dict[str, Any]:
+        """Return the values that every change of an alert sets."""
+        return {
             "updated_at": self.now,
+            "change_id": next_change(self.connection, self.org, now=self.now),
         }
 
 

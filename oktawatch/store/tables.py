@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0020"
+REVISION = "0021"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -55,6 +55,7 @@ orgs = Table(
     # Recently polled elements, and how many of them were unusable.
     Column("recent_elements", Integer, nullable=False, server_default=_no_count),
     Column("recent_rejected", Integer, nullable=False, server_default=_no_count),
+    Column("alert_change_id", BigInteger, nullable=False, server_default=_no_count),  # see store/orgs.py
 )
 
 cursors = Table(
@@ -185,12 +186,14 @@ alerts = Table(
     Column("operator", String),  # who runs the anonymizer
     Column("context", Document, nullable=False),
     Column("note", String),
+    Column("change_id", BigInteger, nullable=False, server_default=_no_count),  # of the latest change
     # A notification's id is derived from these columns.
     UniqueConstraint("org", "rule_id", "dedup_key", "anchor"),
     Index(None, "status", "last_event_at"),
     # The alerts of a person and of an address.
     Index(None, "org", "actor_id"),
     Index(None, "org", "client_ip"),
+    Index(None, "org", "change_id"),  # what changed since an export
     sqlite_autoincrement=True,  # ids are never reused, not even after pruning
 )
 

@@ -21,7 +21,7 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.orgs import lock_org
+from oktawatch.store.orgs import lock_org, next_change
 
 _columns = tables.alerts.c
 _UNDECIDED = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
@@ -74,8 +74,10 @@ def decide(
     wanted = sorted(set(ids))
     with database.write() as connection:
         orgs = connection.execute(select(_columns.org).where(_columns.id.in_(wanted)).distinct()).scalars()
+        change_ids = {}
         for org in sorted(orgs):  # a fixed order, so that concurrent decisions can't deadlock
             lock_org(database, connection, org)
+            change_ids[org] = next_change(connection, org, now=now)
         query = select(tables.alerts).where(_columns.id.in_(wanted))
         found = {alert["id"]: alert for alert in connection.execute(query).mappings()}
         notifiers = {
@@ -87,7 +89,7 @@ def decide(
         for alert_id in wanted:
             if alert_id not in found:
                 raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
-            _apply(connection, found[alert_id], decision, now)
+            _apply(connection, found[alert_id], decision, change_ids[found[alert_id]["org"]], now)
             if kind is not None:
                 _enqueue(connection, found[alert_id], decision, kind, notifiers[alert_id], now)
 
@@ -145,8 +147,10 @@ def _drop_pending(connection: Connection, alert_id: int, notifiers: Sequence[str
     )
 
 
-def _apply(connection: Connection, alert: RowMapping, decision: Decision, now: datetime) -> None:
-    values = _changes(alert, decision, now) | {"updated_at": now}
+def _apply(
+    connection: Connection, alert: RowMapping, decision: Decision, change_id: int, now: datetime
+) -> None:
+    values = _changes(alert, decision, now) | {"updated_at": now, "change_id": change_id}
     if decision.note is not None:
         values["note"] = decision.note
     connection.execute(update(tables.alerts).where(_columns.id == alert["id"]).values(values))

@@ -71,7 +71,7 @@ def outcome(database: Database) -> dict[str, Any]:
 
     A match and a notification carry their alert's rule, key and anchor in place of its id.
     """
-    alerts = rows(database, "alerts", without=("created_at", "updated_at"))
+    alerts = rows(database, "alerts", without=("created_at", "updated_at", "change_id"))
     names: dict[int | None, Any] = {
         alert.pop("id"): (alert["rule_id"], alert["dedup_key"], alert["anchor"]) for alert in alerts
     }

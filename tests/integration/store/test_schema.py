@@ -39,6 +39,8 @@ LATER = (
     "history_version",
     "anonymizer",
     "operator",
+    "change_id",
+    "alert_change_id",
 )
 """Columns of them that came later and have values here."""
 

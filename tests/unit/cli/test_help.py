@@ -38,7 +38,7 @@ NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
 def test_the_commands_are_those_of_the_contract() -> None:
     """The documented commands are exactly the existing ones."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
-        "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note",
+        "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note", "alerts export",
         "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update",
         "db upgrade", "db current", "db prune", "db copy", "check", "files", "simulate", "demo",

@@ -1,0 +1,64 @@
+"""The state file of `alerts export --since-last`: how far the last run came.
+
+It has the number of the latest exported change of each org. Changes of an org are committed in the order of their
+numbers (`store/orgs.py`), so no alert is missed. It is written last: a run that fails is repeated by the next one.
+"""
+
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from oktawatch.cli.exits import UsageError
+
+_MOST_BYTES = 10_000_000
+
+
+class ExportState(Struct, frozen=True, kw_only=True):
+    """The contents of a state file."""
+
+    export: dict[str, Any]
+    """The format and filters. A file belongs to one export: another would skip what this one has exported."""
+    changes: dict[str, int]
+    """The number of the latest exported change, by org."""
+
+
+def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
+    """Return the exported changes by org, or an empty dictionary before the first run.
+
+    Raise UsageError if the file can't be used or belongs to an export with other options.
+    """
+    if not file.parent.is_dir():
+        raise UsageError(f"no such folder (--since-last {file}): create it")
+    if not file.exists():
+        return {}
+    try:
+        with file.open("rb") as opened:
+            state = msgspec.json.decode(opened.read(_MOST_BYTES), type=ExportState)
+    except ValueError:
+        raise UsageError(
+            f"not a state file (--since-last {file}): name another file, or delete this one to export every alert again"
+        ) from None
+    if state.export != export:
+        raise UsageError(
+            f"the state file belongs to an export with other options (--since-last {file}): use one file for each"
+        )
+    return state.changes
+
+
+def write_state(file: Path, export: dict[str, Any], changes: dict[str, int]) -> None:
+    """Replace the state file. After a crash, it has the old or the new content."""
+    content = msgspec.json.encode(ExportState(export=export, changes=changes))
+    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:
+        temporary = Path(opened.name)
+        try:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+            temporary.replace(file)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

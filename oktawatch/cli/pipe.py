@@ -1,0 +1,47 @@
+"""Write lines to standard output for another program, which may stop reading."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from oktawatch.cli.exits import OutputError
+
+READER_GONE = 141
+"""The exit code of a program whose reader is gone: 128 plus the number of SIGPIPE, as in shells."""
+
+
+def write_lines(lines: Iterable[str]) -> bool:
+    """Write and flush lines. Return False if the reader is gone.
+
+    Raise OutputError if they can't be written. A regular file's lines are on its disk afterwards.
+    """
+    output = sys.stdout
+    try:
+        for line in lines:
+            output.write(f"{line}\n")
+        output.flush()
+        _sync(output)
+    except BrokenPipeError:
+        _abandon(output)
+        return False
+    except OSError as error:
+        _abandon(output)
+        why = (error.strerror or type(error).__name__).lower()
+        raise OutputError(
+            f"the export can't be written ({why}): make room, then run the same command again"
+        ) from None
+    return True
+
+
+def _sync(output: TextIO) -> None:
+    if stat.S_ISREG(os.fstat(output.fileno()).st_mode):
+        os.fsync(output.fileno())
+
+
+def _abandon(output: TextIO) -> None:
+    """Send the rest of the buffer to /dev/null, or the interpreter would fail again at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, output.fileno())
+    os.close(null)
