@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 VARIABLE = "OKTAWATCH_TEST_CRASH"
 
 _SPLIT = re.compile(r"(before|after) (.+?)(?: (\d+))?").fullmatch
-_VERB = re.compile(r"\s*(?:WITH taken AS\s*\(\s*)?(\w+)").match
+_VERB = re.compile(r"\s*(?:WITH locked AS\s*\(\s*)?(\w+)").match
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!json|LATERAL)(\w+)").search
 
 

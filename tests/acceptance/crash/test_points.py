@@ -79,7 +79,7 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
     }
     named = {one.partition(" ")[2] for one in POINTS}
     assert {name for name in seen if name.partition(" ")[0] not in SETTING} - named == set()
-    assert named - seen == {"COMMIT"} | ({"SELECT taken"} if place.kind is Kind.SQLITE else set())
+    assert named - seen == {"COMMIT"} | ({"SELECT locked"} if place.kind is Kind.SQLITE else set())
 
 
 SETTING = {"BEGIN", "SET", "SAVEPOINT", "PRAGMA"}

@@ -36,7 +36,7 @@ POINTS = [
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
         "SELECT allowed_matches", "INSERT allowed_matches",
         "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings",
-        "INSERT rejected_events", "UPDATE orgs", "INSERT cursors", "UPDATE cursors", "SELECT taken",
+        "INSERT rejected_events", "UPDATE orgs", "INSERT cursors", "UPDATE cursors", "SELECT locked",
         "SELECT notifications", "SELECT sightings", "UPDATE notifications", "SELECT notifiers", "COMMIT",
     )
     for when in ("before", "after")
