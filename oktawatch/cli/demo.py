@@ -6,7 +6,6 @@ When the first alerts are in its database, the daemon is stopped and the alerts 
 
 import fcntl
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import Debug, UnusedConfigFile
 from oktawatch.cli.output import console, note
+from oktawatch.cli.program import program
 
 if TYPE_CHECKING:
     from oktawatch.store.status import OrgStatus
@@ -222,7 +222,7 @@ def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
 
 def _show_next_steps() -> None:
     """Print commands that query the alerts, and the next steps. Lines to copy are not wrapped."""
-    program = _program()
+    name = program()
     in_python = (
         f"import sqlite3; [print(*row, sep=' | ') for row in "
         f"sqlite3.connect('{DATABASE}').execute('''{QUERY}''')]"
@@ -233,24 +233,13 @@ def _show_next_steps() -> None:
     output("\nor, without sqlite3:", style="bold")
     output(f'\n  python3 -c "{in_python}"', soft_wrap=True)
     output("\nor with oktawatch:", style="bold")
-    output(f"\n  {program} alerts list --config {_CONFIG}", soft_wrap=True)
+    output(f"\n  {name} alerts list --config {_CONFIG}", soft_wrap=True)
     output("\nNext, your own org:", style="bold")
     output(
         "\n  As a read-only administrator, create an API token in Okta's Admin Console"
         "\n  (Security > API > Tokens), then:"
-        "\n\n  export OKTA_CLIENT_ORGURL=https://YOUR-ORG.okta.com OKTA_CLIENT_TOKEN=YOUR-TOKEN"
-        f"\n  {program} backfill --since 7d --dry-run    # last week's alerts; writes nothing"
-        f"\n  {program} run                              # from now on",
+        f"\n\n  {name} init                             # asks for the org's URL and the token"
+        f"\n  {name} backfill --since 7d --dry-run    # last week's alerts; writes nothing"
+        f"\n  {name} run                              # from now on",
         soft_wrap=True,
     )
-
-
-def _program() -> str:
-    """Return the command that runs this program, for lines to copy."""
-    script = Path(sys.argv[0])
-    if script.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m oktawatch"
-    on_path = shutil.which("oktawatch")
-    if on_path and Path(on_path).resolve() == script.resolve():
-        return "oktawatch"
-    return shlex.quote(os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script))

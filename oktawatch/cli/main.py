@@ -33,6 +33,7 @@ from oktawatch.cli import (
     evidence,
     explain,
     files,
+    init,
     notifications,
     people,
     rules,
@@ -72,6 +73,7 @@ def _program(
     pass
 
 
+app.command(epilog="Example:  oktawatch init --url https://acme.okta.com")(init.init)
 app.command(epilog="Example:  oktawatch run --config /etc/oktawatch/oktawatch.toml")(run.run)
 app.command(epilog="Example:  oktawatch backfill --since 7d --org acme")(backfill.backfill)
 app.command(epilog="Example:  oktawatch status --json")(status.status)

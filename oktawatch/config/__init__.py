@@ -111,5 +111,5 @@ def _raise_missing(here: Path) -> dict[str, Any]:
     raise ConfigError(
         "no configuration",
         f"looked at --config, $OKTAWATCH_CONFIG, {here / sources.FILE_NAME}, {sources.SYSTEM_FILE}, $OKTA_CLIENT_ORGURL",
-        f"start from {sources.EXAMPLE}, or set OKTA_CLIENT_ORGURL and OKTA_CLIENT_TOKEN",
+        "run 'oktawatch init', or set OKTA_CLIENT_ORGURL and OKTA_CLIENT_TOKEN",
     )

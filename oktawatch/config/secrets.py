@@ -67,13 +67,13 @@ def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
     except UnicodeDecodeError:
         text = "\0"
     try:
-        return _checked(text, multiline=multiline)
+        return parse_secret(text, multiline=multiline)
     except ValueError as wrong:
         raise ValueError(f"{wrong}, in {path}") from None
 
 
-def _checked(text: str, *, multiline: bool) -> SecretStr:
-    """Strip a secret, and refuse characters that are invalid in a header or request."""
+def parse_secret(text: str, *, multiline: bool = False) -> SecretStr:
+    """Strip a secret. Raises ValueError for characters that are invalid in a header or request."""
     secret = text.strip()
     if not secret:
         raise ValueError("expected a secret, not an empty value")
@@ -152,7 +152,7 @@ def _resolve_secret(
                 origins.alias((*location, key), (*location, file_key))
                 table[key] = read_secret(table[file_key], multiline=key in MULTILINE)
         else:
-            table[key] = _checked(table[key], multiline=key in MULTILINE)
+            table[key] = parse_secret(table[key], multiline=key in MULTILINE)
     except ValueError as wrong:
         raise ConfigError("no secret", origins.where((*location, used)), str(wrong)) from None
 

@@ -17,7 +17,6 @@ from oktawatch.config.validators import LONGEST_NAME, check_proxy
 
 FILE_NAME = "oktawatch.toml"
 SYSTEM_FILE = Path("/etc/oktawatch/oktawatch.toml")
-EXAMPLE = "config/oktawatch.example.toml"
 PREFIX = "OKTAWATCH__"
 ENVIRONMENT = "environment"
 

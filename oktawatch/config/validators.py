@@ -21,6 +21,7 @@ LONGEST_DURATION = timedelta(days=3650)
 LONGEST_NAME = 100  # characters; names occur in keys, labels and log lines
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII).fullmatch
 _HIGHEST_PORT = 65_535
+_ADMIN_HOST = re.compile(r"(.+)-admin(\.(?:okta|oktapreview|okta-emea)\.com)").fullmatch
 _SERVER = re.compile(
     r"postgresql(\+psycopg)?://([^:/]*(:[^@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^/:?@\[\]]*)(:[0-9]*)?(/[^?@]*)?(\?.*)?",
     re.ASCII,
@@ -138,10 +139,21 @@ def check_org_url(url: str) -> str:
         raise ValueError("expected the org's URL without a user or password")
     if parts.path not in ("", "/") or "?" in url or "#" in url:
         raise ValueError("expected the org's URL without a path or query: https://acme.okta.com")
-    host = parts.hostname or ""
-    if re.search(r"-admin\.(okta|oktapreview|okta-emea)\.com$", host):
+    if _ADMIN_HOST(parts.hostname or ""):
         raise ValueError("expected the org's URL without -admin in the host name")
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def correct_org_url(text: str) -> str:
+    """Return an org's URL as `check_org_url` accepts it, from what a person copies or types.
+
+    Adds https://, and removes the path, the query and -admin. Raises ValueError if there is no valid URL then.
+    """
+    url = text.strip()
+    parts = split_url(url if "://" in url else f"https://{url}")
+    host = parts.netloc.rpartition("@")[2].lower()
+    admin = _ADMIN_HOST(host)
+    return check_org_url(f"{parts.scheme}://{admin[1] + admin[2] if admin else host}")
 
 
 def check_secret_https(url: SecretStr | None) -> SecretStr | None:

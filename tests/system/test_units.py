@@ -1,6 +1,6 @@
-"""The systemd units, the user and the configuration pass the checks of systemd's own tools.
+"""The units, the user and the configuration that belong together, checked with systemd's own tools.
 
-The tools need Debian's systemd package, but no running systemd: `make system` runs them.
+The tools need no running systemd, only Debian's package systemd: `make system` runs these tests.
 """
 
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from oktawatch import config
+from oktawatch.service.systemd_setup import set_up_systemd
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "systemd"
 SERVICE = FOLDER / "oktawatch.service"
@@ -41,13 +42,11 @@ def _sandbox(unit: Path) -> str:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Lay out a machine on which oktawatch is installed as the unit says, beside Debian's own units."""
+    """Lay out a machine with Debian's units on which `oktawatch init --systemd` has run."""
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
-    installed = tmp_path / "etc/systemd/system"
-    installed.mkdir(parents=True)
+    set_up_systemd("https://acme.okta.com", "00invented", root=tmp_path)
     for unit in UNITS:
-        shutil.copy(unit, installed)
-        service = _service(unit)
+        service = _service(tmp_path / "etc/systemd/system" / unit.name)
         for command in service["ExecStart"] + service.get("ExecReload", []):
             program = tmp_path / command.split()[0].lstrip("/")
             program.parent.mkdir(parents=True, exist_ok=True)
@@ -113,14 +112,16 @@ def test_the_daemon_is_supervised() -> None:
     assert service["StateDirectoryMode"] == ["0750"]
 
 
-def test_the_configuration_belongs_to_the_units(tmp_path: Path) -> None:
+def test_the_configuration_belongs_to_the_units(tmp_path: Path, root: Path) -> None:
     """It names the database by its absolute path in the units' folder, and the token by its credential."""
-    name, _, lies = _service(SERVICE)["LoadCredential"][0].partition(":")
-    (tmp_path / name).write_text("00invented\n", "utf-8")
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    name, _, source = _service(SERVICE)["LoadCredential"][0].partition(":")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    shutil.copy(root / source.lstrip("/"), credentials / name)
 
-    settings = config.load(FOLDER / "oktawatch.toml", environ=environ)
+    settings = config.load(
+        root / "etc/oktawatch/oktawatch.toml", environ={"CREDENTIALS_DIRECTORY": str(credentials)}
+    )
 
-    assert Path(lies).is_absolute()
     assert settings.database.url.get_secret_value() == "sqlite:////var/lib/oktawatch/oktawatch.db"
-    assert settings.orgs[0].token_file == tmp_path / name
+    assert settings.orgs[0].token_file == credentials / name

@@ -66,7 +66,7 @@ def test_without_anything_it_says_where_it_looked(tmp_path: Path) -> None:
     text = str(caught.value)
     assert str(tmp_path / "oktawatch.toml") in text
     assert str(sources.SYSTEM_FILE) in text
-    assert "config/oktawatch.example.toml" in text
+    assert "run 'oktawatch init'" in text
 
 
 def test_a_file_without_orgs_is_refused(load: Load) -> None:

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.config import ConfigError, Settings
-from oktawatch.config.validators import check_https, check_listen, check_org_url, is_loopback
+from oktawatch.config.validators import (
+    check_https,
+    check_listen,
+    check_org_url,
+    correct_org_url,
+    is_loopback,
+)
 
 Load = Callable[..., Settings]
 
@@ -105,3 +111,30 @@ def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
         orgs='[[orgs]]\nname = "acme"\nurl = "https://a.okta.com"\ntoken = "00t"\ntags = ["eu"]',
     )
     assert settings.notifiers[0].orgs == ("acme", "#eu", "*")
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("https://acme.okta.com", "https://acme.okta.com"),
+        (" acme.okta.com\n", "https://acme.okta.com"),
+        ("ACME.okta.com", "https://acme.okta.com"),
+        ("https://acme-admin.okta.com/admin/dashboard?x=1#y", "https://acme.okta.com"),
+        ("acme-admin.oktapreview.com", "https://acme.oktapreview.com"),
+        ("https://acme.okta.com:8443/", "https://acme.okta.com:8443"),
+        ("http://localhost:8080", "http://localhost:8080"),
+    ],
+)
+def test_a_typed_url_is_corrected(typed: str, url: str) -> None:
+    """What people copy from a browser becomes a URL that the settings accept."""
+    assert correct_org_url(typed) == url
+    assert check_org_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "http://acme.okta.com", "ftp://acme.okta.com", "a b", "https://", "acme:99999"]
+)
+def test_a_typed_url_that_is_wrong(typed: str) -> None:
+    """What can't be an org's URL is refused with what is expected."""
+    with pytest.raises(ValueError, match="expected a"):
+        correct_org_url(typed)

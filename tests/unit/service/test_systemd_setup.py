@@ -1,0 +1,77 @@
+"""What `oktawatch init --systemd` refuses before it changes anything."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oktawatch.cli.main import main
+from oktawatch.config.errors import ConfigError
+from oktawatch.service import systemd_setup
+from oktawatch.service.systemd_setup import require_reachable
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a program that every user can run, outside of pytest's folders, which are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder).resolve() / "bin" / "oktawatch"
+        path.parent.mkdir()
+        path.touch()
+        for part in (path.parents[1], path.parent, path):
+            part.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        yield path
+
+
+def test_a_program_that_everybody_can_run(program: Path) -> None:
+    """A program in folders that everybody can enter is accepted."""
+    require_reachable(program)
+
+
+@pytest.mark.parametrize("part", ["bin", "bin/oktawatch"])
+def test_a_program_behind_a_closed_folder(program: Path, part: str) -> None:
+    """The error names what to open, because the service would fail only at its start."""
+    closed = program.parents[1] / part
+    closed.chmod(0o700)
+    try:
+        with pytest.raises(
+            ConfigError, match=rf"can't run it \({program}\): chmod o\+x {closed}, or install"
+        ):
+            require_reachable(program)
+    finally:
+        closed.chmod(0o755)
+
+
+@pytest.mark.parametrize("home", ["/root/.local/bin/oktawatch", "/home/nora/venv/bin/oktawatch"])
+def test_a_program_in_a_home_folder(program: Path, home: str) -> None:
+    """ProtectHome= hides home folders from the service, the program as well as its Python."""
+    with pytest.raises(ConfigError, match=rf"in a home folder, .* \({home}\): install oktawatch elsewhere"):
+        require_reachable(Path(home))
+    assert program.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["somewhere", "--systemd"], "DIR and --systemd exclude each other"),
+        (["--root", "x"], "--root requires --systemd"),
+    ],
+)
+def test_options_that_exclude_each_other(
+    words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options that make no sense together are refused in one line."""
+    assert main(["init", *words]) == 2
+    assert error in capsys.readouterr().err
+
+
+def test_only_root_sets_up_a_service(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another user is told to use sudo before being asked anything."""
+    monkeypatch.setattr(systemd_setup, "is_root", lambda: False)
+    assert main(["init", "--systemd"]) == 2
+    assert "not permitted (init --systemd): run it as root, with sudo" in capsys.readouterr().err
