@@ -91,6 +91,12 @@ class NotifierSettings(Section):
             expected = f"expected url or url_file for type {self.type}"
             raise invalid_value("url_file", expected=expected, what="missing secret")
 
+    def refuse_receiver(self, does: str) -> None:
+        """Raise an error if a URL or secret is set, for channels that use none. ``does`` says what they do."""
+        for key in ("url", "secret"):
+            if self.has_secret(key):
+                raise invalid_value(key, expected=f"expected no {key}: a notifier of type {self.type} {does}")
+
     @model_validator(mode="before")
     @classmethod
     def _has_only_known_keys(cls, table: Any) -> Any:

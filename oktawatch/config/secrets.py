@@ -99,8 +99,10 @@ def resolve_secrets(
     for section, keys in PATHS.items():
         for _, table in _tables(data, section):
             for key in keys:
-                if isinstance(table.get(key), str) and table[key]:
-                    table[key] = folders.base / table[key]
+                _resolve_path(table, key, folders)
+    for _, table in _tables(data, "notifiers"):
+        for key in _channel_paths(table):
+            _resolve_path(table, key, folders)
     database = data.get("database")
     if isinstance(database, dict) and isinstance(database.get("url"), SecretStr):
         database["url"] = SecretStr(absolute_sqlite(database["url"].get_secret_value(), folders.base))
@@ -108,11 +110,35 @@ def resolve_secrets(
 
 def _channel_secrets(table: dict[str, Any]) -> Collection[str]:
     """Return the secret keys of a notifier, as its channel's model defines them."""
+    model = _channel_model(table)
+    return SECRET_KEYS["notifiers"] if model is None else secret_keys(model)
+
+
+def _channel_paths(table: dict[str, Any]) -> Collection[str]:
+    """Return the keys of a notifier that its channel's model declares as `File`, without those of secrets."""
+    model = _channel_model(table)
+    if model is None:
+        return ()
+    secret_files = {f"{key}_file" for key in secret_keys(model)}
+    return [
+        key
+        for key, field in model.model_fields.items()
+        if field.annotation == Path | None and key not in secret_files
+    ]
+
+
+def _channel_model(table: dict[str, Any]) -> type[BaseModel] | None:
+    """Return the model of a notifier's keys, or None if its channel has none."""
     with suppress(ValueError):  # the validation of the settings reports an unknown channel
         model = getattr(load_channel(str(table.get("type"))), "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            return secret_keys(model)
-    return SECRET_KEYS["notifiers"]
+            return model
+    return None
+
+
+def _resolve_path(table: dict[str, Any], key: str, folders: Folders) -> None:
+    if isinstance(table.get(key), str) and table[key]:
+        table[key] = folders.base / table[key]
 
 
 def secret_keys(model: type[BaseModel]) -> list[str]:

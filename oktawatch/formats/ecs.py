@@ -19,10 +19,13 @@ _OWN = (
 """Columns without an ECS field, which are kept below ``oktawatch.alert``."""
 
 
-def alert_document(alert: Mapping[str, Any], *, document_id: str, incident: str) -> dict[str, Any]:
+def alert_document(
+    alert: Mapping[str, Any], *, document_id: str, incident: str, notification: str | None = None
+) -> dict[str, Any]:
     """Return an alert as an ECS document.
 
     ``document_id`` identifies this document, so that a receiver can drop duplicates. ``incident`` identifies the alert.
+    ``notification`` is the type of the message, such as ``alert.raised``.
     """
     events = alert.get("events", [])
     login, ip = alert["actor_alternate_id"], address(alert["client_ip"])
@@ -65,6 +68,7 @@ def alert_document(alert: Mapping[str, Any], *, document_id: str, incident: str)
     own = {name: alert[name] for name in _OWN} | {
         "id": alert["id"],
         "incident": incident,
+        "notification": notification,
         "severity": alert["severity"],
         "events": [dict(event) for event in events],
     }

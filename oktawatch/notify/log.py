@@ -5,7 +5,6 @@ from typing import Any
 import structlog
 from pydantic import Field, model_validator
 
-from oktawatch.config.errors import invalid_value
 from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
@@ -23,11 +22,7 @@ class LogSettings(NotifierSettings):
 
     @model_validator(mode="after")
     def _has_no_receiver(self) -> "LogSettings":
-        for key in ("url", "secret"):
-            if self.has_secret(key):
-                raise invalid_value(
-                    key, expected=f"expected no {key}: a notifier of type log writes to the log"
-                )
+        self.refuse_receiver("writes to the log")
         return self
 
 

@@ -109,7 +109,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ('[[notifiers]]\nname = "soc"', "missing key (: notifiers[soc].type): expected a value"),
         (
             '[[notifiers]]\ntype = "mail"',
-            "wrong value (: notifiers[#1].type): expected apprise or log or webhook",
+            "wrong value (: notifiers[#1].type): expected apprise or file or log or webhook",
         ),
         (
             '[[notifiers]]\ntype = "webhook"',
@@ -125,6 +125,19 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ),
         ('[[notifiers]]\ntype = "log"\nurl = "https://h.example.com"', "wrong value (: notifiers[#1].url)"),
         ('[[notifiers]]\ntype = "log"\nsecret = "abc"', "wrong value (: notifiers[#1].secret)"),
+        ('[[notifiers]]\ntype = "file"', "missing key (: notifiers[#1].path): expected the path of a file"),
+        (
+            '[[notifiers]]\ntype = "file"\npath = "a"\nurl = "https://h.example.com"',
+            "wrong value (: notifiers[#1].url): expected no url: a notifier of type file writes to path",
+        ),
+        (
+            '[[notifiers]]\ntype = "file"\npath = "a"\nformat = "cef"',
+            "wrong value (: notifiers[#1].format): expected 'ecs' or 'ocsf'",
+        ),
+        (
+            '[[notifiers]]\ntype = "file"\npath = 3',
+            "wrong value (: notifiers[#1].path): expected a path in quotes",
+        ),
         (
             '[[notifiers]]\ntype = "log"\nmin_severity = "urgent"',
             "wrong value (: notifiers[#1].min_severity): expected one of INFO",

@@ -147,5 +147,5 @@ def test_one_that_cant_be_loaded(load: Load) -> None:
 
 def test_the_types_that_there_are(load: Load) -> None:
     """A wrong type is answered with those that are installed."""
-    with pytest.raises(ConfigError, match=r"expected apprise or log or webhook or .*pager"):
+    with pytest.raises(ConfigError, match=r"expected apprise or file or log or webhook or .*pager"):
         load('[[notifiers]]\ntype = "mail"\n')

@@ -88,10 +88,10 @@ def test_the_configuration(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content, "utf-8")
     org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00invented"\ntags = ["prod"]\n'
     file = tmp_path / "oktawatch.toml"
-    file.write_text(org + example("toml"), "utf-8")
+    file.write_text(org + example("toml") + example("toml", 1), "utf-8")
 
-    assert [one.name for one in config.load(file, environ={}).notifiers] == ["soc", "people"]
-    assert "oktawatch.channels" in tomllib.loads(example("toml", 1))["project"]["entry-points"]
+    assert [one.name for one in config.load(file, environ={}).notifiers] == ["soc", "people", "siem"]
+    assert "oktawatch.channels" in tomllib.loads(example("toml", 2))["project"]["entry-points"]
 
 
 def test_a_channel_imports_what_is_documented() -> None:

@@ -1,0 +1,191 @@
+"""The file channel: complete lines, whatever happens to the file and the disk."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from oktawatch.config import load
+from oktawatch.model.notification import NotificationKind
+from oktawatch.notify import file
+from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.file import FileChannel, FileSettings
+from oktawatch.notify.message import Message
+from tests.support.databases import NOW
+from tests.support.outbox import COMPOSER
+from tests.support.program import PATIENCE
+from tests.unit.formats.alerts import ALERT
+from tests.unit.formats.test_ocsf import validated
+from tests.unit.notify.test_message import due
+
+
+def message(number: int = 1, kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> Message:
+    """Compose a message about an alert."""
+    columns = {
+        name: value for name, value in ALERT.items() if name not in ("events", "url", "rule_name", "mitre")
+    }
+    notification = due(kind, **columns | {"status": "open", "disposition": None} | changes)
+    return COMPOSER.compose(msgspec.structs.replace(notification, id=f"id-{number}", incident="incident-1"))
+
+
+def channel(path: Path, **settings: Any) -> FileChannel:
+    """Return a channel that writes to a path."""
+    return FileChannel(FileSettings(type="file", path=path, **settings), now=lambda: NOW)
+
+
+def send(writer: FileChannel, sent: Message) -> None:
+    """Send a message in an event loop of its own."""
+    asyncio.run(writer.send(sent))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of the file."""
+    return tmp_path / "alerts.ndjson"
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Return the documents of a file whose last line is complete."""
+    text = path.read_text("ascii")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_ecs(path: Path) -> None:
+    """Each message is a line with the idempotency key, in a file that the owner's group can read."""
+    writer = channel(path)
+    send(writer, message())
+    send(writer, message(2, NotificationKind.RAISED, severity="HIGH"))
+    first, second = documents(path)
+    assert (first["event"]["id"], first["event"]["severity"]) == ("id-1", 3)
+    assert (second["event"]["id"], second["event"]["severity"]) == ("id-2", 4)
+    assert first["oktawatch"]["alert"]["incident"] == "incident-1"
+    assert second["oktawatch"]["alert"]["notification"] == "alert.raised"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_ocsf(path: Path) -> None:
+    """The activity says whether the alert was opened, changed or closed, and other messages are Base Events."""
+    writer = channel(path, format="ocsf")
+    for number, kind in enumerate(
+        (NotificationKind.OPENED, NotificationKind.RAISED, NotificationKind.CLOSED)
+    ):
+        send(writer, message(number, kind))
+    send(writer, COMPOSER.compose(msgspec.structs.replace(due(NotificationKind.TEST), alert=None)))
+    found = [validated(document) for document in documents(path)]
+    assert [document["type_uid"] for document in found] == [200401, 200402, 200403, 99]
+    assert found[3]["time"] == int(NOW.timestamp() * 1000)
+
+
+def test_a_rotated_file_is_made_anew(path: Path) -> None:
+    """After logrotate has renamed, deleted or replaced the file, lines go to the path again."""
+    writer = channel(path)
+    send(writer, message(1))
+    path.rename(path.with_suffix(".1"))
+    send(writer, message(2))
+    path.unlink()
+    send(writer, message(3))
+    path.unlink()
+    path.touch(mode=0o600)
+    send(writer, message(4))
+    assert [one["event"]["id"] for one in documents(path.with_suffix(".1"))] == ["id-1"]
+    assert [one["event"]["id"] for one in documents(path)] == ["id-4"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600, "the mode of an existing file is its administrator's"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Limit the size of files to 1 KB: a write beyond it is cut, and the next one fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_line_that_was_cut_off_spoils_no_other(path: Path) -> None:
+    """A full disk is a failure that is retried, and the retried line is complete."""
+    path.write_text(f"{'x' * 1000}\n", "ascii")
+    writer = channel(path)
+    for _ in range(2):
+        with pytest.raises(DeliveryError, match="can't be written: ") as caught:
+            send(writer, message())
+        assert not caught.value.final
+    assert path.stat().st_size == 1024
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
+    send(writer, message())
+    *_, cut, whole = path.read_text("ascii").splitlines()
+    with pytest.raises(ValueError, match="Unterminated"):
+        json.loads(cut)
+    assert json.loads(whole)["event"]["id"] == "id-1"
+
+
+def test_a_missing_folder_is_retried(path: Path) -> None:
+    """An unmounted disk is a failure that ends when it is mounted again."""
+    inner = path.parent / "siem" / "alerts.ndjson"
+    writer = channel(inner)
+    with pytest.raises(DeliveryError, match="no such file or directory") as caught:
+        send(writer, message())
+    assert not caught.value.final
+    inner.parent.mkdir()
+    send(writer, message())
+    assert len(documents(inner)) == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_only_files_are_written(path: Path, kind: str) -> None:
+    """Neither a folder nor a pipe without a reader blocks the daemon."""
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    with pytest.raises(DeliveryError, match=r"is a directory|it is not a regular file"):
+        send(channel(path), message())
+
+
+def test_a_file_system_that_hangs_blocks_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message can be cancelled, and no second write begins before the first one has ended."""
+    reading, writing = os.pipe()
+    append = file._append
+
+    def hang(to: Path, line: bytes) -> None:
+        os.read(reading, 1)
+        append(to, line)
+
+    monkeypatch.setattr(file, "_append", hang)
+    writer = channel(path)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(writer.send(message(1)), 0.01))
+    with pytest.raises(DeliveryError, match="the previous write has not ended"):
+        send(writer, message(2))
+    os.write(writing, b"xx")
+    assert writer._write is not None
+    writer._write.result(PATIENCE)
+    send(writer, message(2))
+    assert [one["event"]["id"] for one in documents(path)] == ["id-1", "id-2"]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_path_is_relative_to_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon's working directory doesn't matter, as for every path."""
+    (tmp_path / "oktawatch.toml").write_text(
+        '[[notifiers]]\ntype = "file"\npath = "siem/alerts.ndjson"\n[[orgs]]\nurl = "https://acme.example.com"\ntoken = "t"\n',
+        "utf-8",
+    )
+    monkeypatch.chdir("/")
+    (notifier,) = load(tmp_path / "oktawatch.toml").notifiers
+    assert isinstance(notifier, FileSettings)
+    assert notifier.path == tmp_path / "siem" / "alerts.ndjson"
+    assert notifier.max_per_minute is None
