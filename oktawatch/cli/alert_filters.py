@@ -83,12 +83,12 @@ def parse_filters(
         since=point_in_time(since, "--since", now=now) if since is not None else None,
         until=point_in_time(until, "--until", now=now) if until is not None else None,
         severity=severity(least) if least is not None else None,
-        statuses=[AlertStatus(name) for name in _choices(statuses or (), "--status", _STATUSES)],
+        statuses=[AlertStatus(name) for name in choices(statuses or (), "--status", _STATUSES)],
         actors=actors or (),
         networks=[network(text, "--ip") for text in networks or ()],
         countries=countries or (),
-        as_numbers=[_autonomous_system(text, "--as") for text in as_numbers or ()],
-        dispositions=_choices(verdicts or (), "--closed-as", _VERDICTS),
+        as_numbers=[autonomous_system(text, "--as") for text in as_numbers or ()],
+        dispositions=choices(verdicts or (), "--closed-as", _VERDICTS),
     )
 
 
@@ -137,7 +137,7 @@ def _known_rules(globs: Sequence[str], settings: "Settings", database: "Database
     return list(dict.fromkeys(found))
 
 
-def _choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
+def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
     """Return the values. Raise UsageError for a value that is not allowed."""
     for value in values:
         if value not in allowed:
@@ -157,7 +157,7 @@ def network(text: str, option: str) -> "Network":
         ) from None
 
 
-def _autonomous_system(text: str, option: str) -> int:
+def autonomous_system(text: str, option: str) -> int:
     """Parse an AS number. Raise UsageError."""
     found = _AS_NUMBER(text.strip())
     if found is None:

@@ -42,7 +42,7 @@ def explain(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show which rules match an event, why, and which alert it belongs to.
+    """Show which rules match an event, why, and which alert it belongs to or which entry allows it.
 
     Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
     event is unknown.
@@ -51,7 +51,7 @@ def explain(
     from oktawatch.service.explaining import explain_event
 
     _check_usage(event_uuid, alert)
-    settings = _load(config, debug=debug)
+    settings = load_for_explaining(config, debug=debug)
     orgs = chosen_orgs(settings, org or [])
     if alert is not None:
         event_uuid = _first_event(settings, alert)
@@ -60,7 +60,7 @@ def explain(
         return FAILED
     explanation = asyncio.run(explain_event(Application(settings, orgs=orgs), event_uuid))
     if explanation is None:
-        note(f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days")
+        note(unknown_event(event_uuid))
         return FAILED
     if as_json:
         print_json(_document(explanation))
@@ -71,15 +71,26 @@ def explain(
 
 def _check_usage(event_uuid: str | None, alert: int | None) -> None:
     """Raise UsageError unless there is either a uuid or an alert."""
-    from oktawatch.engine.explain import is_uuid
-
     if (event_uuid is None) == (alert is None):
         raise UsageError("wrong usage (explain): give either EVENT_UUID or --alert ID")
-    if event_uuid is not None and not is_uuid(event_uuid):
+    if event_uuid is not None:
+        check_uuid(event_uuid)
+
+
+def check_uuid(event_uuid: str) -> None:
+    """Raise UsageError for a text that can't be an event's uuid."""
+    from oktawatch.engine.explain import is_uuid
+
+    if not is_uuid(event_uuid):
         raise UsageError("wrong value (EVENT_UUID): expected a uuid, as events and alerts show it")
 
 
-def _load(config: Path | None, *, debug: bool) -> "Settings":
+def unknown_event(event_uuid: str) -> str:
+    """Return the error for an event that neither the database nor Okta has."""
+    return f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days"
+
+
+def load_for_explaining(config: Path | None, *, debug: bool) -> "Settings":
     """Read the settings. If the orgs' secrets can't be read, read the other settings."""
     from oktawatch.config import ConfigError
 
@@ -134,10 +145,24 @@ def _summary(verdict: "Verdict") -> Iterator[str]:
     yield {None: "the event's content is unknown", True: "matches", False: "does not match"}[verdict.matches]
     if verdict.alert_id is not None:
         yield f"in alert {verdict.alert_id} ({verdict.alert_status})"
+    elif verdict.allowed_by is not None:
+        yield f"allowed by entry {verdict.allowed_by} ({verdict.allowed_reason})"
     elif verdict.recorded:
         yield "recorded as a signal"
     elif verdict.matches:
         yield "not recorded"
+        if verdict.closest is not None and verdict.closest.applies:
+            entry = verdict.closest.entry
+            yield f"would be allowed by entry {entry.id} ({entry.reason})"
+
+
+def _allowed(verdict: "Verdict") -> dict[str, Any] | None:
+    """Return the entry that the match is recorded with, or the entry that applies to an unrecorded match."""
+    if verdict.allowed_by is not None:
+        return {"entry": verdict.allowed_by, "reason": verdict.allowed_reason, "recorded": True}
+    if verdict.recorded or not verdict.matches or verdict.closest is None or not verdict.closest.applies:
+        return None
+    return {"entry": verdict.closest.entry.id, "reason": verdict.closest.entry.reason, "recorded": False}
 
 
 def _document(explanation: "Explanation") -> dict[str, Any]:
@@ -159,6 +184,7 @@ def _document(explanation: "Explanation") -> dict[str, Any]:
                 "alert_id": verdict.alert_id,
                 "alert_status": verdict.alert_status,
                 "alert_title": verdict.alert_title,
+                "allowed": _allowed(verdict),
                 "conditions": [
                     {"text": condition.text, "holds": condition.holds} for condition in verdict.conditions
                 ],

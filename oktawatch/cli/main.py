@@ -26,6 +26,7 @@ from typer.main import get_command
 from oktawatch import __version__
 from oktawatch.cli import (
     alerts,
+    allow,
     backfill,
     check,
     db,
@@ -85,6 +86,7 @@ app.command(epilog="Example:  oktawatch explain 6b0a1e7e-c933-11f0-8de9-0242ac12
 app.add_typer(notifications.app)
 app.add_typer(rules.app)
 app.add_typer(evidence.app)
+app.add_typer(allow.app)
 app.add_typer(db.app)
 app.command(epilog="Example:  oktawatch files oktawatch.example.toml > oktawatch.toml")(files.files)
 app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)

@@ -40,6 +40,9 @@ def print_summary(summary: dict[str, Any]) -> None:
         [(row["org"], *(row[name] for name in _COLUMNS.values()), _by_severity(row)) for row in rows],
         numbers=tuple(_COLUMNS),
     )
+    if summary["allowed"]:
+        matches = "1 match was" if summary["allowed"] == 1 else f"{summary['allowed']} matches were"
+        note(f"{matches} allowed by [[allow]] entries")
     if summary["rejected"]:
         note(f"{summary['rejected']} events could not be used: see the table rejected_events")
 
@@ -55,6 +58,7 @@ def _counts(result: "PageResult") -> dict[str, Any]:
         "new_events": result.new_events,
         "rejected": result.rejected,
         "matches": result.matches,
+        "allowed": result.allowed,
         "alerts": result.alert_count,
         "severities": {
             severity.name: count for severity, count in sorted(result.alerts.items(), reverse=True)

@@ -26,8 +26,8 @@ import msgspec
 from msgspec import Struct
 
 from oktawatch.detection.networks import Networks
-from oktawatch.model.anonymizer_kind import AnonymizerKind
-from oktawatch.model.match import AllowedMatch, Anonymizer, Match, MatchOrigin
+from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
+from oktawatch.model.match import AllowedMatch, Match, MatchOrigin
 
 VALUES = MappingProxyType(
     {
@@ -37,8 +37,8 @@ VALUES = MappingProxyType(
         "networks": attrgetter("origin.client_ip"),
         "as_numbers": attrgetter("origin.as_number"),
         "zones": attrgetter("origin.zone"),
-        "kinds": attrgetter("anonymizer.kind"),
-        "operators": attrgetter("anonymizer.operator"),
+        "kinds": attrgetter("kind"),
+        "operators": attrgetter("operator"),
     }
 )
 """The conditions of an entry, each with the getter of the value that it tests.
@@ -66,9 +66,19 @@ class Candidate:
         self.published = published
         self.origin = origin
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of the anonymizer."""
+        return self._anonymizer.kind if self._anonymizer else None
+
+    @property
+    def operator(self) -> str | None:
+        """The operator of the anonymizer."""
+        return self._anonymizer.operator if self._anonymizer else None
+
     @cached_property
-    def anonymizer(self) -> Anonymizer:
-        """The anonymizer behind the address. Classifying it takes longer than all other conditions."""
+    def _anonymizer(self) -> Anonymizer | None:
+        # Classifying the address takes longer than all other conditions.
         return self.origin.anonymizer()
 
 
@@ -179,7 +189,8 @@ class Comparison(Struct, frozen=True):
     """An entry, and the conditions of it that a candidate does not meet."""
 
     entry: AllowEntry
-    unmet: tuple[str, ...]
+    unmet: dict[str, Any]
+    """The candidate's values, by the names of the conditions. None stands for unknown."""
 
     @property
     def applies(self) -> bool:
@@ -215,12 +226,24 @@ class AllowList:
         return None
 
     def closest(self, candidate: Candidate) -> Comparison | None:
-        """Return the entry with the fewest unmet conditions, or None without entries."""
-        found = [Comparison(entry, tuple(entry.unmet(candidate))) for entry in self.entries]
-        return min(found, key=lambda comparison: len(comparison.unmet), default=None)
+        """Return the entry with the fewest unmet conditions, among them one with many met, or None without entries."""
+        found = [
+            Comparison(entry, {name: _value(name, candidate) for name in entry.unmet(candidate)})
+            for entry in self.entries
+        ]
+        return min(found, key=lambda near: (len(near.unmet), -len(near.entry.conditions)), default=None)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether any entry depends on the kind or operator of an anonymizer."""
+        return any(entry.kinds or entry.operators for entry in self.entries)
 
 
 NO_ENTRIES = AllowList()
+
+
+def _value(name: str, candidate: Candidate) -> Any:
+    return candidate.published.date() if name == "until" else VALUES[name](candidate)
 
 
 def _fits(value: str, globs: Iterable[str]) -> bool:

@@ -120,6 +120,10 @@ class Evidence:
         self.sources: tuple[EvidenceSource, ...] = ()
         """The configured sources, empty until they are loaded. A reload replaces the whole tuple."""
 
+    def kind_of(self, operator: str | None) -> AnonymizerKind:
+        """Return the kind of an operator, by its name alone."""
+        return self._kind_of(operator, None) or AnonymizerKind.UNKNOWN
+
     def classify(self, event: Event, *more: EvidenceSource) -> Classification:
         """Classify an event's client address. ``more`` contains additional sources of the calling rule."""
         findings = [*_enriched(event), *self._named_by_okta(event)]

@@ -23,8 +23,9 @@ import msgspec
 from oktawatch.detection.context import event_context
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.evidence import Classification, Evidence
+from oktawatch.model.anonymizer_kind import Anonymizer
 from oktawatch.model.event import Event
-from oktawatch.model.match import AlertDetails, Anonymizer, Match, MatchedEvent, MatchOrigin
+from oktawatch.model.match import AlertDetails, Match, MatchedEvent, MatchOrigin
 from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
 
@@ -244,16 +245,15 @@ def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> Match
         client_ip=event.client_ip,
         as_number=event.as_number,
         zone=event.client_zone,
-        anonymizer=Anonymizer if partial_event else partial(_anonymizer, rule, event),
+        anonymizer=partial(_anonymizer, rule, None if partial_event else event),
     )
 
 
-def _anonymizer(rule: Rule, event: Event) -> Anonymizer:
+def _anonymizer(rule: Rule, event: Event | None) -> Anonymizer | None:
     try:
-        classification = rule.classify(event)
+        return rule.classify(event).anonymizer if event is not None else None
     except Exception:  # noqa: BLE001 -- a rule may raise anything
-        return Anonymizer()
-    return Anonymizer(classification.kind, classification.operator)
+        return None
 
 
 def _one_line(title: str) -> str:

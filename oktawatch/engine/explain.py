@@ -1,25 +1,27 @@
 """Explain why an event raised an alert or not: its recorded matches, and how each rule judges it now.
 
-The event's org and time are looked up in `matches`, then in the last days of `events`, which are indexed by time.
+The event's org and time are looked up in `matches` and `allowed_matches`, then in the last days of `events`, which are indexed by time.
 Its content is fetched from Okta by its uuid, near its time if that is known. If Okta has deleted the event or
 can't be reached, its history row is used instead.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
+from oktawatch.detection.allow import AllowList, Candidate, Comparison
 from oktawatch.detection.explain import Condition, explain
-from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule import Rule, origin_of
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.timestamps import from_text, shifted, to_text, utc_now
+from oktawatch.store.allowed import allowed_matches
 from oktawatch.store.database import Database
 from oktawatch.store.history import StoredHistory
 from oktawatch.store.matches import find_event, find_history_row, recorded_matches, recorded_signals
@@ -41,11 +43,18 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     rule_id: str
     enabled: bool
+    signal: bool = False
+    """Whether the rule raises no alerts."""
     recorded: bool
     """Whether the rule's match or signal is in the database."""
     alert_id: int | None = None
     alert_status: str | None = None
     alert_title: str | None = None
+    allowed_by: str | None = None
+    """The id of the allow entry, if the match is recorded as allowed."""
+    allowed_reason: str | None = None
+    closest: Comparison | None = None
+    """The allow entry that comes closest to the event now. None for a signal, and without entries."""
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""
 
@@ -80,13 +89,20 @@ class Explainer:
         rules: Sequence[Rule],
         enabled: frozenset[str],
         *,
+        allow: AllowList,
+        org_tags: Mapping[str, Sequence[str]],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Search ``sources``, the page source of each org, and judge by all ``rules``, enabled or not."""
+        """Search ``sources``, the page source of each org, and judge by all ``rules``, enabled or not.
+
+        ``org_tags`` maps the orgs to their tags, which allow entries can name.
+        """
         self._database = database
         self._sources = sources
         self._rules = rules
         self._enabled = enabled
+        self._allow = allow
+        self._org_tags = org_tags
         self._now = now
 
     async def explain(self, event_uuid: str) -> Explanation | None:
@@ -94,9 +110,9 @@ class Explainer:
 
         Raises StoreError, and SystemLogError if the database does not have it and an org can't be reached.
         """
-        found = await self._database.run(
-            recorded_matches, list(self._sources), [rule.id for rule in self._rules], event_uuid
-        )
+        key = list(self._sources), [rule.id for rule in self._rules], event_uuid
+        found = await self._database.run(recorded_matches, *key)
+        found += await self._database.run(allowed_matches, *key)
         place = (found[0]["org"], from_text(found[0]["published"])) if found else None
         if place is None:
             place = await self._database.run(
@@ -169,10 +185,14 @@ class Explainer:
                 Verdict(
                     rule_id=rule.id,
                     enabled=rule.id in self._enabled,
+                    signal=rule.signal,
                     recorded=rule.id in found or rule.id in signals,
                     alert_id=found.get(rule.id, {}).get("alert_id"),
                     alert_status=found.get(rule.id, {}).get("status"),
                     alert_title=found.get(rule.id, {}).get("title"),
+                    allowed_by=found.get(rule.id, {}).get("entry"),
+                    allowed_reason=found.get(rule.id, {}).get("reason"),
+                    closest=None if row is None else self._closest(rule, org, published, row),
                     conditions=[] if row is None else explain(rule, row, history),
                 )
                 for rule in self._rules
@@ -187,3 +207,15 @@ class Explainer:
             trouble=trouble,
             verdicts=verdicts,
         )
+
+    def _closest(self, rule: Rule, org: str, published: datetime, row: HistoryRow) -> Comparison | None:
+        if rule.signal:
+            return None
+        candidate = Candidate(
+            org=org,
+            tags=self._org_tags[org],
+            rule_id=rule.id,
+            published=published,
+            origin=origin_of(rule, row.full_event(), partial_event=row.event is None),
+        )
+        return self._allow.closest(candidate)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from oktawatch.model.anonymizer_kind import Anonymizer
 from oktawatch.model.severity import Severity
 
 
@@ -75,11 +76,8 @@ class MatchedEvent(Struct, frozen=True, kw_only=True):
         return self.outcome in FAILURES
 
 
-class Anonymizer(NamedTuple):
-    """The anonymizer behind an address."""
-
-    kind: str | None = None
-    operator: str | None = None
+def _unclassified() -> None:
+    """Return None: nothing is known about the address."""
 
 
 class MatchOrigin(Struct, frozen=True, kw_only=True):
@@ -90,7 +88,7 @@ class MatchOrigin(Struct, frozen=True, kw_only=True):
     as_number: int | None = None
     zone: str | None = None
     """The name of the network zone."""
-    anonymizer: Callable[[], Anonymizer] = Anonymizer
+    anonymizer: Callable[[], Anonymizer | None] = _unclassified
     """Classifies the address. Called only if an allow entry depends on it."""
 
 

@@ -81,6 +81,7 @@ async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
         rules = rulebook.rules
         findings.append(_rules(rules))
         findings += [_failed("rules", str(problem)) for problem in rulebook.found.problems]
+        findings += _allow(app)
     findings += await asyncio.to_thread(_evidence, app)
     findings.append(await asyncio.to_thread(_database, app))
     findings += await asyncio.to_thread(_disk, app)
@@ -107,6 +108,25 @@ def _rules(rules: RuleSet) -> Finding:
     return (
         _ok("rules", f"on: {names}") if names else _warning("rules", "none is on: nothing will be detected")
     )
+
+
+def _allow(app: Application) -> list[Finding]:
+    try:
+        entries = app.allow.entries
+    except ConfigError as error:
+        return [_failed("allow", str(error))]
+    findings = (
+        [_ok("allow", f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}")] if entries else []
+    )
+    for entry in entries:
+        name = f"entry {entry.id} ({entry.reason})"
+        if entry.until is None:
+            findings.append(_warning("allow", f"{name} has no end: set until = a date, and review it then"))
+        elif entry.has_expired(utc_now()):
+            findings.append(
+                _warning("allow", f"{name} expired on {entry.until}: remove it, or set a later date")
+            )
+    return findings
 
 
 def _evidence(app: Application) -> list[Finding]:

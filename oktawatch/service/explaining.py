@@ -31,12 +31,21 @@ async def explain_event(app: Application, event_uuid: str) -> Explanation | None
     Without credentials for an org, stored data is used. Raises ConfigError, StoreError, or SystemLogError.
     """
     enabled = frozenset(rule.id for rule in app.rules.rules)
+    if app.allow.classifies:
+        app.load_evidence()
     database = DatabaseExecutor(app.database_url.get_secret_value())
     try:
         await database.run(require_current)
         async with AsyncExitStack() as stack:
             sources = await _sources(app, stack)
-            explainer = Explainer(database, sources, list(app.rulebook.every.values()), enabled)
+            explainer = Explainer(
+                database,
+                sources,
+                list(app.rulebook.every.values()),
+                enabled,
+                allow=app.allow,
+                org_tags=app.org_tags,
+            )
             return await explainer.explain(event_uuid)
     finally:
         database.close()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from oktawatch.detection.allow import NO_ENTRIES
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.explain import Explainer
@@ -18,7 +19,13 @@ async def test_an_event_at_an_end_of_the_calendar(database: DatabaseExecutor, pu
     watch = Watch(org=ORG, rules=rules)
     await database.run(commit_page, watch, page([found]), notify=False, advance=lambda *_: None, now=NOW)
     explainer = Explainer(
-        database, {ORG: Script({}, first=page([found]))}, rules.rules, frozenset(), now=lambda: NOW
+        database,
+        {ORG: Script({}, first=page([found]))},
+        rules.rules,
+        frozenset(),
+        allow=NO_ENTRIES,
+        org_tags={ORG: ()},
+        now=lambda: NOW,
     )
     explanation = await explainer.explain(found.uuid)
     assert explanation is not None

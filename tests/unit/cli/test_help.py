@@ -31,7 +31,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 ALL = list(commands())
-GROUPS = [(), ("alerts",), ("notifications",), ("rules",), ("evidence",), ("db",)]
+GROUPS = [(), ("alerts",), ("notifications",), ("rules",), ("evidence",), ("allow",), ("db",)]
 NAMES = [" ".join(("oktawatch", *words)) for words in ALL]
 
 
@@ -40,7 +40,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note", "alerts export",
         "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
-        "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update",
+        "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update", "allow list", "allow test",
         "db upgrade", "db current", "db prune", "db copy", "check", "init", "files", "simulate", "demo",
     }  # fmt: skip
 

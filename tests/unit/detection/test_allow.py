@@ -8,8 +8,9 @@ import pytest
 from oktawatch.detection.allow import AllowEntry, AllowList, Candidate
 from oktawatch.detection.rule import origin_of
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.model.anonymizer_kind import Anonymizer
 from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
-from oktawatch.model.match import Anonymizer, Match, MatchOrigin
+from oktawatch.model.match import Match, MatchOrigin
 from tests.unit.detection.events import event
 
 R1 = AnonymizingVpnLogin.id
@@ -142,7 +143,7 @@ def test_a_partial_event_is_not_classified() -> None:
         origin_of(AnonymizingVpnLogin(), event(), partial_event=partial) for partial in (False, True)
     )
     assert whole.anonymizer() == (Kind.PROXY, None)
-    assert rebuilt.anonymizer() == (None, None)
+    assert rebuilt.anonymizer() is None
     assert rebuilt.client_ip == whole.client_ip
 
 
@@ -195,7 +196,7 @@ def test_an_entry_for_everything_is_found(conditions: dict[str, Any], everything
 
 
 def test_the_closest_entry_names_its_unmet_conditions() -> None:
-    """An entry that lacks one condition is closer than one that lacks two."""
+    """An entry that lacks one condition is closer than one that lacks two; among equals, the one that meets more."""
     candidate = Candidate(
         org="acme",
         rule_id=None,
@@ -204,8 +205,11 @@ def test_the_closest_entry_names_its_unmet_conditions() -> None:
     )
     far = entry(rules=(R1,), networks=("203.0.113.0/24",), until=date(2026, 11, 2))
     near = entry(actors=("nora@*",), networks=("203.0.113.0/24",))
-    closest = AllowList([far, near]).closest(candidate)
+    other = entry(zones=("Office",))
+    closest = AllowList([far, other, near]).closest(candidate)
     assert closest is not None
-    assert (closest.entry, closest.unmet, closest.applies) == (near, ("actors",), False)
-    assert tuple(far.unmet(candidate)) == ("until", "rules")
+    assert (closest.entry, closest.unmet, closest.applies) == (near, {"actors": None}, False)
+    (farther,) = [AllowList([far]).closest(candidate)]
+    assert farther is not None
+    assert farther.unmet == {"until": date(2026, 11, 3), "rules": None}
     assert AllowList().closest(candidate) is None
