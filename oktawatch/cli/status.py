@@ -1,8 +1,9 @@
-"""``oktawatch status``: show the status of each org."""
+"""``oktawatch status``: show the status of each org and each source of evidence."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from oktawatch.cli.evidence_table import print_sources, source_rows
 from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json
@@ -22,13 +23,14 @@ _LEFT_OUT = timedelta(days=1)
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Show the status of each org.
+    """Show the status of each org and each source of evidence.
 
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, or if over a
     tenth of its recently polled events can't be used.
-    Orgs that are no longer configured are shown, but don't affect the exit code.
+    Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
     """
     from oktawatch.model.timestamps import utc_now
+    from oktawatch.service.app import Application
     from oktawatch.store.left_out import left_out_since
     from oktawatch.store.status import count_undone
 
@@ -37,11 +39,23 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
         orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
         left_out = [_left_out(rule) for rule in left_out_since(database, utc_now() - _LEFT_OUT)]
+    sources = source_rows(Application(settings).evidence_sources.inspect(utc_now()), utc_now())
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
-        print_json({"ok": good, "orgs": orgs, "notifications": undone, "rules_left_out": left_out})
+        print_json(
+            {
+                "ok": good,
+                "orgs": orgs,
+                "notifications": undone,
+                "rules_left_out": left_out,
+                "evidence": sources,
+            }
+        )
     else:
         _print(orgs, shared=shared, now=now)
+        if sources:
+            print()
+            print_sources(sources)
         for rule in left_out:
             note(
                 f"{rule['org']}: rule {rule['rule']} was left out of a page at {rule['at']}: {rule['reason']}"

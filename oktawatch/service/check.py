@@ -139,11 +139,16 @@ def _source(state: SourceState) -> Finding:
         if state.modified_at is None or state.problem:
             return _failed(about, f"{state.file.path}: {state.problem}")
         return _ok(about, f"{state.contents}, modified on {state.modified_at:%Y-%m-%d}")
-    # Without a source that is fetched, oktawatch uses the others.
-    checked = f"{state.contents}, fetched on {state.checked_at:%Y-%m-%d}" if state.checked_at else "nothing"
+    # A source with a URL is optional, so a problem is no failure.
+    if state.checked_at is None:
+        hint = "'oktawatch run' or 'oktawatch evidence update' fetches it"
+        return _warning(about, f"{state.problem}: {hint}")
+    fetched = f"{state.contents}, fetched on {state.checked_at:%Y-%m-%d}"
     if state.problem:
-        return _warning(about, f"{checked}: {state.problem}: 'oktawatch evidence update' fetches it")
-    return _warning(about, f"{checked}, which is stale") if state.stale else _ok(about, checked)
+        return _warning(about, f"{fetched}, still in use. The last update failed: {state.problem}")
+    if state.stale:
+        return _warning(about, f"{fetched}, is stale: 'oktawatch evidence update' fetches it")
+    return _ok(about, fetched)
 
 
 def _database(app: Application) -> Finding:

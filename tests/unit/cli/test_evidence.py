@@ -1,11 +1,14 @@
 """``oktawatch evidence`` lists each source with its size and age, and fetches those with a URL."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from oktawatch.model.timestamps import to_text, utc_now
 from tests.support.http import receiving
 from tests.support.publisher import Publisher
 from tests.unit.cli.conftest import Done
@@ -150,3 +153,57 @@ def test_a_source_that_cannot_be_updated(folder: Path, call: Call) -> None:
         2,
         "error: nothing to fetch (offices): this source has a path, not a URL\n",
     )
+
+
+def test_status_shows_the_sources(publisher: Publisher, call: Call) -> None:
+    """With size, age and problem; they don't affect the exit code, which is 1 because the org is behind."""
+    assert call("db", "upgrade").code == 0
+    call("evidence", "update")
+    publisher.publish("")
+    call("evidence", "update")
+    done = call("status")
+    assert ["exits", "failing", "tor", "2", "networks", "0s"] in [
+        line.split() for line in done.out.splitlines()
+    ]
+    assert "warning: exits: the fetched file is empty\n" in done.err
+    (row,) = call("status", "--json").json["evidence"]
+    assert (row["name"], row["state"], row["size"]) == ("exits", "failing", 2)
+
+
+def test_check_warns_about_sources(publisher: Publisher, call: Call) -> None:
+    """A source that is missing or failing is no reason for exit 1 by itself."""
+
+    def finding() -> list[str]:
+        findings = call("check", "--json").json["findings"]
+        (found,) = [found for found in findings if found["about"] == "evidence exits"]
+        return [found["verdict"], found["message"]]
+
+    assert finding() == [
+        "warning",
+        "not fetched yet: 'oktawatch run' or 'oktawatch evidence update' fetches it",
+    ]
+    call("evidence", "update")
+    today = utc_now().date()
+    assert finding() == ["ok", f"2 networks, fetched on {today}"]
+    publisher.publish("")
+    call("evidence", "update")
+    assert finding() == [
+        "warning",
+        f"2 networks, fetched on {today}, still in use. The last update failed: the fetched file is empty",
+    ]
+
+
+def test_a_stale_source(folder: Path, publisher: Publisher, call: Call) -> None:
+    """A source that was last fetched three days ago is listed as stale, and `check` warns about it."""
+    call("evidence", "update")
+    state = folder / "evidence" / "exits" / "state.json"
+    recorded = json.loads(state.read_text())
+    recorded["checked_at"] = to_text(utc_now() - timedelta(days=3))
+    state.write_text(json.dumps(recorded))
+    listed = call("evidence", "list")
+    assert listed.code == 1
+    assert listed.out.splitlines()[1].split() == ["exits", "stale", "tor", "2", "networks", "3d"]
+    (found,) = [one for one in call("check", "--json").json["findings"] if one["about"] == "evidence exits"]
+    assert found["verdict"] == "warning"
+    assert found["message"].endswith(", is stale: 'oktawatch evidence update' fetches it")
+    assert len(publisher.received) == 1
