@@ -46,7 +46,12 @@ class Networks:
 
         Skip empty lines and lines that begin with ``#``. Raise ValueError with the number of an invalid line.
         """
-        return cls(_ranges(text))
+        return cls.parse_lines(StringIO(text.removeprefix("\ufeff")))
+
+    @classmethod
+    def parse_lines(cls, lines: Iterable[str]) -> Self:
+        """Parse the lines of a file, without keeping its text in memory. Raise ValueError as `parse` does."""
+        return cls(_ranges(lines))
 
     def __contains__(self, address: str | None) -> bool:
         """Return whether an address lies in one of the ranges. Any other text lies in none."""
@@ -62,8 +67,8 @@ class Networks:
         return index >= 0 and (value ^ firsts[index]) >> host_bits[index] == 0
 
 
-def _ranges(text: str) -> Iterable[Range]:
-    for number, line in enumerate(StringIO(text.removeprefix("\ufeff")), start=1):
+def _ranges(lines: Iterable[str]) -> Iterable[Range]:
+    for number, line in enumerate(lines, start=1):
         cell = line.partition(",")[0].strip(' "\t\r\n')
         if cell and not cell.startswith("#"):
             try:

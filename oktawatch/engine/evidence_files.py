@@ -96,7 +96,8 @@ def load_file(file: EvidenceFile) -> EvidenceSource:
     """Load a file. Raises OSError, OverflowError or ValueError: `describe_problem` makes a line of it."""
     if file.format == "mmdb":
         return DatabaseSource(file.name, file.path)
-    networks = Networks.parse(file.path.read_text("utf-8"))
+    with file.path.open(encoding="utf-8-sig") as lines:  # with or without a byte order mark
+        networks = Networks.parse_lines(lines)
     return NetworksSource(file.name, networks, file.kind, file.operator)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from aiohttp import web
@@ -28,6 +28,9 @@ TOKEN = "00invented-token-of-nobody"
 PROXY_PASSWORD = "invented+proxy%2Fpassword"
 HOOK = "https://127.0.0.1:1/hooks/invented-hook-of-nobody"
 HOOK_SECRET = "invented-secret-of-a-hook"
+EVIDENCE_PASSWORD = "invented-account%2Fpassword"
+LICENCE_KEY = "invented+licence/key"
+EVIDENCE = f"https://17:{EVIDENCE_PASSWORD}@127.0.0.1:1/a.mmdb?license_key={quote(LICENCE_KEY, safe='')}"
 HEARTBEAT = "https://127.0.0.1:1/ping/invented-heartbeat"
 COMMANDS = (
     ("check",),
@@ -35,6 +38,8 @@ COMMANDS = (
     ("status",),
     ("backfill", "--since", "2h"),
     ("alerts", "list"),
+    ("evidence", "update"),
+    ("evidence", "list"),
 )
 
 
@@ -124,6 +129,7 @@ def configured(program: Program, echoing: Echoing) -> Iterator[Program]:
             more="\n".join(
                 [
                     f'[poll]\nproxy = "http://oktawatch:{PROXY_PASSWORD}@127.0.0.1:1"',
+                    f'[[evidence.sources]]\nname = "maxmind"\nurl = "{EVIDENCE}"',
                     f'[silence]\nheartbeat_url = "{HEARTBEAT}"',
                     f'[[notifiers]]\ntype = "webhook"\nurl = "{HOOK}"\nsecret = "{HOOK_SECRET}"',
                     '[service]\nlisten = ""\nlog_level = "debug"',
@@ -141,6 +147,9 @@ def _configured_secrets() -> set[str]:
         PROXY_PASSWORD,
         "invented-hook-of-nobody",
         HOOK_SECRET,
+        EVIDENCE_PASSWORD,
+        unquote(EVIDENCE_PASSWORD),
+        LICENCE_KEY,
         "invented-heartbeat",
         *(line for line in rsa_pem().splitlines() if not line.startswith("-----")),
         *(jwk[name] for name in ("d", "p", "q", "dp", "dq", "qi")),
@@ -183,7 +192,7 @@ def test_no_repr_and_no_error_holds_a_secret(configured: Program) -> None:
         repr(app.accesses),
         repr(app.notifiers),
     ]
-    shown += [repr(vars(app)), repr(app.heartbeat)]
+    shown += [repr(vars(app)), repr(app.heartbeat), *map(repr, app.evidence_sources.fetched)]
     text = (configured.folder / "oktawatch.toml").read_text()
     for mistake in ("interval = 7", "[nonsense]", 'token = ["x"]', "= broken"):
         (configured.folder / "oktawatch.toml").write_text(f"{text}\n{mistake}\n")

@@ -1,5 +1,6 @@
 """Files of evidence are loaded, or refused with one line that names the problem."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,26 @@ def test_a_list_of_networks(tmp_path: Path) -> None:
     (finding,) = source.find("198.51.100.7")
     assert (finding.source, finding.kind, finding.operator) == ("exits", AnonymizerKind.TOR, "Tor")
     assert source.find("198.51.100.8") == ()
+
+
+def test_loading_needs_no_memory_for_the_text(tmp_path: Path) -> None:
+    """A tenth of Apple's list is loaded in a tenth of 60 MB, the text included."""
+    path = tmp_path / "exits.txt"
+    path.write_text("".join(f"2a02:{n >> 8:x}:{n & 255:x}00::/45,NO,NO-46,Bergen,\n" for n in range(28_000)))
+    tracemalloc.start()
+    assert load_file(file_of(path)).size == 28_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6_000_000
+
+
+def test_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of other systems write them."""
+    path = tmp_path / "exits.txt"
+    path.write_bytes(b"\xef\xbb\xbf198.51.100.7\r\n198.51.100.8\r\n")
+    source = load_file(file_of(path))
+    assert source.size == 2
+    assert source.find("198.51.100.7")
 
 
 @pytest.mark.parametrize(
