@@ -140,7 +140,7 @@ def _copy(settings: "Settings", to: str) -> dict[str, int]:
             )
         server = Database(to)
         try:
-            with exclusive_lock(executor):
+            with exclusive_lock(executor.database.file):
                 return copy_database(
                     executor.database, server, progress=lambda table, rows: note(f"{table}: {rows:,} rows")
                 )

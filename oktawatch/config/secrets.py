@@ -183,10 +183,10 @@ def _resolve_secret(
         raise ConfigError("no secret", origins.where((*location, used)), str(wrong)) from None
 
 
-def sqlite_file(url: str) -> str | None:
-    """Return the path of the file in an SQLite URL. None for a server's URL."""
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite URL. None for a server's URL."""
     name = url.removeprefix(_SQLITE)
-    return None if name == url else os.fsdecode(unquote_to_bytes(name))
+    return None if name == url else Path(os.fsdecode(unquote_to_bytes(name)))
 
 
 def absolute_sqlite(url: str, base: Path) -> str:

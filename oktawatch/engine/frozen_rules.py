@@ -73,8 +73,7 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
 
 def _path(database: DatabaseExecutor) -> Path:
     """Return the path of the watchdog's files: next to an SQLite file, else in this user's state folder."""
-    url = database.database.url
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return state_folder(url.database) / f"{Path(url.database).resolve().name}.rules"
-    name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
-    return state_folder(None) / f"{name}.rules"
+    if (file := database.database.file) is not None:
+        return state_folder(file) / f"{file.name}.rules"
+    url = database.database.url.render_as_string(hide_password=True)
+    return state_folder(None) / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.rules"

@@ -89,6 +89,8 @@ class Application:
         self.source = str(settings.source or "the environment")
         """The configuration file, or ``the environment``."""
         self.database_url = settings.database.url
+        self.database_file = sqlite_file(settings.database.url.get_secret_value())
+        """The SQLite file, or None on Postgres."""
         self.auto_upgrade = settings.database.auto_upgrade
         self.poll_interval = settings.poll.interval
         self.page_size = settings.poll.page_size
@@ -158,7 +160,7 @@ class Application:
     def evidence_sources(self) -> EvidenceSources:
         """The configured sources of evidence, not loaded yet."""
         evidence = self._settings.evidence
-        state = state_folder(sqlite_file(self.database_url.get_secret_value()))
+        state = state_folder(self.database_file)
         sources = evidence_sources(evidence, base=self._settings.folder, state=state, way=self._way)
         return EvidenceSources(self.evidence, sources)
 

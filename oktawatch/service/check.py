@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -175,10 +174,7 @@ def _database(app: Application) -> Finding:
 
 def _disk(app: Application) -> list[Finding]:
     """Check that the disk of an SQLite file can be written. The disk of a server can't be checked from here."""
-    url = app.database_url.get_secret_value()
-    file = url.removeprefix("sqlite:///").partition("?")[0]
-    folder = Path(file).resolve().parent
-    if file == url or not folder.is_dir():
+    if app.database_file is None or not (folder := app.database_file.resolve().parent).is_dir():
         return []
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:

@@ -34,7 +34,7 @@ def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
     """Open the database for `run`, with an exclusive lock on its file. Raises ConfigError if another `run` has it."""
     database = open_database(app)
     try:
-        with exclusive_lock(database):
+        with exclusive_lock(database.database.file):
             yield database
     finally:
         database.close()

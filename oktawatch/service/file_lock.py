@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oktawatch.config.errors import ConfigError
-from oktawatch.engine.database import DatabaseExecutor
 
 
 @contextmanager
-def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
-    """Hold the lock of a database file. Raises ConfigError if another `run` holds it.
+def exclusive_lock(file: Path | None) -> Iterator[None]:
+    """Hold the lock of an SQLite file, if there is one. Raises ConfigError if another `run` holds it.
 
     Two daemons would poll the same orgs and roll back each other's pages. The lock is on a separate file, because
     closing any handle of the database file would drop SQLite's own locks. The lock file is not deleted, because two
@@ -20,11 +19,10 @@ def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
 
     Postgres needs no lock, because leases distribute the orgs among any number of processes.
     """
-    if database.database.shared:
+    if file is None:
         yield
         return
-    file = database.database.url.database or ""
-    path = Path(f"{Path(file).resolve()}.lock")
+    path = Path(f"{file.resolve()}.lock")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -39,7 +37,7 @@ def exclusive_lock(database: DatabaseExecutor) -> Iterator[None]:
         except BlockingIOError:
             raise ConfigError(
                 "another oktawatch runs on this database",
-                file,
+                str(file),
                 "stop it, or use another database",
             ) from None
         yield

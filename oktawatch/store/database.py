@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, event, func, select
@@ -59,6 +60,12 @@ class Database:
     def shared(self) -> bool:
         """Whether other machines can use the database."""
         return self.url.get_backend_name() != "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file. None for a database in memory or on a server."""
+        in_memory = self.url.database in {None, "", ":memory:"}
+        return None if self.shared or in_memory else Path(self.url.database or "").resolve()
 
     @property
     def place(self) -> str:

@@ -144,7 +144,7 @@ async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
         await _run(settings)
         asked = len(org.requests)
         daemon = open_database(Application(settings))
-        with exclusive_lock(daemon), pytest.raises(ConfigError, match="another oktawatch runs"):
+        with exclusive_lock(daemon.database.file), pytest.raises(ConfigError, match="another oktawatch runs"):
             await run_once(Application.build(settings))
 
     daemon.close()

@@ -7,28 +7,23 @@ from pathlib import Path
 import pytest
 
 from oktawatch.config import ConfigError
-from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service.file_lock import exclusive_lock
 
 _HOLD = """
 import sys
-from oktawatch.engine.database import DatabaseExecutor
+from pathlib import Path
 from oktawatch.service.file_lock import exclusive_lock
-with exclusive_lock(DatabaseExecutor("sqlite:///" + sys.argv[1], create=True)):
+with exclusive_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def _executor(file: Path) -> DatabaseExecutor:
-    return DatabaseExecutor(f"sqlite:///{file}", create=True)
-
-
 def test_a_second_user_is_refused(tmp_path: Path) -> None:
     """A second process is refused with advice, even under another name of the file."""
     (tmp_path / "link").symlink_to(tmp_path)
-    with exclusive_lock(_executor(tmp_path / "one.db")):
-        second = exclusive_lock(_executor(tmp_path / "link" / "one.db"))
+    with exclusive_lock(tmp_path / "one.db"):
+        second = exclusive_lock(tmp_path / "link" / "one.db")
         with (
             pytest.raises(ConfigError, match=r"another oktawatch runs on this database \(.*one\.db\): stop"),
             second,
@@ -38,9 +33,9 @@ def test_a_second_user_is_refused(tmp_path: Path) -> None:
 
 def test_another_file_is_free(tmp_path: Path) -> None:
     """Another file, or a released one, can be locked."""
-    with exclusive_lock(_executor(tmp_path / "one.db")), exclusive_lock(_executor(tmp_path / "two.db")):
+    with exclusive_lock(tmp_path / "one.db"), exclusive_lock(tmp_path / "two.db"):
         pass
-    with exclusive_lock(_executor(tmp_path / "one.db")):
+    with exclusive_lock(tmp_path / "one.db"):
         assert not (tmp_path / "one.db").exists()
 
 
@@ -51,11 +46,11 @@ def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(ConfigError), exclusive_lock(_executor(file)):
+        with pytest.raises(ConfigError), exclusive_lock(file):
             pytest.fail("the lock was given twice")
         other.kill()
 
-    with exclusive_lock(_executor(file)):
+    with exclusive_lock(file):
         assert (tmp_path / "one.db.lock").exists()
 
 
@@ -63,6 +58,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A missing folder causes one line that says how to fix it."""
     with (
         pytest.raises(ConfigError, match=r"No such file or directory: create a folder"),
-        exclusive_lock(_executor(tmp_path / "nowhere" / "one.db")),
+        exclusive_lock(tmp_path / "nowhere" / "one.db"),
     ):
         pytest.fail("there is no folder to lock in")
