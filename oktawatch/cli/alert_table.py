@@ -31,10 +31,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
-    """Print one line per alert. Alerts are JSON objects. ``wide`` adds org and title, and does not shorten values."""
+    """Print one line per alert. Alerts are JSON objects. ``wide`` adds org and title, and does not shorten values.
+
+    The alerts of a dry run have no ids.
+    """
     columns = _WIDE if wide else _COLUMNS
     rows = [(*_cells(alert), alert["org"], alert["title"])[: len(columns)] for alert in alerts]
-    print_one_line_table(columns, rows)
+    first = 0 if all("id" in alert for alert in alerts) else 1
+    print_one_line_table(columns[first:], [row[first:] for row in rows])
 
 
 def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
@@ -72,7 +76,7 @@ def who(alert: Mapping[str, Any]) -> str:
 
 def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
-        alert["id"],
+        alert.get("id"),
         short_time(alert["last_event_at"]),
         alert["severity"],
         _STATUSES.get(alert["status"], alert["status"]),

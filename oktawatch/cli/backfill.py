@@ -11,7 +11,7 @@ from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED, UsageError
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, time_span
+from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, time_span, without_ids
 from oktawatch.cli.setup import load_settings
 from oktawatch.cli.summary import print_summary, summarize
 
@@ -116,7 +116,7 @@ def _read(
 def _all_alerts(database: "Database") -> list[dict[str, Any]]:
     from oktawatch.store.alerts import AlertFilter, list_alerts
 
-    return list_alerts(database, AlertFilter(), limit=_NO_LIMIT)
+    return without_ids(list_alerts(database, AlertFilter(), limit=_NO_LIMIT))
 
 
 def _document(request: _Request, result: "BackfillResult") -> dict[str, Any]:

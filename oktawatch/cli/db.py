@@ -1,17 +1,21 @@
-"""``oktawatch db``: upgrade, prune and copy the database."""
+"""``oktawatch db``: upgrade, check, back up, prune and copy the database."""
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oktawatch.cli.exits import DONE, UsageError
+from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
-from oktawatch.cli.output import note, print_json, print_table
+from oktawatch.cli.output import print_json, print_table
 from oktawatch.cli.setup import load_without_secrets
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from oktawatch.config import Settings
+    from oktawatch.engine.pruning import Pruner
 
 app = typer.Typer(
     name="db", help="Maintain the database.", epilog="Example:  oktawatch db upgrade", no_args_is_help=True
@@ -77,7 +81,8 @@ def prune(
     try:
         require_current(executor.database)
         pruner = build_pruner(app, executor)
-        deleted = asyncio.run(pruner.count() if dry_run else pruner.round())
+        expired = asyncio.run(pruner.count())
+        deleted = expired if dry_run else _prune(pruner, expired.total())
     finally:
         executor.close()
     rows = {table: deleted[table] for table in PRUNED}
@@ -86,6 +91,86 @@ def prune(
     else:
         column = "WOULD BE DELETED" if dry_run else "DELETED"
         print_table(("TABLE", column), rows.items(), numbers=(column,))
+    return DONE
+
+
+def _prune(pruner: "Pruner", expired: int) -> "Counter[str]":
+    from oktawatch.cli.progress import steps
+
+    with steps("deleting", unit="rows") as show:
+        return asyncio.run(pruner.round(progress=lambda deleted: show(deleted, max(deleted, expired))))
+
+
+@app.command(epilog="Example:  oktawatch db check")
+def check(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
+    """Check the database's file, schema and references, and count its rows. Exit 1 if a check fails.
+
+    Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
+    this while other processes run.
+    """
+    from oktawatch.cli.progress import working
+    from oktawatch.service.app import Application
+    from oktawatch.service.database import open_database
+    from oktawatch.store.integrity import count_rows, inspect
+
+    executor = open_database(Application(load_without_secrets(config, debug=debug)), create=False)
+    try:
+        with working("checking") as show:
+            findings = inspect(executor.database, about_to=show)
+        ok = all(finding.ok for finding in findings)
+        rows = count_rows(executor.database) if ok else {}
+    finally:
+        executor.close()
+    if as_json:
+        found = [
+            {"about": finding.about, "ok": finding.ok, "message": finding.message} for finding in findings
+        ]
+        print_json({"ok": ok, "findings": found, "rows": rows})
+        return DONE if ok else FAILED
+    verdicts = {True: "ok", False: "failed"}
+    print_table(
+        ("VERDICT", "ABOUT", "MESSAGE"),
+        [(verdicts[finding.ok], finding.about, finding.message) for finding in findings],
+    )
+    if rows:
+        print()
+        print_table(("TABLE", "ROWS"), list(rows.items()), numbers=("ROWS",))
+    return DONE if ok else FAILED
+
+
+@app.command(epilog="Example:  oktawatch db backup /var/backups/oktawatch-$(date +%F).db")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write. It must not exist.")],
+    config: ConfigFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Copy the SQLite file to FILE, consistently and checked, while other processes use it.
+
+    To restore it, stop oktawatch and put the copy in the place of the file. See docs/backup.md.
+    """
+    from oktawatch.cli.progress import steps
+    from oktawatch.service.app import Application
+    from oktawatch.service.database import open_database
+    from oktawatch.store.backup import backup as back_up
+
+    executor = open_database(Application(load_without_secrets(config, debug=debug)), create=False)
+    try:
+        if executor.database.shared:
+            raise UsageError(
+                "not an SQLite file (db backup): for Postgres, run "
+                f"'pg_dump --format=custom --file={file} --dbname={executor.database.url.database}' and its --host and --username"
+            )
+        with steps("copying", unit="pages") as show:
+            size = back_up(executor.database, file, progress=show)
+    except FileExistsError:
+        raise UsageError(f"the file exists (db backup {file}): use another name, or move it away") from None
+    finally:
+        executor.close()
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        print(f"{file}: {size:,} bytes, checked")
     return DONE
 
 
@@ -126,11 +211,13 @@ def copy(
 
 def _copy(settings: "Settings", to: str) -> dict[str, int]:
     """Copy the rows, with progress. Return the number of rows in each table."""
+    from oktawatch.cli.progress import steps
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
     from oktawatch.service.file_lock import exclusive_lock
     from oktawatch.store.copy import copy as copy_database
     from oktawatch.store.database import Database
+    from oktawatch.store.integrity import count_rows
 
     executor = open_database(Application(settings), create=False)
     try:
@@ -141,9 +228,11 @@ def _copy(settings: "Settings", to: str) -> dict[str, int]:
         server = Database(to)
         try:
             with exclusive_lock(executor.database.file):
-                return copy_database(
-                    executor.database, server, progress=lambda table, rows: note(f"{table}: {rows:,} rows")
-                )
+                events = count_rows(executor.database)["events"]
+                with steps("copying", unit="events") as show:
+                    return copy_database(
+                        executor.database, server, progress=lambda _table, rows: show(rows, events)
+                    )
         finally:
             server.close()
     finally:

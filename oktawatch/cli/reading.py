@@ -5,7 +5,7 @@ import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oktawatch.cli.exits import UsageError
 from oktawatch.cli.options import point_in_time
@@ -13,12 +13,13 @@ from oktawatch.cli.output import console
 from oktawatch.cli.setup import start_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from oktawatch.cli.progress import BackfillProgress
     from oktawatch.config import Settings
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.service.app import Application
-    from oktawatch.service.backfill import BackfillResult, ShowProgress
+    from oktawatch.service.backfill import BackfillResult
 
 IN_MEMORY = "sqlite://"
 """The URL of a temporary database."""
@@ -46,6 +47,11 @@ def chosen_orgs(settings: "Settings", names: list[str]) -> list[str]:
     return names or known
 
 
+def without_ids(alerts: "Sequence[Mapping[str, Any]]") -> list[dict[str, Any]]:
+    """Return alerts of a temporary database without their ids, which no other command knows."""
+    return [{name: value for name, value in alert.items() if name != "id"} for alert in alerts]
+
+
 def backfill_with_progress(
     settings: "Settings",
     app: "Application",
@@ -64,25 +70,25 @@ def backfill_with_progress(
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as for SIGINT
         reading = backfill(
-            app, database, command=command, since=since, until=until, notify=notify, progress=show
+            app, database, command=command, since=since, until=until, notify=notify, progress=progress
         )
         return await database.until_cancelled(reading)
 
-    with _progress(settings, debug=debug) as show:
+    with _progress(settings, debug=debug) as progress:
         return asyncio.run(read())
 
 
 @contextmanager
-def _progress(settings: "Settings", *, debug: bool) -> "Iterator[ShowProgress]":
+def _progress(settings: "Settings", *, debug: bool) -> "Iterator[BackfillProgress]":
     """Show progress on standard error. On a terminal, log lines appear above the bars."""
-    from oktawatch.cli import progress
+    from oktawatch.cli.progress import bars, lines
 
     screen = console(sys.stderr)
     with ExitStack() as stack:
         if screen.is_terminal:
             stack.callback(start_logging, settings, debug=debug)  # afterwards, log to the original stream
-            show = stack.enter_context(progress.bars(screen))
+            progress = stack.enter_context(bars(screen))
             start_logging(settings, debug=debug)
         else:
-            show = stack.enter_context(progress.lines())
-        yield show
+            progress = lines()
+        yield progress

@@ -9,7 +9,7 @@ from oktawatch.cli.alert_table import print_alerts
 from oktawatch.cli.exits import DONE, FAILED, INTERRUPTED
 from oktawatch.cli.options import WHEN, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import note, print_json, print_table
-from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, time_span
+from oktawatch.cli.reading import IN_MEMORY, backfill_with_progress, chosen_orgs, time_span, without_ids
 from oktawatch.cli.setup import load_settings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _document(
         "alerts": len(replay_result.alerts),
         "alerts_a_day": round(replay_result.alerts_a_day, 3),
         "days": [{"day": day, "alerts": count} for day, count in replay_result.days.items()],
-        "would_alert": replay_result.alerts,
+        "would_alert": without_ids(replay_result.alerts),
         "orgs": [{"org": org_result.org, "error": org_result.error} for org_result in result.orgs],
     }
 
@@ -89,7 +89,7 @@ def _print(rule: str, result: "Replayed", *, signal: bool) -> None:
         print(f"{rule} would have recorded {matches}. A signal opens no alerts.")
         return
     if result.alerts:
-        print_alerts(result.alerts)
+        print_alerts(without_ids(result.alerts))
         print()
     print_table(("DAY", "ALERTS"), result.days.items(), numbers=("ALERTS",))
     # One significant digit below 1: one alert in a month is not "0.0 a day".

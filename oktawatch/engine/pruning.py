@@ -12,7 +12,7 @@ was deleted evaluates events like one of an org that was never polled before.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -81,17 +81,27 @@ class Pruner:
         self._pause = pause
         self._now = now or database.now
 
-    async def round(self, *, holds: Callable[[str], bool] = lambda _org: True) -> Counter[str]:
+    async def round(
+        self,
+        *,
+        holds: Callable[[str], bool] = lambda _org: True,
+        progress: Callable[[int], None] = lambda _rows: None,
+    ) -> Counter[str]:
         """Delete expired rows; return how many, by table. Raises StoreError.
 
-        ``holds`` returns whether this process polls a configured org.
+        ``holds`` returns whether this process polls a configured org. ``progress`` is called with the number of rows
+        deleted so far.
         """
         now = self._now()
         deleted: Counter[str] = Counter()
         for expiry in await self._expiries(now, holds):
             for step in STEPS:
-                deleted += await self._batches(step, expiry)
-        deleted += await self._batches(prune_messages, _before(now, self._ages.alerts))
+                async for rows in self._batches(step, expiry):
+                    deleted += rows
+                    progress(deleted.total())
+        async for rows in self._batches(prune_messages, _before(now, self._ages.alerts)):
+            deleted += rows
+            progress(deleted.total())
         leases = _before(now, self._ages.events)
         return deleted + await self._database.run(prune_leases, self._orgs, leases)
 
@@ -104,14 +114,16 @@ class Pruner:
             total += await self._database.run(count_expired, expiry)
         return total
 
-    async def _batches(self, prune: Callable[[Database, T, int], Batch], expired: T) -> Counter[str]:
-        deleted: Counter[str] = Counter()
+    async def _batches(
+        self, prune: Callable[[Database, T, int], Batch], expired: T
+    ) -> AsyncIterator[Counter[str]]:
+        """Delete batches until nothing is left; yield the number of rows of each, by table."""
         while True:
             begun = time.monotonic()
             batch = await self._database.run(prune, expired, self._most)
-            deleted += batch.rows
+            yield batch.rows
             if not batch.more:
-                return deleted
+                return
             # Leave at least half of the time to other writers, however slow the disk is.
             await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - begun))
 

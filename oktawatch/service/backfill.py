@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,7 +23,15 @@ from oktawatch.systemlog.priority import PagesAt, Priority
 
 _ORGS_AT_ONCE = 8  # each has its own rate limit, and holds two pages in memory
 
-ShowProgress = Callable[[Progress], None]
+
+class ShowProgress(Protocol):
+    """Shows the progress of a backfill."""
+
+    def reached(self, reached: Progress, /) -> None:
+        """Show how far an org has been read."""
+
+    def waits(self, org: str, seconds: float, /) -> None:
+        """Show that an org's next request waits for its rate limit."""
 
 
 class OrgBackfill(Struct, frozen=True, kw_only=True):
@@ -67,7 +76,8 @@ async def backfill(
     async with connections(app.tls_context) as connect, watch_orgs(app, database) as watches:
 
         async def read(org: str, watch: Watch) -> OrgBackfill:
-            client = connect(app.accesses[org], budget=RateBudget(app.rate_limit_share))
+            budget = RateBudget(app.rate_limit_share, on_wait=partial(progress.waits, org))
+            client = connect(app.accesses[org], budget=budget)
             reached = _Reached(progress)
             backfiller = Backfiller(
                 PagesAt(client, Priority.BACKFILL), database, watch, page_size=app.page_size, progress=reached
@@ -103,4 +113,4 @@ class _Reached:
 
     def __call__(self, progress: Progress) -> None:
         self.total = progress.total
-        self._show(progress)
+        self._show.reached(progress)

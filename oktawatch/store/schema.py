@@ -1,7 +1,7 @@
 """Schema migrations with Alembic, which also work from an installed wheel."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, false, inspect, text, update
 from sqlalchemy.exc import DBAPIError, NoSuchTableError
@@ -70,6 +70,16 @@ def require_current(database: Database) -> None:
     raise SchemaError(f"the database {what}: run 'oktawatch db upgrade'")
 
 
+def differences(database: Database) -> list[str]:
+    """Return how the tables, columns and indexes differ from those that this program needs."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 -- as above
+    from alembic.migration import MigrationContext  # noqa: PLC0415 -- as above
+
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [_difference(found) for found in compare_metadata(context, tables.metadata)]
+
+
 def require_writable(database: Database) -> None:
     """Raise StoreError unless rows can be written. Writes no row."""
     with database.write() as connection:
@@ -110,6 +120,13 @@ def _lacks_tables(error: Exception) -> bool:
     cause = getattr(error, "orig", None)
     missing = str(cause).startswith(("no such table", "no such column", "no such index"))
     return missing or getattr(cause, "sqlstate", None) in _UNDEFINED
+
+
+def _difference(found: Any) -> str:
+    """Describe one of Alembic's differences: an operation and what it would apply to, or a list of changes of a column."""
+    operation, *rest = found[0] if isinstance(found, list) else found
+    what = ".".join(str(getattr(part, "name", part)) for part in rest[:4] if part is not None)
+    return f"{operation.replace('_', ' ')} {what}"
 
 
 def _refuse_newer(found: str | None) -> None:

@@ -60,12 +60,17 @@ class RateBudget:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        on_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """``share`` is oktawatch's share of the limit. ``clock`` and ``jitter`` return seconds."""
+        """``share`` is oktawatch's share of the limit. ``clock`` and ``jitter`` return seconds.
+
+        ``on_wait`` is called before each wait with its seconds.
+        """
         self._share = share
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._on_wait = on_wait
         self._waiting: list[_Waiter] = []
         self._arrivals = itertools.count()
         self._in_flight = False
@@ -106,7 +111,7 @@ class RateBudget:
 
     async def wait_out(self, headers: Mapping[str, str], attempt: int) -> None:
         """Wait after a 429 answer of an endpoint that has a separate limit. ``attempt`` counts consecutive ones from 0."""
-        await self._sleep(pause_after(Limits.read(headers), attempt) + self._jitter())
+        await self._wait_for(pause_after(Limits.read(headers), attempt))
 
     async def _wait(self, priority: Priority) -> None:
         waiter = _Waiter(priority, next(self._arrivals))
@@ -118,12 +123,17 @@ class RateBudget:
                     await waiter.called.wait()
                 elif pause := self._pause(priority):
                     # A request with a higher priority can arrive during the pause, and then goes first.
-                    await self._sleep(max(pause, _MIN_PAUSE_S) + self._jitter())
+                    await self._wait_for(max(pause, _MIN_PAUSE_S))
                 else:
                     return
         finally:
             self._waiting.remove(waiter)
             self._call_next()
+
+    async def _wait_for(self, pause_s: float) -> None:
+        pause_s += self._jitter()
+        self._on_wait(pause_s)
+        await self._sleep(pause_s)
 
     def _call_next(self) -> None:
         if self._waiting and not self._in_flight:

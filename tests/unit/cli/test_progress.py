@@ -3,10 +3,11 @@
 import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import structlog
 from rich.console import Console
 
-from oktawatch.cli.progress import LOG_INTERVAL_S, bars, lines
+from oktawatch.cli.progress import LOG_INTERVAL_S, bars, lines, steps
 from oktawatch.engine.backfill import Progress
 from oktawatch.engine.pipeline import PageResult
 
@@ -43,8 +44,8 @@ def test_bars() -> None:
 
     with bars(console, clock) as show:
         clock.seconds = 2.0
-        show(progress("acme", 7, events=3_000, before=10_000))
-        show(progress("[red]two", 0, events=0))
+        show.reached(progress("acme", 7, events=3_000, before=10_000))
+        show.reached(progress("[red]two", 0, events=0))
 
     drawn = screen.getvalue().splitlines()
     acme = [line for line in drawn if "acme" in line][-1]
@@ -57,14 +58,15 @@ def test_lines() -> None:
     """Without a terminal, each org's progress is printed from time to time."""
     clock = Clock()
 
-    with structlog.testing.capture_logs() as logged, lines(clock) as show:
+    with structlog.testing.capture_logs() as logged:
+        show = lines(clock)
         for org in ("one", "two"):
-            show(progress(org, 0, events=0))
+            show.reached(progress(org, 0, events=0))
         clock.seconds = LOG_INTERVAL_S - 0.1
-        show(progress("one", 1, events=1_000))
+        show.reached(progress("one", 1, events=1_000))
         clock.seconds = LOG_INTERVAL_S
-        show(progress("one", 2, events=2_000))
-        show(progress("one", 3, events=3_000))
+        show.reached(progress("one", 2, events=2_000))
+        show.reached(progress("one", 3, events=3_000))
 
     [line] = logged
     assert (line["event"], line["org"], line["percent"]) == ("backfill_progress", "one", 29)
@@ -76,11 +78,79 @@ def test_a_span_of_nothing() -> None:
     clock = Clock()
     nothing = Progress(org="acme", since=SINCE, until=SINCE, reached=SINCE, events=0, total=PageResult())
 
-    with structlog.testing.capture_logs() as logged, lines(clock) as show:
-        show(nothing)
+    with structlog.testing.capture_logs() as logged:
+        show = lines(clock)
+        show.reached(nothing)
         clock.seconds = LOG_INTERVAL_S
-        show(nothing)
+        show.reached(nothing)
     with bars(Console(file=io.StringIO(), force_terminal=True), clock) as draw:
-        draw(nothing)
+        draw.reached(nothing)
 
     assert [line["percent"] for line in logged] == [100]
+
+
+def drawn_at_80_columns(screen: io.StringIO) -> str:
+    """Return the last drawn line of the org acme."""
+    return [line for line in screen.getvalue().splitlines() if "acme" in line][-1].rstrip()
+
+
+def test_a_wait_is_shown() -> None:
+    """While an org waits for its rate limit, its line has the remaining seconds; afterwards its progress again."""
+    clock, screen = Clock(), io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+
+    with bars(console, clock) as show:
+        clock.seconds = 10.0
+        show.reached(progress("acme", 1, events=1_000))
+        show.waits("acme", 44.2)
+    waiting = drawn_at_80_columns(screen)
+    with bars(console, clock) as show:
+        show.reached(progress("acme", 1, events=1_000))
+        show.waits("acme", 44.2)
+        clock.seconds = 60.0
+    after = drawn_at_80_columns(screen)
+
+    assert waiting.endswith("waiting 44 s for Okta's rate limit")
+    assert "1,000 events" in after
+
+
+def test_the_estimate_includes_waits() -> None:
+    """The remaining time is estimated from the whole time since the start, and a resumed run's from its own part."""
+    clock = Clock()
+
+    with structlog.testing.capture_logs() as logged:
+        show = lines(clock)
+        show.reached(progress("new", 0, events=0))
+        show.reached(progress("resumed", 3, events=0, before=500))
+        clock.seconds = 20.0
+        show.waits("new", 40.0)
+        show.waits("new", 0.1)
+        clock.seconds = 60.0
+        show.reached(progress("new", 1, events=100))
+        show.reached(progress("resumed", 5, events=100, before=500))
+
+    wait, new, resumed = logged
+    assert (wait["event"], wait["org"], wait["seconds"]) == ("waiting_for_rate_limit", "new", 40)
+    assert (new["org"], new["left"]) == ("new", "0:06:00")
+    assert (resumed["org"], resumed["left"]) == ("resumed", "0:01:00")
+
+
+def test_steps_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal shows how much is done."""
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr("oktawatch.cli.progress.console", lambda _stream: terminal)
+    with steps("deleting", unit="rows") as show:
+        show(1_500, 6_000)
+    assert "25% 1,500 of 6,000 rows" in screen.getvalue()
+
+
+def test_steps_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or pipe gets a line now and then."""
+    clock = Clock()
+    with steps("deleting", unit="rows", clock=clock) as show:
+        show(1_000, 6_000)
+        clock.seconds = LOG_INTERVAL_S
+        show(2_000, 6_000)
+        show(3_000, 6_000)
+    assert capsys.readouterr().err == "deleting: 2,000 of 6,000 rows\n"

@@ -104,6 +104,18 @@ async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None
     await backfill
 
 
+async def test_each_wait_is_reported(time: VirtualTime) -> None:
+    """Whoever shows the progress learns how long each wait takes, before it begins."""
+    waits: list[float] = []
+    budget = RateBudget(
+        0.5, clock=time.monotonic, sleep=time.sleep, jitter=lambda: 0.25, on_wait=waits.append
+    )
+    await _ask(budget, _told(time, 600, 300, 44))
+    await _ask(budget, _told(time, 600, 1, 44))
+    await _ask(budget, _told(time, 600, 599, 60))
+    assert waits == time.slept == [45.25]  # a second later, because Okta's numbers are whole seconds
+
+
 async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: VirtualTime) -> None:
     """Polling has priority over sweeps, and sweeps over backfills; equal priorities are served in order."""
     budget, order = time.budget(), list[str]()

@@ -1,0 +1,76 @@
+"""Back up an SQLite file while other processes use it.
+
+SQLite's backup API copies the file within a read transaction, so the copy has the state of one moment, and writers
+are not delayed. The copy is written to a temporary file beside the target, checked and renamed. So a file with the
+target's name is always complete, wherever the program is interrupted.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+
+_PAGES_AT_ONCE = 2_000
+"""Pages of the file per step, 8 MB. The progress is reported after each step."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of copied pages and the number of all pages."""
+
+
+def backup(database: Database, target: Path, *, progress: Progress = lambda _done, _all: None) -> int:
+    """Copy the database to a new file; return its size in bytes.
+
+    Raises FileExistsError if the target exists, and StoreError if the copy can't be written or is damaged.
+    """
+    if target.exists():
+        raise FileExistsError(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(partial)) as copy:
+            _copy(database, copy, progress)
+            _require_undamaged(copy)
+        _flush(partial)
+        partial.rename(target)
+        _flush(target.parent)
+    except OSError as error:
+        raise StoreError(f"can't write the backup ({target}): {error.strerror or 'it fails'}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"can't write the backup ({target}): {error}") from None
+    finally:
+        for leftover in (partial, *(partial.with_name(partial.name + suffix) for suffix in ("-wal", "-shm"))):
+            with suppress(OSError):
+                leftover.unlink()
+    return target.stat().st_size
+
+
+def _copy(database: Database, copy: sqlite3.Connection, progress: Progress) -> None:
+    with database.read() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM sqlite_master")  # begins the snapshot
+        source: Any = connection.connection.driver_connection
+        source.backup(
+            copy,
+            pages=_PAGES_AT_ONCE,
+            progress=lambda _status, remaining, total: progress(total - remaining, total),
+            sleep=0,
+        )
+
+
+def _require_undamaged(copy: sqlite3.Connection) -> None:
+    (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged: {' '.join(found.split())}")
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
