@@ -185,7 +185,7 @@ def test_progress_on_a_terminal(program: Program) -> None:
     assert "acme" in drawn
     assert "100%" in drawn
     assert f"{EVENTS} events" in drawn
-    assert "/s, left:" in drawn
+    assert "/s, 0:00:00 left" in drawn
     assert b"\x1b" not in done.stdout
 
 

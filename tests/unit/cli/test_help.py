@@ -41,7 +41,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note", "alerts export",
         "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update", "allow list", "allow test",
-        "db upgrade", "db current", "db prune", "db copy", "check", "init", "files", "simulate", "demo",
+        "db upgrade", "db current", "db prune", "db copy", "db check", "db backup", "check", "init", "files", "simulate", "demo",
     }  # fmt: skip
 
 
