@@ -27,7 +27,9 @@ standard error. Errors are one line, `error: WHAT (WHERE): HOW TO MEND IT`; `--d
 
 def sections(command: Any, name: str, parent: Any = None) -> Iterator[str]:
     """Yield a section for a command, and then those of the commands in it."""
-    context = typer.Context(command, info_name=name, parent=parent, terminal_width=_WIDTH)
+    context = typer.Context(
+        command, info_name=name, parent=parent, terminal_width=_WIDTH, **command.context_settings
+    )
     lines = (line.rstrip() for line in command.get_help(context).splitlines())
     yield f"## {context.command_path}\n\n```text\n" + "\n".join(lines).strip() + "\n```\n"
     for inner_name, inner in getattr(command, "commands", {}).items():

@@ -50,7 +50,7 @@ app = typer.Typer(
     help="Watches Okta's System Log for sign-ins from anonymizing proxies.",
     epilog="Example:  oktawatch demo",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands
     rich_markup_mode=None,  # plain help is fast, and the same in a terminal, a pipe and docs/cli.md
     pretty_exceptions_enable=False,  # they print local variables, including secrets
 )

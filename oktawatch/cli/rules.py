@@ -1,6 +1,7 @@
 """``oktawatch rules``: list, show, test and replay the rules."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +16,9 @@ from oktawatch.cli.output import note, print_fields, print_json, print_table
 from oktawatch.cli.setup import load_without_secrets
 
 if TYPE_CHECKING:
-    from oktawatch.config import Settings
     from oktawatch.detection.rule import Rule
     from oktawatch.detection.rule_tests import RuleTestResult
+    from oktawatch.engine.rulebook import Rulebook
 
 _METADATA = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
@@ -35,8 +36,8 @@ app = typer.Typer(
 
 @app.command(name="list", epilog="Example:  oktawatch rules list --json")
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """List every rule with its configured options."""
-    rules = _rules(load_without_secrets(config, debug=debug))
+    """List every rule with its configured options, or the defaults without a configuration."""
+    rules = _described_rules(config, debug=debug)
     if as_json:
         print_json(rules)
         return DONE
@@ -68,9 +69,10 @@ def show(
 ) -> int:
     """Show what a rule looks for, how to respond to its alerts, and its options.
 
-    The options are printed as TOML, ready to copy into the configuration.
+    The options are printed as TOML, ready to copy into the configuration. Without a configuration, they are the
+    defaults.
     """
-    rules = _rules(load_without_secrets(config, debug=debug))
+    rules = _described_rules(config, debug=debug)
     rule = next((rule for rule in rules if rule["id"] == rule_id), None)
     if rule is None:
         known = ", ".join(rule["id"] for rule in rules)
@@ -133,21 +135,30 @@ app.command(epilog="Example:  oktawatch rules replay --since 30d --rule Okta.Mul
 )
 
 
-def _rules(settings: "Settings") -> list[dict[str, Any]]:
-    """Describe every rule as a JSON object."""
+def _described_rules(config: Path | None, *, debug: bool) -> list[dict[str, Any]]:
+    """Describe every rule as a JSON object, with its configured options or, without a configuration, the defaults."""
+    from oktawatch.config.errors import MissingConfigError
+    from oktawatch.engine.rulebook import default_rulebook
     from oktawatch.service.app import Application
 
-    app = Application(settings)
-    rulebook = app.rulebook
-    for problem in rulebook.found.problems:
+    try:
+        app = Application(load_without_secrets(config, debug=debug))
+    except MissingConfigError:
+        note("There is no configuration: the defaults are shown.")
+        return _descriptions(default_rulebook(), lambda _: {})
+    for problem in app.rulebook.found.problems:
         note(f"error: {problem}")
+    return _descriptions(app.rulebook, app.options)
+
+
+def _descriptions(rulebook: "Rulebook", options: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
     enabled = {rule.id for rule in rulebook.rules.rules}
     return [
         {
             "id": rule.id,
             "name": rule.name,
             "enabled": rule.id in enabled,
-            **_options(type(rule), app.options(rule.id)),
+            **_options(type(rule), options(rule.id)),
             "signal": rule.signal,
             "signals": list(getattr(rule, "signals", ())),
             "mitre": list(rule.mitre),

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from oktawatch.config import sources
-from oktawatch.config.errors import ConfigError, Origins, describe_error
+from oktawatch.config.errors import ConfigError, MissingConfigError, Origins, describe_error
 from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.config.secrets import SECRET_KEYS, Folders, read_secret, resolve_secrets
 from oktawatch.config.settings import (
@@ -54,7 +54,7 @@ def load(
     """Load the settings from the first of ``path``, ``$OKTAWATCH_CONFIG``, ``./`` and ``/etc/oktawatch/``.
 
     ``secrets_of`` lists the sections whose secret files are read. In other sections, naming a file is enough.
-    Raises ConfigError with the file, the key and what is expected.
+    Raises ConfigError with the file, the key and what is expected, and MissingConfigError if there is no configuration.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
     found = sources.find(path, environ, here)
@@ -108,7 +108,7 @@ def _add_default_database(data: dict[str, Any]) -> None:
 
 
 def _raise_missing(here: Path) -> dict[str, Any]:
-    raise ConfigError(
+    raise MissingConfigError(
         "no configuration",
         f"looked at --config, $OKTAWATCH_CONFIG, {here / sources.FILE_NAME}, {sources.SYSTEM_FILE}, $OKTA_CLIENT_ORGURL",
         "run 'oktawatch init', or set OKTA_CLIENT_ORGURL and OKTA_CLIENT_TOKEN",

@@ -56,6 +56,10 @@ class ConfigError(Exception):
         super().__init__("".join(letter if letter.isprintable() else "?" for letter in line))
 
 
+class MissingConfigError(ConfigError):
+    """There is no configuration, neither in a file nor in variables."""
+
+
 def invalid_value(*location: str | int, expected: str, what: str = "wrong value") -> PydanticCustomError:
     """Return the error for a value inside a table, for validators of the whole table."""
     return PydanticCustomError(

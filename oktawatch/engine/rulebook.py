@@ -56,3 +56,10 @@ def read_rulebook(
     every = configured_rules(configured, read_file=read_file, classes=found.rules.values(), evidence=evidence)
     on = rules_on(every, configured, enable)
     return Rulebook(found, RuleSet(on, complete=not found.problems, evidence=evidence), every)
+
+
+def default_rulebook() -> Rulebook:
+    """Build the built-in rules with their default options."""
+    return read_rulebook(
+        None, {}, (), read_file=lambda name: Path(name).read_text("utf-8"), evidence=Evidence()
+    )

@@ -1,5 +1,6 @@
 """Every command has help, which appears quickly."""
 
+import os
 import re
 import subprocess
 import sys
@@ -56,6 +57,42 @@ def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> Non
     if words not in GROUPS:
         assert "--config FILE" in text
         assert "--debug" in text
+
+
+@pytest.mark.parametrize("words", ALL, ids=NAMES)
+def test_short_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """`-h` shows the same as `--help`."""
+    assert main([*words, "-h"]) == main([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert text[: len(text) // 2] == text[len(text) // 2 :]
+    assert "-h, --help" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("al", "alerts"), ("alerts cl", "close"), ("backfill --si", "--since")]
+)
+def test_completion(typed: str, offered: str) -> None:
+    """The shell's completion script asks the program, which completes commands and options."""
+    script = completing(_OKTAWATCH_COMPLETE="source_bash")
+    assert "_OKTAWATCH_COMPLETE=complete_bash $1" in script
+
+    words = ["oktawatch", *typed.split()]
+    answer = completing(
+        _OKTAWATCH_COMPLETE="complete_bash", COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1)
+    )
+    assert offered in answer.split()
+
+
+def completing(**variables: str) -> str:
+    """Run the program like a shell that completes a command line; return its output."""
+    return subprocess.run(
+        [sys.executable, "-m", "oktawatch"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @pytest.mark.parametrize("words", ALL, ids=NAMES)

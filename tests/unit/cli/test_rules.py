@@ -38,6 +38,22 @@ def test_list(call: Call) -> None:
     assert R1 in call("rules", "list").out
 
 
+def test_rules_without_a_configuration(folder: Path, call: Call) -> None:
+    """The built-in rules are listed, shown and tested with their defaults; a named file must exist."""
+    configured = call("rules", "show", "Okta.Multiple.Sessions").out
+    (folder / "oktawatch.toml").unlink()
+
+    listed = call("rules", "list", "--json")
+    assert listed.code == 0
+    assert listed.err == "There is no configuration: the defaults are shown.\n"
+    rule, *_ = listed.json
+    assert (rule["id"], rule["enabled"], rule["dedup_period"]) == (R1, True, "6h")
+    assert call("rules", "show", "Okta.Multiple.Sessions").out == configured
+    assert call("rules", "test").code == 0
+    assert call("rules", "list", "--config", "missing.toml").code == 2
+    assert "run 'oktawatch init'" in call("rules", "replay", "--since", "1h", "--rule", R1).err
+
+
 def test_a_rule_that_is_off(folder: Path, call: Call) -> None:
     """A disabled rule is listed with its options."""
     path = folder / "oktawatch.toml"
