@@ -27,18 +27,18 @@ from oktawatch.store.alerts import AlertFilter, count_alerts, list_alerts
 from oktawatch.store.database import Database
 
 BOUND_S = 0.5
-"""How long looking up a person or an address may take."""
+"""The time limit for looking up a person or an address."""
 _ALERTS = 100_000
 _TIMES = 5
 _SHOWN = 20
 
 Lookups = dict[str, Callable[[int], object]]
-"""Functions by their names, which look up the person with a number, or that person's address."""
+"""Functions by their names, each of which looks up a person by number, or that person's address."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lookup:
-    """The longest of some look-ups of different people."""
+    """The longest of several look-ups of different people."""
 
     name: str
     seconds: float

@@ -29,7 +29,7 @@ ON CONFLICT DO UPDATE SET
 
 
 class Actor(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Who signed in."""
+    """The user of a sign-in."""
 
     id: str | None = None
     alternate_id: str | None = None
@@ -37,7 +37,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Where the client is."""
+    """The place of the client."""
 
     country: str | None = None
     city: str | None = None
@@ -67,7 +67,7 @@ class Session(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """How the sign-in ended."""
+    """The outcome of the sign-in."""
 
     result: str | None = None
     reason: str | None = None

@@ -20,7 +20,7 @@ TOKEN = "00checktoken"
 
 
 posted: list[tuple[str, Any]] = []
-"""What was sent to another server."""
+"""The requests to another server."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def another_server() -> Iterator[str]:
 
 
 def findings(program: Program) -> tuple[int, dict[str, list[tuple[str, str]]]]:
-    """Run the check; give its exit code and what it found about each thing."""
+    """Run the check; return its exit code and its findings by subject."""
     done = program.run("check", "--json")
     found: dict[str, list[tuple[str, str]]] = {}
     for one in json.loads(done.stdout)["findings"]:

@@ -23,7 +23,7 @@ def _org(url: str, token: str, name: str = "acme") -> str:
 
 @pytest.fixture
 def org() -> SimulatedOrg:
-    """Return an org in which somebody has signed in through an anonymizer a moment ago."""
+    """Return an org with a recent sign-in through an anonymizer."""
     org = SimulatedOrg()
     org.persist(event(0, datetime.now(UTC), securityContext={"isProxy": True}))
     return org
@@ -43,9 +43,9 @@ def _count(place: Place, table: str) -> int:
 
 
 def _wait_between_polls(daemon: Daemon, place: Place) -> None:
-    """Wait until the alert is told and a poll has just ended, so that nothing is being written.
+    """Wait until the alert is sent and a poll has just ended, so that nothing is being written.
 
-    A write that waits for the test's lock would hold up the next poll, since SQLite's work has one thread.
+    A write that waits for the test's lock would delay the next poll, because SQLite has one thread.
     """
     daemon.logged("alert_opened")
     waiting = "SELECT count(*) FROM notifications WHERE state <> 'sent'"

@@ -21,9 +21,9 @@ from tests.support.stalling import stalling
 
 AFTER_S = 4
 INTERVAL_S = AFTER_S / 2
-"""From one look at the database to the next."""
+"""The time between two checks of the database."""
 SLACK_S = 6
-"""How far a loaded machine may fall behind."""
+"""The delay of a loaded machine."""
 
 
 class Watched:
@@ -49,7 +49,7 @@ class Watched:
         until(lambda: len(self.org.requests) > 1, "a poll")
 
     def told(self) -> list[dict[str, Any]]:
-        """Return what was told of the database."""
+        """Return the messages about the database."""
         bodies = [one.json for one in self.receiver.received]
         return [
             body for body in bodies if "silence" in body and body["silence"]["about"][0]["what"] == "database"

@@ -19,7 +19,7 @@ FOREIGN = {
 
 
 def pasted(line: str, program: Program) -> list[str]:
-    """Run a printed line in a shell; give what it prints."""
+    """Run a printed line in a shell; return its output."""
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=program.folder,

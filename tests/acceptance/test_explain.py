@@ -20,7 +20,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def program(place: Place) -> Program:
-    """Run oktawatch on one database and on the other: what is remembered is asked for in each one's own words."""
+    """Run oktawatch on each database, because each has its own SQL for history."""
     return Program(place.folder, place)
 
 

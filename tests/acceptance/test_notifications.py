@@ -68,14 +68,14 @@ def troubled_org() -> SimulatedOrg:
 
 
 def is_genuine(request: Received) -> bool:
-    """Check a request's signature, as docs/notifications.md says."""
+    """Check a request's signature by the code in docs/notifications.md."""
     signed = request.headers["Oktawatch-Timestamp"].encode() + b"." + request.body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
     return request.headers["Oktawatch-Signature"] == f"v1={expected}"
 
 
 class Desk:
-    """Two notifiers of a real configuration, delivering in virtual time; and the command line beside them."""
+    """Two notifiers of a real configuration that deliver in virtual time, and the command line."""
 
     def __init__(self, place: Place, hook: HttpReceiver, box: Mailbox) -> None:
         self.place = place
@@ -182,7 +182,7 @@ async def test_a_receiver_that_fails_in_every_way(
 
 
 def _mail_arrived(box: Mailbox) -> None:
-    """Four alerts came by mail meanwhile, and that the other notifier could not deliver and can again."""
+    """Check that mail delivered four alerts, and the alarm about the other notifier and its end."""
     subjects = [str(mail["Subject"]) for mail in box.mails]
     assert sorted(subjects[:4]) == [
         f"[MEDIUM] user{n}@example.com tried to sign in through an anonymizing proxy, 198.51.100.{n} (acme)"

@@ -35,7 +35,7 @@ HOUR = timedelta(hours=1)
 
 
 class Alone:
-    """A daemon's polling of one org, with nobody looking after it but `oktawatch status`."""
+    """A daemon's polling of one org, observed only by `oktawatch status`."""
 
     def __init__(self, place: Place, url: str, org: SimulatedOrg, time: VirtualTime) -> None:
         self._file = place.folder / "oktawatch.toml"
@@ -76,7 +76,7 @@ class Alone:
         await self.database.run(register_orgs, ["acme"], now=self._time())
 
     async def live(self, until: datetime, *, busy: bool = True) -> None:
-        """Poll at the daemon's own times; in a busy org somebody signs in before each."""
+        """Poll on the daemon's schedule. In a busy org, a sign-in happens before each poll."""
         while self._time.now < until:
             if busy:
                 self.happened += 1
@@ -86,11 +86,11 @@ class Alone:
 
     @property
     def events(self) -> list[str]:
-        """What is remembered."""
+        """Return the stored events."""
         return sorted(row["uuid"] for row in rows(self.database.database, "events"))
 
     def status(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
-        """Run `oktawatch status` at this time; return its exit code and what it says of the org."""
+        """Run `oktawatch status` at this time; return its exit code and the org's line."""
         capsys.readouterr()
         # The database's clock, too: on Postgres it is the server's, which no test can set.
         travelled = mock.patch.object(Database, "now", return_value=self._time.now)

@@ -44,7 +44,7 @@ COMMANDS = (
 
 
 class Echoing:
-    """Orgs that say back what they were sent, and remember it."""
+    """Orgs that echo and record each request."""
 
     def __init__(self) -> None:
         self.sent: set[str] = set()

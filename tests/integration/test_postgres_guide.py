@@ -31,7 +31,7 @@ WRITING = (
 
 
 class Guided:
-    """A server that was set up by the guide, a program beside it, and an org to watch."""
+    """A server that was set up as the guide describes, with a program and an org."""
 
     def __init__(self, own: OwnServer, program: Program) -> None:
         self.own = own
@@ -73,7 +73,7 @@ class Guided:
 
 @pytest.fixture(scope="module")
 def guided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guided]:
-    """Set a server up by the guide; nobody has upgraded yet."""
+    """Yield a server that was set up as the guide describes, without a schema."""
     own, org = OwnServer(), SimulatedOrg()
     for number in range(EVENTS):
         org.persist(event(number, datetime.now(UTC), securityContext={"isProxy": number == 0}))

@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that moves only when told to."""
+    """A clock that moves only when the test advances it."""
 
     def __init__(self) -> None:
         self.time = NOW
@@ -51,14 +51,14 @@ class Answer:
 
 
 class Client:
-    """A client of one org that follows links as they are written, and no redirects."""
+    """A client of one org that follows links unchanged, and no redirects."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
         self.base = base
         self._session = session
 
     async def get(self, url: str, **headers: str) -> Answer:
-        """Request a path, or a URL exactly as it is written."""
+        """Request a path, or a URL without changing it."""
         target = url if url.startswith("http") else self.base + url
         address = URL(target, encoded=True)
         async with self._session.get(address, headers=headers, allow_redirects=False) as response:

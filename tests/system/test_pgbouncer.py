@@ -51,7 +51,7 @@ class Pooler:
         return f"postgresql+psycopg://oktawatch@127.0.0.1:{self._port}/oktawatch"
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Start it; wait until it lets somebody in."""
+        """Start PgBouncer, and wait until it accepts a connection."""
         user = [] if self.own.user is None else ["-u", self.own.user]
         process = subprocess.Popen(["/usr/sbin/pgbouncer", "-q", *user, self._file])
 

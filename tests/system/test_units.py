@@ -26,7 +26,7 @@ def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def _service(unit: Path) -> dict[str, list[str]]:
-    """Read a unit's [Service] section: a key may come more than once."""
+    """Parse a unit's [Service] section, in which a key may occur several times."""
     section = unit.read_text("utf-8").partition("[Service]\n")[2].partition("\n[")[0]
     found: dict[str, list[str]] = {}
     for line in section.splitlines():

@@ -25,7 +25,7 @@ LIBRARIES = ("", "okta-sdk-python", *logs.QUIET)
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is one."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """Return True."""
@@ -47,7 +47,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def written(log_format: Any, event: str, *, level: str = "info", **values: Any) -> str:
-    """Log one event; give what was written."""
+    """Log one event; return what was written."""
     stream = io.StringIO()
     logs.configure(log_format, level, stream)
     with time_machine.travel(NOW, tick=False):
@@ -143,7 +143,7 @@ def test_a_stream_without_unicode_gets_escapes(tmp_path: Path) -> None:
 
 
 class Unsayable:
-    """A value that fails when it is asked what it is."""
+    """A value whose repr fails."""
 
     def __str__(self) -> str:
         """Fail."""

@@ -21,7 +21,7 @@ SLOW = [f"org-{number}.example.com" for number in range(40)]
 
 
 class Names:
-    """A name service that knows one name at once, and answers for others when it is told to."""
+    """A name service that knows one name at once, and answers others when the test releases them."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()

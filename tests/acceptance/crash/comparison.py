@@ -13,7 +13,7 @@ KEY = "Idempotency-Key"
 
 
 def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[Received]) -> Iterator[str]:
-    """Compare what is stored of an org, and what was received of it, with what its record comes to."""
+    """Compare an org's stored rows and received messages with the expected ones."""
     mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
     events = [row["uuid"] for row in mine["events"]]
     matches = [row["event_uuid"] for row in mine["matches"]]
@@ -94,7 +94,7 @@ def _of_sightings(name: str, rows: Sequence[Mapping[str, Any]], wanted: Expected
 
 
 def of_the_told(notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]) -> Iterator[str]:
-    """Compare the outbox with what was received: at least once, each under one key, and nothing else."""
+    """Compare the outbox with the received messages: each arrived, under one key, and there are no others."""
     messages: dict[str, list[Any]] = {}
     for one in received:
         messages.setdefault(one.headers[KEY], []).append(one.json)

@@ -14,7 +14,7 @@ ALLOWED = "198.51.100.99"
 
 @dataclass
 class Expected:
-    """What an org's events come to."""
+    """The expected rows of an org."""
 
     events: set[str] = field(default_factory=set)
     matches: set[str] = field(default_factory=set)
@@ -37,7 +37,7 @@ class ExpectedSighting:
 
 @dataclass
 class ExpectedAlert:
-    """One alert."""
+    """The expected columns of an alert."""
 
     key: str
     anchor: datetime

@@ -11,7 +11,7 @@ from tests.support.places import Place
 
 LATE = timedelta(hours=2)
 CLAIMED = 1
-"""Which of the statements that change notifications claims a lone one; the next one marks it."""
+"""The number of the statement that claims a single notification; the next one marks it as sent."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def dies(made: World, point: str) -> None:
 
 
 def goes_on(made: World) -> None:
-    """Start it again; once everything is told it ends in order, and nothing is missing or too much."""
+    """Start the daemon again, wait until everything is sent, stop it, and check that nothing is missing or duplicated."""
     life = Life(made.folder("again"))
     try:
         made.settle(life)

@@ -21,7 +21,7 @@ from tests.support.places import Kind, Place
 
 
 class Transactions:
-    """What each transaction did."""
+    """The statements of each transaction."""
 
     def __init__(self) -> None:
         self.done: list[set[str]] = []

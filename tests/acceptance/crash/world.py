@@ -61,7 +61,7 @@ _TOLD_LATELY = (
 
 
 class Life:
-    """One daemon from its start to its end."""
+    """One daemon process."""
 
     def __init__(self, folder: Path, *, point: str | None = None) -> None:
         """``point``: where it is to kill itself."""
@@ -77,7 +77,7 @@ class Life:
         return self.process.poll() is not None
 
     def kill(self) -> int:
-        """End it by SIGKILL, unless it has done so itself; give what it ended with."""
+        """Kill the daemon unless it has ended; return its exit code."""
         self.process.kill()
         return self.process.wait()
 
@@ -157,9 +157,9 @@ class World:
         self.kills[point if point is not None and by_itself else "anywhere"] += 1
 
     def settle(self, *lives: Life) -> None:
-        """Wait until everything is read and told.
+        """Wait until everything is read and sent.
 
-        Time passes quickly for what was claimed by the dead, and for what waits to be told in a digest.
+        The claims of killed daemons and the delays of digests are shortened.
         """
         wanted = {name: self.expected(name) for name in self.orgs}
         end = time.monotonic() + PATIENCE
@@ -170,11 +170,11 @@ class World:
                 time.sleep(0.2)
 
     def expected(self, name: str) -> Expected:
-        """Work out what an org comes to."""
+        """Compute the expected rows of an org."""
         return expected(self.orgs[name].events)
 
     def differences(self) -> list[str]:
-        """Compare the database and what was received with the orgs' own record; give each difference."""
+        """Compare the database and the received messages with the orgs' own record; return the differences."""
         received = list(self.receiver.received)
         with closing(Database(self.place.url)) as database:
             stored = {

@@ -80,7 +80,7 @@ def corpus() -> list[bytes]:
 
 
 def read(body: bytes) -> None:
-    """Decode a body, and its events alone, and hold what comes out against the laws of decoding."""
+    """Decode a body and its single events, and check the properties of the results."""
     try:
         page = decode.decode(body)
     except ValueError:

@@ -50,7 +50,7 @@ _GRACE = timedelta(minutes=6)
 """After `silence.after`: looking, asking, sending, and a pause of a receiver that has been in trouble."""
 _SETTLED = timedelta(minutes=5)
 _PATIENCE = 30
-"""How many times `_SETTLED` it may take until everything is put right: a message may wait an hour for its next try."""
+"""The maximum number of `_SETTLED` until everything is repaired: a message may wait an hour for its next attempt."""
 _KEPT = timedelta(days=400)
 MINUTE = timedelta(minutes=1)
 _JUMPS = [
@@ -61,7 +61,7 @@ _MINUTES = st.sampled_from([1, 7, 3, 13])
 
 
 class Simulation(RuleBasedStateMachine):
-    """One seed."""
+    """One run of the state machine."""
 
     template: Path
     covered: Counter[str]
@@ -180,7 +180,7 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(back=st.integers(5, 55), telling=st.booleans())
     def the_past_is_read(self, back: int, telling: bool) -> None:
-        """Run a backfill beside the daemon."""
+        """Run a backfill while the daemon runs."""
         world = self._world
         now = world.clocks.true
         since, until = now - back * MINUTE, now - MINUTE
@@ -193,7 +193,7 @@ class Simulation(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_doubled(self) -> None:
-        """Whatever happens."""
+        """Check that no receiver got a duplicate."""
         if self.world is None:
             return
         wrong = self.world.storage.ask(
@@ -208,7 +208,7 @@ class Simulation(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_blind_in_silence(self) -> None:
-        """When no event has been alerted for so long, somebody was told why."""
+        """Check that a receiver got the reason if no event has been alerted for `silence.after`."""
         if self.world is None:
             return
         world = self.world
@@ -287,7 +287,7 @@ class Simulation(RuleBasedStateMachine):
         return dict(self._world.storage.ask("SELECT event_uuid, alert_id FROM matches"))
 
     def _alerted(self, name: str) -> set[str]:
-        """Return the events whose alerts were told to a notifier."""
+        """Return the events whose alerts a notifier got."""
         rows = self._world.storage.ask(
             "SELECT m.event_uuid FROM matches m WHERE EXISTS (SELECT 1 FROM notifications n"
             " LEFT JOIN notifications d ON d.id = n.digest_id WHERE n.alert_id = m.alert_id AND n.notifier = ?"
@@ -318,7 +318,7 @@ class Simulation(RuleBasedStateMachine):
 
 
 def _said(body: dict[str, object]) -> object:
-    """Return what a message says that must not change from one attempt to the next."""
+    """Return the parts of a message that are the same in each attempt."""
     alert = body.get("alert")
     return body["type"], alert["id"] if isinstance(alert, dict) else None
 

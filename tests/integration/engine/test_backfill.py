@@ -40,7 +40,7 @@ def bounded(count: int) -> list[Page]:
 
 
 async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageResult:
-    """Run the backfill that somebody typed."""
+    """Run the backfill of a command line."""
     options = {"command": "--since 7d", "since": SINCE, "until": UNTIL, "notify": False}
     progress = changes.pop("progress", lambda _progress: None)
     backfiller = Backfiller(source, database, WATCH, page_size=1000, now=lambda: NOW, progress=progress)

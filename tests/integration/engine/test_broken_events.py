@@ -20,7 +20,7 @@ from tests.support.faults import TOKEN, client_of
 
 
 class EveryEvent(RuleSet):
-    """The rules that are on by default, fed with all that an org has: what is no object has no type to ask for."""
+    """The default rules without a filter, because an element that is not an object has no type."""
 
     filter = ""
 
@@ -45,7 +45,7 @@ ELEMENTS = [
     json.dumps(_sign_in(200)).encode(),
 ]
 NO_MATCH = {"text_for_object", "list_for_object", "null_everywhere", "text_for_boolean"}
-"""Odd where a sign-in says whether it came through a proxy."""
+"""Elements whose proxy flag is unusual."""
 UNUSABLE = ELEMENTS[len(broken.USABLE) : -1]
 USED = {f"u-{number:03d}" for number in range(len(broken.USABLE))} | {"u-200"}
 
@@ -61,7 +61,7 @@ def org() -> SimulatedOrg:
 
 @pytest.fixture
 async def poller(org: SimulatedOrg, database: DatabaseExecutor) -> AsyncIterator[Poller]:
-    """Poll that org, whatever its events' types."""
+    """Poll the org without a filter."""
     watch = Watch(org=ORG, rules=RULES)
     async with serve(org) as url, client_of(url) as client:
         yield Poller(

@@ -35,7 +35,7 @@ def load_files(files: list[EvidenceFile]) -> tuple[EvidenceSource, ...]:
 
 
 def found(file: EvidenceFile, address: str) -> set[tuple[Kind, str | None]]:
-    """Return what a database says about an address."""
+    """Return a database's evidence about an address."""
     (source,) = load_files([file])
     return {(finding.kind, finding.operator) for finding in source.find(address)}
 

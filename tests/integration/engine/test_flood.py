@@ -30,14 +30,14 @@ from tests.support.places import Kind, Place
 ALERTS = 10_000
 PAGES = 50
 TAKES = 60
-"""Messages a minute that the receiver takes: what is more is refused with the time to wait, as Slack does."""
+"""The receiver's limit in messages per minute. It refuses further ones with the time to wait, as Slack does."""
 CONFIGURED = 90
-"""What the operator believes that it takes."""
+"""The configured limit."""
 MEGABYTES = 48
 """Memory that a flood of ten thousand may take at its flooded.grown / 1e6, of which the test's own events are a part."""
 BOTH = [Kind.SQLITE, pytest.param(Kind.POSTGRES, marks=pytest.mark.slow)]
 PATIENCE = 3.0
-"""Seconds for a page, at the most, on a machine that does other things too; an idle poll comes every 30 s."""
+"""The maximum duration of a page in seconds, on a loaded machine; an idle org is polled every 30 s."""
 
 
 def resident() -> int:
@@ -66,7 +66,7 @@ class Strict(HttpReceiver):
 
 
 class Flooded:
-    """A daemon's two halves in one process: pages that come in, and a notifier that sends; and what they cost."""
+    """The two halves of a daemon in one process, pages and a notifier, with their measurements."""
 
     def __init__(self, executor: DatabaseExecutor, clock: Clock, receiver: Strict) -> None:
         self.executor = executor

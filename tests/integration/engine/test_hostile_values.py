@@ -23,7 +23,7 @@ from tests.support.properties import examples
 from tests.support.streams import body, page
 
 ORG = "\U0001f600" * 100
-"""As long as a name may be, in as many bytes: names are part of keys."""
+"""The longest name in the most bytes, because names are parts of keys."""
 RULES = build_rules({}, enable=["*"], read_file=str)
 WATCH = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
 LONG = 1_000_000
@@ -130,7 +130,7 @@ def element(number: int, field: str, value: bytes) -> bytes:
 
 
 def read(database: Database, elements: list[bytes]) -> dict[str, Any]:
-    """Commit a page with these elements, twice; give what it left behind, which the second time changes nothing."""
+    """Commit a page with these elements twice; return its rows, which the second time must not change."""
     empty(database)
     register_orgs(database, [ORG], now=NOW)
     left = []

@@ -19,7 +19,7 @@ MINUTES = "Okta.Multiple.Sessions"
 async def said(
     database: DatabaseExecutor, *enable: str, orgs: tuple[str, ...] = (ORG,), off: bool = False
 ) -> Any:
-    """Watch these orgs with these rules beside the default; give what was logged of it."""
+    """Watch these orgs with these rules in addition to the default; return what was logged."""
     settings = {R1: RuleSettings(enabled=not off)}
     rules = build_rules(settings, enable=enable, read_file=str)
     await database.run(register_orgs, orgs, now=NOW)

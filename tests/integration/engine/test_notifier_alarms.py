@@ -43,7 +43,7 @@ class Team:
         self.start()
 
     def start(self) -> None:
-        """Start anew, as a process does."""
+        """Start again, as after a restart."""
         self.notifiers = {
             name: Notifier(
                 name, self.receivers[name], COMPOSER, self.executor,
@@ -63,7 +63,7 @@ class Team:
         put(self.executor.database, sign_in(self.count, at=self.clock()), now=self.clock(), notifiers=names)
 
     async def round(self) -> None:
-        """Deliver what is due, and look."""
+        """Deliver the due messages, and check the notifiers."""
         for notifier in self.notifiers.values():
             await notifier.round()
         await self.watch.check()

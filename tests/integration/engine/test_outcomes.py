@@ -50,7 +50,7 @@ def read(
 
 
 def told(database: Database) -> list[tuple[str, str]]:
-    """Return what was put into the outbox, as kinds and severities."""
+    """Return the kinds and severities in the outbox."""
     return sorted((row["kind"], row["severity"].name) for row in rows(database, "notifications"))
 
 

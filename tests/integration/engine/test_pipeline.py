@@ -144,7 +144,7 @@ class dying_after:  # noqa: N801 -- reads as the sentence it is used in
         sqlalchemy_event.listen(self._engine, "commit", self._step)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        """Stop counting; a death is what was wanted."""
+        """Stop counting, and suppress the simulated death."""
         sqlalchemy_event.remove(self._engine, "before_cursor_execute", self._step)
         sqlalchemy_event.remove(self._engine, "commit", self._step)
         return kind is DiedError

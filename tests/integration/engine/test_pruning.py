@@ -45,7 +45,7 @@ DAY = timedelta(days=1)
 DEFAULT = build_rules({}, read_file=str)
 AGES = Ages(events=30 * DAY, alerts=400 * DAY, sightings=180 * DAY, sweep_window=timedelta(hours=2))
 BRIEF = Ages(events=DAY, alerts=400 * DAY, sightings=180 * DAY, sweep_window=timedelta(hours=2))
-"""What rules look back at outlives these."""
+"""Retentions that are shorter than the rules' windows."""
 ALL = build_rules({}, enable=["*"], read_file=str)
 properties = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -384,9 +384,9 @@ def committed(database: Database, watch: Watch, bodies: list[Body]) -> None:
 
 
 def law(database: Database, rule_id: str, data: st.DataObject) -> None:
-    """Compare what comes of a stream with and without pruning in the middle of it.
+    """Compare the results of a stream with and without pruning in the middle of it.
 
-    In pieces of any size, by another process, with the past kept in memory or not, and whoever prunes may die.
+    Batches have any size, another process may prune, history may be cached, and the pruning process may die.
     """
     rule = rule_of(rule_id)
     rules = RuleSet([rule])

@@ -24,7 +24,7 @@ from tests.unit.detection.reference import Body, Law, address, alternate_id, loo
 
 SIGNAL = "Okta.Login.Success"
 FEW = {LEANING_ID: RuleSettings(options={"failures": 2})}
-"""So that small streams reach it."""
+"""A threshold that small streams reach."""
 WINDOW = timedelta(minutes=10)
 
 

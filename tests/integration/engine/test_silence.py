@@ -63,7 +63,7 @@ class Watched:
 
     @property
     def told(self) -> list[tuple[str, str, list[str]]]:
-        """What was told, to whom, of what; in the order in which it was."""
+        """The sent messages in order, with their receivers and subjects."""
         messages = sorted(
             rows(self.database, "notifications"), key=lambda row: (row["created_at"], row["notifier"])
         )

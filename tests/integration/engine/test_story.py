@@ -49,7 +49,7 @@ FAILED, GOT_IN = sign_in(1, "FAILURE"), sign_in(2, "SUCCESS", at=8 * SECONDS)
 
 
 class Story:
-    """A database and a receiver; whatever reads or sends is made anew each time, as after a restart."""
+    """A database and a receiver. Readers and senders are created again for each step, as after a restart."""
 
     def __init__(self, database: DatabaseExecutor) -> None:
         self.database = database
@@ -64,7 +64,7 @@ class Story:
         commit_page(self.database.database, watch, sent, notify=notify, advance=advance, now=self.clock())
 
     async def deliver(self) -> list[str]:
-        """Send what is due; return the headings of what was taken by now."""
+        """Send the due messages; return the headings of all messages so far."""
         self.clock.advance(seconds=1)
         notifier = Notifier(
             "soc", self.receiver, COMPOSER, self.database,

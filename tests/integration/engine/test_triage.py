@@ -24,7 +24,7 @@ LISTENING = Route(notifier="soc", on=EVERYTHING)
 
 @pytest.fixture
 def database(place: Place) -> Iterator[DatabaseExecutor]:
-    """Open a database with one alert, told to ``soc``."""
+    """Yield a database with one alert that ``soc`` got."""
     with open_database(place):
         made = DatabaseExecutor(place.url)
         put(made.database, sign_in(1))

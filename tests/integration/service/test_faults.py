@@ -30,7 +30,7 @@ TRIES = 6
 QUICKLY = [0.5, 1, 2, 4, 5, 5]
 """Minutes between tries of what passes."""
 SLOWLY = [2, 4, 8, 15, 15, 15]
-"""And of what people must mend."""
+"""The bound of delays for failures that need a person."""
 
 PASSING = {
     "unavailable": [
@@ -47,7 +47,7 @@ PASSING = {
 }  # fmt: skip
 PATIENCE = 20.0
 SHORT_PATIENCE = 1.0
-"""Where requests do hang; a machine that is busy must not look like one of them."""
+"""The timeout of requests that hang. A busy machine must not look like one."""
 LASTING = {"token_refused": [faults.refused_token()], "permission_missing": [faults.no_permission()]}
 SURVIVED = [
     faults.refused_cursor(), faults.short(), faults.repeat(), faults.overlap(), faults.contradict(), faults.circle(),

@@ -20,7 +20,7 @@ RATE = ["X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"]
 
 @pytest.fixture
 async def client(org: SimulatedOrg) -> AsyncIterator[Client]:
-    """Return a client that asks once and no more, of an org with ten events."""
+    """Return a client without retries for an org with ten events."""
     for number in range(10):
         org.persist(event(number))
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:

@@ -22,7 +22,7 @@ TOKEN = "/oauth2/v1/token"
 
 
 class Reader:
-    """The SDK's executor, and what it makes of one org's System Log."""
+    """The SDK's executor, which reads an org's System Log."""
 
     def __init__(self, url: str, **client: Any) -> None:
         config = {

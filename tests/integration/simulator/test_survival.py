@@ -32,7 +32,7 @@ class Reader:
         self._cursor: str | None = None
 
     async def poll(self) -> None:
-        """Read to the tail, as far as the org lets it."""
+        """Poll until caught up, as far as the org permits."""
         while True:
             since = (self._clock.time - OVERLAP).isoformat()
             asked = self._cursor or str(URL("/api/v1/logs").with_query(since=since, limit="20"))

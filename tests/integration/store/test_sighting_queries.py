@@ -42,7 +42,7 @@ def read(database: Database, *events: Event, org: str = ORG) -> None:
 def sign_in(
     number: int, who: str, ip: str | None, *, at: timedelta = timedelta(), login: str = "", **changes: Any
 ) -> Event:
-    """Return a sign-in of a person, with a login like the id unless told otherwise."""
+    """Return a sign-in of a person, by default with a login like the id."""
     actor = {"id": who, "alternateId": login or f"{who}@example.com"}
     client = {"ipAddress": ip, "geographicalContext": {"country": changes.pop("country", None)}}
     return event(number, at=at, actor=actor, client=client, **{"securityContext": DIRECT} | changes)

@@ -55,7 +55,7 @@ def read(
 
 
 def expiry(*, events: datetime, served: datetime, sightings: datetime | None = None) -> Expiry:
-    """Return what is pruned: events before ``events``, and keys before ``served``."""
+    """Return an expiry of events before ``events``, and of keys before ``served``."""
     return Expiry(
         org=ORG, events=events, history=events, alerts=events, sightings=sightings or events, served=served,
         remembers=DEFAULT.remembers, looked_back=timedelta(), going_on=NOW,

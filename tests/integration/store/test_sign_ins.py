@@ -38,7 +38,7 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def nora(database: Database, *, limit: int = 100, hours: int = 48, patience_s: float = 60) -> SignIns:
-    """Return Nora's sign-ins of the last hours; each look at the clock takes a second."""
+    """Return Nora's sign-ins of the last hours. Each reading of the clock takes a second."""
     return recent_sign_ins(
         database,
         ORG,

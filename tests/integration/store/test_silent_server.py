@@ -18,7 +18,7 @@ from tests.support.postgres import behind
 from tests.support.stalling import StallingProxy, stalling
 
 SOON_S = 5.0
-"""What ends by then has not waited for the server."""
+"""A time limit that shows that the call did not wait for the server."""
 
 
 @pytest.fixture

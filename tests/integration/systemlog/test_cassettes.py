@@ -55,7 +55,7 @@ def vcr_cassette_dir() -> str:
 
 @pytest.fixture
 def vcr_config() -> dict[str, Any]:
-    """Scrub both ways, and tell requests apart by the whole of their URL."""
+    """Scrub requests and responses, and compare requests by their complete URL."""
     scrubber = Scrubber()
     return {
         "before_record_request": scrubber.request,

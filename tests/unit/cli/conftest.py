@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in a folder with oktawatch.toml, without this machine's own; what was set up for logging ends."""
+    """Work in a folder with oktawatch.toml, without this machine's configuration; reset logging afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "SYSTEM_FILE", tmp_path / "etc" / "oktawatch.toml")
     monkeypatch.delenv("OKTAWATCH_CONFIG", raising=False)

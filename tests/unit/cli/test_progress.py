@@ -16,12 +16,12 @@ UNTIL = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only when the test advances it."""
 
     seconds = 0.0
 
     def __call__(self) -> float:
-        """Return the time at which the clock stands."""
+        """Return the time."""
         return self.seconds
 
 

@@ -26,7 +26,7 @@ def rule_of(rule_id: str) -> Rule:
 
 
 def times(reach: timedelta) -> st.SearchStrategy[timedelta]:
-    """Draw times on a grid on which windows' borders fall, and just beside them."""
+    """Draw times on a grid on which the borders of windows fall, and next to it."""
     near = st.sampled_from([0, 0, 0, 0, -1, 1]).map(lambda off: timedelta(milliseconds=off))
     return st.builds(lambda n, off: n * reach / 2 + off, st.integers(0, 4), near)
 

@@ -43,7 +43,7 @@ def risk(body: Body) -> Any:
 
 
 class Law:
-    """One rule: which events take part, whose they are, and what must hold of a window."""
+    """One rule: its events, their key, and the condition on a window."""
 
     def __init__(
         self,

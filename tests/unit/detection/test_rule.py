@@ -22,7 +22,7 @@ def fails() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Example(EventRule):
-    """Does whatever a test asks of each part."""
+    """A rule whose parts return the values of the test."""
 
     id: ClassVar[str] = "Example.Rule"
     name: ClassVar[str] = "An example"

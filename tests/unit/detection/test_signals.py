@@ -27,7 +27,7 @@ METADATA: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sso(SignalRule):
-    """A signal of one's own."""
+    """A user's signal."""
 
     id = "Acme.Sso"
     name = description = runbook = false_positives = "x"
@@ -62,7 +62,7 @@ class ManySso(CountInWindow):
         return self.signalled(row, Sso.id)
 
     def key(self, row: HistoryRow) -> tuple[str | None, ...]:
-        """Who."""
+        """Return the actor."""
         return (row.actor_id,)
 
 
@@ -89,7 +89,7 @@ def matched(rule: Rule, *bodies: dict[str, Any]) -> list[str]:
 
 
 def fail(_rule: Rule, _uuid: str, error: Exception) -> None:
-    """No rule may raise here."""
+    """Fail the test, because no rule may raise here."""
     raise error
 
 

@@ -54,7 +54,7 @@ class Memory:
         return [match.event_uuid for match in self.recorded.values()]
 
     def alerts(self) -> list[tuple[str, Any, int]]:
-        """Group what was recorded."""
+        """Group the recorded matches."""
         grouping = Grouping(self.rules.policies, recorded={}, alerts=[], notify=False)
         for match in self.recorded.values():
             grouping.add(match)
@@ -189,7 +189,7 @@ def test_a_match_on_a_remembered_event_is_marked_partial() -> None:
 
 
 class Counting(MemoryHistory):
-    """A history that counts what it is asked."""
+    """A history that counts its queries."""
 
     def __init__(self) -> None:
         super().__init__()

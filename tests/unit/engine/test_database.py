@@ -10,7 +10,7 @@ from oktawatch.store.database import Database
 
 
 class Work:
-    """Work that tells when it has begun and ends when it is let."""
+    """Work that reports its begin and ends when the test releases it."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()

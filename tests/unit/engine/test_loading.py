@@ -73,7 +73,7 @@ DISTINCT = (
 
 
 def windowed(kind: str, **methods: str) -> str:
-    """Return a file with a rule of a kind that looks back; ``methods``: what each returns, by its head."""
+    """Return a file with a windowed rule. ``methods`` maps the head of each method to its return value."""
     text = WINDOW.replace('    signals = ("Acme.Mine",)\n', "").replace("CountInWindow", kind)
     return text.replace("    at_least: int = 2\n", "") + "".join(
         f"\n    def {head}:\n        return {value}\n" for head, value in methods.items()

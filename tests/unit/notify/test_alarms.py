@@ -21,7 +21,7 @@ AGAIN = {"since": SINCE, "until": UNTIL}
 
 
 def alarm(state: str, *about: dict[str, Any]) -> Message:
-    """Compose what a row of the outbox says."""
+    """Compose the message of an outbox row."""
     return COMPOSER.compose(
         DueNotification(
             id="00000000-0000-4000-8000-000000000001",

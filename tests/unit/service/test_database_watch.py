@@ -20,7 +20,7 @@ FULL = WriteFailedError("the database refused (oktawatch.db): database or disk i
 
 
 class Receiver:
-    """A channel that refuses some messages, and remembers what it took."""
+    """A channel that refuses some messages, and records the others."""
 
     def __init__(self, *refusals: Exception) -> None:
         self.refusals = list(refusals)

@@ -15,7 +15,7 @@ from oktawatch.store.errors import StoppedError, StoreError
 
 
 class Rounds:
-    """A notifier whose rounds end as they are told to; None is one that never ends."""
+    """A notifier whose rounds end as the test sets; None is a round that never ends."""
 
     name = "soc"
     failed = 0
@@ -35,7 +35,7 @@ class Rounds:
 
 @pytest.fixture
 def logs() -> Iterator[list[EventDict]]:
-    """Collect what is logged."""
+    """Collect the log."""
     with capture_logs() as lines:
         yield lines
 

@@ -7,7 +7,7 @@ from oktawatch.service.heartbeat import Heartbeat
 
 
 class Beats:
-    """Counts beats, and fails as it is told to."""
+    """A heartbeat that counts its requests, and fails as the test sets."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.count = 0

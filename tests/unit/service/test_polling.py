@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Rounds:
-    """A poller whose rounds end as they are told to."""
+    """A poller whose rounds end as the test sets."""
 
     def __init__(self, *ends: PageResult | Exception) -> None:
         self.ends = list(ends)
@@ -76,7 +76,7 @@ async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
 
 @pytest.fixture
 def logs() -> Iterator[list[EventDict]]:
-    """Collect what is logged."""
+    """Collect the log."""
     with capture_logs() as lines:
         yield lines
 
@@ -116,7 +116,7 @@ class Org:
         self.enqueued += 1
 
     async def rounds(self, count: int) -> list[timedelta | None]:
-        """Do some rounds; give what each says of the next."""
+        """Run some rounds; return the delay after each."""
         return [await self.polling.round() for _ in range(count)]
 
     async def status(self) -> OrgStatus:

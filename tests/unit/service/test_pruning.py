@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 class Rounds:
-    """Rounds that end as they are told to."""
+    """Rounds that end as the test sets."""
 
     def __init__(self, *ends: Counter[str] | Exception) -> None:
         self.ends = list(ends)

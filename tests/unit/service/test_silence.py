@@ -11,7 +11,7 @@ from oktawatch.store.errors import StoppedError, StoreError
 
 
 class Checks:
-    """Looks that end as they are told to."""
+    """Checks that end as the test sets."""
 
     def __init__(self, *ends: bool | Exception) -> None:
         self.ends = list(ends)

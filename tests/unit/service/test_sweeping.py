@@ -16,7 +16,7 @@ CAUGHT_UP = CaughtUp(date=NOW, began_at=NOW)
 
 
 class Sweeps:
-    """An org whose sweeps end as they are told to."""
+    """An org whose sweeps end as the test sets."""
 
     def __init__(self, *ends: PageResult | Exception) -> None:
         self.ends = list(ends)

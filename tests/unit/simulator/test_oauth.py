@@ -33,7 +33,7 @@ def signer() -> Signer:
 
 @pytest.fixture
 def app(signer: Signer) -> ServiceApp:
-    """Return an app that may do what it wants."""
+    """Return an app with all permissions."""
     return ServiceApp(CLIENT, keys=[signer.public])
 
 

@@ -22,7 +22,7 @@ def _event(uuid: str = "u1", **fields: Any) -> dict[str, Any]:
 
 
 def _signin(uuid: str = "u1", odd: str = "null") -> bytes:
-    """Write a proxied sign-in with something odd in its debugData, as it stands."""
+    """Return the bytes of a proxied sign-in with a value in its debugData."""
     return (
         f'{{"uuid":"{uuid}","published":"{PUBLISHED}","eventType":"user.session.start",'
         f'"debugContext":{{"debugData":{{"odd":{odd},"dtHash":"d"}}}},"securityContext":{{"isProxy":true}}}}'
@@ -181,7 +181,7 @@ HOSTILE_LIST = st.lists(EVENTS | HOSTILE_VALUE, max_size=6)
 
 
 def _encode(values: list[Any], *, ascii_only: bool) -> bytes:
-    """Write JSON as a careless server does: surrogates as three bytes each, NaN as it is."""
+    """Encode JSON without checks: surrogates as three bytes each, and NaN."""
     return json.dumps(values, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
 
