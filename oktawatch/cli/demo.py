@@ -57,6 +57,9 @@ _CONFIGURATION = """\
 name = "demo"
 url = "{url}"
 token_file = "{token_file}"
+
+[service]
+listen = ""
 """
 
 

@@ -60,8 +60,6 @@ def _counts(result: "PageResult") -> dict[str, Any]:
         "matches": result.matches,
         "allowed": result.allowed,
         "alerts": result.alert_count,
-        "severities": {
-            severity.name: count for severity, count in sorted(result.alerts.items(), reverse=True)
-        },
+        "severities": {severity.name: count for severity, count in result.severities.items()},
         "notifications": result.notifications,
     }

@@ -204,10 +204,6 @@ def _log_by_default(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSe
     return notifiers or (validate_by_channel({"type": "log"}),)
 
 
-WITHOUT_EFFECT: dict[str, frozenset[str]] = {"service": frozenset({"listen"})}
-"""Keys by section that are accepted, but have no effect yet."""
-
-
 class Settings(BaseSettings):
     """The validated settings. Only `load` creates them; they don't read variables by themselves."""
 
@@ -318,15 +314,6 @@ class Settings(BaseSettings):
         ``settings.error("wrong value", "rules", rule_id, "threshold", expected="…")``
         """
         return ConfigError(what, self._origins.where(location), expected)
-
-    def without_effect(self) -> list[str]:
-        """Return the configured keys that have no effect yet, each with its source."""
-        keys = WITHOUT_EFFECT["service"] & self.service.model_fields_set
-        return [
-            self._origins.where(("service", key))
-            for key in sorted(keys)
-            if getattr(self.service, key) is not None
-        ]
 
     def secrets(self) -> Iterator[str]:
         """Yield every text that the log must mask."""

@@ -15,7 +15,7 @@ from asyncio import timeout
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -46,6 +46,8 @@ TROUBLE = 3
 """If this many different messages fail in a row, the receiver is the problem and not a message."""
 _LONGEST_PAUSE = timedelta(minutes=5)
 _NO_ESCALATION = Escalation()
+DeliveryResult = Literal["delivered", "failed", "dead"]
+"""The result of an attempt: ``failed`` will be retried, ``dead`` became a dead letter."""
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
 """Minimum attempts before a message expires: a message that waited while the daemon was down is sent, too."""
@@ -64,6 +66,7 @@ class Notifier:
         max_age: timedelta,
         per_minute: int | None = None,
         escalation: Escalation = _NO_ESCALATION,
+        attempted: Callable[[DeliveryResult], None] = lambda _result: None,
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -72,7 +75,7 @@ class Notifier:
 
         A message that can't be delivered within ``max_age`` becomes a dead letter. Messages above ``per_minute`` are
         folded into digests; None: no limit. ``escalation`` decides which notifiers get an alarm if this one can't
-        deliver.
+        deliver. Call ``attempted`` with the result of each attempt.
         """
         self.name = name
         self.failed = 0
@@ -83,6 +86,7 @@ class Notifier:
         self._max_age = max_age
         self._per_minute = per_minute
         self._escalation = escalation
+        self._attempted = attempted
         self._now = now or database.now
         self._clock = clock
         self._jitter = jitter
@@ -182,6 +186,7 @@ class Notifier:
                 notification, DeliveryError(f"unexpected {type(error).__name__}, see the log")
             )
             return False
+        self._attempted("delivered")
         self._failing.clear()
         self._pauses, self._paused_until = 0, None
         now = self._now()
@@ -196,6 +201,7 @@ class Notifier:
         now = self._now()
         again = None if error.final else self._next_attempt(notification, error)
         self.failed += 1
+        self._attempted("failed" if again is not None else "dead")
         if not error.final:
             self._back_off(notification.id, error)
         _log.warning(

@@ -1,7 +1,8 @@
 """All configured sources of evidence, in their order."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -79,6 +80,19 @@ class EvidenceSources:
             source.inspect(now) if isinstance(source, FetchedEvidence) else inspect_file(source)
             for source in self._configured
         ]
+
+    def checked_at(self) -> dict[str, datetime]:
+        """Return when each source was last known to be current, without loading it; omit what was never read."""
+        found: dict[str, datetime] = {}
+        for source in self._configured:
+            with suppress(OSError):
+                if isinstance(source, FetchedEvidence):
+                    checked_at = source.state().checked_at
+                else:
+                    checked_at = datetime.fromtimestamp(source.path.stat().st_mtime, UTC)
+                if checked_at is not None:
+                    found[source.name] = checked_at
+        return found
 
     def _load_fetched(self, source: FetchedEvidence) -> None:
         """Load the present file. Without a usable one, keep what was loaded before."""

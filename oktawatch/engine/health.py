@@ -13,7 +13,7 @@ from oktawatch.engine.okta_retention import OKTA_KEEPS
 from oktawatch.model.durations import format_duration, round_duration
 from oktawatch.model.rejected_share import RejectedShare
 from oktawatch.model.timestamps import to_text
-from oktawatch.store.status import OrgStatus
+from oktawatch.store.status import PollState
 
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
@@ -40,7 +40,7 @@ class OrgHealth(Struct, frozen=True, kw_only=True):
         return not (self.behind or self.failing or self.unusable)
 
 
-def judge(status: OrgStatus | None, *, interval: timedelta, now: datetime) -> OrgHealth:
+def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> OrgHealth:
     """Judge an org. ``status`` is None if the database does not know it.
 
     ``interval`` is the configured time from one poll to the next.

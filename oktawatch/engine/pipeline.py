@@ -67,14 +67,22 @@ class PageResult(Struct, kw_only=True):
     """New matches, including signals and without allowed matches."""
     allowed: int = 0
     """New matches that an allow entry kept from becoming part of an alert."""
-    alerts: dict[Severity, int] = field(default_factory=dict)
-    """Alerts that became visible, by their severity at the end of the page."""
+    alerts: dict[tuple[str, Severity], int] = field(default_factory=dict)
+    """Alerts that became visible, by their rule's id and their severity at the end of the page."""
     notifications: int = 0
 
     @property
     def alert_count(self) -> int:
         """Alerts that became visible, of any severity."""
         return sum(self.alerts.values())
+
+    @property
+    def severities(self) -> dict[Severity, int]:
+        """Alerts that became visible, by severity, the highest first."""
+        counts: Counter[Severity] = Counter()
+        for (_, severity), count in self.alerts.items():
+            counts[severity] += count
+        return dict(sorted(counts.items(), reverse=True))
 
     def add(self, other: "PageResult") -> None:
         """Add another page's result to this one."""
@@ -85,8 +93,16 @@ class PageResult(Struct, kw_only=True):
         self.matches += other.matches
         self.allowed += other.allowed
         self.notifications += other.notifications
-        for severity, count in other.alerts.items():
-            self.alerts[severity] = self.alerts.get(severity, 0) + count
+        for key, count in other.alerts.items():
+            self.alerts[key] = self.alerts.get(key, 0) + count
+
+
+Committed = Callable[[PageResult], None]
+"""Called in the event loop with the result of each committed page."""
+
+
+def ignore_page(_result: PageResult) -> None:
+    """Do nothing about a committed page."""
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
@@ -124,7 +140,7 @@ def commit_page(
             rejected=transaction.add_rejected(page.rejected),
             matches=len(grouping.new) + added.signals,
             allowed=len(allowed),
-            alerts=dict(Counter(alert.severity for alert in grouping.visible)),
+            alerts=dict(Counter((alert.rule_id, alert.severity) for alert in grouping.visible)),
             notifications=len(notifications) + alarmed,
         )
         transaction.count(new_events=result.new_events, rejected=result.rejected, matches=result.matches)

@@ -24,7 +24,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.follow import NoProgressError, ProgressGuard, is_full, missing_next
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
-from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.pipeline import Committed, PageResult, Watch, commit_page, ignore_page
 from oktawatch.engine.restart_point import RestartPoint
 from oktawatch.model.cursor import Cursor
 from oktawatch.store.cursors import count_elements, move_cursor, read_cursor
@@ -83,15 +83,20 @@ class Poller:
         *,
         page_size: int,
         initial_lookback: timedelta,
+        committed: Committed = ignore_page,
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``initial_lookback`` is how far back the first poll of an org starts."""
+        """``initial_lookback`` is how far back the first poll of an org starts.
+
+        Call ``committed`` with the result of each page, also of a round that fails later.
+        """
         self._source = source
         self._database = database
         self._watch = watch
         self._page_size = page_size
         self._initial_lookback = initial_lookback
+        self._committed_page = committed
         self._now = now or database.now
         self._clock = clock
         self._struggles = 0
@@ -269,6 +274,7 @@ class Poller:
             commit_page, self._watch, page, notify=True, advance=advance, now=now
         )
         total.add(result)
+        self._committed_page(result)
         if moved is to:
             self._committed = to.query, restart
         if caught_up and page.date is not None:

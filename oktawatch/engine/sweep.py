@@ -18,7 +18,7 @@ import structlog
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.follow import BoundedRead
 from oktawatch.engine.page_source import PageSource
-from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.pipeline import Committed, PageResult, Watch, commit_page, ignore_page
 from oktawatch.engine.poll import CaughtUp
 from oktawatch.store.cursors import mark_swept, read_swept_until
 from oktawatch.store.page_transaction import PageTransaction
@@ -41,14 +41,19 @@ class Sweeper:
         *,
         page_size: int,
         window: timedelta,
+        committed: Committed = ignore_page,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``window`` is the length of the time range that a round reads."""
+        """``window`` is the length of the time range that a round reads.
+
+        Call ``committed`` with the result of each page, also of a round that fails later.
+        """
         self._source = source
         self._database = database
         self._watch = watch
         self._page_size = page_size
         self._window = window
+        self._committed_page = committed
         self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
@@ -71,11 +76,11 @@ class Sweeper:
         while query is not None:
             page = await self._source.page(query)
             missing = await read.check(page)
-            total.add(
-                await self._database.run(
-                    commit_page, self._watch, page, notify=True, advance=_count_late, now=self._now()
-                )
+            result = await self._database.run(
+                commit_page, self._watch, page, notify=True, advance=_count_late, now=self._now()
             )
+            total.add(result)
+            self._committed_page(result)
             if missing is not None:
                 raise missing
             query = page.next

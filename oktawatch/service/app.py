@@ -103,6 +103,7 @@ class Application:
         self.keep_alerts = settings.retention.alerts
         self.keep_sightings = settings.retention.sightings
         self.instance = settings.service.instance
+        self.listen = settings.service.listen
         self.lease_ttl = settings.service.lease_ttl
         self.log_format = settings.service.log_format
         self.log_level = settings.service.log_level
@@ -289,11 +290,6 @@ class Application:
     def heartbeat(self) -> Callable[[], Awaitable[None]] | None:
         """The function that sends a heartbeat, or None if no heartbeat is configured."""
         return None if self._settings.silence.heartbeat_url is None else self._send_heartbeat
-
-    @property
-    def settings_without_effect(self) -> list[str]:
-        """The settings that have no effect yet, with the places where they were set."""
-        return self._settings.without_effect()
 
     def secret_files(self) -> Iterator[Path]:
         """Yield the file of each secret."""

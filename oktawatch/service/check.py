@@ -90,8 +90,6 @@ async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
 
 def _configuration(app: Application) -> Iterator[Finding]:
     yield _ok("configuration", f"{app.source}: {_count(len(app.org_tags), 'org')}")
-    for setting in app.settings_without_effect:
-        yield _warning("configuration", f"{setting} has no effect yet")
     if app.rate_limit_share > LARGE_SHARE:
         yield _warning(
             "configuration",

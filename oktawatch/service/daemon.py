@@ -21,16 +21,19 @@ import structlog
 
 from oktawatch import __version__
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.service import endpoint
 from oktawatch.service.app import Application
 from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
 from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
 from oktawatch.service.delivery import open_notifiers
+from oktawatch.service.endpoint import Endpoint
 from oktawatch.service.jobs import Jobs
-from oktawatch.service.reload import Load, reload, warn_without_effect
+from oktawatch.service.reload import Load, reload
 from oktawatch.service.signals import Signals, listening
 from oktawatch.service.silence import interval
 from oktawatch.service.systemd import Systemd
+from oktawatch.service.vitals import Vitals
 from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import DamagedDatabaseError, UnusableDatabaseError
 
@@ -53,13 +56,10 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
         with locked_database(app) as database, listening() as signals:
             _log.info("daemon_starting", version=__version__, orgs=len(app.orgs))
             daemon = _Daemon(app, database, signals)
-            following = app if await daemon.start(app) else None
-            event = "daemon_started"
-            while following is not None:
-                following = await daemon.watch(following, load, event=event)
-                event = "daemon_reloaded"
-                if following is not None:
-                    begin_logging(following)
+            try:
+                await daemon.run(app, load, begin_logging)
+            finally:
+                await daemon.close()
             if daemon.trouble.fatal is not None:
                 raise daemon.trouble.fatal
     except DamagedDatabaseError as error:
@@ -75,24 +75,54 @@ class _Daemon:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
         self._database = database
         self._database_watch = DatabaseWatch(database, self.trouble, app.channels, after=app.silence_after)
+        self._vitals = Vitals(database, self.trouble)
+        self._endpoint = Endpoint(self._vitals)
         self._signals = signals
         self._systemd = Systemd.from_environment()
 
-    async def start(self, app: Application) -> bool:
+    async def run(self, app: Application, load: Load, begin_logging: Callable[[Application], None]) -> None:
+        """Start, and watch all orgs until asked to stop."""
+        await self._endpoint.listen(app.listen)
+        following = app if await self._prepare(app) else None
+        event = "daemon_started"
+        while following is not None:
+            await self._endpoint.listen(following.listen)
+            following = await self._watch(following, load, event=event)
+            event = "daemon_reloaded"
+            if following is not None:
+                begin_logging(following)
+
+    async def close(self) -> None:
+        """Stop serving metrics."""
+        await self._endpoint.close()
+        await self._vitals.close()
+
+    async def _prepare(self, app: Application) -> bool:
         """Prepare the database, however long that takes. Return False if the daemon was stopped meanwhile."""
         starting = asyncio.create_task(self._database.until_cancelled(self._start(app)))
         return await self._signals.finish_unless_stopped(starting)
 
-    async def watch(self, app: Application, load: Load, *, event: str) -> Application | None:
+    async def _watch(self, app: Application, load: Load, *, event: str) -> Application | None:
         """Log ``event`` and run the jobs of an application. Return the reloaded application, or None at the end."""
         database, database_watch = self._database, self._database_watch
         database_watch.configure(app.channels, after=app.silence_after)
         async with (
-            open_notifiers(app, database) as notifiers,
+            open_notifiers(app, database, attempted=self._vitals.counters.delivered) as notifiers,
             connections(app.tls_context) as connect,
             watch_orgs(app, database) as watches,
         ):
-            jobs = Jobs(app, database, database_watch, self._systemd, connect, notifiers, watches)
+            jobs = Jobs(
+                app,
+                database,
+                database_watch,
+                self._systemd,
+                connect,
+                notifiers,
+                watches,
+                counters=self._vitals.counters,
+            )
+            jobs.schedule.every(endpoint.INTERVAL, "endpoint", self._endpoint.round)
+            self._vitals.watch(app, jobs)
             jobs.schedule.start()
             self._systemd.ready()
             _log.info(event, rules=[rule.id for rule in app.rules.rules], interval=app.poll_interval)
@@ -108,7 +138,6 @@ class _Daemon:
                     await database_watch.send_last_alarm()
 
     async def _start(self, app: Application) -> None:
-        warn_without_effect(app)
         reporting = asyncio.create_task(self._report_start(app))
         try:
             await self._database_watch.bring_up(partial(prepare_to_watch, app, self._database))

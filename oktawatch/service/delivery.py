@@ -1,15 +1,16 @@
 """Deliver the notifications of each notifier, in rounds or once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.deliver import DeliveryResult, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
 from oktawatch.service.app import Application
 from oktawatch.service.failure_log import FailureLog
@@ -33,8 +34,16 @@ class Sender(Protocol):
 
 
 @asynccontextmanager
-async def open_notifiers(app: Application, database: DatabaseExecutor) -> AsyncIterator[list[Notifier]]:
-    """Build the notifiers. Their channels are closed at the end."""
+async def open_notifiers(
+    app: Application,
+    database: DatabaseExecutor,
+    *,
+    attempted: Callable[[str, DeliveryResult], None] = lambda _notifier, _result: None,
+) -> AsyncIterator[list[Notifier]]:
+    """Build the notifiers. Their channels are closed at the end.
+
+    Call ``attempted`` with the notifier's name and the result of each attempt to deliver.
+    """
     composer = app.composer(app.rules)
     async with AsyncExitStack() as stack:
         for channel in app.channels.values():
@@ -48,6 +57,7 @@ async def open_notifiers(app: Application, database: DatabaseExecutor) -> AsyncI
                 max_age=notifier.max_age,
                 per_minute=notifier.per_minute,
                 escalation=notifier.escalation,
+                attempted=partial(attempted, notifier.name),
             )
             for notifier in app.notifiers
         ]

@@ -20,6 +20,7 @@ from oktawatch.engine.silence import SilenceWatch
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.app import Application
 from oktawatch.service.connections import Connect
+from oktawatch.service.counters import Counters
 from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.delivery import INTERVAL, Delivery, Sender, orphaned_notifications
@@ -59,8 +60,12 @@ class Jobs:
         connect: Connect,
         notifiers: Sequence[Notifier],
         watches: Mapping[str, Watch],
+        *,
+        counters: Counters,
     ) -> None:
         """Schedule the jobs. ``watches`` maps each org's name to its configuration."""
+        self._counters = counters
+        self._budgets: dict[str, RateBudget] = {}
         self.schedule = Schedule()
         self._app = app
         self._database = database
@@ -84,6 +89,19 @@ class Jobs:
         self._schedule_orgs()
         self._schedule_the_rest()
 
+    def holds(self, org: str) -> bool:
+        """Return whether this process polls the org. With SQLite, it polls all orgs."""
+        return self._replica is None or self._replica.holds(org)
+
+    def stuck(self) -> list[str]:
+        """Return the orgs whose polls don't end, which only a restart can fix."""
+        return self._watchdog.stuck()
+
+    def rate_limits_remaining(self) -> dict[str, int]:
+        """Return the requests that Okta last reported as remaining, by org."""
+        remaining = {org: budget.remaining for org, budget in self._budgets.items()}
+        return {org: count for org, count in remaining.items() if count is not None}
+
     async def stop(self) -> None:
         """End all jobs, and release the leases for other replicas."""
         await self.schedule.stop(_STOP_WITHIN)
@@ -102,18 +120,29 @@ class Jobs:
         )
 
     def _add_org(self, org: str, watch: Watch, connect: Connect) -> None:
-        app, database = self._app, self._database
+        app, database, counters = self._app, self._database, self._counters
+        budget = self._budgets[org] = RateBudget(app.rate_limit_share)
         source = OrgSource(
             app.accesses[org],
             connect,
             renew=partial(app.access, org, renewed=True),
-            budget=RateBudget(app.rate_limit_share),
+            budget=budget,
         )
         poller = Poller(
-            source, database, watch, page_size=app.page_size, initial_lookback=app.initial_lookback
+            source,
+            database,
+            watch,
+            page_size=app.page_size,
+            initial_lookback=app.initial_lookback,
+            committed=partial(counters.polled, org),
         )
         sweeper = Sweeper(
-            PagesAt(source, Priority.SWEEP), database, watch, page_size=app.page_size, window=app.sweep_window
+            PagesAt(source, Priority.SWEEP),
+            database,
+            watch,
+            page_size=app.page_size,
+            window=app.sweep_window,
+            committed=partial(counters.swept, org),
         )
         self._pollers.append(poller)
         self._pollings.append(
@@ -124,7 +153,8 @@ class Jobs:
                 interval=app.poll_interval,
                 database_trouble=self._trouble,
                 enqueued=self._deliver_now,
-                holds=partial(self._holds, org),
+                holds=partial(self.holds, org),
+                on_failure=partial(counters.poll_failed, org),
             )
         )
         self._sweepings.append(
@@ -181,20 +211,17 @@ class Jobs:
     def _build_pruning(self) -> Pruning:
         pruner = build_pruner(self._app, self._database)
         return Pruning(
-            partial(pruner.round, holds=self._holds),
+            partial(pruner.round, holds=self.holds),
             now=self._database.now,
             okta_time=lambda: self._okta_time,
             database_trouble=self._trouble,
         )
 
-    def _holds(self, org: str) -> bool:
-        """Return whether this process polls the org. With SQLite, it polls all orgs."""
-        return self._replica is None or self._replica.holds(org)
-
     async def _poll(self, polling: OrgPolling) -> timedelta | None:
         delay = None
-        if self._holds(polling.org):
-            delay = await polling.round()
+        if self.holds(polling.org):
+            with self._counters.polls.time():
+                delay = await polling.round()
             dates = [poller.caught_up.date for poller in self._pollers if poller.caught_up is not None]
             self._okta_time = max(dates, default=self._okta_time)
             if self._heartbeat is not None and not polling.failing:
@@ -204,10 +231,10 @@ class Jobs:
         return delay
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
-        return await sweeping.round() if self._holds(sweeping.org) else None
+        return await sweeping.round() if self.holds(sweeping.org) else None
 
     async def _beat(self, heartbeat: Heartbeat) -> None:
-        await heartbeat.round([polling.org for polling in self._pollings if self._holds(polling.org)])
+        await heartbeat.round([polling.org for polling in self._pollings if self.holds(polling.org)])
 
     async def _feed_watchdog(self) -> None:
         if stuck := self._watchdog.stuck():
@@ -220,7 +247,7 @@ class Jobs:
             self.schedule.again(name)
 
     def _summary(self) -> str:
-        held = [polling for polling in self._pollings if self._holds(polling.org)]
+        held = [polling for polling in self._pollings if self.holds(polling.org)]
         failing = [polling.org for polling in held if polling.failing]
         orgs = len(held)
         watching = f"watching {orgs} org{'' if orgs == 1 else 's'}"

@@ -45,6 +45,7 @@ class OrgPolling(Supervised[PageResult]):
         database_trouble: FailureLog,
         enqueued: Callable[[], None],
         holds: Callable[[], bool],
+        on_failure: Callable[[str], None] = lambda _reason: None,
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,7 +53,12 @@ class OrgPolling(Supervised[PageResult]):
 
         ``holds`` returns whether this process polls the org.
         """
-        super().__init__(FailureLog("poll", org=org), database_trouble=database_trouble, interval=interval)
+        super().__init__(
+            FailureLog("poll", org=org),
+            database_trouble=database_trouble,
+            interval=interval,
+            on_failure=on_failure,
+        )
         self.org = org
         self._poll = poll
         self._database = database

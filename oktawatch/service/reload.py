@@ -26,7 +26,6 @@ async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Ap
     """
     try:
         new = await asyncio.to_thread(_load, app, load)
-        warn_without_effect(new)
         await prepare_to_watch(new, database)
     except StoppedError:
         return app
@@ -37,12 +36,6 @@ async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Ap
     else:
         return new
     return app
-
-
-def warn_without_effect(app: Application) -> None:
-    """Log the settings that have no effect."""
-    for setting in app.settings_without_effect:
-        _log.warning("setting_without_effect", setting=setting)
 
 
 def _load(app: Application, load: Load) -> Application:

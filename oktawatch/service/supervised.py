@@ -36,18 +36,21 @@ class Supervised(Generic[T]):
         database_trouble: FailureLog | None = None,
         interval: timedelta | None = None,
         time_limit: timedelta | None = None,
+        on_failure: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """Log failures to ``failure_log``.
 
         ``database_trouble`` is the shared log of all jobs for failures of the database; None logs them as the job's
         own. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
-        A round that takes longer than ``time_limit`` is cancelled.
+        A round that takes longer than ``time_limit`` is cancelled. Call ``on_failure`` with the reason of each failed
+        round, a short identifier such as ``token_refused``.
         """
         self.failures = 0
         """The number of failed rounds in a row."""
         self._failure_log = failure_log
         self._database_trouble = database_trouble
         self._interval = interval
+        self._on_failure = on_failure
         self._time_limit_s = None if time_limit is None else time_limit.total_seconds()
 
     @property
@@ -86,6 +89,7 @@ class Supervised(Generic[T]):
     def _log(self, error: Exception) -> bool:
         """Log a failure; return whether it is the job's own."""
         reason = _reason(error)
+        self._on_failure(reason)
         if reason == _DATABASE and self._database_trouble is not None:
             self._database_trouble.failed(reason, error)
             return False

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import Connection, ScalarSelect, func, select
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import NotificationState
@@ -12,19 +12,26 @@ from oktawatch.store.database import Database
 from oktawatch.store.leases import holders
 
 
-class OrgStatus(Struct, frozen=True, kw_only=True):
-    """The status of an org in the database."""
+class PollState(Struct, frozen=True, kw_only=True):
+    """What the database has about the polling of an org."""
 
     org: str
     last_poll_at: datetime | None
     """When the last poll ended, successfully or not."""
     last_caught_up_at: datetime | None
     """When a poll last reached the end of the stream."""
+    recent_elements: int
+    recent_rejected: int
+    last_error: str | None
+    """The error of the last poll, or None if it succeeded."""
+
+
+class OrgStatus(PollState, frozen=True, kw_only=True):
+    """The status of an org in the database."""
+
     last_published: datetime | None
     events_seen: int
     events_rejected: int
-    recent_elements: int
-    recent_rejected: int
     events_late: int
     """Events that polling had missed and a sweep found."""
     open_alerts: int
@@ -32,8 +39,6 @@ class OrgStatus(Struct, frozen=True, kw_only=True):
     """Notifications that wait in the outbox."""
     dead_notifications: int
     """Notifications whose delivery was abandoned."""
-    last_error: str | None
-    """The error of the last poll, or None if it succeeded."""
     last_error_at: datetime | None
     holder: str | None
     """The replica that polls the org, or None."""
@@ -67,14 +72,33 @@ def org_statuses(database: Database) -> list[OrgStatus]:
         return [OrgStatus(**row, holder=held.get(row["org"])) for row in connection.execute(query).mappings()]
 
 
+def poll_states(connection: Connection) -> dict[str, PollState]:
+    """Return the polling of every org in the database, by name. Cheaper than `org_statuses`."""
+    orgs, cursors = tables.orgs.c, tables.cursors.c
+    query = select(
+        orgs.name.label("org"),
+        orgs.last_poll_at,
+        cursors.last_caught_up_at,
+        orgs.recent_elements,
+        orgs.recent_rejected,
+        orgs.last_error,
+    ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
+    return {row["org"]: PollState(**row) for row in connection.execute(query).mappings()}
+
+
 def count_undone(database: Database) -> dict[str, int]:
     """Count the pending and dead notifications of all orgs, including those about several orgs."""
+    with database.read() as connection:
+        return {state.value: count for state, count in count_undone_within(connection).items()}
+
+
+def count_undone_within(connection: Connection) -> dict[NotificationState, int]:
+    """Count as `count_undone` does, within a transaction."""
     states = (NotificationState.PENDING, NotificationState.DEAD)
     column = tables.notifications.c.state
     query = select(column, func.count()).where(column.in_(states)).group_by(column)
-    with database.read() as connection:
-        found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
-    return {state.value: found.get(state, 0) for state in states}
+    found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    return {state: found.get(state, 0) for state in states}
 
 
 def _open_alerts() -> ScalarSelect[int]:

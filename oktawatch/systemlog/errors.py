@@ -88,6 +88,12 @@ class TimedOutError(UnavailableError):
     reason = "timed_out"
 
 
+class UntrustedError(UnavailableError):
+    """The org's certificate is invalid, expired or signed by an unknown CA."""
+
+    reason = "certificate"
+
+
 class BrokenTransferError(SystemLogError):
     """An answer that is not a page of events: a login page, a redirect, a truncated body."""
 

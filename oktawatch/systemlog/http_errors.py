@@ -20,6 +20,7 @@ from oktawatch.systemlog.errors import (
     TimedOutError,
     TokenRefusedError,
     UnavailableError,
+    UntrustedError,
     WrongHostError,
     quoted,
 )
@@ -173,7 +174,7 @@ def failure(org: OrgAccess, error: Exception | None, timeout: float) -> SystemLo
             f"the proxy can't be reached ({where(org)}, {detail}): check poll.proxy or HTTPS_PROXY, and the network"
         )
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return UnavailableError(
+        return UntrustedError(
             f"the connection is not trusted ({where(org)}, {detail}): check the org's url, and set poll.ca_file "
             "to the CA's certificate if a proxy intercepts TLS"
         )

@@ -214,17 +214,6 @@ def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
     assert str(daemon.database) in second.stderr
 
 
-def test_what_has_no_effect_yet_is_said_once(org: SimulatedOrg, place: Place) -> None:
-    """A key that is accepted and changes nothing is named when the daemon starts."""
-    with running(org) as url:
-        text = SETTINGS + 'listen = ""\n' + _org(url, org.token)
-        with Daemon(place, text) as daemon:
-            daemon.logged("alert_opened")
-
-    (said,) = daemon.events("setting_without_effect")
-    assert said["setting"].endswith("oktawatch.toml: service.listen")
-
-
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [

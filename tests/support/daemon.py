@@ -39,8 +39,12 @@ class Daemon:
         cold: bool = False,
         sitecustomize: str = "",
         stderr: int | None = None,
+        listen: str | None = "",
     ) -> None:
         """Write the configuration.
+
+        ``listen`` is the address of the metrics, by default none, because tests run at the same time; None leaves it to
+        the configuration.
 
         ``watchdog`` is systemd's time-out in seconds. ``cold`` starts a new interpreter. ``sitecustomize`` is Python
         code that the process runs first, in a new interpreter. ``stderr`` is the file descriptor that takes the
@@ -61,6 +65,8 @@ class Daemon:
         self._manager.bind(str(address))
         self._environ = launch.environment() | {"NOTIFY_SOCKET": str(address)}
         self._environ |= place.environment if place else {}
+        if listen is not None:
+            self._environ["OKTAWATCH__SERVICE__LISTEN"] = listen
         if watchdog is not None:
             self._environ["WATCHDOG_USEC"] = str(int(watchdog * 1_000_000))
         if sitecustomize:

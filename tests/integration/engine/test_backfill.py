@@ -55,7 +55,7 @@ async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -
     asked = parameters(source.asked[0])
     assert (asked["since"], asked["until"]) == (to_text(SINCE), to_text(UNTIL))
     assert source.asked[1:] == [pages[1].query, pages[2].query]
-    assert (result.pages, result.new_events, result.alerts) == (3, 3, {Severity.MEDIUM: 3})
+    assert (result.pages, result.new_events, result.severities) == (3, 3, {Severity.MEDIUM: 3})
 
 
 async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) -> None:

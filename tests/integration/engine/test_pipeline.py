@@ -213,7 +213,7 @@ def test_a_notification_goes_to_each_route_that_wants_it(place: Place) -> None:
     }
     with open_database(place) as database:
         result = commit(database, page([event(1, securityContext=relay)]))
-        assert result.alerts == {Severity.INFO: 1}
+        assert result.severities == {Severity.INFO: 1}
         assert [row["notifier"] for row in rows(database, "notifications")] == ["all"]
         commit(database, page([event(2)]))
         told = sorted((row["notifier"], row["kind"]) for row in rows(database, "notifications"))

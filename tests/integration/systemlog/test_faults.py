@@ -31,6 +31,7 @@ from oktawatch.systemlog.errors import (
     SystemLogError,
     TokenRefusedError,
     UnavailableError,
+    UntrustedError,
     WrongHostError,
 )
 from oktawatch.systemlog.page import Page
@@ -255,7 +256,7 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
 async def test_an_untrusted_certificate_is_refused_and_said(tmp_path: Path) -> None:
     """An untrusted certificate is refused before the token is sent."""
     async with faulty(answer(), tls=_self_signed(tmp_path)) as server, client_of(server.url) as client:
-        with pytest.raises(UnavailableError, match=r"the connection is not trusted .*certificate"):
+        with pytest.raises(UntrustedError, match=r"the connection is not trusted .*certificate"):
             await client.page(QUERY)
     assert server.requests == []
 

@@ -70,6 +70,8 @@ page_size = 10
 initial_lookback = "1h"
 sweep_interval = "5m"
 sweep_window = "15m"
+[service]
+listen = ""
 [silence]
 after = "{AFTER // timedelta(minutes=1)}m"
 [[orgs]]

@@ -21,7 +21,6 @@ def test_an_org_is_all_that_is_needed(load: Load) -> None:
     assert [org.name for org in settings.orgs] == ["acme"]
     assert settings.poll.interval == timedelta(seconds=30)
     assert [notifier.type for notifier in settings.notifiers] == ["log"]
-    assert settings.without_effect() == []
 
 
 def test_a_named_file_comes_first(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ def test_the_configuration_describes_the_org(tmp_path: Path) -> None:
     (org,) = settings.orgs
     assert (org.name, org.url, org.token_file) == ("corp", "https://corp.okta.com", tmp_path / TOKEN_FILE)
     assert settings.database.url.get_secret_value() == "sqlite:////var/lib/oktawatch/oktawatch.db"
-    assert settings.without_effect() == []
 
 
 def test_the_configuration_has_all_keys_of_the_example() -> None:

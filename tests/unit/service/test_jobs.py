@@ -15,6 +15,7 @@ from oktawatch import config
 from oktawatch.engine.pipeline import Watch
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
+from oktawatch.service.counters import Counters
 from oktawatch.service.database import open_database, prepare_database
 from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
 from oktawatch.service.jobs import Jobs
@@ -79,7 +80,7 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
                 database, DatabaseTrouble(lost=lambda: None), app.channels, after=app.silence_after
             )
             watches = {org: Watch(org=org, rules=app.rules) for org in app.org_tags}
-            jobs = Jobs(app, database, guard, manager, Silent, [], watches)
+            jobs = Jobs(app, database, guard, manager, Silent, [], watches, counters=Counters())
             jobs.schedule.start()
             left.push_async_callback(jobs.schedule.stop, PATIENCE)
             return jobs, manager

@@ -1,0 +1,167 @@
+"""What the daemon knows about its own health, for `/metrics`, `/healthz` and `/readyz`.
+
+Reading the database can take long, or forever while it is locked or its server is silent. So a reading has a deadline,
+all requests share the one that is running, and a result is used for a second. `/healthz` reads nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec import Struct
+
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.health import OrgHealth, judge
+from oktawatch.service.app import Application
+from oktawatch.service.counters import Counters
+from oktawatch.service.database_watch import DatabaseTrouble
+from oktawatch.store.errors import StoreError
+from oktawatch.store.gauges import Gauges, read_gauges
+
+_READ_WITHIN_S = 2.0
+_FRESH_S = 1.0
+"""A reading is used for this time, so that frequent requests don't read the database more often."""
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """A reason why the daemon is not healthy or not ready."""
+
+    what: str
+    """``poll``, ``start``, ``database`` or ``org``."""
+    name: str = ""
+    problem: str
+    """One line for people."""
+
+
+class Work(Protocol):
+    """The running jobs: `service.jobs.Jobs`."""
+
+    def holds(self, org: str) -> bool:
+        """Return whether this process polls the org."""
+
+    def stuck(self) -> list[str]:
+        """Return the orgs whose polls don't end."""
+
+    def rate_limits_remaining(self) -> Mapping[str, int]:
+        """Return the requests that Okta last reported as remaining, by org."""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The numbers of one scrape, beside the counters."""
+
+    now: datetime
+    orgs: list[str]
+    """The configured orgs."""
+    notifiers: list[str]
+    held: set[str]
+    """The orgs that this process polls."""
+    rate_limits_remaining: Mapping[str, int]
+    gauges: Gauges | None
+    """None if the database did not answer in time."""
+    health: Mapping[str, OrgHealth]
+    """The health of each configured org that the database knows."""
+    evidence: Mapping[str, datetime]
+    """When each source of evidence was last known to be current."""
+    database_works: bool
+    """Whether the database answers and the last write succeeded."""
+
+
+class Vitals:
+    """The daemon's own health. One instance outlives reloads."""
+
+    def __init__(
+        self,
+        database: DatabaseExecutor,
+        trouble: DatabaseTrouble,
+        *,
+        read_within_s: float = _READ_WITHIN_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters = Counters()
+        self.started_at = database.now()
+        self._database = database
+        self._trouble = trouble
+        self._read_within_s = read_within_s
+        self._clock = clock
+        self._app: Application | None = None
+        self._work: Work | None = None
+        self._reading: asyncio.Task[Gauges] | None = None
+        self._read_at = 0.0
+
+    def watch(self, app: Application, work: Work) -> None:
+        """Report about these jobs from now on."""
+        self._app, self._work = app, work
+
+    async def close(self) -> None:
+        """Cancel the reading. The database must have been stopped."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    def unhealthy(self) -> list[Problem]:
+        """Return why the process should be restarted. Reads nothing, so it never waits."""
+        stuck = self._work.stuck() if self._work is not None else []
+        return [Problem(what="poll", name=org, problem="it should have ended long ago") for org in stuck]
+
+    async def unready(self) -> list[Problem]:
+        """Return why the daemon doesn't do its work: the database, or orgs that this process polls.
+
+        A replica that polls no org reports about all orgs.
+        """
+        problems = []
+        if self._trouble.failures:
+            problems.append(Problem(what="database", problem=self._trouble.error))
+        if self._app is None or self._work is None:
+            return [Problem(what="start", problem="the daemon is starting"), *problems]
+        try:
+            gauges = await self._gauges()
+        except StoreError as error:
+            return problems or [Problem(what="database", problem=str(error))]
+        orgs = self._app.orgs
+        # A replica that polls no org can't know whether it will soon, so it reports about all of them.
+        for org in list(filter(self._work.holds, orgs)) or orgs:
+            health = self._judge(gauges, org)
+            if not health.good:
+                problems += [Problem(what="org", name=org, problem=text) for text in health.problems]
+        return problems
+
+    async def snapshot(self) -> Snapshot:
+        """Return the numbers of a scrape. Without an answer of the database in time, its numbers are missing."""
+        app, work = self._app, self._work
+        gauges: Gauges | None = None
+        with suppress(StoreError):
+            gauges = await self._gauges()
+        orgs = [] if app is None else app.orgs
+        known = gauges.orgs if gauges is not None else {}
+        return Snapshot(
+            now=self._database.now(),
+            orgs=orgs,
+            notifiers=[] if app is None else [notifier.name for notifier in app.notifiers],
+            held={org for org in orgs if work is not None and work.holds(org)},
+            rate_limits_remaining={} if work is None else work.rate_limits_remaining(),
+            gauges=gauges,
+            health={org: self._judge(gauges, org) for org in orgs if gauges is not None and org in known},
+            evidence={} if app is None else await asyncio.to_thread(app.evidence_sources.checked_at),
+            database_works=gauges is not None and not self._trouble.failures,
+        )
+
+    def _judge(self, gauges: Gauges, org: str) -> OrgHealth:
+        interval = timedelta() if self._app is None else self._app.poll_interval
+        return judge(gauges.orgs.get(org), interval=interval, now=self._database.now())
+
+    async def _gauges(self) -> Gauges:
+        """Read the database, or use the reading of another request. Raise StoreError without an answer in time."""
+        if self._reading is None or (self._reading.done() and self._clock() - self._read_at > _FRESH_S):
+            self._reading = asyncio.create_task(self._database.run(read_gauges))
+            self._read_at = self._clock()
+        reading = self._reading
+        done, _ = await asyncio.wait([reading], timeout=self._read_within_s)
+        if not done or reading.cancelled():
+            place = self._database.database.place
+            raise StoreError(
+                f"the database is busy or silent ({place}): no answer within {self._read_within_s:g} s"
+            )
+        return reading.result()

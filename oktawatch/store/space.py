@@ -1,0 +1,50 @@
+"""The size of a database, and the free space of its disk."""
+
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from oktawatch.store.database import Database
+
+_SIDE_FILES = ("", "-wal", "-shm")
+
+
+class Space(Struct, frozen=True, kw_only=True):
+    """The disk space of a database, in bytes."""
+
+    used: int
+    """The database's size, with its write-ahead log on SQLite."""
+    free: int | None
+    """The free space of its disk; None for a server, whose disk can't be seen from here."""
+
+
+def read_space(database: Database, connection: Connection) -> Space:
+    """Return the disk space of a database. Raise StoreError if it can't be read."""
+    if database.shared:
+        size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
+        return Space(used=size, free=None)
+    file = database.url.database
+    if not file:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        return Space(used=pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), free=None)
+    return Space(
+        used=sum(_size(Path(file + side)) for side in _SIDE_FILES),
+        free=free_space(Path(file).resolve().parent),
+    )
+
+
+def free_space(folder: Path) -> int | None:
+    """Return the free bytes of the disk that holds a folder, or None if that is unknown."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0  # SQLite creates and deletes the files beside the database
