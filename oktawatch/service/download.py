@@ -53,7 +53,7 @@ async def download(
     """
     import aiohttp  # noqa: PLC0415 -- only needed where a source has a URL
 
-    from oktawatch.resolver import Resolver  # noqa: PLC0415 -- as above
+    from oktawatch.resolver import Resolver  # noqa: PLC0415 -- only needed where a source has a URL
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=Resolver()),

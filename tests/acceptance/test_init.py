@@ -129,7 +129,7 @@ class Terminal:
         if self._pid == 0:
             os.chdir(program.folder)
             environ = program.environment | {"COLUMNS": "80"}
-            os.execve(sys.executable, [sys.executable, "-m", "oktawatch", *words], environ)  # noqa: S606
+            os.execve(sys.executable, [sys.executable, "-m", "oktawatch", *words], environ)  # noqa: S606 -- no shell is needed
 
     def wait_for(self, text: str) -> None:
         """Read until a text is shown after the last one that was waited for."""

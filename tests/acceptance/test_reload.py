@@ -29,7 +29,7 @@ def org() -> SimulatedOrg:
 def daemon(org: SimulatedOrg, place: Place) -> Iterator[Daemon]:
     """Run the daemon on it, with a folder for rules, until it has found something."""
     (place.folder / "rules").mkdir()
-    # In the file, since a variable would stand above what it is changed to.
+    # Set in the file, because a variable would take precedence over the changed file.
     database = f'[database]\nurl = "{place.url}"\nauto_upgrade = true\n'
     text = database + SETTINGS + DETECTION
     with running(org) as url, Daemon(place.folder, text + table("acme", url, org)) as made:

@@ -133,7 +133,7 @@ def _holders(place: Place) -> set[object]:
 
 
 def _nothing_is_wrong(made: World) -> None:
-    # A backfill beside a poll decides the grouping by the order in which they come, but nothing else.
+    # The order of arrival of a backfill and a poll decides the grouping only.
     differences = [line for line in made.differences() if ": alert " not in line and ": told " not in line]
     assert differences == []
     assert [line for line in made.log() if line["level"] == "error"] == []

@@ -69,7 +69,7 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
             await run_once(Application.build(settings))
         assert {one.json["type"] for one in receiver.received} >= {"alert.opened", "digest"}
 
-    # The first one looks for the schema and makes it; a page and a delivery are told by what they touch.
+    # The first transactions create the schema. Pages and deliveries are recognised by their tables.
     seen = {
         name
         for statements in transactions.done

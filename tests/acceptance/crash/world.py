@@ -227,9 +227,9 @@ class World:
                 json.dumps({"uuid": None, "eventType": "user.session.start", "n": draw.random()}).encode()
             )
             return
-        # Some of it is no news any more, and some people were never seen before: there is always something to tell.
+        # Some events belong to alerts that were already sent, and some are of new people, so that there are new messages.
         stranger = draw.random() < 0.2
-        # Most of them have an address of their own: one that many share is a campaign, told in one message.
+        # Most people have separate addresses, because a shared address would be a campaign with one message.
         elsewhere = f"192.0.2.{draw.randint(0, 255)}" if stranger else "203.0.113.7"
         if draw.random() < 0.15:
             elsewhere = ALLOWED

@@ -288,7 +288,7 @@ async def test_a_backfill_under_way_keeps_its_history(database: Database, execut
     read(database, 69 * DAY, 60 * DAY, 30 * DAY)
     await pruner(executor, ages=BRIEF).round()
     assert remembered(database) == [60, 30]
-    # It stopped, and nobody took it up again.
+    # It was interrupted and not resumed.
     await pruner(executor, now=NOW + 2 * DAY, ages=BRIEF).round()
     assert remembered(database) == []
 

@@ -80,7 +80,7 @@ def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: 
         memory.page(page)
         if data.draw(st.booleans(), label="read some page again"):
             memory.page(data.draw(st.sampled_from(pages)))
-    # A page that was read again before its turn is no more than another order.
+    # A repeated page is only another order of arrival.
     assert set(memory.uuids()) == LAWS[rule_id].matches(stream)
 
 

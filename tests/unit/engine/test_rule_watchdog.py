@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
         ("call('main', freeze)", "main"),
         # A thread holds the interpreter's lock: no other one runs.
         ("threading.Thread(target=call, args=('thread', freeze)).start(); time.sleep(60)", "thread"),
-        # Others come and go beside the one that hangs without the lock.
+        # Other calls run while one hangs without the lock.
         (
             """\
 threading.Thread(target=call, args=('hangs', threading.Event().wait), daemon=True).start()
