@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0021"
+REVISION = "0022"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
