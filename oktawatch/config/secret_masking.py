@@ -30,10 +30,13 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def query_secrets(url: str) -> Iterator[str]:
-    """Yield the values of a URL's query that look like credentials by their keys, encoded and decoded."""
+    """Yield the values of a URL's query that look like credentials by their keys, encoded and decoded.
+
+    Short values can be ordinary words such as ``true``, which must not be masked in the log.
+    """
     for part in url.partition("?")[2].partition("#")[0].split("&"):
         key, _, value = part.partition("=")
-        if any(word in key.lower() for word in _CREDENTIALS):
+        if len(value) >= _SHORTEST_TOKEN and any(word in key.lower() for word in _CREDENTIALS):
             yield from dict.fromkeys((value, unquote(value), unquote_plus(value)))
 
 

@@ -11,6 +11,7 @@ from oktawatch.detection.evidence import EvidenceSource, Finding, NetworksSource
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.privacy_records import ipinfo_kinds, maxmind_kinds
 from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.model.sanitize import shorten
 
 _KindsOf = Callable[[Any], Iterator[tuple[AnonymizerKind, str | None]]]
 
@@ -69,18 +70,20 @@ class DatabaseSource:
         import maxminddb  # noqa: PLC0415 -- only for those who have such a file
 
         self.name = name
+        self._broken = maxminddb.InvalidDatabaseError
         try:
             self._reader = maxminddb.open_database(path)
-        except maxminddb.InvalidDatabaseError:
+            metadata = self._reader.metadata()
+            has_networks = any(True for _ in self._reader)
+        except (maxminddb.InvalidDatabaseError, LookupError, TypeError):
             raise ValueError("expected a database in MaxMind's format") from None
-        self._broken = maxminddb.InvalidDatabaseError
-        metadata = self._reader.metadata()
         # Counting the networks would take seconds. The nodes of the search tree grow with them.
-        self.size = metadata.node_count if any(True for _ in self._reader) else 0
+        self.size = metadata.node_count if has_networks else 0
         """The number of nodes of the search tree; 0 without any network."""
-        self._kinds_of = _kinds_by(metadata.database_type)
+        database_type = shorten(str(metadata.database_type))
+        self._kinds_of = _kinds_by(database_type)
         built = datetime.fromtimestamp(metadata.build_epoch, UTC)
-        self.contents = f"{metadata.database_type} of {built:%Y-%m-%d}"
+        self.contents = f"{database_type} of {built:%Y-%m-%d}"
 
     def find(self, address: str) -> Sequence[Finding]:
         """Return what the database says about an address. Broken records say nothing."""

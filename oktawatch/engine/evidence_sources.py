@@ -1,5 +1,6 @@
 """All configured sources of evidence, in their order."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ class EvidenceFileError(ValueError):
 
 
 class EvidenceSources:
-    """Loads the configured sources, and replaces them when their files change."""
+    """Loads the configured sources, and replaces them when their files change. Can be used from several threads."""
 
     def __init__(self, evidence: Evidence, configured: Sequence[EvidenceFile | FetchedEvidence]) -> None:
         self._evidence = evidence
@@ -40,6 +41,7 @@ class EvidenceSources:
         """The contents of each source, by its name."""
         self._file_names: dict[str, str | None] = {}
         """The names of the loaded files of sources with a URL, by the sources' names."""
+        self._lock = threading.Lock()
 
     @property
     def fetched(self) -> list[FetchedEvidence]:
@@ -105,7 +107,9 @@ class EvidenceSources:
             _log.debug("evidence_loaded", source=source.name, contents=loaded.source.contents)
 
     def _publish(self) -> None:
-        self._evidence.sources = tuple(self._loaded[name] for name in self.names if name in self._loaded)
+        # Without the lock, a thread could replace a newer tuple by its older one.
+        with self._lock:
+            self._evidence.sources = tuple(self._loaded[name] for name in self.names if name in self._loaded)
 
 
 def _file(source: EvidenceFile | FetchedEvidence) -> EvidenceFile:

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +35,9 @@ from oktawatch.engine.evidence_files import (
 )
 from oktawatch.engine.evidence_unpacking import unpack
 from oktawatch.model.timestamps import utc_now
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FIRST_RETRY = timedelta(minutes=5)
 """The delay after a failure. It doubles up to the refresh interval, because some publishers limit downloads per day."""
@@ -193,14 +196,15 @@ class FetchedEvidence:
             raise RuntimeError("a source without its URL can't be fetched")
         try:
             with self._exclusively():
-                before = await asyncio.to_thread(self._begin, now())
+                before = await _finish(self._begin, now())
                 try:
                     return await self._update(self._fetch, before, now)
                 except asyncio.CancelledError:
-                    self._write_state(before)  # a stop or a reload is no failure
+                    if self.state().failures:
+                        self._write_state(before)  # a stop or a reload is no failure
                     raise
                 except EvidenceUpdateError as error:
-                    await asyncio.to_thread(self._record_problem, str(error))
+                    await _finish(self._record_problem, str(error))
                     raise
         except OSError as error:
             problem = f"can't write {self.file.path}: {error.strerror or 'it fails'}"
@@ -210,11 +214,11 @@ class FetchedEvidence:
         with tempfile.TemporaryFile(dir=self.file.path) as body:
             validators = await fetch(body, before.validators)
             if validators is not None:
-                return await asyncio.to_thread(self._accept, body, before, validators, now())
+                return await _finish(self._accept, body, before, validators, now())
         if before.file is None:
             raise EvidenceUpdateError("the server says that a file is unchanged that oktawatch doesn't have")
         current = replace(before, checked_at=now(), attempted_at=now(), failures=0, problem=None)
-        await asyncio.to_thread(self._write_state, current)
+        await _finish(self._write_state, current)
         return False
 
     def _begin(self, now: datetime) -> FetchedState:
@@ -316,6 +320,16 @@ class FetchedEvidence:
             yield
         finally:
             os.close(handle)
+
+
+async def _finish(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a thread. If the caller is cancelled, the function ends before the cancellation continues."""
+    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
 
 
 def folder_name(source: str) -> str:

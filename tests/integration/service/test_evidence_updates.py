@@ -6,7 +6,9 @@ import io
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,12 @@ from oktawatch.detection.evidence import Evidence
 from oktawatch.engine import evidence_updates
 from oktawatch.engine.evidence_files import EvidenceFile
 from oktawatch.engine.evidence_sources import EvidenceSources
-from oktawatch.engine.evidence_updates import EvidenceUpdateError, FetchedEvidence, UpdateRunningError
+from oktawatch.engine.evidence_updates import (
+    EvidenceUpdateError,
+    FetchedEvidence,
+    FetchedState,
+    UpdateRunningError,
+)
 from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
 from oktawatch.notify.channel import DIRECT
 from oktawatch.service import download as downloading
@@ -459,6 +466,47 @@ async def test_an_attempt_that_ends_the_process_counts(publisher: Publisher, tmp
         await task
     assert counted == [False]
     assert source.is_due(NOW)
+
+
+@pytest.mark.parametrize("step", ["_accept", "_write_state"])
+async def test_a_stop_waits_for_a_step_that_has_begun(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Cancelled while a thread replaces the file, the update ends with the new file in use."""
+    source = source_of(publisher, tmp_path)
+    await update(source)
+    publisher.publish(NEW, etag='"two"')
+    begun, loop, go_on = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
+    run = getattr(FetchedEvidence, step)
+
+    def waiting(self: FetchedEvidence, *args: object) -> object:
+        if step == "_accept" or (isinstance(args[0], FetchedState) and args[0].size == 11):
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.wait(10)
+        return run(self, *args)
+
+    monkeypatch.setattr(FetchedEvidence, step, waiting)
+    task = asyncio.create_task(update(source, DAY))
+    await begun.wait()
+    task.cancel()
+    loop.call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert size_of(source) == 11
+    assert source.inspect(NOW + DAY).word == "ok"
+    assert not source.is_due(NOW + DAY)
+
+
+async def test_sources_that_change_at_the_same_time(publisher: Publisher, tmp_path: Path) -> None:
+    """Each thread publishes what all of them have loaded, in the order of the configuration."""
+    fetched = [source_of(publisher, tmp_path / str(number), name=f"s{number}") for number in range(8)]
+    evidence = Evidence()
+    sources = EvidenceSources(evidence, fetched)
+    for source in fetched:
+        await update(source)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(sources.reload, reversed(fetched)))
+    assert [source.name for source in evidence.sources] == [f"s{number}" for number in range(8)]
 
 
 def is_known(evidence: Evidence) -> bool:

@@ -202,7 +202,7 @@ url = "https://soc.example.com/hooksecret"
 secret = "hmacsecret"
 [[evidence.sources]]
 name = "maxmind"
-url = "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2&license_key=licence%2Fsecret"
+url = "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2-City&auth=true&license_key=licence%2Fsecret"
 format = "mmdb"
 [[orgs]]
 url = "https://acme.okta.com"
@@ -251,7 +251,7 @@ def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
         "https://ping.example.com/pingsecret",
         "https://soc.example.com/hooksecret",
         "hmacsecret",
-        "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2&license_key=licence%2Fsecret",
+        "https://17:account%2Fsecret@lists.example.com/a?edition_id=GeoIP2-City&auth=true&license_key=licence%2Fsecret",
         "account%2Fsecret",
         "account/secret",
         "licence%2Fsecret",

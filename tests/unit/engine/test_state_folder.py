@@ -1,0 +1,29 @@
+"""The folder for files beside the database."""
+
+from pathlib import Path
+
+import pytest
+
+from oktawatch.engine.state_folder import state_folder
+
+
+def test_the_folder_of_an_sqlite_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a command without systemd's variables finds the same files, also through a link."""
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/other")
+    (tmp_path / "oktawatch.db").touch()
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "oktawatch.db").symlink_to(tmp_path / "oktawatch.db")
+    assert state_folder(tmp_path / "oktawatch.db") == tmp_path
+    assert state_folder(tmp_path / "link" / "oktawatch.db") == tmp_path
+
+
+def test_without_an_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd's folder, of which there can be several, or else the user's own."""
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/oktawatch:/var/lib/other")
+    assert state_folder(None) == Path("/var/lib/oktawatch")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_folder(None) == tmp_path / "oktawatch"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_folder(None) == tmp_path / ".local" / "state" / "oktawatch"
