@@ -50,7 +50,7 @@ def update(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="The sources to fetch. Default: all with a URL.", show_default=False
+            metavar="NAME", help="The sources to fetch. Default: all with a URL.", show_default=False
         ),
     ] = None,
     config: ConfigFile = None,

@@ -47,6 +47,8 @@ _LEAST_SHARE = 0.5
 _STALE_INTERVALS = 2
 LARGEST = {"networks": 64 * 1024**2, "mmdb": 512 * 1024**2}
 """The maximum size of a file in bytes, by format. Networks are kept in memory, databases are mapped."""
+_WEB_PAGE = (b"<!doctype", b"<html")
+_LONGEST_START = 1_000  # bytes
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]{1,60}", re.ASCII).fullmatch
 _NOT_PLAIN = re.compile(r"[^a-z0-9_-]", re.ASCII)
 _STATE, _LOCK = "state.json", "lock"
@@ -269,6 +271,9 @@ class FetchedEvidence:
     def _validated(self, body: IO[bytes], unpacked: IO[bytes], before: FetchedState) -> EvidenceSource:
         """Unpack and load a fetched file. Raises EvidenceUpdateError if it must not replace the present one."""
         try:
+            body.seek(0)
+            if body.read(_LONGEST_START).lstrip().lower().startswith(_WEB_PAGE):
+                raise EvidenceUpdateError("the server sent a web page instead of the file")
             body.seek(0)
             unpack(body, unpacked, limit=LARGEST[self.file.format])
             unpacked.flush()

@@ -123,7 +123,7 @@ def test_an_update_that_fails(publisher: Publisher, call: Call) -> None:
     call("evidence", "update")
     publisher.publish("<html>")
     done = call("evidence", "update")
-    problem = "the fetched file can't be used: line 1: expected an address range such as 192.0.2.0/24"
+    problem = "the server sent a web page instead of the file"
     assert (done.code, done.err) == (1, f"error: exits: {problem}\n")
     listed = call("evidence", "list")
     assert (listed.code, listed.err) == (1, f"warning: exits: {problem}\n")
