@@ -21,7 +21,7 @@ def check(
 ) -> int:
     """Check configuration, database, each org's credentials and permissions, and each notifier.
 
-    Reads one event from each org and changes nothing. Exit 1 if a check fails.
+    Sends at most two requests to each org and changes nothing. Exit 1 if a check fails.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.check import Verdict

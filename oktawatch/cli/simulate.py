@@ -22,7 +22,7 @@ _Scenarios = Annotated[
         metavar="NAME",
         help="Activity in addition to ordinary sign-ins: anonymizing-vpn, apple-relay, password-spray, "
         "invalid-users, session-replay, many-sessions, first-proxy, admin-after-risky-sign-in, "
-        "new-device-critical-operation, or quiet for none. Repeat for several. Default: the first two.",
+        "new-device-critical-operation, blocked-anonymizer, or quiet for none. Repeat for several. Default: the first two.",
         show_default=False,
     ),
 ]

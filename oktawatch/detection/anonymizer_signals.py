@@ -21,5 +21,10 @@ class AnonymizerSignals(tuple[str, ...]):
             return ["is_proxy"] if event.is_proxy is True and "is_proxy" in self else []
         return [name for name in self if getattr(event, SIGNAL_COLUMNS[name]) is True]
 
+    def condition(self, event: Event) -> str:
+        """Return the text that `oktawatch explain` shows: these signals, and those that an event has."""
+        held = ", ".join(self.held(event)) or "none"
+        return f"The address has one of the anonymizer signals {', '.join(self)}: it has {held}"
+
 
 ALL_SIGNALS = AnonymizerSignals(SIGNAL_COLUMNS)

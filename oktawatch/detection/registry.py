@@ -14,6 +14,7 @@ from oktawatch.detection.options import ReadFile, RuleOptionError, configured
 from oktawatch.detection.rule import EventRule, OnError, Rule
 from oktawatch.detection.rule_guard import guarded
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
+from oktawatch.detection.rules.blocked_anonymizer import BlockedAnonymizer
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
 from oktawatch.detection.rules.high_risk_admin_activity import HighRiskAdminActivity
@@ -39,6 +40,7 @@ BUILT_IN: tuple[type[Rule], ...] = (
     FailedLoginsUnknownUser,
     HighRiskAdminActivity,
     NewDeviceCriticalOperation,
+    BlockedAnonymizer,
 )
 
 

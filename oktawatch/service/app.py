@@ -206,6 +206,11 @@ class Application:
         rules = self._settings.rules
         return rules[rule_id].options if rule_id in rules else {}
 
+    def is_turned_off(self, rule_id: str) -> bool:
+        """Return whether the configuration turns a rule off explicitly."""
+        rules = self._settings.rules
+        return rule_id in rules and rules[rule_id].enabled is False
+
     @cached_property
     def accesses(self) -> dict[str, OrgAccess]:
         """The access to each org to read, by its name. Raises ConfigError as `access` does."""

@@ -1,7 +1,7 @@
 """Check everything that can be checked without changing anything: `oktawatch check`.
 
 For each org, one event is requested with the filter of polling, to test the credentials, the permission and the
-filter. The database is tested with a write that changes nothing, and the disk of an SQLite file with a temporary file.
+filter. A second request looks for blocked requests from anonymizers, unless the rule about them is on or set to off. The database is tested with a write that changes nothing, and the disk of an SQLite file with a temporary file.
 A database that does not exist yet is not created.
 """
 
@@ -19,12 +19,16 @@ from msgspec import Struct
 
 from oktawatch.config.errors import ConfigError
 from oktawatch.detection.registry import RuleSet
+from oktawatch.detection.rule import EventRule
+from oktawatch.detection.rules.blocked_anonymizer import BlockedAnonymizer
 from oktawatch.engine.evidence_files import SourceState
+from oktawatch.engine.page_source import PageSource
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.service.app import Application, ConfiguredNotifier, Probe
+from oktawatch.service.blocked_requests import SEARCHED, count_blocked_requests
 from oktawatch.service.connections import connections
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
@@ -84,7 +88,7 @@ async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
     findings += await asyncio.to_thread(_evidence, app)
     findings.append(await asyncio.to_thread(_database, app))
     findings += await asyncio.to_thread(_disk, app)
-    findings += await _orgs(app, rules)
+    findings += await _orgs(app, rules, _unwatched(app))
     return [*findings, *await _notifiers(app, send_test=send_test)]
 
 
@@ -201,7 +205,35 @@ def judge_space(free: int, folder: str) -> list[Finding]:
     ]
 
 
-async def _orgs(app: Application, rules: RuleSet) -> list[Finding]:
+def _unwatched(app: Application) -> EventRule | None:
+    """Return the rule about blocked requests if it is off only because that is the default."""
+    try:
+        rulebook = app.rulebook
+    except ConfigError:
+        return None
+    rule = rulebook.every[BlockedAnonymizer.id]
+    is_decided = rule in rulebook.rules.rules or app.is_turned_off(rule.id)
+    return rule if isinstance(rule, EventRule) and not is_decided else None
+
+
+async def _blocked_requests(about: str, source: PageSource, rule: EventRule) -> list[Finding]:
+    try:
+        count = await count_blocked_requests(source, rule, utc_now())
+    except SystemLogError as error:
+        return [_warning(about, f"blocked requests could not be looked for: {error}")]
+    if not count:
+        return []
+    return [
+        _warning(
+            about,
+            f"Okta itself blocked at least {_count(count, 'request')} from anonymizers in {SEARCHED.days} days: "
+            f"enable {rule.id} to see them, or set its 'enabled = false'",
+        )
+    ]
+
+
+async def _orgs(app: Application, rules: RuleSet, unwatched: EventRule | None) -> list[Finding]:
+    """Check each org. Look for events of the ``unwatched`` rule."""
     try:
         tls_context = app.tls_context
     except ConfigError as error:
@@ -215,10 +247,13 @@ async def _orgs(app: Application, rules: RuleSet) -> list[Finding]:
             try:
                 access = app.access(org)
                 async with free:
-                    page = await connect(access, budget=RateBudget(app.rate_limit_share)).page(query)
+                    client = connect(access, budget=RateBudget(app.rate_limit_share))
+                    page = await client.page(query)
+                    blocked = await _blocked_requests(about, client, unwatched) if unwatched else []
             except (ConfigError, SystemLogError) as error:
                 return [_failed(about, str(error))]
-            return [_ok(about, f"its System Log can be read ({access.url})"), *_clock(about, page)]
+            readable = _ok(about, f"its System Log can be read ({access.url})")
+            return [readable, *_clock(about, page), *blocked]
 
         found = await asyncio.gather(*map(ask, app.org_tags))
     return [finding for findings in found for finding in findings]

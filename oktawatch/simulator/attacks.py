@@ -29,6 +29,7 @@ _HOSTS = 60
 _SPRAYED = 24  # people
 _KIOSK = 12  # people
 _GUESSES = 20
+_BLOCKED = 6  # requests
 _STALE = 12  # failures of a device with an old password
 
 _SSO = "user.authentication.sso"
@@ -194,6 +195,23 @@ def changed_from_somewhere_new(rng: random.Random, people: list[Person]) -> Stor
 
     def harmless(cast: Cast) -> Story:
         return reset(cast, cast.at_home(cast.next()), frozenset({"New Device", "New IP"}))
+
+    return _alternate(Cast(rng, people), attack, harmless)
+
+
+def blocked_requests(rng: random.Random, people: list[Person]) -> StoryMaker:
+    """Attack: a network zone blocks an anonymizer's requests. Harmless: it blocks a person in a blocked country."""
+    blocked = Action(signin.BLOCKED, "DENY")
+
+    def requests(visit: Visit) -> Story:
+        nobody = replace(visit, person=None, login="unknown")
+        return [Step(turn * 40 * SECOND, nobody, blocked) for turn in range(_BLOCKED)]
+
+    def attack(cast: Cast) -> Story:
+        return requests(replace(cast.moved(cast.at_home(cast.next()), ANONYMIZERS[0]), device=device(rng)))
+
+    def harmless(cast: Cast) -> Story:
+        return requests(cast.at_home(cast.next()))
 
     return _alternate(Cast(rng, people), attack, harmless)
 

@@ -98,6 +98,13 @@ SCENARIOS = {
             _SELDOM,
             own_people=True,
         ),
+        Scenario(
+            "blocked-anonymizer",
+            "a network zone blocks requests from anonymizers and from a blocked country",
+            attacks.blocked_requests,
+            _SELDOM,
+            own_people=True,
+        ),
         Scenario("quiet", "only ordinary sign-ins, some of them mistyped", None, 0.0),
     )
 }

@@ -14,6 +14,9 @@ from .people import City, Device, Network, Person
 
 _BEHAVIORS = ("New Geo-Location", "New Device", "New IP", "New State", "New Country", "Velocity", "New City")
 
+BLOCKED = "security.request.blocked"
+"""The event type of a request that a network zone denied, before anybody signed in."""
+
 _MESSAGES = {
     "user.session.start": ("User login to Okta", "core.user_auth.login_success"),
     "user.session.end": ("User logout from Okta", "core.user_auth.logout_success"),
@@ -25,6 +28,7 @@ _MESSAGES = {
     "policy.evaluate_sign_on": ("Evaluation of sign-on policy", None),
     "user.account.privilege.grant": ("Grant user privilege", "core.user.admin_privilege.granted"),
     "user.mfa.factor.reset_all": ("Reset all factors for user", "core.user.factor.reset_all"),
+    BLOCKED: ("Request blocked", None),
 }
 _URIS = {
     "user.session.start": "/idp/idx/identify",
@@ -34,6 +38,7 @@ _URIS = {
     "policy.evaluate_sign_on": "/idp/idx/identify",
     "user.account.privilege.grant": "/api/internal/administrators",
     "user.mfa.factor.reset_all": "/api/internal/users/factors/reset",
+    BLOCKED: "/oauth2/v1/authorize",
 }
 
 
@@ -159,7 +164,7 @@ def _actor(visit: Visit) -> dict[str, Any]:
 
 
 def _authentication(visit: Visit, action: Action) -> dict[str, Any]:
-    session = "unknown" if action.result == "FAILURE" else visit.session
+    session = "unknown" if action.result == "FAILURE" or action.type == BLOCKED else visit.session
     return {
         "authenticationProvider": None,
         "credentialProvider": "OKTA_CREDENTIAL_PROVIDER" if action.type.endswith("mfa") else None,

@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oktawatch.simulator import SimulatedOrg, running
+from oktawatch.simulator import SimulatedOrg, faults, running
+from tests.support.logclient import event
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import Program
 
@@ -58,7 +60,7 @@ def findings(program: Program) -> tuple[int, dict[str, list[tuple[str, str]]]]:
 
 
 def test_all_is_well(program: Program) -> None:
-    """One real request an org; nothing is written, not even a database."""
+    """Two real requests for each org. Nothing is written, not even a database."""
     org = SimulatedOrg(token=TOKEN)
     with running(org) as url:
         path = program.configure(("acme", url, TOKEN))
@@ -67,9 +69,60 @@ def test_all_is_well(program: Program) -> None:
     assert code == 0
     assert found["org acme"] == [("ok", f"its System Log can be read ({url})")]
     assert found["database"][0][0] == found["rules"][0][0] == "ok"
-    assert [request.status for request in org.requests] == [200, 200]
+    assert [request.status for request in org.requests] == [200] * 4
     assert [one.name for one in program.folder.iterdir()] == [path.name]
     assert table.stdout.splitlines()[0].split() == ["VERDICT", "ABOUT", "MESSAGE"]
+
+
+BLOCKED = "Okta.Request.Blocked.Anonymizer"
+
+
+@pytest.mark.parametrize(
+    ("proxied", "more", "requests", "warned"),
+    [
+        (True, "", 2, True),
+        (False, "", 2, False),
+        (True, f'[detection]\nenable = ["{BLOCKED}"]\n', 1, False),
+        (True, f'[rules."{BLOCKED}"]\nenabled = false\n', 1, False),
+    ],
+)
+def test_requests_that_okta_blocked_are_warned_of(
+    program: Program, proxied: bool, more: str, requests: int, warned: bool
+) -> None:
+    """If no rule sees them, the warning names the rule to enable; it can be turned off."""
+    org = SimulatedOrg(token=TOKEN)
+    for number in range(3):
+        org.persist(
+            event(
+                number,
+                org.now() - timedelta(days=2, minutes=number),
+                eventType="security.request.blocked",
+                securityContext={"isProxy": proxied},
+            )
+        )
+    with running(org) as url:
+        program.configure(("acme", url, TOKEN), more=more)
+        code, found = findings(program)
+    assert code == 0
+    assert len(org.requests) == requests
+    assert found["org acme"][0] == ("ok", f"its System Log can be read ({url})")
+    advice = f"enable {BLOCKED} to see them, or set its 'enabled = false'"
+    warning = f"Okta itself blocked at least 3 requests from anonymizers in 7 days: {advice}"
+    assert found["org acme"][1:] == ([("warning", warning)] if warned else [])
+
+
+def test_a_failed_search_for_blocked_requests_is_a_warning(program: Program) -> None:
+    """Everything else about the org is fine."""
+    org = SimulatedOrg(token=TOKEN)
+    org.faults.kth(2, faults.html(502))
+    with running(org) as url:
+        program.configure(("acme", url, TOKEN))
+        code, found = findings(program)
+    assert code == 0
+    (readable, failed) = found["org acme"]
+    assert readable[0] == "ok"
+    assert failed[0] == "warning"
+    assert failed[1].startswith("blocked requests could not be looked for: ")
 
 
 def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ ATTACKS = {
     "many-sessions": "Okta.Multiple.Sessions",
     "first-proxy": "Okta.First.Proxied.Session",
     "admin-after-risky-sign-in": "Okta.High.Risk.Admin.Activity",
+    "blocked-anonymizer": "Okta.Request.Blocked.Anonymizer",
     "new-device-critical-operation": "Okta.New.Device.Critical.Operation",
 }
 """Scenarios, and the rule that finds what each is about."""

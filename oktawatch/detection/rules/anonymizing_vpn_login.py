@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
 from oktawatch.detection.evidence import Classification, NetworksSource
 from oktawatch.detection.evidence_severity import GradedSeverity, grade
+from oktawatch.detection.network_text import network_text
 from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.rule import EventRule
 from oktawatch.model.anonymizer_kind import AnonymizerKind
@@ -58,8 +59,7 @@ class AnonymizingVpnLogin(EventRule):
 
     def condition(self, event: Event) -> str:
         """Return the configured signals and those that the event has."""
-        held = ", ".join(self.signals.held(event)) or "none"
-        return f"The address has one of the anonymizer signals {', '.join(self.signals)}: it has {held}"
+        return self.signals.condition(event)
 
     def classify(self, event: Event) -> Classification:
         """Classify the address by all evidence, including ``relay_networks``."""
@@ -87,14 +87,7 @@ class AnonymizingVpnLogin(EventRule):
         """Return the user and the known details of the network."""
         name = event.actor_display_name or "<displayName-not-found>"
         login = event.actor_alternate_id or "alternateId-not-found"
-        parts = {
-            "IP": event.client_ip,
-            "ASO": event.as_org,
-            "ISP": event.isp,
-            "Domain": event.domain,
-            "Service": self.classify(event).operator,
-        }
-        known = ", ".join(f"{label}={value}" for label, value in parts.items() if value)
+        known = network_text(event, self.classify(event).operator)
         verb = "signed in" if event.outcome_result == "SUCCESS" else "tried to sign in"
         title = f"{name} <{login}> {verb} from an anonymizing proxy"
         return f"{title} - {known}" if known else title
