@@ -41,7 +41,7 @@ done
 chown -R "$user:" "$credentials"
 install -d -o "$user" -g "$(id -gn "$user")" -m 750 "$state"
 
-export CREDENTIALS_DIRECTORY="$credentials" OKTAWATCH_CONFIG="$configuration"
+export CREDENTIALS_DIRECTORY="$credentials" STATE_DIRECTORY="$state" OKTAWATCH_CONFIG="$configuration"
 status=0
 setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --inh-caps=-all --no-new-privs \
     "$program" "$@" || status=$?

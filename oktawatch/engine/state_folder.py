@@ -13,4 +13,9 @@ def state_folder(sqlite_file: Path | None) -> Path:
         return sqlite_file.resolve().parent
     if state := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:  # systemd's
         return Path(state)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "oktawatch"
+    if home := os.environ.get("XDG_STATE_HOME"):
+        return Path(home) / "oktawatch"
+    try:
+        return Path.home() / ".local" / "state" / "oktawatch"
+    except RuntimeError:  # a container's user without an entry in /etc/passwd
+        return Path("/var/lib/oktawatch")

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import shutil
+import ssl
 import tarfile
 import tempfile
 import threading
@@ -12,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
+from hypothesis import given
+from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 from pydantic import SecretStr
@@ -30,12 +34,14 @@ from oktawatch.engine.evidence_updates import (
     FetchedEvidence,
     FetchedState,
     UpdateRunningError,
+    folder_name,
 )
 from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
-from oktawatch.notify.channel import DIRECT
+from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.service import download as downloading
 from oktawatch.service.download import download
 from oktawatch.service.evidence import EvidenceUpdate
+from tests.support.certificates import PrivateCa
 from tests.support.http import listening
 from tests.support.publisher import Publisher, endless, stalling, status
 from tests.unit.detection.events import event
@@ -219,6 +225,36 @@ async def test_a_redirect_is_followed(publisher: Publisher, tmp_path: Path) -> N
 
     publisher.respond = once
     assert await update(source_of(publisher, tmp_path))
+
+
+async def test_a_password_is_not_sent_to_another_host(tmp_path: Path) -> None:
+    """The user and password of the URL are for its own host. MaxMind redirects to a storage service."""
+    ca = PrivateCa(tmp_path)
+    trust = ssl.create_default_context(cafile=ca.file)
+    async with listening(receiver=Publisher(OLD), tls=ca.server) as receiver:
+        assert isinstance(receiver, Publisher)
+        other = receiver.url.replace("127.0.0.1", "localhost")
+
+        async def redirect(_request: web.BaseRequest) -> web.StreamResponse:
+            receiver.respond = None
+            return web.Response(status=302, headers={"Location": other})
+
+        receiver.respond = redirect
+        ways: list[str] = []
+
+        def way(url: SecretStr) -> Way:
+            ways.append(url.get_secret_value())
+            return Way(trust=trust)
+
+        url = SecretStr(receiver.url.replace("https://", "https://17:invented@"))
+        with (tmp_path / "fetched").open("wb") as file:
+            await download(url, file, None, way=way, limit=1_000)
+    assert (tmp_path / "fetched").read_text() == OLD
+    assert [headers.get("Authorization") for headers in receiver.requests] == [
+        encode_basic_auth("17", "invented"),
+        None,
+    ]
+    assert [*map(urlsplit, ways)][1].hostname == "localhost", "the proxy is chosen for each host"
 
 
 @pytest.mark.parametrize("answer", [endless, status(200)], ids=["endless", "gzip bomb"])
@@ -414,6 +450,15 @@ async def test_another_url_is_another_source(publisher: Publisher, tmp_path: Pat
     assert await update(other)
     assert "If-None-Match" not in publisher.requests[-1]
     assert size_of(other) == 1
+
+
+@given(st.lists(st.text(min_size=1, max_size=100), min_size=2, max_size=2, unique=True))
+def test_each_source_has_its_own_folder(names: list[str]) -> None:
+    """Whatever characters a name has, its folder is another one, within the folder of evidence."""
+    one, other = map(folder_name, names)
+    assert one.casefold() != other.casefold()
+    assert Path("evidence", one).resolve().parent == Path("evidence").resolve()
+    assert len(one.encode()) < 100
 
 
 async def test_nothing_that_is_written_contains_the_url(publisher: Publisher, tmp_path: Path) -> None:
