@@ -75,8 +75,9 @@ $(VENV)/.docs: $(READY)
 	@{ $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'; } 2>/dev/null || $(PIP) -e '.[docs]'
 	@touch $@
 
-docs: $(VENV)/.docs  ## generate docs/cli.md from the commands' help, and the site with the API reference in site/
+docs: $(VENV)/.docs  ## generate docs/cli.md and docs/log-events.md from the code, and the site with the API reference in site/
 	@$(BIN)/python -m docs.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+	@$(BIN)/python -m docs.log_events > docs/log-events.md.new && mv docs/log-events.md.new docs/log-events.md
 	@$(BIN)/sphinx-build -q --fail-on-warning --keep-going -b html docs site
 	@echo "oktawatch: the site is in site/index.html"
 
