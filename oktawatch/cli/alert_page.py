@@ -80,6 +80,7 @@ def _ending(alert: Mapping[str, Any]) -> str:
 
 def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
     from oktawatch.detection.context import event_of_context
+    from oktawatch.notify.alert_text import severity
 
     alert, event = page.alert, event_of_context(page.alert["context"])
     yield "Who", _joined(alert["actor_display_name"], alert["actor_alternate_id"], alert["actor_id"])
@@ -89,6 +90,7 @@ def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
     yield "From", _joined(alert["client_ip"], place, network, alert["domain"])
     facts = {
         "Anonymizer": page.anonymizer,
+        "Severity": severity(alert),
         "Client": event.user_agent,
         "Okta says": _assessment(event),
         "New for them": _new(alert, page.novelty),

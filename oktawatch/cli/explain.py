@@ -139,6 +139,17 @@ def _lines(verdict: "Verdict", marks: tuple[str, str]) -> Iterator[str]:
     met, not_met = marks
     for condition in verdict.conditions:
         yield f"  {met if condition.holds else not_met} {condition.text.removesuffix('.')}"
+    if verdict.severity is not None:
+        yield f"  Severity {_severity(verdict)}"
+
+
+def _severity(verdict: "Verdict") -> str:
+    from oktawatch.notify.alert_text import reasons
+
+    graded = f"{verdict.severity}: {reasons(verdict.severity_reasons)}"
+    if verdict.recorded_severity in (None, verdict.severity):
+        return graded
+    return f"{verdict.recorded_severity} when it was recorded. Now it would be {graded}"
 
 
 def _summary(verdict: "Verdict") -> Iterator[str]:
@@ -185,6 +196,9 @@ def _document(explanation: "Explanation") -> dict[str, Any]:
                 "alert_status": verdict.alert_status,
                 "alert_title": verdict.alert_title,
                 "allowed": _allowed(verdict),
+                "severity": verdict.recorded_severity or verdict.severity,
+                "severity_now": verdict.severity,
+                "severity_reasons": list(verdict.severity_reasons),
                 "conditions": [
                     {"text": condition.text, "holds": condition.holds} for condition in verdict.conditions
                 ],

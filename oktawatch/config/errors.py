@@ -115,6 +115,8 @@ def describe_error(invalid: ValidationError, model: type[BaseModel], origins: Or
     problem = invalid.errors(include_url=False, include_input=False)[0]
     location: Location = problem["loc"]
     context = problem.get("ctx", {})
+    if location[-1:] == ("[key]",):  # pydantic's mark for an invalid key of a table
+        return ConfigError("unknown key", origins.where(location[:-1]), _expectation(problem, context))
     match problem["type"]:
         case "invalid_value":
             return ConfigError(

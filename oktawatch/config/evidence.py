@@ -9,9 +9,11 @@ from pydantic import AfterValidator, Field, model_validator
 from oktawatch.config.errors import invalid_value
 from oktawatch.config.section import Section
 from oktawatch.config.validators import (
+    AdjustmentName,
     Duration,
     File,
     KindName,
+    Levels,
     Name,
     OptionalName,
     Secret,
@@ -79,3 +81,5 @@ class EvidenceSettings(Section):
     """The kinds of operators, by Okta's names. They override the shipped table."""
     severity: Annotated[dict[KindName, SeverityName], Field(strict=False)] = Field(default_factory=dict)
     """The severities of kinds. They override the shipped table."""
+    adjustments: Annotated[dict[AdjustmentName, Levels], Field(strict=False)] = Field(default_factory=dict)
+    """By how many levels a condition changes the severity. They override the shipped table; 0 turns one off."""

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.durations import format_duration, parse_duration
 from oktawatch.model.severity import Severity
+from oktawatch.model.severity_adjustment import MOST_LEVELS, SeverityAdjustment
 
 LONGEST_DURATION = timedelta(days=3650)
 """An upper limit that keeps date arithmetic within the range of datetime."""
@@ -61,6 +62,19 @@ def _anonymizer_kind(value: Any) -> AnonymizerKind:
         raise ValueError(f"expected one of {', '.join(AnonymizerKind)}") from None
 
 
+def _adjustment(value: Any) -> SeverityAdjustment:
+    try:
+        return SeverityAdjustment(value)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(SeverityAdjustment)}") from None
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and -MOST_LEVELS <= value <= MOST_LEVELS:
+        return value
+    raise ValueError(f"expected a number of levels from -{MOST_LEVELS} to {MOST_LEVELS}; 0 turns it off")
+
+
 def _name(value: str) -> str:
     if 0 < len(value) <= LONGEST_NAME and value.isprintable() and value == value.strip():
         return value
@@ -89,6 +103,8 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[Duration, at_least(timedelta(seconds=1))]
 SeverityName = Annotated[Severity, BeforeValidator(_severity)]
 KindName = Annotated[AnonymizerKind, BeforeValidator(_anonymizer_kind)]
+AdjustmentName = Annotated[SeverityAdjustment, BeforeValidator(_adjustment)]
+Levels = Annotated[int, BeforeValidator(_levels)]
 Name = Annotated[str, AfterValidator(_plain_name)]
 OptionalName = Annotated[str, AfterValidator(_name_or_nothing)]
 Pattern = Annotated[str, AfterValidator(_name)]

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from oktawatch.detection.evidence_severity import BUILT_IN_TABLE, SeverityTable
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.operators import OperatorKinds
 from oktawatch.detection.privacy_records import ipinfo_kinds
@@ -30,8 +31,8 @@ from oktawatch.model.anonymizers import (
     tunnels,
 )
 from oktawatch.model.event import Event
+from oktawatch.model.history import SIGN_IN, HistoryRow
 from oktawatch.model.sanitize import clean_text, shorten
-from oktawatch.model.severity import Severity
 
 _WORST_FIRST = {kind: place for place, kind in enumerate(AnonymizerKind)}
 _MARK = "isProxy"
@@ -112,9 +113,9 @@ class Evidence:
     def __init__(
         self,
         operators: Mapping[str, AnonymizerKind] = MappingProxyType({}),
-        severities: Mapping[AnonymizerKind, Severity] = MappingProxyType({}),
+        severities: SeverityTable = BUILT_IN_TABLE,
     ) -> None:
-        """``operators`` and ``severities`` are the configured entries, which override the built-in tables."""
+        """``operators`` are the configured entries, which override the built-in table."""
         self._kind_of = OperatorKinds(operators).kind_of
         self.severities = severities
         self.sources: tuple[EvidenceSource, ...] = ()
@@ -135,6 +136,14 @@ class Evidence:
         findings = list(dict.fromkeys(findings))[:_MOST_FINDINGS]
         worst = _worst(findings)
         return Classification(worst.kind, worst.operator, tuple(findings)) if worst else Classification()
+
+    def anonymizer_of(self, row: HistoryRow) -> Anonymizer | None:
+        """Classify the address of a row's event. Return None unless it is a sign-in whose address a signal marks.
+
+        The other sign-ins are not classified, because classifying searches all sources.
+        """
+        is_marked = row.is_anonymized and row.event_type == SIGN_IN
+        return self.classify(row.full_event()).anonymizer if is_marked else None
 
     def _named_by_okta(self, event: Event) -> Iterator[Finding]:
         context, data = event.securityContext, event.debug_data

@@ -1,27 +1,102 @@
 """Compute the severity of a sign-in through an anonymizer, with its reasons.
 
-The kind of anonymizer determines the base severity: INFO for relay, LOW for corporate_vpn, and HIGH for tor and
-residential_proxy. The other kinds have the rule's severity, by default MEDIUM. The configuration can override the base
-severity of each kind. Each of these conditions raises the severity by one level, up to CRITICAL:
-
-- The sign-in succeeded from a new device and a new place, according to Okta.
-- The sign-in succeeded, and Okta rates the risk as HIGH or suspects a threat.
-- FastPass declined the sign-in as phishing, and the address is not a relay.
+The kind of anonymizer determines the base severity (`BASE`). Kinds that are not in the table have the rule's severity,
+by default MEDIUM. Then the adjustments that hold (`ADJUSTMENTS`) raise it, up to CRITICAL, and after that lower it, down
+to INFO. The configuration can change each line of both tables.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from oktawatch.detection.evidence import Classification
-from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
 from oktawatch.model.event import Event
+from oktawatch.model.match import SUCCESSES
+from oktawatch.model.person_past import (
+    FAMILIAR_DAYS,
+    FAMILIAR_WINDOW,
+    MANY_FAILURES,
+    NO_PAST,
+    VERDICT_WINDOW,
+    Past,
+    service_of,
+)
 from oktawatch.model.risk import NEW_DEVICE
 from oktawatch.model.severity import Severity
+from oktawatch.model.severity_adjustment import SeverityAdjustment
 
-BASE = MappingProxyType(
+_PLACES = frozenset(("New Geo-Location", "New Country"))
+_PHISHING = "FastPass declined phishing attempt"
+_HARMLESS = frozenset(("benign", "false_positive"))
+
+
+class GradedSeverity(Struct, frozen=True):
+    """A severity and its reasons."""
+
+    severity: Severity
+    reasons: tuple[str, ...]
+    """The kind, and the reason of each adjustment."""
+
+
+class _SignIn(Struct, frozen=True):
+    """The facts about a sign-in."""
+
+    event: Event
+    anonymizer: Anonymizer
+    past: Past
+
+    @property
+    def succeeded(self) -> bool:
+        return self.event.outcome_result in SUCCESSES
+
+    @property
+    def behaviours(self) -> frozenset[str]:
+        """The behaviours that Okta observed."""
+        text = self.event.behaviours
+        return frozenset(msgspec.json.decode(text)) if text else frozenset()
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether Okta doesn't call the device new, and no recent alert of the person was a true positive.
+
+        Verdicts after the sign-in count as well: a compromise is often discovered later.
+        """
+        return NEW_DEVICE not in self.behaviours and not any(
+            verdict.disposition == "true_positive" and self._age(verdict.closed_at) <= FAMILIAR_WINDOW
+            for verdict in self.past.verdicts
+        )
+
+    def last_disposition(self) -> str | None:
+        """Return the latest verdict on the person's alerts of this service, at the time of the sign-in."""
+        service = service_of(self.anonymizer.operator, self.event.as_number)
+        verdicts = [
+            verdict
+            for verdict in self.past.verdicts
+            if verdict.service == service and timedelta() <= self._age(verdict.closed_at) <= VERDICT_WINDOW
+        ]
+        if service is None or not verdicts:
+            return None
+        return max(verdicts, key=lambda verdict: verdict.closed_at).disposition
+
+    def _age(self, moment: datetime) -> timedelta:
+        """Return the time from a point in time to the sign-in. Negative if it is later than the sign-in."""
+        return self.event.published_at - moment
+
+
+class Adjustment(NamedTuple):
+    """A condition that changes the severity."""
+
+    levels: int
+    """How many levels the severity is raised, or lowered if negative. The configuration can override it."""
+    reason: str
+    holds: Callable[[_SignIn], bool]
+
+
+BASE: Mapping[AnonymizerKind, Severity] = MappingProxyType(
     {
         AnonymizerKind.RELAY: Severity.INFO,
         AnonymizerKind.CORPORATE_VPN: Severity.LOW,
@@ -31,43 +106,93 @@ BASE = MappingProxyType(
 )
 """The base severities. A kind that is missing here has the rule's severity."""
 
-_SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
-_PLACES = frozenset(("New Geo-Location", "New Country"))
-_PHISHING = "FastPass declined phishing attempt"
+ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
+    {
+        SeverityAdjustment.NEW_DEVICE_AND_PLACE: Adjustment(
+            +1,
+            "success from a new device and place",
+            lambda sign_in: (
+                sign_in.succeeded
+                and NEW_DEVICE in sign_in.behaviours
+                and not _PLACES.isdisjoint(sign_in.behaviours)
+            ),
+        ),
+        SeverityAdjustment.AFTER_FAILURES: Adjustment(
+            +1,
+            f"success after {MANY_FAILURES} or more failures within an hour",
+            lambda sign_in: sign_in.succeeded and len(sign_in.past.failures) >= MANY_FAILURES,
+        ),
+        SeverityAdjustment.HIGH_RISK: Adjustment(
+            +1,
+            "success at high risk",
+            lambda sign_in: (
+                sign_in.succeeded
+                and (
+                    sign_in.event.risk == "HIGH" or sign_in.event.debug_data.threatSuspected in {"true", True}
+                )
+            ),
+        ),
+        SeverityAdjustment.PHISHING: Adjustment(
+            +1,
+            "FastPass declined phishing",
+            lambda sign_in: (
+                sign_in.event.outcome_reason == _PHISHING
+                and sign_in.anonymizer.kind is not AnonymizerKind.RELAY
+            ),
+        ),
+        SeverityAdjustment.FAMILIAR: Adjustment(
+            -1,
+            "familiar to this person",
+            lambda sign_in: len(sign_in.past.days) >= FAMILIAR_DAYS and sign_in.is_trusted,
+        ),
+        SeverityAdjustment.CLOSED_AS_BENIGN: Adjustment(
+            -1,
+            "earlier alert closed as benign",
+            lambda sign_in: sign_in.last_disposition() in _HARMLESS and sign_in.is_trusted,
+        ),
+    }
+)
+"""The adjustments, in the order of their reasons."""
+
+OF_THE_PAST = (
+    SeverityAdjustment.AFTER_FAILURES,
+    SeverityAdjustment.FAMILIAR,
+    SeverityAdjustment.CLOSED_AS_BENIGN,
+)
+"""The adjustments that depend on the person's past."""
 
 
-class GradedSeverity(Struct, frozen=True):
-    """A severity and its reasons."""
+class SeverityTable(Struct, frozen=True):
+    """The configured changes of the tables."""
 
-    severity: Severity
-    reasons: tuple[str, ...]
-    """The kind, and each fact that raised the severity."""
+    base: Mapping[AnonymizerKind, Severity] = MappingProxyType({})
+    levels: Mapping[SeverityAdjustment, int] = MappingProxyType({})
+    """The levels of adjustments. 0 turns an adjustment off."""
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether an adjustment depends on the person's past."""
+        return any(self._levels(name) for name in OF_THE_PAST)
+
+    def grade(
+        self, event: Event, anonymizer: Anonymizer, default: Severity, past: Past = NO_PAST
+    ) -> GradedSeverity:
+        """Return the severity of an event. ``default`` is the rule's severity."""
+        kind = anonymizer.kind
+        sign_in = _SignIn(event, anonymizer, past)
+        found = {
+            name: levels
+            for name, adjustment in ADJUSTMENTS.items()
+            if (levels := self._levels(name)) and adjustment.holds(sign_in)
+        }
+        severity = int(self.base.get(kind, BASE.get(kind, default)))
+        severity = min(severity + sum(levels for levels in found.values() if levels > 0), Severity.CRITICAL)
+        severity = max(severity + sum(levels for levels in found.values() if levels < 0), Severity.INFO)
+        return GradedSeverity(Severity(severity), (kind.value, *(ADJUSTMENTS[name].reason for name in found)))
+
+    def _levels(self, name: SeverityAdjustment) -> int:
+        return self.levels.get(name, ADJUSTMENTS[name].levels)
 
 
-def grade(
-    event: Event,
-    classification: Classification,
-    default: Severity,
-    configured: Mapping[AnonymizerKind, Severity],
-) -> GradedSeverity:
-    """Return the severity of an event.
-
-    ``default`` is the rule's severity. ``configured`` contains the configured severities by kind.
-    """
-    kind = classification.kind or AnonymizerKind.UNKNOWN
-    severity = configured.get(kind, BASE.get(kind, default))
-    facts = tuple(_facts(event, kind))
-    for _ in facts:
-        severity = severity.raised()
-    return GradedSeverity(severity, (kind.value, *facts))
-
-
-def _facts(event: Event, kind: AnonymizerKind) -> Iterator[str]:
-    if event.outcome_result in _SUCCESSES:
-        observed = frozenset(msgspec.json.decode(event.behaviours)) if event.behaviours else frozenset()
-        if NEW_DEVICE in observed and observed & _PLACES:
-            yield "success from a new device and place"
-        if event.risk == "HIGH" or event.debug_data.threatSuspected in {"true", True}:
-            yield "success at high risk"
-    if event.outcome_reason == _PHISHING and kind is not AnonymizerKind.RELAY:
-        yield "FastPass declined phishing"
+BUILT_IN_TABLE = SeverityTable()
+"""The tables without changes."""

@@ -13,6 +13,15 @@ from typing import Protocol, get_args
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.window_buffers import WindowBuffers
 from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange
+from oktawatch.model.person_past import (
+    FAILURE_WINDOW,
+    FAMILIAR_WINDOW,
+    Past,
+    PastQuery,
+    failed_actor,
+    familiar_day,
+)
+from oktawatch.model.timestamps import shifted
 
 
 class History(Protocol):
@@ -49,6 +58,9 @@ class History(Protocol):
         The queries' events must be events of the page, which are added to history with it.
         """
 
+    def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
+        """Return what is known about the person of each query at its time."""
+
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
@@ -62,6 +74,7 @@ class MemoryHistory:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], HistoryRow] = {}
         self._by_value: dict[tuple[str, str], list[HistoryRow]] = {}
+        self._days: dict[tuple[str, str | None], set[str]] = {}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -73,6 +86,8 @@ class MemoryHistory:
             key = (row.published, row.uuid)
             if key in self._rows:
                 continue
+            if (day := familiar_day(row)) is not None:
+                self._days.setdefault((day.actor_id, day.service), set()).add(day.day)
             remembered = self._rows[key] = HistoryRow(*row.columns) if row.event else row
             for column in _SEARCHED:
                 value = getattr(row, column)
@@ -108,6 +123,17 @@ class MemoryHistory:
             )
             for query in queries
         ]
+
+    def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
+        """See ``History``. There are no verdicts."""
+        found = []
+        for actor, service, published in queries:
+            recent = self._between("actor_id", actor, shifted(published, -FAILURE_WINDOW), published)
+            failures = [(row.published, row.uuid) for row in recent if failed_actor(row)]
+            first = shifted(published, -FAMILIAR_WINDOW)[:10]
+            days = [day for day in self._days.get((actor, service), ()) if first <= day < published[:10]]
+            found.append(Past(frozenset(failures), frozenset(days)))
+        return found
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """See ``History``."""

@@ -11,6 +11,7 @@ from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
 from oktawatch.detection.options import ReadFile, RuleOptionError, configured
+from oktawatch.detection.past_rule import PastRule
 from oktawatch.detection.rule import EventRule, OnError, Rule
 from oktawatch.detection.rule_guard import guarded
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
@@ -110,17 +111,13 @@ class RuleSet:
         return self._remembered(event_type) or self._remembered_in_any_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history.
-
-        Only the sign-ins whose address a signal marks are classified, because classifying searches all lists.
-        """
+        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history."""
         is_needed, is_needed_in_any_case = self._remembered, self._remembered_in_any_case
         rows = []
         for event in events:
             if is_needed(event.eventType) or is_needed_in_any_case(event.eventType):
                 row = HistoryRow.of(event)
-                if row.is_anonymized and row.event_type == SIGN_IN:
-                    row.anonymizer = self.evidence.classify(event).anonymizer
+                row.anonymizer = self.evidence.anonymizer_of(row)
                 rows.append(row)
         return rows
 
@@ -158,7 +155,9 @@ def matches_of(
     rule: Rule, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
 ) -> Iterator[Match]:
     """Return the matches of one rule on a page. See ``RuleSet.evaluate`` for the arguments."""
-    if isinstance(rule, EventRule):
+    if isinstance(rule, PastRule):
+        yield from rule.evaluate_with_past(events, rows, history, on_error)
+    elif isinstance(rule, EventRule):
         yield from rule.evaluate(events, on_error)
     elif isinstance(rule, HistoryRule):
         yield from rule.evaluate(rows, history, on_error)

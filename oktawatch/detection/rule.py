@@ -97,20 +97,21 @@ class Rule(ABC):
         event: Event,
         *,
         key: Key | None = None,
+        severity: Severity | None = None,
         more: Callable[[], dict[str, Any]] | None = None,
         partial_event: bool = False,
     ) -> Match:
         """Build the match for an event.
 
-        ``key`` replaces the result of ``dedup``. ``more`` returns additions to the context. A ``partial_event`` was
-        rebuilt from history.
+        ``key`` replaces the result of ``dedup``, ``severity`` that of ``severity_of``. ``more`` returns additions to
+        the context. A ``partial_event`` was rebuilt from history.
         """
         return Match(
             rule_id=self.id,
             event_uuid=event.uuid,
             published=event.published_at,
             dedup_key=_dedup_key(self, event, key),
-            severity=_severity(self, event),
+            severity=_severity(self, event) if severity is None else severity,
             event=MatchedEvent(
                 event_type=event.event_type or None,
                 outcome=event.outcome_result,

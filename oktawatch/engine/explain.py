@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from oktawatch.detection.allow import AllowList, Candidate, Comparison
-from oktawatch.detection.explain import Condition, explain
+from oktawatch.detection.explain import Condition, explain, explain_severity
 from oktawatch.detection.rule import Rule, origin_of
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
@@ -55,8 +55,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
     allowed_reason: str | None = None
     closest: Comparison | None = None
     """The allow entry that comes closest to the event now. None for a signal, and without entries."""
+    recorded_severity: str | None = None
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""
+    severity: str | None = None
+    """The severity that the rule would give the event now. None if it doesn't match or has a fixed severity."""
+    severity_reasons: tuple[str, ...] = ()
 
     @property
     def matches(self) -> bool | None:
@@ -182,18 +186,14 @@ class Explainer:
         with database.read() as connection:
             history = StoredHistory(connection, org)
             verdicts = [
-                Verdict(
-                    rule_id=rule.id,
+                _verdict(
+                    rule,
+                    row,
+                    history,
                     enabled=rule.id in self._enabled,
-                    signal=rule.signal,
+                    match=found.get(rule.id, {}),
                     recorded=rule.id in found or rule.id in signals,
-                    alert_id=found.get(rule.id, {}).get("alert_id"),
-                    alert_status=found.get(rule.id, {}).get("status"),
-                    alert_title=found.get(rule.id, {}).get("title"),
-                    allowed_by=found.get(rule.id, {}).get("entry"),
-                    allowed_reason=found.get(rule.id, {}).get("reason"),
                     closest=None if row is None else self._closest(rule, org, published, row),
-                    conditions=[] if row is None else explain(rule, row, history),
                 )
                 for rule in self._rules
             ]
@@ -219,3 +219,35 @@ class Explainer:
             origin=origin_of(rule, row.full_event(), partial_event=row.event is None),
         )
         return self._allow.closest(candidate)
+
+
+def _verdict(
+    rule: Rule,
+    row: HistoryRow | None,
+    history: StoredHistory,
+    *,
+    enabled: bool,
+    match: Mapping[str, Any],
+    recorded: bool,
+    closest: Comparison | None,
+) -> Verdict:
+    """Judge an event by a rule. ``match`` is the recorded match, empty if there is none."""
+    conditions = [] if row is None else explain(rule, row, history)
+    is_match = bool(conditions) and all(condition.holds for condition in conditions)
+    graded = explain_severity(rule, row, history) if row is not None and is_match else None
+    return Verdict(
+        rule_id=rule.id,
+        enabled=enabled,
+        signal=rule.signal,
+        recorded=recorded,
+        alert_id=match.get("alert_id"),
+        alert_status=match.get("status"),
+        alert_title=match.get("title"),
+        allowed_by=match.get("entry"),
+        allowed_reason=match.get("reason"),
+        closest=closest,
+        recorded_severity=match.get("severity"),
+        conditions=conditions,
+        severity=str(graded.severity) if graded else None,
+        severity_reasons=graded.reasons if graded else (),
+    )

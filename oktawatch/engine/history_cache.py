@@ -19,6 +19,7 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.window_buffers import WindowBuffers
 from oktawatch.detection.windows import clusters
 from oktawatch.model.history import Column, HistoryRow, SeenQuery, TimeRange, memory_of
+from oktawatch.model.person_past import Past, PastQuery
 from oktawatch.store.history import StoredHistory
 
 MAX_BYTES = 150_000_000
@@ -255,6 +256,10 @@ class CurrentHistory:
         )
         unseen = {query for query, seen in zip(unknown, found, strict=True) if not seen}
         return [query not in unseen for query in queries]
+
+    def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
+        """See ``History``."""
+        return self._stored.pasts(queries)
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """See ``History``."""

@@ -21,6 +21,7 @@ from msgspec import Struct
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.okta_retention import OKTA_KEEPS, clamp_to_okta_retention
+from oktawatch.model.person_past import FAMILIAR_WINDOW
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import (
     STEPS,
@@ -144,6 +145,7 @@ class Pruner:
                 going_on=_before(now, _GOES_ON),
                 alerts=_before(now, self._ages.alerts),
                 sightings=_before(now, self._ages.sightings),
+                familiar=_before(now, OKTA_KEEPS + LATE + FAMILIAR_WINDOW),
                 served=_before(now, OKTA_KEEPS + LATE),
                 remembers=self._rules.remembers,
             )

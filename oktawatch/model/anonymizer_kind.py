@@ -21,6 +21,20 @@ class AnonymizerKind(StrEnum):
     RELAY = "relay"
     """A privacy feature of phones and browsers, such as Apple's iCloud Private Relay."""
 
+    @property
+    def label(self) -> str:
+        """The kind in plain words: ``Tor``, ``commercial VPN``."""
+        return _LABELS.get(self, self.value)
+
+
+_LABELS = {
+    AnonymizerKind.RESIDENTIAL_PROXY: "residential proxy",
+    AnonymizerKind.TOR: "Tor",
+    AnonymizerKind.COMMERCIAL_VPN: "commercial VPN",
+    AnonymizerKind.UNKNOWN: "unknown anonymizer",
+    AnonymizerKind.CORPORATE_VPN: "corporate VPN",
+}
+
 
 class Anonymizer(NamedTuple):
     """The service that an address belongs to."""

@@ -3,9 +3,10 @@
 Every function takes the alert's row as a JSON object, and returns text that is safe to display.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.json_values import inside, string
 from oktawatch.model.privacy import is_placeholder
 from oktawatch.model.risk import NEW_DEVICE, Assessment, assess
@@ -18,6 +19,8 @@ from oktawatch.notify.text import given, harmless
 _LONGEST_AGENT = 160  # characters
 _LONGEST_PLACE = 60
 _SIGN_IN = "user.session.start"
+
+_LABELS = {kind.value: kind.label for kind in AnonymizerKind}
 
 Alert = Mapping[str, Any]
 
@@ -64,6 +67,26 @@ def place(alert: Alert) -> str:
 def anonymizers(alert: Alert) -> str:
     """Return the kinds of anonymizers as Okta names them: ``VPN (NORD_VPN)``."""
     return ", ".join(one.detailed() for one in read_anonymizers(alert["context"]))
+
+
+def severity(alert: Alert) -> str:
+    """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``. Empty if none are known.
+
+    The reasons are those of the first event, so say if another event has raised the severity.
+    """
+    first, found = (inside(alert["context"], key) for key in ("match_severity", "severity_reasons"))
+    if not isinstance(found, list) or not found:
+        return ""
+    listed = reasons([string(reason) for reason in found])
+    if not isinstance(first, str) or first == alert["severity"]:
+        return f"{alert['severity']}: {listed}"
+    raised = "a success after failures" if alert["risen"] else "a later event"
+    return f"{alert['severity']}, raised by {raised}; first {harmless(first, 20)}: {listed}"
+
+
+def reasons(found: Sequence[str]) -> str:
+    """Return the reasons for a severity in words: ``commercial VPN, familiar to this person``."""
+    return ", ".join(_LABELS.get(reason) or harmless(reason, 100) for reason in found)
 
 
 def outcome(alert: Alert, failures_before: int | None) -> str:

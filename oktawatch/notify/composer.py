@@ -91,6 +91,7 @@ def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | N
         yield Line("What", harmless(alert["title"], 300), typed=True)
     for label, text in (
         ("Who", alert_text.person(alert)),
+        ("Severity", alert_text.severity(alert)),
         ("Outcome", alert_text.outcome(alert, due.failures_before)),
         ("From", alert_text.place(alert)),
         ("Anonymizer", alert_text.anonymizers(alert)),

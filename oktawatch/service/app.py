@@ -29,6 +29,7 @@ from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret
 from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.allow import CONDITIONS, AllowEntry, AllowList
 from oktawatch.detection.evidence import Evidence
+from oktawatch.detection.evidence_severity import SeverityTable
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
@@ -155,7 +156,8 @@ class Application:
     @cached_property
     def evidence(self) -> Evidence:
         """The evidence about addresses, without the sources: these are loaded by `load_evidence`."""
-        return Evidence(self._settings.evidence.operators, self._settings.evidence.severity)
+        settings = self._settings.evidence
+        return Evidence(settings.operators, SeverityTable(settings.severity, settings.adjustments))
 
     @cached_property
     def evidence_sources(self) -> EvidenceSources:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import EventKey, SignalIds, Signals
+from oktawatch.model.person_past import failed_actor
 from oktawatch.store import tables
 from oktawatch.store.backend import to_json
 from oktawatch.store.bulk_insert import insert_of
@@ -28,13 +29,14 @@ from oktawatch.store.history_fields import encode_fields
 from oktawatch.store.sightings import count_sign_ins
 
 _SEEN = ("org", "published", "uuid")
-_WHOLE = (*_SEEN, "proxied_actor", "fields", "signals")
-_Row = tuple[str, str, str | None, str | None, str | None]
+_WHOLE = (*_SEEN, "proxied_actor", "failed_actor", "fields", "signals")
+_Row = tuple[str, str, str | None, str | None, str | None, str | None]
 """The values of the columns in `_WHOLE` except the org."""
 
 _FILL_IN = """
     (org, published, uuid) DO UPDATE SET
       proxied_actor = CASE WHEN events.fields IS NULL THEN excluded.proxied_actor ELSE events.proxied_actor END,
+      failed_actor = CASE WHEN events.fields IS NULL THEN excluded.failed_actor ELSE events.failed_actor END,
       fields = coalesce(events.fields, excluded.fields),
       signals = coalesce(excluded.signals, events.signals)
 """
@@ -86,7 +88,7 @@ _SQL = {
 NO_SIGNALS: Signals = MappingProxyType({})
 
 _encode = msgspec.json.encode
-_signals = itemgetter(4)
+_signals = itemgetter(5)
 
 
 class Keyed(Protocol):
@@ -137,12 +139,14 @@ def add_events(
     history = {(row.published, row.uuid): row for row in reversed(rows)}
     page = _page(events, history, signals)
     # A window's signal may be an event of an earlier page. If that event was pruned, the signal is not stored.
-    earlier = {key: (*key, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page}
+    earlier = {
+        key: (*key, None, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page
+    }
     known = _known(connection, org, page | earlier)
     lacking, added = _lacking(page, earlier, known)
     if lacking:
         insert_of(connection, tables.events, org, lacking, columns=_WHOLE, otherwise=_FILL_IN)
-    remembered = [history[published, uuid] for published, uuid, _, fields, _ in lacking if fields]
+    remembered = [history[published, uuid] for published, uuid, _, _, fields, _ in lacking if fields]
     if not remembered:
         return added
     count_sign_ins(connection, org, remembered)
@@ -161,11 +165,11 @@ def _page(
         key = (event.published, event.uuid)
         if key not in page:
             row, ids = history.get(key), _to_json(signals.get(key, ()))
-            page[key] = (
-                (*key, None, None, ids)
-                if row is None
-                else (*key, row.actor_id if row.is_anonymized else None, encode_fields(row), ids)
-            )
+            if row is None:
+                page[key] = (*key, None, None, None, ids)
+            else:
+                proxied = row.actor_id if row.is_anonymized else None
+                page[key] = (*key, proxied, failed_actor(row), encode_fields(row), ids)
     return page
 
 
@@ -192,14 +196,14 @@ def _lacking(
     signals = sum(len(_from_json(ids)) * count for ids, count in counted.items())
     lacking = list(new)
     for key, stored in known.items():
-        published, uuid, proxied_actor, fields, ids = page.get(key) or earlier[key]
+        published, uuid, proxied, failed, fields, ids = page.get(key) or earlier[key]
         if stored.has_history:
-            proxied_actor = fields = None  # stored history doesn't change
+            proxied = failed = fields = None  # stored history doesn't change
         further = [name for name in _from_json(ids) if name not in stored.signals]
         if further or fields:
             signals += len(further)
             ids = _to_json((*stored.signals, *further)) if further else None
-            lacking.append((published, uuid, proxied_actor, fields, ids))
+            lacking.append((published, uuid, proxied, failed, fields, ids))
     return lacking, Added(len(new), signals)
 
 

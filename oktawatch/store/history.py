@@ -20,8 +20,10 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from oktawatch.model.history import FLAGS, ROW_BYTES, Column, HistoryRow, SeenQuery, TimeRange, memory_of
+from oktawatch.model.person_past import Past, PastQuery
 from oktawatch.store.backend import to_json
 from oktawatch.store.history_fields import KEY, PLACES, decode_row
+from oktawatch.store.person_past import read_pasts
 
 _BATCH = 1_000
 """Rows to read at a time."""
@@ -183,6 +185,10 @@ class StoredHistory:
         if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
             return self._seen_by_index(queries, filled, values)
         return self._seen_by_scan(column, queries, filled, values)
+
+    def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
+        """Return what is known about the person of each query at its time."""
+        return read_pasts(self._connection, self._org, queries)
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.

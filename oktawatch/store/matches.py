@@ -33,7 +33,7 @@ def count_matches(database: Database, *, since: datetime) -> int:
 def recorded_matches(
     database: Database, orgs: Sequence[str], rules: Sequence[str], event_uuid: str
 ) -> list[dict[str, Any]]:
-    """Return the matches of an event as JSON objects, each with its alert's id, status and title.
+    """Return the matches of an event as JSON objects, each with its severity, and its alert's id, status and title.
 
     ``rules`` are the ids of all rules: the primary key of matches begins with org and rule.
     """
@@ -42,6 +42,7 @@ def recorded_matches(
             _matches.org,
             _matches.rule_id,
             _matches.published,
+            _matches.severity,
             _matches.alert_id,
             tables.alerts.c.status,
             tables.alerts.c.title,

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.history import SIGN_IN
 from oktawatch.model.notification import NotificationState
+from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
@@ -70,6 +71,8 @@ class Expiry(Struct, frozen=True, kw_only=True):
     """For alerts, by their last match, and for allowed matches."""
     sightings: datetime
     """For sightings, by their latest sign-in."""
+    familiar: datetime
+    """For days on which people used an anonymizer: no event that Okta serves looks further back."""
     served: datetime
     """Okta no longer serves earlier events, so their keys are not needed to count each sign-in once."""
     remembers: Callable[[str], bool]
@@ -145,9 +148,19 @@ def prune_counted_sign_ins(database: Database, expiry: Expiry, most: int) -> Bat
 
 def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
     """Delete the sightings whose latest sign-in is too old."""
-    expired = _expired_sightings(expiry)
-    key = tables.sightings.primary_key.columns.values()
-    # The age has no index, because it changes with each sign-in. So find them before locking the org's row.
+    return _prune_without_index(database, expiry, tables.sightings, _expired_sightings(expiry), most)
+
+
+def prune_familiar_days(database: Database, expiry: Expiry, most: int) -> Batch:
+    """Delete the days that no sign-in looks back to any more."""
+    return _prune_without_index(database, expiry, tables.familiar_days, _expired_days(expiry), most)
+
+
+def _prune_without_index(
+    database: Database, expiry: Expiry, table: Table, expired: Sequence[ColumnElement[bool]], most: int
+) -> Batch:
+    """Delete rows whose age has no index: find them before locking the org's row."""
+    key = table.primary_key.columns.values()
     with database.read() as connection:
         found = connection.execute(select(*key).where(*expired).limit(most)).all()
     if not found:
@@ -155,9 +168,8 @@ def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
     with database.write() as connection:
         lock_org(database, connection, expiry.org)
         conditions = [*expired, tuple_(*key).in_([tuple(row) for row in found])]
-        return Batch(
-            Counter(sightings=_delete(connection, tables.sightings, conditions)), more=len(found) == most
-        )
+        deleted = _delete(connection, table, conditions)
+        return Batch(Counter({table.name: deleted}), more=len(found) == most)
 
 
 def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Batch:
@@ -175,13 +187,14 @@ def prune_the_rest(database: Database, expiry: Expiry, most: int) -> Batch:
 
 _PRUNED = (
     tables.alerts, tables.matches, tables.notifications, tables.alert_actions, tables.events, tables.sightings,
-    tables.counted_sign_ins, tables.allowed_matches, tables.rejected_events, tables.backfills, tables.leases,
+    tables.familiar_days, tables.counted_sign_ins, tables.allowed_matches, tables.rejected_events, tables.backfills,
+    tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
 """Names of the tables from which rows are deleted."""
 
 STEPS: tuple[Step, ...] = (
-    prune_alerts, prune_events, prune_counted_sign_ins, prune_sightings, prune_the_rest,
+    prune_alerts, prune_events, prune_counted_sign_ins, prune_sightings, prune_familiar_days, prune_the_rest,
 )  # fmt: skip
 
 
@@ -210,6 +223,7 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         (tables.counted_sign_ins, _no_longer_served(expiry)),
         (tables.sightings, _expired_sightings(expiry)),
         (tables.allowed_matches, _allowed(expiry)),
+        (tables.familiar_days, _expired_days(expiry)),
         (tables.rejected_events, _rejected(expiry)),
         (tables.backfills, _backfills(expiry)),
     ]
@@ -281,6 +295,11 @@ def _expired_sightings(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
 def _allowed(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
     columns = tables.allowed_matches.c
     return (columns.org == expiry.org, columns.published < expiry.alerts)
+
+
+def _expired_days(expiry: Expiry) -> Sequence[ColumnElement[bool]]:
+    columns = tables.familiar_days.c
+    return (columns.org == expiry.org, columns.day < to_text(expiry.familiar)[:10])
 
 
 def _rejected(expiry: Expiry) -> Sequence[ColumnElement[bool]]:

@@ -16,6 +16,9 @@ sign-ins have the same time, the one with the greatest uuid is the latest.
 Actors without an id share one row for each address, with an empty ``actor_id``. Their logins are not stored, because
 an attacker can type any number of logins. Sign-ins without an address have an empty ``client_ip``.
 
+The same transaction records the days on which a person signed in through an anonymizer in ``familiar_days``, a set: adding
+a day twice changes nothing.
+
 The anonymizer is the classification of the address when the sign-in was read. Later changes of the evidence don't
 change it.
 """
@@ -28,6 +31,7 @@ from sqlalchemy import Connection, bindparam, exists, select, tuple_
 
 from oktawatch.model.history import SIGN_IN, HistoryRow
 from oktawatch.model.match import FAILURES, SUCCESSES, EventKey
+from oktawatch.model.person_past import FamiliarDay, familiar_day
 from oktawatch.model.timestamps import from_text, to_text
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_of
@@ -73,6 +77,8 @@ def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow])
     insert_of(
         connection, tables.sightings, org, summaries, columns=("org", *_Summary._fields), otherwise=_MERGE
     )
+    days = sorted({day for row in sign_ins if (day := familiar_day(row)) is not None})
+    insert_of(connection, tables.familiar_days, org, days, columns=("org", *FamiliarDay._fields))
 
 
 def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> set[EventKey]:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0022"
+REVISION = "0023"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -85,8 +85,9 @@ events = Table(
     Column("proxied_actor", String),  # the actor's id, if the event came through an anonymizer
     Column("fields", Document),  # an array: the fields of a HistoryRow from `event_type` on
     Column("signals", Document),  # an array of rules' ids
-    # Inserts into an index by actor would go to random places of the B-tree. So only the few proxied events are
-    # indexed by actor, and recent history is cached in memory.
+    Column("failed_actor", String),  # the actor's id, if the event is a failed sign-in
+    # Inserts into an index by actor would go to random places of the B-tree. So only the few proxied events and failed
+    # sign-ins are indexed by actor, and recent history is cached in memory.
     Index(
         "ix_events_proxied",
         "org",
@@ -94,6 +95,14 @@ events = Table(
         "published",
         sqlite_where=text("proxied_actor IS NOT NULL"),
         postgresql_where=text("proxied_actor IS NOT NULL"),
+    ),
+    Index(
+        "ix_events_failed",
+        "org",
+        "failed_actor",
+        "published",
+        sqlite_where=text("failed_actor IS NOT NULL"),
+        postgresql_where=text("failed_actor IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
 )
@@ -142,6 +151,17 @@ counted_sign_ins = Table(
     Column("org", String, primary_key=True),
     Column("published", Moment, primary_key=True),
     Column("uuid", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# The days on which a person signed in through an anonymizer from a known device. `model/person_past.py` defines them.
+familiar_days = Table(
+    "familiar_days",
+    metadata,
+    Column("org", String, primary_key=True),
+    Column("actor_id", String, primary_key=True),
+    Column("service", String, primary_key=True),  # the operator, or else the network: AS64500
+    Column("day", _Ascii, primary_key=True),  # in UTC: 2026-11-24
     sqlite_with_rowid=False,
 )
 
@@ -194,6 +214,15 @@ alerts = Table(
     Index(None, "org", "actor_id"),
     Index(None, "org", "client_ip"),
     Index(None, "org", "change_id"),  # what changed since an export
+    # The verdicts on a person's alerts. Partial, so that it costs nothing when an alert is opened.
+    Index(
+        "ix_alerts_verdicts",
+        "org",
+        "actor_id",
+        "closed_at",
+        sqlite_where=text("disposition IS NOT NULL"),
+        postgresql_where=text("disposition IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,  # ids are never reused, not even after pruning
 )
 

@@ -2,24 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignals
 from oktawatch.detection.evidence import Classification, NetworksSource
-from oktawatch.detection.evidence_severity import GradedSeverity, grade
+from oktawatch.detection.evidence_severity import GradedSeverity
 from oktawatch.detection.network_text import network_text
 from oktawatch.detection.networks import NO_NETWORKS, Networks
-from oktawatch.detection.rule import EventRule
-from oktawatch.model.anonymizer_kind import AnonymizerKind
+from oktawatch.detection.past_rule import PastRule
+from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
 from oktawatch.model.event import Event
+from oktawatch.model.person_past import Past
 from oktawatch.model.severity import Severity
 
 _LISTED = (AnonymizerKind.RELAY, "iCloud Private Relay")
 """The kind and operator of addresses in ``relay_networks``."""
 
 
+_UNKNOWN = Anonymizer(AnonymizerKind.UNKNOWN, None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class AnonymizingVpnLogin(EventRule):
+class AnonymizingVpnLogin(PastRule):
     """A sign-in from an address that Okta marks as an anonymizer."""
 
     id: ClassVar[str] = "Okta.Anonymizing.VPN.Login"
@@ -51,7 +55,7 @@ class AnonymizingVpnLogin(EventRule):
     signals: AnonymizerSignals = ALL_SIGNALS
     """The signals that count. The rule as originally published has only ``is_proxy``."""
     severity_from_evidence: bool = True
-    """Whether the severity depends on the kind of anonymizer and the risk. If False, it is INFO for a relay, else ``severity``."""
+    """Whether the severity depends on the kind of anonymizer, the risk and the person's past. If False, it is INFO for a relay, else ``severity``."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""
@@ -67,21 +71,19 @@ class AnonymizingVpnLogin(EventRule):
             return self.evidence.classify(event)
         return self.evidence.classify(event, NetworksSource("relay_networks", self.relay_networks, *_LISTED))
 
-    def severity_of(self, event: Event) -> Severity:
+    @property
+    def needs_past(self) -> bool:
+        """Whether the severity depends on the person's past."""
+        return self.severity_from_evidence and self.evidence.severities.needs_past
+
+    def graded(self, event: Event, past: Past) -> GradedSeverity:
         """Return the severity by the evidence, or without it if ``severity_from_evidence`` is False."""
-        return self._graded(event).severity
-
-    def _graded(self, event: Event) -> GradedSeverity:
-        classification = self.classify(event)
+        anonymizer = self.classify(event).anonymizer or _UNKNOWN
         if self.severity_from_evidence:
-            return grade(event, classification, self.severity, self.evidence.severities)
+            return self.evidence.severities.grade(event, anonymizer, self.severity, past)
         # A relay is an ordinary phone setting.
-        is_relay = classification.kind is AnonymizerKind.RELAY
+        is_relay = anonymizer.kind is AnonymizerKind.RELAY
         return GradedSeverity(Severity.INFO if is_relay else self.severity, ())
-
-    def context(self, event: Event) -> dict[str, Any]:
-        """Return the event's context with the reasons for the severity."""
-        return super().context(event) | {"severity_reasons": self._graded(event).reasons}
 
     def title(self, event: Event) -> str:
         """Return the user and the known details of the network."""

@@ -1,4 +1,6 @@
-"""Events of any date can be explained."""
+"""Events of any date can be explained, with the severity that the rules give them."""
+
+from datetime import timedelta
 
 import pytest
 
@@ -31,3 +33,42 @@ async def test_an_event_at_an_end_of_the_calendar(database: DatabaseExecutor, pu
     assert explanation is not None
     assert explanation.event["published"] == published
     assert any(verdict.recorded for verdict in explanation.verdicts)
+
+
+async def test_the_severity_is_explained_by_the_past_of_the_event(database: DatabaseExecutor) -> None:
+    """Show the same reasons as the alert, and the severity now if it was recorded with another one."""
+    rules = build_rules({}, read_file=str)
+    watch = Watch(org=ORG, rules=rules)
+    day = timedelta(days=1)
+    earlier = [
+        event(number, at=-number * day, outcome={"result": "SUCCESS"}, securityContext=ANONYMIZED)
+        for number in range(1, 4)
+    ]
+    found = event(9, outcome={"result": "SUCCESS"}, securityContext=ANONYMIZED)
+    late = event(10, at=-timedelta(minutes=1), securityContext=ANONYMIZED)
+    for events in ([earlier[0]], [found], [*earlier[1:], late]):
+        await database.run(commit_page, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
+
+    explainer = Explainer(
+        database,
+        {ORG: Script({}, first=page([found, late]))},
+        rules.rules,
+        frozenset(),
+        allow=NO_ENTRIES,
+        org_tags={ORG: ()},
+        now=lambda: NOW,
+    )
+    verdicts = []
+    for one in (found, late):
+        explanation = await explainer.explain(one.uuid)
+        assert explanation is not None
+        verdicts += explanation.verdicts
+    assert [
+        (verdict.recorded_severity, verdict.severity, verdict.severity_reasons) for verdict in verdicts
+    ] == [
+        ("MEDIUM", "LOW", ("proxy", "familiar to this person")),
+        ("LOW", "LOW", ("proxy", "familiar to this person")),
+    ]
+
+
+ANONYMIZED = {"isProxy": True, "asNumber": 64500}

@@ -118,7 +118,7 @@ def read(
 def until(moment: datetime, rules: RuleSet) -> Expiry:
     """Return an expiry of everything before a point in time."""
     return Expiry(
-        org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, remembers=rules.remembers,
+        org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, familiar=moment, remembers=rules.remembers,
         looked_back=rules.longest_window, going_on=NOW - DAY,
     )  # fmt: skip
 

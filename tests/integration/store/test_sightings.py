@@ -58,6 +58,7 @@ def expiry(*, events: datetime, served: datetime, sightings: datetime | None = N
     """Return an expiry of events before ``events``, and of keys before ``served``."""
     return Expiry(
         org=ORG, events=events, history=events, alerts=events, sightings=sightings or events, served=served,
+        familiar=served,
         remembers=DEFAULT.remembers, looked_back=timedelta(), going_on=NOW,
     )  # fmt: skip
 

@@ -39,6 +39,7 @@ OWN = {
     "operator",
     "operators",
     "severity",
+    "adjustments",
 }
 
 

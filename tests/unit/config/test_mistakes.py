@@ -217,6 +217,22 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
             '[evidence.severity]\ntor = "BAD"',
             "wrong value (: evidence.severity.tor): expected one of INFO",
         ),
+        (
+            "[evidence.adjustments]\nfamiliar = 5",
+            "wrong value (: evidence.adjustments.familiar): expected a number of levels from -4 to 4; 0 turns it off",
+        ),
+        (
+            "[evidence.adjustments]\nfamiliar = true",
+            "wrong value (: evidence.adjustments.familiar): expected a number of levels from -4 to 4; 0 turns it off",
+        ),
+        (
+            "[evidence.adjustments]\nfamilar = 0",
+            "unknown key (: evidence.adjustments.familar): expected one of new_device_and_place, after_failures",
+        ),
+        (
+            '[evidence.severity]\nvpn = "LOW"',
+            "unknown key (: evidence.severity.vpn): expected one of residential_proxy, tor",
+        ),
         ('[silence]\nheartbeat_url = "http://h.example.com"', "wrong value (: silence.heartbeat_url)"),
         (
             '[poll]\ninterval = "11m"',

@@ -81,6 +81,41 @@ def test_it_says_everything(form: int) -> None:
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("first", "severity", "risen", "text"),
+    [
+        ("HIGH", "HIGH", False, "HIGH: Tor, familiar to this person"),
+        (
+            "HIGH",
+            "CRITICAL",
+            True,
+            "CRITICAL, raised by a success after failures; first HIGH: Tor, familiar to this person",
+        ),
+        (
+            "HIGH",
+            "CRITICAL",
+            False,
+            "CRITICAL, raised by a later event; first HIGH: Tor, familiar to this person",
+        ),
+        (None, "HIGH", False, "HIGH: Tor, familiar to this person"),
+    ],
+)
+def test_a_message_explains_the_severity(first: str | None, severity: str, *, risen: bool, text: str) -> None:
+    """The reasons are those of the first event. An alert of an older version has no severity of the first event."""
+    context = ALERT["context"] | {"severity_reasons": ["tor", "familiar to this person"]}
+    context |= {"match_severity": first} if first else {}
+    message = COMPOSER.compose(due(severity=severity, risen=risen, context=context))
+    assert [line.text for line in message.lines if line.label == "Severity"] == [text]
+
+
+def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
+    """Another rule's alert, and one whose context has anything else there."""
+    strange: tuple[Any, ...] = ([], None, "tor", {})
+    for found in strange:
+        message = COMPOSER.compose(due(context=ALERT["context"] | {"severity_reasons": found}))
+        assert "Severity" not in [line.label for line in message.lines]
+
+
 def test_a_long_runbook_is_cut() -> None:
     """A long runbook is shortened at a word and put on one line."""
     composer = Composer(orgs={}, rules={ALERT["rule_id"]: RuleText("Own", "Call Zoë.\n\nThen wait. " * 500)})

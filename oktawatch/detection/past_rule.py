@@ -1,0 +1,154 @@
+"""A kind of rule: match single events, with a severity that depends on the person's past."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from oktawatch.detection.evidence_severity import GradedSeverity
+from oktawatch.detection.history import History
+from oktawatch.detection.rule import EventRule, Key, OnError
+from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
+from oktawatch.model.match import Match
+from oktawatch.model.person_past import (
+    FAILURE_WINDOW,
+    FAMILIAR_WINDOW,
+    NO_PAST,
+    Past,
+    PastQuery,
+    failed_actor,
+    familiar_day,
+    query_of,
+)
+from oktawatch.model.severity import Severity
+from oktawatch.model.timestamps import shifted
+
+
+class Pasts(Protocol):
+    """The method of `History` that grading needs."""
+
+    def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
+        """See `History`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRule(EventRule):
+    """A rule that decides by a single sign-in, and grades the match by the person's past.
+
+    The past is what was read before the event, at the time of the event: later sign-ins don't change a recorded
+    match. So the severity does not depend on page boundaries, on repeated pages or on when the event was read.
+    """
+
+    @property
+    @abstractmethod
+    def needs_past(self) -> bool:
+        """Whether the severity depends on the past with the configured options."""
+
+    @abstractmethod
+    def graded(self, event: Event, past: Past) -> GradedSeverity:
+        """Return the severity and the reasons."""
+
+    def graded_in(self, row: HistoryRow, history: Pasts) -> GradedSeverity:
+        """Grade a recorded event as `evaluate_with_past` grades a new one. ``history`` contains the event."""
+        row.anonymizer = self.evidence.anonymizer_of(row)
+        query = query_of(row) if self.needs_past else None
+        return self.graded(row.full_event(), NO_PAST if query is None else history.pasts([query])[0])
+
+    def severity_of(self, event: Event) -> Severity:
+        """Return the severity of an event of a person without a past."""
+        return self.graded(event, NO_PAST).severity
+
+    def match(
+        self,
+        event: Event,
+        *,
+        key: Key | None = None,
+        severity: Severity | None = None,
+        more: Callable[[], dict[str, Any]] | None = None,
+        partial_event: bool = False,
+        past: Past = NO_PAST,
+    ) -> Match:
+        """Build the match. Its context has the severity and the reasons for it."""
+        graded = self.graded(event, past)
+
+        def context() -> dict[str, Any]:
+            reasons = {"match_severity": str(graded.severity), "severity_reasons": graded.reasons}
+            return reasons | (more() if more else {})
+
+        return super().match(
+            event,
+            key=key,
+            severity=severity or graded.severity,
+            more=context,
+            partial_event=partial_event,
+        )
+
+    def evaluate_with_past(
+        self, events: Sequence[Event], rows: Sequence[HistoryRow], history: History, on_error: OnError
+    ) -> Iterator[Match]:
+        """Return the matches of a page's events, in the page's order.
+
+        ``rows`` are the history rows of the page, ``history`` is the history before it. It is queried only if the
+        page has matches.
+        """
+        matching = list(self.matching_events(events, on_error))
+        if not matching or not self.needs_past:
+            yield from map(self.match, matching)
+            return
+        for event, past in zip(matching, pasts(matching, rows, history), strict=True):
+            yield self.match(event, past=past)
+
+
+def pasts(events: Sequence[Event], rows: Sequence[HistoryRow], history: History) -> Iterator[Past]:
+    """Yield the past of each event's person: what history has, and the page's rows before the event.
+
+    ``events`` are some of the page's sign-ins, in its order.
+    """
+    page = iter(rows)
+    asking = [next(row for row in page if row.event is event) for event in events]
+    queries = [query_of(row) for row in asking]
+    found = iter(history.pasts([query for query in queries if query is not None]))
+    so_far = _PageSoFar(rows)
+    for row, query in zip(asking, queries, strict=True):
+        so_far.read_until(row)
+        yield NO_PAST if query is None else so_far.added_to(next(found), query)
+
+
+class _PageSoFar:
+    """The rows of a page before some event."""
+
+    def __init__(self, rows: Sequence[HistoryRow]) -> None:
+        self._rows = iter(rows)
+        self._failures: dict[str, list[tuple[str, str]]] = {}
+        self._days: dict[tuple[str, str], set[str]] = {}
+
+    def read_until(self, last: HistoryRow) -> None:
+        """Read the rows up to a row."""
+        for row in self._rows:
+            if actor := failed_actor(row):
+                self._failures.setdefault(actor, []).append((row.published, row.uuid))
+            if (day := familiar_day(row)) is not None:
+                self._days.setdefault((day.actor_id, day.service), set()).add(day.day)
+            if row is last:
+                return
+
+    def added_to(self, past: Past, query: PastQuery) -> Past:
+        """Add the rows to a stored past."""
+        since = shifted(query.published, -FAILURE_WINDOW)
+        failures = [
+            key for key in self._failures.get(query.actor_id, ()) if since <= key[0] <= query.published
+        ]
+        first = shifted(query.published, -FAMILIAR_WINDOW)[:10]
+        days = [
+            day
+            for day in self._days.get((query.actor_id, query.service or ""), ())
+            if first <= day < query.published[:10]
+        ]
+        if not failures and not days:
+            return past
+        return msgspec.structs.replace(
+            past, failures=past.failures.union(failures), days=past.days.union(days)
+        )

@@ -1,0 +1,18 @@
+"""The conditions that change the severity of a sign-in through an anonymizer, by their names in the configuration."""
+
+from enum import StrEnum
+
+
+class SeverityAdjustment(StrEnum):
+    """A condition that raises or lowers the severity."""
+
+    NEW_DEVICE_AND_PLACE = "new_device_and_place"
+    AFTER_FAILURES = "after_failures"
+    HIGH_RISK = "high_risk"
+    PHISHING = "phishing"
+    FAMILIAR = "familiar"
+    CLOSED_AS_BENIGN = "closed_as_benign"
+
+
+MOST_LEVELS = 4
+"""The number of levels from INFO to CRITICAL."""
