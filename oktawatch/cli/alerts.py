@@ -116,8 +116,9 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show an alert: its outcome, events and related alerts, and the runbook.
+    """Show an alert with its events and runbook.
 
+    Shows also its outcome, related alerts and how to close it.
     --json prints all columns of the alert, its events and the decisions about it.
     """
     from oktawatch.store.alerts import show_alert

@@ -109,7 +109,7 @@ def compare(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show which allow entry applies to an event, or to a description of one.
+    """Show which allow entry applies to an event.
 
     Give either EVENT_UUID, or values of an event that happens now. For an event, each enabled rule that matches it is
     shown. If no entry applies, the closest one is shown with its unmet conditions, and the exit code is 1.

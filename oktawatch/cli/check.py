@@ -19,9 +19,9 @@ def check(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Check configuration, database, each org's credentials and permissions, and each notifier.
+    """Check configuration, database, orgs and notifiers.
 
-    Sends at most two requests to each org and changes nothing. Exit 1 if a check fails.
+    Checks each org's credentials and permissions. Sends at most two requests to each org and changes nothing. Exit 1 if a check fails.
     """
     from oktawatch.service.app import Application
     from oktawatch.service.check import Verdict

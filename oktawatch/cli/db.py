@@ -64,9 +64,9 @@ def prune(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Delete rows older than `[retention]` allows, as the daemon does every hour.
+    """Delete expired rows, as the daemon does every hour.
 
-    The age of an alert is the age of its last event, regardless of its status. It is safe to run this
+    Rows expire by `[retention]`. The age of an alert is the age of its last event, regardless of its status. It is safe to run this
     while other processes run. After an interruption, the next run continues.
     """
     from oktawatch.service.app import Application
@@ -103,9 +103,9 @@ def _prune(pruner: "Pruner", expired: int) -> "Counter[str]":
 
 @app.command(epilog="Example:  oktawatch db check")
 def check(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Check the database's file, schema and references, and count its rows. Exit 1 if a check fails.
+    """Check the file, the schema and the references.
 
-    Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
+    Counts the rows, too. Exit 1 if a check fails. Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
     this while other processes run.
     """
     from oktawatch.cli.progress import working
@@ -145,9 +145,9 @@ def backup(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Copy the SQLite file to FILE, consistently and checked, while other processes use it.
+    """Back up the SQLite file while it is used.
 
-    To restore it, stop oktawatch and put the copy in the place of the file. See docs/backup.md.
+    FILE is a consistent and checked copy. To restore it, stop oktawatch and put the copy in the place of the file. See docs/backup.md.
     """
     from oktawatch.cli.progress import steps
     from oktawatch.service.app import Application
@@ -190,9 +190,9 @@ def copy(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Copy all rows from the configured SQLite file to a Postgres database.
+    """Copy all rows from SQLite to Postgres.
 
-    Stop `run` first. After an interruption, the same command resumes. At the end, it compares the number
+    Copies from the configured file. Stop `run` first. After an interruption, the same command resumes. At the end, it compares the number
     of rows in both databases. Afterwards set database.url.
     """
     from oktawatch.config.validators import check_server

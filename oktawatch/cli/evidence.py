@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @app.command(name="list", epilog="Example:  oktawatch evidence list --json")
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """List the configured sources of networks and databases, with their size and age.
+    """List the sources, with their size and age.
 
     The age of a source with a URL is the time since it was last fetched or found unchanged. Exit 1 if a
     source is missing or stale, or failed to update.

@@ -42,9 +42,9 @@ def explain(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show which rules match an event, why, and which alert it belongs to or which entry allows it.
+    """Show which rules match an event, and why.
 
-    Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
+    Shows also which alert it belongs to, or which entry allows it. Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
     event is unknown.
     """
     from oktawatch.service.app import Application

@@ -18,7 +18,9 @@ def files(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> int:
-    """List the files that ship with the program, or print one of them.
+    """List the files that ship with the program.
+
+    With NAME, print one of them.
 
     They are the example configuration, systemd units, container and Kubernetes examples, Prometheus alert rules,
     a Grafana dashboard and SQL recipes, as far as this version has them.

@@ -65,7 +65,9 @@ def init(
     _config: UnusedConfigFile = None,
     debug: Debug = False,
 ) -> int:
-    """Write a commented configuration and a token file, and check them.
+    """Write a configuration and a token file.
+
+    The configuration is commented, and both are checked.
 
     No existing file is changed. For an OAuth service app instead of a token, start from
     'oktawatch files oktawatch.example.toml'.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="notifications",
-    help="List pending notifications and dead letters, and retry or drop them.",
+    help="List, retry and drop notifications.",
     epilog="Example:  oktawatch notifications list --state dead",
     no_args_is_help=True,
 )
@@ -43,9 +43,9 @@ def list_(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """List notifications, one line each: dead letters first, then the latest.
+    """List notifications, one line each.
 
-    A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
+    Dead letters come first, then the latest. A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
     """
     from oktawatch.model.notification import NotificationState
     from oktawatch.store.outbox_admin import NotificationFilter, count_notifications, list_notifications

@@ -37,7 +37,9 @@ def user(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show a person: addresses, what is new, latest sign-ins, alerts.
+    """Show a person's addresses, sign-ins and alerts.
+
+    Shows also what is new for the person.
 
     Exit 1 if no person with this login or id has signed in.
     """
@@ -72,7 +74,9 @@ def ip(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show an address or network: people, latest sign-ins, alerts.
+    """Show the people, sign-ins and alerts of an address.
+
+    A network, such as 203.0.113.0/24, is shown in the same way.
 
     Exit 1 if there are no sign-ins from there.
     """

@@ -30,7 +30,7 @@ def replay(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show the alerts that a rule would have opened, and their number per day.
+    """Show the alerts that a rule would have opened.
 
     Runs only this rule, with its configured options, on past events. Writes nothing and needs no
     database.

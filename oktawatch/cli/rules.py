@@ -36,7 +36,10 @@ app = typer.Typer(
 
 @app.command(name="list", epilog="Example:  oktawatch rules list --json")
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """List every rule with its configured options, or the defaults without a configuration."""
+    """List every rule with its options.
+
+    They are the configured options, or the defaults without a configuration.
+    """
     rules = _described_rules(config, debug=debug)
     if as_json:
         print_json(rules)
@@ -67,7 +70,7 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show what a rule looks for, how to respond to its alerts, and its options.
+    """Show a rule's description, runbook and options.
 
     The options are printed as TOML, ready to copy into the configuration. Without a configuration, they are the
     defaults.

@@ -40,7 +40,7 @@ def count_rows(database: Database) -> dict[str, int]:
     with database.read() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in tables.metadata.sorted_tables
+            for table in sorted(tables.metadata.tables.values(), key=lambda table: table.name)
         }
 
 

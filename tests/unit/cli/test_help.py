@@ -46,6 +46,17 @@ def test_the_commands_are_those_of_the_contract() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("words", GROUPS)
+def test_no_short_description_is_cut(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal of 80 columns, a list of commands has the whole first sentence about each."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*words, "--help"]) == 0
+    cut = [line for line in capsys.readouterr().out.splitlines() if line.endswith("...")]
+    assert [line for line in cut if not line.startswith("Usage:")] == []
+
+
 @pytest.mark.parametrize("words", ALL, ids=NAMES)
 def test_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Each command has a description, an example, and the options --config and --debug."""
