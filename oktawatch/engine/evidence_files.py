@@ -74,12 +74,11 @@ class DatabaseSource:
         try:
             self._reader = maxminddb.open_database(path)
             metadata = self._reader.metadata()
-            has_networks = any(True for _ in self._reader)
         except (maxminddb.InvalidDatabaseError, LookupError, TypeError):
             raise ValueError("expected a database in MaxMind's format") from None
-        # Counting the networks would take seconds. The nodes of the search tree grow with them.
-        self.size = metadata.node_count if has_networks else 0
-        """The number of nodes of the search tree; 0 without any network."""
+        # Counting the networks would take seconds, and might never end in a damaged tree. Its nodes grow with them.
+        self.size = metadata.node_count if metadata.node_count > 1 else 0
+        """The number of nodes of the search tree; 0 if it has only a root."""
         database_type = shorten(str(metadata.database_type))
         self._kinds_of = _kinds_by(database_type)
         built = datetime.fromtimestamp(metadata.build_epoch, UTC)

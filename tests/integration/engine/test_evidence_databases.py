@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import maxminddb
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
@@ -126,3 +127,20 @@ def test_a_truncated_database(tmp_path: Path) -> None:
         except EvidenceFileError:
             continue
         source.find("203.0.7.7")
+
+
+def test_a_search_tree_that_takes_for_ever_to_walk(tmp_path: Path) -> None:
+    """Both branches of each node lead to the next one, and the last one to nothing: 2 to the power of 60 ways."""
+    file = database(
+        tmp_path / "a.mmdb", MAXMIND, {f"203.0.{n}.0/24": {"is_anonymous": True} for n in range(50)}
+    )
+    metadata = maxminddb.open_database(file.path).metadata()
+    assert metadata.record_size == 24
+    content = bytearray(file.path.read_bytes())
+    for node in range(60):
+        branch = (node + 1 if node < 59 else metadata.node_count).to_bytes(3)
+        content[6 * node : 6 * node + 6] = branch * 2
+    file.path.write_bytes(content)
+    (source,) = load_files([file])
+    assert source.size > 60
+    assert list(source.find("203.0.7.7")) == []
