@@ -1,6 +1,7 @@
 """Allowed matches through the whole pipeline: recorded once, never in an alert."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
+from oktawatch.store.pruning import Expiry, count_expired, prune_the_rest
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, empty, open_database, outcome, rows
 from tests.support.places import Kind, Place, place_of
@@ -198,3 +200,38 @@ def test_a_match_completed_by_a_late_event_is_allowed(place: Place) -> None:
             commit(database, watch(entry), [sessions[1]])
             allowed = {row["rule_id"] for row in rows(database, "allowed_matches")}
             assert ("Okta.Multiple.Sessions" in allowed) is is_allowed_late
+
+
+def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
+    """By event time, in batches, and a count names as many rows as are deleted."""
+    old = [event(number, at=-2 * HOUR, client={"ipAddress": f"198.51.100.{number}"}) for number in range(5)]
+    recent = event(9, client={"ipAddress": "198.51.100.9"})
+    only = Watch(org=ORG, rules=build_rules({}, read_file=str), allow=AllowList([OFFICE]))
+    with open_database(place) as database:
+        commit(database, only, [*old, recent])
+        expiry = Expiry(
+            org=ORG, events=NOW - 9 * HOUR, history=None, alerts=NOW - HOUR, sightings=NOW - 9 * HOUR,
+            served=NOW - 9 * HOUR, remembers=RULES.remembers, looked_back=HOUR, going_on=NOW,
+        )  # fmt: skip
+        expired = count_expired(database, expiry)
+        batches = [prune_the_rest(database, expiry, 2) for _ in range(3)]
+        kept = [row["event_uuid"] for row in rows(database, "allowed_matches")]
+    assert expired["allowed_matches"] == len(old)
+    assert [(batch.rows["allowed_matches"], batch.more) for batch in batches] == [
+        (2, True),
+        (2, True),
+        (1, False),
+    ]
+    assert kept == [recent.uuid]
+
+
+def test_two_readers_at_once_record_an_allowed_match_once(place: Place) -> None:
+    """One of them has other entries: the first to commit decides, and the other one agrees."""
+    events = [event(number, client={"ipAddress": "198.51.100.9"}) for number in range(20)]
+    readers = [watch(OFFICE), watch(OFFICE), watch(), watch(RELAYS)]
+    with open_database(place) as database, ThreadPoolExecutor(len(readers)) as threads:
+        results = list(threads.map(lambda reader: commit(database, reader, events), readers))
+        allowed = [row["event_uuid"] for row in rows(database, "allowed_matches") if row["rule_id"] == R1]
+        matches = [row["event_uuid"] for row in rows(database, "matches") if row["rule_id"] == R1]
+    assert sorted(allowed + matches) == sorted(one.uuid for one in events)
+    assert sum(result.new_events for result in results) == len(events)
