@@ -34,7 +34,7 @@ POINTS = [
     f"{when} {what}"
     for what in (
         "SELECT orgs", "SELECT matches", "SELECT alerts", "UPDATE alerts", "INSERT alerts", "INSERT matches",
-        "SELECT allowed_matches", "INSERT allowed_matches",
+        "SELECT allowed_matches", "INSERT allowed_matches", "SELECT familiar_days",
         "INSERT notifications", "SELECT events", "INSERT events", "SELECT counted_sign_ins", "INSERT sightings",
         "INSERT rejected_events", "UPDATE orgs", "INSERT cursors", "UPDATE cursors", "SELECT locked",
         "SELECT notifications", "SELECT sightings", "UPDATE notifications", "SELECT notifiers", "COMMIT",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from oktawatch.detection.allow import AllowEntry, AllowList
-from oktawatch.detection.registry import build_rules
+from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.model.anonymizer_kind import AnonymizerKind
@@ -24,6 +24,9 @@ from tests.support.databases import NOW, ORG, empty, open_database, outcome, row
 from tests.support.places import Kind, Place, place_of
 from tests.support.properties import examples
 from tests.support.streams import cut, event, page, streams
+from tests.unit.detection import history_streams
+from tests.unit.detection.history_streams import pages_of, rule_of
+from tests.unit.detection.reference import LAWS, look_up
 
 R1 = AnonymizingVpnLogin.id
 OFFICE = AllowEntry(reason="London office", networks=("198.51.100.0/24",))
@@ -99,6 +102,29 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
     assert counted == len(allowed)
     keys = {(row["rule_id"], row["event_uuid"]) for row in rows(shared, "matches")}
     assert keys.isdisjoint((row["rule_id"], row["event_uuid"]) for row in allowed)
+
+
+@pytest.mark.parametrize("rule_id", LAWS)
+@settings(
+    deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_windowed_rules_find_and_allow_the_same_in_any_order(
+    shared: Database, rule_id: str, data: st.DataObject
+) -> None:
+    """All matches of the plain reference are recorded: the allowed ones by the entry, the others in alerts."""
+    empty(shared)
+    home = AllowEntry(reason="Home", networks=("203.0.113.7",))
+    reader = Watch(org=ORG, rules=RuleSet([rule_of(rule_id)]), allow=AllowList([home]))
+    stream = data.draw(history_streams.streams(rule_id))
+    pages = [[Event.from_body(body) for body in part] for part in pages_of(data, stream)]
+    for part in pages:
+        commit(shared, reader, part)
+        commit(shared, reader, data.draw(st.sampled_from(pages[: pages.index(part) + 1])))
+    found = LAWS[rule_id].matches(stream)
+    at_home = {body["uuid"] for body in stream if look_up(body, "client.ipAddress") == "203.0.113.7"}
+    assert {row["event_uuid"] for row in rows(shared, "allowed_matches")} == found & at_home
+    assert {row["event_uuid"] for row in rows(shared, "matches") if row["alert_id"]} == found - at_home
 
 
 def test_an_allowed_match_is_recorded_with_its_entry(place: Place) -> None:
@@ -210,7 +236,7 @@ def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
     with open_database(place) as database:
         commit(database, only, [*old, recent])
         expiry = Expiry(
-            org=ORG, events=NOW - 9 * HOUR, history=None, alerts=NOW - HOUR, sightings=NOW - 9 * HOUR,
+            org=ORG, events=NOW - 9 * HOUR, history=None, alerts=NOW - HOUR, sightings=NOW - 9 * HOUR, familiar=NOW - 9 * HOUR,
             served=NOW - 9 * HOUR, remembers=RULES.remembers, looked_back=HOUR, going_on=NOW,
         )  # fmt: skip
         expired = count_expired(database, expiry)
