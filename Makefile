@@ -50,12 +50,12 @@ soak: $(READY)   ## run only the long tests: KILLS=100 kills of the daemon per d
 	@echo "oktawatch: killing the daemon $(KILLS) times per database; reading $(SEEDS) faulty simulated orgs; running $(RUNS) daemons in virtual time"
 	@$(LONG) $(PYTEST) -rP tests/acceptance/crash/test_crashes.py tests/acceptance/soak tests/acceptance/test_replicas.py
 
-system: $(READY) ## check the systemd units with systemd's tools, and run two replicas behind PgBouncer
-	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer; } >/dev/null || { \
-	  echo "oktawatch: installing systemd, for systemd-analyze, and pgbouncer"; \
+system: $(READY) ## check the systemd units with systemd's tools, run two replicas behind PgBouncer, and open a report in Chromium
+	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer && command -v chromium; } >/dev/null || { \
+	  echo "oktawatch: installing systemd, for systemd-analyze, pgbouncer and chromium"; \
 	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
-	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd pgbouncer >/dev/null; }
-	@echo "oktawatch: checking config/systemd, and running behind PgBouncer"
+	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd pgbouncer chromium >/dev/null; }
+	@echo "oktawatch: checking config/systemd, running behind PgBouncer, and opening a report in Chromium"
 	@$(BIN)/pytest tests/system
 
 check: $(READY)  ## check with ruff, mypy --strict and import-linter

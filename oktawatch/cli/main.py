@@ -37,6 +37,7 @@ from oktawatch.cli import (
     init,
     notifications,
     people,
+    report,
     rules,
     run,
     simulate,
@@ -82,6 +83,7 @@ app.command(epilog="Example:  oktawatch check --config /etc/oktawatch/oktawatch.
 app.add_typer(alerts.app)
 app.command(epilog="Example:  oktawatch user nora@example.com --since 7d")(people.user)
 app.command(epilog="Example:  oktawatch ip 203.0.113.0/24")(people.ip)
+app.command(epilog="Example:  oktawatch report --since 30d --html report.html")(report.report)
 app.command(epilog="Example:  oktawatch explain 6b0a1e7e-c933-11f0-8de9-0242ac120002")(explain.explain)
 app.add_typer(notifications.app)
 app.add_typer(rules.app)

@@ -40,7 +40,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     """The documented commands are exactly the existing ones."""
     assert {" ".join(words) for words in ALL if words not in GROUPS} == {
         "run", "backfill", "status", "alerts list", "alerts show", "alerts ack", "alerts close", "alerts reopen", "alerts note", "alerts export",
-        "explain", "user", "ip", "notifications list", "notifications retry", "notifications drop",
+        "explain", "user", "ip", "report", "notifications list", "notifications retry", "notifications drop",
         "rules list", "rules show", "rules test", "rules replay", "evidence list", "evidence update", "allow list", "allow test",
         "db upgrade", "db current", "db prune", "db copy", "db check", "db backup", "check", "init", "files", "simulate", "demo",
     }  # fmt: skip
