@@ -1,5 +1,14 @@
 """Watch Okta's System Log for sign-ins from anonymizing proxies and related attacks."""
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("oktawatch")
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    """Return the version, which is read from the installed metadata when it is needed: that is slow."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415 -- slow
+
+    return version("oktawatch")

@@ -21,8 +21,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
-import structlog
-
 from oktawatch.log_stream import LogStream
 from oktawatch.model.durations import format_duration
 from oktawatch.model.sanitize import clean_json, shorten
@@ -93,25 +91,37 @@ def configure(
     The format ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and critical.
     At debug, exceptions are logged with their traceback, otherwise as a single value ``error=…``.
     """
+    import structlog  # noqa: PLC0415 -- takes 0.2 s, because it imports rich's tracebacks
+
+    render, output = configure_libraries(log_format, level, stream)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, render],
+        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
+        logger_factory=lambda *_: output,
+        cache_logger_on_first_use=False,
+    )
+
+
+def configure_libraries(
+    log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
+) -> tuple["_Renderer", LogStream]:
+    """Log the records of libraries like `configure`, for a program that logs nothing itself."""
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
-    number = logging.getLevelNamesMapping()[level.upper()]
     # Don't look at systemd's variables: the shells of a desktop inherit them. A journal is not a terminal anyway.
     as_json = log_format == "json" or (log_format == "auto" and not is_terminal)
     layout = _json_line if as_json else _Console(colours=is_terminal and "NO_COLOR" not in os.environ)
-    render = _Renderer(layout, tracebacks=number <= logging.DEBUG)
+    render = _Renderer(layout, tracebacks=_number(level) <= logging.DEBUG)
     output = LogStream(
         stream,
         lambda lines: render(None, "", {"event": "log_lines_dropped", "level": "warning", "lines": lines}),
     )
+    _route_libraries(_LibraryHandler(render, output), _number(level))
+    return render, output
 
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, render],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: output,
-        cache_logger_on_first_use=False,
-    )
-    _route_libraries(_LibraryHandler(render, output), number)
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -3,9 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oktawatch.cli.alert_table import print_alerts, short_time, who
 from oktawatch.cli.one_line_table import Column, print_one_line_table
@@ -19,7 +17,7 @@ _EVENTS = 50
 """The maximum number of listed events: half of them the earliest, half of them the latest."""
 
 
-class AlertPage(Struct, frozen=True, kw_only=True):
+class AlertPage(NamedTuple):
     """The data of an alert's page."""
 
     alert: Mapping[str, Any]

@@ -26,7 +26,7 @@ from oktawatch.cli.alert_table import print_alerts, print_csv
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, print_list
-from oktawatch.cli.setup import existing_database, load_without_secrets
+from oktawatch.cli.setup import existing_database, load_for_reading, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -92,7 +92,10 @@ def list_(
     if as_json + as_csv + count_only > 1:
         raise UsageError("too many formats (--json, --csv, --count): use only one of them")
     wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
-    settings = load_without_secrets(config, debug=debug)
+    load = (
+        load_without_secrets if rule else load_for_reading
+    )  # only a rule's name needs the rules, which can log
+    settings = load(config, debug=debug)
     with existing_database(settings) as database:
         wanted = filter_names(wanted, org or (), rule or (), settings, database)
         if count_only:

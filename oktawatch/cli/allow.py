@@ -1,6 +1,5 @@
 """``oktawatch allow``: list the allow entries, and test which of them applies."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -221,6 +220,8 @@ def _address(text: str) -> str:
 
 def _of_event(application: "Application", event_uuid: str) -> list[dict[str, Any]] | None:
     """Return a result for each enabled rule that matches an event, or None if the event is unknown."""
+    import asyncio
+
     from oktawatch.service.explaining import explain_event
 
     explanation = asyncio.run(explain_event(application, event_uuid))

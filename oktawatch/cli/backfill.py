@@ -1,6 +1,5 @@
 """``oktawatch backfill``: run the detections on past events."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,6 +61,8 @@ def backfill(
     to resume. It is safe to run while the daemon runs. Without --notify, the backfill sends no
     notifications. The daemon still sends notifications for the events that it reads itself.
     """
+    import asyncio
+
     from oktawatch.service.app import Application
 
     request = _request(since, until, notify=notify, dry_run=dry_run)

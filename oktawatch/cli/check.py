@@ -1,6 +1,5 @@
 """``oktawatch check``: check configuration, database, orgs and notifiers."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -23,6 +22,8 @@ def check(
 
     Checks each org's credentials and permissions. Sends at most two requests to each org and changes nothing. Exit 1 if a check fails.
     """
+    import asyncio
+
     from oktawatch.service.app import Application
     from oktawatch.service.check import Verdict
     from oktawatch.service.check import check as check_all

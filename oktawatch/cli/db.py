@@ -1,6 +1,5 @@
 """``oktawatch db``: upgrade, check, back up, prune and copy the database."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +68,8 @@ def prune(
     Rows expire by `[retention]`. The age of an alert is the age of its last event, regardless of its status. It is safe to run this
     while other processes run. After an interruption, the next run continues.
     """
+    import asyncio
+
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database
     from oktawatch.service.pruning import build_pruner
@@ -95,6 +96,8 @@ def prune(
 
 
 def _prune(pruner: "Pruner", expired: int) -> "Counter[str]":
+    import asyncio
+
     from oktawatch.cli.progress import steps
 
     with steps("deleting", unit="rows") as show:

@@ -6,9 +6,7 @@ When the first alerts are in its database, the daemon is stopped and the alerts 
 
 import fcntl
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -28,6 +26,8 @@ from oktawatch.cli.output import console, note
 from oktawatch.cli.program import program
 
 if TYPE_CHECKING:
+    import subprocess
+
     from oktawatch.store.status import OrgStatus
 
 FOLDER = Path("oktawatch-demo")
@@ -108,6 +108,8 @@ def _interrupts() -> threading.Event:
 @contextmanager
 def _fresh_folder() -> Iterator[None]:
     """Recreate the demo's folder. Raise UsageError if another demo uses it or if no demo created it."""
+    import shutil
+
     if FOLDER.is_symlink() or (FOLDER.exists() and not _MARKER.is_file()):
         raise UsageError(
             f"not created by the demo (./{FOLDER}): rename it, or run the demo in another folder"
@@ -142,6 +144,8 @@ def _write_files(url: str, token: str, *, all_rules: bool) -> None:
 @contextmanager
 def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
     """Run the daemon during the block, then stop it with SIGTERM like systemd."""
+    import subprocess
+
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(_REMOVED_VARIABLES)
     }

@@ -1,6 +1,5 @@
 """``oktawatch evidence``: list and update the sources of evidence about addresses."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,6 +61,8 @@ def update(
     A file that can't be used, is empty or has shrunk by more than half is refused, and the present one stays
     in use. A running daemon uses a new file within a minute. Exit 1 if a source can't be updated.
     """
+    import asyncio
+
     from oktawatch.service.app import Application
     from oktawatch.service.evidence import update_once
 

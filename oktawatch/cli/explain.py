@@ -1,6 +1,5 @@
 """``oktawatch explain``: show why an event caused an alert or not."""
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +46,8 @@ def explain(
     Shows also which alert it belongs to, or which entry allows it. Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
     event is unknown.
     """
+    import asyncio
+
     from oktawatch.service.app import Application
     from oktawatch.service.explaining import explain_event
 

@@ -1,8 +1,6 @@
 """``oktawatch init``: write a configuration, in a folder or as a systemd service."""
 
-import getpass
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +114,8 @@ def _in_folder(url: str | None, token: str | None, folder: Path, *, debug: bool)
 
 
 def _systemd(url: str | None, token: str | None, root: Path) -> int:
+    import subprocess
+
     from oktawatch.service import systemd_setup
 
     here = root == Path("/")
@@ -199,4 +199,6 @@ def _visible_answer(prompt: str) -> str:
 
 
 def _hidden_answer(prompt: str) -> str:
+    import getpass
+
     return getpass.getpass(prompt, stream=sys.stderr)

@@ -23,7 +23,6 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from oktawatch import __version__
 from oktawatch.cli import (
     alerts,
     allow,
@@ -58,6 +57,8 @@ app = typer.Typer(
 
 
 def _show_version(requested: bool) -> None:
+    from oktawatch import __version__
+
     if requested:
         print(f"oktawatch {__version__}")
         raise typer.Exit

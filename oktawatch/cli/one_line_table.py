@@ -6,8 +6,7 @@ left out, from the right. In a file or a pipe, every column is complete.
 """
 
 from collections.abc import Sequence
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from oktawatch.cli.output import cell, console, shown
 
@@ -15,7 +14,7 @@ _GAP = 1
 """Spaces between two columns."""
 
 
-class Column(Struct, frozen=True, kw_only=True):
+class Column(NamedTuple):
     """The layout of a column."""
 
     heading: str

@@ -2,13 +2,14 @@
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
 
 def program() -> str:
     """Return the shortest command that runs this program from the working directory."""
+    import shutil
+
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m oktawatch"

@@ -1,6 +1,5 @@
 """Shared code of the commands that read past events: orgs, time span and progress."""
 
-import asyncio
 import signal
 import sys
 from contextlib import ExitStack, contextmanager
@@ -64,6 +63,8 @@ def backfill_with_progress(
     debug: bool,
 ) -> "BackfillResult":
     """Run a backfill with progress on standard error. SIGTERM interrupts it like Ctrl-C."""
+    import asyncio
+
     from oktawatch.service.backfill import backfill
 
     async def read() -> "BackfillResult":

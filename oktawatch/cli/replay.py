@@ -1,6 +1,5 @@
 """``oktawatch rules replay``: try a rule on past events before enabling it."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +34,8 @@ def replay(
     Runs only this rule, with its configured options, on past events. Writes nothing and needs no
     database.
     """
+    import asyncio
+
     from oktawatch.engine.database import DatabaseExecutor
     from oktawatch.engine.replay import reading_from, replayed
     from oktawatch.service.app import Application

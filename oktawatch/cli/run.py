@@ -1,6 +1,5 @@
 """``oktawatch run``: the daemon, or a single poll with ``--once``."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +41,8 @@ def run(
 
 
 def _daemon(settings: "Settings", config: "Path | None", *, debug: bool) -> int:
+    import asyncio
+
     from oktawatch import logs
     from oktawatch.service.app import Application
     from oktawatch.service.daemon import run_daemon
@@ -56,6 +57,8 @@ def _daemon(settings: "Settings", config: "Path | None", *, debug: bool) -> int:
 
 
 def _once(settings: "Settings", *, as_json: bool) -> int:
+    import asyncio
+
     from oktawatch.engine.pipeline import PageResult
     from oktawatch.service.app import Application
     from oktawatch.service.run_once import run_once

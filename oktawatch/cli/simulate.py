@@ -1,6 +1,5 @@
 """``oktawatch simulate``: serve a simulated Okta org."""
 
-import asyncio
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +62,8 @@ def simulate(
 
     Prints a configuration for the org, which can be redirected to a file for --config.
     """
+    import asyncio
+
     if events is None and keep_times:
         raise UsageError("--keep-times requires --events (simulate): add --events FILE")
     if events is not None and scenario:
@@ -98,6 +99,8 @@ def _load(org: "SimulatedOrg", events: Path, *, keep_times: bool) -> None:
 
 
 async def _serve(org: "SimulatedOrg", port: int) -> None:
+    import asyncio
+
     from oktawatch.simulator import serve
 
     stopped = asyncio.Event()

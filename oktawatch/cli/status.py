@@ -8,7 +8,7 @@ from oktawatch.cli.exits import DONE, FAILED
 from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.setup import existing_database, load_without_secrets
+from oktawatch.cli.setup import existing_database, load_for_reading, start_logging
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -30,16 +30,15 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
     """
     from oktawatch.model.timestamps import utc_now
-    from oktawatch.service.app import Application
     from oktawatch.store.left_out import left_out_since
     from oktawatch.store.status import count_undone
 
-    settings = load_without_secrets(config, debug=debug)
+    settings = load_for_reading(config, debug=debug)
     with existing_database(settings) as database:
         orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
         left_out = [_left_out(rule) for rule in left_out_since(database, utc_now() - _LEFT_OUT)]
-    sources = source_rows(Application(settings).evidence_sources.inspect(utc_now()), utc_now())
+    sources = _evidence(settings, debug=debug) if settings.evidence.sources else []
     good = all(org["ok"] for org in orgs if org["configured"])
     if as_json:
         print_json(
@@ -65,6 +64,15 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
             count = "1 dead letter" if dead == 1 else f"{dead} dead letters"
             note(f"{count}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
     return DONE if good else FAILED
+
+
+def _evidence(settings: "Settings", *, debug: bool) -> list[dict[str, Any]]:
+    """Describe the sources of evidence. This imports the rules, which other parts of the status don't need."""
+    from oktawatch.model.timestamps import utc_now
+    from oktawatch.service.app import Application
+
+    start_logging(settings, debug=debug)
+    return source_rows(Application(settings).evidence_sources.inspect(utc_now()), utc_now())
 
 
 def _left_out(rule: "LeftOutRule") -> dict[str, Any]:

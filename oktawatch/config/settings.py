@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from oktawatch.config.allow import AllowSettings
 from oktawatch.config.egress import Egress
@@ -204,10 +205,22 @@ def _log_by_default(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSe
     return notifiers or (validate_by_channel({"type": "log"}),)
 
 
-class Settings(BaseSettings):
-    """The validated settings. Only `load` creates them; they don't read variables by themselves."""
+def _merged(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Merge tables, of which the first takes precedence, key by key. Lists are not merged."""
+    result: dict[str, Any] = {}
+    for layer in reversed(layers):
+        for key, value in layer.items():
+            below = result.get(key)
+            if isinstance(value, dict) and isinstance(below, dict):
+                value = _merged((value, below))  # noqa: PLW2901 -- the merged value
+            result[key] = value
+    return result
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+class Settings(BaseModel):
+    """The validated settings, which only `load` creates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     database: DatabaseSettings = DatabaseSettings()
     poll: PollSettings = PollSettings()
@@ -239,8 +252,7 @@ class Settings(BaseSettings):
         egress: Egress,
     ) -> None:
         """Merge layers of raw tables, of which the first takes precedence, and validate the result."""
-        sources = tuple(InitSettingsSource(type(self), layer) for layer in layers)
-        super().__init__(_build_sources=(sources, {}))
+        super().__init__(**_merged(layers))
         self._origins, self._source, self._folder, self._egress = origins, source, folder, egress
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import structlog
 from pydantic import Field, model_validator
 
 from oktawatch.config.notifiers import NotifierSettings
@@ -32,6 +31,8 @@ class LogChannel:
     Settings = LogSettings
 
     def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel takes it
+        import structlog  # noqa: PLC0415 -- slow; the settings import this module, also for commands that log nothing
+
         self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)
 
     async def send(self, message: Message) -> None:

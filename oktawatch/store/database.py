@@ -21,7 +21,6 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.store import crashpoints
 from oktawatch.store.backend import Backend
 from oktawatch.store.errors import DamagedDatabaseError, StoppedError, StoreError, WriteFailedError
-from oktawatch.store.postgres import Postgres
 from oktawatch.store.sqlite import Sqlite
 
 
@@ -45,6 +44,8 @@ class Database:
             case "sqlite":
                 self._backend = Sqlite(self.url, create=create)
             case "postgresql":
+                from oktawatch.store.postgres import Postgres  # noqa: PLC0415 -- psycopg is slow to import
+
                 self._backend = Postgres(self.url)
             case other:
                 raise StoreError(

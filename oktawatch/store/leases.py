@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from oktawatch.store import tables
 from oktawatch.store.bulk_insert import insert_new
@@ -85,6 +84,8 @@ class Leases:
 
     def _appear(self, connection: Connection) -> None:
         """Record that this replica is alive. The process that started last owns the name."""
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 -- slow, and only replicas use it
+
         row = insert(tables.replicas).values(name=self._name, run=self._run, expires_at=_now + self._lasts)
         mine = (_replicas.run == self._run) | (_replicas.expires_at <= _now)
         seen = row.on_conflict_do_update(

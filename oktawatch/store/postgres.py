@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    JSON,
     Connection,
     Dialect,
     Engine,
@@ -42,6 +41,7 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store import answer_deadline
 from oktawatch.store.answer_deadline import AnswerDeadline, answer_within
 from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
+from oktawatch.store.types import Document
 
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
@@ -231,7 +231,7 @@ def _statement(table: Table, columns: tuple[str, ...], shared: int, otherwise: s
 @lru_cache(maxsize=256)
 def _text_of(table: Table, column: str) -> Callable[[Any], str]:
     kind = table.columns[column].type
-    if isinstance(kind, JSON):
+    if isinstance(kind, Document):
         return to_json
     return _bytes if isinstance(kind, LargeBinary) else _text
 

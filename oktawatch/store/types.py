@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, TIMESTAMP, Dialect, String
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from oktawatch.model.severity import Severity
@@ -47,8 +47,23 @@ class SeverityName(TypeDecorator[Severity]):
         return None if value is None else Severity[value]
 
 
-Document = JSON().with_variant(JSONB(), "postgresql")
-"""A JSON value: ``jsonb``, or JSON text for ``json_extract``."""
+class Document(TypeDecorator[Any]):
+    """A JSON value: ``jsonb``, or JSON text for ``json_extract``."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column's type."""
+        if not _is_postgres(dialect):
+            return dialect.type_descriptor(JSON())
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415 -- slow, and not needed for SQLite
+
+        return dialect.type_descriptor(JSONB())
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
+        """Return the type of the other side of an operator, such as text for an index into the document."""
+        return JSON().coerce_compared_value(op, value)
 
 
 def _is_postgres(dialect: Dialect) -> bool:

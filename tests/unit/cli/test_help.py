@@ -14,7 +14,7 @@ from oktawatch.cli.main import app, main
 from tests.unit.cli.conftest import Done
 
 HEAVY = {
-    "aiohttp", "alembic", "apscheduler", "okta", "rich", "sqlalchemy", "structlog",
+    "aiohttp", "alembic", "apscheduler", "asyncio", "msgspec", "okta", "rich", "sqlalchemy", "structlog",
     "oktawatch.config",  # all that needs pydantic of ours; typer itself takes it to read options
     "oktawatch.engine", "oktawatch.store", "oktawatch.simulator",
 }  # fmt: skip
