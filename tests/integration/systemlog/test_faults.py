@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -271,12 +272,16 @@ async def test_a_gzipped_page_is_inflated() -> None:
 
 
 async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A megabyte of gzip may hold a gigabyte."""
+    """A megabyte of gzip can contain a gigabyte, so inflating stops at the bound."""
     monkeypatch.setattr(transport, "LARGEST_BODY", 1_000_000)
     bomb = gzip.compress(b"[" + b" " * 30_000_000 + b"]")
     async with faulty(answer(bomb, Content_Encoding="gzip")) as server, client_of(server.url) as client:
+        tracemalloc.start()
         with pytest.raises(BrokenTransferError, match="more than 1000000 bytes"):
             await client.page(QUERY)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 10_000_000  # it stops at the bound, and does not inflate the rest
 
 
 async def test_of_a_huge_error_only_the_beginning_is_read() -> None:
