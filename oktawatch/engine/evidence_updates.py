@@ -1,9 +1,9 @@
-"""Keep the files of sources with a URL: fetch them again, and accept only what can replace the present file.
+"""Update the files of sources with a URL. A fetched file replaces the present one only if it is valid.
 
 Each source has a folder with two files. ``state.json`` describes the source and names the other file, whose name is the
 hash of its contents. A new file is written first, then the state that names it, each under a temporary name and renamed.
-The renamed state is the moment of the change: if the process dies before it, the old file is still in use with its own
-ETag. If it dies later, the new one is. So an ETag can't belong to another file.
+Renaming the state is the moment of the change: if the process dies earlier, the old file stays in use with its own ETag.
+If it dies later, the new file is in use. So an ETag never belongs to another file.
 
 A lock on the folder lets one process update a source at a time. Readers need no lock: they open the file that the state
 names, which is only deleted after the state names another one.
@@ -77,11 +77,11 @@ class EvidenceUpdateError(Exception):
 
 
 class UpdateRunningError(Exception):
-    """Another process updates the source at this time."""
+    """Another process is updating the source."""
 
 
 class FetchedState(Struct, frozen=True, kw_only=True):
-    """What is recorded about a source with a URL."""
+    """The recorded state of a source with a URL."""
 
     url_digest: str | None = None
     """Identifies the URL that the file is from."""
@@ -218,7 +218,7 @@ class FetchedEvidence:
             if validators is not None:
                 return await _finish(self._accept, body, before, validators, now())
         if before.file is None:
-            raise EvidenceUpdateError("the server says that a file is unchanged that oktawatch doesn't have")
+            raise EvidenceUpdateError("the server reported an unchanged file, but oktawatch has none")
         current = replace(before, checked_at=now(), attempted_at=now(), failures=0, problem=None)
         await _finish(self._write_state, current)
         return False
@@ -232,7 +232,7 @@ class FetchedEvidence:
         return before
 
     def _is_whole(self, name: str) -> bool:
-        """Return whether a file is as it was written."""
+        """Return whether a file is unchanged since it was written."""
         try:
             return _digest(self.file.path / name) == name
         except OSError:
@@ -307,7 +307,7 @@ class FetchedEvidence:
         _sync(self.file.path)
 
     def _delete_others(self, name: str) -> None:
-        """Delete the previous file, and what processes that died have left."""
+        """Delete the previous file, and the temporary files of processes that died."""
         for path in self.file.path.iterdir():
             if path.name not in (_STATE, _LOCK, name):
                 path.unlink(missing_ok=True)
@@ -321,7 +321,7 @@ class FetchedEvidence:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UpdateRunningError("another process updates it at this time") from None
+                raise UpdateRunningError("another process is updating it") from None
             yield
         finally:
             os.close(handle)
@@ -338,7 +338,7 @@ async def _finish(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 def folder_name(source: str) -> str:
-    """Return the name of a source's folder. Another source has another one, whatever characters its name has."""
+    """Return the name of a source's folder. Different sources have different folders, for any characters in their names."""
     if _PLAIN_NAME(source):
         return source
     digest = hashlib.sha256(source.encode()).hexdigest()
