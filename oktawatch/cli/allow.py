@@ -15,6 +15,7 @@ from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from oktawatch.detection.allow import AllowEntry, Candidate, Comparison
     from oktawatch.service.app import Application
@@ -113,24 +114,11 @@ def compare(
     Give either EVENT_UUID, or values of an event that happens now. For an event, each enabled rule that matches it is
     shown. If no entry applies, the closest one is shown with its unmet conditions, and the exit code is 1.
     """
-    from oktawatch.service.app import Application
-
     values = _Values(ip, actor, rule, org, as_number, operator, kind, zone)
-    if (event_uuid is None) is (values == _Values()):
-        raise UsageError(
-            "wrong usage (allow test): give either EVENT_UUID alone, or values such as --ip and --actor"
-        )
-    if event_uuid is not None:
-        check_uuid(event_uuid)
-    if event_uuid is None:
-        application = Application(load_without_secrets(config, debug=debug))
-        results = [_result(rule, application.allow.closest(_described(application, values)))]
-    else:
-        found = _of_event(Application(load_for_explaining(config, debug=debug)), event_uuid)
-        if found is None:
-            note(unknown_event(event_uuid))
-            return FAILED
-        results = found
+    results = _results(event_uuid, values, config, debug=debug)
+    if results is None:
+        note(unknown_event(str(event_uuid)))
+        return FAILED
     if not results:
         note("no enabled rule that raises alerts matches this event")
     allowed = bool(results) and all(result["allowed"] for result in results)
@@ -140,6 +128,23 @@ def compare(
         for line in (line for result in results for line in _lines(result)):
             print(shown(line))
     return DONE if allowed else FAILED
+
+
+def _results(
+    event_uuid: str | None, values: _Values, config: "Path | None", *, debug: bool
+) -> list[dict[str, Any]] | None:
+    """Compare an event, or the values of one, with the entries. Return None for an unknown event."""
+    from oktawatch.service.app import Application
+
+    if (event_uuid is None) is (values == _Values()):
+        raise UsageError(
+            "wrong usage (allow test): give either EVENT_UUID alone, or values such as --ip and --actor"
+        )
+    if event_uuid is not None:
+        check_uuid(event_uuid)
+        return _of_event(Application(load_for_explaining(config, debug=debug)), event_uuid)
+    application = Application(load_without_secrets(config, debug=debug))
+    return [_result(values.rule, application.allow.closest(_described(application, values)))]
 
 
 def _row(

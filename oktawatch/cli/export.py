@@ -28,6 +28,8 @@ from oktawatch.cli.setup import existing_database, load_without_secrets
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
+    from oktawatch.store.alerts import AlertFilter
+    from oktawatch.store.database import Database
 
 _FILTERS = (
     "since", "until", "org", "rule", "least", "status", "actor", "ip", "country", "as_number", "closed_as",
@@ -79,24 +81,35 @@ def export(
     twice: event.id (ecs) and metadata.uid (ocsf) are the same both times. Each export needs its own STATEFILE.
     """
     options = {name: value for name, value in locals().items() if name in _FILTERS and value}
+    wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
+    settings = load_without_secrets(config, debug=debug)
+    with existing_database(settings) as database:
+        wanted = filter_names(wanted, org or (), rule or (), settings, database)
+        return _write(format_, wanted, since_last, options, settings, database)
+
+
+def _write(
+    format_: Format,
+    wanted: "AlertFilter",
+    since_last: Path | None,
+    options: Mapping[str, Any],
+    settings: "Settings",
+    database: "Database",
+) -> int:
     from msgspec.structs import replace
 
     from oktawatch.cli.export_state import read_state, write_state
     from oktawatch.cli.pipe import READER_GONE, write_lines
     from oktawatch.store.export import export_alerts, last_changes
 
-    wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
-    state = {"format": str(format_)} | options
-    settings = load_without_secrets(config, debug=debug)
-    with existing_database(settings) as database:
-        wanted = filter_names(wanted, org or (), rule or (), settings, database)
-        # Read before the alerts: what changes from now on is exported by the next run, too.
-        changes = last_changes(database)
-        if since_last is not None:
-            exported = read_state(since_last, state)
-            wanted = replace(wanted, changed_after={org: exported.get(org, -1) for org in changes})
-        if not write_lines(_lines(format_, export_alerts(database, wanted), settings)):
-            return READER_GONE
+    state = {"format": str(format_), **options}
+    # Read before the alerts: what changes from now on is exported by the next run, too.
+    changes = last_changes(database)
+    if since_last is not None:
+        exported = read_state(since_last, state)
+        wanted = replace(wanted, changed_after={org: exported.get(org, -1) for org in changes})
+    if not write_lines(_lines(format_, export_alerts(database, wanted), settings)):
+        return READER_GONE
     if since_last is not None:
         write_state(since_last, state, changes)
     return DONE

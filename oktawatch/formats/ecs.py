@@ -32,20 +32,7 @@ def alert_document(
     document = {
         "@timestamp": alert["last_event_at"],
         "message": alert["title"],
-        "event": {
-            "kind": "alert",
-            "category": ["intrusion_detection"],
-            "type": ["info"],
-            "id": document_id,
-            "action": event_type(alert, events),
-            "outcome": _outcome(alert["outcome_result"]),
-            "reason": alert["outcome_reason"],
-            "severity": Severity[alert["severity"]].value,
-            "start": alert["first_event_at"],
-            "end": alert["last_event_at"],
-            "created": alert["created_at"],
-            "url": alert["url"],
-        },
+        "event": _event(alert, document_id),
         "rule": {"id": alert["rule_id"], "name": alert["rule_name"], "ruleset": "oktawatch"},
         "threat": _threat(alert["mitre"]),
         "user": {
@@ -74,6 +61,23 @@ def alert_document(
     }
     found: dict[str, Any] = compact(document | _origin("alert", own))
     return found
+
+
+def _event(alert: Mapping[str, Any], document_id: str) -> dict[str, Any]:
+    return {
+        "kind": "alert",
+        "category": ["intrusion_detection"],
+        "type": ["info"],
+        "id": document_id,
+        "action": event_type(alert, alert.get("events", [])),
+        "outcome": _outcome(alert["outcome_result"]),
+        "reason": alert["outcome_reason"],
+        "severity": Severity[alert["severity"]].value,
+        "start": alert["first_event_at"],
+        "end": alert["last_event_at"],
+        "created": alert["created_at"],
+        "url": alert["url"],
+    }
 
 
 def other_document(
