@@ -107,7 +107,9 @@ def _configuration(app: Application) -> Iterator[Finding]:
 def _rules(rules: RuleSet) -> Finding:
     names = ", ".join(rule.id for rule in rules.rules)
     return (
-        _ok("rules", f"on: {names}") if names else _warning("rules", "none is on: nothing will be detected")
+        _ok("rules", f"enabled: {names}")
+        if names
+        else _warning("rules", "no rule is enabled, so nothing is detected")
     )
 
 
@@ -156,7 +158,7 @@ def _database(app: Application) -> Finding:
     try:
         database = Database(app.database_url.get_secret_value())
     except MissingDatabaseError:
-        return _ok("database", "there is no file yet: 'oktawatch run' makes it")
+        return _ok("database", "there is no file yet: 'oktawatch run' creates it")
     except StoreError as error:
         return _failed("database", str(error))
     try:
@@ -165,13 +167,13 @@ def _database(app: Application) -> Finding:
     except SchemaError as error:
         upgrades = not database.shared or app.auto_upgrade
         if upgrades and not isinstance(error, NewerSchemaError):
-            return _warning("database", "its schema is older: 'oktawatch run' brings it up")
+            return _warning("database", "its schema is older: 'oktawatch run' upgrades it")
         return _failed("database", str(error))
     except StoreError as error:
         return _failed("database", str(error))
     finally:
         database.close()
-    return _ok("database", "can be written, with the schema that this program needs")
+    return _ok("database", "it can be written, and its schema is current")
 
 
 def _disk(app: Application) -> list[Finding]:
@@ -188,7 +190,7 @@ def _disk(app: Application) -> list[Finding]:
         return [
             _failed(
                 "disk",
-                f"a file of 1 MiB can't be written ({folder}): {why}: make room, or let this user write there",
+                f"a file of 1 MiB can't be written ({folder}): {why}: free some space, or permit this user to write there",
             )
         ]
     return judge_space(shutil.disk_usage(folder).free, str(folder))
@@ -200,7 +202,8 @@ def judge_space(free: int, folder: str) -> list[Finding]:
         return []
     return [
         _warning(
-            "disk", f"only {free // 1024**2} MiB are free ({folder}): make room before the database is full"
+            "disk",
+            f"only {free // 1024**2} MiB are free ({folder}): free some space before the database is full",
         )
     ]
 
@@ -294,15 +297,15 @@ async def _send(message: Message, notifier: ConfiguredNotifier) -> Finding:
         return _failed(about, f"the test message was not delivered: {error}")
     except TimeoutError:
         return _failed(about, f"the test message was not delivered within {_NOTIFIER_TIMEOUT_S} s")
-    return _ok(about, "it took the test message")
+    return _ok(about, "it accepted the test message")
 
 
 async def _reach(notifier: ConfiguredNotifier, probe: Probe | None) -> Finding:
     """Open a connection to the channel's host, or to the proxy for it."""
     about = f"notifier {notifier.name}"
     if probe is None:
-        return _ok(about, f"configured as it must be (type {notifier.type}), and --send-test tries it")
-    what = "the proxy before it" if probe.by_proxy else "its host"
+        return _ok(about, f"its configuration is valid (type {notifier.type}); --send-test sends a message")
+    what = "its proxy" if probe.by_proxy else "its host"
     try:
         async with asyncio.timeout(_NOTIFIER_TIMEOUT_S):
             _, writer = await asyncio.open_connection(probe.host, probe.port)
@@ -312,7 +315,7 @@ async def _reach(notifier: ConfiguredNotifier, probe: Probe | None) -> Finding:
         why = error.strerror or type(error).__name__
         return _failed(about, f"{what} can't be reached ({why}): check url and network")
     writer.close()
-    return _ok(about, f"{what} can be reached, and --send-test tries the rest")
+    return _ok(about, f"{what} can be reached; --send-test sends a message")
 
 
 def _clock(about: str, page: Page) -> list[Finding]:
@@ -320,7 +323,12 @@ def _clock(about: str, page: Page) -> list[Finding]:
     if skew <= _SKEW:
         return []
     seconds = int(skew.total_seconds())
-    return [_warning(about, f"its clock and this machine's differ by {seconds} s: set this one by NTP")]
+    return [
+        _warning(
+            about,
+            f"its clock and this machine's differ by {seconds} s: synchronize this machine's clock by NTP",
+        )
+    ]
 
 
 def _ok(about: str, message: str) -> Finding:

@@ -292,7 +292,7 @@ def test_a_test_message_is_sent(program: Program) -> None:
         done = program.run("check", "--send-test", "--json")
     found = {one["about"]: (one["verdict"], one["message"]) for one in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1
-    assert found["notifier soc"] == ("ok", "it took the test message")
+    assert found["notifier soc"] == ("ok", "it accepted the test message")
     assert found["notifier moved"][0] == "failed"
     assert "410" in found["notifier moved"][1]
     assert sorted(path for path, _ in posted) == ["/gone", "/hook"]

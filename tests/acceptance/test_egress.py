@@ -157,7 +157,7 @@ def test_check_asks_the_proxy_before_a_webhook(program: Program) -> None:
     findings = {one["about"]: one for one in program.json("check")["findings"]}
 
     assert findings["notifier soc"]["verdict"] == "ok"
-    assert "the proxy before it can be reached" in findings["notifier soc"]["message"]
+    assert "its proxy can be reached" in findings["notifier soc"]["message"]
 
 
 def test_a_proxy_that_refuses_is_said(program: Program, hooked: HttpReceiver, proxy: ForwardProxy) -> None:
