@@ -38,7 +38,7 @@ app = typer.Typer(
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """List every rule with its options.
 
-    They are the configured options, or the defaults without a configuration.
+    Without a configuration, the defaults are listed.
     """
     rules = _described_rules(config, debug=debug)
     if as_json:
@@ -72,8 +72,8 @@ def show(
 ) -> int:
     """Show a rule's description, runbook and options.
 
-    The options are printed as TOML, ready to copy into the configuration. Without a configuration, they are the
-    defaults.
+    The options are printed as TOML, ready to copy into the configuration. Without a configuration, the defaults
+    are printed.
     """
     rules = _described_rules(config, debug=debug)
     rule = next((rule for rule in rules if rule["id"] == rule_id), None)
@@ -105,7 +105,7 @@ def cases(
     """Run the rules' test cases. Exit 1 if one fails.
 
     A file names its rule and lists cases, each with events and the expected result. Put your own rule
-    into a Python file of the same name beside it.
+    into a Python file with the same name in the same folder.
     """
     from oktawatch.detection.registry import BUILT_IN
     from oktawatch.detection.rule_tests import run_rule_tests

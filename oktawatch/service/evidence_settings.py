@@ -20,7 +20,7 @@ def evidence_sources(
 ) -> list[EvidenceFile | FetchedEvidence]:
     """Build the sources in their order.
 
-    Paths are relative to ``base``. What is fetched is kept in ``evidence`` in the folder ``state``. ``way`` selects the
+    Paths are relative to ``base``. Fetched files are kept in the folder ``evidence`` in ``state``. ``way`` selects the
     proxy and the TLS context for a URL.
     """
     return [

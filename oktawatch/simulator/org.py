@@ -36,7 +36,7 @@ class Page:
 
 
 class Org:
-    """An Okta org in which nothing goes wrong. Thread-safe.
+    """An Okta org without faults. Thread-safe.
 
     `now` is the org's clock. `token` is the API token it accepts; by default it generates one. `rate_limit` is
     the number of requests it serves in 60 seconds, unlimited by default. Other clients use `others` of them.
@@ -141,7 +141,9 @@ class Org:
         persisted = times.to_ms(moment)
         if isinstance(event, Late):
             event = event.event
-            if self._polled is not None:  # a poll at exactly this time would still return it: go one earlier
+            if (
+                self._polled is not None
+            ):  # one millisecond earlier, because a poll at exactly this time would still return it
                 persisted = min(persisted, self._polled - 1)
         self._record.add(persisted, event)
 
