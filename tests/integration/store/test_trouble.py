@@ -228,6 +228,20 @@ def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
     assert "\n" not in str(said.value)
 
 
+def test_a_small_damage_is_found_at_the_start(file: Database) -> None:
+    """A NULL in a column that allows none disturbs no statement, and is found all the same."""
+    with closing(sqlite3.connect(file.url.database or "")) as connection, connection:
+        connection.execute("CREATE TABLE other (name TEXT)")
+        connection.execute("INSERT INTO other VALUES ('one')")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE other (name TEXT NOT NULL)' WHERE name = 'other'"
+        )
+        connection.execute("UPDATE other SET name = NULL")
+    with pytest.raises(DamagedDatabaseError, match=r"NULL value in other.name; restore a backup"):
+        file.require_undamaged(within_s=30)
+
+
 def test_a_damaged_file_is_found_by_a_statement(damaged: Database) -> None:
     """Any statement detects a damaged file."""
     with pytest.raises(DamagedDatabaseError, match="malformed"):
