@@ -145,7 +145,7 @@ def show(
 def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> AlertPage:
     from oktawatch.model.notification import EventReference
     from oktawatch.model.timestamps import from_text
-    from oktawatch.notify.anonymizers import read_anonymizers
+    from oktawatch.notify.alert_text import anonymizers
     from oktawatch.notify.links import event_link
     from oktawatch.service.app import Application
     from oktawatch.store.alerts import related_alerts
@@ -161,7 +161,7 @@ def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> 
         rule_name=rule.name if rule is not None else alert["rule_id"],
         mitre=rule.mitre if rule is not None else (),
         runbook=rule.runbook if rule is not None else "The rule is no longer configured.",
-        anonymizer=", ".join(service.detailed() for service in read_anonymizers(alert["context"])),
+        anonymizer=anonymizers(alert),
         novelty=novelty(
             database,
             alert["org"],

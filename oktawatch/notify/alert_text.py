@@ -12,7 +12,7 @@ from oktawatch.model.privacy import is_placeholder
 from oktawatch.model.risk import NEW_DEVICE, Assessment, assess
 from oktawatch.model.sighting import Novelty
 from oktawatch.model.wire import RiskContext, RiskData
-from oktawatch.notify.anonymizers import read_anonymizers
+from oktawatch.notify.anonymizers import anonymizers_of, read_anonymizers
 from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
 
@@ -38,7 +38,7 @@ def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -
         name = rule.name if rule else given(alert["rule_id"])
         return f"{who} {risen}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
     verb = risen if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
-    return f"{who} {verb} through {_anonymizer(alert['context'])}{where}"
+    return f"{who} {verb} through {_anonymizer(alert)}{where}"
 
 
 def login(alert: Alert) -> str:
@@ -65,8 +65,8 @@ def place(alert: Alert) -> str:
 
 
 def anonymizers(alert: Alert) -> str:
-    """Return the kinds of anonymizers as Okta names them: ``VPN (NORD_VPN)``."""
-    return ", ".join(one.detailed() for one in read_anonymizers(alert["context"]))
+    """Return the kinds of anonymizers and their operators: ``VPN (NORD_VPN)``, ``Tor``."""
+    return ", ".join(one.detailed() for one in anonymizers_of(alert))
 
 
 def severity(alert: Alert) -> str:
@@ -176,8 +176,8 @@ def _is_anonymized_sign_in(context: Any) -> bool:
     return proxied and inside(context, "event_type") == _SIGN_IN
 
 
-def _anonymizer(context: Any) -> str:
-    return next((one.name() for one in read_anonymizers(context)), "an anonymizing proxy")
+def _anonymizer(alert: Alert) -> str:
+    return next((one.name() for one in anonymizers_of(alert)), "an anonymizing proxy")
 
 
 def _is_unknown(value: str) -> bool:

@@ -1,10 +1,16 @@
-"""Extract the anonymizers behind an address from an alert's context, and name them for people."""
+"""Name the anonymizers behind an alert's address for people.
+
+Okta names services in the event, which is in the alert's context. The alert's columns name the worst service, which other
+evidence may have found, such as a list of Tor exits.
+"""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.anonymizers import associated_proxies, service_categories, tunnels
 from oktawatch.model.json_values import inside
 from oktawatch.model.wire import DebugData, IpDetails, SecurityContext
@@ -13,15 +19,26 @@ from oktawatch.notify.text import harmless
 _LONGEST = 40  # characters of a kind or an operator
 _MOST = 5
 _CONSTANT = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)*").fullmatch
-_KINDS = {"VPN": "a VPN", "TOR": "Tor", "PROXY": "a proxy"}
+_KINDS = {
+    "VPN": "a VPN",
+    "TOR": "Tor",
+    "PROXY": "a proxy",
+    "RELAY": "a relay",
+    "HOSTING": "a hosting provider",
+}
 _OPERATORS = {"APPLE_ICLOUD_RELAY_PROXY": "iCloud Private Relay"}
+
+
+_LABELS = {kind.value: kind.label for kind in AnonymizerKind}
+_UNNAMED = ("", AnonymizerKind.PROXY, AnonymizerKind.UNKNOWN)
+"""Kinds that say no more than that the address is an anonymizer's."""
 
 
 class Anonymizer(Struct, frozen=True):
     """A service that hides a client's location. Each field can be empty, and is safe to display."""
 
     kind: str
-    """Okta's type of the service, such as ``VPN`` or ``TOR``."""
+    """The type of the service: Okta's, such as ``VPN`` or ``TOR``, or a kind's label."""
     operator: str
     """Okta's name of the operator, such as ``NORD_VPN``."""
 
@@ -34,7 +51,7 @@ class Anonymizer(Struct, frozen=True):
     def name(self) -> str:
         """Return the name for a sentence: ``NordVPN``, ``a VPN``."""
         if not self.operator:
-            return _KINDS.get(self.kind.upper(), self.kind)
+            return _KINDS.get(self.kind.upper()) or f"a {self.kind}"
         if self.operator in _OPERATORS:
             return _OPERATORS[self.operator]
         if not _CONSTANT(self.operator):
@@ -43,8 +60,19 @@ class Anonymizer(Struct, frozen=True):
         return " ".join(words).replace(" VPN", "VPN")
 
 
+def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
+    """Return the distinct anonymizers behind an alert's address, the one of other evidence first.
+
+    Empty if the address is only marked as a proxy.
+    """
+    named = read_anonymizers(alert["context"])
+    kind, operator = (_text(alert.get(name)) for name in ("anonymizer", "operator"))
+    is_known = operator in [one.operator for one in named] if operator else bool(named) or kind in _UNNAMED
+    return named if is_known else [Anonymizer(_LABELS.get(kind, kind), operator), *named]
+
+
 def read_anonymizers(context: Any) -> list[Anonymizer]:
-    """Return the distinct anonymizers in an alert's context. A corporate VPN is not an anonymizer."""
+    """Return the distinct anonymizers that Okta names. A corporate VPN is not an anonymizer."""
     security = inside(context, "security_context")
     debug = inside(context, "debug_context", "debugData")
     categories = inside(security, "ipDetails", "ipServiceCategories")

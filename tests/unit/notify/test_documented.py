@@ -127,9 +127,12 @@ def test_the_message_of_an_alert() -> None:
         "security_context": {
             "isProxy": True,
             "ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "NORD_VPN"}]},
-        }
+        },
+        "match_severity": "MEDIUM",
+        "severity_reasons": ["commercial_vpn"],
     }
-    raised = due(NotificationKind.RAISED, **SUCCEEDED, context=context)
+    columns = SUCCEEDED | {"severity": "CRITICAL"}
+    raised = due(NotificationKind.RAISED, **columns, context=context)
     novelty = Novelty(new=("country", "address"), known_since=NOW, others=2)
     message = COMPOSER.compose(structs.replace(raised, failures_before=3, novelty=novelty))
 

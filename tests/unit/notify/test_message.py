@@ -116,6 +116,34 @@ def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
         assert "Severity" not in [line.label for line in message.lines]
 
 
+@pytest.mark.parametrize(
+    ("services", "kind", "operator", "name", "line"),
+    [
+        ([], "tor", None, "Tor", "Tor"),
+        ([], "relay", "iCloud Private Relay", "iCloud Private Relay", "relay (iCloud Private Relay)"),
+        ([], "hosting", None, "a hosting provider", "hosting"),
+        ([], "residential_proxy", None, "a residential proxy", "residential proxy"),
+        ([], "proxy", None, "an anonymizing proxy", None),
+        ([], None, None, "an anonymizing proxy", None),
+        ([{"type": "VPN", "operator": "NORD_VPN"}], "commercial_vpn", "NORD_VPN", "NordVPN", "VPN (NORD_VPN)"),
+        ([{"type": "VPN"}], "commercial_vpn", None, "a VPN", "VPN"),
+        (
+            [{"type": "VPN", "operator": "APPLE_ICLOUD_RELAY_PROXY"}], "residential_proxy", "Example Pool", "Example Pool",
+            "residential proxy (Example Pool), VPN (APPLE_ICLOUD_RELAY_PROXY)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_message_names_the_anonymizer_of_all_evidence(
+    services: list[dict[str, str]], kind: str | None, operator: str | None, name: str, line: str | None
+) -> None:
+    """Okta's services are named as before. What a list or database has found comes first."""
+    security = {"isProxy": True, "ipDetails": {"ipServiceCategories": services}}
+    context = ALERT["context"] | {"security_context": security}
+    message = COMPOSER.compose(due(anonymizer=kind, operator=operator, context=context))
+    assert f"tried to sign in through {name}, Oslo" in message.heading
+    assert [one.text for one in message.lines if one.label == "Anonymizer"] == ([line] if line else [])
+
+
 def test_a_long_runbook_is_cut() -> None:
     """A long runbook is shortened at a word and put on one line."""
     composer = Composer(orgs={}, rules={ALERT["rule_id"]: RuleText("Own", "Call Zoë.\n\nThen wait. " * 500)})
