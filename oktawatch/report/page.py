@@ -157,6 +157,9 @@ def _got_in(summary: Summary) -> ET.Element:
     rows = [_success(fact) for fact in summary.successes]
     headings = ("Severity", "Who", "From", "First event", "Failures#", "Anonymizer", "Status", "Alert#")
     section = _table(heading, headings, rows)
+    section.insert(
+        1, element("p", "First those after failures, then the worst and the latest.", css_class="muted")
+    )
     if rest:
         section.append(element("p", f"And {count(rest, 'other alert')}.", css_class="muted"))
     return section
