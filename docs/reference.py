@@ -37,7 +37,7 @@ def sections(command: Any, name: str, parent: Any = None) -> Iterator[str]:
 
 
 def reference() -> str:
-    """Give the whole document."""
+    """Return the whole document."""
     return "\n".join([HEAD, *sections(get_command(app), "oktawatch")])
 
 

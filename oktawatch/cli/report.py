@@ -1,6 +1,7 @@
 """``oktawatch report``: summarize the alerts of a period."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,10 +53,7 @@ def report(
     if html is not None and as_json:
         raise UsageError("too many formats (--html, --json): use only one of them")
     now = utc_now()
-    begin = point_in_time(since, "--since", now=now)
-    end = point_in_time(until, "--until", now=now) if until is not None else now
-    if end <= begin:
-        raise UsageError("empty period (--until): expected a time after --since")
+    begin, end = _period(since, until, now=now)
     settings = load_without_secrets(config, debug=debug)
     with existing_database(settings) as database:
         orgs = known_orgs(org or (), settings, database)
@@ -71,6 +69,14 @@ def report(
     else:
         print_report(summary)
     return DONE
+
+
+def _period(since: str, until: str | None, *, now: datetime) -> tuple[datetime, datetime]:
+    begin = point_in_time(since, "--since", now=now)
+    end = point_in_time(until, "--until", now=now) if until is not None else now
+    if end <= begin:
+        raise UsageError("empty period (--until): expected a time after --since")
+    return begin, end
 
 
 def _rule_names(settings: "Settings") -> dict[str, str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SVG = "{http://www.w3.org/2000/svg}"
 _LONGEST_LABEL = 24  # characters
 _BAR_HEIGHT = 26  # pixels
-_FONT = 13  # likewise
+_FONT = 13  # pixels
 _ROOM = 1.12  # for the total at the end of a bar
 
 
@@ -42,7 +42,7 @@ def columns(
 
 def bars(labels: Sequence[str], series: Sequence[Series], *, width: int) -> ET.Element:
     """Draw stacked horizontal bars, the first at the top."""
-    from pygal import HorizontalStackedBar  # noqa: PLC0415 -- as above
+    from pygal import HorizontalStackedBar  # noqa: PLC0415 -- only pages with charts need it
 
     turned = [
         Series(name=one.name, css_class=one.css_class, values=list(reversed(one.values))) for one in series
@@ -56,7 +56,7 @@ def bars(labels: Sequence[str], series: Sequence[Series], *, width: int) -> ET.E
 
 
 def _options(series: Sequence[Series], *, room: float = 1, **more: Any) -> dict[str, Any]:
-    from pygal.style import Style  # noqa: PLC0415 -- as above
+    from pygal.style import Style  # noqa: PLC0415 -- only pages with charts need it
 
     highest = max(map(sum, zip(*(one.values for one in series), strict=True)), default=0)
     return {

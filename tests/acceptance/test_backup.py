@@ -17,7 +17,7 @@ KEY = "Idempotency-Key"
 
 
 def sign_in(org: SimulatedOrg, number: int) -> None:
-    """Let another person sign in through an anonymizer."""
+    """Add a sign-in of another person through an anonymizer."""
     org.persist(
         event(
             number,

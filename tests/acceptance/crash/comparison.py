@@ -15,66 +15,83 @@ KEY = "Idempotency-Key"
 def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[Received]) -> Iterator[str]:
     """Compare an org's stored rows and received messages with the expected ones."""
     mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
-    events = [row["uuid"] for row in mine["events"]]
-    matches = [row["event_uuid"] for row in mine["matches"]]
-    allowed = [row["event_uuid"] for row in mine["allowed_matches"]]
-    for what, is_there, should in (
-        ("event", events, wanted.events),
-        ("match", matches, wanted.matches),
-        ("allowed match", allowed, wanted.allowed),
-    ):
-        yield from (f"{name}: {what} {one} is missing" for one in should - set(is_there))
-        yield from (f"{name}: {what} {one} is too much" for one in set(is_there) - should)
-        yield from (
-            f"{name}: {what} {one} is there {n} times" for one, n in Counter(is_there).items() if n > 1
+    told = [message.json for message in received if (message.json.get("alert") or {}).get("org") == name]
+    yield from (
+        f"{name}: {difference}"
+        for differences in (
+            _of_events(mine, wanted),
+            _of_alerts(mine, wanted),
+            _of_notifications(mine, stored["notifications"], wanted),
+            _of_sightings(mine["sightings"], wanted),
+            _of_counts(next(row for row in stored["orgs"] if row["name"] == name), wanted),
+            _of_messages(told, wanted),
         )
-    held = Counter(row["alert_id"] for row in mine["matches"])
+        for difference in differences
+    )
+
+
+def _of_events(mine: Tables, wanted: Expected) -> Iterator[str]:
+    for table, column, expected in (
+        ("events", "uuid", wanted.events),
+        ("matches", "event_uuid", wanted.matches),
+        ("allowed_matches", "event_uuid", wanted.allowed),
+    ):
+        counts = Counter(row[column] for row in mine[table])
+        yield from (f"{uuid} is missing in {table}" for uuid in expected - counts.keys())
+        yield from (f"{uuid} is unexpected in {table}" for uuid in counts.keys() - expected)
+        yield from (f"{uuid} is {n} times in {table}" for uuid, n in counts.items() if n > 1)
+
+
+def _of_alerts(mine: Tables, wanted: Expected) -> Iterator[str]:
+    matches = Counter(row["alert_id"] for row in mine["matches"])
     alerts = {
         (row["dedup_key"], row["anchor"]): (
-            row["severity"].name, row["event_count"], held[row["id"]], row["first_event_at"], row["last_event_at"],
+            row["severity"].name, row["event_count"], matches[row["id"]], row["first_event_at"], row["last_event_at"],
         )
         for row in mine["alerts"]
     }  # fmt: skip
-    should_be = {
+    expected = {
         (alert.key, alert.anchor): (
             alert.severity, len(alert.times), len(alert.times), min(alert.times), max(alert.times),
         )
         for alert in wanted.alerts
     }  # fmt: skip
     if len(mine["alerts"]) != len(alerts):
-        yield f"{name}: {len(mine['alerts'])} alerts of {len(alerts)} keys and anchors"
-    for key in alerts.keys() | should_be.keys():
-        if alerts.get(key) != should_be.get(key):
-            yield f"{name}: alert {key} is {alerts.get(key)}, should be {should_be.get(key)}"
+        yield f"{len(mine['alerts'])} alerts of {len(alerts)} keys and anchors"
+    for key in alerts.keys() | expected.keys():
+        if alerts.get(key) != expected.get(key):
+            yield f"alert {key} is {alerts.get(key)}, should be {expected.get(key)}"
+
+
+def _of_notifications(
+    mine: Tables, notifications: Sequence[Mapping[str, Any]], wanted: Expected
+) -> Iterator[str]:
     ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in mine["alerts"]}
-    told = Counter(
-        (ids[row["alert_id"]], row["kind"]) for row in stored["notifications"] if row["alert_id"] in ids
-    )
-    tell = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
+    told = Counter((ids[row["alert_id"]], row["kind"]) for row in notifications if row["alert_id"] in ids)
+    expected = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
     yield from (
-        f"{name}: told {one} {told[one]} times, should be {tell[one]}"
-        for one in told | tell
-        if told[one] != tell[one]
+        f"told {what} {told[what]} times, should be {expected[what]}"
+        for what in told | expected
+        if told[what] != expected[what]
     )
-    yield from _of_sightings(name, mine["sightings"], wanted)
-    (counts,) = (row for row in stored["orgs"] if row["name"] == name)
-    counted = (counts["events_seen"], counts["matches"], counts["events_rejected"])
-    count = (len(wanted.events), len(wanted.matches), wanted.rejected)
-    if counted != count:
-        yield f"{name}: counted {counted}, should be {count}"
+
+
+def _of_counts(org: Mapping[str, Any], wanted: Expected) -> Iterator[str]:
+    counted = (org["events_seen"], org["matches"], org["events_rejected"])
+    expected = (len(wanted.events), len(wanted.matches), wanted.rejected)
+    if counted != expected:
+        yield f"counted {counted}, should be {expected}"
+
+
+def _of_messages(messages: Sequence[Any], wanted: Expected) -> Iterator[str]:
     explained = {
         (alert.key, to_text(alert.anchor), f"alert.{kind}") for alert in wanted.alerts for kind in alert.told
     }
-    for one in received:
-        alert = one.json.get("alert")
-        if alert is None or alert["org"] != name:
-            continue
-        told_of = (alert["dedup_key"], alert["anchor"], one.json["type"])
-        if told_of not in explained:
-            yield f"{name}: told {told_of}, which nothing explains"
+    told = ((m["alert"]["dedup_key"], m["alert"]["anchor"], m["type"]) for m in messages)
+    yield from (f"told {what}, which nothing explains" for what in told if what not in explained)
 
 
-def _of_sightings(name: str, rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
+def _of_sightings(rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
     found = {
         (row["actor_id"], row["client_ip"]): (
             row["first_at"],
@@ -90,7 +107,7 @@ def _of_sightings(name: str, rows: Sequence[Mapping[str, Any]], wanted: Expected
     }
     for pair in found.keys() | should.keys():
         if found.get(pair) != should.get(pair):
-            yield f"{name}: sighting {pair} is {found.get(pair)}, should be {should.get(pair)}"
+            yield f"sighting {pair} is {found.get(pair)}, should be {should.get(pair)}"
 
 
 def of_the_told(notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]) -> Iterator[str]:

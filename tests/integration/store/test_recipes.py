@@ -28,7 +28,7 @@ WON, LOST = {"result": "SUCCESS"}, {"result": "FAILURE"}
 
 
 def fill(database: Database) -> None:
-    """Make alerts of four people at one address, decide about some, fail to notify, and allow a match."""
+    """Insert alerts of four people at one address, decide about some, fail to notify, and allow a match."""
     rules = build_rules({}, read_file=str)
     events = [
         event(
