@@ -203,11 +203,8 @@ def _allow(
     """
     before = transaction.allowed([match.key for match in new])
     first = {match.key: match for match in reversed(new) if match.key not in before}
-    allowed = {
-        key: allowed
-        for key, match in first.items()
-        if (allowed := watch.allow.allowed(match, watch.org, watch.tags)) is not None
-    }
+    decided = {key: watch.allow.allowed(match, watch.org, watch.tags) for key, match in first.items()}
+    allowed = {key: match for key, match in decided.items() if match is not None}
     return before | allowed.keys(), list(allowed.values())
 
 
