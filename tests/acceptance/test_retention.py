@@ -72,7 +72,7 @@ def test_what_it_says_is_what_it_does(program: Program, database: Database) -> N
     assert done["rows"] == {
         "alerts": 2 * OLD, "matches": 2 * OLD, "notifications": 2 * OLD, "events": OLD, "rejected_events": 0,
         "backfills": 0, "leases": 0, "alert_actions": 0, "sightings": OLD, "counted_sign_ins": 0,
-        "allowed_matches": 0,
+        "allowed_matches": 0, "familiar_days": 0,
     }  # fmt: skip
     assert set(again["rows"].values()) == {0}
     assert counts(database) == {
