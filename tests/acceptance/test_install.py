@@ -1,0 +1,186 @@
+"""A stranger's walk through docs/install.md, command by command, in a fresh environment that has only the wheel.
+
+The dependencies are those of the tests, and no network is used. Everything else is as documented: the environment is
+outside of the repository, the wheel is installed with pip, and the commands are run by bash.
+"""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from oktawatch.cli.main import main
+from oktawatch.simulator import SimulatedOrg, build, running
+from tests.support.launch import environment
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "install.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+WALK = re.findall(r"^<!-- (walk[^\n]*) -->\n```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+"""The blocks of commands that the walk runs, each with its condition."""
+DEFAULT_LISTEN = "127.0.0.1:9464"
+
+
+class Machine:
+    """A home folder with a wheel in it, and a shell."""
+
+    def __init__(self, home: Path, listen: str) -> None:
+        self.home = home
+        self.folder = home
+        (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(home), versions=["standard"])
+        assert Path(wheel).parent == home
+        (home / "requirements.txt").write_text("# The dependencies are those of the tests.\n", "utf-8")
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.settimeout(60)
+        self.manager.bind(str(home / "notify"))
+        self.environ = environment() | {
+            "HOME": str(home), "PATH": os.defpath, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "OKTAWATCH__SERVICE__LISTEN": listen, "PYTHONWARNINGS": "",
+        }  # fmt: skip
+        (home / "bin").mkdir()
+        (home / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+        self.environ["PATH"] = f"{home}/bin:{os.defpath}"
+
+    def link_dependencies(self) -> None:
+        """Let the new environment find the dependencies of the tests. Path files of that folder are not read."""
+        (site,) = (self.home / "oktawatch/lib").glob("python*/site-packages")
+        (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", "utf-8")
+
+    def run(self, script: str) -> str:
+        """Run commands with bash in the current folder, which they can change; return their output."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f'{script}\npwd > "$HOME/.folder"; echo "$PATH" > "$HOME/.path"'],
+            cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        self.folder = Path((self.home / ".folder").read_text("utf-8").rstrip("\n"))
+        self.environ["PATH"] = (self.home / ".path").read_text("utf-8").rstrip("\n")
+        return done.stdout
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start `oktawatch run` under a fake systemd, and wait until it is ready."""
+        daemon = subprocess.Popen(
+            ["oktawatch", "run"], executable=str(self.home / "oktawatch/bin/oktawatch"), cwd=self.folder, stderr=subprocess.DEVNULL,
+            env=self.environ | {"NOTIFY_SOCKET": str(self.home / "notify")},
+        )  # fmt: skip
+        while "READY=1" not in self.manager.recv(4096).decode():
+            pass
+        return daemon
+
+
+@pytest.fixture
+def listen() -> str:
+    """Return an address with a free port."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, listen: str) -> Iterator[Machine]:
+    """Prepare a machine."""
+    prepared = Machine(tmp_path, listen)
+    yield prepared
+    prepared.manager.close()
+
+
+@pytest.mark.slow
+def test_a_strangers_walk(machine: Machine, listen: str) -> None:
+    """Every command of the walk succeeds, in the order of the guide, and the installed program is the wheel's."""
+    org = SimulatedOrg()
+    org.follow(build(["anonymizing-vpn"], start=org.now()))
+    blocks = iter(WALK)
+    with running(org) as url:
+        _, install = next(blocks)
+        first, *rest = install.splitlines()
+        machine.run(first)
+        machine.link_dependencies()
+        assert machine.run("\n".join(rest)).endswith("oktawatch 0.1.0\n")
+        module = machine.run('oktawatch/bin/python -c "import oktawatch; print(oktawatch.__file__)"')
+        assert Path(module.strip()).is_relative_to(machine.home)
+        for condition, block in blocks:
+            commands = block.replace(DEFAULT_LISTEN, listen).replace(
+                "oktawatch init watch",
+                f"printf '%s\\n' {org.token} | oktawatch init watch --url {url} --token -",
+            )
+            if condition == "walk":
+                output = machine.run(commands)
+                assert org.token not in output
+                continue
+            assert condition == "walk, while the daemon runs"
+            daemon = machine.start()
+            try:
+                assert 'oktawatch_events_total{org="127.0.0.1"}' in machine.run(commands)
+            finally:
+                daemon.send_signal(signal.SIGTERM)
+                assert daemon.wait(30) == 0
+    made = {path.name for path in machine.folder.iterdir()}
+    assert {"oktawatch.toml", "okta.token", "oktawatch.db", "report.html", "backup.db", "alerts.yml"} <= made
+    assert "MEDIUM" in machine.run("oktawatch alerts list")
+
+
+@pytest.mark.slow
+def test_five_minutes_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
+    """The README's commands work in their order, with the simulated org and the token that it prints."""
+    simulate, walk = re.findall(
+        r"^    (oktawatch simulate [^\n]*)\n.*?^<!-- walk -->\n```sh\n(.*?)^```$",
+        README,
+        re.MULTILINE | re.DOTALL,
+    )[0]
+    programs = Path(sysconfig.get_path("scripts"))
+    environ = environment() | {"PATH": f"{programs}:{os.defpath}", "PYTHONWARNINGS": ""}
+    port = listen.partition(":")[2]
+    with subprocess.Popen(
+        shlex.split(simulate.replace("8765", port)), executable=programs / "oktawatch", env=environ,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as simulated:  # fmt: skip
+        assert simulated.stdout
+        printed = next(line for line in simulated.stdout if line.startswith("#   token"))
+        token = printed.split()[-1]
+        init, *rest = walk.replace("8765", port).splitlines()
+        script = "\n".join([f"printf '%s\\n' {token} | {init} --token -", *rest])
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        simulated.send_signal(signal.SIGINT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "MEDIUM" in done.stdout
+    assert token not in done.stdout
+
+
+def documented_commands() -> list[list[str]]:
+    """Return the words of every oktawatch command in the shell blocks of the guide and of the README."""
+    found = []
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```$", GUIDE + README, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line.partition(" > ")[0], comments=True)
+            while words and words[0] == "sudo":
+                del words[0]
+            if words and Path(words[0]).name == "oktawatch":
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("words", documented_commands(), ids=" ".join)
+def test_a_documented_command_exists(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every documented command and option exists, also those that the walk can't run."""
+    assert main([*words, "--help"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_every_block_is_part_of_the_walk_or_needs_another_machine() -> None:
+    """Only blocks that need root, a registry, a container runtime or a cluster are not run."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    others = [block for block in blocks if block not in {text for _, text in WALK}]
+    assert all(re.search(r"^(sudo|pipx|podman|kubectl) ", block, re.MULTILINE) for block in others)
+    assert len(WALK) >= 5
