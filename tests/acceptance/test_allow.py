@@ -66,7 +66,7 @@ def ids(program: Program) -> dict[str, str]:
 
 @pytest.mark.usefixtures("url")
 def test_allowed_matches_are_listed_by_entry(program: Program, org: SimulatedOrg) -> None:
-    """What is allowed is counted; unused, expired and removed entries are named."""
+    """Each entry is listed with its number of matches, and unused, expired and removed entries are marked."""
     assert program.rows("SELECT client_ip FROM alerts") == [("203.0.113.7",)]
     assert program.rows("SELECT rule_id, event_uuid, reason, client_ip FROM allowed_matches") == [
         (R1, "u-0", "London office", "198.51.100.9")
@@ -166,7 +166,7 @@ def test_a_description_is_result_of(program: Program) -> None:
     ],
 )
 def test_wrong_values_get_one_line(program: Program, arguments: list[str], expected: str) -> None:
-    """Nothing is read or looked up."""
+    """A wrong value causes one line before anything is read."""
     program.configure(("acme", "https://acme.example.com", "00token"), more=ENTRIES)
     done = program.run("allow", "test", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -199,7 +199,7 @@ def test_check_warns_about_entries(program: Program, org: SimulatedOrg) -> None:
 
 
 def test_a_dry_run_and_a_replay_apply_the_entries(program: Program, org: SimulatedOrg) -> None:
-    """What they show is what a backfill would alert."""
+    """A dry run and a replay show the alerts that a backfill would raise."""
     with running(org) as url:
         program.configure(("acme", url, org.token), more=ENTRIES)
         dry = program.json("backfill", "--since", "1h", "--dry-run")

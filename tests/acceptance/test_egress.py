@@ -61,7 +61,7 @@ def test_it_polls_through_the_proxy(
 def test_what_no_proxy_names_is_reached_directly(
     program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy
 ) -> None:
-    """Hosts in NO_PROXY are reached directly, whatever the configuration says."""
+    """Hosts in NO_PROXY are reached directly, even if poll.proxy is set."""
     program.configure(("acme", f"https://localhost:{port}", org.token), more=f'{CA}proxy = "{proxy.url}"\n')
 
     done = program.run("run", "--once", NO_PROXY="localhost")

@@ -100,7 +100,7 @@ def test_a_refused_token(program: Program, url: str) -> None:
     ],
 )  # fmt: skip
 def test_wrong_values(program: Program, words: list[str], token: str, error: str) -> None:
-    """One line says what is wrong, without the token, and nothing is written."""
+    """The error is one line without the token, and nothing is written."""
     done = init(program, *words, token=token)
 
     assert done.returncode == 2
@@ -155,7 +155,7 @@ class Terminal:
 
 
 def test_init_asks_on_a_terminal(program: Program, org: SimulatedOrg, url: str) -> None:
-    """It asks again after a wrong answer, and never shows the token."""
+    """After a wrong answer, the question is repeated, and the token is never shown."""
     terminal = Terminal(program, "init")
     terminal.wait_for("URL of your Okta org (https://acme.okta.com): ")
     terminal.type("http://acme.okta.com")

@@ -141,7 +141,7 @@ def test_a_reload_moves_the_endpoint_and_keeps_the_counters(tmp_path: Path) -> N
 
 
 def test_a_port_in_use_does_not_stop_the_daemon(tmp_path: Path) -> None:
-    """It is logged once as an error that says what to do, and orgs are polled."""
+    """A port in use is logged once as an error with advice, and orgs are polled."""
     org = SimulatedOrg()
     with running(org) as url, receiving() as receiver, socket.socket() as other:
         other.bind(("127.0.0.1", 0))

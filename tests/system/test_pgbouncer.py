@@ -94,7 +94,7 @@ def _clients(pooler: Pooler) -> int:
 
 
 def test_two_replicas_and_a_backfill(pooler: Pooler, tmp_path: Path) -> None:
-    """They share two connections, one of them is killed, and nothing is lost or doubled."""
+    """Three processes share two connections, one is killed, and nothing is lost or duplicated."""
     place = Place(Kind.POSTGRES, tmp_path, pooler.url)
     with world(place, 1, ORGS) as made:
         folders = [made.folder(name) for name in ("first", "second")]

@@ -88,7 +88,7 @@ def test_a_second_setup_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
-    """It lists the files and prints the next commands, and not the token."""
+    """The command lists the files and prints the next commands, without the token."""
     done = _init(tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -243,7 +243,7 @@ def test_an_interrupted_command_leaves_no_credentials(machine: Machine, name: st
 
 
 def test_only_root_runs_the_wrapper(machine: Machine) -> None:
-    """Another user is told the command that works."""
+    """Other users get an error with the command to use."""
     done = subprocess.run(
         ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", machine.wrapper, "status", "--json"],
         capture_output=True, text=True, check=False,

@@ -66,7 +66,7 @@ def test_the_sandbox_is_tight(unit: Path) -> None:
 
 
 def test_the_units_are_correct(root: Path) -> None:
-    """Systemd has nothing to say about the units, the template with an age and with a date among them."""
+    """Systemd finds no fault in the units, and in the template with an age and with a date."""
     names = ["oktawatch.service", "oktawatch-backfill@7d.service", "oktawatch-backfill@2026-11-01.service"]
 
     found = _run("systemd-analyze", "verify", f"--root={root}", *names)
@@ -103,7 +103,7 @@ def test_both_units_share_sandbox_credentials_and_folder() -> None:
 
 
 def test_the_daemon_is_supervised() -> None:
-    """It says when it is ready, feeds a watchdog, and is not started again on wrong configuration."""
+    """The daemon reports readiness, feeds a watchdog, and is not restarted after a configuration error."""
     service = _service(SERVICE)
 
     assert service["Type"] == ["notify"]
@@ -113,7 +113,7 @@ def test_the_daemon_is_supervised() -> None:
 
 
 def test_the_configuration_belongs_to_the_units(tmp_path: Path, root: Path) -> None:
-    """It names the database by its absolute path in the units' folder, and the token by its credential."""
+    """The configuration has the database's absolute path in the units' folder, and the token's credential."""
     name, _, source = _service(SERVICE)["LoadCredential"][0].partition(":")
     credentials = tmp_path / "credentials"
     credentials.mkdir()

@@ -151,7 +151,7 @@ def test_a_reader_that_goes_away_is_no_error(local: Program) -> None:
 
 
 def test_a_state_file_belongs_to_one_export(local: Program) -> None:
-    """Another format or filter would skip what this file's export has printed."""
+    """A state file of an export with another format or filter is refused."""
     assert len(lines(local, "--since-last", "state")) == 2
     for options in (("--format", "ecs"), ("--severity", "HIGH")):
         done = local.run("alerts", "export", "--since-last", "state", *options)
@@ -165,7 +165,7 @@ def test_a_state_file_belongs_to_one_export(local: Program) -> None:
     "content", [b"", b"{}", b"[1]", b"\xff", b'{"export": {}, "changes": {"acme": "x"}}']
 )
 def test_a_damaged_state_file_is_refused(local: Program, content: bytes) -> None:
-    """Nothing is printed, and the error says what to do."""
+    """With a damaged state file, nothing is printed, and the error says what to do."""
     (local.folder / "state").write_bytes(content)
     done = local.run("alerts", "export", "--since-last", "state")
     assert (done.returncode, done.stdout) == (2, "")

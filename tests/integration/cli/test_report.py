@@ -114,7 +114,7 @@ def test_no_alerts(program: Program) -> None:
     ],
 )
 def test_wrong_usage(program: Program, options: tuple[str, ...], error: str) -> None:
-    """One line says what is wrong."""
+    """A usage error is one line."""
     done = program.run("report", *options)
     assert (done.returncode, done.stdout, errors(done.stderr)) == (2, "", [f"error: {error}"])
 

@@ -128,7 +128,7 @@ def test_windowed_rules_find_and_allow_the_same_in_any_order(
 
 
 def test_an_allowed_match_is_recorded_with_its_entry(place: Place) -> None:
-    """People see what was allowed, why, and whom it was about."""
+    """An allowed match is recorded with its entry, reason and person."""
     with open_database(place) as database, capture_logs() as logs:
         result = commit(database, watch(OFFICE), [event(1, client={"ipAddress": "198.51.100.9"}), event(2)])
         allowed = [row for row in rows(database, "allowed_matches") if row["rule_id"] == R1]
@@ -252,7 +252,7 @@ def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
 
 
 def test_two_readers_at_once_record_an_allowed_match_once(place: Place) -> None:
-    """One of them has other entries: the first to commit decides, and the other one agrees."""
+    """If two readers have different entries, the first to commit decides."""
     events = [event(number, client={"ipAddress": "198.51.100.9"}) for number in range(20)]
     readers = [watch(OFFICE), watch(OFFICE), watch(), watch(RELAYS)]
     with open_database(place) as database, ThreadPoolExecutor(len(readers)) as threads:

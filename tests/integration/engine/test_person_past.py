@@ -318,7 +318,7 @@ def test_familiarity_and_a_verdict_add_up(database: Database) -> None:
 
 @pytest.mark.parametrize("is_proxy", [True, False])
 def test_the_past_is_read_only_when_it_matters(database: Database, *, is_proxy: bool) -> None:
-    """Not for a page without matches, and not for the published severities."""
+    """The past is not read for a page without matches, or for the published severities."""
     empty(database)
     one = sign_in(1, at=timedelta(), operator=None, securityContext={"isProxy": is_proxy})
     options = {"severity_from_evidence": False} if is_proxy else {}
@@ -330,7 +330,7 @@ def test_the_past_is_read_only_when_it_matters(database: Database, *, is_proxy: 
 
 
 def test_a_flood_of_failures_is_not_read(database: Database) -> None:
-    """However many failures and days there are, a few of each are read, by an index."""
+    """A limited number of failures and days is read, by an index."""
     empty(database)
     read(
         database,

@@ -174,7 +174,7 @@ async def test_half_of_the_entries_are_enough(publisher: Publisher, tmp_path: Pa
 async def test_a_shrunken_file_is_accepted_once_the_folder_is_deleted(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    """That is what the message says to do."""
+    """A shrunken file is accepted after its folder was deleted, as the error advises."""
     source = source_of(publisher, tmp_path)
     await update(source)
     publisher.publish("192.0.2.1\n")
@@ -432,7 +432,7 @@ async def test_a_damaged_file_is_fetched_again(publisher: Publisher, tmp_path: P
 
 
 async def test_two_updates_at_once(publisher: Publisher, tmp_path: Path) -> None:
-    """One fetches, the other one does nothing."""
+    """Of two updates at once, one fetches and the other does nothing."""
     results = await asyncio.gather(
         *(update(source_of(publisher, tmp_path)) for _ in range(2)), return_exceptions=True
     )
@@ -454,7 +454,7 @@ async def test_another_url_is_another_source(publisher: Publisher, tmp_path: Pat
 
 @given(st.lists(st.text(min_size=1, max_size=100), min_size=2, max_size=2, unique=True))
 def test_each_source_has_its_own_folder(names: list[str]) -> None:
-    """Whatever characters a name has, its folder is another one, within the folder of evidence."""
+    """Any two names have different folders within the folder of evidence."""
     one, other = map(folder_name, names)
     assert one.casefold() != other.casefold()
     assert Path("evidence", one).resolve().parent == Path("evidence").resolve()

@@ -161,7 +161,7 @@ def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
 )
 def test_every_change_is_exported_once(shared: Database, steps: list[Any]) -> None:
-    """Whatever changes alerts, the next export has them, and the one after has not."""
+    """Every change of an alert is in the next export, and not in the one after it."""
     empty(shared)
     changes: dict[str, int] = {}
     expected: set[int] = set()

@@ -168,7 +168,7 @@ def test_datasette_names_every_table() -> None:
 
 
 async def test_datasette_serves_a_database(tmp_path: Path) -> None:
-    """Its pages and queries can be opened with the metadata, and internal tables are hidden."""
+    """Datasette serves the tables and queries of the metadata, and hides internal tables."""
     with place_of(Kind.SQLITE, tmp_path) as place:
         with open_database(place) as database:
             fill(database)

@@ -96,7 +96,7 @@ def publisher(folder: Path) -> Iterator[Publisher]:
 
 
 def test_a_source_that_was_not_fetched_yet(publisher: Publisher, call: Call) -> None:
-    """It is listed as missing, and a command that evaluates events goes on without it."""
+    """A source that was not fetched is listed as missing, and commands work without it."""
     done = call("evidence", "list")
     assert (done.code, done.err) == (1, "warning: exits: not fetched yet\n")
     assert "missing" in done.out

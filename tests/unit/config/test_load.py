@@ -116,7 +116,7 @@ def test_an_unreadable_orgs_d_is_an_error(load: Load, tmp_path: Path) -> None:
 
 
 def test_variables_are_laid_over_the_file(load: Load) -> None:
-    """Variables can set each kind of value, and other values come from the file."""
+    """Variables override the file for each kind of value, and other values come from the file."""
     settings = load(
         '[poll]\ninterval = "1m"\npage_size = 500\n[retention]\nevents = "3d"',
         OKTAWATCH__POLL__INTERVAL="5m",

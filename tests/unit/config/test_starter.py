@@ -10,7 +10,7 @@ from oktawatch.config.starter import EXAMPLE, TOKEN_FILE, org_name, starter_conf
 
 
 def test_the_configuration_describes_the_org(tmp_path: Path) -> None:
-    """It loads, and has the org's name and URL, the token's file and the database."""
+    """The written configuration is valid, with the org's name and URL, the token's file and the database."""
     (tmp_path / TOKEN_FILE).write_text("00invented\n", "utf-8")
     text = starter_configuration(
         "https://corp.okta.com", database="sqlite:////var/lib/oktawatch/oktawatch.db"

@@ -126,7 +126,7 @@ def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
     ],
 )
 def test_a_typed_url_is_corrected(typed: str, url: str) -> None:
-    """What people copy from a browser becomes a URL that the settings accept."""
+    """A URL that was copied from a browser is corrected."""
     assert correct_org_url(typed) == url
     assert check_org_url(url) == url
 
@@ -135,6 +135,6 @@ def test_a_typed_url_is_corrected(typed: str, url: str) -> None:
     "typed", ["", "http://acme.okta.com", "ftp://acme.okta.com", "a b", "https://", "acme:99999"]
 )
 def test_a_typed_url_that_is_wrong(typed: str) -> None:
-    """What can't be an org's URL is refused with what is expected."""
+    """A text that can't be an org's URL is refused with what is expected."""
     with pytest.raises(ValueError, match="expected a"):
         correct_org_url(typed)

@@ -38,7 +38,7 @@ def test_loading_needs_no_memory_for_the_text(tmp_path: Path) -> None:
 
 
 def test_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
-    """Editors of other systems write them."""
+    """All line ends and a byte order mark are accepted."""
     path = tmp_path / "exits.txt"
     path.write_bytes(b"\xef\xbb\xbf198.51.100.7\r\n198.51.100.8\r\n")
     source = load_file(file_of(path))

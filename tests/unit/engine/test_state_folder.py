@@ -8,7 +8,7 @@ from oktawatch.engine.state_folder import state_folder
 
 
 def test_the_folder_of_an_sqlite_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a command without systemd's variables finds the same files, also through a link."""
+    """The folder of an SQLite file is used, also through a link, so that all commands find the same files."""
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/other")
     (tmp_path / "oktawatch.db").touch()
     (tmp_path / "link").mkdir()

@@ -26,7 +26,7 @@ def test_canonical_text_is_in_utc() -> None:
 
 
 def test_early_years_keep_the_width() -> None:
-    """Text comparison is time comparison even for a year that somebody made up."""
+    """Early years have four digits, so that texts sort by time."""
     assert canonical("0987-01-01") == "0987-01-01T00:00:00.000Z"
 
 
@@ -76,7 +76,7 @@ def test_comparing_canonical_texts_compares_times(one: datetime, other: datetime
 
 @given(MOMENTS)
 def test_canonical_text_comes_back_as_itself(moment: datetime) -> None:
-    """Writing and reading loses nothing but what lies below a millisecond."""
+    """Parsing and formatting keeps everything but fractions of a millisecond."""
     text = to_text(moment)
     assert to_text(from_text(text)) == canonical(text) == text
     assert timedelta() <= moment - from_text(text) < timedelta(milliseconds=1)

@@ -136,7 +136,7 @@ def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
 def test_a_message_names_the_anonymizer_of_all_evidence(
     services: list[dict[str, str]], kind: str | None, operator: str | None, name: str, line: str | None
 ) -> None:
-    """Okta's services are named as before. What a list or database has found comes first."""
+    """A message names the evidence of lists and databases first, then Okta's services."""
     security = {"isProxy": True, "ipDetails": {"ipServiceCategories": services}}
     context = ALERT["context"] | {"security_context": security}
     message = COMPOSER.compose(due(anonymizer=kind, operator=operator, context=context))

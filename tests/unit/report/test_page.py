@@ -118,7 +118,7 @@ def test_nobody_got_in() -> None:
     ["", "\x00\x1b[2J", "\ud800", "]]>", "</style><script>", "&lt;", "\u202e\u2028", "𐀀" * 100, "'\"<!--"],
 )
 def test_any_text_is_shown(text: str) -> None:
-    """Neither the page nor a chart breaks, and what can't be shown is replaced."""
+    """Any text leaves the page and its charts valid, and characters that can't be shown are replaced."""
     require_harmless(
         page_of(fact(successes=1, actor_alternate_id=text, client_ip=text, country=text, as_org=text, operator=text, org=text, rule_id=text))
     )  # fmt: skip
@@ -126,7 +126,7 @@ def test_any_text_is_shown(text: str) -> None:
 
 @given(st.lists(st.text(max_size=30), min_size=8, max_size=8))
 def test_no_text_breaks_a_page(texts: list[str]) -> None:
-    """Whatever strangers type stays text."""
+    """Strangers' text is escaped."""
     login, ip, country, name, operator, org, rule_id, actor_id = texts
     require_harmless(
         page_of(

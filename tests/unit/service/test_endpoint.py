@@ -70,7 +70,7 @@ async def _send(address: str, data: bytes) -> bytes:
 
 
 async def test_health_is_a_status_and_json(daemon: Daemon) -> None:
-    """200 without problems, 503 with one; the body names what is wrong."""
+    """The status is 200 without problems and 503 with one, which the body names."""
     address = await daemon.listen()
 
     status, body = await _get(address, "/healthz")
@@ -81,7 +81,7 @@ async def test_health_is_a_status_and_json(daemon: Daemon) -> None:
 
 
 async def test_metrics_are_text(daemon: Daemon) -> None:
-    """Also while the database has no schema yet."""
+    """Metrics are served even if the database has no schema yet."""
     address = await daemon.listen()
 
     status, text = await _get(address, "/metrics")

@@ -20,7 +20,7 @@ def _tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_files_have_their_content_and_mode(tmp_path: Path) -> None:
-    """Contents and modes are as asked, whatever the umask, and nothing else is left in the folder."""
+    """Files have the requested contents and modes with any umask, and no temporary file is left."""
     umask = os.umask(0o077)
     try:
         create_files(_files(tmp_path / "x/a", tmp_path / "x/y/b"), folder_mode=0o755)
