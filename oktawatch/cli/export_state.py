@@ -4,14 +4,13 @@ It has the number of the latest exported change of each org. Changes of an org a
 numbers (`store/orgs.py`), so no alert is missed. It is written last: a run that fails is repeated by the next one.
 """
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from oktawatch.cli.atomic_file import replace_file
 from oktawatch.cli.exits import UsageError
 
 _MOST_BYTES = 10_000_000
@@ -51,14 +50,4 @@ def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
 
 def write_state(file: Path, export: dict[str, Any], changes: dict[str, int]) -> None:
     """Replace the state file. After a crash, it has the old or the new content."""
-    content = msgspec.json.encode(ExportState(export=export, changes=changes))
-    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:
-        temporary = Path(opened.name)
-        try:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-            temporary.replace(file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    replace_file(file, msgspec.json.encode(ExportState(export=export, changes=changes)))

@@ -1,9 +1,7 @@
 """``oktawatch report``: summarize the alerts of a period."""
 
-import os
 from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,6 +50,8 @@ def report(
 
     if html is not None and as_json:
         raise UsageError("too many formats (--html, --json): use only one of them")
+    if html is not None and not html.parent.is_dir():
+        raise UsageError(f"no such folder (--html {html}): create it")
     now = utc_now()
     begin, end = _period(since, until, now=now)
     settings = load_without_secrets(config, debug=debug)
@@ -62,9 +62,10 @@ def report(
     if as_json:
         print_json(_as_json(summary))
     elif html is not None:
+        from oktawatch.cli.atomic_file import replace_file
         from oktawatch.report.page import report_page
 
-        _replace(html, report_page(summary, _rule_names(settings), now=now))
+        replace_file(html, report_page(summary, _rule_names(settings), now=now).encode())
         note(f"the report is in {html}")
     else:
         print_report(summary)
@@ -83,24 +84,6 @@ def _rule_names(settings: "Settings") -> dict[str, str]:
     from oktawatch.service.app import Application
 
     return {rule_id: rule.name for rule_id, rule in Application(settings).rulebook.every.items()}
-
-
-def _replace(file: Path, content: str) -> None:
-    """Write a file. Whoever reads it meanwhile gets the old or the new page."""
-    if not file.parent.is_dir():
-        raise UsageError(f"no such folder (--html {file}): create it")
-    with NamedTemporaryFile(
-        "w", dir=file.parent, prefix=f".{file.name}.", encoding="utf-8", delete=False
-    ) as opened:
-        temporary = Path(opened.name)
-        try:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-            temporary.replace(file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def _as_json(summary: "Summary") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 
@@ -160,6 +160,8 @@ def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Any:
         max_size=12,
     )
 )
+@example(steps=[(ORG, "00u1"), (OTHER, "00u1"), "export", "note", "export", "export", (ORG, "00u1")])
+@example(steps=[(ORG, "00u1"), "export", (OTHER, "00u1"), "note", "export", (ORG, "00u2"), "note"])
 def test_every_change_is_exported_once(shared: Database, steps: list[Any]) -> None:
     """Every change of an alert is in the next export, and not in the one after it."""
     empty(shared)
