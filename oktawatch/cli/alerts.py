@@ -92,9 +92,8 @@ def list_(
     if as_json + as_csv + count_only > 1:
         raise UsageError("too many formats (--json, --csv, --count): use only one of them")
     wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
-    load = (
-        load_without_secrets if rule else load_for_reading
-    )  # only a rule's name needs the rules, which can log
+    # Rules are loaded only to find one by its name. Loading them can log.
+    load = load_without_secrets if rule else load_for_reading
     settings = load(config, debug=debug)
     with existing_database(settings) as database:
         wanted = filter_names(wanted, org or (), rule or (), settings, database)
@@ -121,7 +120,7 @@ def show(
 ) -> int:
     """Show an alert with its events and runbook.
 
-    Shows also its outcome, related alerts and how to close it.
+    It also shows its outcome, related alerts and how to close it.
     --json prints all columns of the alert, its events and the decisions about it.
     """
     from oktawatch.store.alerts import show_alert

@@ -51,7 +51,7 @@ def given(value: object, limit: int = LONGEST) -> str:
     text = " ".join(text.split()).translate(_LOOK_ALIKES)
     text = _WWW.sub("www(.)", _SCHEME.sub(r"\1(:)", text).replace("://", "(:)//"))
     text = text if len(text) <= limit else text[: limit - 1] + "…"
-    # These keep the length, and have to see where the text was cut.
+    # These replacements keep the length. They are last, because shortening can change what they match.
     return _INNER_UNDERSCORE.sub("_", _MENTION.sub(_AT, text))
 
 

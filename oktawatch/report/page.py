@@ -158,7 +158,12 @@ def _got_in(summary: Summary) -> ET.Element:
     headings = ("Severity", "Who", "From", "First event", "Failures#", "Anonymizer", "Status", "Alert#")
     section = _table(heading, headings, rows)
     section.insert(
-        1, element("p", "First those after failures, then the worst and the latest.", css_class="muted")
+        1,
+        element(
+            "p",
+            "Successes after failures come first, then the most severe and the latest.",
+            css_class="muted",
+        ),
     )
     if rest:
         section.append(element("p", f"And {count(rest, 'other alert')}.", css_class="muted"))

@@ -182,7 +182,7 @@ alerts = Table(
     Column("failures", Integer, nullable=False, server_default=_no_count),
     Column("succeeded_at", Moment),  # event time of the earliest success
     Column("failed_at", Moment),  # event time of the earliest failure
-    Column("risen", Boolean, nullable=False, server_default=false()),  # somebody got in after failures
+    Column("risen", Boolean, nullable=False, server_default=false()),  # a success followed failures
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
