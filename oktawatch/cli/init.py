@@ -114,8 +114,6 @@ def _in_folder(url: str | None, token: str | None, folder: Path, *, debug: bool)
 
 
 def _systemd(url: str | None, token: str | None, root: Path) -> int:
-    import subprocess
-
     from oktawatch.service import systemd_setup
 
     here = root == Path("/")
@@ -123,24 +121,29 @@ def _systemd(url: str | None, token: str | None, root: Path) -> int:
         raise UsageError("not permitted (init --systemd): run it as root, with sudo")
     systemd_setup.require_new(root)  # before asking anything
     done = systemd_setup.set_up_systemd(_org_url(url), _org_token(token), root=root)
-    print("Created the user oktawatch and:")
+    print(f"Created the user oktawatch and{'' if here else f', below {root}'}:")
     for file in done.files:
         print(f"  {file}")
-    print(
-        f"The token is {'encrypted with the key of this machine' if done.encrypted else 'readable only by root'}.\n",
-        flush=True,
-    )
-    name = systemd_setup.WRAPPER.name
-    if here and subprocess.run([systemd_setup.WRAPPER, "check"], check=False).returncode != DONE:  # noqa: S603 -- just created
+    kept = "encrypted with the key of this machine" if done.encrypted else "readable only by root"
+    print(f"The token is {kept}.", flush=True)
+    if here and not _check_as_service(systemd_setup.WRAPPER):
         note(
-            f"error: a check failed ({systemd_setup.CONFIGURATION}): correct it, then run 'sudo {name} check'"
+            f"error: a check failed ({systemd_setup.CONFIGURATION}): correct it, then run 'sudo oktawatch check'"
         )
         return FAILED
     print(
-        f"\nNext:\n  systemctl daemon-reload && systemctl enable --now oktawatch"
-        f"\n  sudo {name} status    # every command, with the service's configuration and credentials"
+        "\nNext:\n  sudo systemctl daemon-reload && sudo systemctl enable --now oktawatch"
+        "\n  sudo oktawatch status    # like this, every command runs as the service user"
     )
     return DONE
+
+
+def _check_as_service(wrapper: Path) -> bool:
+    """Run `oktawatch check` as the service user. Return whether it found no problem."""
+    import subprocess
+
+    print(flush=True)
+    return subprocess.run([wrapper, "check"], check=False).returncode == DONE  # noqa: S603 -- just created
 
 
 def _org_url(given: str | None) -> str:
@@ -159,8 +162,8 @@ def _org_url(given: str | None) -> str:
 
 
 def _org_token(given: str | None) -> str:
-    """Return the API token, from standard input or from the terminal."""
-    if given is None:
+    """Return the API token from standard input. On a terminal, ask for it without showing it."""
+    if given is None or sys.stdin.isatty():
         return _ask("--token -", "API token (not shown)", _hidden_answer, _checked_token)
     try:
         return _checked_token(sys.stdin.readline())

@@ -154,9 +154,10 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-def test_init_asks_on_a_terminal(program: Program, org: SimulatedOrg, url: str) -> None:
-    """After a wrong answer, the question is repeated, and the token is never shown."""
-    terminal = Terminal(program, "init")
+@pytest.mark.parametrize("words", [[], ["--token", "-"]], ids=" ".join)
+def test_init_asks_on_a_terminal(program: Program, org: SimulatedOrg, url: str, words: list[str]) -> None:
+    """After a wrong answer, the question is repeated, and the token is never shown, also with `--token -`."""
+    terminal = Terminal(program, "init", *words)
     terminal.wait_for("URL of your Okta org (https://acme.okta.com): ")
     terminal.type("http://acme.okta.com")
     terminal.wait_for("That can't be used: expected an https URL")

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from oktawatch.cli.main import main
 from oktawatch.simulator import SimulatedOrg, build, running
 from tests.support.launch import environment
 
@@ -156,26 +155,6 @@ def test_five_minutes_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "MEDIUM" in done.stdout
     assert token not in done.stdout
-
-
-def documented_commands() -> list[list[str]]:
-    """Return the words of every oktawatch command in the shell blocks of the guide and of the README."""
-    found = []
-    for block in re.findall(r"^ *```sh\n(.*?)^ *```$", GUIDE + README, re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
-            words = shlex.split(line.partition(" > ")[0], comments=True)
-            while words and words[0] == "sudo":
-                del words[0]
-            if words and Path(words[0]).name == "oktawatch":
-                found.append(words[1:])
-    return found
-
-
-@pytest.mark.parametrize("words", documented_commands(), ids=" ".join)
-def test_a_documented_command_exists(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Every documented command and option exists, also those that the walk can't run."""
-    assert main([*words, "--help"]) == 0
-    assert capsys.readouterr().out
 
 
 def test_every_block_is_part_of_the_walk_or_needs_another_machine() -> None:
