@@ -11,6 +11,7 @@ import typer
 
 from oktawatch.cli import replay
 from oktawatch.cli.exits import DONE, FAILED, UsageError
+from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json, UnusedConfigFile
 from oktawatch.cli.output import note, print_fields, print_json, print_table
 from oktawatch.cli.setup import load_without_secrets
@@ -25,6 +26,15 @@ _METADATA = (
     "signals", "source",
 )  # fmt: skip
 """A rule's metadata, which can't be configured. ``signals`` is an option of some rules."""
+
+_COLUMNS = (
+    Column(heading="ID"),
+    Column(heading="STATE"),
+    Column(heading="SEVERITY"),
+    Column(heading="DEDUP"),
+    Column(heading="THRESHOLD", right=True, optional=True),
+    Column(heading="NAME", least=20),
+)
 
 app = typer.Typer(
     name="rules",
@@ -44,12 +54,12 @@ def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False
     if as_json:
         print_json(rules)
         return DONE
-    print_table(
-        ("ID", "ENABLED", "SEVERITY", "DEDUP PERIOD", "THRESHOLD", "NAME"),
+    print_one_line_table(
+        _COLUMNS,
         [
             (
                 rule["id"],
-                "yes" if rule["enabled"] else "no",
+                "on" if rule["enabled"] else "off",
                 rule["severity"],
                 rule["dedup_period"],
                 rule["threshold"],
@@ -57,8 +67,6 @@ def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False
             )
             for rule in rules
         ],
-        numbers=("THRESHOLD",),
-        whole=("ID",),
     )
     return DONE
 
