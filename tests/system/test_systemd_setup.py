@@ -279,3 +279,49 @@ def test_the_real_program_works_as_the_service_user(machine: Machine) -> None:
     owners = {path.name: path.owner() for path in machine.state.iterdir()}
     assert "oktawatch.db" in owners
     assert set(owners.values()) == {"nobody"}
+
+
+INSTALLED = """\
+set -euo pipefail
+mount --make-rprivate /
+cp -a /etc "$FOLDER/etc" && mount --bind "$FOLDER/etc" /etc
+for part in usr/local/sbin var/lib run opt; do
+    mkdir -p "$FOLDER/$part" && mount --bind "$FOLDER/$part" "/$part"
+done
+mkdir /opt/dependencies /opt/source /var/lib/systemd
+mount --bind "$DEPENDENCIES" /opt/dependencies
+mount --bind "$SOURCE" /opt/source
+/usr/bin/python3 -m venv --without-pip /opt/oktawatch
+printf '%s\\n' /opt/source /opt/dependencies > "$(echo /opt/oktawatch/lib/python3*/site-packages)/linked.pth"
+printf '%s\\n' '#!/opt/oktawatch/bin/python3' 'import sys; from oktawatch.cli.main import main; sys.exit(main())' > /opt/oktawatch/bin/oktawatch
+chmod 755 /opt/oktawatch/bin/oktawatch
+cd /
+echo "$TOKEN" | /opt/oktawatch/bin/oktawatch init --systemd --url "$URL" --token -
+export PATH=/usr/local/sbin:/usr/bin:/bin
+oktawatch run --once
+oktawatch status
+stat -c '%U %n' /var/lib/oktawatch/oktawatch.db
+grep -h '^LoadCredential' /etc/systemd/system/oktawatch*.service
+! grep -r "$TOKEN" /etc/oktawatch
+"""
+"""Set up a service on this machine, in a mount namespace whose system folders are private copies."""
+
+
+def test_a_service_is_set_up_and_every_command_works(org: SimulatedOrg) -> None:
+    """On a machine without running systemd, `init --systemd` sets everything up and checks it as the service user."""
+    with running(org) as url, tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        done = subprocess.run(
+            ["unshare", "--mount", "bash", "-c", INSTALLED],
+            env=environment() | {
+                "FOLDER": folder, "DEPENDENCIES": str(SITE_PACKAGES), "SOURCE": str(REPOSITORY), "URL": url, "TOKEN": org.token,
+            },
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The token is encrypted with the key of this machine." in done.stdout
+    assert "its System Log can be read" in done.stdout
+    assert "oktawatch /var/lib/oktawatch/oktawatch.db\n" in done.stdout
+    assert done.stdout.count("\nLoadCredentialEncrypted=okta.token:/etc/oktawatch/okta.token.cred") == 2
+    assert org.token not in done.stdout + done.stderr
