@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -20,6 +21,7 @@ from tests.support.streams import event, page
 RULES = build_rules({}, read_file=str)
 PERIOD = ("--since", "2026-11-01", "--until", "2026-11-03")
 DAY = timedelta(days=1)
+DOCUMENT = Path(__file__).parents[3] / "docs" / "report.md"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,11 @@ def test_json(program: Program) -> None:
     (rule,) = summary["rules"]
     assert (rule["true_positive"], rule["precision_percent"], rule["advice"]) == (1, 100, "too few verdicts")
     assert [one["actor_alternate_id"] for one in summary["successes"]] == ["nora@example.com"]
+    (paragraph,) = re.findall(
+        r"^`--json` prints(.*?)\n\n", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    names = {*summary, *(key for bar in summary["countries"] for key in bar)}
+    assert names == set(re.findall(r"`(\w+)`", paragraph))
     assert program.json("report", *PERIOD, "--org", "other")["orgs"] == ["other"]
     assert program.json("report", "--since", "2026-10-01", "--until", "2026-11-01")["alerts"] == 1
 
