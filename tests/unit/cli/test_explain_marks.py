@@ -1,10 +1,12 @@
-"""The marks of ``oktawatch explain`` for conditions that are met and not met."""
+"""The lines of ``oktawatch explain`` about conditions and the severity."""
 
 import io
 
 import pytest
 
-from oktawatch.cli.explain import _marks
+from oktawatch.cli.explain import _lines, _marks
+from oktawatch.detection.explain import Condition
+from oktawatch.engine.explain import Verdict
 
 
 class _Stream(io.TextIOWrapper):
@@ -34,3 +36,28 @@ def test_only_a_utf_8_terminal_gets_symbols(
     """Files, pipes and terminals with other encodings get words."""
     monkeypatch.setenv("TERM", "xterm")
     assert _marks(_Stream(encoding, is_terminal=is_terminal)) == marks
+
+
+@pytest.mark.parametrize(
+    ("recorded", "line"),
+    [
+        (None, "Severity LOW: commercial VPN, familiar to this person"),
+        ("LOW", "Severity LOW: commercial VPN, familiar to this person"),
+        (
+            "HIGH",
+            "Severity HIGH when it was recorded. Now it would be LOW: commercial VPN, familiar to this person",
+        ),
+    ],
+)
+def test_the_severity_has_reasons(recorded: str | None, line: str) -> None:
+    """A severity that was recorded with other reasons is shown as recorded, and as it would be now."""
+    verdict = Verdict(
+        rule_id="Example",
+        enabled=True,
+        recorded=recorded is not None,
+        recorded_severity=recorded,
+        conditions=[Condition("It holds", holds=True)],
+        severity="LOW",
+        severity_reasons=("commercial_vpn", "familiar to this person"),
+    )
+    assert list(_lines(verdict, ("+", "-")))[2] == f"  {line}"
