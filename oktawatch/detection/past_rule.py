@@ -1,7 +1,7 @@
 """A kind of rule: match single events, with a severity that depends on the person's past."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,7 +72,10 @@ class PastRule(EventRule):
         past: Past = NO_PAST,
     ) -> Match:
         """Build the match. Its context has the severity and the reasons for it."""
-        graded = self.graded(event, past)
+        try:
+            graded = self.graded(event, past)
+        except Exception:  # noqa: BLE001 -- as for any rule, a faulty severity must not lose the match
+            graded = GradedSeverity(self.severity, ())
 
         def context() -> dict[str, Any]:
             reasons = {"match_severity": str(graded.severity), "severity_reasons": graded.reasons}
@@ -111,16 +114,20 @@ def pasts(events: Sequence[Event], rows: Sequence[HistoryRow], history: History)
     asking = [next(row for row in page if row.event is event) for event in events]
     queries = [query_of(row) for row in asking]
     found = iter(history.pasts([query for query in queries if query is not None]))
-    so_far = _PageSoFar(rows)
+    people = {query.actor_id for query in queries if query is not None}
+    so_far = _PageSoFar(row for row in rows if row.actor_id in people)
     for row, query in zip(asking, queries, strict=True):
-        so_far.read_until(row)
-        yield NO_PAST if query is None else so_far.added_to(next(found), query)
+        if query is None:
+            yield NO_PAST
+        else:
+            so_far.read_until(row)
+            yield so_far.added_to(next(found), query)
 
 
 class _PageSoFar:
-    """The rows of a page before some event."""
+    """Some rows of a page, up to one of them."""
 
-    def __init__(self, rows: Sequence[HistoryRow]) -> None:
+    def __init__(self, rows: Iterable[HistoryRow]) -> None:
         self._rows = iter(rows)
         self._failures: dict[str, list[tuple[str, str]]] = {}
         self._days: dict[tuple[str, str], set[str]] = {}

@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oktawatch.detection.anonymizer_signals import AnonymizerSignals
+from oktawatch.detection.evidence_severity import GradedSeverity
+from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.networks import Networks
+from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.model.event import Event
+from oktawatch.model.history import HistoryRow
 from oktawatch.model.match import AlertDetails, Match
+from oktawatch.model.person_past import Past
 from oktawatch.model.severity import Severity
 from tests.support.shared import shared_data
 from tests.unit.detection.events import event, sign_in
@@ -93,6 +98,25 @@ def test_the_published_cases_keep_their_verdicts(spelling: str, rule: EventRule,
         "Anonymizing Proxy Used": [proxy],
         "Apple Private Relay Used": [Severity.INFO],
     }
+
+
+def test_a_faulty_severity_does_not_lose_the_match() -> None:
+    """The match has the rule's severity, without reasons."""
+
+    class Faulty(AnonymizingVpnLogin):
+        def graded(self, event: Event, past: Past) -> GradedSeverity:
+            raise OSError("broken")
+
+    rows = RuleSet([]).history_rows([event()])
+    (found,) = Faulty().evaluate_with_past([event_of(rows[0])], rows, MemoryHistory(), no_error)
+    assert found.severity is Severity.MEDIUM
+    assert found.details().context["severity_reasons"] == []
+
+
+def event_of(row: HistoryRow) -> Event:
+    """Return the event of a row of the page."""
+    assert row.event is not None
+    return row.event
 
 
 def test_a_failed_sign_in_through_a_proxy_is_medium() -> None:
