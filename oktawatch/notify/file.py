@@ -80,6 +80,18 @@ class FileChannel:
             why = (error.strerror or type(error).__name__).lower()
             raise DeliveryError(f"{self._path} can't be written: {why}") from None
 
+    def find_problem(self) -> str | None:
+        """Return why the file can't be written, and how to fix it, or None. Changes nothing."""
+        path, folder = self._path, self._path.parent
+        if not folder.is_dir():
+            return f"there is no folder {folder}: create it for the user of oktawatch"
+        if path.exists() and not path.is_file():
+            return f"{path} is not a regular file: choose another path"
+        writable = (
+            os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(folder, os.W_OK | os.X_OK)
+        )
+        return None if writable else f"this user can't write {path}: change its owner or that of its folder"
+
     async def close(self) -> None:
         """Do nothing: no file stays open."""
 

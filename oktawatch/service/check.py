@@ -26,6 +26,7 @@ from oktawatch.engine.page_source import PageSource
 from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.notify.file import FileChannel
 from oktawatch.notify.message import Message
 from oktawatch.service.app import Application, ConfiguredNotifier, Probe
 from oktawatch.service.blocked_requests import SEARCHED, count_blocked_requests
@@ -301,8 +302,11 @@ async def _send(message: Message, notifier: ConfiguredNotifier) -> Finding:
 
 
 async def _reach(notifier: ConfiguredNotifier, probe: Probe | None) -> Finding:
-    """Open a connection to the channel's host, or to the proxy for it."""
+    """Open a connection to the channel's host, or to the proxy for it. Of a file, check the permissions."""
     about = f"notifier {notifier.name}"
+    if isinstance(notifier.channel, FileChannel):
+        problem = await asyncio.to_thread(notifier.channel.find_problem)
+        return _failed(about, problem) if problem else _ok(about, "its file can be written")
     if probe is None:
         return _ok(about, f"its configuration is valid (type {notifier.type}); --send-test sends a message")
     what = "its proxy" if probe.by_proxy else "its host"

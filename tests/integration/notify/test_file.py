@@ -19,6 +19,9 @@ from oktawatch.notify import file
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.file import FileChannel, FileSettings
 from oktawatch.notify.message import Message
+from oktawatch.service import check
+from oktawatch.service.app import Application
+from oktawatch.service.check import Verdict
 from tests.support.databases import NOW
 from tests.support.outbox import COMPOSER
 from tests.support.program import PATIENCE
@@ -176,6 +179,54 @@ def test_a_file_system_that_hangs_blocks_nothing(path: Path, monkeypatch: pytest
     assert [one["event"]["id"] for one in documents(path)] == ["id-1", "id-2"]
     os.close(reading)
     os.close(writing)
+
+
+def test_check_finds_problems(path: Path) -> None:
+    """`oktawatch check` finds a wrong path before the first alert does, and creates nothing."""
+    assert channel(path).find_problem() is None
+    assert not path.exists()
+    inner = path.parent / "siem" / "alerts.ndjson"
+    assert (
+        channel(inner).find_problem()
+        == f"there is no folder {inner.parent}: create it for the user of oktawatch"
+    )
+    assert channel(path.parent).find_problem() == f"{path.parent} is not a regular file: choose another path"
+    path.touch()
+    assert channel(path).find_problem() is None
+
+
+def test_check_finds_missing_permissions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a file nor a folder that this user can't write is accepted."""
+    asked: list[tuple[Path, int]] = []
+
+    def refuse(asked_path: Path, mode: int) -> bool:
+        asked.append((asked_path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)  # tests may run as root, who may do everything
+    message = f"this user can't write {path}: change its owner or that of its folder"
+    assert channel(path).find_problem() == message
+    path.touch()
+    assert channel(path).find_problem() == message
+    assert asked == [(path.parent, os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)]
+
+
+async def test_check_reports_a_file(tmp_path: Path) -> None:
+    """The finding names the notifier, and fails if its folder is missing."""
+    (tmp_path / "oktawatch.toml").write_text(
+        '[[notifiers]]\ntype = "file"\nname = "good"\npath = "a.ndjson"\n'
+        '[[notifiers]]\ntype = "file"\nname = "bad"\npath = "siem/a.ndjson"\n'
+        '[[orgs]]\nurl = "https://acme.example.com"\ntoken = "t"\n',
+        "utf-8",
+    )
+    app = Application(load(tmp_path / "oktawatch.toml"))
+    good, bad = await check._notifiers(app, send_test=False)
+    assert (good.about, good.verdict, good.message) == (
+        "notifier good",
+        Verdict.OK,
+        "its file can be written",
+    )
+    assert (bad.about, bad.verdict) == ("notifier bad", Verdict.FAILED)
 
 
 def test_a_path_is_relative_to_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
