@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from oktawatch.config import load
-from oktawatch.model.notification import NotificationKind
+from oktawatch.model.notification import Digest, DigestReason, NotificationKind
 from oktawatch.notify import file
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.file import FileChannel, FileSettings
@@ -86,6 +86,40 @@ def test_ocsf(path: Path) -> None:
     found = [validated(document) for document in documents(path)]
     assert [document["type_uid"] for document in found] == [200401, 200402, 200403, 99]
     assert found[3]["time"] == int(NOW.timestamp() * 1000)
+
+
+DIGEST = Digest(
+    reason=DigestReason.LATE, source=None, alerts=2, people=2, severities={"HIGH": 2}, rules={"A": 2}, orgs={"acme": 2},
+    who={"nora@example.com": 2}, addresses={"203.0.113.7": 2}, countries={}, first_event_at=NOW, last_event_at=NOW,
+)  # fmt: skip
+SILENCE = {
+    "state": "raised", "about": [{"what": "org", "name": "acme", "since": "2026-11-02T12:00:00.000Z", "error": "x"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", ["ecs", "ocsf"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": NotificationKind.TEST},
+        {"kind": NotificationKind.DIGEST, "digest": DIGEST},
+        {"kind": NotificationKind.SILENCE, "content": SILENCE},
+    ],
+    ids=["test", "digest", "silence"],
+)
+def test_messages_that_are_not_about_an_alert(path: Path, format_: str, changes: dict[str, Any]) -> None:
+    """Every kind of message is a line with its type and content."""
+    sent = COMPOSER.compose(msgspec.structs.replace(due(), alert=None, **changes))
+    send(channel(path, format=format_), sent)
+    (document,) = documents(path)
+    if format_ == "ocsf":
+        assert validated(document)["activity_name"] == sent.type
+        content = document["unmapped"]
+    else:
+        assert (document["event"]["action"], document["event"]["id"]) == (sent.type, sent.id)
+        content = document["oktawatch"]["message"]
+    assert content["type"] == sent.type
+    assert document["message"] == sent.heading
 
 
 def test_a_rotated_file_is_made_anew(path: Path) -> None:
