@@ -19,6 +19,7 @@ import pytest
 from oktawatch.service.systemd_setup import encrypt_credential, set_up_systemd
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.launch import environment
+from tests.support.private_machine import run_privately
 
 TOKEN = "00invented"
 SITE_PACKAGES = Path(pytest.__file__).parents[1]
@@ -281,21 +282,7 @@ def test_the_real_program_works_as_the_service_user(machine: Machine) -> None:
     assert set(owners.values()) == {"nobody"}
 
 
-INSTALLED = """\
-set -euo pipefail
-mount --make-rprivate /
-cp -a /etc "$FOLDER/etc" && mount --bind "$FOLDER/etc" /etc
-for part in usr/local/sbin var/lib run opt; do
-    mkdir -p "$FOLDER/$part" && mount --bind "$FOLDER/$part" "/$part"
-done
-mkdir /opt/dependencies /opt/source /var/lib/systemd
-mount --bind "$DEPENDENCIES" /opt/dependencies
-mount --bind "$SOURCE" /opt/source
-/usr/bin/python3 -m venv --without-pip /opt/oktawatch
-printf '%s\\n' /opt/source /opt/dependencies > "$(echo /opt/oktawatch/lib/python3*/site-packages)/linked.pth"
-printf '%s\\n' '#!/opt/oktawatch/bin/python3' 'import sys; from oktawatch.cli.main import main; sys.exit(main())' > /opt/oktawatch/bin/oktawatch
-chmod 755 /opt/oktawatch/bin/oktawatch
-cd /
+SET_UP = """\
 echo "$TOKEN" | /opt/oktawatch/bin/oktawatch init --systemd --url "$URL" --token -
 export PATH=/usr/local/sbin:/usr/bin:/bin
 oktawatch run --once
@@ -304,20 +291,12 @@ stat -c '%U %n' /var/lib/oktawatch/oktawatch.db
 grep -h '^LoadCredential' /etc/systemd/system/oktawatch*.service
 ! grep -r "$TOKEN" /etc/oktawatch
 """
-"""Set up a service on this machine, in a mount namespace whose system folders are private copies."""
 
 
 def test_a_service_is_set_up_and_every_command_works(org: SimulatedOrg) -> None:
     """On a machine without running systemd, `init --systemd` sets everything up and checks it as the service user."""
-    with running(org) as url, tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        done = subprocess.run(
-            ["unshare", "--mount", "bash", "-c", INSTALLED],
-            env=environment() | {
-                "FOLDER": folder, "DEPENDENCIES": str(SITE_PACKAGES), "SOURCE": str(REPOSITORY), "URL": url, "TOKEN": org.token,
-            },
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+    with running(org) as url:
+        done = run_privately(SET_UP, {"URL": url, "TOKEN": org.token})
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The token is encrypted with the key of this machine." in done.stdout

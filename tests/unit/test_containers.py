@@ -16,25 +16,13 @@ from hatchling.builders.wheel import WheelBuilder
 
 from oktawatch import config, shipped
 from oktawatch.cli.main import main
+from tests.support.containerfile import TEXT, image_variables, instructions
 
 ROOT = Path(__file__).parents[2]
-CONTAINERFILE = shipped.read("container/Containerfile")
 MANIFESTS = {
     manifest["kind"]: manifest for manifest in yaml.safe_load_all(shipped.read("kubernetes/oktawatch.yaml"))
 }
 POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
-
-
-def instructions(name: str) -> list[str]:
-    """Return the arguments of each instruction with this name in the Containerfile's last stage."""
-    text = re.sub(r"\\\n\s*", " ", CONTAINERFILE)
-    stage = text.rpartition("\nFROM ")[2]
-    return re.findall(rf"^{name} (.*)$", stage, re.MULTILINE)
-
-
-def image_variables() -> dict[str, str]:
-    """Return the variables that the image sets."""
-    return dict(argument.split("=", 1) for argument in instructions("ENV"))
 
 
 def settings_with(folder: Path, text: str, environ: dict[str, str]) -> config.Settings:
@@ -48,7 +36,7 @@ def settings_with(folder: Path, text: str, environ: dict[str, str]) -> config.Se
 
 def test_the_image_is_built_from_the_wheel(tmp_path: Path) -> None:
     """The build copies the wheel by a pattern that fits its name, and the pinned requirements."""
-    copied = re.findall(r"^COPY (.*) /build/$", CONTAINERFILE, re.MULTILINE)
+    copied = re.findall(r"^COPY (.*) /build/$", TEXT, re.MULTILINE)
     assert [words.split() for words in copied] == [["requirements.txt", "oktawatch-*.whl"]]
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     assert fnmatchcase(Path(wheel).name, "oktawatch-*.whl")
@@ -86,9 +74,7 @@ def test_the_image_writes_only_to_its_volume(tmp_path: Path) -> None:
 
 def test_the_documented_run_fits_the_image() -> None:
     """The comment's command mounts the configuration, the token and the volume where the image expects them."""
-    comment = "\n".join(
-        line.removeprefix("#   ") for line in CONTAINERFILE.splitlines() if line.startswith("#   ")
-    )
+    comment = "\n".join(line.removeprefix("#   ") for line in TEXT.splitlines() if line.startswith("#   "))
     run = next(line for line in comment.replace("\\\n", " ").splitlines() if line.startswith("podman run"))
     words = shlex.split(run)
     variables = image_variables()
