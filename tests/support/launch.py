@@ -111,4 +111,4 @@ class _Forked(subprocess.Popen[Any]):
         ]
         self.pid = _warm_program().fork(args[3:], str(cwd), env, files)
         self._child_created = True
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]  # Popen's own, not in its types

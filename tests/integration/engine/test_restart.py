@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.engine import restart_point
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.simulator import SimulatedOrg, faults, serve
@@ -30,11 +32,11 @@ DAYS = timedelta(days=3)
 
 
 def make_poller(
-    source: object, database: DatabaseExecutor, *, rules: RuleSet = RULES, page_size: int = 50
+    source: PageSource, database: DatabaseExecutor, *, rules: RuleSet = RULES, page_size: int = 50
 ) -> Poller:
     """Create a poller that starts at the beginning of the backlog."""
     return Poller(
-        source,  # type: ignore[arg-type]
+        source,
         database,
         Watch(org=ORG, rules=rules),
         page_size=page_size,
@@ -63,10 +65,10 @@ async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
     executor.close()
 
 
-Restart = Callable[[SimulatedOrg], dict[str, object]]
+Restart = Callable[[SimulatedOrg], dict[str, Any]]
 
 
-def refused(org: SimulatedOrg) -> dict[str, object]:
+def refused(org: SimulatedOrg) -> dict[str, Any]:
     """Make Okta refuse every cursor that it has returned until now."""
     org.cursors.forget()
     return {}
@@ -90,7 +92,7 @@ async def test_a_future_date_does_not_lose_the_backlog(database: DatabaseExecuto
             await first.round()
         read = {row["uuid"] for row in rows(database.database, "events")}
         assert len(read) == 100
-        later = make_poller(client, database, **restart(org))  # type: ignore[arg-type]
+        later = make_poller(client, database, **restart(org))
         await later.round()
     assert len(rows(database.database, "events")) == 300
 

@@ -43,7 +43,7 @@ from oktawatch.service.download import download
 from oktawatch.service.evidence import EvidenceUpdate
 from tests.support.certificates import PrivateCa
 from tests.support.http import listening
-from tests.support.publisher import Publisher, endless, stalling, status
+from tests.support.publisher import Publisher, Respond, endless, stalling, status
 from tests.unit.detection.events import event
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -201,10 +201,10 @@ async def test_a_shrunken_file_is_accepted_once_the_folder_is_deleted(
     ],
 )
 async def test_an_answer_without_a_file(
-    publisher: Publisher, tmp_path: Path, answer: object, problem: str
+    publisher: Publisher, tmp_path: Path, answer: Respond, problem: str
 ) -> None:
     """The error has the reason, but not the URL, which contains the licence key."""
-    publisher.respond = answer  # type: ignore[assignment]
+    publisher.respond = answer
     source = source_of(publisher, tmp_path)
     with pytest.raises(EvidenceUpdateError, match=problem) as raised:
         await update(source)

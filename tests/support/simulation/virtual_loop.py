@@ -132,7 +132,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         """Do nothing: there is only one thread."""
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]  # generic in its types
         """Run the function at once, in this thread."""
         future = self.create_future()
         try:
@@ -143,7 +143,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def deliver(self, number: int) -> None:
         """Deliver a signal to the process."""
-        self._handle_signal(number)  # type: ignore[attr-defined]
+        self._handle_signal(number)  # type: ignore[attr-defined]  # of asyncio's Unix loop, not in its types
 
 
 class LockedError(Exception):
