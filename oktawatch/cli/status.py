@@ -1,10 +1,11 @@
-"""``oktawatch status``: show the status of each org and each source of evidence."""
+"""``oktawatch status``: show the status of the orgs, the daemon, the database and the sources of evidence."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from oktawatch.cli.evidence_table import print_sources, source_rows
 from oktawatch.cli.exits import DONE, FAILED
+from oktawatch.cli.machine_status import daemon_json, print_machine
 from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
@@ -23,28 +24,34 @@ _LEFT_OUT = timedelta(days=1)
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Show the status of each org and each source of evidence.
+    """Show the status of orgs, daemon, database and evidence.
 
-    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, or if over a
-    tenth of its recently polled events can't be used.
+    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, if over a
+    tenth of its recently polled events can't be used, or if the daemon was killed or can't write its database.
     Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
     """
-    from oktawatch.model.timestamps import utc_now
+    from oktawatch.engine.daemon_health import are_good, judge_daemons
+    from oktawatch.store.daemons import read_daemons
     from oktawatch.store.left_out import left_out_since
+    from oktawatch.store.space import read_space
     from oktawatch.store.status import count_undone
 
     settings = load_for_reading(config, debug=debug)
     with existing_database(settings) as database:
         orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
-        left_out = [_left_out(rule) for rule in left_out_since(database, utc_now() - _LEFT_OUT)]
+        left_out = [_left_out(rule) for rule in left_out_since(database, now - _LEFT_OUT)]
+        daemons = judge_daemons(read_daemons(database), now=now)
+        space, place = read_space(database), database.place
     sources = _evidence(settings, debug=debug) if settings.evidence.sources else []
-    good = all(org["ok"] for org in orgs if org["configured"])
+    good = all(org["ok"] for org in orgs if org["configured"]) and are_good(daemons)
     if as_json:
         print_json(
             {
                 "ok": good,
                 "orgs": orgs,
+                "daemons": [daemon_json(daemon) for daemon in daemons],
+                "database": {"place": place, "bytes": space.used, "free_bytes": space.free},
                 "notifications": undone,
                 "rules_left_out": left_out,
                 "evidence": sources,
@@ -52,6 +59,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
         )
     else:
         _print(orgs, shared=shared, now=now)
+        print_machine(daemons, place, space, age=lambda at: _age(at, now))
         if sources:
             print()
             print_sources(sources)
@@ -139,6 +147,8 @@ def _as_json(
 
 
 def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
+    from oktawatch.model.timestamps import from_text
+
     columns = [
         Column(heading="ORG", least=16),
         Column(heading="STATE"),
@@ -156,7 +166,7 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
         (
             org["org"],
             _state(org),
-            _age(org["last_poll_at"], now),
+            _age(from_text(org["last_poll_at"]) if org["last_poll_at"] else None, now),
             _lag(org["lag_seconds"]),
             *([org["holder"] or "nobody"] if shared else []),
             org["open_alerts"],
@@ -175,14 +185,13 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
                 note(f"{org['org']}: {problem}")
 
 
-def _age(moment: str | None, now: datetime) -> str:
+def _age(moment: datetime | None, now: datetime) -> str:
     """Return how long ago a point in time was, such as ``12s ago``."""
     from oktawatch.model.durations import round_duration
-    from oktawatch.model.timestamps import from_text
 
     if moment is None:
         return "never"
-    age = now - from_text(moment)
+    age = now - moment
     return f"{round_duration(age)} ago" if age >= timedelta() else "in the future"
 
 

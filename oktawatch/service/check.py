@@ -34,6 +34,7 @@ from oktawatch.service.connections import connections
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
 from oktawatch.store.schema import commit_write, require_current
+from oktawatch.store.space import LITTLE_SPACE
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.page import Page
@@ -41,8 +42,6 @@ from oktawatch.systemlog.queries import polling_query
 
 LARGE_SHARE = 0.6
 """By default, Okta mails an org's admins when a larger share of a rate limit is used."""
-LITTLE_SPACE = 500 * 1024**2
-"""Bytes of free space below which a day of a busy org, or a schema upgrade, may fill the disk."""
 _BLOCK = b"\0" * 65_536
 _PROBE_SIZE = 1024**2  # bytes; more than the free space that SQLite's files may contain
 _RECENT = timedelta(minutes=5)

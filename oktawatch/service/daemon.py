@@ -25,10 +25,12 @@ from oktawatch.service import endpoint
 from oktawatch.service.app import Application
 from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
-from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
+from oktawatch.service.database_trouble import DatabaseTrouble
+from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.delivery import open_notifiers
 from oktawatch.service.endpoint import Endpoint
 from oktawatch.service.jobs import Jobs
+from oktawatch.service.presence import Presence
 from oktawatch.service.reload import Load, reload
 from oktawatch.service.signals import Signals, listening
 from oktawatch.service.silence import interval
@@ -74,7 +76,10 @@ class _Daemon:
     def __init__(self, app: Application, database: DatabaseExecutor, signals: Signals) -> None:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
         self._database = database
-        self._database_watch = DatabaseWatch(database, self.trouble, app.channels, after=app.silence_after)
+        self._presence = Presence(app.instance, database.now)
+        self._database_watch = DatabaseWatch(
+            database, self.trouble, app.channels, write=self._presence.write, after=app.silence_after
+        )
         self._vitals = Vitals(database, self.trouble)
         self._endpoint = Endpoint(self._vitals)
         self._signals = signals
@@ -119,6 +124,7 @@ class _Daemon:
                 connect,
                 notifiers,
                 watches,
+                presence=self._presence,
                 counters=self._vitals.counters,
             )
             jobs.schedule.every(endpoint.INTERVAL, "endpoint", self._endpoint.round)
@@ -132,7 +138,7 @@ class _Daemon:
                 if self._signals.stop.is_set():
                     self._systemd.stopping()
                     _log.info("daemon_stopping")
-                    database.stop()
+                    await self._presence.end(database)
                 await jobs.stop()
                 if self.trouble.fatal is not None:
                     await database_watch.send_last_alarm()

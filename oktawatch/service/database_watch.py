@@ -25,12 +25,14 @@ from oktawatch.model.timestamps import to_text, utc_now
 from oktawatch.notify.alarms import alarm_message
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
-from oktawatch.service.failure_log import FailureLog, backoff
-from oktawatch.store.errors import StoppedError, StoreError, UnusableDatabaseError, WriteFailedError
-from oktawatch.store.schema import require_writable
+from oktawatch.service.database_trouble import DatabaseTrouble
+from oktawatch.service.failure_log import backoff
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoppedError, StoreError
 
 _log: Any = structlog.get_logger(__name__)
 
+_PROBE = "probe"
 _PROBE_WITHIN = timedelta(seconds=5)
 """How long a round waits for the probe. If it takes longer, the next round checks it again."""
 _OVERDUE = timedelta(seconds=45)
@@ -42,47 +44,6 @@ Channels = Mapping[str, Channel]
 """The notifiers' channels by the notifiers' names."""
 
 
-class DatabaseTrouble(FailureLog):
-    """Counts the consecutive database failures of all jobs."""
-
-    def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Call ``lost`` when the daemon can't continue with this database."""
-        super().__init__("database")
-        self._lost = lost
-        self._clock = clock
-        self._worked_at = clock()
-        self._write_failed = False
-        self.error = ""
-        """The text of the last failure."""
-        self.fatal: UnusableDatabaseError | None = None
-        """The failure after which the daemon can't continue."""
-
-    def failed(self, reason: str, error: Exception) -> None:
-        """Count a failure."""
-        super().failed(reason, error)
-        self.error = str(error)
-        self._write_failed = self._write_failed or isinstance(error, WriteFailedError)
-        if isinstance(error, UnusableDatabaseError) and self.fatal is None:
-            self.fatal = error
-            self._lost()
-
-    def ended(self) -> None:
-        """Record that a write succeeded."""
-        super().ended()
-        self._worked_at = self._clock()
-        self._write_failed = False
-
-    def probed(self) -> None:
-        """Record that the probe succeeded. It writes no row, so it can't show that a full disk has space again."""
-        if not self._write_failed:
-            self.ended()
-
-    @property
-    def lasts(self) -> timedelta:
-        """The time since the last successful write; zero if nothing has failed since."""
-        return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
-
-
 class DatabaseWatch:
     """Probes the database and sends alarms about it. A daemon has one instance, which outlives reloads."""
 
@@ -92,19 +53,24 @@ class DatabaseWatch:
         trouble: DatabaseTrouble,
         channels: Channels,
         *,
+        write: Callable[[Database], None],
         after: timedelta,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raise the alarm if no write has succeeded for longer than ``after``."""
+        """Raise the alarm if no write has succeeded for longer than ``after``.
+
+        ``write`` writes a row, to test whether that works, and raises StoreError.
+        """
         self.trouble = trouble
         self.after = after
         self._channels = channels
         self._database = database
+        self._write = write
         self._now = now
         self._clock = clock
         self._probe: asyncio.Task[None] | None = None
-        self._probed_at = 0.0
+        self._probed_at = self._probe_began = 0.0
         self._message: Message | None = None
         self._since: datetime | None = None
         self._alarmed: set[str] = set()
@@ -142,8 +108,8 @@ class DatabaseWatch:
     async def probe(self) -> None:
         """Test whether the database can be written, because no page may need a write for a while."""
         if self._probe is None:
-            self._probe = asyncio.create_task(self._database.run(require_writable))
-            self._probed_at = self._clock()
+            self._probe = asyncio.create_task(self._database.run(self._write))
+            self._probed_at, self._probe_began = self._clock(), self.trouble.moment()
         wait_s = min(_PROBE_WITHIN, self.after / 4).total_seconds()
         done, _ = await asyncio.wait([self._probe], timeout=wait_s)
         if not done:
@@ -153,7 +119,7 @@ class DatabaseWatch:
                 error = StoreError(
                     f"the database is locked or silent ({place}): no answer for {waited_s:.0f} s"
                 )
-                self.trouble.failed("database", error)
+                self.trouble.failed(error)
             return
         probe, self._probe = self._probe, None
         try:
@@ -161,9 +127,9 @@ class DatabaseWatch:
         except (StoppedError, asyncio.CancelledError):
             return
         except StoreError as failure:
-            self.trouble.failed("database", failure)
+            self.trouble.failed(failure, job=_PROBE)
         else:
-            self.trouble.probed()
+            self.trouble.wrote(_PROBE, began=self._probe_began)
 
     async def bring_up(self, prepare: Callable[[], Awaitable[None]]) -> None:
         """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError or ConfigError."""
@@ -173,12 +139,12 @@ class DatabaseWatch:
             except StoppedError:
                 raise
             except StoreError as error:
-                self.trouble.failed("database", error)
+                self.trouble.failed(error)
                 if self.trouble.fatal is not None:
                     raise
                 await asyncio.sleep(backoff(self.trouble.failures, _RETRY_INTERVAL).total_seconds())
             else:
-                self.trouble.ended()
+                self.trouble.wrote()
                 return
 
     async def close(self) -> None:

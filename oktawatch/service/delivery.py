@@ -13,6 +13,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import DeliveryResult, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
 from oktawatch.service.app import Application
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -80,7 +81,7 @@ class Delivered(Struct, frozen=True, kw_only=True):
 class Delivery(Supervised[int]):
     """The delivery of one notifier."""
 
-    def __init__(self, sender: Sender, *, database_trouble: FailureLog | None) -> None:
+    def __init__(self, sender: Sender, *, database_trouble: DatabaseTrouble | None) -> None:
         super().__init__(
             FailureLog("delivery_round", notifier=sender.name),
             database_trouble=database_trouble,

@@ -28,6 +28,8 @@ class FailureLog:
     """
 
     def __init__(self, name: str, **about: str) -> None:
+        self.subject = " ".join([name, *about.values()])
+        """What fails, such as ``poll acme``."""
         self._name = name
         self._about = about
         self.failures = 0

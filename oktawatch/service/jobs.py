@@ -28,6 +28,7 @@ from oktawatch.service.evidence import INTERVAL as EVIDENCE_INTERVAL
 from oktawatch.service.evidence import EvidenceUpdate
 from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.polling import OrgPolling
+from oktawatch.service.presence import Presence
 from oktawatch.service.pruning import FIRST, Pruning, build_pruner
 from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
 from oktawatch.service.replica import Replica
@@ -61,9 +62,11 @@ class Jobs:
         notifiers: Sequence[Notifier],
         watches: Mapping[str, Watch],
         *,
+        presence: Presence,
         counters: Counters,
     ) -> None:
         """Schedule the jobs. ``watches`` maps each org's name to its configuration."""
+        self._presence = presence
         self._counters = counters
         self._budgets: dict[str, RateBudget] = {}
         self.schedule = Schedule()
@@ -227,8 +230,14 @@ class Jobs:
             if self._heartbeat is not None and not polling.failing:
                 self._heartbeat.polled(polling.org)
         self._watchdog.round_ended(polling.org, next_in=self._app.poll_interval if delay is None else delay)
-        self._systemd.status(self._summary())
+        self._report(self._summary())
         return delay
+
+    def _report(self, state: str) -> None:
+        self._systemd.status(state)
+        if state != self._presence.state:
+            self._presence.state = state
+            self.schedule.again("database")
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
         return await sweeping.round() if self.holds(sweeping.org) else None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
@@ -42,7 +43,7 @@ class OrgPolling(Supervised[PageResult]):
         database: DatabaseExecutor,
         *,
         interval: timedelta,
-        database_trouble: FailureLog,
+        database_trouble: DatabaseTrouble,
         enqueued: Callable[[], None],
         holds: Callable[[], bool],
         on_failure: Callable[[str], None] = lambda _reason: None,
@@ -107,7 +108,7 @@ class OrgPolling(Supervised[PageResult]):
             return  # it was logged, and the next failure is recorded again
         except StoreError as trouble:
             # A success here does not end the database's failures: a full disk may still accept this update.
-            self._trouble.failed("database", trouble)
+            self._trouble.failed(trouble)
 
 
 class HandedOverError(StoppedError):

@@ -14,6 +14,7 @@ import structlog
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pruning import Ages, Pruner
 from oktawatch.service.app import Application
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -48,7 +49,7 @@ class Pruning(Supervised[Counter[str]]):
         *,
         now: Callable[[], datetime],
         okta_time: Callable[[], datetime | None],
-        database_trouble: FailureLog,
+        database_trouble: DatabaseTrouble,
     ) -> None:
         """Prune with ``prune``: `engine.pruning.Pruner.round`.
 

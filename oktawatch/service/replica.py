@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import StoppedError, StoreError
 from oktawatch.store.leases import Leases, NameTakenError
@@ -22,6 +23,7 @@ _log: Any = structlog.get_logger(__name__)
 
 _DURATION = 0.6  # of lease_ttl
 _RENEWAL_INTERVAL = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
+_JOB = "leases"
 _RELEASE_TIMEOUT_S = 1.0
 _MOST_NAMED = 5  # maximum number of orgs in a line of the log
 
@@ -36,7 +38,7 @@ class Replica:
         database: DatabaseExecutor,
         *,
         lease_ttl: timedelta,
-        database_trouble: FailureLog,
+        database_trouble: DatabaseTrouble,
         gained: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +61,7 @@ class Replica:
 
     async def round(self) -> None:
         """Renew, acquire and release leases. A lease that can't be renewed expires by itself."""
-        begun = self._clock()
+        begun, moment = self._clock(), self._database_trouble.moment()
         try:
             await self._database.read_clock()
             held = await self._database.run(self._leases.keep)
@@ -69,13 +71,11 @@ class Replica:
             self._name_trouble.failed("name_taken", error)
             held = frozenset()
         except StoreError as error:
-            self._database_trouble.failed("database", error)
+            self._database_trouble.failed(error, job=_JOB)
             return
         else:
             self._name_trouble.ended()
-            if not held:
-                # Without an org to poll, no other write shows that the database works again.
-                self._database_trouble.ended()
+            self._database_trouble.wrote(_JOB, began=moment)
         gained, lost = held - self._held, self._held - held
         self._held, self._held_until = held, begun + self._duration.total_seconds()
         if gained or lost:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -21,7 +22,7 @@ class SilenceChecks(Supervised[bool]):
         self,
         check: Callable[[], Awaitable[bool]],
         *,
-        database_trouble: FailureLog,
+        database_trouble: DatabaseTrouble,
         enqueued: Callable[[], None],
     ) -> None:
         """Check with ``check``: `engine.silence.SilenceWatch.check`.

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from oktawatch.engine.evidence_updates import EvidenceUpdateError
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.systemlog.errors import (
@@ -33,14 +34,14 @@ class Supervised(Generic[T]):
         self,
         failure_log: FailureLog,
         *,
-        database_trouble: FailureLog | None = None,
+        database_trouble: DatabaseTrouble | None = None,
         interval: timedelta | None = None,
         time_limit: timedelta | None = None,
         on_failure: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """Log failures to ``failure_log``.
 
-        ``database_trouble`` is the shared log of all jobs for failures of the database; None logs them as the job's
+        ``database_trouble`` collects the failures of the database of all jobs; None logs them as the job's
         own. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
         A round that takes longer than ``time_limit`` is cancelled. Call ``on_failure`` with the reason of each failed
         round, a short identifier such as ``token_refused``.
@@ -48,6 +49,7 @@ class Supervised(Generic[T]):
         self.failures = 0
         """The number of failed rounds in a row."""
         self._failure_log = failure_log
+        self._began = 0.0
         self._database_trouble = database_trouble
         self._interval = interval
         self._on_failure = on_failure
@@ -60,6 +62,8 @@ class Supervised(Generic[T]):
 
     async def attempt(self, job: Callable[[], Awaitable[T]]) -> timedelta | None:
         """Run ``job`` once. Return the delay until the next round, or None for the usual interval."""
+        if self._database_trouble is not None:
+            self._began = self._database_trouble.moment()
         try:
             async with asyncio.timeout(self._time_limit_s):
                 result = await job()
@@ -84,14 +88,14 @@ class Supervised(Generic[T]):
     def database_works(self) -> None:
         """Record a successful write to the database."""
         if self._database_trouble is not None:
-            self._database_trouble.ended()
+            self._database_trouble.wrote(self._failure_log.subject, began=self._began)
 
     def _log(self, error: Exception) -> bool:
         """Log a failure; return whether it is the job's own."""
         reason = _reason(error)
         self._on_failure(reason)
         if reason == _DATABASE and self._database_trouble is not None:
-            self._database_trouble.failed(reason, error)
+            self._database_trouble.failed(error, job=self._failure_log.subject)
             return False
         self._failure_log.failed(reason, error)
         return True

@@ -6,6 +6,7 @@ from functools import partial
 
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import CaughtUp
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
@@ -25,7 +26,7 @@ class OrgSweeping(Supervised[PageResult]):
         *,
         interval: timedelta,
         caught_up: Callable[[], CaughtUp | None],
-        database_trouble: FailureLog,
+        database_trouble: DatabaseTrouble,
         enqueued: Callable[[], None],
     ) -> None:
         """Sweep with ``sweep``: `engine.sweep.Sweeper.round`.

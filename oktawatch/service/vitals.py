@@ -17,7 +17,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.health import OrgHealth, judge
 from oktawatch.service.app import Application
 from oktawatch.service.counters import Counters
-from oktawatch.service.database_watch import DatabaseTrouble
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.store.errors import StoreError
 from oktawatch.store.gauges import Gauges, read_gauges
 

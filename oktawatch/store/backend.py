@@ -81,7 +81,7 @@ class Backend(Protocol):
         """Return whether an error means that the database's file is malformed."""
 
     def is_failed_write(self, error: DBAPIError) -> bool:
-        """Return whether an error means that the disk is full or faulty."""
+        """Return whether an error means that the disk is full or faulty, or that the database can only be read."""
 
     def explain(self, error: DBAPIError) -> str:
         """Return the database's error message as one line, without values of rows."""

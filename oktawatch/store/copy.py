@@ -16,8 +16,14 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade
 
-_OF_REPLICAS = (tables.replicas, tables.leases)  # not copied: they describe the server's own replicas
-_REST = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.events, *_OF_REPLICAS))
+_OF_PROCESSES = (
+    tables.daemons,
+    tables.replicas,
+    tables.leases,
+)  # not copied: they describe running processes
+_REST = tuple(
+    table for table in tables.metadata.sorted_tables if table not in (tables.events, *_OF_PROCESSES)
+)
 _AT_ONCE = 5_000  # rows
 
 Progress = Callable[[str, int], None]

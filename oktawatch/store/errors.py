@@ -10,7 +10,7 @@ class MissingDatabaseError(StoreError):
 
 
 class WriteFailedError(StoreError):
-    """A write failed because the disk is full or faulty."""
+    """A write failed because the disk is full or faulty, or because the database can only be read."""
 
 
 class UnusableDatabaseError(StoreError):

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from oktawatch.model.notification import NotificationState
 from oktawatch.store.database import Database
-from oktawatch.store.space import Space, read_space
+from oktawatch.store.space import Space, read_space_within
 from oktawatch.store.status import PollState, count_undone_within, poll_states
 
 
@@ -24,5 +24,5 @@ def read_gauges(database: Database) -> Gauges:
         return Gauges(
             orgs=poll_states(connection),
             outbox=count_undone_within(connection),
-            space=read_space(database, connection),
+            space=read_space_within(database, connection),
         )

@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
@@ -97,6 +98,7 @@ class Postgres:
             max_overflow=0,
         )
         event.listen(engine, "handle_error", _leave_what_only_reads)
+        event.listen(engine, "checkin", _close_what_only_reads)
         event.listen(
             engine,
             "do_connect",
@@ -173,8 +175,8 @@ class Postgres:
         return False
 
     def is_failed_write(self, error: DBAPIError) -> bool:
-        """Return whether the server's disk is full."""
-        return getattr(error.orig, "sqlstate", None) == _DISK_FULL
+        """Return whether the server's disk is full, or the server or connection only reads."""
+        return getattr(error.orig, "sqlstate", None) in {_DISK_FULL, _READ_ONLY}
 
     def explain(self, error: DBAPIError) -> str:
         """Return the first line of the server's message. The following lines can contain values of rows."""
@@ -199,6 +201,15 @@ def _leave_what_only_reads(context: ExceptionContext) -> None:
     """Close connections to a server that is no longer the primary: the URL may list the new one too."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
+
+
+def _close_what_only_reads(connection: Any, record: ConnectionPoolEntry) -> None:
+    """Close a connection that began while the server only allowed reading: it stays so after the server has changed.
+
+    Servers from version 14 on report the setting without being asked.
+    """
+    if connection is not None and connection.info.parameter_status("default_transaction_read_only") == "on":
+        record.invalidate()
 
 
 def _insert(

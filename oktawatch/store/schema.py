@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, false, inspect, text, update
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 import oktawatch
@@ -78,12 +78,6 @@ def differences(database: Database) -> list[str]:
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [_difference(found) for found in compare_metadata(context, tables.metadata)]
-
-
-def require_writable(database: Database) -> None:
-    """Raise StoreError unless rows can be written. Writes no row."""
-    with database.write() as connection:
-        connection.execute(update(tables.orgs).where(false()).values(name=tables.orgs.c.name))
 
 
 def commit_write(database: Database) -> None:

@@ -8,6 +8,8 @@ from sqlalchemy import Connection
 
 from oktawatch.store.database import Database
 
+LITTLE_SPACE = 500 * 1024**2
+"""Bytes of free space below which a day of a busy org, or a schema upgrade, may fill the disk."""
 _SIDE_FILES = ("", "-wal", "-shm")
 
 
@@ -19,9 +21,20 @@ class Space(Struct, frozen=True, kw_only=True):
     free: int | None
     """The free space of its disk; None for a server, whose disk can't be seen from here."""
 
+    @property
+    def little(self) -> bool:
+        """Whether the disk may soon be full."""
+        return self.free is not None and self.free < LITTLE_SPACE
 
-def read_space(database: Database, connection: Connection) -> Space:
+
+def read_space(database: Database) -> Space:
     """Return the disk space of a database. Raise StoreError if it can't be read."""
+    with database.read() as connection:
+        return read_space_within(database, connection)
+
+
+def read_space_within(database: Database, connection: Connection) -> Space:
+    """Return the disk space as `read_space` does, within a transaction."""
     if database.shared:
         size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
         return Space(used=size, free=None)

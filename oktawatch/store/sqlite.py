@@ -138,8 +138,8 @@ class Sqlite:
         return _code(error.orig) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
     def is_failed_write(self, error: DBAPIError) -> bool:
-        """Return whether the disk is full or faulty."""
-        return _code(error.orig) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+        """Return whether the disk is full or faulty, or the file can only be read."""
+        return _code(error.orig) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 
     def explain(self, error: DBAPIError) -> str:
         """Return SQLite's message, which contains no values of rows."""

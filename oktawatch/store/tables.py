@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0023"
+REVISION = "0024"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -356,6 +356,17 @@ backfills = Table(
     Column("alerts", _Count, nullable=False),
     Index(None, "org", "command", "started_at"),
     sqlite_autoincrement=True,
+)
+
+# The running daemons, on both databases. `store/daemons.py` describes when a row is written and deleted.
+daemons = Table(
+    "daemons",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("state", String, nullable=False),
 )
 
 # The running replicas and the orgs that they poll. Used on Postgres only.

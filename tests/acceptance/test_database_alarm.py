@@ -101,8 +101,48 @@ def test_a_full_disk(tmp_path: Path) -> None:
         resource.prlimit(process, resource.RLIMIT_FSIZE, unlimited)
         world.wait_for("silence.over")
     raised, over = world.told()
-    assert "the database refused" in raised["silence"]["about"][0]["error"]
+    # Beyond the limit, the kernel refuses a write with EFBIG, which SQLite calls an I/O error. It says "database or disk is
+    # full" only for ENOSPC. The daemon treats both alike.
+    error = raised["silence"]["about"][0]["error"]
+    assert error == f"the database refused ({place.file}): disk I/O error"
     assert over["type"] == "silence.over"
+
+
+def test_a_server_that_is_stopped_and_started_again(tmp_path: Path) -> None:
+    """A server that goes away under a running daemon causes an alarm."""
+    own = OwnServer()
+    try:
+        with watched(Place(Kind.POSTGRES, tmp_path, own.url_of(own.create()))) as world:
+            world.start()
+            own.control("stop", "-m", "immediate")
+            seconds = world.wait_for("silence.raised")
+            own.control("start", "-o", f'-h "" -k {own.folder}')
+            world.wait_for("silence.over")
+            assert world.daemon.stop()[0] == 0
+        assert seconds < AFTER_S + INTERVAL_S + SLACK_S
+        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    finally:
+        own.close()
+
+
+def test_a_server_that_only_reads(tmp_path: Path) -> None:
+    """A server that became a standby causes an alarm, until it is the primary again."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, watched(place) as world:
+        world.start()
+        name = place.url.rpartition("/")[2].partition("?")[0]
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        place.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        place.ask(f"SELECT pg_terminate_backend(pid) {others}")
+        seconds = world.wait_for("silence.raised")
+        place.run(
+            f"ALTER DATABASE {name} SET default_transaction_read_only = off",
+            "SET default_transaction_read_only = off",
+        )
+        world.wait_for("silence.over")
+        assert world.daemon.stop()[0] == 0
+    assert seconds < AFTER_S + INTERVAL_S + SLACK_S
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert "read-only transaction" in world.told()[0]["silence"]["about"][0]["error"]
 
 
 def test_a_silent_server(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.service.app import Application
 from oktawatch.service.database import open_database
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.database import Database
@@ -63,7 +63,7 @@ class Alone:
             poller.round,
             self.database,
             interval=INTERVAL,
-            database_trouble=FailureLog("database"),
+            database_trouble=DatabaseTrouble(lost=lambda: None),
             enqueued=lambda: None,
             holds=lambda: True,
             now=time,

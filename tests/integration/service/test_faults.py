@@ -11,7 +11,7 @@ from oktawatch.detection.registry import build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.orgs import register_orgs
@@ -88,7 +88,7 @@ class Watched:
             poller.round,
             database,
             interval=INTERVAL,
-            database_trouble=FailureLog("database"),
+            database_trouble=DatabaseTrouble(lost=lambda: None),
             enqueued=lambda: None,
             holds=lambda: True,
             now=self._time,

@@ -20,7 +20,7 @@ from oktawatch.notify.routing import Route
 from oktawatch.store import answer_deadline, tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import SchemaError, StoppedError, StoreError
-from oktawatch.store.schema import current, downgrade, migrations, require_current, require_writable, upgrade
+from oktawatch.store.schema import commit_write, current, downgrade, migrations, require_current, upgrade
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place, place_of
 from tests.support.streams import event, page
@@ -179,7 +179,7 @@ def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
 def test_what_can_only_be_read_is_refused(place: Place) -> None:
     """A file without the right to write, or a server that copies another; nothing is written to find out."""
     with open_database(place) as database:
-        require_writable(database)
+        commit_write(database)
         url = place.url
         if place.kind is Kind.SQLITE:
             url = f"sqlite:///file:{place.file}?mode=ro&uri=true"
@@ -189,7 +189,7 @@ def test_what_can_only_be_read_is_refused(place: Place) -> None:
             closing(Database(url, create=True)) as reading,
             pytest.raises(StoreError, match=r"read-?only (database|transaction)"),
         ):
-            require_writable(reading)
+            commit_write(reading)
 
 
 def test_where_it_is_said_without_a_password() -> None:

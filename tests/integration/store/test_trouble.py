@@ -268,14 +268,29 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         database.require_undamaged(within_s=30)
 
 
-@pytest.mark.parametrize(
-    ("pragma", "kind"), [("max_page_count = 1", WriteFailedError), ("query_only = ON", StoreError)]
-)
-def test_a_full_disk_is_told_apart(file: Database, pragma: str, kind: type[StoreError]) -> None:
-    """A full disk is distinguished from failures that a write of nothing could disprove."""
+@pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = ON"])
+def test_a_refused_write_is_told_apart(file: Database, pragma: str) -> None:
+    """A full disk and a read-only file are distinguished from failures that any other write disproves."""
     sqlalchemy_event.listen(
         file._engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA {pragma}")
     )
-    with pytest.raises(StoreError) as said, page_transaction(file, ORG, now=NOW) as transaction:
+    with pytest.raises(WriteFailedError), page_transaction(file, ORG, now=NOW) as transaction:
         transaction.add_events([event(number) for number in range(2, 2_000)])
-    assert type(said.value) is kind
+    with pytest.raises(StoreError) as said, file.read() as connection:
+        connection.execute(text("SELECT * FROM no_such_table"))
+    assert type(said.value) is StoreError
+
+
+def test_a_server_that_can_be_written_again_is_written_at_once(tmp_path: Path) -> None:
+    """A connection that only read while the server was read-only is not used for the next write."""
+    with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as database:
+        name = database.url.database
+        place.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        database.close()
+        assert uuids(database) == []
+        place.run(
+            f"ALTER DATABASE {name} SET default_transaction_read_only = off",
+            "SET default_transaction_read_only = off",
+        )
+        write_page(database, 1)
+        assert len(uuids(database)) == 1

@@ -17,6 +17,7 @@ from oktawatch.model.cursor import Cursor
 from oktawatch.model.event import Event
 from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import move_cursor
+from oktawatch.store.daemons import DaemonRow, write_daemon
 from tests.support.databases import NOW, open_database
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
@@ -25,6 +26,15 @@ from tests.unit.cli.conftest import Done
 DOCUMENT = Path(__file__).parents[3] / "docs" / "triage.md"
 BLOCK = re.compile(r"```text\n\$ oktawatch ([^\n]*)\n(.*?)```\n", re.DOTALL)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+SPACE = re.compile(r"^ *SIZE +FREE DATABASE *\n *[\d.]+ [KMG]iB [\d.]+ [KMG]iB /.*$", re.MULTILINE)
+"""The table about this machine's disk."""
+DAEMON = DaemonRow(
+    name="web-1",
+    version="0.1.0",
+    started_at=NOW - timedelta(days=3),
+    seen_at=NOW - timedelta(seconds=12),
+    state="watching 1 org",
+)
 BROWSER = {"rawUserAgent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) ExampleBrowser/119.0"}
 HOME = {
     "ipAddress": "198.51.100.9",
@@ -97,12 +107,17 @@ def sign_ins(folder: Path) -> Iterator[None]:
             advance=lambda moves, _: move_cursor(moves, None, to),
             now=NOW,
         )
+        write_daemon(database, DAEMON)
         yield
 
 
 def shown(call: Callable[..., Done], command: str) -> str:
     """Return what a command prints on a terminal of 80 columns, without colours."""
     out = ESCAPES.sub("", call(*shlex.split(command)).out)
+    out, found = SPACE.subn(
+        "    SIZE    FREE DATABASE\n12.3 MiB 5.2 GiB /var/lib/oktawatch/oktawatch.db", out
+    )
+    assert found == (command == "status")
     return "".join(f"{line.rstrip()}\n" for line in out.splitlines())
 
 

@@ -10,7 +10,8 @@ import pytest
 from oktawatch import config
 from oktawatch.service import check
 from oktawatch.service.app import Application
-from oktawatch.service.check import LITTLE_SPACE, Verdict, judge_space
+from oktawatch.service.check import Verdict, judge_space
+from oktawatch.store.space import LITTLE_SPACE
 
 
 @pytest.mark.parametrize("folder", ["plain", "with space", "a%41?b#c"])

@@ -9,7 +9,9 @@ import pytest
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
-from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
+from oktawatch.service.database_trouble import DatabaseTrouble
+from oktawatch.service.database_watch import DatabaseWatch
+from oktawatch.service.presence import Presence
 from oktawatch.store.errors import DamagedDatabaseError, StoreError, WriteFailedError
 from oktawatch.store.schema import upgrade
 from tests.support.databases import NOW
@@ -55,6 +57,7 @@ class World:
             self.database,
             self.trouble,
             self.channels,
+            write=Presence("host", self.database.now).write,
             after=AFTER,
             now=lambda: NOW + timedelta(seconds=self.seconds),
             clock=self._clock,
@@ -65,7 +68,7 @@ class World:
         for _ in range(int(minutes * 2)):
             self.seconds += 30
             if error is not None:
-                self.trouble.failed("database", error)
+                self.trouble.failed(error)
             await self.watch.send_alarms()
 
     def _clock(self) -> float:
@@ -100,7 +103,7 @@ async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> No
     await world.live(0.5, FULL)
     assert soc.types == ["silence.raised"]
     await world.live(60, FULL)
-    world.trouble.ended()
+    world.trouble.wrote()
     await world.live(60)
 
     raised, over = soc.taken
@@ -115,7 +118,7 @@ async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
     """A short failure, such as a backup's lock, raises no alarm."""
     for _ in range(5):
         await world.live(14, LOCKED)
-        world.trouble.ended()
+        world.trouble.wrote()
         await world.live(1)
     assert world.receivers[0].taken == []
 
@@ -124,7 +127,7 @@ async def test_a_second_trouble_is_told_again(world: World) -> None:
     """A second outage of the database raises another alarm."""
     for _ in range(2):
         await world.live(20, LOCKED)
-        world.trouble.ended()
+        world.trouble.wrote()
         await world.live(1)
     assert world.receivers[0].types == ["silence.raised", "silence.over"] * 2
 
@@ -140,7 +143,7 @@ async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World]) -> No
         )
     )
     await worlds[0].live(30, LOCKED)
-    worlds[0].trouble.ended()
+    worlds[0].trouble.wrote()
     await worlds[0].live(1)
     first, second, third, fourth = worlds[0].receivers
     assert first.types == second.types == ["silence.raised", "silence.over"]
@@ -148,11 +151,11 @@ async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World]) -> No
     assert len(third.refusals) > 900
 
 
-async def test_a_good_probe_refutes_a_lock_but_not_a_full_disk(world: World) -> None:
-    """The probe writes no row: on a full disk it may succeed where no page does."""
+async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world: World) -> None:
+    """The probe's row is small: on a full disk it may fit where no page does."""
     await world.database.run(upgrade)
     for error, failures in ((LOCKED, 0), (FULL, 1)):
-        world.trouble.failed("database", error)
+        world.trouble.failed(error, job="poll acme")
         await world.watch.probe()
         assert world.trouble.failures == failures
 
@@ -196,7 +199,7 @@ async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch
 async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
     """A lost database ends the daemon once and sends an alarm at once, whichever job detects it."""
     for _ in range(2):
-        world.trouble.failed("database", DamagedDatabaseError("the database is damaged (oktawatch.db)"))
+        world.trouble.failed(DamagedDatabaseError("the database is damaged (oktawatch.db)"))
     await world.watch.send_last_alarm()
     assert world.lost == 1
     assert "is damaged" in world.receivers[0].taken[0].plain()

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from oktawatch.service import delivery
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.delivery import Delivery
-from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import StoppedError, StoreError
 
 
@@ -41,7 +41,7 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 async def _rounds(notifier: Rounds) -> list[timedelta | None]:
-    one = Delivery(notifier, database_trouble=FailureLog("database"))
+    one = Delivery(notifier, database_trouble=DatabaseTrouble(lost=lambda: None))
     return [await one.round() for _ in range(len(notifier.ends))]
 
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service import endpoint as module
-from oktawatch.service.database_watch import DatabaseTrouble
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.endpoint import Endpoint
 from oktawatch.service.vitals import Problem, Vitals
 

@@ -17,8 +17,10 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
 from oktawatch.service.counters import Counters
 from oktawatch.service.database import open_database, prepare_database
-from oktawatch.service.database_watch import DatabaseTrouble, DatabaseWatch
+from oktawatch.service.database_trouble import DatabaseTrouble
+from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.jobs import Jobs
+from oktawatch.service.presence import Presence
 from oktawatch.service.systemd import Systemd
 from oktawatch.store import tables
 from oktawatch.store.database import Database
@@ -76,11 +78,26 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             left.callback(database.close)
             await prepare_database(app, database)
             manager = Manager()
+            presence = Presence("", database.now)
             guard = DatabaseWatch(
-                database, DatabaseTrouble(lost=lambda: None), app.channels, after=app.silence_after
+                database,
+                DatabaseTrouble(lost=lambda: None),
+                app.channels,
+                write=presence.write,
+                after=app.silence_after,
             )
             watches = {org: Watch(org=org, rules=app.rules) for org in app.org_tags}
-            jobs = Jobs(app, database, guard, manager, Silent, [], watches, counters=Counters())
+            jobs = Jobs(
+                app,
+                database,
+                guard,
+                manager,
+                Silent,
+                [],
+                watches,
+                presence=presence,
+                counters=Counters(),
+            )
             jobs.schedule.start()
             left.push_async_callback(jobs.schedule.stop, PATIENCE)
             return jobs, manager

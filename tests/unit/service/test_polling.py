@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.service import polling
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.polling import DEADLINE, OrgPolling
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import register_orgs
@@ -89,7 +89,7 @@ class Org:
         database: DatabaseExecutor,
         poller: Rounds | Hanging,
         *,
-        trouble: FailureLog | None = None,
+        trouble: DatabaseTrouble | None = None,
         name: str = "acme",
     ) -> None:
         self.time = NOW
@@ -102,7 +102,7 @@ class Org:
             poller.round,
             database,
             interval=INTERVAL,
-            database_trouble=trouble or FailureLog("database"),
+            database_trouble=trouble or DatabaseTrouble(lost=lambda: None),
             enqueued=self._count,
             holds=lambda: self.held,
             now=lambda: self.time,
@@ -195,7 +195,7 @@ async def test_the_databases_trouble_is_told_once_for_all(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
     """A database that refuses is one line, however many orgs it stops, and one when it works again."""
-    trouble = FailureLog("database")
+    trouble = DatabaseTrouble(lost=lambda: None)
     orgs = [
         Org(database, Rounds(StoreError("disk full"), PageResult()), trouble=trouble, name=name)
         for name in ("acme", "globex")
@@ -210,8 +210,8 @@ async def test_the_databases_trouble_is_told_once_for_all(
 
 async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: DatabaseExecutor) -> None:
     """A recorded failure does not end the database's failures, because a full disk may accept the update."""
-    trouble = FailureLog("database")
-    trouble.failed("database", StoreError("disk full"))
+    trouble = DatabaseTrouble(lost=lambda: None)
+    trouble.failed(StoreError("disk full"))
     org = Org(database, Rounds(UnavailableError("no route")), trouble=trouble)
 
     await org.rounds(1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.pruning import SOON, Pruning
 from oktawatch.store.errors import StoppedError, StoreError
 
@@ -35,7 +35,7 @@ def _pruning(rounds: Rounds, *, okta_time: datetime | None = NOW) -> Pruning:
         rounds,
         now=lambda: NOW,
         okta_time=lambda: okta_time,
-        database_trouble=FailureLog("database"),
+        database_trouble=DatabaseTrouble(lost=lambda: None),
     )
 
 

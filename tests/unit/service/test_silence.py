@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.silence import SilenceChecks, interval
 from oktawatch.store.errors import StoppedError, StoreError
 
@@ -27,7 +27,7 @@ class Checks:
 async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
     told: list[None] = []
     silence = SilenceChecks(
-        Checks(*ends), database_trouble=FailureLog("database"), enqueued=lambda: told.append(None)
+        Checks(*ends), database_trouble=DatabaseTrouble(lost=lambda: None), enqueued=lambda: told.append(None)
     )
     with capture_logs() as logs:
         for _ in ends:

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
@@ -24,7 +25,7 @@ class Job(Supervised[int]):
     def __init__(self, *, shared: bool = True, interval: timedelta | None = INTERVAL) -> None:
         super().__init__(
             FailureLog("job", org="acme"),
-            database_trouble=FailureLog("database") if shared else None,
+            database_trouble=DatabaseTrouble(lost=lambda: None) if shared else None,
             interval=interval,
             time_limit=timedelta(milliseconds=1),
         )

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from oktawatch.engine.pipeline import PageResult
 from oktawatch.engine.poll import CaughtUp
-from oktawatch.service.failure_log import FailureLog
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.sweeping import SOON, OrgSweeping
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog.errors import UnavailableError
@@ -28,7 +28,7 @@ class Sweeps:
             self._sweep,
             interval=timedelta(hours=1),
             caught_up=lambda: self.caught_up,
-            database_trouble=FailureLog("database"),
+            database_trouble=DatabaseTrouble(lost=lambda: None),
             enqueued=self._count,
         )
 

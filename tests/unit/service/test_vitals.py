@@ -14,7 +14,7 @@ from oktawatch import config
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import NotificationState
 from oktawatch.service.app import Application
-from oktawatch.service.database_watch import DatabaseTrouble
+from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.vitals import Problem, Vitals
 from oktawatch.store import tables
 from oktawatch.store.database import Database
@@ -72,7 +72,7 @@ class World:
         self.trouble = DatabaseTrouble(lost=lambda: None)
         self.clock_s = 0.0
         self.jobs = Jobs()
-        self.vitals = Vitals(self.executor, self.trouble, read_within_s=0.2, clock=lambda: self.clock_s)
+        self.vitals = Vitals(self.executor, self.trouble, read_within_s=10.0, clock=lambda: self.clock_s)
         upgrade(self.database)
         register_orgs(self.database, ["acme", "globex"], now=self.executor.now())
         self.vitals.watch(self.app, self.jobs)
@@ -120,7 +120,7 @@ async def test_a_daemon_that_polls_is_ready(world: World) -> None:
 async def test_a_starting_daemon_is_healthy_but_not_ready(world: World) -> None:
     """While it waits for its database, it says so, and why."""
     starting = Vitals(world.executor, world.trouble)
-    world.trouble.failed("database", StoreError("the server is down"))
+    world.trouble.failed(StoreError("the server is down"))
 
     assert starting.unhealthy() == []
     assert await starting.unready() == [
@@ -162,18 +162,19 @@ async def test_a_database_that_failed_is_named(world: World) -> None:
     """A failed write makes the daemon unready until a write succeeds."""
     world.poll("acme")
     world.poll("globex")
-    world.trouble.failed("database", StoreError("the database refused: disk full"))
+    world.trouble.failed(StoreError("the database refused: disk full"))
 
     assert await world.vitals.unready() == [
         Problem(what="database", problem="the database refused: disk full")
     ]
     assert not (await world.vitals.snapshot()).database_works
-    world.trouble.ended()
+    world.trouble.wrote()
     assert await world.vitals.unready() == []
 
 
 async def test_a_database_that_does_not_answer_delays_nothing(world: World) -> None:
     """Readiness and metrics answer without it after the deadline, in one reading for all; health reads nothing."""
+    world.vitals._read_within_s = 0.2
     release = threading.Event()
     stuck = [
         asyncio.create_task(world.executor.run(_blocked(release))) for _ in range(world.database.connections)

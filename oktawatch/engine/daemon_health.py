@@ -1,0 +1,48 @@
+"""Judge from the database whether a daemon runs and can write."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from oktawatch.model.durations import round_duration
+from oktawatch.store.daemons import DaemonRow
+
+_ALIVE = timedelta(seconds=90)
+"""Daemons write every half a minute at least."""
+_CLOCK_TOLERANCE = timedelta(seconds=60)
+_REPORTED = timedelta(days=1)
+"""A daemon that has not written for longer is forgotten: somebody has decided to run none."""
+
+
+class DaemonHealth(Struct, frozen=True, kw_only=True):
+    """A daemon's row, judged at a point in time."""
+
+    row: DaemonRow
+    problem: str | None
+    """Why the daemon may not run, or None if it runs and can write its database."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the daemon runs and can write its database."""
+        return self.problem is None
+
+
+def judge_daemons(rows: Sequence[DaemonRow], *, now: datetime) -> list[DaemonHealth]:
+    """Judge all daemons that wrote within the last day."""
+    return [_judge(row, now) for row in rows if now - row.seen_at < _REPORTED]
+
+
+def are_good(daemons: Sequence[DaemonHealth]) -> bool:
+    """Return whether a daemon runs, or none is expected to: a daemon that stops deletes its row."""
+    return not daemons or any(daemon.running for daemon in daemons)
+
+
+def _judge(row: DaemonRow, now: datetime) -> DaemonHealth:
+    age = now - row.seen_at
+    problem = None
+    if age < -_CLOCK_TOLERANCE:
+        problem = "it wrote at a time in the future: the clock was set back, so it is unknown whether it runs"
+    elif age > _ALIVE:
+        problem = f"it has not written for {round_duration(age)}: it was killed, or it can't write its database; see its log"
+    return DaemonHealth(row=row, problem=problem)

@@ -1,0 +1,76 @@
+"""The failures of the database that all jobs share.
+
+Trouble begins with a failed transaction of any job. It ends with a successful write, but not before each job has worked
+again whose write the database refused, because its disk is full or faulty or it can only be read. A full disk may still
+accept a small write where it refused a page of events, and after a failover some connections may still be read-only.
+
+A write that began before the last failure shows nothing: the server may have gone away between the two.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from oktawatch.service.failure_log import FailureLog
+from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
+
+_REMEMBERED_S = 600.0
+"""How long a refusal counts. A job that still has something to write retries sooner. Otherwise its org can't be reached, it
+was removed, or another replica does its work: then nothing shows whether its write would succeed."""
+
+
+class DatabaseTrouble:
+    """Counts the consecutive database failures of all jobs, and logs them once."""
+
+    def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """Call ``lost`` when the daemon can't continue with this database."""
+        self._failure_log = FailureLog("database")
+        self._lost = lost
+        self._clock = clock
+        self._worked_at = self._failed_at = clock()
+        self._refused: dict[str, float] = {}
+        """The jobs whose last write was refused, and when."""
+        self.error = ""
+        """The text of the last failure."""
+        self.fatal: UnusableDatabaseError | None = None
+        """The failure after which the daemon can't continue."""
+
+    @property
+    def failures(self) -> int:
+        """The number of failures since the trouble began; 0 without trouble."""
+        return self._failure_log.failures
+
+    @property
+    def lasts(self) -> timedelta:
+        """The time since the last successful write before the trouble; zero without trouble."""
+        return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
+
+    def failed(self, error: Exception, *, job: str | None = None) -> None:
+        """Count a failure. With ``job``, a refused write is remembered until this job has worked again."""
+        self._failure_log.failed("database", error)
+        self.error = str(error)
+        self._failed_at = self._clock()
+        if job is not None and isinstance(error, WriteFailedError):
+            self._refused[job] = self._clock()
+        if isinstance(error, UnusableDatabaseError) and self.fatal is None:
+            self.fatal = error
+            self._lost()
+
+    def moment(self) -> float:
+        """Return the present time, for `wrote`."""
+        return self._clock()
+
+    def wrote(self, job: str | None = None, *, began: float | None = None) -> None:
+        """Record a successful write, which ends the trouble unless the write of another job was refused.
+
+        ``began`` is the `moment` before the write, by default now.
+        """
+        now = self._clock()
+        if began is not None and began < self._failed_at:
+            return
+        self._refused = {
+            other: at for other, at in self._refused.items() if other != job and now - at < _REMEMBERED_S
+        }
+        if not self._refused:
+            self._failure_log.ended()
+            self._worked_at = now

@@ -1,0 +1,58 @@
+"""Record in the database that this daemon runs, for `oktawatch status`, and so test whether it can be written."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from oktawatch import __version__
+from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.model.timestamps import from_text, to_text
+from oktawatch.store.daemons import DaemonRow, delete_daemon, write_daemon
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+
+_DELETE_WITHIN_S = 0.5
+
+
+class Presence:
+    """This daemon's row. One instance outlives reloads."""
+
+    def __init__(self, name: str, now: Callable[[], datetime]) -> None:
+        """``name`` is `service.instance`, or empty for the host name. ``now`` is the clock of the database."""
+        self.state = "starting"
+        """What the daemon does, for people."""
+        self._name = name or socket.gethostname()
+        self._now = now
+        self._started_at = from_text(to_text(now()))  # as the database stores it, in milliseconds
+        # Several threads use a server at the same time. A write after the deletion would leave a row behind.
+        self._writing = threading.Lock()
+        self._ended = False
+
+    def write(self, database: Database) -> None:
+        """Write the row, unless it was deleted because the daemon stops. Raises StoreError."""
+        row = DaemonRow(
+            name=self._name,
+            version=__version__,
+            started_at=self._started_at,
+            seen_at=self._now(),
+            state=self.state,
+        )
+        with self._writing:
+            if not self._ended:
+                write_daemon(database, row)
+
+    async def end(self, database: DatabaseExecutor) -> None:
+        """Delete the row. If that takes long, the caller's `DatabaseExecutor.stop` ends it. Never fails."""
+        deleting = asyncio.create_task(database.run(self._delete))
+        await asyncio.wait([deleting], timeout=_DELETE_WITHIN_S)
+        database.stop()
+        with suppress(StoreError):
+            await deleting
+
+    def _delete(self, database: Database) -> None:
+        with self._writing:
+            self._ended = True
+            delete_daemon(database, self._name, started_at=self._started_at)

@@ -1,0 +1,60 @@
+"""The running daemons, each of which writes its row every half a minute.
+
+The write shows that the database works, so a daemon that can't write looks like one that is gone. A daemon that stops
+deletes its row. The row of a daemon that was killed stays for a day, so that `oktawatch status` can report it.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import delete, select
+
+from oktawatch.store import tables
+from oktawatch.store.bulk_insert import insert_new
+from oktawatch.store.database import Database
+
+_columns = tables.daemons.c
+_FORGOTTEN = timedelta(days=1)
+
+
+class DaemonRow(Struct, frozen=True, kw_only=True):
+    """A daemon as it last wrote about itself."""
+
+    name: str
+    """`service.instance` or the host name."""
+    version: str
+    started_at: datetime
+    seen_at: datetime
+    """When it last wrote its row, by the clock that all users of the database share."""
+    state: str
+    """What it does, such as ``watching 3 orgs, 1 failing: acme``."""
+
+
+def write_daemon(database: Database, row: DaemonRow) -> None:
+    """Replace a daemon's row, and delete the rows of daemons that are gone for long.
+
+    The row is inserted, not updated, because a full disk may still accept an update. On SQLite, only one daemon runs at
+    a time, so the rows of all others are deleted. Raises StoreError.
+    """
+    others = _columns.seen_at < row.seen_at - _FORGOTTEN if database.shared else _columns.name != row.name
+    values = (row.name, row.version, row.started_at, row.seen_at, row.state)
+    with database.write() as connection:
+        connection.execute(delete(tables.daemons).where((_columns.name == row.name) | others))
+        insert_new(
+            connection, tables.daemons, [values], ("name", "version", "started_at", "seen_at", "state")
+        )
+
+
+def delete_daemon(database: Database, name: str, *, started_at: datetime) -> None:
+    """Delete the row of a daemon that stops, unless another process took over its name. Raises StoreError."""
+    with database.write() as connection:
+        connection.execute(
+            delete(tables.daemons).where(_columns.name == name, _columns.started_at == started_at)
+        )
+
+
+def read_daemons(database: Database) -> list[DaemonRow]:
+    """Return the rows of all daemons, the one that wrote last first."""
+    with database.read() as connection:
+        rows = connection.execute(select(tables.daemons).order_by(_columns.seen_at.desc(), _columns.name))
+        return [DaemonRow(**row) for row in rows.mappings()]

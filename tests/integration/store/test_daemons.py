@@ -1,0 +1,70 @@
+"""Each daemon has a row while it runs and can write."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from oktawatch.store.daemons import DaemonRow, delete_daemon, read_daemons, write_daemon
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
+from tests.support.databases import NOW, open_database
+from tests.support.places import Kind, Place
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    """Open a database."""
+    with open_database(place) as made:
+        yield made
+
+
+def _row(name: str = "web-1", *, seen_s: float = 0, started_s: float = 0) -> DaemonRow:
+    return DaemonRow(
+        name=name,
+        version="0.1.0",
+        started_at=NOW + timedelta(seconds=started_s),
+        seen_at=NOW + timedelta(seconds=seen_s),
+        state="watching 1 org",
+    )
+
+
+def test_a_daemon_replaces_its_row(database: Database) -> None:
+    """A daemon has one row, with its latest state."""
+    write_daemon(database, _row())
+    write_daemon(database, _row(seen_s=30))
+    assert read_daemons(database) == [_row(seen_s=30)]
+
+
+def test_others_stay_on_a_server_for_a_day(database: Database) -> None:
+    """On SQLite only one daemon runs, so the row of a host that was renamed is deleted at once."""
+    write_daemon(database, _row("web-1"))
+    write_daemon(database, _row("web-2", seen_s=60))
+    names = [row.name for row in read_daemons(database)]
+    assert names == (["web-2", "web-1"] if database.shared else ["web-2"])
+    write_daemon(database, _row("web-2", seen_s=86_500))
+    assert [row.name for row in read_daemons(database)] == ["web-2"]
+
+
+def test_only_the_daemon_itself_deletes_its_row(database: Database) -> None:
+    """A process that stops late does not delete the row of the one that took over its name."""
+    write_daemon(database, _row(started_s=10))
+    delete_daemon(database, "web-1", started_at=NOW)
+    assert len(read_daemons(database)) == 1
+    delete_daemon(database, "web-1", started_at=NOW + timedelta(seconds=10))
+    assert read_daemons(database) == []
+
+
+def test_a_database_that_is_only_read_refuses_the_row(place: Place, database: Database) -> None:
+    """So the row shows that the database can be written."""
+    url = place.url
+    if place.kind is Kind.SQLITE:
+        url = f"sqlite:///file:{place.file}?mode=ro&uri=true"
+    else:
+        place.run(f"ALTER DATABASE {database.url.database} SET default_transaction_read_only = on")
+    with (
+        closing(Database(url, create=True)) as reading,
+        pytest.raises(StoreError, match=r"read-?only (database|transaction)"),
+    ):
+        write_daemon(reading, _row())
