@@ -50,13 +50,13 @@ soak: $(READY)   ## run only the long tests: KILLS=100 kills of the daemon per d
 	@echo "oktawatch: killing the daemon $(KILLS) times per database; reading $(SEEDS) faulty simulated orgs; running $(RUNS) daemons in virtual time"
 	@$(LONG) $(PYTEST) -rP tests/acceptance/crash/test_crashes.py tests/acceptance/soak tests/acceptance/test_replicas.py
 
-system: $(READY) ## check the systemd units, run two replicas behind PgBouncer, rotate a file, and open a report in Chromium
-	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer && command -v /usr/sbin/logrotate && command -v chromium; } >/dev/null || { \
-	  echo "oktawatch: installing systemd, for systemd-analyze, pgbouncer, logrotate and chromium"; \
+system: $(READY) ## check the systemd units and the alert rules, run two replicas behind PgBouncer, rotate a file, and open a report in Chromium
+	@{ command -v systemd-analyze && command -v /usr/sbin/pgbouncer && command -v /usr/sbin/logrotate && command -v promtool && command -v chromium; } >/dev/null || { \
+	  echo "oktawatch: installing systemd, for systemd-analyze, pgbouncer, logrotate, prometheus, for promtool, and chromium"; \
 	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
-	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd pgbouncer logrotate chromium >/dev/null; }
+	  $$root apt-get update -qq && $$root apt-get install -qq -y --no-install-recommends systemd pgbouncer logrotate prometheus chromium >/dev/null; }
 	@{ $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[system]'; } 2>/dev/null || $(PIP) -e '.[system]'
-	@echo "oktawatch: checking config/systemd and config/kubernetes, running behind PgBouncer, rotating a file, and opening a report in Chromium"
+	@echo "oktawatch: checking config/systemd, config/prometheus and config/kubernetes, running behind PgBouncer, rotating a file, and opening a report in Chromium"
 	@$(BIN)/pytest tests/system
 
 check: $(READY)  ## check with ruff, mypy --strict and import-linter

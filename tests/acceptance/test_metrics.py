@@ -1,6 +1,7 @@
 """A running daemon's metrics and health, over HTTP."""
 
 import json
+import re
 import signal
 import socket
 import urllib.error
@@ -9,15 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import Daemon, until
 from tests.support.http import receiving
 from tests.support.logclient import event
-from tests.support.places import Place
+from tests.support.places import Kind, Place
 
+CONFIG = Path(__file__).parents[2] / "config"
+SQLITE_ONLY = {"oktawatch_database_free_bytes"}
 TOKEN_IN_URL = "4f1c-secret-path"
+
+
+def _expressions(name: str) -> list[str]:
+    """Return the PromQL expressions of a dashboard or of alert rules."""
+    text = (CONFIG / name).read_text("utf-8")
+    if name.endswith(".yml"):
+        return [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    targets = [target for panel in json.loads(text)["panels"] for target in panel.get("targets", [])]
+    return [target["expr"] for target in targets if "expr" in target]
 
 
 def _configuration(url: str, token: str, receiver: str, *, listen: str = "127.0.0.1:0") -> str:
@@ -75,6 +88,7 @@ def test_the_metrics_of_a_daemon_agree_with_its_org(place: Place) -> None:
                 "a delivery",
             )
             samples = _samples(address)
+            live = set(re.findall(r"^# TYPE (\w+) ", _get(address, "/metrics")[1], re.MULTILINE))
             shown = "".join(_get(address, path)[1] for path in ("/metrics", "/readyz", "/healthz"))
             assert daemon.stop()[0] == 0
 
@@ -90,6 +104,12 @@ def test_the_metrics_of_a_daemon_agree_with_its_org(place: Place) -> None:
     assert samples["oktawatch_database_up{}"] == samples["oktawatch_org_polled{org=acme}"] == 1
     assert samples["oktawatch_poll_seconds_count{}"] > 0
     assert all(secret not in shown for secret in (org.token, TOKEN_IN_URL))
+    for name in ("grafana/oktawatch.json", "prometheus/alerts.yml"):
+        used = re.findall(r"oktawatch_\w+", "".join(_expressions(name)))
+        names = {metric.removesuffix("_bucket") for metric in used}
+        missing = names - live - (SQLITE_ONLY if place.kind is Kind.POSTGRES else set())
+        assert len(names) > 5
+        assert not missing, f"config/{name} uses metrics that don't exist"
 
 
 def test_a_refused_token_is_named_and_counted(place: Place) -> None:
