@@ -203,8 +203,8 @@ def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
     print(
         "\n✗ counts failures, ✓ successes of one user at one address within 6 hours."
         "\nINFO is Apple's iCloud Private Relay, recorded without a notification. A VPN is"
-        "\nMEDIUM, Tor and residential proxies are HIGH. Somebody who gets in after failing,"
-        "\nor from a new device and place, is a level worse each."
+        "\nMEDIUM, Tor and residential proxies are HIGH. Failures before a success raise the"
+        "\nseverity by one level, and so do a new device and place."
     )
 
 
