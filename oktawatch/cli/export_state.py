@@ -1,6 +1,6 @@
-"""The state file of `alerts export --since-last`: how far the last run came.
+"""The state file of `alerts export --since-last`: how far the last run got.
 
-It has the number of the latest exported change of each org. Changes of an org are committed in the order of their
+It contains the number of the latest exported change of each org. Changes of an org are committed in the order of their
 numbers (`store/orgs.py`), so no alert is missed. It is written last: a run that fails is repeated by the next one.
 """
 
@@ -20,7 +20,7 @@ class ExportState(Struct, frozen=True, kw_only=True):
     """The contents of a state file."""
 
     export: dict[str, Any]
-    """The format and filters. A file belongs to one export: another would skip what this one has exported."""
+    """The format and filters. A file belongs to one export: another export would skip what this one has exported."""
     changes: dict[str, int]
     """The number of the latest exported change, by org."""
 
@@ -43,7 +43,7 @@ def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
         ) from None
     if state.export != export:
         raise UsageError(
-            f"the state file belongs to an export with other options (--since-last {file}): use one file for each"
+            f"the state file belongs to an export with other options (--since-last {file}): use a separate file for each export"
         )
     return state.changes
 

@@ -15,7 +15,7 @@ READER_GONE = 141
 def write_lines(lines: Iterable[str]) -> bool:
     """Write and flush lines. Return False if the reader is gone.
 
-    Raise OutputError if they can't be written. A regular file's lines are on its disk afterwards.
+    Raise OutputError if they can't be written. Lines in a regular file are on its disk when this returns.
     """
     output = sys.stdout
     try:
@@ -30,7 +30,7 @@ def write_lines(lines: Iterable[str]) -> bool:
         _abandon(output)
         why = (error.strerror or type(error).__name__).lower()
         raise OutputError(
-            f"the export can't be written ({why}): make room, then run the same command again"
+            f"the export can't be written ({why}): fix this, then run the same command again"
         ) from None
     return True
 
@@ -41,7 +41,7 @@ def _sync(output: TextIO) -> None:
 
 
 def _abandon(output: TextIO) -> None:
-    """Send the rest of the buffer to /dev/null, or the interpreter would fail again at its exit."""
+    """Send the rest of the buffer to /dev/null. Otherwise the interpreter would fail again when it exits."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, output.fileno())
     os.close(null)

@@ -27,7 +27,7 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 def _format_by_name(data: dict[str, Any]) -> Literal["networks", "mmdb"]:
     name = data.get("path") or ""
     if data.get("url") is not None and data.get("url_file") is None:
-        # A command that reads no secrets must find the same format, so a file with the URL says nothing.
+        # A command that reads no secrets must find the same format, so a URL in a file doesn't count.
         name = urlsplit(data["url"].get_secret_value()).path
     return "mmdb" if name.endswith(".mmdb") else "networks"
 
@@ -38,7 +38,7 @@ class EvidenceSourceSettings(Section):
     name: Name
     """The name of the source in alerts."""
     path: OptionalName = ""
-    """The file: networks, one CIDR per line or CSV whose first cell is one, such as Apple's list; or a database."""
+    """The file: a database, or a list of networks with one CIDR per line or in the first column of a CSV file."""
     url: Annotated[Secret, AfterValidator(check_secret_https)] = None
     """The URL of the file, instead of a path. Secret, because it can contain a licence key or a password."""
     url_file: File = None
@@ -47,9 +47,9 @@ class EvidenceSourceSettings(Section):
 
     ``mmdb``: MaxMind Anonymous IP or IPinfo privacy detection, told apart by their metadata."""
     kind: KindName | None = None
-    """Networks: what an address in the file is."""
+    """For networks: their kind of anonymizer."""
     operator: OptionalName = ""
-    """Networks: who operates them."""
+    """For networks: their operator."""
 
     @model_validator(mode="after")
     def _has_a_path_or_a_url(self) -> "EvidenceSourceSettings":
@@ -63,23 +63,25 @@ class EvidenceSourceSettings(Section):
     @model_validator(mode="after")
     def _describes_networks(self) -> "EvidenceSourceSettings":
         if self.format == "networks" and self.kind is None:
-            expected = f"expected what the networks are, one of {', '.join(AnonymizerKind)}"
+            expected = f"expected the kind of the networks, one of {', '.join(AnonymizerKind)}"
             raise invalid_value("kind", expected=expected, what="missing key")
         if self.format == "mmdb" and (self.kind is not None or self.operator):
             key = "kind" if self.kind is not None else "operator"
-            raise invalid_value(key, expected="expected it for networks only: a database has its own")
+            raise invalid_value(
+                key, expected="expected this key only for networks, because a database has its own"
+            )
         return self
 
 
 class EvidenceSettings(Section):
-    """Evidence about the addresses of anonymizers, beside Okta's."""
+    """Evidence about the addresses of anonymizers, in addition to Okta's."""
 
     refresh: Annotated[Duration, at_least(timedelta(minutes=10))] = timedelta(hours=24)
     """The time after which the daemon fetches a source with a URL again."""
     sources: Annotated[tuple[EvidenceSourceSettings, ...], Field(strict=False)] = ()
     operators: dict[str, KindName] = Field(default_factory=dict)
-    """The kinds of operators, by Okta's names. They override the shipped table."""
+    """The kinds of operators, by Okta's names. Overrides the shipped table."""
     severity: Annotated[dict[KindName, SeverityName], Field(strict=False)] = Field(default_factory=dict)
-    """The severities of kinds. They override the shipped table."""
+    """The severities of kinds. Overrides the shipped table."""
     adjustments: Annotated[dict[AdjustmentName, Levels], Field(strict=False)] = Field(default_factory=dict)
-    """By how many levels a condition changes the severity. They override the shipped table; 0 turns one off."""
+    """The number of levels by which each condition changes the severity. Overrides the shipped table; 0 turns a condition off."""

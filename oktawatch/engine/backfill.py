@@ -1,7 +1,7 @@
 """Backfill: a bounded read of an org's past events through the same pipeline.
 
-After an interruption, the same command resumes where it stopped, with the absolute times of its first start. By
-default, a backfill sends no notifications. If it records an alert whose events the daemon reads later, the daemon
+After an interruption, the same command continues where it stopped. A relative time such as ``7d`` still counts from its
+first start. By default, a backfill sends no notifications. If it records an alert whose events the daemon reads later, the daemon
 sends the notification.
 """
 
@@ -66,7 +66,7 @@ class Backfiller:
         """Read the events published from ``since`` to ``until``; return the counts of this run.
 
         ``command`` is the command line: the same text within a day resumes an interrupted backfill.
-        Raises SystemLogError or StoreError; pages that were committed before remain.
+        Raises SystemLogError or StoreError. Pages that were already committed remain.
         """
         now = self._now()
         kept = clamp_to_okta_retention(since, now)

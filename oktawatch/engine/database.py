@@ -1,8 +1,8 @@
 """Run database work in threads, off the event loop.
 
 The threads of `asyncio.to_thread` are shared by the whole process, and writers that wait for a lock could block all
-of them. So the database has its own threads, one for each useful connection. SQLite has a single writer, so it
-has one.
+of them. So the database has its own threads, one for each connection. SQLite has a single connection, because it
+allows only one writer.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class DatabaseExecutor:
         """Call ``function(database, …)`` in one of the database's threads.
 
         If the caller is cancelled, work that has begun is finished before the cancellation continues, so that no
-        transaction is left behind.
+        transaction is left open.
         """
         call: Callable[[], T] = partial(function, self.database, *args, **kwargs)
         begun: Future[T] = self._threads.submit(call)
@@ -83,7 +83,7 @@ class DatabaseExecutor:
             raise
 
     def stop(self) -> None:
-        """Abort transactions that wait for a lock, now and from now on."""
+        """Abort transactions that wait for a lock, including later ones."""
         self._stopping.set()
 
     def close(self) -> None:

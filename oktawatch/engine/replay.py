@@ -25,7 +25,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
     matches: int
     alerts: list[dict[str, Any]]
-    """As `alerts list` shows them, the one with the latest match first."""
+    """The rows that `alerts list` shows, the alert with the latest match first."""
     days: dict[str, int]
     """The number of alerts of each day, including days without alerts."""
     alerts_a_day: float
@@ -33,7 +33,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 
 def reading_from(rules: RuleSet, since: datetime) -> datetime:
-    """Return the time from which on events must be read to find the alerts since ``since``."""
+    """Return the time from which events must be read to find all alerts since ``since``."""
     return since - rules.longest_window
 
 

@@ -27,7 +27,7 @@ class OrgSource:
         renew: Callable[[], OrgAccess],
         budget: RateBudget,
     ) -> None:
-        """``renew`` reads the secret's file again; it may raise ConfigError. All secrets share ``budget``."""
+        """``renew`` reads the secret's file again; it may raise ConfigError. The old and the new secret share ``budget``."""
         self.budget = budget
         self._access = access
         self._connect = connect

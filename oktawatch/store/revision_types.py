@@ -1,6 +1,6 @@
 """Column types and statements that the revisions in ``migrations/`` share.
 
-A revision creates the same schema forever. So don't change a function that a released revision calls: add another one.
+A revision must always create the same schema. So don't change a function that a released revision calls: add another one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +37,13 @@ def on_postgres() -> bool:
 
 
 def lock_tables(*tables: str) -> None:
-    """Lock tables that are copied and then dropped, so that no row is lost. On SQLite, the migration has the lock."""
+    """Lock tables that are copied and then dropped, so that no row is lost. On SQLite, the migration holds the lock."""
     if on_postgres():
         op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
 
 
 def create_history_view(columns: Sequence[str], types: Mapping[str, str], *, table: str = "events") -> None:
-    """Create the view ``history`` of the arrays in ``fields``.
+    """Create the view ``history`` from the arrays in ``fields``.
 
     ``columns`` are in the order of the array. Their type is VARCHAR unless ``types`` has another one.
     """

@@ -157,7 +157,7 @@ def test_a_state_file_belongs_to_one_export(local: Program) -> None:
         done = local.run("alerts", "export", "--since-last", "state", *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert errors(done.stderr) == [
-            "error: the state file belongs to an export with other options (--since-last state): use one file for each"
+            "error: the state file belongs to an export with other options (--since-last state): use a separate file for each export"
         ]
 
 

@@ -170,11 +170,11 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ),
         (
             f'{SOURCE}path = "exits.txt"',
-            "missing key (: evidence.sources[#1].kind): expected what the networks are, one of residential_proxy",
+            "missing key (: evidence.sources[#1].kind): expected the kind of the networks, one of residential_proxy",
         ),
         (
             f'{SOURCE}path = "a.mmdb"\nkind = "tor"',
-            "wrong value (: evidence.sources[#1].kind): expected it for networks only",
+            "wrong value (: evidence.sources[#1].kind): expected this key only for networks",
         ),
         (
             f'{SOURCE}path = "a.txt"\nkind = "vpn"',
@@ -202,7 +202,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
         ),
         (
             f'{SOURCE}kind = "tor"\nurl = "https://lists.example.com/a.mmdb"',
-            "wrong value (: evidence.sources[#1].kind): expected it for networks only",
+            "wrong value (: evidence.sources[#1].kind): expected this key only for networks",
         ),
         (
             f'{SOURCE}kind = "tor"\npath = "a.txt"\n{SOURCE}kind = "tor"\npath = "b.txt"',
