@@ -203,8 +203,8 @@ def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
     print(
         "\n✗ counts failures, ✓ successes of one user at one address within 6 hours."
         "\nINFO is Apple's iCloud Private Relay, recorded without a notification. A VPN is"
-        "\nMEDIUM, Tor and residential proxies are HIGH. Failures before a success raise the"
-        "\nseverity by one level, and so do a new device and place."
+        "\nMEDIUM, Tor and residential proxies are HIGH. Failures before a success raise"
+        "\nthe severity by one level, and so do a new device and place."
     )
 
 
