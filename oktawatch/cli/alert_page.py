@@ -65,15 +65,24 @@ def print_page(page: AlertPage) -> None:
 
 def _ending(alert: Mapping[str, Any]) -> str:
     """Return the outcome of the alert, as a sentence without its full stop."""
-    failures, successes = alert["failures"], alert["successes"]
-    failed = f"{failures} failure" if failures == 1 else f"{failures} failures"
-    if not successes:
-        return f"Nobody got in: {failed}" if failures else "Its outcome is unknown"
-    at = f"at {short_time(alert['succeeded_at'])} UTC"
-    if not failures:
-        return f"Got in {at}"
-    order = "after" if alert["risen"] else "beside"
-    return f"Got in {at}, {order} {failed}"
+    from oktawatch.model.match import FAILURES
+
+    failures, succeeded_at = alert["failures"], alert["succeeded_at"]
+    if succeeded_at is None:
+        return f"Nobody got in: {_failures(failures)}" if failures else "Its outcome is unknown"
+    before = sum(
+        event["outcome"] in FAILURES and event["published"] < succeeded_at for event in alert["events"]
+    )
+    order = [
+        f"{word} {_failures(number)}"
+        for word, number in (("after", before), ("before", failures - before))
+        if number
+    ]
+    return f"Got in at {short_time(succeeded_at)} UTC" + (f", {' and '.join(order)}" if order else "")
+
+
+def _failures(number: int) -> str:
+    return f"{number} failure" if number == 1 else f"{number} failures"
 
 
 def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:

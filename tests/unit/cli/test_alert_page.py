@@ -130,7 +130,11 @@ def test_the_page_says_what_to_do(call: Call) -> None:
         (["FAILURE"], "Nobody got in: 1 failure."),
         (["FAILURE", "FAILURE"], "Nobody got in: 2 failures."),
         (["SUCCESS"], "Got in at 11-02 12:00 UTC."),
-        (["SUCCESS", "FAILURE"], "Got in at 11-02 12:00 UTC, beside 1 failure."),
+        (["SUCCESS", "FAILURE"], "Got in at 11-02 12:00 UTC, before 1 failure."),
+        (
+            ["FAILURE", "SUCCESS", "FAILURE", "FAILURE", "SUCCESS"],
+            "Got in at 11-02 12:00 UTC, after 1 failure and before 2 failures.",
+        ),
         (["CHALLENGE"], "Its outcome is unknown."),
     ],
 )
