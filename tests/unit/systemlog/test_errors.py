@@ -72,7 +72,7 @@ def test_reasons_are_short_names_of_their_own() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SystemLogError)
     ]
     reasons = [kind.reason for kind in kinds]
-    assert len(set(reasons)) == len(reasons) == 9
+    assert len(set(reasons)) == len(reasons) == 10
     assert all(reason.replace("_", "").islower() for reason in reasons)
 
 
