@@ -44,7 +44,7 @@ _log: Any = structlog.get_logger(__name__)
 
 _STAGGER = timedelta(milliseconds=150)
 """Delay between the first polls of two orgs, so that the pages of 200 orgs don't arrive at once."""
-_STOP_WITHIN = timedelta(seconds=4)
+_STOP_WITHIN = timedelta(seconds=3.5)
 """How long a stop waits for the jobs. The whole stop must take less than 5 s."""
 _MOST_NAMED = 5  # maximum number of orgs in a line of status or log
 

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 
 from oktawatch import __version__
@@ -12,7 +11,6 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.timestamps import from_text, to_text
 from oktawatch.store.daemons import DaemonRow, delete_daemon, write_daemon
 from oktawatch.store.database import Database
-from oktawatch.store.errors import StoreError
 
 _DELETE_WITHIN_S = 0.5
 
@@ -45,12 +43,13 @@ class Presence:
                 write_daemon(database, row)
 
     async def end(self, database: DatabaseExecutor) -> None:
-        """Delete the row. If that takes long, the caller's `DatabaseExecutor.stop` ends it. Never fails."""
+        """Delete the row and stop the database. A deletion that has not begun in time is given up. Never fails."""
         deleting = asyncio.create_task(database.run(self._delete))
+        deleting.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.wait([deleting], timeout=_DELETE_WITHIN_S)
         database.stop()
-        with suppress(StoreError):
-            await deleting
+        # Not awaited: on a slow database it would take the time that the jobs need to end.
+        deleting.cancel()
 
     def _delete(self, database: Database) -> None:
         with self._writing:
