@@ -162,6 +162,7 @@ def test_a_silent_server(tmp_path: Path) -> None:
     assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
     """The daemon waits for the server, asks systemd for more time, and sends an alarm."""
     own = OwnServer()

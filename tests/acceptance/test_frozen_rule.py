@@ -144,6 +144,7 @@ class _FrozenDaemon(Daemon):
         return [*COMMAND, "run", "--config", str(self._config)]
 
 
+@pytest.mark.slow
 def test_a_daemon_polls_every_org_after_its_restart(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart, the daemon polls every org."""
     monkeypatch.setenv("XDG_STATE_HOME", str(frozen.place.folder))

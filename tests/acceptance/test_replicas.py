@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.crash.world import Life, World, world
 from tests.support.launch import environment, launch
 from tests.support.places import Kind, Place, place_of
@@ -42,6 +44,7 @@ def every_org_polled(made: World) -> Callable[[], bool]:
     return lambda: all(len(org.requests) > asked[name] for name, org in made.orgs.items())
 
 
+@pytest.mark.slow
 def test_replicas_spread_take_over_and_hand_back(tmp_path: Path) -> None:
     """Killed, restarted, stopped for longer than a lease, ended: every org is polled on, nothing is doubled."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 1, ORGS) as made:

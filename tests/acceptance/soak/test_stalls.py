@@ -39,6 +39,7 @@ def proxied(stack: ExitStack, url: str) -> tuple[StallingProxy, str]:
     return proxy, url.replace(f":{port_of(url)}", f":{proxy.port}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + max(1, SEEDS // 50)))
 def test_nothing_is_lost_when_connections_stall(seed: int, tmp_path: Path) -> None:
     """The database and the receiver agree with the orgs' own record."""

@@ -58,6 +58,7 @@ def test_an_empty_set_holds_nothing() -> None:
     assert NO_NETWORKS.empty
 
 
+@pytest.mark.slow
 def test_a_relays_list_is_loaded_and_searched_quickly() -> None:
     """280,000 ranges in a second and 60 MB, and an address in 3 µs: bounds with room for a busy machine."""
     lines = [f"2a02:{n >> 8:x}:{n & 255:x}00::/45,NO,NO-46,Bergen," for n in range(280_000)]
