@@ -50,7 +50,7 @@ class Machine:
         self.environ["PATH"] = f"{home}/bin:{os.defpath}"
 
     def link_dependencies(self) -> None:
-        """Let the new environment find the dependencies of the tests. Path files of that folder are not read."""
+        """Make the tests' dependencies importable in the new environment, without the path files of their folder."""
         (site,) = (self.home / "oktawatch/lib").glob("python*/site-packages")
         (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", "utf-8")
 

@@ -67,9 +67,9 @@ def become(asked: dict[str, Any]) -> None:
     time.tzset()
     sys.argv = ["oktawatch", *asked["arguments"]]
     sys.path.insert(0, str(Path.cwd()))
-    sys.stdin = sys.__stdin__ = _opened(0, sys.stdin)  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _opened(1, sys.stdout)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _opened(2, sys.stderr)  # type: ignore[misc]
+    sys.stdin = sys.__stdin__ = _opened(0, sys.stdin)  # type: ignore[misc]  # final in its types
+    sys.stdout = sys.__stdout__ = _opened(1, sys.stdout)  # type: ignore[misc]  # final in its types
+    sys.stderr = sys.__stderr__ = _opened(2, sys.stderr)  # type: ignore[misc]  # final in its types
 
 
 def _opened(number: int, like: Any) -> io.TextIOWrapper:

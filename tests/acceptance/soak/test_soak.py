@@ -16,7 +16,7 @@ from tests.support.places import Place
 from tests.support.soak import Soak, grouped
 
 FIRST = int(os.environ.get("OKTAWATCH_SOAK_FIRST", "0"))
-SEEDS = int(os.environ.get("OKTAWATCH_SOAK_SEEDS", "4"))
+SEEDS = int(os.environ.get("OKTAWATCH_SOAK_SEEDS", "8"))
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))

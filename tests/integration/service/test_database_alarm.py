@@ -53,7 +53,7 @@ class World:
         )
 
     async def live(self, duration: timedelta) -> None:
-        """Let time pass, with the watch's rounds."""
+        """Advance the time, and run the watch's rounds."""
         every_s = interval(AFTER).total_seconds()
         for _ in range(int(duration.total_seconds() / every_s)):
             self.time_s += every_s
@@ -100,7 +100,7 @@ def _pragma(world: World, broken: str, mended: str) -> Iterator[None]:
 
 @contextmanager
 def _full(world: World) -> Iterator[None]:
-    """Let the file not grow, and write a row that is larger than its free pages."""
+    """Limit the file to its size, and write a row that is larger than its free pages."""
     world.presence.state = "x" * 4_000_000
     with _pragma(world, "max_page_count = 1", "max_page_count = 1000000"):
         yield

@@ -479,7 +479,7 @@ async def test_when_a_source_is_due(publisher: Publisher, tmp_path: Path) -> Non
     moment, waits = NOW, []
     for _ in range(11):
         with pytest.raises(EvidenceUpdateError):
-            await source.update(now=lambda at=moment: at)  # type: ignore[misc]
+            await source.update(now=lambda at=moment: at)  # type: ignore[misc]  # mypy infers no type for a default
         wait = timedelta()
         while not source.is_due(moment + wait):
             wait += timedelta(minutes=5)
