@@ -77,6 +77,8 @@ class SilenceWatch:
         self._started_at = self._now()
         self._started = clock()
         self._successes: dict[str, _LastSuccess] = {}
+        self.undecided: set[str] = set()
+        """Orgs without a recent successful poll that have no alarm yet, because this process hasn't polled them."""
 
     async def check(self) -> bool:
         """Raise and end alarms. Return whether there is a message to send. Raises StoreError."""
@@ -132,6 +134,11 @@ class SilenceWatch:
             name
             for name in self._orgs
             if name in liveness and name not in active and self._is_silent(liveness[name])
+        }
+        self.undecided = {
+            name
+            for name in self._orgs
+            if name in liveness and name not in active | silent and self._silent_for_long(name)
         }
         over = {name for name in active if name not in self._orgs or self._is_well(name)}
         if not silent and not over:

@@ -4,6 +4,9 @@ All other alarms are rows of the outbox. If the database can't be written, becau
 down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
+While the database could not be written, no alarm about a silent org could be raised. So the end is not sent before a
+silence check has completed: there is no time at which an org is silent and no alarm says why.
+
 The notifiers that have received the alarm are only known in memory. A daemon that restarts during the outage waits for
 the database, and sends the alarm again after `silence.after`: at least once, not exactly once.
 """
@@ -77,6 +80,8 @@ class DatabaseWatch:
         """Notifiers that received the alarm, but not its end yet."""
         self._informed: set[str] = set()
         """Notifiers that received the current message."""
+        self._silence_checked = False
+        """Whether a silence check has completed since the database works again."""
 
     def configure(self, channels: Channels, *, after: timedelta) -> None:
         """Use these settings from now on, after a reload."""
@@ -88,12 +93,16 @@ class DatabaseWatch:
         await self.probe()
         await self.send_alarms()
 
+    def silence_checked(self) -> None:
+        """Record that a silence check has completed, so that the alarm may end if the database works."""
+        self._silence_checked = not self.trouble.failures
+
     async def send_alarms(self) -> None:
         """Raise or end the alarm, and send the current message to the notifiers that have not received it."""
         lasts = self.trouble.lasts
         if lasts > self.after and self._since is None:
             self._raise(lasts)
-        elif self._since is not None and not self.trouble.failures:
+        elif self._since is not None and not self.trouble.failures and self._silence_checked:
             self._end()
         await self._send()
 
@@ -159,6 +168,7 @@ class DatabaseWatch:
         error = self.trouble.error
         self._begin(AlarmState.RAISED, error=error)
         self._alarmed = set()
+        self._silence_checked = False
         _log.error("database_alarm_raised", since=self._since, error=error)
 
     def _end(self) -> None:

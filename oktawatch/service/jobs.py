@@ -209,7 +209,12 @@ class Jobs:
             after=app.silence_after,
             notifiers={notifier.name: notifier.escalation for notifier in app.notifiers},
         )
-        return SilenceChecks(silence_watch.check, database_trouble=self._trouble, enqueued=self._deliver_now)
+        return SilenceChecks(
+            silence_watch,
+            database_trouble=self._trouble,
+            enqueued=self._deliver_now,
+            complete=self._database_watch.silence_checked,
+        )
 
     def _build_pruning(self) -> Pruning:
         pruner = build_pruner(self._app, self._database)

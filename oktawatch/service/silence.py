@@ -1,8 +1,9 @@
 """Check in rounds for silent orgs and failing notifiers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
+from oktawatch.engine.silence import SilenceWatch
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
@@ -20,26 +21,31 @@ class SilenceChecks(Supervised[bool]):
 
     def __init__(
         self,
-        check: Callable[[], Awaitable[bool]],
+        watch: SilenceWatch,
         *,
         database_trouble: DatabaseTrouble,
         enqueued: Callable[[], None],
+        complete: Callable[[], None],
     ) -> None:
-        """Check with ``check``: `engine.silence.SilenceWatch.check`.
+        """Check with ``watch``.
 
-        Call ``enqueued`` when there are alarms to send.
+        Call ``enqueued`` when there are alarms to send, and ``complete`` when a check found that nobody is left to be
+        alarmed: every org has had a successful poll or an alarm, and the alarms were enqueued by earlier checks.
         """
         super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
-        self._check = check
+        self._watch = watch
         self._enqueued = enqueued
+        self._complete = complete
 
     async def round(self) -> timedelta | None:
         """Check once."""
-        return await self.attempt(self._check)
+        return await self.attempt(self._watch.check)
 
     def succeeded(self, enqueued: bool) -> timedelta | None:
         """Trigger deliveries if there are alarms."""
         if enqueued:
             self.database_works()
             self._enqueued()
+        elif not self._watch.undecided:
+            self._complete()
         return None

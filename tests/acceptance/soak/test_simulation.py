@@ -48,8 +48,6 @@ _BLOCK = 50
 _STEPS = 16
 _GRACE = timedelta(minutes=6)
 """After `silence.after`: looking, asking, sending, and a pause of a receiver that has been in trouble."""
-_HANDOVER = timedelta(minutes=3)
-"""When an alarm is over and another cause remains, the alarm about it follows within this time."""
 _SETTLED = timedelta(minutes=5)
 _PATIENCE = 30
 """The maximum number of `_SETTLED` until everything is repaired: a message may wait an hour for its next attempt."""
@@ -227,8 +225,6 @@ class Simulation(RuleBasedStateMachine):
             ]
             first = min((one.persisted for one in waiting), default=now)
             if now - first <= AFTER + _GRACE:
-                continue
-            if receiver.relieved_at is not None and now - receiver.relieved_at <= _HANDOVER:
                 continue
             stands = {about for one in world.receivers.values() for about in one.standing(world.started_at)}
             stands = {(what, who) for what, who in stands if what != "notifier" or who == name}

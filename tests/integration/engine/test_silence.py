@@ -147,6 +147,20 @@ async def test_after_a_downtime_the_first_poll_that_fails_is_an_alarm(watched: W
     assert [names for _, _, names in watched.told] == [["acme"], ["acme"]]
 
 
+async def test_after_a_downtime_an_org_is_undecided_until_its_first_poll_ends(watched: Watched) -> None:
+    """A silent org that this process hasn't polled is neither well nor a reason for an alarm; a poll decides that."""
+    watched.clock.advance(days=1)
+    watch = watched.start()
+    await watch.check()
+    assert watch.undecided == {"acme", "globex"}
+
+    await watched.pass_(watch, 1, acme="down", globex=None)
+    assert watch.undecided == set()
+
+    await watched.pass_(watch, 1, acme="down", globex=None)
+    assert watch.undecided == set()
+
+
 async def test_polls_that_never_end_are_silence(watched: Watched) -> None:
     """Polls that neither fail nor end raise the alarm."""
     await watched.pass_(watched.start(), 16)

@@ -58,6 +58,7 @@ class World:
         for _ in range(int(duration.total_seconds() / every_s)):
             self.time_s += every_s
             await self.watch.round()
+            self.watch.silence_checked()
 
     @property
     def told(self) -> list[dict[str, Any]]:

@@ -150,11 +150,6 @@ class Receiver:
         """The time of the last accepted message about alerts."""
         return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
 
-    @property
-    def relieved_at(self) -> datetime | None:
-        """The time of the last accepted message that an alarm is over."""
-        return next((at for at, one in reversed(self.taken) if one.type == "silence.over"), None)
-
     def standing(self, started_at: datetime) -> set[tuple[str, str]]:
         """Return the alarms that were received and have not ended.
 

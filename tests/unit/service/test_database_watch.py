@@ -48,6 +48,8 @@ class World:
 
     def __init__(self, *receivers: Receiver) -> None:
         self.seconds = 0.0
+        self.checking = True
+        """Whether a silence check follows each round."""
         self.lost = 0
         self.database = DatabaseExecutor("sqlite://")
         self.receivers = receivers or (Receiver(),)
@@ -70,6 +72,8 @@ class World:
             if error is not None:
                 self.trouble.failed(error)
             await self.watch.send_alarms()
+            if self.checking:
+                self.watch.silence_checked()
 
     def _clock(self) -> float:
         return self.seconds
@@ -112,6 +116,19 @@ async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> No
     assert raised.body["silence"]["about"][0]["what"] == "database"
     assert over.heading == "[OVER] oktawatch can write its database again after 1 h 16 min"
     assert over.body["silence"]["about"][0].keys() == {"what", "name", "since", "until"}
+
+
+async def test_the_end_waits_for_a_silence_check(world: World) -> None:
+    """The alarm ends after a check that completed when the database worked again, whatever was checked before."""
+    (soc,) = world.receivers
+    await world.live(20, FULL)
+    world.trouble.wrote()
+    world.checking = False
+    await world.live(20)
+    assert soc.types == ["silence.raised"]
+    world.checking = True
+    await world.live(1)
+    assert soc.types == ["silence.raised", "silence.over"]
 
 
 async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:

@@ -1,38 +1,49 @@
 """The rounds of the silence alarm end, in spite of any failure."""
 
+from collections import Counter
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
+from oktawatch.engine.silence import SilenceWatch
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.silence import SilenceChecks, interval
 from oktawatch.store.errors import StoppedError, StoreError
 
 
-class Checks:
-    """Checks that end as the test sets."""
+class Watch:
+    """A silence watch whose checks end as the test sets."""
 
     def __init__(self, *ends: bool | Exception) -> None:
-        self.ends = list(ends)
+        self.undecided: set[str] = set()
+        self._ends = list(ends)
 
-    async def __call__(self) -> bool:
+    async def check(self) -> bool:
         """End."""
-        end = self.ends.pop(0)
+        end = self._ends.pop(0)
         if isinstance(end, Exception):
             raise end
         return end
 
 
-async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
-    told: list[None] = []
-    silence = SilenceChecks(
-        Checks(*ends), database_trouble=DatabaseTrouble(lost=lambda: None), enqueued=lambda: told.append(None)
+def _checks(watch: Watch, calls: Counter[str]) -> SilenceChecks:
+    return SilenceChecks(
+        cast("SilenceWatch", watch),
+        database_trouble=DatabaseTrouble(lost=lambda: None),
+        enqueued=lambda: calls.update(["enqueued"]),
+        complete=lambda: calls.update(["complete"]),
     )
+
+
+async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
+    calls: Counter[str] = Counter()
+    checks = _checks(Watch(*ends), calls)
     with capture_logs() as logs:
         for _ in ends:
-            await silence.round()
-    return len(told), [line["event"] for line in logs]
+            await checks.round()
+    return calls["enqueued"], [line["event"] for line in logs]
 
 
 async def test_what_is_told_is_sent_at_once() -> None:
@@ -52,6 +63,21 @@ async def test_what_is_told_is_sent_at_once() -> None:
 async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
     """A failing database is logged once, and the checks continue."""
     assert await _rounds(error, error, True) == (1, said)
+
+
+async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
+    """A check that raised alarms, failed, or knows too little about an org is not complete."""
+    for end, undecided, complete in (
+        (False, set[str](), 1),
+        (False, {"acme"}, 0),
+        (True, set[str](), 0),
+        (KeyError("a bug"), set[str](), 0),
+    ):
+        calls: Counter[str] = Counter()
+        watch = Watch(end)
+        watch.undecided = undecided
+        await _checks(watch, calls).round()
+        assert calls["complete"] == complete
 
 
 @pytest.mark.parametrize(("after", "often"), [("15m", 30.0), ("10s", 5.0)])
