@@ -43,7 +43,6 @@ def report(
     Precision is the share of true positives among the alerts that were closed with a verdict. With five verdicts or
     more, a rule gets an advice: keep (30% and above), tune (5% and above) or retire.
     """
-    from oktawatch.cli.report_page import print_report
     from oktawatch.model.timestamps import utc_now
     from oktawatch.report.summary import summarize
     from oktawatch.store.report import alert_facts
@@ -59,15 +58,13 @@ def report(
         orgs = known_orgs(org or (), settings, database)
         facts = alert_facts(database, since=begin, until=end, orgs=orgs)
         summary = summarize(facts, since=begin, until=end, orgs=orgs)
-    if as_json:
+    if html is not None:
+        _write_page(html, summary, settings, now=now)
+    elif as_json:
         print_json(_as_json(summary))
-    elif html is not None:
-        from oktawatch.cli.atomic_file import replace_file
-        from oktawatch.report.page import report_page
-
-        replace_file(html, report_page(summary, _rule_names(settings), now=now).encode())
-        note(f"the report is in {html}")
     else:
+        from oktawatch.cli.report_page import print_report
+
         print_report(summary)
     return DONE
 
@@ -80,10 +77,14 @@ def _period(since: str, until: str | None, *, now: datetime) -> tuple[datetime, 
     return begin, end
 
 
-def _rule_names(settings: "Settings") -> dict[str, str]:
+def _write_page(file: Path, summary: "Summary", settings: "Settings", *, now: datetime) -> None:
+    from oktawatch.cli.atomic_file import replace_file
+    from oktawatch.report.page import report_page
     from oktawatch.service.app import Application
 
-    return {rule_id: rule.name for rule_id, rule in Application(settings).rulebook.every.items()}
+    names = {rule_id: rule.name for rule_id, rule in Application(settings).rulebook.every.items()}
+    replace_file(file, report_page(summary, names, now=now).encode())
+    note(f"the report is in {file}")
 
 
 def _as_json(summary: "Summary") -> dict[str, Any]:

@@ -76,8 +76,8 @@ def _keyword_defaults() -> Iterator[dict[str, Any]]:
 
     Import all modules first. A module imported later would keep this test's clocks after the test.
     """
-    for room in (engine, notify, service, store, systemlog):
-        for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+    for package in (engine, notify, service, store, systemlog):
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             for value in vars(importlib.import_module(found.name)).values():
                 defaults = getattr(getattr(value, "__init__", None), "__kwdefaults__", None)
                 if isinstance(value, type) and defaults:
