@@ -10,12 +10,12 @@ import structlog
 
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.engine.state_folder import state_folder
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.routing import Route
 from oktawatch.store.errors import StoreError
 from oktawatch.store.left_out import record_frozen
 

@@ -6,6 +6,8 @@ writes. It moves the reader's cursor last: if another reader has moved it, the w
 
 A crash at any point loses and duplicates nothing: a page that was not committed is read again, and the matches of a
 page that was committed are already recorded.
+
+The transaction enqueues the page's notifications. `engine/deliver.py` sends them afterwards.
 """
 
 from collections import Counter
@@ -23,13 +25,13 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import Rule
 from oktawatch.detection.rule_guard import RuleLeftOutError, budgeted
 from oktawatch.engine.history_cache import HistoryCache
+from oktawatch.engine.routing import Route, listeners
 from oktawatch.engine.rule_budget import RuleBudget
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import LeftOut
 from oktawatch.model.match import AllowedMatch, Match, MatchKey
 from oktawatch.model.notification import Notification, NotificationKind
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route, listeners
 from oktawatch.store.database import Database
 from oktawatch.store.page_transaction import PageTransaction, page_transaction
 from oktawatch.systemlog.page import Page

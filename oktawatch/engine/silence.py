@@ -24,8 +24,8 @@ import structlog
 from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.routing import Route
 from oktawatch.notify.escalation import Escalation
-from oktawatch.notify.routing import Route
 from oktawatch.store.alarms import Alarm, active_alarms, change_alarms
 from oktawatch.store.notifiers import raise_due_alarms
 from oktawatch.store.org_liveness import OrgLiveness, read_liveness

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from oktawatch.engine.routing import Route, listeners
 from oktawatch.model.notification import NotificationKind
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route, listeners
 from oktawatch.store.database import Database
 from oktawatch.store.triage import Action, Decision, decide
 

@@ -34,6 +34,7 @@ from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.engine.evidence_sources import EvidenceFileError, EvidenceSources
+from oktawatch.engine.routing import Route
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.engine.state_folder import state_folder
 from oktawatch.logs import hide
@@ -42,7 +43,6 @@ from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
-from oktawatch.notify.routing import Route
 from oktawatch.notify.rule_text import RuleText
 from oktawatch.service.evidence_settings import evidence_sources
 from oktawatch.systemlog.access import OrgAccess, ServiceApp

@@ -9,8 +9,8 @@ import pytest
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.timestamps import utc_now
-from oktawatch.notify.routing import Route
 from oktawatch.store.crashpoints import VARIABLE
 from oktawatch.store.database import Database
 from tests.support.databases import NOW, ORG, open_database, outcome, rows

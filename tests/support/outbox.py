@@ -6,12 +6,12 @@ from functools import partial
 
 from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
 from oktawatch.model.outbox import DeliveryPlan
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
 from oktawatch.notify.message import Message
-from oktawatch.notify.routing import Route
 from oktawatch.service.app import rule_text
 from oktawatch.store.database import Database
 from oktawatch.store.digests import plan_outbox

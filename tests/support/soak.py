@@ -18,6 +18,7 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
+from oktawatch.engine.routing import Route
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.model.match import Match
 from oktawatch.model.severity import Severity
@@ -25,7 +26,6 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.message import Message
-from oktawatch.notify.routing import Route
 from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs

@@ -14,9 +14,9 @@ from oktawatch.detection.allow import AllowEntry, AllowList
 from oktawatch.detection.registry import RuleSet, build_rules
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
-from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import Expiry, count_expired, prune_the_rest
 from oktawatch.systemlog.page import Page

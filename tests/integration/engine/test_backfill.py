@@ -10,10 +10,10 @@ from oktawatch.engine.backfill import Backfiller, Progress
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.follow import MissingPagesError, NoProgressError
 from oktawatch.engine.pipeline import PageResult, Watch
+from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
-from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import read_cursor
 from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page

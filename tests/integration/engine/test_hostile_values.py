@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.systemlog.decode import decode

@@ -9,8 +9,8 @@ from sqlalchemy import null, update
 
 from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
-from oktawatch.notify.routing import Route
 from oktawatch.store.alerts import show_alert
 from oktawatch.store.database import Database
 from oktawatch.store.schema import downgrade, upgrade

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.event import Event
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError

@@ -19,12 +19,12 @@ from oktawatch.detection.rules.multiple_sessions import MultipleSessions
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.pruning import LATE, Ages, Pruner
+from oktawatch.engine.routing import Route
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.event import Event
 from oktawatch.model.history import SIGN_IN
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.timestamps import from_text
-from oktawatch.notify.routing import Route
 from oktawatch.store import tables
 from oktawatch.store.backfills import begin_backfill
 from oktawatch.store.cursors import mark_swept, move_cursor

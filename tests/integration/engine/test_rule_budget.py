@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from oktawatch.detection.registry import BUILT_IN, RuleSet, configured_rules
 from oktawatch.engine import rule_budget
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
 from oktawatch.model.left_out import FrozenCall
-from oktawatch.notify.routing import Route
 from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
 from oktawatch.store.database import Database
 from oktawatch.store.left_out import left_out_since, record_frozen

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.routing import Route
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.model.cursor import Cursor
-from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import count_elements, move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import record_failure

@@ -9,9 +9,9 @@ import pytest
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
 from oktawatch.notify.message import Message
-from oktawatch.notify.routing import Route
 from oktawatch.store.outbox import claim
 from tests.support.databases import ORG, open_database
 from tests.support.outbox import COMPOSER, RULES, Clock, Receiver

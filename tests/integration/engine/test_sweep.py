@@ -9,10 +9,10 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.follow import MissingPagesError, NoProgressError
 from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import CaughtUp
+from oktawatch.engine.routing import Route
 from oktawatch.engine.sweep import SETTLED, Sweeper
 from oktawatch.model.event import Event
 from oktawatch.model.timestamps import to_text
-from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import read_cursor, read_swept_until
 from oktawatch.systemlog.errors import UnavailableError
 from tests.integration.engine.test_backfill import Endless

@@ -8,11 +8,11 @@ import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.routing import Route
 from oktawatch.engine.triage import decide_and_notify
 from oktawatch.model.notification import NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.channel import DeliveryError
-from oktawatch.notify.routing import Route
 from oktawatch.store.triage import Action, Decision, TriageError
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in

@@ -8,8 +8,8 @@ import pytest
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.rejected import RejectedEvent
-from oktawatch.notify.routing import Route
 from oktawatch.store import copy as copying
 from oktawatch.store.copy import copy
 from oktawatch.store.database import Database

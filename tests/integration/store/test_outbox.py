@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.notification import DueNotification, EventReference
 from oktawatch.model.severity import Severity
-from oktawatch.notify.routing import Route
 from oktawatch.store.database import Database
 from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
 from tests.support.databases import NOW, ORG, open_database, rows

@@ -12,8 +12,8 @@ from datasette.app import Datasette
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.notification import NotificationKind
-from oktawatch.notify.routing import Route
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.triage import Action, Decision, decide

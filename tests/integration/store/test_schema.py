@@ -15,8 +15,8 @@ from sqlalchemy.event import listen
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.rejected import RejectedEvent
-from oktawatch.notify.routing import Route
 from oktawatch.store import answer_deadline, tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import SchemaError, StoppedError, StoreError

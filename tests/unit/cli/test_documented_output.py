@@ -13,9 +13,9 @@ import time_machine
 
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.routing import Route
 from oktawatch.model.cursor import Cursor
 from oktawatch.model.event import Event
-from oktawatch.notify.routing import Route
 from oktawatch.store.cursors import move_cursor
 from oktawatch.store.daemons import DaemonRow, write_daemon
 from tests.support.databases import NOW, open_database
