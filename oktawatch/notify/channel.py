@@ -2,9 +2,10 @@
 
 A channel is one file and one entry point in the group ``oktawatch.channels``. The entry point's name is
 the notifier's ``type``. It names a class that is constructed with a notifier's settings and the `Way` that
-requests take. The class's optional attribute ``Settings`` is the model of the notifier's keys: a subclass of
-`NotifierSettings` with more keys, checks or a probe. The class is loaded whenever a configuration is read, so
-import modules that take long inside the functions that use them.
+requests take, and raises ValueError, with what is expected, if the settings can't be used. The class's
+optional attribute ``Settings`` is the model of the notifier's keys: a subclass of `NotifierSettings` with
+more keys, checks or a probe. The class is loaded whenever a configuration is read, so import modules that
+take long inside the functions that use them.
 """
 
 import ssl
@@ -13,8 +14,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from oktawatch.config.channels import load_channel
-from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.notify.message import Message
 
 
@@ -59,9 +58,3 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Release connections and threads."""
-
-
-def make_channel(settings: NotifierSettings, way: Way) -> Channel:
-    """Return the channel of a notifier. Raises ValueError, with what is expected, for unusable settings."""
-    channel: Channel = load_channel(settings.type)(settings, way)
-    return channel

@@ -24,6 +24,7 @@ import structlog
 from msgspec import Struct
 from pydantic import SecretStr
 
+from oktawatch.config.channels import load_channel
 from oktawatch.config.errors import ConfigError
 from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys, sqlite_file
 from oktawatch.config.settings import OrgSettings, Settings
@@ -39,7 +40,7 @@ from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.engine.state_folder import state_folder
 from oktawatch.logs import hide
 from oktawatch.model.notification import NotificationKind
-from oktawatch.notify.channel import DIRECT, Channel, Way, make_channel
+from oktawatch.notify.channel import DIRECT, Channel, Way
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
@@ -347,7 +348,7 @@ class Application:
             return ConfiguredNotifier(
                 name=notifier.name,
                 type=notifier.type,
-                channel=make_channel(notifier, self._way(notifier.url)),
+                channel=load_channel(notifier.type)(notifier, self._way(notifier.url)),
                 max_age=notifier.max_age,
                 per_minute=notifier.max_per_minute,
                 escalation=Escalation(names=others, after=self.silence_after),

@@ -13,7 +13,8 @@ from sqlalchemy import event
 
 from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.notify.channel import DIRECT, make_channel
+from oktawatch.notify.channel import DIRECT
+from oktawatch.notify.webhook import WebhookChannel
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
@@ -41,7 +42,7 @@ class World:
         settings = NotifierSettings.model_validate(
             {"name": "soc", "type": "webhook", "url": SecretStr(receiver.url)}
         )
-        self.channel = make_channel(settings, DIRECT)
+        self.channel = WebhookChannel(settings, DIRECT)
         self.watch = DatabaseWatch(
             self.executor,
             self.trouble,

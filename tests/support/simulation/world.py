@@ -269,7 +269,7 @@ class World:
         enter(mock.patch.object(service_database, "open_database", self._open_database))
         enter(mock.patch.object(client, "LogClient", mock.Mock(return_value=Client(self.okta))))
         enter(mock.patch.object(transport, "open_session", _no_session))
-        enter(mock.patch.object(app, "make_channel", self._make_channel))
+        enter(mock.patch.object(app, "load_channel", return_value=self._make_channel))
         self._loop = VirtualLoop(self.clocks)
         self._loop.set_exception_handler(lambda *_: None)  # ignore errors in the tasks of killed processes
         self._stack.callback(self._loop.close)

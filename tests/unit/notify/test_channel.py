@@ -9,7 +9,8 @@ import pytest
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
-from oktawatch.notify.channel import Way, make_channel
+from oktawatch.config.channels import load_channel
+from oktawatch.notify.channel import Way
 from oktawatch.service.app import Application
 from oktawatch.service.check import Verdict, check
 from tests.support.http import listening
@@ -126,7 +127,7 @@ def test_one_without_settings_has_url_and_secret(load: Load) -> None:
     settings = load('[[notifiers]]\ntype = "plain"\nurl = "plain://host/x"\nsecret = "hunter2hunter2"\n')
     (notifier,) = settings.notifiers
     way = Way(proxy="http://watcher:hunter2@proxy.example.com:3128")
-    channel = make_channel(notifier, way)
+    channel = load_channel(notifier.type)(notifier, way)
 
     assert vars(channel) == {"settings": notifier, "way": way}
     assert notifier.secret is not None
