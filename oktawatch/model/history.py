@@ -5,7 +5,7 @@ on when an event arrived or on which page.
 """
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, filterfalse
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -187,11 +187,9 @@ _texts = attrgetter(*(name for name in COLUMNS if name not in FLAGS | {"as_numbe
 
 def memory_of(rows: Sequence[HistoryRow]) -> int:
     """Return an upper bound of the memory of rows, in bytes, without their events."""
-    texts = [text for text in chain.from_iterable(map(_texts, rows)) if text]
-    size = ROW_BYTES * len(rows) + sum(map(len, texts))
-    if "".join(texts).isascii():
-        return size
-    return size + (_NON_ASCII_BYTES - 1) * sum(len(text) for text in texts if not text.isascii())
+    texts = list(filter(None, chain.from_iterable(map(_texts, rows))))
+    non_ascii = filterfalse(str.isascii, texts)
+    return ROW_BYTES * len(rows) + sum(map(len, texts)) + (_NON_ASCII_BYTES - 1) * sum(map(len, non_ascii))
 
 
 class TimeRange(NamedTuple):

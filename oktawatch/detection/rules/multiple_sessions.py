@@ -39,9 +39,9 @@ class MultipleSessions(DistinctInWindow):
 
     def takes(self, row: HistoryRow) -> bool:
         """The session is known, and the actor is a user, not one of Okta's own actors."""
-        actor_names = (row.actor_id or "", row.actor_display_name or "")
-        is_okta = any(name.startswith("okta") for name in actor_names)
-        return row.external_session_id is not None and not is_okta
+        return row.external_session_id is not None and not (
+            (row.actor_id or "").startswith("okta") or (row.actor_display_name or "").startswith("okta")
+        )
 
     def value(self, row: HistoryRow) -> str | None:
         """The session."""
