@@ -1,19 +1,17 @@
 """Watch users' rules while pages are read, and record the call that froze the last process."""
 
-import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.process_files import process_path
 from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
-from oktawatch.engine.state_folder import state_folder
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.errors import StoreError
@@ -38,7 +36,7 @@ async def watch_rules(
     if not rules.has_user_rules:
         yield None
         return
-    path = _path(database)
+    path = process_path(database.database, "rules")
     try:
         watchdog = RuleWatchdog(path)
     except OSError as error:
@@ -69,11 +67,3 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
         await database.run(record_frozen, call, notifiers, reason=FROZE, now=utc_now())
     except StoreError as error:
         _log.error("rule_froze_unrecorded", rule=call.rule_id, error=str(error))
-
-
-def _path(database: DatabaseExecutor) -> Path:
-    """Return the path of the watchdog's files: next to an SQLite file, else in this user's state folder."""
-    if (file := database.database.file) is not None:
-        return state_folder(file) / f"{file.name}.rules"
-    url = database.database.url.render_as_string(hide_password=True)
-    return state_folder(None) / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.rules"

@@ -11,24 +11,22 @@ the process ended for another reason, and no rule is blamed.
 
 import contextlib
 import faulthandler
-import fcntl
 import mmap
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from oktawatch.engine.process_files import lock_free_file
 from oktawatch.model.left_out import FrozenCall
 
 CALL_LIMIT_S = 8.0
 """Seconds after which a call of a rule's method counts as frozen."""
 _SLOTS = 16  # threads that evaluate pages at once, at least the number of database connections
 _SLOT = 4096  # bytes
-_FILES = 64  # concurrent processes on one database: the daemon and backfills
 
 
 class RuleWatchdog:
@@ -36,7 +34,7 @@ class RuleWatchdog:
 
     def __init__(self, path: Path) -> None:
         """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses. Raises OSError."""
-        self._file = _lock_free_file(path)
+        self._file = lock_free_file(path)
         self.frozen = self._read()
         """The call that froze the last process that used this file."""
         self._lock = threading.Lock()
@@ -105,23 +103,3 @@ class RuleWatchdog:
             with contextlib.suppress(msgspec.MsgspecError):
                 calls.append(msgspec.json.decode(written, type=FrozenCall))
         return min(calls, key=lambda call: call.began, default=None)
-
-
-def _lock_free_file(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for candidate in _candidates(path):
-        file = os.open(candidate, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-        except BaseException:
-            os.close(file)
-            raise
-        else:
-            return file
-    raise OSError(f"more than {_FILES} processes run rules on this database")
-
-
-def _candidates(path: Path) -> Iterator[Path]:
-    return (path.with_name(f"{path.name}-{number}") for number in range(_FILES))

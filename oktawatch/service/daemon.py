@@ -21,7 +21,9 @@ import structlog
 
 from oktawatch import __version__
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.process_files import process_path
 from oktawatch.service import endpoint
+from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.app import Application
 from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
@@ -37,7 +39,7 @@ from oktawatch.service.silence import interval
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.vitals import Vitals
 from oktawatch.service.watching import watch_orgs
-from oktawatch.store.errors import DamagedDatabaseError, UnusableDatabaseError
+from oktawatch.store.errors import DamagedDatabaseError
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -77,8 +79,14 @@ class _Daemon:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
         self._database = database
         self._presence = Presence(app.instance, database.now)
+        self._alarm_file = AlarmFile(process_path(database.database, "alarm"))
         self._database_watch = DatabaseWatch(
-            database, self.trouble, app.channels, write=self._presence.write, after=app.silence_after
+            database,
+            self.trouble,
+            app.channels,
+            alarm_file=self._alarm_file,
+            write=self._presence.write,
+            after=app.silence_after,
         )
         self._vitals = Vitals(database, self.trouble)
         self._endpoint = Endpoint(self._vitals)
@@ -98,9 +106,10 @@ class _Daemon:
                 begin_logging(following)
 
     async def close(self) -> None:
-        """Stop serving metrics."""
+        """Stop serving metrics, and unlock the file of alarms."""
         await self._endpoint.close()
         await self._vitals.close()
+        self._alarm_file.close()
 
     async def _prepare(self, app: Application) -> bool:
         """Prepare the database, however long that takes. Return False if the daemon was stopped meanwhile."""
@@ -145,15 +154,16 @@ class _Daemon:
 
     async def _start(self, app: Application) -> None:
         reporting = asyncio.create_task(self._report_start(app))
+        prepared = False
         try:
             await self._database_watch.bring_up(partial(prepare_to_watch, app, self._database))
-        except UnusableDatabaseError:
-            await self._database_watch.send_last_alarm()
-            raise
+            prepared = True
         finally:
             reporting.cancel()
             await asyncio.wait([reporting])
-            if self.trouble.failures:
+            if self.trouble.fatal is not None:
+                await self._database_watch.send_last_alarm()
+            if not prepared:
                 for channel in app.channels.values():
                     await channel.close()
 

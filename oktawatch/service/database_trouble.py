@@ -8,7 +8,7 @@ A write that began before the last failure shows nothing: the server may have go
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from oktawatch.service.failure_log import FailureLog
@@ -16,7 +16,7 @@ from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
 """How long a refusal counts. A job that still has something to write retries sooner. Otherwise its org can't be reached, it
-was removed, or another replica does its work: then nothing shows whether its write would succeed."""
+was removed, it runs rarely, or another replica does its work: then nothing shows whether its write would succeed."""
 
 
 class DatabaseTrouble:
@@ -29,7 +29,7 @@ class DatabaseTrouble:
         self._clock = clock
         self._worked_at = self._failed_at = clock()
         self._refused: dict[str, float] = {}
-        """The jobs whose last write was refused, and when."""
+        """The jobs whose last write was refused by the database of this or an earlier process, and when."""
         self.error = ""
         """The text of the last failure."""
         self.fatal: UnusableDatabaseError | None = None
@@ -39,6 +39,20 @@ class DatabaseTrouble:
     def failures(self) -> int:
         """The number of failures since the trouble began; 0 without trouble."""
         return self._failure_log.failures
+
+    @property
+    def works(self) -> bool:
+        """Whether there is no trouble, and no job whose write is still expected."""
+        return not self.failures and not self._refused
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The jobs whose last write was refused."""
+        return tuple(sorted(self._refused))
+
+    def expect_writes(self, jobs: Iterable[str]) -> None:
+        """Regard the last writes of these jobs as refused, until they succeed: an earlier process had the trouble."""
+        self._refused |= dict.fromkeys(jobs, self._clock())
 
     @property
     def lasts(self) -> timedelta:
@@ -55,6 +69,10 @@ class DatabaseTrouble:
         if isinstance(error, UnusableDatabaseError) and self.fatal is None:
             self.fatal = error
             self._lost()
+
+    def completed(self, job: str) -> None:
+        """Record that a round of a job succeeded. If it wrote nothing, there was nothing left to write."""
+        self._refused.pop(job, None)
 
     def moment(self) -> float:
         """Return the present time, for `wrote`."""

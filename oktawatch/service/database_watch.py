@@ -7,19 +7,21 @@ directly: once when no write has succeeded for `silence.after`, and once when wr
 While the database could not be written, no alarm about a silent org could be raised. So the end is not sent before a
 silence check has completed: there is no time at which an org is silent and no alarm says why.
 
-The notifiers that have received the alarm are only known in memory. A daemon that restarts during the outage waits for
-the database, and sends the alarm again after `silence.after`: at least once, not exactly once.
+The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
+doesn't repeat the alarm, and sends its end to the same notifiers once it has written to the database. Both messages keep
+their ids, so that a receiver recognizes one that is repeated because the process died at the wrong moment.
 """
 
 import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 import structlog
+from msgspec.structs import replace
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import SEND_WITHIN
@@ -28,6 +30,7 @@ from oktawatch.model.timestamps import to_text, utc_now
 from oktawatch.notify.alarms import alarm_message
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
+from oktawatch.service.alarm_file import AlarmFile, StandingAlarm
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import backoff
 from oktawatch.store.database import Database
@@ -56,6 +59,7 @@ class DatabaseWatch:
         trouble: DatabaseTrouble,
         channels: Channels,
         *,
+        alarm_file: AlarmFile,
         write: Callable[[Database], None],
         after: timedelta,
         now: Callable[[], datetime] = utc_now,
@@ -63,7 +67,8 @@ class DatabaseWatch:
     ) -> None:
         """Raise the alarm if no write has succeeded for longer than ``after``.
 
-        ``write`` writes a row, to test whether that works, and raises StoreError.
+        An alarm in ``alarm_file`` was raised by an earlier process, and stands until this one has written. ``write``
+        writes a row, to test whether that works, and raises StoreError.
         """
         self.trouble = trouble
         self.after = after
@@ -75,13 +80,17 @@ class DatabaseWatch:
         self._probe: asyncio.Task[None] | None = None
         self._probed_at = self._probe_began = 0.0
         self._message: Message | None = None
-        self._since: datetime | None = None
-        self._alarmed: set[str] = set()
-        """Notifiers that received the alarm, but not its end yet."""
+        self._alarm_file = alarm_file
+        self._alarm = alarm_file.alarm
+        """The alarm, until all notifiers that received it have received its end."""
+        self._over = False
+        """Whether the alarm has ended."""
         self._informed: set[str] = set()
         """Notifiers that received the current message."""
         self._silence_checked = False
         """Whether a silence check has completed since the database works again."""
+        if self._alarm is not None:
+            trouble.expect_writes({_PROBE, *self._alarm.refused})
 
     def configure(self, channels: Channels, *, after: timedelta) -> None:
         """Use these settings from now on, after a reload."""
@@ -95,21 +104,28 @@ class DatabaseWatch:
 
     def silence_checked(self) -> None:
         """Record that a silence check has completed, so that the alarm may end if the database works."""
-        self._silence_checked = not self.trouble.failures
+        self._silence_checked = self.trouble.works
 
     async def send_alarms(self) -> None:
         """Raise or end the alarm, and send the current message to the notifiers that have not received it."""
         lasts = self.trouble.lasts
-        if lasts > self.after and self._since is None:
-            self._raise(lasts)
-        elif self._since is not None and not self.trouble.failures and self._silence_checked:
-            self._end()
+        if self._alarm is None or self._over:
+            if lasts > self.after:
+                self._raise(lasts)
+        elif self.trouble.works and self._silence_checked:
+            self._end(self._alarm)
+        elif lasts > self.after and self._message is None:
+            self._continue(self._alarm)
         await self._send()
+        await self._alarm_file.write(self._alarm)  # again, if it failed before
 
     async def send_last_alarm(self) -> None:
-        """Send the alarm that the daemon exits because of its database."""
-        self._since = None
-        self._raise(self.trouble.lasts)
+        """Send the alarm that the daemon exits because of its database, unless an earlier process has sent it."""
+        alarm = self._alarm
+        if alarm is None or self._over or alarm.error != self.trouble.error:
+            self._raise(self.trouble.lasts)
+        elif self._message is None:
+            self._continue(alarm)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_MESSAGE_TIMEOUT.total_seconds()):
                 await self._send()
@@ -164,34 +180,53 @@ class DatabaseWatch:
             self._probe = None
 
     def _raise(self, lasts: timedelta) -> None:
-        self._since = self._now() - lasts
-        error = self.trouble.error
-        self._begin(AlarmState.RAISED, error=error)
-        self._alarmed = set()
-        self._silence_checked = False
-        _log.error("database_alarm_raised", since=self._since, error=error)
+        alarm = StandingAlarm(id=uuid4(), since=self._now() - lasts, error=self.trouble.error)
+        self._alarm, self._over, self._silence_checked = alarm, False, False
+        self._informed = set()
+        self._compose(alarm.id, AlarmState.RAISED, alarm, error=alarm.error)
+        _log.error("database_alarm_raised", since=alarm.since, error=alarm.error)
 
-    def _end(self) -> None:
-        self._begin(AlarmState.OVER, until=to_text(self._now()))
-        self._since = None
+    def _continue(self, alarm: StandingAlarm) -> None:
+        """Send the alarm of an earlier process to the notifiers that may not have received it."""
+        self._informed = {name for name, received in alarm.notifiers.items() if received}
+        self._compose(alarm.id, AlarmState.RAISED, alarm, error=self.trouble.error)
+
+    def _end(self, alarm: StandingAlarm) -> None:
+        self._over = True
+        self._informed = set()
+        self._compose(uuid5(alarm.id, "over"), AlarmState.OVER, alarm, until=to_text(self._now()))
         _log.info("database_alarm_over")
 
-    def _begin(self, state: AlarmState, **details: str) -> None:
-        since = to_text(self._since) if self._since else ""
-        about = {"what": "database", "name": self._database.database.place, "since": since, **details}
-        self._message = alarm_message(str(uuid.uuid4()), {"state": state, "about": [about]})
-        self._informed = set()
+    def _compose(self, message_id: UUID, state: AlarmState, alarm: StandingAlarm, **details: str) -> None:
+        place, since = self._database.database.place, to_text(alarm.since)
+        about = {"what": "database", "name": place, "since": since, **details}
+        self._message = alarm_message(str(message_id), {"state": state, "about": [about]})
 
     async def _send(self) -> None:
         """Send the current message to the notifiers that lack it. The end goes only to those that got the alarm."""
-        if self._message is None:
+        if self._message is None or self._alarm is None:
             return
-        channels = self._channels
-        audience = channels.keys() if self._since is not None else self._alarmed & channels.keys()
+        channels, message = self._channels, self._message
+        audience = self._alarm.notifiers.keys() & channels.keys() if self._over else channels.keys()
         missing = [name for name in channels if name in audience and name not in self._informed]
-        await asyncio.gather(*(self._send_to(name, channels[name], self._message) for name in missing))
-        if self._since is None and audience <= self._informed:
-            self._message = None
+        if not self._over:
+            await self._save(self._alarm, dict.fromkeys(missing, False) | self._received)
+        await asyncio.gather(*(self._send_to(name, channels[name], message) for name in missing))
+        if not self._over:
+            await self._save(self._alarm, self._received)
+        elif audience <= self._informed:
+            self._message = self._alarm = None
+        else:
+            left = {name: told for name, told in self._alarm.notifiers.items() if name not in self._informed}
+            await self._save(self._alarm, left)
+
+    @property
+    def _received(self) -> dict[str, bool]:
+        return dict.fromkeys(sorted(self._informed), True)
+
+    async def _save(self, alarm: StandingAlarm, notifiers: dict[str, bool]) -> None:
+        self._alarm = replace(alarm, notifiers=notifiers, refused=self.trouble.refused)
+        await self._alarm_file.write(self._alarm)
 
     async def _send_to(self, name: str, channel: Channel, message: Message) -> None:
         try:
@@ -208,4 +243,3 @@ class DatabaseWatch:
             _log.error("channel_failed", notifier=name, notification=message.id, exc_info=error)
             return
         self._informed.add(name)
-        self._alarmed.add(name)

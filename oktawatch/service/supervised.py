@@ -76,6 +76,8 @@ class Supervised(Generic[T]):
             return self._delay(error)
         self.failures = 0
         self._failure_log.ended()
+        if self._database_trouble is not None:
+            self._database_trouble.completed(self._failure_log.subject)
         return self.succeeded(result)
 
     def succeeded(self, _result: T) -> timedelta | None:

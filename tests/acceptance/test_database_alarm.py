@@ -48,6 +48,24 @@ class Watched:
         self.daemon.heard("READY=1")
         until(lambda: len(self.org.requests) > 1, "a poll")
 
+    def kill(self) -> None:
+        """Kill the daemon."""
+        self.daemon.process.kill()
+        self.daemon.process.wait(PATIENCE)
+
+    def restart(self) -> None:
+        """Start the next daemon, like a service manager."""
+        self.daemon.process.wait(0)
+        self.daemon.__enter__()
+
+    def restart_quietly(self) -> None:
+        """Start the next daemon, and wait until it has checked its database and all orgs more than once."""
+        before = len(self.org.requests)
+        self.restart()
+        until(lambda: len(self.org.requests) > before + 1, "a poll")
+        time.sleep(3 * INTERVAL_S)
+        assert self.daemon.stop()[0] == 0
+
     def told(self) -> list[dict[str, Any]]:
         """Return the messages about the database."""
         bodies = [one.json for one in self.receiver.received]
@@ -183,7 +201,7 @@ def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
 def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
-    """If the database file is deleted, the daemon sends an alarm and ends, so that it is restarted."""
+    """If the database file is deleted, the daemon sends an alarm and ends. The next one sends its end, once."""
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
         if replaced:
@@ -194,8 +212,50 @@ def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
             place.wipe()
         assert world.daemon.process.wait(PATIENCE) == 1
         (said,) = world.daemon.errors
-    assert "was deleted or replaced while it was open" in said
-    assert [body["type"] for body in world.told()] == ["silence.raised"]
+        assert "was deleted or replaced while it was open" in said
+        assert [body["type"] for body in world.told()] == ["silence.raised"]
+
+        world.restart()
+        world.wait_for("silence.over")
+        assert world.daemon.stop()[0] == 0
+        world.restart_quietly()
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert world.told()[1]["silence"]["about"][0]["name"] == str(place.file)
+
+
+def test_a_daemon_that_is_killed_while_its_file_is_locked(tmp_path: Path) -> None:
+    """The next daemon doesn't repeat the alarm while the file is still locked, and sends its end once."""
+    with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
+        world.start()
+        with place.locked():
+            world.wait_for("silence.raised")
+            world.kill()
+            world.restart()
+            time.sleep(AFTER_S + INTERVAL_S)
+            assert [body["type"] for body in world.told()] == ["silence.raised"]
+        world.wait_for("silence.over")
+        world.kill()
+        world.restart_quietly()
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+
+
+def test_a_daemon_that_is_killed_while_its_server_is_stopped(tmp_path: Path) -> None:
+    """On Postgres, the next daemon of this state folder sends the end once."""
+    own = OwnServer()
+    try:
+        with watched(Place(Kind.POSTGRES, tmp_path, own.url_of(own.create()))) as world:
+            world.start()
+            own.control("stop", "-m", "immediate")
+            world.wait_for("silence.raised")
+            world.kill()
+            own.control("start", "-o", f'-h "" -k {own.folder}')
+            world.restart()
+            world.wait_for("silence.over")
+            assert world.daemon.stop()[0] == 0
+            world.restart_quietly()
+        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    finally:
+        own.close()
 
 
 def test_a_malformed_file(tmp_path: Path) -> None:
@@ -210,5 +270,9 @@ def test_a_malformed_file(tmp_path: Path) -> None:
         with watched(place) as world, world.daemon:
             assert world.daemon.process.wait(PATIENCE) == 2
             (said,) = world.daemon.errors
-    assert "the database is damaged" in said
-    assert [body["type"] for body in world.told()] == ["silence.raised"]
+            assert "the database is damaged" in said
+            assert [body["type"] for body in world.told()] == ["silence.raised"]
+            place.file.unlink()
+            world.restart()
+            world.wait_for("silence.over")
+    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]

@@ -35,7 +35,11 @@ class Place:
         """Return environment variables that make the program use this database."""
         if self.kind is Kind.SQLITE:
             return {}
-        return {"OKTAWATCH__DATABASE__URL": self.url, "OKTAWATCH__DATABASE__AUTO_UPGRADE": "true"}
+        return {
+            "OKTAWATCH__DATABASE__URL": self.url,
+            "OKTAWATCH__DATABASE__AUTO_UPGRADE": "true",
+            "XDG_STATE_HOME": str(self.folder),
+        }
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""

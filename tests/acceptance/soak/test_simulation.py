@@ -226,7 +226,7 @@ class Simulation(RuleBasedStateMachine):
             first = min((one.persisted for one in waiting), default=now)
             if now - first <= AFTER + _GRACE:
                 continue
-            stands = {about for one in world.receivers.values() for about in one.standing(world.started_at)}
+            stands = {about for one in world.receivers.values() for about in one.standing}
             stands = {(what, who) for what, who in stands if what != "notifier" or who == name}
             assert stands, f"{name} heard nothing since {since}, now {now}: {_shown(world)}"
             self._count("law: blind, and told so")
@@ -277,7 +277,7 @@ class Simulation(RuleBasedStateMachine):
         left = [f"lost: {uuid}" for uuid in sorted(wanted - self._matched().keys())]
         for name, receiver in world.receivers.items():
             left += [f"not alerted at {name}: {uuid}" for uuid in sorted(wanted - self._alerted(name))]
-            left += [f"not over at {name}: {about}" for about in receiver.standing(world.started_at)]
+            left += [f"not over at {name}: {about}" for about in receiver.standing]
         pending = world.storage.ask(
             "SELECT id, notifier, last_error FROM notifications WHERE state = 'pending'"
         )

@@ -13,8 +13,10 @@ from sqlalchemy import event
 
 from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.engine.database import DatabaseExecutor
+from oktawatch.engine.process_files import process_path
 from oktawatch.notify.channel import DIRECT
 from oktawatch.notify.webhook import WebhookChannel
+from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
@@ -43,10 +45,12 @@ class World:
             {"name": "soc", "type": "webhook", "url": SecretStr(receiver.url)}
         )
         self.channel = WebhookChannel(settings, DIRECT)
+        self.alarm_file = AlarmFile(process_path(self.executor.database, "alarm"))
         self.watch = DatabaseWatch(
             self.executor,
             self.trouble,
             {"soc": self.channel},
+            alarm_file=self.alarm_file,
             write=self.presence.write,
             after=AFTER,
             now=lambda: NOW + timedelta(seconds=self.time_s),
@@ -86,6 +90,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         await made.watch.close()
         await made.channel.close()
         made.executor.close()
+        made.alarm_file.close()
 
 
 @contextmanager

@@ -150,19 +150,16 @@ class Receiver:
         """The time of the last accepted message about alerts."""
         return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
 
-    def standing(self, started_at: datetime) -> set[tuple[str, str]]:
-        """Return the alarms that were received and have not ended.
-
-        Database alarms from before ``started_at``, the start of the daemon, are ignored: the daemon doesn't know them.
-        """
+    @property
+    def standing(self) -> set[tuple[str, str]]:
+        """The alarms that were received and have not ended."""
         left: Counter[tuple[str, str]] = Counter()
-        for at, message in {message.id: (at, message) for at, message in self.taken}.values():
+        for message in {message.id: message for _, message in self.taken}.values():
             if message.type.startswith("silence."):
                 # Count them, because a retried alarm can arrive after the message about its end.
                 change = 1 if message.type == "silence.raised" else -1
                 for one in message.body["silence"]["about"]:
-                    if at >= started_at or one["what"] != "database":
-                        left[one["what"], one["name"]] += change
+                    left[one["what"], one["name"]] += change
         return {about for about, count in left.items() if count > 0}
 
     async def send(self, message: Message) -> None:

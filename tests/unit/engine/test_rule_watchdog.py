@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oktawatch.engine import rule_watchdog
+from oktawatch.engine import process_files
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 
 PROGRAM = """\
@@ -105,8 +105,8 @@ def test_processes_have_files_of_their_own(path: Path) -> None:
 
 def test_too_many_processes_are_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If all files are in use, an error is raised, and rules run without a watchdog."""
-    monkeypatch.setattr(rule_watchdog, "_FILES", 1)
+    monkeypatch.setattr(process_files, "_FILES", 1)
     first = RuleWatchdog(path)
-    with pytest.raises(OSError, match="more than 1 processes run rules"):
+    with pytest.raises(OSError, match="more than 1 processes use"):
         RuleWatchdog(path)
     first.close()

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
+from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
@@ -46,7 +49,7 @@ class Receiver:
 class World:
     """A watch over an empty database in memory, with a clock of the test's own."""
 
-    def __init__(self, *receivers: Receiver) -> None:
+    def __init__(self, folder: Path, *receivers: Receiver) -> None:
         self.seconds = 0.0
         self.checking = True
         """Whether a silence check follows each round."""
@@ -54,16 +57,29 @@ class World:
         self.database = DatabaseExecutor("sqlite://")
         self.receivers = receivers or (Receiver(),)
         self.channels = {f"soc{number}": receiver for number, receiver in enumerate(self.receivers)}
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start the first process."""
         self.trouble = DatabaseTrouble(lost=self._lose, clock=self._clock)
+        self.alarm_file = AlarmFile(self._folder / "oktawatch.db.alarm")
         self.watch = DatabaseWatch(
             self.database,
             self.trouble,
             self.channels,
+            alarm_file=self.alarm_file,
             write=Presence("host", self.database.now).write,
             after=AFTER,
             now=lambda: NOW + timedelta(seconds=self.seconds),
             clock=self._clock,
         )
+
+    async def restart(self) -> None:
+        """Kill the process, and start the next one."""
+        await self.watch.close()
+        self.alarm_file.close()
+        self.start()
 
     async def live(self, minutes: float, error: Exception | None = None) -> None:
         """Advance the time, with a round every 30 s; ``error`` is the error of each page."""
@@ -90,12 +106,13 @@ async def worlds() -> AsyncIterator[list[World]]:
     for world in made:
         world.database.close()
         await world.watch.close()
+        world.alarm_file.close()
 
 
 @pytest.fixture
-async def world(worlds: list[World]) -> World:
+async def world(worlds: list[World], tmp_path: Path) -> World:
     """Return a world with one receiver."""
-    worlds.append(World())
+    worlds.append(World(tmp_path))
     return worlds[0]
 
 
@@ -149,10 +166,11 @@ async def test_a_second_trouble_is_told_again(world: World) -> None:
     assert world.receivers[0].types == ["silence.raised", "silence.over"] * 2
 
 
-async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World]) -> None:
+async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World], tmp_path: Path) -> None:
     """A refusing receiver gets the alarm again under the same key, and the end only if it got the alarm."""
     worlds.append(
         World(
+            tmp_path,
             Receiver(),
             Receiver(DeliveryError("no"), TimeoutError(), RuntimeError("a bug")),
             Receiver(*[DeliveryError("no")] * 1_000),
@@ -220,3 +238,110 @@ async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
     await world.watch.send_last_alarm()
     assert world.lost == 1
     assert "is damaged" in world.receivers[0].taken[0].plain()
+
+
+async def test_the_next_process_ends_the_alarm_once(world: World) -> None:
+    """A process that was killed while the alarm stood is followed by one that ends it, after a write."""
+    (soc,) = world.receivers
+    await world.live(20, LOCKED)
+    await world.restart()
+    await world.live(60)
+    assert soc.types == ["silence.raised"]
+    await world.database.run(upgrade)
+    await world.watch.probe()
+    await world.live(5)
+    assert soc.types == ["silence.raised", "silence.over"]
+    assert soc.taken[1].heading == "[OVER] oktawatch can write its database again after 1 h 21 min"
+    for _ in range(2):
+        await world.restart()
+        await world.watch.probe()
+        await world.live(60)
+    assert soc.types == ["silence.raised", "silence.over"]
+
+
+async def test_the_next_process_does_not_repeat_the_alarm(worlds: list[World], tmp_path: Path) -> None:
+    """If the database still fails, only the notifiers that have not received the alarm get it."""
+    worlds.append(World(tmp_path, Receiver(), Receiver(*[DeliveryError("no")] * 12)))
+    soc, mail = worlds[0].receivers
+    await worlds[0].live(20, LOCKED)
+    assert (soc.types, mail.types) == (["silence.raised"], [])
+    await worlds[0].restart()
+    await worlds[0].live(20, LOCKED)
+    assert soc.types == mail.types == ["silence.raised"]
+    assert soc.taken[0].id == mail.taken[0].id
+    worlds[0].trouble.wrote("probe")
+    await worlds[0].live(1)
+    assert soc.types == mail.types == ["silence.raised", "silence.over"]
+
+
+@pytest.mark.parametrize("sent", ["silence.raised", "silence.over"])
+async def test_a_process_that_dies_while_it_sends(world: World, sent: str) -> None:
+    """A receiver that took a message from a dying process gets the end, and recognizes a repeated message."""
+    (soc,) = world.receivers
+    taken = soc.taken
+
+    class DeadError(BaseException):
+        """The end of the process."""
+
+    async def take_and_die(message: Message) -> None:
+        taken.append(message)
+        if message.type == sent:
+            raise DeadError
+
+    world.channels["soc0"] = dying = Receiver()
+    dying.send = take_and_die  # type: ignore[method-assign]  # the test's own channel
+    with suppress(DeadError):
+        await world.live(20, LOCKED)
+        world.trouble.wrote()
+        await world.live(1)
+    assert [message.type for message in taken][-1] == sent
+    world.channels["soc0"] = soc
+    await world.restart()
+    world.trouble.wrote("probe")
+    await world.live(1)
+    messages = {message.id: message.type for message in taken}
+    assert list(messages.values()) == ["silence.raised", "silence.over"]
+    await world.restart()
+    world.trouble.wrote("probe")
+    await world.live(1)
+    assert {message.id for message in taken} == messages.keys()
+
+
+async def test_a_notifier_that_was_removed_gets_no_end(world: World) -> None:
+    """The next process forgets the alarm, although nobody is left to tell."""
+    await world.live(20, LOCKED)
+    world.channels["pager"] = pager = Receiver()
+    del world.channels["soc0"]
+    for _ in range(2):
+        await world.restart()
+        world.trouble.wrote("probe")
+        await world.live(1)
+    assert pager.taken == []
+    assert world.alarm_file.alarm is None
+
+
+async def test_the_page_that_did_not_fit_ends_the_alarm_of_an_earlier_process(world: World) -> None:
+    """On a full disk, the probe of the next process may fit where the page still does not."""
+    (soc,) = world.receivers
+    world.trouble.failed(FULL, job="poll acme")
+    await world.live(20, FULL)
+    await world.restart()
+    world.trouble.wrote("probe")
+    await world.live(5)
+    assert soc.types == ["silence.raised"]
+    world.trouble.wrote("poll acme")
+    await world.live(1)
+    assert soc.types == ["silence.raised", "silence.over"]
+
+
+async def test_a_daemon_that_cannot_start_sends_its_last_alarm_once(world: World) -> None:
+    """A service manager that restarts it over and over does not repeat the alarm. Another reason is told."""
+    (soc,) = world.receivers
+    for error in ("is damaged", "is damaged", "is damaged", "was deleted"):
+        await world.restart()
+        world.trouble.failed(DamagedDatabaseError(f"the database {error}"))
+        await world.watch.send_last_alarm()
+    assert [message.body["silence"]["about"][0]["error"] for message in soc.taken] == [
+        "the database is damaged",
+        "the database was deleted",
+    ]

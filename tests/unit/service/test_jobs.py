@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.engine.pipeline import Watch
+from oktawatch.engine.process_files import process_path
 from oktawatch.model.timestamps import utc_now
+from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.app import Application
 from oktawatch.service.counters import Counters
 from oktawatch.service.database import open_database, prepare_database
@@ -79,10 +81,13 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
             await prepare_database(app, database)
             manager = Manager()
             presence = Presence("", database.now)
+            alarm_file = AlarmFile(process_path(database.database, "alarm"))
+            left.callback(alarm_file.close)
             guard = DatabaseWatch(
                 database,
                 DatabaseTrouble(lost=lambda: None),
                 app.channels,
+                alarm_file=alarm_file,
                 write=presence.write,
                 after=app.silence_after,
             )

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.silence import SilenceChecks, interval
-from oktawatch.store.errors import StoppedError, StoreError
+from oktawatch.store.errors import StoppedError, StoreError, WriteFailedError
 
 
 class Watch:
@@ -28,10 +28,10 @@ class Watch:
         return end
 
 
-def _checks(watch: Watch, calls: Counter[str]) -> SilenceChecks:
+def _checks(watch: Watch, calls: Counter[str], trouble: DatabaseTrouble | None = None) -> SilenceChecks:
     return SilenceChecks(
         cast("SilenceWatch", watch),
-        database_trouble=DatabaseTrouble(lost=lambda: None),
+        database_trouble=trouble or DatabaseTrouble(lost=lambda: None),
         enqueued=lambda: calls.update(["enqueued"]),
         complete=lambda: calls.update(["complete"]),
     )
@@ -78,6 +78,19 @@ async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
         watch.undecided = undecided
         await _checks(watch, calls).round()
         assert calls["complete"] == complete
+
+
+async def test_an_alarm_that_is_no_longer_needed_does_not_prolong_the_trouble() -> None:
+    """A refused alarm about an org that is polled again is not written, so the next write shows that the database works."""
+    trouble = DatabaseTrouble(lost=lambda: None)
+    checks = _checks(Watch(WriteFailedError("read-only"), False), Counter(), trouble)
+    await checks.round()
+    trouble.wrote("probe")
+    assert trouble.failures == 1
+    await checks.round()
+    assert trouble.failures == 1
+    trouble.wrote("probe")
+    assert trouble.failures == 0
 
 
 @pytest.mark.parametrize(("after", "often"), [("15m", 30.0), ("10s", 5.0)])

@@ -1,0 +1,114 @@
+"""Remember outside of the database who was told that it can't be written.
+
+The alarm about the database doesn't use the database, so its end must not depend on it either: the daemon that raised the
+alarm may be killed, or end because the file was deleted. The next daemon reads this file, and ends the alarm.
+
+The file is written before and after each attempt to send. If the process dies in between, the notifiers that may have
+received the alarm also get its end: a superfluous message is better than an alarm that never ends.
+
+A full disk is the usual reason for the alarm. So the file gets its size when the daemon starts, and its content is
+overwritten in place. It fits in one block of a disk, which is written completely or not at all. A damaged file is ignored.
+"""
+
+import asyncio
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from oktawatch.engine.process_files import lock_free_file
+
+_log: Any = structlog.get_logger(__name__)
+
+_SIZE = 4096
+_LARGEST = 1 << 20
+_WRITE_WITHIN_S = 5.0
+"""The alarm must not wait longer for a disk that doesn't respond."""
+
+
+class StandingAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm about the database, until all notifiers know that it is over."""
+
+    id: UUID
+    since: Annotated[datetime, msgspec.Meta(tz=True)]
+    error: str
+    refused: tuple[str, ...] = ()
+    """The jobs whose writes were refused. The alarm stands until they have written."""
+    notifiers: dict[str, bool] = {}
+    """The notifiers that must be told when it is over, and whether they certainly received the alarm."""
+
+
+class AlarmFile:
+    """The file of this process. If it can't be used, this is logged once, and the alarm is only known in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses, and read it."""
+        self._path = path
+        self._handle: int | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._failed = False
+        self.alarm: StandingAlarm | None = None
+        """The alarm that the file contains: at first, the one that an earlier process left behind."""
+        try:
+            self._open()
+            self.alarm = self._read()
+            self._overwrite(self.alarm)
+        except OSError as error:
+            self._log_failure(error.strerror or str(error))
+
+    async def write(self, alarm: StandingAlarm | None) -> None:
+        """Replace the content. Never fails."""
+        if alarm == self.alarm and not self._failed:
+            return
+        if self._writing is not None and not self._writing.done():
+            return  # the disk doesn't respond: one waiting thread is enough
+        self._writing = asyncio.create_task(asyncio.to_thread(self._overwrite, alarm))
+        done, _ = await asyncio.wait([self._writing], timeout=_WRITE_WITHIN_S)
+        if not done:
+            self._log_failure("the disk doesn't respond")
+        elif isinstance(error := self._writing.exception(), OSError):
+            self._log_failure(error.strerror or str(error))
+        elif error is not None:
+            raise error
+        else:
+            self.alarm, self._failed = alarm, False
+
+    def close(self) -> None:
+        """Unlock the file. It remains for the next process."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _open(self) -> int:
+        """Open the file, or a new one if somebody has deleted it, for example together with the database."""
+        if self._handle is not None and not os.fstat(self._handle).st_nlink:
+            self.close()
+        if self._handle is None:
+            self._handle = lock_free_file(self._path)
+        return self._handle
+
+    def _read(self) -> StandingAlarm | None:
+        content = os.pread(self._open(), _LARGEST, 0).strip()
+        if not content:
+            return None
+        try:
+            return msgspec.json.decode(content, type=StandingAlarm)
+        except msgspec.MsgspecError as error:
+            _log.warning("database_alarm_forgotten", path=str(self._path), error=str(error))
+            return None
+
+    def _overwrite(self, alarm: StandingAlarm | None) -> None:
+        content = b"" if alarm is None else msgspec.json.encode(alarm)
+        file = self._open()
+        os.pwrite(file, content.ljust(_SIZE), 0)
+        os.ftruncate(file, max(len(content), _SIZE))
+        os.fsync(file)
+
+    def _log_failure(self, error: str) -> None:
+        if not self._failed:
+            _log.warning("database_alarm_unsaved", path=str(self._path), error=error)
+        self._failed = True
