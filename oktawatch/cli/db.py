@@ -8,7 +8,7 @@ import typer
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import print_json, print_table
-from oktawatch.cli.setup import load_without_secrets
+from oktawatch.cli.setup import database_of_any_schema, load_without_secrets
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -44,15 +44,10 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Print the schema's revision. Exit 1 if this program needs another one."""
     from oktawatch.store import schema
-    from oktawatch.store.database import Database
 
-    settings = load_without_secrets(config, debug=debug)
-    database = Database(settings.database.url.get_secret_value())
-    try:
+    with database_of_any_schema(load_without_secrets(config, debug=debug)) as database:
         _print(schema.current(database), as_json=as_json)
         schema.require_current(database)
-    finally:
-        database.close()
     return DONE
 
 

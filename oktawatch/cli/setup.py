@@ -84,12 +84,20 @@ def existing_database(settings: "Settings") -> "Iterator[Database]":
 
     Raises StoreError with the command to run if the database is missing or has another schema.
     """
-    from oktawatch.store.database import Database
     from oktawatch.store.schema import require_current
+
+    with database_of_any_schema(settings) as database:
+        require_current(database)
+        yield database
+
+
+@contextmanager
+def database_of_any_schema(settings: "Settings") -> "Iterator[Database]":
+    """Open an existing database without checking its schema. Raises StoreError if it is missing."""
+    from oktawatch.store.database import Database
 
     database = Database(settings.database.url.get_secret_value())
     try:
-        require_current(database)
         yield database
     finally:
         database.close()

@@ -1,7 +1,10 @@
 """The composition root: the only place that turns settings into working parts.
 
-The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. No other module reads the
-settings: everything below gets plain values.
+The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
+plain values: import-linter forbids other modules to import the settings. There are two exceptions. A channel's own
+keys are a model that extends `NotifierSettings`, the public base class, and its channel is constructed with it. And
+the command line reads a few settings for its own output, and opens the database of a command that only reads rows
+(`cli/setup.py`), because building an `Application` imports more than these fast commands need.
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. If a part can't be built, it
@@ -15,7 +18,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -26,6 +29,7 @@ from pydantic import SecretStr
 
 from oktawatch.config.channels import load_channel
 from oktawatch.config.errors import ConfigError
+from oktawatch.config.evidence import EvidenceSourceSettings
 from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys, sqlite_file
 from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.allow import CONDITIONS, AllowEntry, AllowList
@@ -34,18 +38,21 @@ from oktawatch.detection.evidence_severity import SeverityTable
 from oktawatch.detection.options import RuleOptionError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
+from oktawatch.engine.evidence_files import EvidenceFile
 from oktawatch.engine.evidence_sources import EvidenceFileError, EvidenceSources
+from oktawatch.engine.evidence_updates import LARGEST, FetchedEvidence, folder_name
 from oktawatch.engine.routing import Route
 from oktawatch.engine.rulebook import Rulebook, read_rulebook
 from oktawatch.engine.state_folder import state_folder
 from oktawatch.logs import hide
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.channel import DIRECT, Channel, Way
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.heartbeat import beat
 from oktawatch.notify.rule_text import RuleText
-from oktawatch.service.evidence_settings import evidence_sources
+from oktawatch.service.download import download
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.keys import read_private_key
 from oktawatch.systemlog.tls import load_ca_file
@@ -151,7 +158,8 @@ class Application:
             expected = f"expected a folder that can be read: {error.strerror or 'it fails'}"
             raise settings.error("no rules", "detection", "rules_dir", expected=expected) from None
         if not rulebook.found.problems:
-            self._check_routes(rulebook.found.rules)
+            for index, notifier in enumerate(settings.notifiers):
+                self._check_globs(notifier.rules, rulebook.found.rules, "notifiers", index)
         return rulebook
 
     @cached_property
@@ -163,10 +171,7 @@ class Application:
     @cached_property
     def evidence_sources(self) -> EvidenceSources:
         """The configured sources of evidence, not loaded yet."""
-        evidence = self._settings.evidence
-        state = state_folder(self.database_file)
-        sources = evidence_sources(evidence, base=self._settings.folder, state=state, way=self._way)
-        return EvidenceSources(self.evidence, sources)
+        return EvidenceSources(self.evidence, [*map(self._evidence_source, self._settings.evidence.sources)])
 
     def load_evidence(self) -> None:
         """Load the sources of evidence, for a command that evaluates events. Raises ConfigError."""
@@ -315,6 +320,24 @@ class Application:
         if (url := self._settings.silence.heartbeat_url) is not None:
             await beat(url.get_secret_value(), self._way(url))
 
+    def _evidence_source(self, source: EvidenceSourceSettings) -> EvidenceFile | FetchedEvidence:
+        fetched = source.has_secret("url")
+        folder = state_folder(self.database_file) / "evidence" / folder_name(source.name)
+        file = EvidenceFile(
+            name=source.name,
+            path=folder if fetched else self._settings.folder / source.path,
+            format=source.format,
+            kind=source.kind or AnonymizerKind.UNKNOWN,
+            operator=source.operator or None,
+        )
+        refresh = self._settings.evidence.refresh
+        if not fetched:
+            return file
+        if source.url is None:  # a command without permission to read the file of the URL can list the source
+            return FetchedEvidence(file, refresh=refresh)
+        fetch = partial(download, source.url, way=self._way, limit=LARGEST[source.format])
+        return FetchedEvidence(file, refresh=refresh, url=source.url.get_secret_value(), fetch=fetch)
+
     def _rule_error(self, error: RuleOptionError) -> ConfigError:
         if error.key is not None:
             place: tuple[str, ...] = ("rules", error.rule_id, error.key)
@@ -323,20 +346,16 @@ class Application:
         place = ("rules", error.rule_id) if named else ("detection", "enable")
         return self._settings.error("unknown rule", *place, expected=str(error))
 
-    def _check_routes(self, known: Collection[str]) -> None:
-        # An unnoticed typo would mean that a notifier never gets its alerts.
-        for index, notifier in enumerate(self._settings.notifiers):
-            if not all(any(fnmatchcase(rule_id, glob) for rule_id in known) for glob in notifier.rules):
-                expected = f"expected ids or globs of rules that exist; there are: {', '.join(known)}"
-                raise self._settings.error("unknown rule", "notifiers", index, "rules", expected=expected)
+    def _check_globs(self, globs: Collection[str], known: Collection[str], *place: str | int) -> None:
+        # An unnoticed typo would mean that a notifier never gets its alerts, or that an allow entry has no effect.
+        if not all(any(fnmatchcase(rule_id, glob) for rule_id in known) for glob in globs):
+            expected = f"expected ids or globs of rules that exist; there are: {', '.join(known)}"
+            raise self._settings.error("unknown rule", *place, "rules", expected=expected)
 
     def _check_entry(self, entry: AllowEntry, index: int) -> None:
         every, enabled = self.rulebook.every, [rule.id for rule in self.rulebook.rules.rules]
         if not self.rulebook.found.problems:
-            for glob in entry.rules:
-                if not any(fnmatchcase(rule_id, glob) for rule_id in every):
-                    expected = f"expected ids or globs of rules that exist; there are: {', '.join(every)}"
-                    raise self._settings.error("unknown rule", "allow", index, "rules", expected=expected)
+            self._check_globs(entry.rules, every, "allow", index)
         if entry.applies_to_everything(enabled or every, self.org_tags):
             expected = f"expected a condition that some matches don't meet: {', '.join(CONDITIONS)}"
             raise self._settings.error("entry for everything", "allow", index, expected=expected)
@@ -364,8 +383,7 @@ class Application:
             return DIRECT
         if not url.get_secret_value().startswith(("http:", "https:")):
             return Way(trust=self.tls_context)
-        proxy = self._settings.proxy_for(url.get_secret_value())
-        return Way(proxy=None if proxy is None else proxy.get_secret_value(), trust=self.tls_context)
+        return Way(proxy=_plain(self._settings.proxy_for(url.get_secret_value())), trust=self.tls_context)
 
 
 def rule_text(rule: Rule) -> RuleText:
@@ -376,19 +394,13 @@ def rule_text(rule: Rule) -> RuleText:
 
 def _access(org: OrgSettings, secret: SecretStr | None, proxy: SecretStr | None) -> OrgAccess:
     """Build the access to an org. Raises ValueError if the secret can't be sent in a request."""
-    text = "" if secret is None else secret.get_secret_value()
-    app = None if org.private_key is None else _service_app(org, text)
-    return OrgAccess(
-        org.name,
-        org.url,
-        text if app is None else "",
-        app,
-        proxy=None if proxy is None else proxy.get_secret_value(),
-    )
+    text = _plain(secret) or ""
+    if org.private_key is None:
+        return OrgAccess(org.name, org.url, text, proxy=_plain(proxy))
+    key, kid = read_private_key(text)
+    app = ServiceApp(org.client_id, key, kid=org.kid or kid, dpop=org.dpop, scopes=org.scopes)
+    return OrgAccess(org.name, org.url, app=app, proxy=_plain(proxy))
 
 
-def _service_app(org: OrgSettings, private_key: str) -> ServiceApp:
-    key, kid = read_private_key(private_key)
-    return ServiceApp(
-        client_id=org.client_id, private_key=key, kid=org.kid or kid, dpop=org.dpop, scopes=org.scopes
-    )
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
