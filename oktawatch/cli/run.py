@@ -7,7 +7,7 @@ import typer
 from oktawatch.cli.exits import UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json
-from oktawatch.cli.setup import load_settings, read_settings
+from oktawatch.cli.setup import load_settings
 from oktawatch.cli.summary import print_summary, summarize
 
 if TYPE_CHECKING:
@@ -43,17 +43,10 @@ def run(
 def _daemon(settings: "Settings", config: "Path | None", *, debug: bool) -> int:
     import asyncio
 
-    from oktawatch import logs
     from oktawatch.service.app import Application
     from oktawatch.service.daemon import run_daemon
 
-    def load() -> Application:
-        return Application.build(read_settings(config), strict=True)
-
-    def begin_logging(app: Application) -> None:
-        logs.configure(app.log_format, "debug" if debug else app.log_level)
-
-    return asyncio.run(run_daemon(Application.build(settings), load, begin_logging))
+    return asyncio.run(run_daemon(Application.build(settings), config, debug=debug))
 
 
 def _once(settings: "Settings", *, as_json: bool) -> int:

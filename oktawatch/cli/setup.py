@@ -25,13 +25,6 @@ def load_for_downloads(path: Path | None, *, debug: bool) -> "Settings":
     return _with_logging(config.load(path, secrets_of=secrets_of), debug=debug)
 
 
-def read_settings(path: Path | None) -> "Settings":
-    """Read the settings without configuring logging. Raises ConfigError."""
-    from oktawatch import config
-
-    return _with_hidden_secrets(config.load(path))
-
-
 def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
     """Read the settings and configure logging for a command that uses only the database.
 

@@ -27,6 +27,7 @@ import structlog
 from msgspec import Struct
 from pydantic import SecretStr
 
+from oktawatch.config import load
 from oktawatch.config.channels import load_channel
 from oktawatch.config.errors import ConfigError
 from oktawatch.config.evidence import EvidenceSourceSettings
@@ -139,6 +140,14 @@ class Application:
         # Building the parts finds the errors.
         _parts = app.rules, app.allow, app.accesses, app.notifiers, app.tls_context
         return app
+
+    @classmethod
+    def read(cls, path: Path | None) -> Self:
+        """Read the configuration as a start does, and build all parts with ``strict``. Raises ConfigError."""
+        settings = load(path)
+        for secret in settings.secrets():
+            hide(secret)
+        return cls.build(settings, strict=True)
 
     @cached_property
     def rulebook(self) -> Rulebook:

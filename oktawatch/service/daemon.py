@@ -12,14 +12,14 @@ Pages that were not committed are read again, so a quick stop loses nothing.
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from oktawatch import __version__
+from oktawatch import __version__, logs
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.process_files import process_path
 from oktawatch.service import endpoint
@@ -33,7 +33,7 @@ from oktawatch.service.delivery import open_notifiers
 from oktawatch.service.endpoint import Endpoint
 from oktawatch.service.jobs import Jobs
 from oktawatch.service.presence import Presence
-from oktawatch.service.reload import Load, reload
+from oktawatch.service.reload import reload
 from oktawatch.service.signals import Signals, listening
 from oktawatch.service.silence import interval
 from oktawatch.service.systemd import Systemd
@@ -48,20 +48,20 @@ _MORE_TIME = timedelta(seconds=60)
 """The extension that a long start requests from systemd: longer than a loaded machine may delay the event loop."""
 
 
-async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Application], None]) -> int:
+async def run_daemon(app: Application, path: Path | None, *, debug: bool) -> int:
     """Watch all orgs until SIGTERM or SIGINT; return the exit code 0.
 
-    ``load`` reads the configuration again on SIGHUP. If it is valid, ``begin_logging`` is called with the new
-    application. Failures of an org or of the database are logged and retried. Raises ConfigError if the daemon can't
-    start as configured or a person must repair the database, and StoreError if the database's file was deleted or
-    replaced.
+    On SIGHUP, the configuration is read again from ``path``: the value of --config, or None. ``debug`` logs at debug
+    after a reload, too, whatever the configured level. Failures of an org or of the database are logged and retried.
+    Raises ConfigError if the daemon can't start as configured or a person must repair the database, and StoreError if
+    the database's file was deleted or replaced.
     """
     try:
         with locked_database(app) as database, listening() as signals:
             _log.info("daemon_starting", version=__version__, orgs=len(app.orgs))
-            daemon = _Daemon(app, database, signals)
+            daemon = _Daemon(app, database, signals, path, debug=debug)
             try:
-                await daemon.run(app, load, begin_logging)
+                await daemon.run(app)
             finally:
                 await daemon.close()
             if daemon.trouble.fatal is not None:
@@ -75,7 +75,15 @@ async def run_daemon(app: Application, load: Load, begin_logging: Callable[[Appl
 class _Daemon:
     """The parts that outlive a reload: the database and its watch, signals, systemd."""
 
-    def __init__(self, app: Application, database: DatabaseExecutor, signals: Signals) -> None:
+    def __init__(
+        self,
+        app: Application,
+        database: DatabaseExecutor,
+        signals: Signals,
+        path: Path | None,
+        *,
+        debug: bool,
+    ) -> None:
         self.trouble = DatabaseTrouble(lost=signals.lost.set)
         self._database = database
         self._presence = Presence(app.instance, database.now)
@@ -91,19 +99,21 @@ class _Daemon:
         self._vitals = Vitals(database, self.trouble)
         self._endpoint = Endpoint(self._vitals)
         self._signals = signals
+        self._path = path
+        self._debug = debug
         self._systemd = Systemd.from_environment()
 
-    async def run(self, app: Application, load: Load, begin_logging: Callable[[Application], None]) -> None:
+    async def run(self, app: Application) -> None:
         """Start, and watch all orgs until asked to stop."""
         await self._endpoint.listen(app.listen)
         following = app if await self._prepare(app) else None
         event = "daemon_started"
         while following is not None:
             await self._endpoint.listen(following.listen)
-            following = await self._watch(following, load, event=event)
+            following = await self._watch(following, event=event)
             event = "daemon_reloaded"
             if following is not None:
-                begin_logging(following)
+                logs.configure(following.log_format, "debug" if self._debug else following.log_level)
 
     async def close(self) -> None:
         """Stop serving metrics, and unlock the file of alarms."""
@@ -116,7 +126,7 @@ class _Daemon:
         starting = asyncio.create_task(self._database.until_cancelled(self._start(app)))
         return await self._signals.finish_unless_stopped(starting)
 
-    async def _watch(self, app: Application, load: Load, *, event: str) -> Application | None:
+    async def _watch(self, app: Application, *, event: str) -> Application | None:
         """Log ``event`` and run the jobs of an application. Return the reloaded application, or None at the end."""
         database, database_watch = self._database, self._database_watch
         database_watch.configure(app.channels, after=app.silence_after)
@@ -142,7 +152,7 @@ class _Daemon:
             self._systemd.ready()
             _log.info(event, rules=[rule.id for rule in app.rules.rules], interval=app.poll_interval)
             try:
-                return await self._next(app, load)
+                return await self._next(app)
             finally:
                 if self._signals.stop.is_set():
                     self._systemd.stopping()
@@ -175,14 +185,16 @@ class _Daemon:
             self._systemd.status("starting: " + (self.trouble.error or "bringing the database up"))
             await self._database_watch.send_alarms()
 
-    async def _next(self, app: Application, load: Load) -> Application | None:
+    async def _next(self, app: Application) -> Application | None:
         """Wait while the jobs run. Return the reloaded application, or None at the end."""
         while True:
             await self._signals.wait()
             if self._signals.stop.is_set() or self._signals.lost.is_set():
                 return None
             self._signals.reload.clear()
-            reloading = asyncio.create_task(self._database.until_cancelled(reload(app, load, self._database)))
+            reloading = asyncio.create_task(
+                self._database.until_cancelled(reload(app, self._path, self._database))
+            )
             if not await self._signals.finish_unless_stopped(reloading):
                 return None
             if (new := reloading.result()) is not app:

@@ -1,7 +1,7 @@
 """Reload the configuration and rules on SIGHUP."""
 
 import asyncio
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,18 +14,15 @@ from oktawatch.store.errors import StoppedError, StoreError
 
 _log: Any = structlog.get_logger(__name__)
 
-Load = Callable[[], Application]
-"""Reads the configuration and builds an application from it with ``strict``. Raises ConfigError."""
 
+async def reload(app: Application, path: Path | None, database: DatabaseExecutor) -> Application:
+    """Read the configuration again, from ``path`` as at the start, and return the new application.
 
-async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Application:
-    """Return a new application. If the new configuration is invalid, log the error and return ``app``.
-
-    A start leaves out rules that can't be used. A reload refuses them, because the running application still has a
-    working version of the rule.
+    If the configuration is invalid, log the error and return ``app``. A start leaves out rules that can't be used.
+    A reload refuses them, because the running application still has a working version of the rule.
     """
     try:
-        new = await asyncio.to_thread(_load, app, load)
+        new = await asyncio.to_thread(_read, app, path)
         await prepare_to_watch(new, database)
     except StoppedError:
         return app
@@ -38,8 +35,8 @@ async def reload(app: Application, load: Load, database: DatabaseExecutor) -> Ap
     return app
 
 
-def _load(app: Application, load: Load) -> Application:
-    new = load()
+def _read(app: Application, path: Path | None) -> Application:
+    new = Application.read(path)
     if new.database_url != app.database_url:
         raise new.database_error("wrong value", "expected the URL in use: restart to use another database")
     return new
