@@ -1,24 +1,28 @@
-"""A stranger's walk through docs/install.md, command by command, in a fresh environment that has only the wheel.
+"""A stranger's walk through docs/install.md and docs/operate.md, command by command, in a fresh environment.
 
-The dependencies are those of the tests, and no network is used. Everything else is as documented: the environment is
-outside of the repository, the wheel is installed with pip, and the commands are run by bash.
+The environment is outside of the repository and has only the wheel and its pinned dependencies, from the package index.
+The commands are run by bash, as documented.
 """
 
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from oktawatch.simulator import SimulatedOrg, build, running
+from tests.acceptance.test_operate import blocks
 from tests.support.launch import environment
 
 ROOT = Path(__file__).parents[2]
@@ -37,22 +41,31 @@ class Machine:
         self.folder = home
         (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(home), versions=["standard"])
         assert Path(wheel).parent == home
-        (home / "requirements.txt").write_text("# The dependencies are those of the tests.\n", "utf-8")
+        shutil.copy(ROOT / "requirements.txt", home)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.settimeout(60)
         self.manager.bind(str(home / "notify"))
-        self.environ = environment() | {
-            "HOME": str(home), "PATH": os.defpath, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "OKTAWATCH__SERVICE__LISTEN": listen, "PYTHONWARNINGS": "",
+        self.environ = environment(("PYTHON", "XDG_")) | {
+            "HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "OKTAWATCH__SERVICE__LISTEN": listen,
         }  # fmt: skip
+        del self.environ["PYTHONWARNINGS"]
         (home / "bin").mkdir()
         (home / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
         self.environ["PATH"] = f"{home}/bin:{os.defpath}"
 
-    def link_dependencies(self) -> None:
-        """Make the tests' dependencies importable in the new environment, without the path files of their folder."""
-        (site,) = (self.home / "oktawatch/lib").glob("python*/site-packages")
-        (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n", "utf-8")
+    def install_dependencies(self) -> None:
+        """Install the pinned dependencies, with the package index and the cache of the user who runs the tests.
+
+        uv takes seconds, and ignores pip.conf. So pip is the fallback for private indexes, as in the Makefile.
+        """
+        python = str(self.home / "oktawatch/bin/python")
+        arguments = ["--quiet", "--require-hashes", "-r", str(self.home / "requirements.txt")]
+        environ = environment(("PYTHON",)) | {"PYTHONWARNINGS": ""}
+        uv = Path(sysconfig.get_path("scripts")) / "uv"
+        with_uv = [str(uv), "pip", "install", "--python", python, *arguments]
+        if uv.exists() and subprocess.run(with_uv, cwd=self.home, env=environ, check=False).returncode == 0:
+            return
+        subprocess.run([python, "-m", "pip", "install", *arguments], cwd=self.home, env=environ, check=True)
 
     def run(self, script: str) -> str:
         """Run commands with bash in the current folder, which they can change; return their output."""
@@ -65,15 +78,28 @@ class Machine:
         self.environ["PATH"] = (self.home / ".path").read_text("utf-8").rstrip("\n")
         return done.stdout
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        """Start `oktawatch run` under a fake systemd, and wait until it is ready."""
+    def run_or_query(self, command: str) -> None:
+        """Run a command, or an SQL query on the database."""
+        if command.startswith("SELECT"):
+            with closing(sqlite3.connect(self.folder / "oktawatch.db")) as connection:
+                connection.execute(command).fetchall()
+        else:
+            self.run(command)
+
+    @contextmanager
+    def daemon(self) -> Iterator[None]:
+        """Run `oktawatch run` under a fake systemd, from when it is ready."""
         daemon = subprocess.Popen(
             ["oktawatch", "run"], executable=str(self.home / "oktawatch/bin/oktawatch"), cwd=self.folder, stderr=subprocess.DEVNULL,
             env=self.environ | {"NOTIFY_SOCKET": str(self.home / "notify")},
         )  # fmt: skip
-        while "READY=1" not in self.manager.recv(4096).decode():
-            pass
-        return daemon
+        try:
+            while "READY=1" not in self.manager.recv(4096).decode():
+                pass
+            yield
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(30) == 0
 
 
 @pytest.fixture
@@ -97,16 +123,16 @@ def test_a_strangers_walk(machine: Machine, listen: str) -> None:
     """Every command of the walk succeeds, in the order of the guide, and the installed program is the wheel's."""
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn"], start=org.now()))
-    blocks = iter(WALK)
+    walk = iter(WALK)
     with running(org) as url:
-        _, install = next(blocks)
+        _, install = next(walk)
         first, *rest = install.splitlines()
         machine.run(first)
-        machine.link_dependencies()
+        machine.install_dependencies()
         assert machine.run("\n".join(rest)).endswith("oktawatch 0.1.0\n")
         module = machine.run('oktawatch/bin/python -c "import oktawatch; print(oktawatch.__file__)"')
-        assert Path(module.strip()).is_relative_to(machine.home)
-        for condition, block in blocks:
+        assert Path(module.strip()).is_relative_to(machine.home / "oktawatch")
+        for condition, block in walk:
             commands = block.replace(DEFAULT_LISTEN, listen).replace(
                 "oktawatch init watch",
                 f"printf '%s\\n' {org.token} | oktawatch init watch --url {url} --token -",
@@ -116,12 +142,11 @@ def test_a_strangers_walk(machine: Machine, listen: str) -> None:
                 assert org.token not in output
                 continue
             assert condition == "walk, while the daemon runs"
-            daemon = machine.start()
-            try:
+            with machine.daemon():
                 assert 'oktawatch_events_total{org="127.0.0.1"}' in machine.run(commands)
-            finally:
-                daemon.send_signal(signal.SIGTERM)
-                assert daemon.wait(30) == 0
+        with machine.daemon():
+            for command in (*blocks("operate.md"), *blocks("backup.md")):
+                machine.run_or_query(command)
     made = {path.name for path in machine.folder.iterdir()}
     assert {"oktawatch.toml", "okta.token", "oktawatch.db", "report.html", "backup.db", "alerts.yml"} <= made
     assert "MEDIUM" in machine.run("oktawatch alerts list")
@@ -159,7 +184,7 @@ def test_five_minutes_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
 
 def test_every_block_is_part_of_the_walk_or_needs_another_machine() -> None:
     """Only blocks that need root, a registry, a container runtime or a cluster are not run."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-    others = [block for block in blocks if block not in {text for _, text in WALK}]
+    commands = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    others = [block for block in commands if block not in {text for _, text in WALK}]
     assert all(re.search(r"^(sudo|pipx|podman|kubectl) ", block, re.MULTILINE) for block in others)
     assert len(WALK) >= 5
