@@ -145,7 +145,7 @@ def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> 
     from oktawatch.model.notification import EventReference
     from oktawatch.model.timestamps import from_text
     from oktawatch.notify.alert_text import anonymizers
-    from oktawatch.notify.links import event_link
+    from oktawatch.notify.console_links import event_link
     from oktawatch.service.app import Application
     from oktawatch.store.alerts import related_alerts
     from oktawatch.store.sighting_queries import novelty

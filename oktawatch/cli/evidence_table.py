@@ -40,11 +40,11 @@ def source_rows(states: "Sequence[SourceState]", now: datetime) -> list[dict[str
 
 def print_sources(rows: list[dict[str, Any]]) -> None:
     """Print the sources as a table, and the problem of each one as a note."""
-    from oktawatch.model.durations import round_duration
+    from oktawatch.model.durations import approximate_text
 
     def cells(row: dict[str, Any]) -> list[object]:
         seconds = row["age_seconds"]
-        age = "" if seconds is None else round_duration(timedelta(seconds=int(seconds)))
+        age = "" if seconds is None else approximate_text(timedelta(seconds=int(seconds)))
         return [row["name"], row["state"], row["kind"], row["operator"], row["contents"], age]
 
     columns = ("SOURCE", "STATE", "KIND", "OPERATOR", "CONTENTS", "AGE")

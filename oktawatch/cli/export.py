@@ -130,7 +130,7 @@ def _with_names(alerts: Iterator[dict[str, Any]], settings: "Settings") -> Itera
     """Add the name and ATT&CK ids of each alert's rule, and the link to its first event in Okta."""
     from oktawatch.model.notification import EventReference
     from oktawatch.model.timestamps import from_text
-    from oktawatch.notify.links import event_link
+    from oktawatch.notify.console_links import event_link
     from oktawatch.service.app import Application
 
     rules = Application(settings).rulebook.every

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT = timedelta(days=1)
-"""How long rules that were left out of a page are shown."""
+"""How long skipped rules are shown."""
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Show the status of orgs, daemon, database and evidence.
 
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, if over a
-    tenth of its recently polled events can't be used, or if the daemon was killed or can't write its database.
+    tenth of its recently polled events can't be used, or if the daemon was killed or can't write to its database.
     Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
     """
     from oktawatch.engine.daemon_health import are_good, judge_daemons
@@ -65,7 +65,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
             print_sources(sources)
         for rule in left_out:
             note(
-                f"{rule['org']}: rule {rule['rule']} was left out of a page at {rule['at']}: {rule['reason']}"
+                f"{rule['org']}: rule {rule['rule']} was skipped on a page at {rule['at']}: {rule['reason']}"
                 f" (event {rule['event_uuid']})"
             )
         if dead := undone["dead"]:
@@ -187,12 +187,12 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
 
 def _age(moment: datetime | None, now: datetime) -> str:
     """Return how long ago a point in time was, such as ``12s ago``."""
-    from oktawatch.model.durations import round_duration
+    from oktawatch.model.durations import approximate_text
 
     if moment is None:
         return "never"
     age = now - moment
-    return f"{round_duration(age)} ago" if age >= timedelta() else "in the future"
+    return f"{approximate_text(age)} ago" if age >= timedelta() else "in the future"
 
 
 def _state(org: dict[str, Any]) -> str:
@@ -203,6 +203,6 @@ def _state(org: dict[str, Any]) -> str:
 
 
 def _lag(seconds: float | None) -> str:
-    from oktawatch.model.durations import round_duration
+    from oktawatch.model.durations import approximate_text
 
-    return "" if seconds is None else round_duration(timedelta(seconds=int(seconds)))
+    return "" if seconds is None else approximate_text(timedelta(seconds=int(seconds)))

@@ -12,9 +12,9 @@ Anchors never move, and a match never changes its alert. So every match belongs 
 page boundaries have no effect on the alerts. Matches are processed in the order of the stream. A different
 order can produce different alerts, so matches are never sorted.
 
-Each alert counts the outcomes of its events. An alert *has risen* when it has a success that is later than
-its first failure, by event time. If its matches have at least the severity MEDIUM, its severity is then one
-level above the highest of them, and another notification is sent. A late event never reverts this.
+Each alert counts the outcomes of its events. An alert *has risen* when its earliest success is later than its
+earliest failure, by event time. If the highest of its matches has at least the severity MEDIUM, the alert's
+severity is then one level above it, and another notification is sent. A late event never lowers it again.
 
 Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
 A notice is produced if all of these conditions hold:
@@ -34,11 +34,9 @@ from msgspec import Struct
 
 from oktawatch.model.alert import Alert, AlertStatus, DedupKey
 from oktawatch.model.match import Match, MatchKey
-from oktawatch.model.severity import Severity
+from oktawatch.model.severity import RISES_FROM, Severity
 
 _NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-_RISES_FROM = Severity.MEDIUM
-"""The lowest severity that a success after failures raises."""
 
 
 class NoticeKind(StrEnum):
@@ -168,7 +166,7 @@ def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
     highest = max(_highest_match(alert), match.severity)
     if policy.raise_on_success and alert.failed_at and alert.succeeded_at:
         alert.risen = alert.risen or alert.failed_at < alert.succeeded_at
-    alert.severity = highest.raised() if alert.risen and highest >= _RISES_FROM else highest
+    alert.severity = highest.raised() if alert.risen and highest >= RISES_FROM else highest
 
 
 def _highest_match(alert: Alert) -> Severity:
@@ -176,7 +174,7 @@ def _highest_match(alert: Alert) -> Severity:
 
     For a risen CRITICAL alert, return HIGH. The highest match may be HIGH or CRITICAL: both rise to CRITICAL.
     """
-    if alert.risen and alert.severity > _RISES_FROM:
+    if alert.risen and alert.severity > RISES_FROM:
         return Severity(alert.severity - 1)
     return alert.severity
 

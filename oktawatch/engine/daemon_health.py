@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from oktawatch.model.durations import round_duration
+from oktawatch.model.durations import approximate_text
 from oktawatch.store.daemons import DaemonRow
 
 _ALIVE = timedelta(seconds=90)
@@ -20,11 +20,11 @@ class DaemonHealth(Struct, frozen=True, kw_only=True):
 
     row: DaemonRow
     problem: str | None
-    """Why the daemon may not run, or None if it runs and can write its database."""
+    """Why the daemon may not run, or None if it runs and can write to its database."""
 
     @property
     def running(self) -> bool:
-        """Whether the daemon runs and can write its database."""
+        """Whether the daemon runs and can write to its database."""
         return self.problem is None
 
 
@@ -44,5 +44,5 @@ def _judge(row: DaemonRow, now: datetime) -> DaemonHealth:
     if age < -_CLOCK_TOLERANCE:
         problem = "it wrote at a time in the future: the clock was set back, so it is unknown whether it runs"
     elif age > _ALIVE:
-        problem = f"it has not written for {round_duration(age)}: it was killed, or it can't write its database; see its log"
+        problem = f"it has not written for {approximate_text(age)}: it was killed, or it can't write to its database; see its log"
     return DaemonHealth(row=row, problem=problem)

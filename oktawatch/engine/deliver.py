@@ -191,7 +191,7 @@ class Notifier:
         self._pauses, self._paused_until = 0, None
         now = self._now()
         over = await self._database.run(
-            mark_sent, notification.id, now=now, health=partial(self._escalation.after_success, now=now)
+            mark_sent, notification.id, now=now, health=partial(self._escalation.on_success, now=now)
         )
         if over:
             _log.info("notifier_recovered", notifier=self.name)
@@ -218,7 +218,7 @@ class Notifier:
             error=str(error),
             next_attempt_at=again,
             now=now,
-            health=partial(self._escalation.after_failure, error=str(error), lost=again is None, now=now),
+            health=partial(self._escalation.on_failure, error=str(error), lost=again is None, now=now),
         )
         if raised:
             _log.error("notifier_failing", notifier=self.name, error=str(error))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from oktawatch.engine.okta_retention import OKTA_KEEPS
-from oktawatch.model.durations import format_duration, round_duration
+from oktawatch.model.durations import approximate_text, format_duration
 from oktawatch.model.rejected_share import RejectedShare
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.status import PollState
@@ -63,7 +63,7 @@ def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> Or
         problems.append("no poll has caught up yet")
     elif behind:
         problems.append(
-            f"no poll has caught up for {round_duration(lag)}, more than {format_duration(longest)}"
+            f"no poll has caught up for {approximate_text(lag)}, more than {format_duration(longest)}"
         )
     if lag is not None and lag > OKTA_KEEPS - _WARNING:
         problems.append(

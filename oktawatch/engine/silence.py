@@ -92,7 +92,7 @@ class SilenceWatch:
         if not self._up_for_long:
             return False  # notifiers need time for an attempt first
         decisions = {
-            name: partial(escalation.after_time, now=now) for name, escalation in self._notifiers.items()
+            name: partial(escalation.on_check, now=now) for name, escalation in self._notifiers.items()
         }
         failing = await self._database.run(raise_due_alarms, decisions, now=now)
         for name in failing:

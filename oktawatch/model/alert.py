@@ -1,4 +1,4 @@
-"""An alert: the matches of one dedup key within one dedup period of its anchor."""
+"""An alert: matches with the same dedup key, close in time."""
 
 import enum
 from datetime import datetime
@@ -14,7 +14,7 @@ class AlertStatus(enum.StrEnum):
     """The status of an alert."""
 
     PENDING = "pending"
-    """Below its rule's threshold: neither shown nor notified."""
+    """Below its rule's threshold: not shown, and nobody is notified."""
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     CLOSED = "closed"
@@ -50,14 +50,15 @@ class Alert(Struct, kw_only=True):
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """Whether the severity was raised by a level because of a success after failures. Never reset."""
+    """Whether the earliest success is later than the earliest failure. Raises the severity by one level from
+    `RISES_FROM` on. Never reset."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity at which the alert was last notified. None: never."""
+    """The severity in the latest notice. None before the first."""
     title: str | None = None
-    """A title that replaces the stored one. None keeps it."""
+    """A new title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None
-    """The displayed fields. Set only until the alert is stored."""
+    """The displayed fields. None for an alert read from the database."""
 
     @property
     def key(self) -> DedupKey:

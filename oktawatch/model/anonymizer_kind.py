@@ -1,17 +1,20 @@
-"""The kinds of services that hide a client's location."""
+"""Kinds of services behind a client's address."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class AnonymizerKind(StrEnum):
-    """The kind of service that an address belongs to, from worst to best."""
+    """Kinds of services behind a client's address, ordered from worst to best."""
 
     RESIDENTIAL_PROXY = "residential_proxy"
-    """Rented home internet connections, often without the knowledge of their owners."""
+    """Other people's home connections, rented out, often without their knowledge."""
     TOR = "tor"
+    """An exit of the Tor network."""
     PROXY = "proxy"
+    """A public proxy, or an address that Okta marks without naming a service."""
     COMMERCIAL_VPN = "commercial_vpn"
+    """A VPN that anybody can buy or use."""
     UNKNOWN = "unknown"
     """An anonymizer of unknown type."""
     HOSTING = "hosting"
@@ -37,7 +40,7 @@ _LABELS = {
 
 
 class Anonymizer(NamedTuple):
-    """The service that an address belongs to."""
+    """The service behind a client's address."""
 
     kind: AnonymizerKind
     operator: str | None

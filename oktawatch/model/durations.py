@@ -5,12 +5,12 @@ from datetime import timedelta
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LARGEST_FIRST = (("d", 86_400), ("h", 3_600), ("m", 60))
-_DURATION = re.compile(r"(\d{1,9})([smhdw])", re.ASCII).fullmatch
+_match_duration = re.compile(r"(\d{1,9})([smhdw])", re.ASCII).fullmatch
 
 
 def parse_duration(text: str) -> timedelta:
     """Parse a duration. Raises ValueError with a description of the expected format."""
-    match = _DURATION(text.strip())
+    match = _match_duration(text.strip())
     if match is None:
         raise ValueError("expected a duration such as 30s, 5m, 6h or 7d")
     number, unit = match.groups()
@@ -21,7 +21,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a duration in the largest unit that divides it: ``timedelta(hours=6)`` is ``6h``.
+    """Format a duration in the largest unit up to days that divides it: ``timedelta(hours=6)`` is ``6h``.
 
     Fractions of a second are dropped.
     """
@@ -32,10 +32,10 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
-def round_duration(duration: timedelta) -> str:
-    """Format a duration approximately: two days and an hour are ``2d``, an hour and a half ``90m``.
+def approximate_text(duration: timedelta) -> str:
+    """Format a duration roughly: two days and an hour are ``2d``, an hour and a half ``90m``.
 
-    The unit is the largest that fits at least twice. The remainder is dropped.
+    Round down, in the largest unit of which there are at least two.
     """
     seconds = int(duration.total_seconds())
     for unit, size in _LARGEST_FIRST:

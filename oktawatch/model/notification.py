@@ -24,18 +24,18 @@ class NotificationKind(enum.StrEnum):
     RAISED = "raised"
     """The severity of a notified alert was raised."""
     ACKNOWLEDGED = "acknowledged"
-    """An operator acknowledged an alert."""
+    """A person acknowledged an alert."""
     CLOSED = "closed"
-    """An operator closed an alert, or changed the verdict of a closed alert."""
+    """A person closed an alert, or changed the verdict of a closed alert."""
     DIGEST = "digest"
     """Several alerts in one message."""
     SILENCE = "silence"
-    """An expected activity stopped or resumed."""
+    """An alarm about oktawatch itself began or ended."""
     TEST = "test"
 
 
 ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
-"""Kinds that grouping enqueues. The other kinds about an alert report an operator's decision."""
+"""Kinds that grouping enqueues. The other kinds about an alert report a person's decision."""
 
 
 class NotificationState(enum.StrEnum):
@@ -47,7 +47,7 @@ class NotificationState(enum.StrEnum):
     """Replaced by the digest that it names."""
     DROPPED = "dropped"
     """Not sent: superseded by a notification of higher severity, or dropped
-    by an operator, who may also have closed its alert."""
+    by a person, who may also have closed its alert."""
     DEAD = "dead"
     """A dead letter: delivery was given up."""
 
@@ -136,7 +136,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     got_in_names: dict[str, int] = {}
     """The first of them, each with the id of an alert."""
     risen: bool = False
-    """Whether one of the alerts has risen: its severity counts the success already."""
+    """Whether one of the alerts has risen: its severity includes the level for the success already."""
     alert_ids: list[int] = []
     """The first ids, those of alerts with a success before the others."""
     severities: dict[str, int]
@@ -163,7 +163,7 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     """The number of previous attempts."""
     created_at: datetime
     retried_at: datetime | None = None
-    """The time at which an operator revived it."""
+    """The time at which a person revived it."""
     alert: dict[str, Any] | None = None
     """The row of ``alerts`` as JSON values."""
     event: EventReference | None = None
@@ -171,7 +171,7 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     incident: str | None = None
     """See `incident_id`."""
     failures_before: int | None = None
-    """Failures before the first success, of an alert that has risen."""
+    """The number of failures before the first success; None if the alert hasn't risen."""
     novelty: Novelty | None = None
     """What was new for the alert's person at its first event. None: unknown."""
     digest: Digest | None = None

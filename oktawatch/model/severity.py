@@ -30,3 +30,7 @@ class Severity(enum.IntEnum):
             return cls[text.strip().upper()]
         except KeyError:
             raise ValueError(f"expected one of {', '.join(cls.__members__)}") from None
+
+
+RISES_FROM = Severity.MEDIUM
+"""The lowest severity that a success after failures raises by one level."""

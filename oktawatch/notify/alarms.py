@@ -1,7 +1,8 @@
-"""Compose alarms about oktawatch itself: the failure, its start and reason, and how to fix it.
+"""Compose alarms about oktawatch itself. Each says what fails, since when, why, and what to check.
 
 The content of an alarm lists its *subjects*: JSON objects with ``what`` (org, events, notifier, database or
-rule) and ``name``, and ``since``, ``until`` and ``error`` where they are known.
+rule) and ``name``, and ``since``, ``until`` and ``error`` where they are known. A rule also has ``org`` and
+``event_uuid``. A database has ``lost`` if the daemon can't continue with it.
 """
 
 import re
@@ -19,24 +20,31 @@ _MOST_LISTED = 10  # subjects in a message for people; programs get all
 _MOST_NAMED = 3  # subjects in a heading
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 _ORG_CHECKS = (
-    "The reason above. Usually the token has expired or was revoked, or the network blocks the way to Okta."
-    " Nothing is lost: polling goes on from where it stopped."
+    "See the reason above. Usually the token has expired or was revoked, or the network blocks access to Okta."
+    " No event is lost: polling continues where it stopped."
 )
 _DATABASE_CHECKS = (
-    "Whether its disk is full, its server is up, and no other program holds a lock. Until it can be written,"
-    " nothing is detected and no alert is sent. Nothing is lost: polling goes on from where it stopped."
+    "Is the disk full? Is the server down? Does another program hold a lock? Until oktawatch can write, it detects"
+    " nothing and sends no alerts. No event is lost: polling continues where it stopped."
+)
+_LOST_DATABASE_STEPS = (
+    "Nothing is detected until the daemon runs again. Restore a backup, or move a damaged file away, and start the"
+    " daemon unless systemd has done so. A restored database continues where it stopped. With a new one, run"
+    " 'oktawatch backfill' to read past events again."
 )
 _EVENTS_CHECKS = (
-    "Whether a proxy changes Okta's answers, or a newer oktawatch supports a new format. Events that can't be"
-    " used are kept in the table rejected_events, with the reason."
+    "Does a proxy change Okta's answers? If Okta has changed its format, install a newer oktawatch. Events that can't"
+    " be used are kept in the table rejected_events, with the reason."
 )
 _NOTIFIER_CHECKS = (
-    "Its address, its credentials, and whether the service is up. What it did not take is sent later. What is too"
-    " old or was refused for good becomes a dead letter: 'oktawatch notifications retry' sends it again."
+    "The address, the credentials, and whether the service is up. Undelivered messages are retried. A message that is"
+    " too old, or that the receiver refuses permanently, becomes a dead letter: 'oktawatch notifications retry' sends"
+    " it again."
 )
 _RULE_CHECKS = (
-    "What the rule does with this event: a regular expression that backtracks, a loop over a long text, or a wait."
-    " The page is committed without the rule, and 'oktawatch explain' shows what other rules say about the event."
+    "What does the rule do with this event? Look for a regular expression that backtracks, a loop over a long text,"
+    " or a call that waits. The page was committed without this rule; other rules were not affected. Fix the rule,"
+    " reload, and run 'oktawatch backfill' for that time."
 )
 
 Subject = Mapping[str, Any]
@@ -63,7 +71,7 @@ def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
         *([_org_heading(state, orgs)] if orgs else []),
         *([_events_heading(state, unusable)] if unusable else []),
         *([_notifier_heading(state, notifiers)] if notifiers else []),
-        *(f"{_name(rule)} was left out of a page of {given(rule['org'], 100)}" for rule in rules),
+        *(_rule_heading(rule) for rule in rules),
     ]
     kind = f"silence.{state}"
     return Message(
@@ -77,9 +85,11 @@ def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
 
 
 def _database_heading(state: AlarmState, database: Subject) -> str:
-    if state is AlarmState.RAISED:
-        return f"oktawatch can't write its database{_since(database)}"
-    return f"oktawatch can write its database again{_after(database, ' after ')}"
+    if state is AlarmState.OVER:
+        return f"oktawatch can write to its database again{_duration_of(database, ' after ')}"
+    if database.get("lost"):
+        return "oktawatch has stopped: its database is damaged, or the file was deleted or replaced"
+    return f"oktawatch {_unable(database)} write to its database{_since(database)}"
 
 
 def _database_lines(state: AlarmState, databases: Sequence[Subject]) -> Iterator[Line]:
@@ -87,18 +97,21 @@ def _database_lines(state: AlarmState, databases: Sequence[Subject]) -> Iterator
         yield from _listed("Database", databases, _period)
     elif databases:
         yield from _listed("Database", databases, _reason)
-        yield Line("What to check", _DATABASE_CHECKS)
-        yield Line("Look", "oktawatch check", typed=True)
+        lost = any(database.get("lost") for database in databases)
+        yield Line(
+            "What to do" if lost else "What to check", _LOST_DATABASE_STEPS if lost else _DATABASE_CHECKS
+        )
+        yield Line("Run", "oktawatch check", typed=True)
 
 
 def _org_heading(state: AlarmState, orgs: Sequence[Subject]) -> str:
     if len(orgs) > 1:
-        verb = "are not polled" if state is AlarmState.RAISED else "are polled again"
+        verb = "can't be polled" if state is AlarmState.RAISED else "are polled again"
         return f"{len(orgs)} orgs {verb}: {_names(orgs)}"
     (org,) = orgs
     if state is AlarmState.RAISED:
         return f"{_name(org)} has not been polled{_since(org)}"
-    return f"{_name(org)} is polled again{_after(org, ', was silent for ')}"
+    return f"{_name(org)} is polled again{_duration_of(org, ' after ')}"
 
 
 def _events_heading(state: AlarmState, unusable: Sequence[Subject]) -> str:
@@ -107,10 +120,22 @@ def _events_heading(state: AlarmState, unusable: Sequence[Subject]) -> str:
 
 
 def _notifier_heading(state: AlarmState, notifiers: Sequence[Subject]) -> str:
-    named = f"{'Notifier' if len(notifiers) == 1 else 'Notifiers'} {_names(notifiers)}"
+    if len(notifiers) > 1:
+        verb = "can't deliver" if state is AlarmState.RAISED else "can deliver again"
+        return f"{len(notifiers)} notifiers {verb}: {_names(notifiers)}"
+    (notifier,) = notifiers
     if state is AlarmState.RAISED:
-        return f"{named} can't deliver{_since(notifiers[0]) if len(notifiers) == 1 else ''}"
-    return f"{named} can deliver again{_after(notifiers[0], ' after ') if len(notifiers) == 1 else ''}"
+        return f"Notifier {_name(notifier)} {_unable(notifier)} deliver{_since(notifier)}"
+    return f"Notifier {_name(notifier)} can deliver again{_duration_of(notifier, ' after ')}"
+
+
+def _rule_heading(rule: Subject) -> str:
+    reason = harmless(rule.get("error", "it took too long"), 100)
+    return f"Rule {_name(rule)} was skipped for some events of {given(rule['org'], 100)}: {reason}"
+
+
+def _unable(subject: Subject) -> str:
+    return "has been unable to" if "since" in subject else "can't"
 
 
 def _raised_lines(
@@ -126,30 +151,31 @@ def _raised_lines(
     if unusable:
         yield Line("What to check", _EVENTS_CHECKS)
     if orgs or unusable:
-        yield Line("Look", "oktawatch status", typed=True)
+        yield Line("Run", "oktawatch status", typed=True)
     yield from _listed("Notifier", notifiers, _reason)
     if notifiers:
         yield Line("What to check", _NOTIFIER_CHECKS)
-        yield Line("Look", _list_command(notifiers), typed=True)
+        yield Line("Run", _list_command(notifiers), typed=True)
     yield from _listed("Rule", rules, _reason)
-    yield from _listed("Event", [{**rule, "name": rule["event_uuid"]} for rule in rules], _org_of)
+    for rule in rules[:_MOST_LISTED]:
+        yield Line("Event", f"{given(rule['event_uuid'], 100)} of {given(rule['org'], 100)}", typed=True)
     if rules:
         yield Line("What to check", _RULE_CHECKS)
-        yield Line("Look", "oktawatch status", typed=True)
+        yield Line("Run", "oktawatch status", typed=True)
 
 
-def _over_lines(orgs: Sequence[Subject], notifiers: Sequence[Subject]) -> Iterator[Line]:
-    yield from _listed("Org", orgs, _period)
+def _over_lines(polled: Sequence[Subject], notifiers: Sequence[Subject]) -> Iterator[Line]:
+    yield from _listed("Org", polled, _period)
     yield from _listed("Notifier", notifiers, _period)
     if notifiers:
-        yield Line("Not delivered", f"{_list_command(notifiers)} --state dead", typed=True)
+        yield Line("Undelivered messages", f"{_list_command(notifiers)} --state dead", typed=True)
 
 
 def _listed(label: str, subjects: Sequence[Subject], describe: Callable[[Subject], str]) -> Iterator[Line]:
     for subject in subjects[:_MOST_LISTED]:
         yield Line(label, f"{_name(subject)}: {describe(subject)}", typed=True)
     if len(subjects) > _MOST_LISTED:
-        yield Line("And", f"{len(subjects) - _MOST_LISTED} more")
+        yield Line("More", f"{len(subjects) - _MOST_LISTED} more")
 
 
 def _reason(subject: Subject) -> str:
@@ -158,17 +184,16 @@ def _reason(subject: Subject) -> str:
     return f"{since}{harmless(subject.get('error', 'for an unknown reason'), 300)}"
 
 
-def _org_of(subject: Subject) -> str:
-    return f"of {given(subject['org'], 100)}"
-
-
 def _period(subject: Subject) -> str:
     until = _moment(subject["until"])
     return f"from {_moment(subject['since'])} to {until}" if "since" in subject else f"until {until}"
 
 
 def _list_command(notifiers: Sequence[Subject]) -> str:
-    """Return the command that lists waiting notifications. Omit a name that a shell would interpret."""
+    """Return the command that lists waiting notifications.
+
+    It omits a name that a shell would interpret, because people paste the command.
+    """
     names = {notifier["name"] for notifier in notifiers}
     only = f" --notifier {names.pop()}" if len(names) == 1 and _SHELL_SAFE(next(iter(names))) else ""
     return f"oktawatch notifications list{only}"
@@ -187,10 +212,10 @@ def _since(subject: Subject) -> str:
     return f" since {_moment(subject['since'])}" if "since" in subject else ""
 
 
-def _after(subject: Subject, before: str) -> str:
+def _duration_of(subject: Subject, prefix: str) -> str:
     if "since" not in subject:
         return ""
-    return before + _duration(from_text(subject["until"]) - from_text(subject["since"]))
+    return prefix + _duration(from_text(subject["until"]) - from_text(subject["since"]))
 
 
 def _moment(text: str) -> str:

@@ -1,6 +1,6 @@
 """Describe an alert in words: its actor, anonymizer, origin, outcome and novelties.
 
-Every function takes the alert's row as a JSON object, and returns text that is safe to display.
+The functions that describe an alert take its row as a JSON object. All text that they return is safe to display.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.json_values import inside, string
 from oktawatch.model.privacy import is_placeholder
 from oktawatch.model.risk import NEW_DEVICE, Assessment, assess
+from oktawatch.model.severity import RISES_FROM, Severity
 from oktawatch.model.sighting import Novelty
 from oktawatch.model.wire import RiskContext, RiskData
 from oktawatch.notify.anonymizers import anonymizers_of, read_anonymizers
@@ -22,33 +23,34 @@ _SIGN_IN = "user.session.start"
 
 _LABELS = {kind.value: kind.label for kind in AnonymizerKind}
 
-Alert = Mapping[str, Any]
+AlertRow = Mapping[str, Any]
+"""A row of ``alerts`` as JSON values."""
 
 
-def sentence(alert: Alert, rule: RuleText | None, failures_before: int | None) -> str:
-    """Return a heading: ``nora@example.com signed in through NordVPN, Oslo``.
+def sentence(alert: AlertRow, rule: RuleText | None, failures_before: int | None) -> str:
+    """Return the alert in one phrase: ``nora@example.com signed in through NordVPN, Oslo``.
 
-    ``failures_before``: the failures before the first success, of an alert that has risen.
+    ``failures_before`` is the number of failures before the first success; None if the alert hasn't risen.
     """
     who = login(alert)
-    place = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
-    where = f", {harmless(place, _LONGEST_PLACE)}" if place else ""
-    risen = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
+    where_from = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
+    where = f", {harmless(where_from, _LONGEST_PLACE)}" if where_from else ""
+    got_in = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
     if rule is None or not rule.about_sign_in or not _is_anonymized_sign_in(alert["context"]):
         name = rule.name if rule else given(alert["rule_id"])
-        return f"{who} {risen}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
-    verb = risen if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
+        return f"{who} {got_in}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
+    verb = got_in if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
     return f"{who} {verb} through {_anonymizer(alert)}{where}"
 
 
-def login(alert: Alert) -> str:
+def login(alert: AlertRow) -> str:
     """Return the login of an alert's actor, or else another name of the actor."""
     return harmless(
         alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or "somebody", 100
     )
 
 
-def person(alert: Alert) -> str:
+def person(alert: AlertRow) -> str:
     """Return name and login: ``Nora Vale (nora@example.com)``."""
     name, alternate_id = alert["actor_display_name"], alert["actor_alternate_id"]
     if name and alternate_id and name != alternate_id:
@@ -56,7 +58,7 @@ def person(alert: Alert) -> str:
     return login(alert)
 
 
-def place(alert: Alert) -> str:
+def place(alert: AlertRow) -> str:
     """Return address, place and network: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
     number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
     network = joined(number, alert["as_org"] or alert["isp"], between=" ")
@@ -64,15 +66,16 @@ def place(alert: Alert) -> str:
     return joined(alert["client_ip"], joined(alert["city"], alert["country"], between=", "), network, domain)
 
 
-def anonymizers(alert: Alert) -> str:
+def anonymizers(alert: AlertRow) -> str:
     """Return the kinds of anonymizers and their operators: ``VPN (NORD_VPN)``, ``Tor``."""
     return ", ".join(one.detailed() for one in anonymizers_of(alert))
 
 
-def severity(alert: Alert) -> str:
-    """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``. Empty if none are known.
+def severity(alert: AlertRow) -> str:
+    """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``.
 
-    The reasons are those of the first event, so say if another event has raised the severity.
+    Empty without known reasons. The reasons belong to the first event, so the text says when something later raised
+    the severity.
     """
     first, found = (inside(alert["context"], key) for key in ("match_severity", "severity_reasons"))
     if not isinstance(found, list) or not found:
@@ -80,16 +83,21 @@ def severity(alert: Alert) -> str:
     listed = reasons([string(reason) for reason in found])
     if not isinstance(first, str) or first == alert["severity"]:
         return f"{alert['severity']}: {listed}"
-    raised = "a success after failures" if alert["risen"] else "a later event"
-    return f"{alert['severity']}, raised by {raised}; first {harmless(first, 20)}: {listed}"
+    cause = "a success after failures" if raised_by_success(alert) else "a later event"
+    return f"{alert['severity']}, raised by {cause}; first {harmless(first, 20)}: {listed}"
 
 
-def reasons(found: Sequence[str]) -> str:
+def raised_by_success(alert: AlertRow) -> bool:
+    """Return whether a success after failures has raised the severity. Below `RISES_FROM`, it doesn't."""
+    return bool(alert["risen"]) and Severity[alert["severity"]] > RISES_FROM
+
+
+def reasons(texts: Sequence[str]) -> str:
     """Return the reasons for a severity in words: ``commercial VPN, familiar to this person``."""
-    return ", ".join(_LABELS.get(reason) or harmless(reason, 100) for reason in found)
+    return ", ".join(_LABELS.get(reason) or harmless(reason, 100) for reason in texts)
 
 
-def outcome(alert: Alert, failures_before: int | None) -> str:
+def outcome(alert: AlertRow, failures_before: int | None) -> str:
     """Return the outcome with counts: ``3 failures, then a success at 12:00:08 UTC``."""
     successes, failures = alert["successes"], alert["failures"]
     others = alert["event_count"] - successes - failures
@@ -113,7 +121,7 @@ def outcome(alert: Alert, failures_before: int | None) -> str:
     return f"{counts}{more}{reason}"
 
 
-def client(alert: Alert) -> str:
+def client(alert: AlertRow) -> str:
     """Return the program that was used: ``CHROME on Windows 10 · Mozilla/5.0 …``."""
     agent = inside(alert["context"], "client", "userAgent")
     browser, system, raw = (string(inside(agent, key)) for key in ("browser", "os", "rawUserAgent"))
@@ -122,7 +130,7 @@ def client(alert: Alert) -> str:
     return " · ".join([*([" on ".join(harmless(value, 50) for value in known)] if known else []), *shown])
 
 
-def assessment(alert: Alert) -> str:
+def assessment(alert: AlertRow) -> str:
     """Return Okta's risk assessment: ``risk HIGH · New Country, New Device``."""
     assessed = _assess(alert)
     risk = [f"risk {harmless(assessed.risk, 20)}"] if assessed.risk else []
@@ -130,13 +138,13 @@ def assessment(alert: Alert) -> str:
     return " · ".join(risk + behaviours)
 
 
-def new_for_person(alert: Alert, novelty: Novelty) -> list[str]:
+def new_for_person(alert: AlertRow, novelty: Novelty) -> list[str]:
     """Return the attributes that were new for the alert's actor. The novelty of the device comes from Okta."""
     device = ["device"] if NEW_DEVICE in _assess(alert).behaviours else []
     return [*novelty.new, *device]
 
 
-def _assess(alert: Alert) -> Assessment:
+def _assess(alert: AlertRow) -> Assessment:
     security = inside(alert["context"], "security_context")
     data = inside(alert["context"], "debug_context", "debugData")
     return assess(
@@ -149,7 +157,7 @@ def _assess(alert: Alert) -> Assessment:
     )
 
 
-def when(alert: Alert) -> str:
+def when(alert: AlertRow) -> str:
     """Return the times of the first and the last event, and the number of events."""
     first, last = (alert[name].replace("T", " ")[:19] for name in ("first_event_at", "last_event_at"))
     span = f"{first} UTC" if first == last else f"{first} to {last} UTC"
@@ -166,8 +174,8 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _failures_before(alert: Alert, counted: int | None) -> int:
-    """Return the number of failures before the first success, or of all failures if it is unknown."""
+def _failures_before(alert: AlertRow, counted: int | None) -> int:
+    """Return the number of failures before the first success, or of all failures if that number is unknown."""
     return counted or alert["failures"]
 
 
@@ -176,7 +184,7 @@ def _is_anonymized_sign_in(context: Any) -> bool:
     return proxied and inside(context, "event_type") == _SIGN_IN
 
 
-def _anonymizer(alert: Alert) -> str:
+def _anonymizer(alert: AlertRow) -> str:
     return next((one.name() for one in anonymizers_of(alert)), "an anonymizing proxy")
 
 

@@ -9,8 +9,8 @@ from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify import alert_text
 from oktawatch.notify.alarms import alarm_message
+from oktawatch.notify.console_links import event_link
 from oktawatch.notify.digests import digest_message
-from oktawatch.notify.links import event_link
 from oktawatch.notify.message import Line, Message
 from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
@@ -80,7 +80,7 @@ def _heading(due: DueNotification, alert: dict[str, Any], rule: RuleText | None)
             return f"{severity} Acknowledged by {by}: {happened}"
         case NotificationKind.CLOSED:
             return f"{severity} Closed by {by}: {happened}"
-        case NotificationKind.RAISED if not alert["risen"]:
+        case NotificationKind.RAISED if not alert_text.raised_by_success(alert):
             return f"{severity} {happened}, raised to {alert['severity']}"
         case _:
             return f"{severity} {happened}"

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from oktawatch.model.notification import Digest, DigestReason
-from oktawatch.model.severity import Severity
+from oktawatch.model.severity import RISES_FROM, Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.notify.alert_text import count
 from oktawatch.notify.message import Line, Message
@@ -20,7 +20,6 @@ _WHY = {
     DigestReason.CAMPAIGN: "One source affects many people within ten minutes. Later alerts from it are collected for as long.",
 }
 _NAMED = 3  # people in a heading
-_RISES_FROM = Severity.MEDIUM
 
 
 def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, RuleText]) -> Message:
@@ -48,7 +47,7 @@ def _severity(digest: Digest) -> Severity | None:
     The severity of a risen alert includes this level already. INFO and LOW are not raised, as in a single alert.
     """
     worst = max((Severity[name] for name in digest.severities), default=None)
-    if worst is not None and worst >= _RISES_FROM and digest.got_in and not digest.risen:
+    if worst is not None and worst >= RISES_FROM and digest.got_in and not digest.risen:
         return worst.raised()
     return worst
 

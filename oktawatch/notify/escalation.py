@@ -1,14 +1,15 @@
 """Decide when the other notifiers get an alarm about a failing notifier.
 
-An outage begins with the first failed attempt, and ends with the next delivery. It raises an alarm at once when a
-message becomes a dead letter, otherwise when it has lasted for some time. Its end is notified if there was an alarm.
+An outage begins with the first failed attempt, and ends with the next delivery. The alarm is raised when a message
+becomes a dead letter, or when the outage has lasted for `Escalation.after`. If an alarm was raised, a second message
+reports the end.
 `store.notifiers` applies the decision in the transaction that marks the attempt, so that only one of several
 processes raises the alarm.
 
-A time in the future was set while the clock was ahead, and counts as now.
+A stored time in the future comes from a clock that was ahead. It is treated as now.
 
-An alarm that can't be delivered belongs to the outage of its own notifier, which raises only one alarm. So two
-failing notifiers raise one alarm about each other.
+If an alarm itself can't be delivered, that extends the outage of the notifier it was sent to, and causes no further
+alarm. So two failing notifiers don't raise alarms about each other forever: there is one about each.
 """
 
 from datetime import datetime, timedelta
@@ -25,14 +26,14 @@ _LONGEST_ERROR = 1_000  # characters
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
-    """The notifiers that get an alarm about a notifier's outage, and the minimum length of the outage."""
+    """The notifiers that get an alarm about a notifier's outage, and when they get it."""
 
     names: tuple[str, ...] = ()
     """The other notifiers."""
     after: timedelta = timedelta(minutes=15)
-    """The length of an outage without a dead letter that raises an alarm."""
+    """After this time, an outage raises an alarm even without a dead letter."""
 
-    def after_failure(self, health: NotifierHealth, *, error: str, lost: bool, now: datetime) -> HealthChange:
+    def on_failure(self, health: NotifierHealth, *, error: str, lost: bool, now: datetime) -> HealthChange:
         """Return the change after a failed attempt. ``lost`` is true if its message became a dead letter."""
         since = health.failing_since
         failing = NotifierHealth(
@@ -40,9 +41,9 @@ class Escalation(Struct, frozen=True, kw_only=True):
             last_error=error[:_LONGEST_ERROR],
             told_at=health.told_at,
         )
-        return self._raise_alarm(failing, now) if lost else self.after_time(failing, now=now)
+        return self._raise_alarm(failing, now) if lost else self.on_check(failing, now=now)
 
-    def after_success(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
+    def on_success(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
         """Return the change after a delivery."""
         since, told_at = health.failing_since, health.told_at
         healthy = NotifierHealth(told_at=None if told_at is None else min(told_at, now))
@@ -50,8 +51,8 @@ class Escalation(Struct, frozen=True, kw_only=True):
             return HealthChange(health=healthy)
         return HealthChange(health=healthy, alarm=AlarmState.OVER, since=since, notifiers=self.names)
 
-    def after_time(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
-        """Return the change after some time: an outage may have lasted long enough for an alarm."""
+    def on_check(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
+        """Return the change if no attempt was made since: the outage may now be long enough."""
         since = health.failing_since
         if since is None or since > now - self.after:
             return HealthChange(health=health)

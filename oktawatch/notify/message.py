@@ -1,7 +1,7 @@
 """A message, and its three forms: plain text, Markdown and HTML.
 
 A message is a heading and labelled lines. oktawatch's own words are not escaped. Text from an
-event goes through `text.harmless` when the line is made, so no form can forget it.
+event goes through `text.harmless` when the line is created, so that no form has to escape it.
 """
 
 from typing import Any
@@ -21,9 +21,9 @@ class Line(Struct, frozen=True):
     text: str
     """Text that is safe to display: oktawatch's own words, or escaped text."""
     typed: bool = False
-    """Whether the text is displayed as code: untrusted text, or a command to type."""
+    """Whether to show the text as code. True for untrusted text and for commands."""
     link: str | None = None
-    """The URL of the text's link."""
+    """The URL that the text links to."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """The id of the incident: all messages about an alert have the same one."""
 
     def slim_body(self) -> dict[str, Any] | None:
-        """Return the body without its large parts, for a receiver with a size limit; None if it has none."""
+        """Return the body without its large parts, for a receiver with a size limit. None if there is nothing to leave out."""
         alert, silence = self.body.get("alert"), self.body.get("silence")
         if alert is not None and alert["context"] is not None:
             return self.body | {"alert": alert | {"context": None}}

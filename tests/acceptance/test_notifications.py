@@ -189,7 +189,7 @@ def _mail_arrived(box: Mailbox) -> None:
         for n in range(4)
     ]
     assert [re.split(r" \d{4}-", subject)[0] for subject in subjects[4:]] == [
-        "[ALARM] Notifier soc can't deliver since",
+        "[ALARM] Notifier soc has been unable to deliver since",
         "[OVER] Notifier soc can deliver again after 2 min",
     ]
     assert "oktawatch notifications list --notifier soc" in text_of(box.mails[4])

@@ -40,5 +40,7 @@ def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
     mute = program.run("status")
     assert mute.returncode == 1
     assert re.search("^web-1 +silent ", mute.stdout, re.MULTILINE)
-    assert "web-1: it has not written for 10m: it was killed, or it can't write its database" in mute.stderr
+    assert (
+        "web-1: it has not written for 10m: it was killed, or it can't write to its database" in mute.stderr
+    )
     assert json.loads(program.run("status", "--json").stdout)["ok"] is False

@@ -248,8 +248,8 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
     claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
     ids = [one.id for one in claimed if one is not None]
     told = escalation("soc")
-    lost = partial(told.after_failure, error="status 410", lost=True, now=NOW)
-    taken = partial(told.after_success, now=NOW + AFTER)
+    lost = partial(told.on_failure, error="status 410", lost=True, now=NOW)
+    taken = partial(told.on_success, now=NOW + AFTER)
 
     def die(one: str) -> bool:
         return mark_failed(database, one, error="status 410", next_attempt_at=None, now=NOW, health=lost)
@@ -279,7 +279,7 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     due = claim(database, "soc", now=NOW, lease=AFTER)
     assert due is not None
     monkeypatch.setattr("oktawatch.store.notifiers.enqueue_alarms", fail)
-    lost = partial(escalation("soc").after_failure, error="no", lost=True, now=NOW)
+    lost = partial(escalation("soc").on_failure, error="no", lost=True, now=NOW)
     with pytest.raises(StoreError):
         mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, health=lost)
 

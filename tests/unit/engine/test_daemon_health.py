@@ -25,7 +25,10 @@ def _row(age: timedelta, name: str = "web-1") -> DaemonRow:
         (timedelta(seconds=12), ""),
         (timedelta(seconds=90), ""),
         (timedelta(seconds=-30), ""),
-        (timedelta(seconds=91), "it has not written for 91s: it was killed, or it can't write its database"),
+        (
+            timedelta(seconds=91),
+            "it has not written for 91s: it was killed, or it can't write to its database",
+        ),
         (timedelta(hours=23), "it has not written for 23h"),
         (timedelta(minutes=-2), "it wrote at a time in the future: the clock was set back"),
     ],

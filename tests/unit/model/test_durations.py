@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.model.durations import format_duration, parse_duration, round_duration
+from oktawatch.model.durations import approximate_text, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_duration_is_written_in_its_largest_unit(duration: timedelta, expected
 )
 def test_a_long_duration_is_rounded_for_people(duration: timedelta, expected: str) -> None:
     """Down, in the largest unit that it has two of."""
-    assert round_duration(duration) == expected
+    assert approximate_text(duration) == expected
 
 
 @given(st.integers(min_value=0, max_value=10**9 - 1))

@@ -56,7 +56,7 @@ def test_a_silent_org(form: int) -> None:
         "[ALARM] acme has not been polled since 2026-11-02 09:45 UTC",
         "Okta refuses the token",
         "token",
-        "goes on from where it stopped",
+        "polling continues where it stopped",
         "oktawatch status",
     ):
         assert part in said
@@ -70,7 +70,7 @@ def test_an_org_that_is_heard_again(form: int) -> None:
     said = forms(message)[form]
 
     assert message.severity is None
-    assert "[OVER] acme is polled again, was silent for 2 h 14 min" in said
+    assert "[OVER] acme is polled again after 2 h 14 min" in said
     assert "from 2026-11-02 09:45 UTC to 2026-11-02 12:00 UTC" in said
 
 
@@ -80,7 +80,7 @@ def test_a_notifier_that_takes_nothing(form: int) -> None:
     raised = forms(alarm("raised", notifier(since=SINCE, error="status 410")))[form]
     over = forms(alarm("over", notifier(**AGAIN)))[form]
 
-    assert "[ALARM] Notifier pager can't deliver since 2026-11-02 09:45 UTC" in raised
+    assert "[ALARM] Notifier pager has been unable to deliver since 2026-11-02 09:45 UTC" in raised
     assert "status 410" in raised
     assert "oktawatch notifications list --notifier pager" in raised
     assert "[OVER] Notifier pager can deliver again after 2 h 14 min" in over
@@ -101,11 +101,11 @@ def test_many_at_once() -> None:
     message = alarm("raised", *(org(f"org{n}", **REFUSED) for n in range(200)), notifier(**REFUSED))
 
     assert message.heading == (
-        "[ALARM] 200 orgs are not polled: org0, org1, org2 and 197 more;"
-        " Notifier pager can't deliver since 2026-11-02 09:45 UTC"
+        "[ALARM] 200 orgs can't be polled: org0, org1, org2 and 197 more;"
+        " Notifier pager has been unable to deliver since 2026-11-02 09:45 UTC"
     )
     assert len(message.plain()) < 3_000
-    assert "And: 190 more" in message.plain()
+    assert "More: 190 more" in message.plain()
     assert len(message.body["silence"]["about"]) == 201
 
 
@@ -121,7 +121,7 @@ def test_how_long(until: str, said: str) -> None:
     """A duration has its two largest units that are not zero."""
     heading = alarm("over", org(since=SINCE, until=until)).heading
 
-    assert heading == f"[OVER] acme is polled again, was silent for {said}"
+    assert heading == f"[OVER] acme is polled again after {said}"
 
 
 def test_one_that_was_raised_by_an_older_version() -> None:
@@ -152,6 +152,45 @@ def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, st
     assert [attrs for _, attrs in tags.seen if attrs] == []
 
 
+def test_a_database_that_cannot_be_written() -> None:
+    """Polling continues where it stopped when the database works again."""
+    database = {"what": "database", "name": "/var/lib/oktawatch/oktawatch.db", "since": SINCE}
+    raised = alarm("raised", database | {"error": "the disk is full"})
+    over = alarm("over", database | {"until": UNTIL})
+
+    assert (
+        raised.heading
+        == "[ALARM] oktawatch has been unable to write to its database since 2026-11-02 09:45 UTC"
+    )
+    assert "polling continues where it stopped" in raised.plain()
+    assert over.heading == "[OVER] oktawatch can write to its database again after 2 h 14 min"
+
+
+def test_a_database_that_is_lost() -> None:
+    """The last alarm of a daemon promises nothing about the events that were in the lost file."""
+    lost = {
+        "what": "database",
+        "name": "oktawatch.db",
+        "since": SINCE,
+        "error": "it is damaged",
+        "lost": True,
+    }
+    message = alarm("raised", lost)
+
+    assert message.heading.startswith("[ALARM] oktawatch has stopped: its database is damaged")
+    assert "No event is lost" not in message.plain()
+    for part in ("it is damaged", "Restore a backup", "oktawatch backfill"):
+        assert part in message.plain()
+
+
+def test_several_notifiers() -> None:
+    """A heading names several notifiers as it names several orgs."""
+    names = [notifier(name, **AGAIN, error="no") for name in ("pager", "mail")]
+
+    assert alarm("raised", *names).heading == "[ALARM] 2 notifiers can't deliver: pager, mail"
+    assert alarm("over", *names).heading == "[OVER] 2 notifiers can deliver again: pager, mail"
+
+
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_rule_that_was_left_out(form: int) -> None:
     """The alarm names the rule, org, event and reason, what to check and where to look."""
@@ -165,9 +204,9 @@ def test_a_rule_that_was_left_out(form: int) -> None:
     said = forms(alarm("raised", about))[form]
 
     for part in (
-        "[ALARM] Acme.Slow was left out of a page of acme",
+        "[ALARM] Rule Acme.Slow was skipped for some events of acme: it froze oktawatch",
         "Acme.Slow: it froze oktawatch",
-        "e-1: of acme",
+        "e-1 of acme",
         "a regular expression that backtracks",
         "oktawatch status",
     ):

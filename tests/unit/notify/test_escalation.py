@@ -19,7 +19,7 @@ WELL = NotifierHealth()
 
 def test_a_lost_message_is_told_at_once() -> None:
     """The first dead letter raises an alarm at once."""
-    change = OTHERS.after_failure(WELL, error="status 410", lost=True, now=NOW)
+    change = OTHERS.on_failure(WELL, error="status 410", lost=True, now=NOW)
 
     assert (change.alarm, change.since, change.notifiers) == (AlarmState.RAISED, NOW, ("pager", "mail"))
     assert change.health == NotifierHealth(failing_since=NOW, last_error="status 410", told_at=NOW)
@@ -30,34 +30,34 @@ def test_a_lost_message_is_told_at_once() -> None:
 )
 def test_trouble_is_told_when_it_lasts(lasted: timedelta, alarm: AlarmState | None) -> None:
     """At its age, whether another attempt fails or only time passes; its beginning stays the first failure."""
-    failing = OTHERS.after_failure(WELL, error="status 503", lost=False, now=NOW).health
-    later = OTHERS.after_failure(failing, error="status 502", lost=False, now=NOW + lasted)
+    failing = OTHERS.on_failure(WELL, error="status 503", lost=False, now=NOW).health
+    later = OTHERS.on_failure(failing, error="status 502", lost=False, now=NOW + lasted)
 
-    assert later.alarm is OTHERS.after_time(failing, now=NOW + lasted).alarm is alarm
+    assert later.alarm is OTHERS.on_check(failing, now=NOW + lasted).alarm is alarm
     assert (later.health.failing_since, later.health.last_error) == (NOW, "status 502")
 
 
 def test_it_is_told_once_and_its_end_once() -> None:
     """An outage raises one alarm, and the first delivery ends it once."""
-    told = OTHERS.after_failure(WELL, error="no", lost=True, now=NOW).health
-    again = OTHERS.after_failure(told, error="no", lost=True, now=NOW + 2 * REPEAT_AFTER)
-    over = OTHERS.after_success(again.health, now=NOW)
+    told = OTHERS.on_failure(WELL, error="no", lost=True, now=NOW).health
+    again = OTHERS.on_failure(told, error="no", lost=True, now=NOW + 2 * REPEAT_AFTER)
+    over = OTHERS.on_success(again.health, now=NOW)
 
     assert again.alarm is None
     assert (over.alarm, over.since) == (AlarmState.OVER, NOW)
-    assert OTHERS.after_success(over.health, now=NOW).alarm is None
+    assert OTHERS.on_success(over.health, now=NOW).alarm is None
 
 
 def test_the_end_of_trouble_that_was_not_told_is_not_told() -> None:
     """An outage without an alarm ends without a message."""
-    failing = OTHERS.after_failure(WELL, error="no", lost=False, now=NOW).health
+    failing = OTHERS.on_failure(WELL, error="no", lost=False, now=NOW).health
 
-    assert OTHERS.after_success(failing, now=NOW).alarm is None
+    assert OTHERS.on_success(failing, now=NOW).alarm is None
 
 
 def test_an_error_is_kept_short() -> None:
     """A receiver decides nothing about the size of a row."""
-    change = OTHERS.after_failure(WELL, error="x" * 5_000, lost=False, now=NOW)
+    change = OTHERS.on_failure(WELL, error="x" * 5_000, lost=False, now=NOW)
 
     assert len(change.health.last_error or "") == 1_000
 
@@ -65,9 +65,9 @@ def test_an_error_is_kept_short() -> None:
 def test_times_of_a_clock_that_ran_ahead_count_as_now() -> None:
     """Times from a clock that was ahead do not delay a later alarm."""
     ahead = NOW + timedelta(days=1)
-    dated = OTHERS.after_failure(WELL, error="no", lost=True, now=ahead).health
-    failing = OTHERS.after_failure(dated, error="no", lost=False, now=NOW).health
-    well = OTHERS.after_success(dated, now=NOW).health
+    dated = OTHERS.on_failure(WELL, error="no", lost=True, now=ahead).health
+    failing = OTHERS.on_failure(dated, error="no", lost=False, now=NOW).health
+    well = OTHERS.on_success(dated, now=NOW).health
 
     assert failing.failing_since == NOW
     assert well.told_at == NOW
@@ -82,11 +82,11 @@ def test_alarms_alternate_and_keep_their_distance(steps: list[tuple[str, int]]) 
     for step, minutes in steps:
         now += timedelta(minutes=minutes)
         if step == "taken":
-            change = OTHERS.after_success(health, now=now)
+            change = OTHERS.on_success(health, now=now)
         elif step == "time":
-            change = OTHERS.after_time(health, now=now)
+            change = OTHERS.on_check(health, now=now)
         else:
-            change = OTHERS.after_failure(health, error="no", lost=step == "lost", now=now)
+            change = OTHERS.on_failure(health, error="no", lost=step == "lost", now=now)
         health = change.health
         if change.alarm is not None:
             told.append((change.alarm, now))

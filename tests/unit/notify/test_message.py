@@ -97,6 +97,13 @@ def test_it_says_everything(form: int) -> None:
             False,
             "CRITICAL, raised by a later event; first HIGH: Tor, familiar to this person",
         ),
+        ("INFO", "LOW", True, "LOW, raised by a later event; first INFO: Tor, familiar to this person"),
+        (
+            "MEDIUM",
+            "HIGH",
+            True,
+            "HIGH, raised by a success after failures; first MEDIUM: Tor, familiar to this person",
+        ),
         (None, "HIGH", False, "HIGH: Tor, familiar to this person"),
     ],
 )
@@ -106,6 +113,21 @@ def test_a_message_explains_the_severity(first: str | None, severity: str, *, ri
     context |= {"match_severity": first} if first else {}
     message = COMPOSER.compose(due(severity=severity, risen=risen, context=context))
     assert [line.text for line in message.lines if line.label == "Severity"] == [text]
+
+
+@pytest.mark.parametrize(("severity", "raised"), [("LOW", True), ("HIGH", False)])
+def test_a_heading_says_what_a_success_does_not(severity: str, *, raised: bool) -> None:
+    """The success raises the severity from MEDIUM on. Below that a later event did, so the heading says that it rose."""
+    message = COMPOSER.compose(
+        due(
+            kind=NotificationKind.RAISED,
+            severity=severity,
+            risen=True,
+            successes=1,
+            succeeded_at=ALERT["last_event_at"],
+        )
+    )
+    assert message.heading.endswith(f", raised to {severity}") is raised
 
 
 def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:

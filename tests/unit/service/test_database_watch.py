@@ -128,10 +128,13 @@ async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> No
     await world.live(60)
 
     raised, over = soc.taken
-    assert raised.heading == "[ALARM] oktawatch can't write its database since 2026-11-02 12:00 UTC"
+    assert (
+        raised.heading
+        == "[ALARM] oktawatch has been unable to write to its database since 2026-11-02 12:00 UTC"
+    )
     assert "database or disk is full" in raised.plain()
     assert raised.body["silence"]["about"][0]["what"] == "database"
-    assert over.heading == "[OVER] oktawatch can write its database again after 1 h 16 min"
+    assert over.heading == "[OVER] oktawatch can write to its database again after 1 h 16 min"
     assert over.body["silence"]["about"][0].keys() == {"what", "name", "since", "until"}
 
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from oktawatch.model.notification import EventReference
-from oktawatch.notify.links import event_link
+from oktawatch.notify.console_links import event_link
 
 EVENT = EventReference("00000000-0000-4000-8000-000000000001", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
 
