@@ -199,7 +199,9 @@ class DatabaseWatch:
 
     def _compose(self, message_id: UUID, state: AlarmState, alarm: StandingAlarm, **details: str) -> None:
         place, since = self._database.database.place, to_text(alarm.since)
-        about = {"what": "database", "name": place, "since": since, **details}
+        about: dict[str, Any] = {"what": "database", "name": place, "since": since, **details}
+        if state is AlarmState.RAISED and self.trouble.fatal is not None:
+            about["lost"] = True
         self._message = alarm_message(str(message_id), {"state": state, "about": [about]})
 
     async def _send(self) -> None:

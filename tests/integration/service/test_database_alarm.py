@@ -164,4 +164,6 @@ async def test_a_file_that_is_gone_is_told_at_once(world: World) -> None:
 
     (raised,) = world.told
     assert world.lost == 1
-    assert "was deleted or replaced while it was open" in raised["silence"]["about"][0]["error"]
+    about = raised["silence"]["about"][0]
+    assert about["lost"] is True
+    assert "was deleted or replaced while it was open" in about["error"]

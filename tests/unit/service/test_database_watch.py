@@ -240,7 +240,10 @@ async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
         world.trouble.failed(DamagedDatabaseError("the database is damaged (oktawatch.db)"))
     await world.watch.send_last_alarm()
     assert world.lost == 1
-    assert "is damaged" in world.receivers[0].taken[0].plain()
+    last = world.receivers[0].taken[0].plain()
+    assert "is damaged" in last
+    assert "Restore a backup" in last
+    assert "polling continues where it stopped" not in last
 
 
 async def test_the_next_process_ends_the_alarm_once(world: World) -> None:
@@ -254,7 +257,7 @@ async def test_the_next_process_ends_the_alarm_once(world: World) -> None:
     await world.watch.probe()
     await world.live(5)
     assert soc.types == ["silence.raised", "silence.over"]
-    assert soc.taken[1].heading == "[OVER] oktawatch can write its database again after 1 h 21 min"
+    assert soc.taken[1].heading == "[OVER] oktawatch can write to its database again after 1 h 21 min"
     for _ in range(2):
         await world.restart()
         await world.watch.probe()
