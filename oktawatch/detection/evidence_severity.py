@@ -2,7 +2,8 @@
 
 The kind of anonymizer determines the base severity (`BASE`). Kinds that are not in the table have the rule's severity,
 by default MEDIUM. Then the adjustments that hold (`ADJUSTMENTS`) raise it, up to CRITICAL, and after that lower it, down
-to INFO. The configuration can change each line of both tables.
+to INFO. `SeverityAdjustment.REPEATED` applies only if no other adjustment does. The configuration can change each line of
+both tables.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +29,9 @@ from oktawatch.model.person_past import (
 from oktawatch.model.risk import NEW_DEVICE
 from oktawatch.model.severity import Severity
 from oktawatch.model.severity_adjustment import SeverityAdjustment
+from oktawatch.model.timestamps import shifted
 
+_DAY = timedelta(days=1)
 _PLACES = frozenset(("New Geo-Location", "New Country"))
 _PHISHING = "FastPass declined phishing attempt"
 _HARMLESS = frozenset(("benign", "false_positive"))
@@ -82,6 +85,16 @@ class _SignIn(Struct, frozen=True):
             return None
         return max(verdicts, key=lambda verdict: verdict.closed_at).disposition
 
+    @property
+    def is_from_new_place(self) -> bool:
+        """Whether Okta calls the place new."""
+        return not _PLACES.isdisjoint(self.behaviours)
+
+    @property
+    def was_used_the_day_before(self) -> bool:
+        """Whether the person signed in through the service on the day before (in UTC), from a known device."""
+        return shifted(self.event.published, -_DAY)[:10] in self.past.days
+
     def _age(self, moment: datetime) -> timedelta:
         """Return the time from a point in time to the sign-in. Negative if it is later than the sign-in."""
         return self.event.published_at - moment
@@ -112,9 +125,7 @@ ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
             +1,
             "success from a new device and place",
             lambda sign_in: (
-                sign_in.succeeded
-                and NEW_DEVICE in sign_in.behaviours
-                and not _PLACES.isdisjoint(sign_in.behaviours)
+                sign_in.succeeded and NEW_DEVICE in sign_in.behaviours and sign_in.is_from_new_place
             ),
         ),
         SeverityAdjustment.AFTER_FAILURES: Adjustment(
@@ -150,6 +161,18 @@ ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
             "earlier alert closed as benign",
             lambda sign_in: sign_in.last_disposition() in _HARMLESS and sign_in.is_trusted,
         ),
+        # An alert reports the day before already. Failures don't count: Okta evaluates devices and places only after
+        # the password, so a stranger's failure looks like one from the person's own device.
+        SeverityAdjustment.REPEATED: Adjustment(
+            -1,
+            "used the day before",
+            lambda sign_in: (
+                sign_in.succeeded
+                and sign_in.was_used_the_day_before
+                and sign_in.is_trusted
+                and not sign_in.is_from_new_place
+            ),
+        ),
     }
 )
 """The adjustments, in the order of their reasons."""
@@ -158,6 +181,7 @@ OF_THE_PAST = (
     SeverityAdjustment.AFTER_FAILURES,
     SeverityAdjustment.FAMILIAR,
     SeverityAdjustment.CLOSED_AS_BENIGN,
+    SeverityAdjustment.REPEATED,
 )
 """The adjustments that depend on the person's past."""
 
@@ -185,6 +209,8 @@ class SeverityTable(Struct, frozen=True):
             for name, adjustment in ADJUSTMENTS.items()
             if (levels := self._levels(name)) and adjustment.holds(sign_in)
         }
+        if len(found) > 1:
+            found.pop(SeverityAdjustment.REPEATED, None)
         severity = int(self.base.get(kind, BASE.get(kind, default)))
         severity = min(severity + sum(levels for levels in found.values() if levels > 0), Severity.CRITICAL)
         severity = max(severity + sum(levels for levels in found.values() if levels < 0), Severity.INFO)

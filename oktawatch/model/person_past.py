@@ -41,12 +41,15 @@ class Verdict(NamedTuple):
 
 
 class Past(Struct, frozen=True):
-    """What was known about a person when a sign-in happened. ``MANY_FAILURES`` and ``FAMILIAR_DAYS`` are the most it holds."""
+    """What was known about a person when a sign-in happened.
+
+    The database is asked for at most ``MANY_FAILURES`` failures and ``FAMILIAR_DAYS`` days.
+    """
 
     failures: frozenset[EventKey] = frozenset()
     """The latest failed sign-ins within `FAILURE_WINDOW`."""
     days: frozenset[str] = frozenset()
-    """Days before that of the sign-in, within `FAMILIAR_WINDOW`, on which the person signed in through the service."""
+    """The latest days on which the person signed in through the service: before that of the sign-in, within `FAMILIAR_WINDOW`."""
     verdicts: tuple[Verdict, ...] = ()
     """Verdicts on the person's alerts since `VERDICT_WINDOW` before the sign-in, even those after it."""
 

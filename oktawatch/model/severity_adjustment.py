@@ -12,6 +12,7 @@ class SeverityAdjustment(StrEnum):
     PHISHING = "phishing"
     FAMILIAR = "familiar"
     CLOSED_AS_BENIGN = "closed_as_benign"
+    REPEATED = "repeated"
 
 
 MOST_LEVELS = 4

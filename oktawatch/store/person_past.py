@@ -54,7 +54,7 @@ _SQL = {
                     WHERE org = ? AND actor_id = json_extract(asked.value, '$[0]')
                       AND service = json_extract(asked.value, '$[1]')
                       AND day >= json_extract(asked.value, '$[2]') AND day < json_extract(asked.value, '$[3]')
-                    LIMIT {limit}
+                    ORDER BY day DESC LIMIT {limit}
                 )
             )
             FROM json_each(?) AS asked ORDER BY asked.key
@@ -81,7 +81,7 @@ _SQL = {
                     SELECT day FROM familiar_days
                     WHERE org = %s AND actor_id = asked ->> 0 AND service = asked ->> 1
                       AND day >= asked ->> 2 AND day < asked ->> 3
-                    LIMIT {limit}
+                    ORDER BY day DESC LIMIT {limit}
                 ) AS found
             )
             FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS list(asked, number) ORDER BY number

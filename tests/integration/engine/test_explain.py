@@ -46,12 +46,15 @@ async def test_the_severity_is_explained_by_the_past_of_the_event(database: Data
     ]
     found = event(9, outcome={"result": "SUCCESS"}, securityContext=ANONYMIZED)
     late = event(10, at=-timedelta(minutes=1), securityContext=ANONYMIZED)
-    for events in ([earlier[0]], [found], [*earlier[1:], late]):
+    repeated = event(
+        11, at=-2 * day + timedelta(minutes=1), outcome={"result": "SUCCESS"}, securityContext=ANONYMIZED
+    )
+    for events in ([earlier[1]], [found], [earlier[0], repeated], [earlier[2], late]):
         await database.run(commit_page, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
 
     explainer = Explainer(
         database,
-        {ORG: Script({}, first=page([found, late]))},
+        {ORG: Script({}, first=page([found, late, repeated]))},
         rules.rules,
         frozenset(),
         allow=NO_ENTRIES,
@@ -59,7 +62,7 @@ async def test_the_severity_is_explained_by_the_past_of_the_event(database: Data
         now=lambda: NOW,
     )
     verdicts = []
-    for one in (found, late):
+    for one in (found, late, repeated):
         explanation = await explainer.explain(one.uuid)
         assert explanation is not None
         verdicts += explanation.verdicts
@@ -68,6 +71,7 @@ async def test_the_severity_is_explained_by_the_past_of_the_event(database: Data
     ] == [
         ("MEDIUM", "LOW", ("proxy", "familiar to this person")),
         ("LOW", "LOW", ("proxy", "familiar to this person")),
+        ("MEDIUM", "LOW", ("proxy", "used the day before")),
     ]
 
 

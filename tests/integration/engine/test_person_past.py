@@ -157,7 +157,10 @@ def expected(earlier: Sequence[Event], one: Event) -> Severity:
         and timedelta() < one.published_at.date() - other.published_at.date() <= 30 * DAY
     }
     if len(days) >= 3 and not one.behaviours:
-        level = Severity(level - 1)
+        return Severity(level - 1)
+    repeated = one.outcome_result == "SUCCESS" and one.published_at.date() - DAY in days
+    if repeated and level is Severity.MEDIUM and not one.behaviours:
+        return Severity.LOW
     return level
 
 
@@ -206,12 +209,14 @@ def test_a_match_keeps_its_severity(database: Database) -> None:
     assert severity_of(database, one) is Severity.MEDIUM
 
 
-def familiar(database: Database, *, operator: str | None = "NORD_VPN", days: int = 3, **changes: Any) -> None:
-    """Empty the database, and read successes on some days before noon of the first."""
+def familiar(
+    database: Database, *, operator: str | None = "NORD_VPN", days: int = 3, last: int = 1, **changes: Any
+) -> None:
+    """Empty the database, and read successes on some days. The latest is ``last`` days ago."""
     empty(database)
     read(
         database,
-        [sign_in(100 + day, at=-day * DAY, operator=operator, **changes) for day in range(1, days + 1)],
+        [sign_in(100 + day, at=-day * DAY, operator=operator, **changes) for day in range(last, last + days)],
     )
 
 
@@ -237,7 +242,7 @@ def test_a_familiar_service_is_a_level_lower(database: Database, operator: str |
 
 def test_what_is_not_familiar(database: Database) -> None:
     """Two days, failures, new devices, then or now, and days that are more than thirty days ago."""
-    familiar(database, days=2)
+    familiar(database, days=2, last=2)
     today = [sign_in(number, at=-number * HOUR) for number in range(2, 5)]
     read(database, today)  # the day itself does not count: the attacker may have been there already
     assert severity_of(database, sign_in(1, at=timedelta())) is Severity.MEDIUM
@@ -251,6 +256,64 @@ def test_what_is_not_familiar(database: Database) -> None:
     assert severity_of(database, sign_in(2, at=27 * DAY)) is Severity.LOW
     familiar(database)
     assert severity_of(database, sign_in(2, at=28 * DAY)) is Severity.MEDIUM
+
+
+@pytest.mark.parametrize("operator", ["NORD_VPN", None], ids=["operator", "network"])
+def test_the_service_of_the_day_before_is_a_level_lower(database: Database, operator: str | None) -> None:
+    """For successes from a known device and place. Another operator, network, person or org has its own severity."""
+    familiar(database, operator=operator, days=1)
+    assert severity_of(database, sign_in(1, at=timedelta(), operator=operator)) is Severity.LOW
+    assert reasons(database) == ["commercial_vpn" if operator else "proxy", "used the day before"]
+    place = {"debugData": {"behaviors": "{New Geo-Location=POSITIVE}"}}
+    unnamed, elsewhere = {"isProxy": True}, {"isProxy": True, "asNumber": 64501}
+    different: tuple[dict[str, Any], ...] = (
+        {"succeeded": False}, {"debugContext": NEW_DEVICE}, {"debugContext": place}, {"operator": "MULLVAD_VPN"},
+        {"actor": "00u2"}, {"securityContext": elsewhere}, {"securityContext": unnamed}, {"at": 2 * DAY},
+    )  # fmt: skip
+    for number, changes in enumerate(different):
+        one = sign_in(10 + number, **{"at": HOUR, "operator": operator} | changes)
+        assert severity_of(database, one) is Severity.MEDIUM, changes
+    read(database, [sign_in(2, at=timedelta(), operator=operator)], org="other")
+    assert severities(database)[sign_in(2, at=timedelta()).uuid] is Severity.MEDIUM
+
+
+@pytest.mark.parametrize(
+    "changes", [{"succeeded": False}, {"debugContext": NEW_DEVICE}, {"last": 0}, {"last": 2}], ids=str
+)
+def test_what_the_day_before_does_not_lower(database: Database, changes: dict[str, Any]) -> None:
+    """Neither failures nor new devices the day before count, nor do sign-ins on other days."""
+    familiar(database, days=1, **changes)
+    assert severity_of(database, sign_in(1, at=HOUR)) is Severity.MEDIUM
+
+
+def test_the_day_before_lowers_nothing_that_a_verdict_or_a_risk_decides(database: Database) -> None:
+    """It doesn't add up with familiarity or a benign verdict, and outweighs no raise. A true positive ends it."""
+    risky = {"debugData": {"risk": "{level=HIGH}"}}
+    familiar(database, operator="TOR")
+    assert severity_of(database, sign_in(1, at=timedelta(), operator="TOR")) is Severity.MEDIUM
+    assert reasons(database) == ["tor", "familiar to this person"]
+    familiar(database, days=1)
+    assert severity_of(database, sign_in(1, at=timedelta(), debugContext=risky)) is Severity.HIGH
+    close(database, "true_positive", at=HOUR)
+    assert severity_of(database, sign_in(2, at=2 * HOUR)) is Severity.MEDIUM
+    familiar(database, operator="TOR", days=1)
+    close(database, "benign", at=-HOUR)
+    assert severity_of(database, sign_in(1, at=timedelta(), operator="TOR")) is Severity.MEDIUM
+    assert reasons(database) == ["tor", "earlier alert closed as benign"]
+
+
+def test_a_thief_does_not_get_familiar_by_staying(database: Database) -> None:
+    """A stolen password is used through the same residential proxy, every hour of some days, at MEDIUM and above."""
+    empty(database)
+    proxy = "OXYLABS_PROXY"
+    first = {"debugData": {"behaviors": "{New Device=POSITIVE, New Country=POSITIVE}"}}
+    stolen = [sign_in(0, at=timedelta(), debugContext=first, operator=proxy)]
+    stolen += [sign_in(number, at=number * HOUR, operator=proxy) for number in range(1, 100)]
+    for one in stolen:
+        read(database, [one])
+    found = severities(database)
+    assert [found[one.uuid] for one in stolen[:3]] == [Severity.CRITICAL, Severity.HIGH, Severity.HIGH]
+    assert min(found.values()) is Severity.MEDIUM
 
 
 def close(database: Database, disposition: str, *, at: timedelta) -> None:
@@ -279,12 +342,12 @@ def test_a_true_positive_ends_familiarity_for_thirty_days(database: Database) ->
 def test_a_verdict_lowers_the_next_sign_ins_through_the_service(database: Database, disposition: str) -> None:
     """For ninety days, and from a known device only. Sign-ins before the verdict keep the severity."""
     empty(database)
-    read(database, [sign_in(50, at=-DAY)])
+    read(database, [sign_in(50, at=-2 * DAY)])
     close(database, disposition, at=timedelta())
     assert severity_of(database, sign_in(1, at=HOUR)) is Severity.LOW
     assert reasons(database) == ["commercial_vpn", "earlier alert closed as benign"]
     assert severity_of(database, sign_in(2, at=90 * DAY)) is Severity.LOW
-    assert severity_of(database, sign_in(3, at=91 * DAY)) is Severity.MEDIUM
+    assert severity_of(database, sign_in(3, at=90 * DAY + timedelta(milliseconds=1))) is Severity.MEDIUM
     assert severity_of(database, sign_in(4, at=-HOUR)) is Severity.MEDIUM
     assert severity_of(database, sign_in(5, at=HOUR, debugContext=NEW_DEVICE)) is Severity.MEDIUM
     assert severity_of(database, sign_in(6, at=HOUR, operator="MULLVAD_VPN")) is Severity.MEDIUM
@@ -339,7 +402,8 @@ def test_a_flood_of_failures_is_not_read(database: Database) -> None:
     )
     with database.read() as connection:
         (past,) = read_pasts(connection, ORG, [PastQuery("00u1", "NORD_VPN", to_text(NOW + HOUR))])
-    assert (len(past.failures), len(past.days)) == (3, 3)
+    assert len(past.failures) == 3
+    assert past.days == {to_text(NOW - day * DAY)[:10] for day in (1, 2, 3)}
     asked = _statements(database, lambda: severity_of(database, sign_in(1, at=HOUR)))
     plans = [] if database.shared else _plans(database, asked)
     for index in (
