@@ -1,30 +1,30 @@
-"""An option of rules: the signals by which Okta marks an address as an anonymizer."""
+"""An option of rules: the anonymizer marks in Okta's events that count. Its name is ``signals``."""
 
 from oktawatch.model.anonymizers import SIGNAL_COLUMNS, names_no_service
 from oktawatch.model.event import Event
 
 
 class AnonymizerSignals(tuple[str, ...]):
-    """The signals that a rule uses: names of ``SIGNAL_COLUMNS``."""
+    """The anonymizer marks that a rule uses: names of ``SIGNAL_COLUMNS``."""
 
     __slots__ = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the signals' columns in history. An event has accessors with the same names."""
+        """The names of the marks' columns in history. An event has accessors with the same names."""
         return tuple(SIGNAL_COLUMNS[name] for name in self)
 
     def held(self, event: Event) -> list[str]:
-        """Return the signals that an event's client address has."""
+        """Return the marks that an event has."""
         # The usual case, decided without parsing JSON.
         if names_no_service(event.securityContext, event.debug_data):
             return ["is_proxy"] if event.is_proxy is True and "is_proxy" in self else []
         return [name for name in self if getattr(event, SIGNAL_COLUMNS[name]) is True]
 
     def condition(self, event: Event) -> str:
-        """Return the text that `oktawatch explain` shows: these signals, and those that an event has."""
+        """Return the text that `oktawatch explain` shows: these marks, and those that an event has."""
         held = ", ".join(self.held(event)) or "none"
-        return f"The address has one of the anonymizer signals {', '.join(self)}: it has {held}"
+        return f"The address has one of the anonymizer marks {', '.join(self)}: it has {held}"
 
 
 ALL_SIGNALS = AnonymizerSignals(SIGNAL_COLUMNS)

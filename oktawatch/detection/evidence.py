@@ -1,16 +1,16 @@
 """Classify a client's address: the kind of anonymizer, its operator, and the sources that name them.
 
 The sources are an enrichment in the event, Okta's service categories, tunnels and associated proxies, and the configured
-sources (lists of networks and database files). Findings are listed in this order. The first of these rules that applies
-selects the kind:
+sources (lists of networks and database files). Findings are listed in this order. The kind is chosen by the first of
+these steps that applies:
 
-1. If sources name services that hide addresses, the worst kind of these services counts. The order is residential_proxy,
+1. If sources name services that hide addresses, the kind is the worst of them. The order is residential_proxy,
    tor, proxy, commercial_vpn, unknown, corporate_vpn, relay.
-2. If Okta names a service that it calls not anonymous, the kind of that service counts: usually corporate_vpn.
+2. If Okta names a service and marks it as not anonymous, the kind is that of the service: usually corporate_vpn.
 3. If a source places the address in a data centre, the kind is hosting.
 4. If only ``isProxy`` marks the address, the kind is proxy.
 
-Rules 3 and 4 come last, because relays and corporate gateways are in data centres, and Okta marks them with ``isProxy``.
+Steps 3 and 4 come last, because relays and corporate gateways are in data centres, and Okta marks them with ``isProxy``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -20,7 +20,7 @@ SIGNAL_COLUMNS = MappingProxyType(
         "associated_proxies": "associated_proxy",
     }
 )
-"""The signals that mark an address as an anonymizer. The values name the accessors of events and the columns of history."""
+"""The anonymizer marks: fields of an event that mark the address as an anonymizer. The values name the accessors of events and the columns of history."""
 
 _MOST_OPERATORS = 20
 

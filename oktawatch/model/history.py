@@ -87,7 +87,7 @@ class HistoryRow(Struct, gc=False):
     event: Event | None = None
     """The whole event, if it belongs to the current page."""
     anonymizer: Anonymizer | None = None
-    """The anonymizer of a sign-in on the current page, if a signal marks the address."""
+    """The anonymizer of a sign-in on the current page, if an anonymizer mark is present."""
 
     @classmethod
     def of(cls, event: Event) -> "HistoryRow":
@@ -108,7 +108,7 @@ class HistoryRow(Struct, gc=False):
 
     @property
     def is_anonymized(self) -> bool:
-        """Whether any signal marks the address as an anonymizer."""
+        """Whether any anonymizer mark is present."""
         return bool(self.is_proxy or self.anonymous_tunnel or self.anonymous_service or self.associated_proxy)
 
     def observed(self) -> frozenset[str]:
@@ -138,9 +138,9 @@ class HistoryRow(Struct, gc=False):
         return body
 
     def _add_services(self, body: dict[str, Any]) -> None:
-        """Add the anonymous services, with the operators under the last signal that holds.
+        """Add the anonymous services, with the operators under the last anonymizer mark that is present.
 
-        Rows from before the columns of signals existed have operators alone.
+        Rows from before the columns of the marks existed have operators alone.
         """
         operators: list[str | None] = msgspec.json.decode(self.operators) if self.operators else []
         debug_data = body.setdefault("debugContext", {}).setdefault("debugData", {})

@@ -29,7 +29,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from oktawatch.systemlog.priority import Priority
-from oktawatch.systemlog.ratelimit import LONGEST, WINDOW, Limits, pause_after
+from oktawatch.systemlog.ratelimit import LONGEST_PAUSE_S, WINDOW_S, Limits, pause_after
 
 SHARE = 0.5
 """The default share of the limit. Okta warns the admins at 60 % by default."""
@@ -188,7 +188,7 @@ class _Window:
     def take(self, now: float) -> None:
         """Count a request. If the window has ended, start a new one first."""
         if now >= self.ends:
-            self._begin(now + LONGEST)
+            self._begin(now + LONGEST_PAUSE_S)
         self._taken_at = now
         self.taken += 1
         self._unconfirmed += 1
@@ -197,21 +197,21 @@ class _Window:
 
     def learn(self, limits: Limits, now: float) -> None:
         """Update the window from the limits of an answer."""
-        if limits.reset is not None and limits.seconds is not None:
+        if limits.reset is not None and limits.seconds_left is not None:
             if self._reset is not None and abs(limits.reset - self._reset) > _SAME_WINDOW_S:
                 # A new window started while the request was in flight.
                 self._begin(now)
             self._unconfirmed = 0
             self._reset = limits.reset
-            self.ends = now + limits.seconds
+            self.ends = now + limits.seconds_left
         if limits.limit is not None:
             self.limit = limits.limit
         if limits.remaining is not None:
             self.remaining = limits.remaining
             self._confirmed_at = self._taken_at  # the server computed the number at this time or later
-            if self.limit is not None and limits.seconds is not None:
+            if self.limit is not None and limits.seconds_left is not None:
                 count = self.limit - self.remaining - self.taken
-                self._others.observe(count, WINDOW - limits.seconds)
+                self._others.observe(count, WINDOW_S - limits.seconds_left)
 
     def left(self, now: float) -> float:
         """Estimate how many requests remain now, after those of other clients. Return infinity if unknown."""
@@ -253,4 +253,4 @@ class _OtherClients:
         """Return the estimated requests per second."""
         observed = [rate for rate in (self._previous, self._current) if rate is not None]
         share = self._share if observed else 1.0
-        return max(share * (limit or 0) / WINDOW, *observed, 0.0)
+        return max(share * (limit or 0) / WINDOW_S, *observed, 0.0)

@@ -24,7 +24,7 @@ from oktawatch.systemlog.errors import (
     WrongHostError,
     quoted,
 )
-from oktawatch.systemlog.page import parse_date
+from oktawatch.systemlog.http_dates import parse_date
 
 _LONGEST_NAME = 60  # characters of a code or an id
 

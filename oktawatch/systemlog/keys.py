@@ -1,8 +1,8 @@
 """Parse the private key of a service app, in PEM or as a JWK.
 
-The Okta SDK parses both as well. But it parses a JWK as Python instead of JSON, so ``null``, ``true`` and lists fail. It
-opens any other text as a file. And it reports an invalid key only on the first request. So the key is parsed here, and
-the SDK gets PEM.
+The SDK can parse both, but badly: it reads a JWK as a Python literal (``null``, ``true`` and lists of objects fail), opens
+any other text as a file, and reports an invalid key only on the first request. So the key is parsed here, and the SDK gets
+PEM.
 """
 
 import json
@@ -16,7 +16,7 @@ _SMALLEST = 2048
 
 
 def read_private_key(text: str) -> tuple[str, str]:
-    """Parse a private key in PEM or as a JWK. Return it in PEM, and the ``kid`` of the JWK or an empty string.
+    """Return the key in PEM, and the JWK's ``kid`` (empty if there is none). ``text`` is PEM or a JWK.
 
     Raises ValueError with what is expected, without quoting the key.
     """
@@ -75,4 +75,4 @@ def _rsa(key: object) -> "RSAPrivateKey":
 
     if isinstance(key, RSAPrivateKey):
         return key
-    raise ValueError("not RSA")
+    raise ValueError("not RSA")  # never shown: both callers replace the text

@@ -18,8 +18,8 @@ from oktawatch.systemlog.errors import (
     TokenRefusedError,
     quoted,
 )
+from oktawatch.systemlog.http_dates import parse_date
 from oktawatch.systemlog.http_errors import failure, hidden, refusal, request_id, where
-from oktawatch.systemlog.page import parse_date
 from oktawatch.systemlog.transport import TokenAnswer
 
 _DPOP_FORBIDDEN = "the app requires DPoP, which dpop = false forbids: remove that setting of this org"

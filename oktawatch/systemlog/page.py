@@ -1,8 +1,7 @@
 """A page of the System Log."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from msgspec import Struct
@@ -11,6 +10,7 @@ from oktawatch.model.event import Event
 from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.timestamps import from_text, shifted, to_text
 from oktawatch.systemlog.decode import decode
+from oktawatch.systemlog.http_dates import parse_date
 from oktawatch.systemlog.links import next_query
 from oktawatch.systemlog.queries import limit_of
 
@@ -107,12 +107,3 @@ def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
     date = to_text(answered)
     earliest, latest = shifted(date, -_FRESH), shifted(date, _FRESH)
     return any(earliest < moment <= latest for moment in published)
-
-
-def parse_date(header: str | None) -> datetime | None:
-    """Parse an HTTP date. Returns None if it is absent or invalid."""
-    try:
-        moment = parsedate_to_datetime(header or "")
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

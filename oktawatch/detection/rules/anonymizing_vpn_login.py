@@ -53,7 +53,7 @@ class AnonymizingVpnLogin(PastRule):
     relay_networks: Networks = NO_NETWORKS
     """Additional relay ranges: a file with one CIDR per line, or Apple's CSV."""
     signals: AnonymizerSignals = ALL_SIGNALS
-    """The signals that count. The rule as originally published has only ``is_proxy``."""
+    """The anonymizer marks that count. The rule as originally published has only ``is_proxy``."""
     severity_from_evidence: bool = True
     """Whether the severity depends on the kind of anonymizer, the risk and the person's past. If False, it is INFO for a relay, else ``severity``."""
 
@@ -62,7 +62,7 @@ class AnonymizingVpnLogin(PastRule):
         return bool(self.signals.held(event))
 
     def condition(self, event: Event) -> str:
-        """Return the configured signals and those that the event has."""
+        """Return the configured marks and those that the event has."""
         return self.signals.condition(event)
 
     def classify(self, event: Event) -> Classification:

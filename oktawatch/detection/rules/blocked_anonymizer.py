@@ -41,7 +41,7 @@ class BlockedAnonymizer(EventRule):
     severity: Severity = Severity.LOW
     dedup_period: timedelta = timedelta(hours=24)
     signals: AnonymizerSignals = ALL_SIGNALS
-    """The signals that count."""
+    """The anonymizer marks that count."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""

@@ -24,7 +24,7 @@ from oktawatch.model.history import HistoryRow
 from tests.unit.detection.history_streams import body_of, rule_of, streams
 from tests.unit.detection.reference import LAWS
 
-BY_SIGNALS = "The address has one of the anonymizer signals is_proxy, tunnels, ip_details, associated_proxies"
+BY_SIGNALS = "The address has one of the anonymizer marks is_proxy, tunnels, ip_details, associated_proxies"
 
 
 def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
@@ -78,7 +78,7 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
         (
             AnonymizingVpnLogin(signals=AnonymizerSignals(["is_proxy"])),
             [sign_in({"debugContext.debugData.tunnels": '[{"anonymous":true}]'})],
-            (False, "The address has one of the anonymizer signals is_proxy: it has none"),
+            (False, "The address has one of the anonymizer marks is_proxy: it has none"),
         ),
         (LoginSuccess(), [sign_in({"outcome.result": "SUCCESS"})], (True, "The outcome is SUCCESS.")),
         (

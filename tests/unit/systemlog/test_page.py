@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.systemlog.page import Page, parse_date
+from oktawatch.systemlog.http_dates import parse_date
+from oktawatch.systemlog.page import Page
 
 URL = "https://acme.okta.com"
 QUERY = "/api/v1/logs?after=1&limit=3"
