@@ -14,7 +14,6 @@ import time
 from asyncio import timeout
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -26,8 +25,10 @@ from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
-from oktawatch.store.digests import plan_outbox
-from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
+from oktawatch.store.database import Database
+from oktawatch.store.digests import outbox_transaction
+from oktawatch.store.notifiers import notifier_transaction
+from oktawatch.store.outbox import anything_due, claim
 from oktawatch.store.outbox_times import repair_times
 
 _log: Any = structlog.get_logger(__name__)
@@ -138,15 +139,8 @@ class Notifier:
         return await self._database.run(anything_due, self.name, now=self._now())
 
     async def _plan(self) -> DeliveryPlan:
-        now = self._now()
         return await self._database.run(
-            plan_outbox,
-            self.name,
-            partial(plan_delivery, now=now, per_minute=self._per_minute),
-            now=now,
-            sent_within=MINUTE,
-            digests_within=CAMPAIGN_MEMORY,
-            opened_within=CAMPAIGN_TIME,
+            plan_messages, self.name, now=self._now(), per_minute=self._per_minute
         )
 
     async def _send_next(self, notification_id: str | None = None) -> bool:
@@ -189,9 +183,8 @@ class Notifier:
         self._attempted("delivered")
         self._failing.clear()
         self._pauses, self._paused_until = 0, None
-        now = self._now()
         over = await self._database.run(
-            mark_sent, notification.id, now=now, health=partial(self._escalation.on_success, now=now)
+            record_success, self.name, notification.id, self._escalation, now=self._now()
         )
         if over:
             _log.info("notifier_recovered", notifier=self.name)
@@ -213,12 +206,13 @@ class Notifier:
             dead=again is None,
         )
         raised = await self._database.run(
-            mark_failed,
+            record_failure,
+            self.name,
             notification.id,
+            self._escalation,
             error=str(error),
             next_attempt_at=again,
             now=now,
-            health=partial(self._escalation.on_failure, error=str(error), lost=again is None, now=now),
         )
         if raised:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
@@ -251,3 +245,44 @@ class Notifier:
         delay: timedelta = min(first * (1 << min(failures, 16)), longest)
         least, most = max(delay * 0.75, first), min(delay * 1.25, longest)
         return least + (most - least) * self._jitter()
+
+
+def plan_messages(
+    database: Database, notifier: str, *, now: datetime, per_minute: int | None
+) -> DeliveryPlan:
+    """Plan a notifier's next messages, and create their digests, in one transaction."""
+    with outbox_transaction(database, notifier, now=now) as outbox:
+        state = outbox.state(sent_within=MINUTE, digests_within=CAMPAIGN_MEMORY, opened_within=CAMPAIGN_TIME)
+        plan = plan_delivery(state, now=now, per_minute=per_minute)
+        outbox.apply(plan)
+    return plan
+
+
+def record_success(
+    database: Database, notifier: str, notification_id: str, escalation: Escalation, *, now: datetime
+) -> bool:
+    """Mark a notification as sent. Return whether this ended an alarm about the notifier."""
+    with notifier_transaction(database, notifier, now=now) as transaction:
+        if not transaction.mark_sent(notification_id):
+            return False
+        health = transaction.failing_health()
+        return health is not None and transaction.change_health(escalation.on_success(health, now=now))
+
+
+def record_failure(
+    database: Database,
+    notifier: str,
+    notification_id: str,
+    escalation: Escalation,
+    *,
+    error: str,
+    next_attempt_at: datetime | None,
+    now: datetime,
+) -> bool:
+    """Record a failed attempt. Return whether this raised an alarm about the notifier."""
+    with notifier_transaction(database, notifier, now=now) as transaction:
+        if not transaction.mark_failed(notification_id, error=error, next_attempt_at=next_attempt_at):
+            return False
+        lost = next_attempt_at is None
+        change = escalation.on_failure(transaction.health(), error=error, lost=lost, now=now)
+        return transaction.change_health(change)

@@ -17,7 +17,6 @@ an attempt fails. This module raises the ones that become due while the notifier
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import structlog
@@ -27,7 +26,8 @@ from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.routing import Route
 from oktawatch.notify.escalation import Escalation
 from oktawatch.store.alarms import Alarm, active_alarms, change_alarms
-from oktawatch.store.notifiers import raise_due_alarms
+from oktawatch.store.database import Database
+from oktawatch.store.notifiers import failing_notifiers, notifier_transaction
 from oktawatch.store.org_liveness import OrgLiveness, read_liveness
 
 _log: Any = structlog.get_logger(__name__)
@@ -91,13 +91,13 @@ class SilenceWatch:
     async def _check_notifiers(self, now: datetime) -> bool:
         if not self._up_for_long:
             return False  # notifiers need time for an attempt first
-        decisions = {
-            name: partial(escalation.on_check, now=now) for name, escalation in self._notifiers.items()
-        }
-        failing = await self._database.run(raise_due_alarms, decisions, now=now)
-        for name in failing:
-            _log.error("notifier_failing", notifier=name)
-        return bool(failing)
+        failing = await self._database.run(failing_notifiers)
+        raised = False
+        for name, escalation in self._notifiers.items():
+            if name in failing and await self._database.run(_raise_due_alarm, name, escalation, now=now):
+                _log.error("notifier_failing", notifier=name)
+                raised = True
+        return raised
 
     async def _check_events(self, liveness: Mapping[str, OrgLiveness], now: datetime) -> bool:
         """Raise alarms about orgs whose polls succeed but whose events can't be used."""
@@ -195,3 +195,10 @@ class SilenceWatch:
 
     def _notifiers_of(self, org: str) -> tuple[str, ...]:
         return tuple(route.notifier for route in self._routes if route.watches(org, self._orgs[org]))
+
+
+def _raise_due_alarm(database: Database, notifier: str, escalation: Escalation, *, now: datetime) -> bool:
+    """Raise an alarm about a notifier that has been failing for long enough. Return whether one was raised."""
+    with notifier_transaction(database, notifier, now=now) as transaction:
+        health = transaction.failing_health()
+        return health is not None and transaction.change_health(escalation.on_check(health, now=now))

@@ -3,8 +3,8 @@
 An outage begins with the first failed attempt, and ends with the next delivery. The alarm is raised when a message
 becomes a dead letter, or when the outage has lasted for `Escalation.after`. If an alarm was raised, a second message
 reports the end.
-`store.notifiers` applies the decision in the transaction that marks the attempt, so that only one of several
-processes raises the alarm.
+`engine.deliver` applies the decision in the transaction that records the attempt (`store.notifiers`), so that only
+one of several processes raises the alarm.
 
 A stored time in the future comes from a clock that was ahead. It is treated as now.
 

@@ -1,7 +1,7 @@
 """Decide which messages a notifier gets next, so that a flood of alerts does not become a flood of messages.
 
-The decisions are pure functions of the state of an outbox. `store.digests` reads the state and applies the
-plan.
+The decisions are pure functions of the state of an outbox. `engine.deliver` reads the state and applies the plan in
+one transaction (`store.digests`).
 
 HIGH and CRITICAL alerts, and alarms about oktawatch itself, are *urgent*. They have a separate allowance, as
 large as the one for all other messages, so that no flood delays them. They are sent one by one, the worst

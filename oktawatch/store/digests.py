@@ -1,4 +1,4 @@
-"""Plan a notifier's next messages from its whole outbox, and summarize digests.
+"""The transaction that plans a notifier's next messages from its whole outbox, and the summaries of digests.
 
 A digest is a row of the outbox that is delivered and retried like any other. The rows that it replaces are
 *digested* and refer to it. Its content is counted from them when it is sent. `notify.folding` decides which rows
@@ -11,7 +11,8 @@ A lock serialises the processes that plan for the same notifier, so that they do
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -123,45 +124,51 @@ _NO_LONGER_WAITING = union_all(
     _OPENED.where(_GIVEN_UP),
 )
 
-Decide = Callable[[OutboxState], DeliveryPlan]
 
+class OutboxTransaction:
+    """The reads and writes of one transaction that plans a notifier's next messages."""
 
-def plan_outbox(
-    database: Database,
-    notifier: str,
-    decide: Decide,
-    *,
-    now: datetime,
-    sent_within: timedelta,
-    digests_within: timedelta,
-    opened_within: timedelta,
-) -> DeliveryPlan:
-    """Plan a notifier's next messages: read its outbox, decide, and apply the decision in one transaction.
+    def __init__(self, connection: Connection, notifier: str, now: datetime) -> None:
+        self._connection = connection
+        self._notifier = notifier
+        self._now = now
 
-    ``sent_within``, ``digests_within`` and ``opened_within`` limit how far back `OutboxState` reaches.
-    """
-    with database.write() as connection:
-        database.lock(connection, f"outbox of {notifier}")
+    def state(
+        self, *, sent_within: timedelta, digests_within: timedelta, opened_within: timedelta
+    ) -> OutboxState:
+        """Read the notifier's outbox: all pending notifications, and others as far back as these limits."""
+        execute, notifier, now = self._connection.execute, {"notifier": self._notifier}, self._now
         moments = {
             "since": now - sent_within,
             "digests_since": now - digests_within,
             "until": now + sent_within,
         }
-        sent = connection.execute(_SENT, {"notifier": notifier, **moments})
-        opened = connection.execute(_NO_LONGER_WAITING, {"notifier": notifier, "since": now - opened_within})
-        waiting = connection.execute(_WAITING, {"notifier": notifier}).mappings()
-        plan = decide(
-            OutboxState(
-                sent=[_sent(row) for row in sent.mappings()],
-                opened=[OpenedAlert(*row) for row in opened],
-                waiting=[_waiting(row) for row in waiting],
-            )
+        return OutboxState(
+            sent=[_sent(row) for row in execute(_SENT, notifier | moments).mappings()],
+            opened=[
+                OpenedAlert(*row)
+                for row in execute(_NO_LONGER_WAITING, notifier | {"since": now - opened_within})
+            ],
+            waiting=[_waiting(row) for row in execute(_WAITING, notifier).mappings()],
         )
+
+    def apply(self, plan: DeliveryPlan) -> None:
+        """Postpone and fold the notifications that are still due."""
         for postponement in plan.postponements:
-            _change(connection, postponement.ids, now, next_attempt_at=postponement.until)
+            _change(self._connection, postponement.ids, self._now, next_attempt_at=postponement.until)
         for fold in plan.folds:
-            _apply_fold(connection, notifier, fold, now)
-    return plan
+            _apply_fold(self._connection, self._notifier, fold, self._now)
+
+
+@contextmanager
+def outbox_transaction(database: Database, notifier: str, *, now: datetime) -> Iterator[OutboxTransaction]:
+    """Open a transaction that plans a notifier's next messages, and locks out other processes that plan for it.
+
+    Commits at the end, or rolls back on any error.
+    """
+    with database.write() as connection:
+        database.lock(connection, f"outbox of {notifier}")
+        yield OutboxTransaction(connection, notifier, now)
 
 
 def _sent(row: Mapping[Any, Any]) -> SentNotification:

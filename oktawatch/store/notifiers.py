@@ -1,22 +1,28 @@
-"""Record the health of notifiers, and enqueue alarms about failing notifiers for the others.
+"""The transaction that records an attempt to deliver, with the notifier's health and the alarms about it.
 
-`notify.escalation` decides, and its decision is applied in the transaction that records the attempt. So a crash
-can't separate the two.
+An attempt, the health that follows from it (`notify.escalation`) and the alarms for the other notifiers are committed
+together, so a crash can't separate them. A lock on the notifier's row lets concurrent processes decide one after
+the other, so that only one of them raises an alarm.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+import msgspec
+from sqlalchemy import Connection, Select, bindparam, select, update
 
-from oktawatch.model.notification import AlarmState
+from oktawatch.model.notification import AlarmState, NotificationState
 from oktawatch.model.notifier_health import HealthChange, NotifierHealth
 from oktawatch.store import tables
 from oktawatch.store.alarms import Alarm, enqueue_alarms
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
+_LONGEST_ERROR = 1_000  # characters
 _columns = tables.notifiers.c
+_notifications = tables.notifications.c
 _LOCK = (
     select(_columns.failing_since, _columns.last_error, _columns.told_at)
     .where(_columns.name == bindparam("notifier"))
@@ -25,57 +31,91 @@ _LOCK = (
 _LOCK_FAILING = _LOCK.where(_columns.failing_since.is_not(None))
 _FAILING = select(_columns.name).where(_columns.failing_since.is_not(None))
 
-Decide = Callable[[NotifierHealth], HealthChange]
-"""Returns the change of a notifier's health after an attempt, or after some time."""
 
+class NotifierTransaction:
+    """The reads and writes of one transaction about a notifier."""
 
-def record_failure(connection: Connection, notifier: str, decide: Decide, *, now: datetime) -> bool:
-    """Record a failed attempt; return whether it raised an alarm."""
-    insert_new(connection, tables.notifiers, [(notifier,)], ("name",))
-    return _change(connection, notifier, decide, now=now)
+    def __init__(self, connection: Connection, notifier: str, now: datetime) -> None:
+        self._connection = connection
+        self._notifier = notifier
+        self._now = now
+        self._health: NotifierHealth | None = None
+        """The health as it was locked."""
 
-
-def record_success(connection: Connection, notifier: str, decide: Decide, *, now: datetime) -> bool:
-    """Record a successful delivery; return whether it ended an alarm."""
-    return _change(connection, notifier, decide, now=now, only_failing=True)
-
-
-def raise_due_alarms(database: Database, decisions: Mapping[str, Decide], *, now: datetime) -> list[str]:
-    """Raise due alarms about failing notifiers; return the names of these notifiers."""
-    with database.read() as connection:
-        failing = connection.execute(_FAILING).scalars().all()
-    if not failing:
-        return []  # the usual case, which needs no write lock
-    with database.write() as connection:
-        return [
-            name
-            for name, decide in decisions.items()
-            if name in failing and _change(connection, name, decide, now=now, only_failing=True)
-        ]
-
-
-def _change(
-    connection: Connection, notifier: str, decide: Decide, *, now: datetime, only_failing: bool = False
-) -> bool:
-    """Apply a decision about a notifier's health; return whether it includes an alarm."""
-    row = connection.execute(_LOCK_FAILING if only_failing else _LOCK, {"notifier": notifier}).first()
-    if row is None:
-        return False
-    before = NotifierHealth(failing_since=row.failing_since, last_error=row.last_error, told_at=row.told_at)
-    change = decide(before)
-    after = change.health
-    if after != before:
-        statement = update(tables.notifiers).where(_columns.name == notifier)
-        connection.execute(
-            statement.values(
-                failing_since=after.failing_since, last_error=after.last_error, told_at=after.told_at
+    def mark_sent(self, notification_id: str) -> bool:
+        """Mark a notification as sent, even if it was retried or dropped meanwhile. Return whether it exists."""
+        statement = (
+            update(tables.notifications)
+            .where(_notifications.id == notification_id)
+            .values(
+                state=NotificationState.SENT,
+                sent_at=self._now,
+                next_attempt_at=None,
+                claimed_until=None,
+                last_error=None,
             )
         )
-    if change.alarm is None:
-        return False
-    details = {"error": after.last_error} if change.alarm is AlarmState.RAISED else {}
-    alarm = Alarm(
-        subject=("notifier", notifier), notifiers=change.notifiers, since=change.since, details=details
-    )
-    enqueue_alarms(connection, change.alarm, [alarm], now=now)
-    return True
+        return self._connection.execute(statement).rowcount > 0
+
+    def mark_failed(self, notification_id: str, *, error: str, next_attempt_at: datetime | None) -> bool:
+        """Record a failed attempt and the time of the next one. Without a next attempt, mark a dead letter.
+
+        Return whether the notification was pending.
+        """
+        statement = (
+            update(tables.notifications)
+            .where(_notifications.id == notification_id, _notifications.state == NotificationState.PENDING)
+            .values(
+                state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
+                next_attempt_at=next_attempt_at,
+                claimed_until=None,
+                last_error=error[:_LONGEST_ERROR],
+            )
+        )
+        return self._connection.execute(statement).rowcount > 0
+
+    def health(self) -> NotifierHealth:
+        """Lock and return the notifier's health. Insert its row if it has none."""
+        insert_new(self._connection, tables.notifiers, [(self._notifier,)], ("name",))
+        return self._lock(_LOCK) or NotifierHealth()
+
+    def failing_health(self) -> NotifierHealth | None:
+        """Lock and return the health of a notifier that has been failing. Return None for others, without a lock."""
+        return self._lock(_LOCK_FAILING)
+
+    def _lock(self, query: Select[Any]) -> NotifierHealth | None:
+        row = self._connection.execute(query, {"notifier": self._notifier}).mappings().first()
+        self._health = None if row is None else NotifierHealth(**row)
+        return self._health
+
+    def change_health(self, change: HealthChange) -> bool:
+        """Apply a change to the locked health. Return whether it includes an alarm."""
+        after = change.health
+        if after != self._health:
+            statement = update(tables.notifiers).where(_columns.name == self._notifier)
+            self._connection.execute(statement.values(**msgspec.structs.asdict(after)))
+        if change.alarm is None:
+            return False
+        alarm = Alarm(
+            subject=("notifier", self._notifier),
+            notifiers=change.notifiers,
+            since=change.since,
+            details={"error": after.last_error} if change.alarm is AlarmState.RAISED else {},
+        )
+        enqueue_alarms(self._connection, change.alarm, [alarm], now=self._now)
+        return True
+
+
+@contextmanager
+def notifier_transaction(
+    database: Database, notifier: str, *, now: datetime
+) -> Iterator[NotifierTransaction]:
+    """Open a transaction about a notifier. Commits at the end, or rolls back on any error."""
+    with database.write() as connection:
+        yield NotifierTransaction(connection, notifier, now)
+
+
+def failing_notifiers(database: Database) -> list[str]:
+    """Return the names of the notifiers whose last attempt failed. This only reads, so it blocks no writer."""
+    with database.read() as connection:
+        return list(connection.execute(_FAILING).scalars())

@@ -1,6 +1,7 @@
 """The outbox: notifications that were committed with their page, or with a person's decision.
 
-A row is *claimed* in a short transaction, sent outside any transaction, and marked afterwards. A claim counts
+A row is *claimed* in a short transaction, sent outside any transaction, and marked afterwards
+(`store/notifiers.py`). A claim counts
 the attempt and sets the next attempt to the end of the lease, so that no other process takes the row meanwhile.
 If the process dies, the notification is sent again after the lease, under the same id: delivery is at least
 once, with an idempotency key.
@@ -25,11 +26,9 @@ from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
 from oktawatch.store.digests import summarize
-from oktawatch.store.notifiers import Decide, record_failure, record_success
 from oktawatch.store.sighting_queries import novelty_within
 
 _columns = tables.notifications.c
-_LONGEST_ERROR = 1_000  # characters
 _TOLD = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
 _DUE = (
     _columns.state == NotificationState.PENDING,
@@ -99,66 +98,6 @@ def claim(
             )
             return _due(connection, row)
     return None
-
-
-def mark_sent(
-    database: Database, notification_id: str, *, now: datetime, health: Decide | None = None
-) -> bool:
-    """Mark a notification as sent, even if it was retried or dropped in the meantime.
-
-    ``health`` decides how the notifier's health changes; None leaves it unchanged. Returns whether this ended
-    an alarm.
-    """
-    statement = (
-        update(tables.notifications)
-        .where(_columns.id == notification_id)
-        .values(
-            state=NotificationState.SENT,
-            sent_at=now,
-            next_attempt_at=None,
-            claimed_until=None,
-            last_error=None,
-        )
-        .returning(_columns.notifier)
-    )
-    with database.write() as connection:
-        notifier = connection.execute(statement).scalar()
-        if notifier is None or health is None:
-            return False
-        return record_success(connection, notifier, health, now=now)
-
-
-def mark_failed(
-    database: Database,
-    notification_id: str,
-    *,
-    error: str,
-    next_attempt_at: datetime | None,
-    now: datetime,
-    health: Decide | None = None,
-) -> bool:
-    """Record a failed attempt and the time of the next one. Without a next attempt, mark a dead letter.
-
-    ``health`` decides how the notifier's health changes; None leaves it unchanged. Returns whether this raised
-    an alarm.
-    """
-    dead = next_attempt_at is None
-    statement = (
-        update(tables.notifications)
-        .where(_columns.id == notification_id, _columns.state == NotificationState.PENDING)
-        .values(
-            state=NotificationState.DEAD if dead else NotificationState.PENDING,
-            next_attempt_at=next_attempt_at,
-            claimed_until=None,
-            last_error=error[:_LONGEST_ERROR],
-        )
-        .returning(_columns.notifier)
-    )
-    with database.write() as connection:
-        notifier = connection.execute(statement).scalar()
-        if notifier is None or health is None:
-            return False
-        return record_failure(connection, notifier, health, now=now)
 
 
 def has_retries(database: Database) -> bool:

@@ -2,19 +2,16 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from functools import partial
 
 from oktawatch.detection.registry import RuleSet, RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
-from oktawatch.model.outbox import DeliveryPlan
 from oktawatch.notify.composer import Composer
-from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
 from oktawatch.notify.message import Message
 from oktawatch.service.app import rule_text
 from oktawatch.store.database import Database
-from oktawatch.store.digests import plan_outbox
+from oktawatch.store.notifiers import notifier_transaction
 from tests.support.databases import NOW, ORG
 from tests.support.streams import event, page
 
@@ -130,14 +127,15 @@ def put(
     commit_page(database, watch, sent, notify=True, advance=lambda *_: None, now=now)
 
 
-def fold(database: Database, notifier: str, *, now: datetime, per_minute: int) -> DeliveryPlan:
-    """Plan a notifier's next messages like a delivery round."""
-    return plan_outbox(
-        database,
-        notifier,
-        partial(plan_delivery, now=now, per_minute=per_minute),
-        now=now,
-        sent_within=MINUTE,
-        digests_within=CAMPAIGN_MEMORY,
-        opened_within=CAMPAIGN_TIME,
-    )
+def mark_sent(database: Database, notification_id: str, *, now: datetime) -> None:
+    """Mark a notification as sent, without a change of its notifier's health."""
+    with notifier_transaction(database, "soc", now=now) as transaction:
+        transaction.mark_sent(notification_id)
+
+
+def mark_failed(
+    database: Database, notification_id: str, *, error: str, next_attempt_at: datetime | None, now: datetime
+) -> None:
+    """Record a failed attempt, without a change of the notifier's health."""
+    with notifier_transaction(database, "soc", now=now) as transaction:
+        transaction.mark_failed(notification_id, error=error, next_attempt_at=next_attempt_at)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import LEASE, Notifier
+from oktawatch.engine.deliver import LEASE, Notifier, plan_messages
 from oktawatch.model.notification import DueNotification
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
 from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database, rows
-from tests.support.outbox import COMPOSER, HIGH_RULES, Clock, Receiver, fold, put, sign_in
+from tests.support.outbox import COMPOSER, HIGH_RULES, Clock, Receiver, put, sign_in
 from tests.support.places import Place
 
 
@@ -282,7 +282,7 @@ async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: 
 async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
     """A digest that was sent but not marked is sent again unchanged."""
     put(database.database, *apart(50))
-    assert len(fold(database.database, "soc", now=clock(), per_minute=1).send) == 1
+    assert len(plan_messages(database.database, "soc", now=clock(), per_minute=1).send) == 1
     assert claim(database.database, "soc", now=clock(), lease=LEASE) is not None
     clock.advance(seconds=LEASE.total_seconds())
     put(database.database, *apart(50, first=100), now=clock())
@@ -316,13 +316,13 @@ def test_processes_that_fold_at_once(database: DatabaseExecutor) -> None:
         claimed = []
         for turn in range(6):
             put(database.database, *apart(20, first=1_000 * replica + 20 * turn))
-            fold(database.database, "soc", now=NOW, per_minute=1)
+            plan_messages(database.database, "soc", now=NOW, per_minute=1)
             claimed.append(claim(database.database, "soc", now=NOW, lease=LEASE))
         return [one for one in claimed if one is not None]
 
     with ThreadPoolExecutor(4) as replicas:
         claimed = [one for share in replicas.map(work, range(4)) for one in share]
-    fold(database.database, "soc", now=NOW, per_minute=1)
+    plan_messages(database.database, "soc", now=NOW, per_minute=1)
 
     found = rows(database.database, "notifications")
     held = Counter(row["digest_id"] for row in found if row["digest_id"] is not None)

@@ -17,14 +17,14 @@ from sqlalchemy import event
 
 from oktawatch.config import NotifierSettings
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.deliver import Notifier, plan_messages
 from oktawatch.notify.webhook import WebhookChannel
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.outbox import anything_due, claim
 from tests.support.databases import NOW, open_database, rows
 from tests.support.http import Answer, HttpReceiver, listening
-from tests.support.outbox import COMPOSER, Clock, fold, put, sign_in
+from tests.support.outbox import COMPOSER, Clock, put, sign_in
 from tests.support.places import Kind, Place
 
 ALERTS = 10_000
@@ -223,7 +223,7 @@ def test_ten_thousand_that_wait_are_not_looked_through(waiting: Database) -> Non
 
     found = plans(waiting, lambda: anything_due(waiting, "pager", now=due))
     found += plans(waiting, lambda: claim(waiting, "pager", now=due, lease=timedelta(minutes=2)))
-    found += plans(waiting, lambda: fold(waiting, "soc", now=NOW - timedelta(days=1), per_minute=30))
+    found += plans(waiting, lambda: plan_messages(waiting, "soc", now=NOW - timedelta(days=1), per_minute=30))
 
     assert len(found) >= 4
     for plan in found:

@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.deliver import Notifier, record_failure, record_success
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.escalation import REPEAT_AFTER, Escalation
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import COMPOSER, Clock, Receiver, put, sign_in
 from tests.support.places import Place
@@ -248,14 +247,12 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
     claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
     ids = [one.id for one in claimed if one is not None]
     told = escalation("soc")
-    lost = partial(told.on_failure, error="status 410", lost=True, now=NOW)
-    taken = partial(told.on_success, now=NOW + AFTER)
 
     def die(one: str) -> bool:
-        return mark_failed(database, one, error="status 410", next_attempt_at=None, now=NOW, health=lost)
+        return record_failure(database, "soc", one, told, error="status 410", next_attempt_at=None, now=NOW)
 
     def succeed(one: str) -> bool:
-        return mark_sent(database, one, now=NOW + AFTER, health=taken)
+        return record_success(database, "soc", one, told, now=NOW + AFTER)
 
     with ThreadPoolExecutor(4) as processes:
         raised = list(processes.map(die, ids))
@@ -279,9 +276,9 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     due = claim(database, "soc", now=NOW, lease=AFTER)
     assert due is not None
     monkeypatch.setattr("oktawatch.store.notifiers.enqueue_alarms", fail)
-    lost = partial(escalation("soc").on_failure, error="no", lost=True, now=NOW)
+    told = escalation("soc")
     with pytest.raises(StoreError):
-        mark_failed(database, due.id, error="no", next_attempt_at=None, now=NOW, health=lost)
+        record_failure(database, "soc", due.id, told, error="no", next_attempt_at=None, now=NOW)
 
     (row,) = rows(database, "notifications")
     assert row["state"] == "pending"

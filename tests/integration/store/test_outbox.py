@@ -12,9 +12,9 @@ from oktawatch.engine.routing import Route
 from oktawatch.model.notification import DueNotification, EventReference
 from oktawatch.model.severity import Severity
 from oktawatch.store.database import Database
-from oktawatch.store.outbox import anything_due, claim, mark_failed, mark_sent
+from oktawatch.store.outbox import anything_due, claim
 from tests.support.databases import NOW, ORG, open_database, rows
-from tests.support.outbox import APPLE, RULES, put, sign_in
+from tests.support.outbox import APPLE, RULES, mark_failed, mark_sent, put, sign_in
 from tests.support.places import Place
 from tests.support.streams import event, page
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from oktawatch.engine.deliver import plan_messages
 from oktawatch.model.notification import DueNotification, NotificationState
 from oktawatch.store.database import Database
-from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from oktawatch.store.outbox import claim
 from oktawatch.store.outbox_admin import (
     NotificationFilter,
     NotificationStateError,
@@ -20,7 +21,7 @@ from oktawatch.store.outbox_admin import (
     retry,
 )
 from tests.support.databases import NOW, open_database, rows
-from tests.support.outbox import fold, put, sign_in
+from tests.support.outbox import mark_failed, mark_sent, put, sign_in
 from tests.support.places import Place
 
 LEASE = timedelta(minutes=2)
@@ -78,7 +79,7 @@ def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
     put(database, *(sign_in(number) for number in range(2, 30)))
     retry(database, [dead], now=NOW)
 
-    fold(database, "soc", now=NOW, per_minute=10)
+    plan_messages(database, "soc", now=NOW, per_minute=10)
 
     assert letter(database, dead)["state"] == "pending"
     assert letter(database, dead)["digest_id"] is None
@@ -87,11 +88,11 @@ def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
 def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
     """A retried digest is not changed any more."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
-    fold(database, "soc", now=NOW, per_minute=1)
+    plan_messages(database, "soc", now=NOW, per_minute=1)
     dead = die(database)
     retry(database, [dead], now=NOW)
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(10, 15)))
-    fold(database, "soc", now=NOW, per_minute=1)
+    plan_messages(database, "soc", now=NOW, per_minute=1)
 
     assert [row["digest_id"] for row in rows(database, "notifications")].count(dead) == 5
 
@@ -170,7 +171,7 @@ def test_deciding_beside_who_sends(database: Database) -> None:
     def send(_sender: int) -> list[str]:
         sent = []
         while due := claim(database, "soc", now=NOW, lease=LEASE):
-            fold(database, "soc", now=NOW, per_minute=30)
+            plan_messages(database, "soc", now=NOW, per_minute=30)
             sent.append(due.id)
             mark_sent(database, due.id, now=NOW)
         return sent
@@ -231,7 +232,7 @@ def test_the_list(database: Database) -> None:
 def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
     """Filtering by org finds digests with an alert of the org."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
-    fold(database, "soc", now=NOW, per_minute=1)
+    plan_messages(database, "soc", now=NOW, per_minute=1)
 
     (digest,) = list_notifications(database, NotificationFilter(org="acme"), limit=10)
 

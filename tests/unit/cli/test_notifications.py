@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from oktawatch.store.outbox import claim, mark_failed, mark_sent
+from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database
-from tests.support.outbox import put, sign_in
+from tests.support.outbox import mark_failed, mark_sent, put, sign_in
 from tests.support.places import Kind, place_of
 from tests.unit.cli.conftest import Done
 
