@@ -13,7 +13,7 @@ from msgspec import Struct
 from oktawatch.detection.event_types import type_test
 from oktawatch.detection.evidence_severity import GradedSeverity
 from oktawatch.detection.first_seen import FirstSeen
-from oktawatch.detection.past_rule import PastRule, Pasts
+from oktawatch.detection.past_rule import HasPasts, PastRule
 from oktawatch.detection.rule import EventRule, Key, Rule
 from oktawatch.detection.windows import (
     CountInWindow,
@@ -30,7 +30,7 @@ from oktawatch.model.timestamps import shifted
 _MAX_LISTED_TYPES = 5
 
 
-class Past(Pasts, Protocol):
+class Past(HasPasts, Protocol):
     """The methods of `History` that an explanation needs."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
@@ -72,7 +72,7 @@ def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
     return conditions
 
 
-def explain_severity(rule: Rule, row: HistoryRow, history: Pasts) -> GradedSeverity | None:
+def explain_severity(rule: Rule, row: HistoryRow, history: HasPasts) -> GradedSeverity | None:
     """Return the severity that a rule gives a matching event now, with its reasons. None if it has a fixed severity."""
     return rule.graded_in(row, history) if isinstance(rule, PastRule) else None
 

@@ -1,4 +1,4 @@
-"""A kind of rule: match single events, with a severity that depends on the person's past."""
+"""A kind of rule: match single sign-ins, with a severity that depends on the person's past."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +27,8 @@ from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import shifted
 
 
-class Pasts(Protocol):
-    """The method of `History` that grading needs."""
+class HasPasts(Protocol):
+    """The part of `History` that grading uses."""
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
         """See `History`."""
@@ -38,21 +38,25 @@ class Pasts(Protocol):
 class PastRule(EventRule):
     """A rule that decides by a single sign-in, and grades the match by the person's past.
 
-    The past is what was read before the event, at the time of the event: later sign-ins don't change a recorded
-    match. So the severity does not depend on page boundaries, on repeated pages or on when the event was read.
+    The past is everything about this person that is dated before the sign-in and had been read when the sign-in was
+    read. (Exception: a ``true_positive`` verdict counts even if it was given later.) A severity is decided once. Page
+    boundaries and repeated pages don't change it.
     """
 
     @property
     @abstractmethod
     def needs_past(self) -> bool:
-        """Whether the severity depends on the past with the configured options."""
+        """Whether, with the configured options, the severity depends on the past."""
 
     @abstractmethod
     def graded(self, event: Event, past: Past) -> GradedSeverity:
         """Return the severity and the reasons."""
 
-    def graded_in(self, row: HistoryRow, history: Pasts) -> GradedSeverity:
-        """Grade a recorded event as `evaluate_with_past` grades a new one. ``history`` contains the event."""
+    def graded_in(self, row: HistoryRow, history: HasPasts) -> GradedSeverity:
+        """Grade a recorded event as `evaluate_with_past` grades a new one. ``history`` contains the event.
+
+        This sets ``row.anonymizer``, on which the query for the past depends.
+        """
         row.anonymizer = self.evidence.anonymizer_of(row)
         query = query_of(row) if self.needs_past else None
         return self.graded(row.full_event(), NO_PAST if query is None else history.pasts([query])[0])
@@ -101,31 +105,28 @@ class PastRule(EventRule):
         if not matching or not self.needs_past:
             yield from map(self.match, matching)
             return
-        for event, past in zip(matching, pasts(matching, rows, history), strict=True):
+        for event, past in zip(matching, past_of_each(matching, rows, history), strict=True):
             yield self.match(event, past=past)
 
 
-def pasts(events: Sequence[Event], rows: Sequence[HistoryRow], history: History) -> Iterator[Past]:
-    """Yield the past of each event's person: what history has, and the page's rows before the event.
-
-    ``events`` are some of the page's sign-ins, in its order.
-    """
+def past_of_each(events: Sequence[Event], rows: Sequence[HistoryRow], history: History) -> Iterator[Past]:
+    """Yield each event's past: the stored one, plus the page's earlier rows. ``events`` are in page order."""
     page = iter(rows)
-    asking = [next(row for row in page if row.event is event) for event in events]
-    queries = [query_of(row) for row in asking]
+    event_rows = [next(row for row in page if row.event is event) for event in events]
+    queries = [query_of(row) for row in event_rows]
     found = iter(history.pasts([query for query in queries if query is not None]))
     people = {query.actor_id for query in queries if query is not None}
-    so_far = _PageSoFar(row for row in rows if row.actor_id in people)
-    for row, query in zip(asking, queries, strict=True):
+    rows_read = _RowsRead(row for row in rows if row.actor_id in people)
+    for row, query in zip(event_rows, queries, strict=True):
         if query is None:
             yield NO_PAST
         else:
-            so_far.read_until(row)
-            yield so_far.added_to(next(found), query)
+            rows_read.read_until(row)
+            yield rows_read.added_to(next(found), query)
 
 
-class _PageSoFar:
-    """Some rows of a page, up to one of them."""
+class _RowsRead:
+    """The page's rows of the people with matches, as far as they were read."""
 
     def __init__(self, rows: Iterable[HistoryRow]) -> None:
         self._rows = iter(rows)
@@ -133,7 +134,7 @@ class _PageSoFar:
         self._days: dict[tuple[str, str], set[str]] = {}
 
     def read_until(self, last: HistoryRow) -> None:
-        """Read the rows up to a row."""
+        """Read the rows up to and including ``last``."""
         for row in self._rows:
             if actor := failed_actor(row):
                 self._failures.setdefault(actor, []).append((row.published, row.uuid))
@@ -143,16 +144,16 @@ class _PageSoFar:
                 return
 
     def added_to(self, past: Past, query: PastQuery) -> Past:
-        """Add the rows to a stored past."""
+        """Return a stored past with what the rows read so far add."""
         since = shifted(query.published, -FAILURE_WINDOW)
         failures = [
             key for key in self._failures.get(query.actor_id, ()) if since <= key[0] <= query.published
         ]
-        first = shifted(query.published, -FAMILIAR_WINDOW)[:10]
+        earliest_day = shifted(query.published, -FAMILIAR_WINDOW)[:10]
         days = [
             day
             for day in self._days.get((query.actor_id, query.service or ""), ())
-            if first <= day < query.published[:10]
+            if earliest_day <= day < query.published[:10]
         ]
         if not failures and not days:
             return past
