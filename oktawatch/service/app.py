@@ -1,10 +1,11 @@
 """The composition root: the only place that turns settings into working parts.
 
 The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
-plain values: import-linter forbids other modules to import the settings. There are two exceptions. A channel's own
-keys are a model that extends `NotifierSettings`, the public base class, and its channel is constructed with it. And
-the command line reads a few settings for its own output, and opens the database of a command that only reads rows
-(`cli/setup.py`), because building an `Application` imports more than these fast commands need.
+plain values: import-linter forbids other modules to import the settings. There are two exceptions. A channel defines
+the model of its own keys, which extends the public `NotifierSettings`. So `config/` loads the classes of the configured
+channels to validate these keys, and a channel is constructed with its model. And the command line reads a few settings
+for its own output, and opens the database of a command that only reads rows (`cli/setup.py`), because building an
+`Application` imports more than these fast commands need.
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. If a part can't be built, it
@@ -21,7 +22,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
 from msgspec import Struct
@@ -59,15 +59,6 @@ from oktawatch.systemlog.keys import read_private_key
 from oktawatch.systemlog.tls import load_ca_file
 
 _log: Any = structlog.get_logger(__name__)
-
-
-class Probe(Struct, frozen=True):
-    """The host to which `check` connects to test whether a notifier can be reached."""
-
-    host: str
-    port: int
-    by_proxy: bool
-    """Whether the host is the proxy for the notifier's host."""
 
 
 class ConfiguredNotifier(Struct, frozen=True, kw_only=True):
@@ -240,9 +231,7 @@ class Application:
         """
         org = next(org for org in self._settings.orgs if org.name == name)
         key = "token" if org.private_key is None else "private_key"
-        secret, file = (
-            (org.token, org.token_file) if key == "token" else (org.private_key, org.private_key_file)
-        )
+        secret, file = getattr(org, key), getattr(org, f"{key}_file")
         try:
             if renewed and file is not None:
                 secret = read_secret(file, multiline=key in MULTILINE)
@@ -267,6 +256,14 @@ class Application:
         except ValueError as error:
             raise self._settings.error("no certificates", "poll", "ca_file", expected=str(error)) from None
 
+    def way(self, url: SecretStr | None) -> Way:
+        """Select the proxy and the TLS context for a URL. Apprise's own schemes select their proxy themselves."""
+        if url is None:
+            return DIRECT
+        if not url.get_secret_value().startswith(("http:", "https:")):
+            return Way(trust=self.tls_context)
+        return Way(proxy=_plain(self._settings.proxy_for(url.get_secret_value())), trust=self.tls_context)
+
     @cached_property
     def notifiers(self) -> list[ConfiguredNotifier]:
         """The notifiers with their channels, not connected yet. Raises ConfigError."""
@@ -277,15 +274,9 @@ class Application:
         """The notifiers' channels, by the notifiers' names."""
         return {notifier.name: notifier.channel for notifier in self.notifiers}
 
-    def probe(self, name: str) -> Probe | None:
-        """Return the host to test whether a notifier can be reached; None if only a test message can show it."""
-        (url,) = (notifier.probe_url() for notifier in self._settings.notifiers if notifier.name == name)
-        if url is None:
-            return None
-        proxy = self._way(url).proxy
-        parts = urlsplit(proxy or url.get_secret_value())
-        port = parts.port or (80 if parts.scheme == "http" else 443)
-        return Probe(parts.hostname or "", port, by_proxy=proxy is not None)
+    def probe_url(self, name: str) -> SecretStr | None:
+        """Return the URL whose host shows whether a notifier can be reached; None if only a test message can."""
+        return next(notifier.probe_url() for notifier in self._settings.notifiers if notifier.name == name)
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
@@ -327,7 +318,7 @@ class Application:
 
     async def _send_heartbeat(self) -> None:
         if (url := self._settings.silence.heartbeat_url) is not None:
-            await beat(url.get_secret_value(), self._way(url))
+            await beat(url.get_secret_value(), self.way(url))
 
     def _evidence_source(self, source: EvidenceSourceSettings) -> EvidenceFile | FetchedEvidence:
         fetched = source.has_secret("url")
@@ -344,7 +335,7 @@ class Application:
             return file
         if source.url is None:  # a command without permission to read the file of the URL can list the source
             return FetchedEvidence(file, refresh=refresh)
-        fetch = partial(download, source.url, way=self._way, limit=LARGEST[source.format])
+        fetch = partial(download, source.url, way=self.way, limit=LARGEST[source.format])
         return FetchedEvidence(file, refresh=refresh, url=source.url.get_secret_value(), fetch=fetch)
 
     def _rule_error(self, error: RuleOptionError) -> ConfigError:
@@ -376,7 +367,7 @@ class Application:
             return ConfiguredNotifier(
                 name=notifier.name,
                 type=notifier.type,
-                channel=load_channel(notifier.type)(notifier, self._way(notifier.url)),
+                channel=load_channel(notifier.type)(notifier, self.way(notifier.url)),
                 max_age=notifier.max_age,
                 per_minute=notifier.max_per_minute,
                 escalation=Escalation(names=others, after=self.silence_after),
@@ -385,14 +376,6 @@ class Application:
             problem = str(error)
         # Raised outside of the handler, so that no secret is in the context of the error.
         raise self._settings.error("wrong value", "notifiers", index, "url", expected=problem)
-
-    def _way(self, url: SecretStr | None) -> Way:
-        """Select the proxy and the TLS context for a URL. Apprise's own schemes select their proxy themselves."""
-        if url is None:
-            return DIRECT
-        if not url.get_secret_value().startswith(("http:", "https:")):
-            return Way(trust=self.tls_context)
-        return Way(proxy=_plain(self._settings.proxy_for(url.get_secret_value())), trust=self.tls_context)
 
 
 def rule_text(rule: Rule) -> RuleText:

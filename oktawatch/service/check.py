@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -28,7 +29,7 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.file import FileChannel
 from oktawatch.notify.message import Message
-from oktawatch.service.app import Application, ConfiguredNotifier, Probe
+from oktawatch.service.app import Application, ConfiguredNotifier
 from oktawatch.service.blocked_requests import SEARCHED, count_blocked_requests
 from oktawatch.service.connections import connections
 from oktawatch.store.database import Database
@@ -270,7 +271,7 @@ async def _notifiers(app: Application, *, send_test: bool) -> list[Finding]:
     try:
         if send_test:
             return await asyncio.gather(*(_send(_test_message(app), notifier) for notifier in notifiers))
-        return await asyncio.gather(*(_reach(notifier, app.probe(notifier.name)) for notifier in notifiers))
+        return await asyncio.gather(*(_reach(notifier, _probe(app, notifier.name)) for notifier in notifiers))
     finally:
         for notifier in notifiers:
             await notifier.channel.close()
@@ -300,7 +301,27 @@ async def _send(message: Message, notifier: ConfiguredNotifier) -> Finding:
     return _ok(about, "it accepted the test message")
 
 
-async def _reach(notifier: ConfiguredNotifier, probe: Probe | None) -> Finding:
+class _Probe(Struct, frozen=True):
+    """The host to which `check` connects to test whether a notifier can be reached."""
+
+    host: str
+    port: int
+    by_proxy: bool
+    """Whether the host is the proxy for the notifier's host."""
+
+
+def _probe(app: Application, notifier: str) -> _Probe | None:
+    """Return the host to connect to; None if only a test message can show whether the notifier can be reached."""
+    url = app.probe_url(notifier)
+    if url is None:
+        return None
+    proxy = app.way(url).proxy
+    parts = urlsplit(proxy or url.get_secret_value())
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return _Probe(parts.hostname or "", port, by_proxy=proxy is not None)
+
+
+async def _reach(notifier: ConfiguredNotifier, probe: _Probe | None) -> Finding:
     """Open a connection to the channel's host, or to the proxy for it. Of a file, check the permissions."""
     about = f"notifier {notifier.name}"
     if isinstance(notifier.channel, FileChannel):
