@@ -1,7 +1,7 @@
 """Explain why a rule matches an event or not: list the rule's conditions, up to the first unmet one.
 
 The explanation calls the same predicates as the processing of a page. The text of a condition is the first line of the
-predicate's docstring, so users' rules are explained like built-in ones.
+predicate's docstring, so custom rules are explained like built-in ones.
 """
 
 import inspect

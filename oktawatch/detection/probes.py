@@ -1,4 +1,4 @@
-"""Call every method of a user's rule with two invented events, one complete and one empty.
+"""Call every method of a custom rule with two invented events, one complete and one empty.
 
 A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so this
 finds the mistake when the rule is loaded. Other exceptions are ignored: a method may expect values that an

@@ -228,7 +228,7 @@ def _with_signals(rule: Rule, signals: Mapping[str, SignalRule]) -> Rule:
 
 
 def _with_guard(rule: R) -> R:
-    """Return a user's rule with guarded methods, and a built-in rule unchanged."""
+    """Return a custom rule with guarded methods, and a built-in rule unchanged."""
     return rule if type(rule) in BUILT_IN else guarded(rule)
 
 

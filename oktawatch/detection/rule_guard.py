@@ -1,4 +1,4 @@
-"""Guard the methods of users' rules: contain their exceptions and limit their time.
+"""Guard the methods of custom rules: contain their exceptions and limit their time.
 
 A guarded rule is a copy with wrapped methods. A wrapped method runs within the time budget of the current
 thread's page, if there is one (see ``engine.rule_budget``), and raises only subclasses of Exception, which

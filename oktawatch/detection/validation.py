@@ -1,6 +1,6 @@
 """Check that a class satisfies the rule contract.
 
-The type checker covers built-in rules. Users' rules are not type-checked, so this module finds their
+The type checker covers built-in rules. Custom rules are not type-checked, so this module finds their
 mistakes when they are loaded.
 """
 

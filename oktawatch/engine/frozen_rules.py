@@ -1,4 +1,4 @@
-"""Watch users' rules while pages are read, and record the call that froze the last process."""
+"""Watch custom rules while pages are read, and record the call that froze the last process."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ async def watch_rules(
     org_tags: Mapping[str, Sequence[str]],
     routes: Sequence[Route],
 ) -> AsyncIterator[RuleWatchdog | None]:
-    """Open the watchdog for users' rules; yield None without users' rules, or if its file can't be opened.
+    """Open the watchdog for custom rules; yield None without custom rules, or if its file can't be opened.
 
     Records the call that froze the last process, and enqueues an alarm for the notifiers of its org. So the schema
     must have been upgraded.

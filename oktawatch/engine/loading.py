@@ -1,4 +1,4 @@
-"""Load users' rules from a folder of Python files, and from installed packages.
+"""Load custom rules from a folder of Python files, and from installed packages.
 
 A file is compiled and run in a new module each time, so that a reload picks up changes. No bytecode is written. An
 error in a file or package becomes a problem with its place and line, and does not affect the other rules.

@@ -96,12 +96,12 @@ class Poller:
         self._watch = watch
         self._page_size = page_size
         self._initial_lookback = initial_lookback
-        self._committed_page = committed
+        self._on_committed = committed
         self._now = now or database.now
         self._clock = clock
         self._struggles = 0
         self._guard = ProgressGuard(watch.org)
-        self._committed: tuple[str, RestartPoint] | None = None
+        self._last_restart_point: tuple[str, RestartPoint] | None = None
         """The query and the restart point of this poller's last committed cursor."""
         self.caught_up: CaughtUp | None = None
         """The end of the last round, or None if it did not catch up."""
@@ -143,7 +143,7 @@ class Poller:
                 restarts += 1
                 if restarts > _RESTARTS:
                     raise
-                read = await self._restart(cursor, error)
+                read = await self._retry_refused(cursor, error)
             finally:
                 if ahead is not None:
                     await _abandon(ahead)
@@ -151,22 +151,22 @@ class Poller:
     async def _first_page(self, cursor: Cursor | None) -> _Read:
         """Fetch the page at the cursor, or the first one of a new stream."""
         if cursor is None:
-            return await self._start_watching()
+            return await self._start_new_org()
         if reason := self._outdated(cursor):
             _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
-            return await self._start_anew(cursor)
+            return await self._start_over(cursor)
         try:
             return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         except RequestRefusedError as error:
-            return await self._restart(cursor, error)
+            return await self._retry_refused(cursor, error)
 
-    async def _start_watching(self) -> _Read:
+    async def _start_new_org(self) -> _Read:
         """Start polling a new org, ``initial_lookback`` before now."""
-        page, since = await self._start(lambda now: now - self._initial_lookback)
+        page, since = await self._first_page_since(lambda now: now - self._initial_lookback)
         restart = RestartPoint(at=since)
         return _Read(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
 
-    async def _start(
+    async def _first_page_since(
         self, wanted: Callable[[datetime], datetime], okta_now: datetime | None = None
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
@@ -200,20 +200,20 @@ class Poller:
             return self._page_size
         return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
-    async def _restart(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
-        """Retry a cursor that Okta refused once more, then start a new stream."""
+    async def _retry_refused(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
+        """Retry a cursor that Okta refused once. If Okta refuses it again, start a new stream."""
         if cursor is None:
             raise error
         with suppress(RequestRefusedError):
             return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
-        return await self._start_anew(cursor, error.date)
+        return await self._start_over(cursor, error.date)
 
-    async def _start_anew(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
+    async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
         """Start a new stream with every event that the cursor's stream may have missed."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
-        page, since = await self._start(lambda _now: wanted, okta_now)
+        page, since = await self._first_page_since(lambda _now: wanted, okta_now)
         if since > wanted:
             _log.error("events_out_of_reach", org=self._watch.org, since=wanted, kept_since=since)
         self._guard.clear()
@@ -227,8 +227,8 @@ class Poller:
 
     def _stream_of(self, cursor: Cursor) -> _Stream:
         """Return the state of a cursor's stream, from memory if this poller committed it last."""
-        if self._committed is not None and self._committed[0] == cursor.query:
-            restart = self._committed[1]
+        if self._last_restart_point is not None and self._last_restart_point[0] == cursor.query:
+            restart = self._last_restart_point[1]
         else:
             restart = RestartPoint(at=cursor.restart_at or cursor.began_at)
         return _Stream(page_size=cursor.page_size, began_at=cursor.began_at, restart=restart)
@@ -274,9 +274,9 @@ class Poller:
             commit_page, self._watch, page, notify=True, advance=advance, now=now
         )
         total.add(result)
-        self._committed_page(result)
+        self._on_committed(result)
         if moved is to:
-            self._committed = to.query, restart
+            self._last_restart_point = to.query, restart
         if caught_up and page.date is not None:
             self.caught_up = CaughtUp(date=page.date, began_at=stream.began_at)
         log = _log.info if result.new_events or result.rejected else _log.debug

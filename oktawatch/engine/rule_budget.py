@@ -1,4 +1,4 @@
-"""Limit the time that users' rules may take on a page.
+"""Limit the time that custom rules may take on a page.
 
 Rules run within the page's transaction. A slow rule would hold the org's row, and Postgres ends a transaction that is
 idle for 15 s, so that the page would be read again forever. So a rule that takes too long is left out for the rest
@@ -21,7 +21,7 @@ from oktawatch.model.left_out import Frozen, LeftOut
 RULE_LIMIT_S = 2.0
 """Seconds that one rule may take on a page."""
 PAGE_LIMIT_S = 4.0
-"""Seconds that all users' rules together may take on a page. With one more call, less than Postgres' 15 s."""
+"""Seconds that all custom rules together may take on a page. With one more call, less than Postgres' 15 s."""
 _REPEATEDLY = 3
 _RECENT = timedelta(days=1)
 

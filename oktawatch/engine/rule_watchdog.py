@@ -1,7 +1,7 @@
-"""End the process when a user's rule freezes it, and record the rule and the event.
+"""End the process when a custom rule freezes it, and record the rule and the event.
 
 A regular expression with catastrophic backtracking holds the GIL, so no other thread can interrupt it. A kernel
-timer doesn't need the GIL. It is armed while a user's rule runs, and its signal, SIGALRM, ends the process. Before
+timer doesn't need the GIL. It is armed while a custom rule runs, and its signal, SIGALRM, ends the process. Before
 that, faulthandler, which doesn't need the GIL either, appends the traceback to a small file. The beginning of that
 file is mapped into memory and contains the running calls.
 

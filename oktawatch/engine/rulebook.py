@@ -18,7 +18,7 @@ class Rulebook(Struct, frozen=True):
     """All rules, and the set of enabled rules."""
 
     found: LoadedRules
-    """The classes of all rules, and the problems of users' rules that can't be used."""
+    """The classes of all rules, and the problems of custom rules that can't be used."""
     rules: RuleSet
     """The enabled rules."""
     every: dict[str, Rule]
@@ -43,8 +43,8 @@ def read_rulebook(
 ) -> Rulebook:
     """Load all rules and build them with their options.
 
-    ``folder`` contains users' rules. ``configured`` maps rule ids to their settings. ``enable`` lists ids or globs of
-    rules to enable. The ``evidence`` about addresses may be loaded later. A user's rule that can't be used becomes a
+    ``folder`` contains custom rules. ``configured`` maps rule ids to their settings. ``enable`` lists ids or globs of
+    rules to enable. The ``evidence`` about addresses may be loaded later. A custom rule that can't be used becomes a
     problem in the result, not an error. If there are problems, unknown rules in the configuration are ignored,
     because they may be the unusable ones. Raises OSError if the folder can't be read, and RuleOptionError for
     invalid options.

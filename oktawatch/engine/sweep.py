@@ -53,7 +53,7 @@ class Sweeper:
         self._watch = watch
         self._page_size = page_size
         self._window = window
-        self._committed_page = committed
+        self._on_committed = committed
         self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
@@ -80,7 +80,7 @@ class Sweeper:
                 commit_page, self._watch, page, notify=True, advance=_count_late, now=self._now()
             )
             total.add(result)
-            self._committed_page(result)
+            self._on_committed(result)
             if missing is not None:
                 raise missing
             query = page.next

@@ -15,9 +15,9 @@ from oktawatch.notify.rule_text import RuleText
 from oktawatch.notify.text import given, harmless
 
 _WHY = {
-    DigestReason.LATE: "It happened over an hour before it was read: after a first start, a long stop or a backfill.",
-    DigestReason.ABOVE: "This notifier would get more messages in a minute than max_per_minute allows.",
-    DigestReason.CAMPAIGN: "One source affects many people within ten minutes. Later alerts from it are collected for as long.",
+    DigestReason.LATE: "The events were read more than an hour after they happened, as after a first start, a long stop or a backfill.",
+    DigestReason.ABOVE: "Single messages would exceed this notifier's max_per_minute.",
+    DigestReason.CAMPAIGN: "One source affected many people within ten minutes. Later alerts about it are collected for ten minutes, too.",
 }
 _NAMED = 3  # people in a heading
 
@@ -63,11 +63,11 @@ def _heading(digest: Digest) -> str:
             return f"{count(digest.alerts, 'more alert')}{_got_in(digest, ': ')}"
 
 
-def _got_in(digest: Digest, before: str) -> str:
+def _got_in(digest: Digest, prefix: str) -> str:
     if not digest.got_in:
         return ""
     names = [harmless(name, 60) for name in list(digest.got_in_names)[:_NAMED]]
-    return f"{before}{digest.got_in:,} got in: {_list(names, digest.got_in)}"
+    return f"{prefix}{digest.got_in:,} got in: {_list(names, digest.got_in)}"
 
 
 def _orgs(digest: Digest) -> str:

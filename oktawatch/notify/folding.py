@@ -11,11 +11,11 @@ Other alerts are folded into digests for three reasons: their events are old (la
 affects many people (a campaign), or they exceed the allowance (above). In the last case the lowest severity
 is folded first.
 
-A digest takes in more alerts until the first attempt to send it. After an attempt a digest never changes, and
+Alerts are added to a digest until the first attempt to send it. After an attempt, a digest never changes and
 an alert is never folded, because the receiver may have it already.
 
-What people decided about alerts is sent after all news and never folded: a receiver that keeps incidents
-needs it for each alert.
+People's decisions about alerts are sent after all alerts and never folded: a receiver that keeps incidents
+needs the decision about each alert.
 """
 
 import uuid

@@ -18,5 +18,5 @@ class RuleText(Struct, frozen=True):
     """Whether each alert is about sign-ins of one person, so that a message can contain "signed in"."""
 
     def short_runbook(self) -> str:
-        """Return the runbook as one line of limited length. The runbook of a user's rule can have any length."""
+        """Return the runbook as one line of limited length. The runbook of a custom rule can have any length."""
         return shorten(self.runbook, _LONGEST_RUNBOOK, placeholder=" …")

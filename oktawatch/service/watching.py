@@ -1,4 +1,4 @@
-"""Build the configuration of each org, and open the watchdog for users' rules."""
+"""Build the configuration of each org, and open the watchdog for custom rules."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from oktawatch.service.app import Application
 
 @asynccontextmanager
 async def watch_orgs(app: Application, database: DatabaseExecutor) -> AsyncIterator[dict[str, Watch]]:
-    """Yield the configuration of each org to read, by name, while the watchdog watches users' rules.
+    """Yield the configuration of each org to read, by name, while the watchdog watches custom rules.
 
     The schema must have been upgraded.
     """

@@ -1,4 +1,4 @@
-"""A user's rule that freezes the process ends it. The next process continues without the rule, for every org."""
+"""A custom rule that freezes the process ends it. The next process continues without the rule, for every org."""
 
 import json
 import signal

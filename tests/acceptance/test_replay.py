@@ -48,7 +48,7 @@ def test_it_knows_what_it_would_have_known(program: Program) -> None:
 
 
 def test_a_rule_of_ones_own_is_tried_with_its_numbers(program: Program) -> None:
-    """A user's rule is replayed with its configured options."""
+    """A custom rule is replayed with its configured options."""
     write_example(program.folder / "rules")
     org = SimulatedOrg()
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Users' rules that fail or are slow don't prevent their page from being committed."""
+"""Custom rules that fail or are slow don't prevent their page from being committed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def rule(kind: type, name: str, **methods: Any) -> type:
-    """Return a user's rule of a kind."""
+    """Return a custom rule of a kind."""
     numbers: dict[str, Any] = {"severity": Severity.HIGH, "dedup_period": _HOUR}
     if not issubclass(kind, EventRule):
         numbers["window"] = _HOUR
@@ -186,7 +186,7 @@ METHODS: tuple[tuple[type, str], ...] = (
 
 
 class UnprintableError(Exception):
-    """An exception of a user's rule with a bug of its own."""
+    """An exception of a custom rule with a bug of its own."""
 
     def __str__(self) -> str:
         """Fail."""

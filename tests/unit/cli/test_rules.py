@@ -127,7 +127,7 @@ def test_the_schema(call: Call) -> None:
 
 
 def own_rules(folder: Path) -> Path:
-    """Configure a folder of users' rules with the documented rule; return it."""
+    """Configure a folder of custom rules with the documented rule; return it."""
     with (folder / "oktawatch.toml").open("a", encoding="utf-8") as file:
         file.write('\n[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n')
     return write_example(folder / "rules")

@@ -29,7 +29,7 @@ def test_of_one_event_everything_is_known_and_of_the_other_nothing() -> None:
 
 
 def test_built_in_rules_satisfy_the_contract() -> None:
-    """The built-in rules pass the probes for users' rules."""
+    """The built-in rules pass the probes for custom rules."""
     rules = configured_rules({}, read_file=str)
     assert len(rules) == len(BUILT_IN)
     assert [fault for rule in rules.values() for fault in probe_faults(rule)] == []

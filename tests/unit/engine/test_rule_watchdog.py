@@ -1,4 +1,4 @@
-"""The watchdog of users' rules: a call that never returns ends the process, and the next process knows the rule."""
+"""The watchdog of custom rules: a call that never returns ends the process, and the next process knows the rule."""
 
 import signal
 import subprocess
