@@ -22,6 +22,9 @@ demo: $(READY)   ## run oktawatch on a simulated Okta org, and print the first a
 	@echo "oktawatch: running the demo (files in ./oktawatch-demo)"
 	@$(BIN)/oktawatch demo
 
+# Without bytecode, each worker and each program that a test starts compiles all modules again, for minutes in total.
+export PYTHONDONTWRITEBYTECODE :=
+
 # `make test` skips the tests marked `slow` and those of the simulator, and runs a fifth of the property tests' examples.
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m )pytest -n auto --dist worksteal
 test: $(READY)   ## run the tests (minutes)
