@@ -21,9 +21,8 @@ from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.client import LogClient
-from tests.support.databases import rows
+from tests.support.databases import create_schema, rows
 from tests.support.faults import TOKEN
 from tests.support.logclient import event
 from tests.support.places import Place
@@ -72,7 +71,7 @@ class Alone:
 
     async def prepare(self) -> None:
         """Create the database."""
-        await self.database.run(upgrade)
+        await self.database.run(create_schema)
         await self.database.run(register_orgs, ["acme"], now=self._time())
 
     async def live(self, until: datetime, *, busy: bool = True) -> None:

@@ -15,11 +15,10 @@ from oktawatch.engine.poll import Poller
 from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, running
 from oktawatch.simulator.people import ANONYMIZERS, ATTACKER
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.transport import open_session
-from tests.support.databases import ORG, rows
+from tests.support.databases import ORG, create_schema, rows
 from tests.support.logclient import NOW, TOKEN, Clock
 from tests.support.places import Place
 
@@ -72,7 +71,7 @@ async def test_of_a_scenario_exactly_the_attacks_are_alerts(
     database = DatabaseExecutor(place.url, create=True)
     with running(org) as url:
         async with open_session(None) as session:
-            await database.run(upgrade)
+            await database.run(create_schema)
             await database.run(register_orgs, [ORG], now=NOW)
             source = LogClient(OrgAccess(ORG, url, TOKEN), session=session)
             watch = Watch(org=ORG, rules=rules)

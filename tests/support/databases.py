@@ -1,8 +1,11 @@
-"""Databases for tests, created by the real migrations."""
+"""Databases for tests, with the schema of the real migrations."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table, delete, select
@@ -11,7 +14,7 @@ from oktawatch.model.history import COLUMNS, FLAGS
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
+from oktawatch.store.schema import current, upgrade
 from oktawatch.store.types import Moment
 from tests.support.places import Place
 
@@ -38,11 +41,31 @@ VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
 """The tables and views that users query with SQL."""
 
 
+def create_schema(database: Database) -> None:
+    """Create the current schema where it is missing. Copying a migrated SQLite file is ten times as fast as migrations."""
+    file = database.file
+    if file is not None and not file.exists():
+        file.write_bytes(_migrated_file())
+    if current(database) != tables.REVISION:
+        upgrade(database)
+
+
+@cache
+def _migrated_file() -> bytes:
+    """Return an SQLite file that the real migrations created."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "oktawatch.db"
+        database = Database(f"sqlite:///{file}", create=True)
+        upgrade(database)
+        database.close()
+        return file.read_bytes()
+
+
 @contextmanager
 def open_database(place: Place, *orgs: str) -> Iterator[Database]:
     """Yield a new database with a schema, in which ``acme`` and other orgs are registered."""
     database = Database(place.url, create=True)
-    upgrade(database)
+    create_schema(database)
     register_orgs(database, [ORG, *orgs], now=NOW)
     try:
         yield database

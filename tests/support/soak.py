@@ -30,13 +30,12 @@ from oktawatch.simulator import SimulatedOrg, broken, delay, faults, serve
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.page_transaction import PageTransaction
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.client import LogClient
 from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.priority import PagesAt, Priority
-from tests.support.databases import ORG, rows
+from tests.support.databases import ORG, create_schema, rows
 from tests.support.logclient import NOW, TOKEN, Clock
 
 MINUTE = timedelta(minutes=1)
@@ -132,7 +131,7 @@ class Soak:
 
     async def run(self) -> None:
         """Run for several days, then for an hour without faults."""
-        await self._database.run(upgrade)
+        await self._database.run(create_schema)
         await self._database.run(register_orgs, [ORG], now=self.clock())
         with mock.patch.object(PageTransaction, "add_matches", _spying(self.recorded)):
             async with serve(self.org) as url:

@@ -6,8 +6,7 @@ import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
-from tests.support.databases import NOW, ORG
+from tests.support.databases import NOW, ORG, create_schema
 from tests.support.places import Place
 
 
@@ -15,7 +14,7 @@ from tests.support.places import Place
 async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Yield a new database with its own thread."""
     executor = DatabaseExecutor(place.url, create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     await executor.run(register_orgs, [ORG], now=NOW)
     yield executor
     executor.close()

@@ -20,9 +20,8 @@ from oktawatch.engine.pipeline import Watch
 from oktawatch.engine.poll import Poller
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog.errors import SystemLogError
-from tests.support.databases import NOW, ORG, rows
+from tests.support.databases import NOW, ORG, create_schema, rows
 from tests.support.faults import TOKEN, client_of
 from tests.support.streams import body
 
@@ -59,7 +58,7 @@ def behind(count: int) -> SimulatedOrg:
 async def database(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
     """Yield an SQLite database, because these tests don't depend on the kind."""
     executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     await executor.run(register_orgs, [ORG], now=NOW)
     yield executor
     executor.close()
@@ -117,7 +116,7 @@ def test_nothing_is_lost_wherever_cursors_are_refused(
         org.faults.some(0.4, [faults.refused_cursor(), faults.cap(1)], seed=seed)
         database = DatabaseExecutor("sqlite://", create=True)
         try:
-            await database.run(upgrade)
+            await database.run(create_schema)
             await database.run(register_orgs, [ORG], now=NOW)
             async with serve(org) as url, client_of(url) as client:
                 for number in range(6):

@@ -22,8 +22,7 @@ from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
 from oktawatch.service.silence import interval
 from oktawatch.store import sqlite
-from oktawatch.store.schema import upgrade
-from tests.support.databases import NOW
+from tests.support.databases import NOW, create_schema
 from tests.support.http import HttpReceiver, listening
 
 AFTER = timedelta(minutes=15)
@@ -84,7 +83,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr("oktawatch.store.backend.DEADLINE", 0.02)
     async with listening() as receiver:
         made = World(tmp_path / "oktawatch.db", receiver)
-        await made.executor.run(upgrade)
+        await made.executor.run(create_schema)
         yield made
         made.executor.stop()
         await made.watch.close()

@@ -15,11 +15,10 @@ from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.polling import OrgPolling
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.store.status import org_statuses
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.client import LogClient
-from tests.support.databases import ORG, rows
+from tests.support.databases import ORG, create_schema, rows
 from tests.support.faults import TOKEN
 from tests.support.logclient import event
 from tests.support.virtual import VirtualTime
@@ -105,7 +104,7 @@ def time() -> VirtualTime:
 async def database(tmp_path: Path, time: VirtualTime) -> AsyncIterator[DatabaseExecutor]:
     """Open a database that knows the orgs."""
     executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     await executor.run(register_orgs, [ORG, "globex"], now=time())
     yield executor
     executor.close()

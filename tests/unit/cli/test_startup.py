@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oktawatch.store.database import Database
-from oktawatch.store.schema import upgrade
+from tests.support.databases import create_schema
 from tests.support.launch import environment
 
 UNNEEDED = {
@@ -34,7 +34,7 @@ UNNEEDED = {
 def test_a_command_imports_only_what_it_needs(command: str, folder: Path) -> None:
     """On an SQLite file, neither Postgres's driver nor the rules, the Okta SDK or logging are imported."""
     database = Database(f"sqlite:///{folder}/oktawatch.db", create=True)
-    upgrade(database)
+    create_schema(database)
     database.close()
 
     done = subprocess.run(

@@ -21,8 +21,7 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError, WriteFailedError
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
-from tests.support.databases import NOW
+from tests.support.databases import NOW, create_schema
 
 FULL = WriteFailedError("the database refused (oktawatch.db): database or disk is full")
 LOCKED = StoreError("the database refused (oktawatch.db): database is locked")
@@ -161,7 +160,7 @@ class Pages(Supervised[int]):
 async def file(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
     """Open an SQLite file that may not grow by more than some pages."""
     executor = DatabaseExecutor(f"sqlite:///{tmp_path / 'oktawatch.db'}", create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     await executor.run(register_orgs, ["acme"], now=NOW)
     yield executor
     executor.close()

@@ -16,8 +16,7 @@ from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
 from oktawatch.store.errors import DamagedDatabaseError, StoreError, WriteFailedError
-from oktawatch.store.schema import upgrade
-from tests.support.databases import NOW
+from tests.support.databases import NOW, create_schema
 
 AFTER = timedelta(minutes=15)
 LOCKED = StoreError("the database refused (oktawatch.db): database is locked")
@@ -191,7 +190,7 @@ async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World], tmp_p
 
 async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world: World) -> None:
     """The probe's row is small: on a full disk it may fit where no page does."""
-    await world.database.run(upgrade)
+    await world.database.run(create_schema)
     for error, failures in ((LOCKED, 0), (FULL, 1)):
         world.trouble.failed(error, job="poll acme")
         await world.watch.probe()
@@ -253,7 +252,7 @@ async def test_the_next_process_ends_the_alarm_once(world: World) -> None:
     await world.restart()
     await world.live(60)
     assert soc.types == ["silence.raised"]
-    await world.database.run(upgrade)
+    await world.database.run(create_schema)
     await world.watch.probe()
     await world.live(5)
     assert soc.types == ["silence.raised", "silence.over"]

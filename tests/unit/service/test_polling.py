@@ -15,7 +15,6 @@ from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.polling import DEADLINE, OrgPolling
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
 from oktawatch.store.status import OrgStatus, org_statuses
 from oktawatch.systemlog.errors import (
     PermissionMissingError,
@@ -25,6 +24,7 @@ from oktawatch.systemlog.errors import (
     UnavailableError,
     WrongHostError,
 )
+from tests.support.databases import create_schema
 from tests.support.places import Place
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Hanging:
 async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Open a database that knows the orgs."""
     executor = DatabaseExecutor(place.url, create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     await executor.run(register_orgs, ["acme", "globex"], now=NOW)
     yield executor
     executor.close()

@@ -8,7 +8,7 @@ import pytest
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service.presence import Presence
 from oktawatch.store.daemons import read_daemons
-from oktawatch.store.schema import upgrade
+from tests.support.databases import create_schema
 from tests.support.places import Place
 
 
@@ -16,7 +16,7 @@ from tests.support.places import Place
 async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     """Open a database with a schema."""
     executor = DatabaseExecutor(place.url, create=True)
-    await executor.run(upgrade)
+    await executor.run(create_schema)
     yield executor
     executor.close()
 

@@ -20,7 +20,7 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import register_orgs
-from oktawatch.store.schema import upgrade
+from tests.support.databases import create_schema
 from tests.support.places import Place
 
 CONFIGURATION = """
@@ -73,7 +73,7 @@ class World:
         self.clock_s = 0.0
         self.jobs = Jobs()
         self.vitals = Vitals(self.executor, self.trouble, read_within_s=10.0, clock=lambda: self.clock_s)
-        upgrade(self.database)
+        create_schema(self.database)
         register_orgs(self.database, ["acme", "globex"], now=self.executor.now())
         self.vitals.watch(self.app, self.jobs)
 
