@@ -1,5 +1,6 @@
 """Fixtures and profiles shared by all tests."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers for `-n auto`. Tests wait for other processes about as long as they compute."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the modules and collected tests from garbage collection, which would traverse them again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(params=list(Kind), scope="module")
