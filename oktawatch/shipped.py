@@ -1,4 +1,4 @@
-"""The files for operators that ship with the program: units, example configuration, alert rules, recipes.
+"""The files that ship with the program for those who run it: units, example configuration, alert rules, recipes.
 
 In the repository they are in ``config/``. The wheel contains a copy of that folder inside the package.
 """

@@ -58,7 +58,7 @@ def update(
 ) -> int:
     """Fetch sources that have a URL, whether they are due or not.
 
-    A file that can't be used, is empty or has shrunk by more than half is refused, and the present one stays
+    A file that can't be used, is empty or has shrunk by more than half is refused, and the current one stays
     in use. A running daemon uses a new file within a minute. Exit 1 if a source can't be updated.
     """
     import asyncio

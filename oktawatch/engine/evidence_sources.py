@@ -97,7 +97,7 @@ class EvidenceSources:
         return found
 
     def _load_fetched(self, source: FetchedEvidence) -> None:
-        """Load the present file. Without a usable one, keep what was loaded before."""
+        """Load the current file. Without a usable one, keep what was loaded before."""
         loaded = source.load()
         self._file_names[source.name] = loaded.name
         if loaded.problem is not None:

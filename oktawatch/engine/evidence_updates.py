@@ -1,4 +1,4 @@
-"""Update the files of sources with a URL. A fetched file replaces the present one only if it is valid.
+"""Update the files of sources with a URL. A fetched file replaces the current one only if it is valid.
 
 Each source has a folder with two files. ``state.json`` describes the source and names the other file, whose name is the
 hash of its contents. A new file is written first, then the state that names it, each under a temporary name and renamed.
@@ -103,7 +103,7 @@ class FetchedState(Struct, frozen=True, kw_only=True):
 
 
 class LoadedFile(NamedTuple):
-    """The result of loading a source's present file."""
+    """The result of loading a source's current file."""
 
     name: str | None
     """The name of the file; None if there is none."""
@@ -141,7 +141,7 @@ class FetchedEvidence:
         return FetchedState(url_digest=self._url_digest)
 
     def load(self) -> LoadedFile:
-        """Load the present file. Delete one that can't be used, so that it is fetched again."""
+        """Load the current file. Delete one that can't be used, so that it is fetched again."""
         name: str | None = None
         try:
             for _ in range(2):  # another process may replace the file in between
@@ -239,7 +239,7 @@ class FetchedEvidence:
             return False
 
     def _accept(self, body: IO[bytes], before: FetchedState, validators: Validators, now: datetime) -> bool:
-        """Replace the present file by the fetched one if it can be used. Return whether the contents changed."""
+        """Replace the current file by the fetched one if it can be used. Return whether the contents changed."""
         with tempfile.NamedTemporaryFile(dir=self.file.path, delete=False) as unpacked:
             path = Path(unpacked.name)
             try:
@@ -269,7 +269,7 @@ class FetchedEvidence:
         return changed
 
     def _validated(self, body: IO[bytes], unpacked: IO[bytes], before: FetchedState) -> EvidenceSource:
-        """Unpack and load a fetched file. Raises EvidenceUpdateError if it must not replace the present one."""
+        """Unpack and load a fetched file. Raises EvidenceUpdateError if it must not replace the current one."""
         try:
             body.seek(0)
             if body.read(_LONGEST_START).lstrip().lower().startswith(_WEB_PAGE):

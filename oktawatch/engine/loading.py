@@ -167,7 +167,7 @@ def _run(code: object, file: Path) -> ModuleType:
     module = ModuleType(_MODULES + file.stem)
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses look up annotations there
-    exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 -- running an operator's rules is the purpose
+    exec(code, vars(module))  # type: ignore[arg-type] # noqa: S102 -- running custom rules is the purpose
     return module
 
 

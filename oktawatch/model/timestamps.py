@@ -1,4 +1,4 @@
-"""Timestamps in Okta's format and in the formats that operators type.
+"""Timestamps in Okta's format and in the formats that people type.
 
 The program represents a timestamp as an aware ``datetime`` in UTC or as its *canonical text*,
 ``2026-11-24T08:00:00.000Z``, the format of Okta's ``published``. Its width is fixed, so texts sort by time.
