@@ -1,15 +1,15 @@
 """An option of rules: the anonymizer marks in Okta's events that count. Its name is ``signals``."""
 
+from functools import cached_property
+
 from oktawatch.model.anonymizers import SIGNAL_COLUMNS, names_no_service
 from oktawatch.model.event import Event
 
 
-class AnonymizerSignals(tuple[str, ...]):
+class AnonymizerSignals(tuple[str, ...]):  # noqa: SLOT001 -- the columns are cached on the instance
     """The anonymizer marks that a rule uses: names of ``SIGNAL_COLUMNS``."""
 
-    __slots__ = ()
-
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The names of the marks' columns in history. An event has accessors with the same names."""
         return tuple(SIGNAL_COLUMNS[name] for name in self)
