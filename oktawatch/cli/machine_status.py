@@ -1,7 +1,7 @@
 """The lines of ``oktawatch status`` about the daemons and the database."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from oktawatch.cli.one_line_table import Column, print_one_line_table
@@ -9,6 +9,7 @@ from oktawatch.cli.output import note
 
 if TYPE_CHECKING:
     from oktawatch.engine.daemon_health import DaemonHealth
+    from oktawatch.store.daemons import Wait
     from oktawatch.store.space import Space
 
 _UNITS = ("B", "KiB", "MiB", "GiB")
@@ -28,7 +29,12 @@ _DATABASE = (
 
 
 def print_machine(
-    daemons: "Sequence[DaemonHealth]", place: str, space: "Space", *, age: Callable[[datetime], str]
+    daemons: "Sequence[DaemonHealth]",
+    place: str,
+    space: "Space",
+    *,
+    age: Callable[[datetime], str],
+    now: datetime,
 ) -> None:
     """Print the daemons and the database. ``age`` formats how long ago a time was."""
     print()
@@ -53,8 +59,23 @@ def print_machine(
     for daemon in daemons:
         if daemon.problem is not None:
             note(f"{daemon.row.name}: {daemon.problem}")
+        else:
+            _print_waits(daemon.row.waits, now)
     if space.little:
         note("the disk of the database is almost full: make room before it can't be written")
+
+
+def _print_waits(waits: "Mapping[str, Wait]", now: datetime) -> None:
+    from oktawatch.model.durations import approximate_text
+    from oktawatch.store.daemons import WaitReason
+
+    for org, wait in sorted(waits.items()):
+        if (left := wait.until - now) <= timedelta():
+            continue
+        if wait.reason is WaitReason.RATE_LIMIT:
+            note(f"{org}: waits {approximate_text(left)} for Okta's rate limit")
+        else:
+            note(f"{org}: polls again in {approximate_text(left)}")
 
 
 def daemon_json(daemon: "DaemonHealth") -> dict[str, Any]:
@@ -70,6 +91,9 @@ def daemon_json(daemon: "DaemonHealth") -> dict[str, Any]:
         "started_at": to_text(row.started_at),
         "seen_at": to_text(row.seen_at),
         "state": row.state,
+        "waits": {
+            org: {"until": to_text(wait.until), "reason": wait.reason} for org, wait in row.waits.items()
+        },
     }
 
 

@@ -59,7 +59,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
         )
     else:
         _print(orgs, shared=shared, now=now)
-        print_machine(daemons, place, space, age=lambda at: _age(at, now))
+        print_machine(daemons, place, space, age=lambda at: _age(at, now), now=now)
         if sources:
             print()
             print_sources(sources)

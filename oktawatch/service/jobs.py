@@ -37,6 +37,7 @@ from oktawatch.service.silence import SilenceChecks, interval
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.watchdog import Watchdog
+from oktawatch.store.daemons import Wait, WaitReason
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.priority import PagesAt, Priority
 
@@ -46,6 +47,8 @@ _STAGGER = timedelta(milliseconds=150)
 """Delay between the first polls of two orgs, so that the pages of 200 orgs don't arrive at once."""
 _STOP_WITHIN = timedelta(seconds=3.5)
 """How long a stop waits for the jobs. The whole stop must take less than 5 s."""
+_LONG_WAIT_S = 5.0
+_SOON = timedelta(seconds=1)
 _MOST_NAMED = 5  # maximum number of orgs in a line of status or log
 
 
@@ -67,6 +70,7 @@ class Jobs:
     ) -> None:
         """Schedule the jobs. ``watches`` maps each org's name to its configuration."""
         self._presence = presence
+        presence.waits.clear()  # those of the previous configuration
         self._counters = counters
         self._budgets: dict[str, RateBudget] = {}
         self.schedule = Schedule()
@@ -124,7 +128,9 @@ class Jobs:
 
     def _add_org(self, org: str, watch: Watch, connect: Connect) -> None:
         app, database, counters = self._app, self._database, self._counters
-        budget = self._budgets[org] = RateBudget(app.rate_limit_share)
+        budget = self._budgets[org] = RateBudget(
+            app.rate_limit_share, on_wait=partial(self._waits, org, WaitReason.RATE_LIMIT)
+        )
         source = OrgSource(
             app.accesses[org],
             connect,
@@ -198,7 +204,7 @@ class Jobs:
             every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:
             every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
-        every(interval(after), "database", self._database_watch.round, exact=True)
+        every(interval(after), "database", self._watch_database, exact=True)
 
     def _build_silence_checks(self) -> SilenceChecks:
         app = self._app
@@ -234,15 +240,30 @@ class Jobs:
             self._okta_time = max(dates, default=self._okta_time)
             if self._heartbeat is not None and not polling.failing:
                 self._heartbeat.polled(polling.org)
+        self._presence.waits.pop(polling.org, None)
+        if polling.failing and delay is not None:
+            self._waits(polling.org, WaitReason.BACK_OFF, delay.total_seconds())
         self._watchdog.round_ended(polling.org, next_in=self._app.poll_interval if delay is None else delay)
         self._report(self._summary())
         return delay
+
+    def _waits(self, org: str, reason: WaitReason, seconds: float) -> None:
+        """Record that an org waits. Short waits are recorded only if the row is written meanwhile."""
+        until = self._database.now() + timedelta(seconds=seconds)
+        self._presence.waits[org] = Wait(until=until, reason=reason)
+        if seconds >= _LONG_WAIT_S:
+            self.schedule.again("database")
 
     def _report(self, state: str) -> None:
         self._systemd.status(state)
         if state != self._presence.state:
             self._presence.state = state
             self.schedule.again("database")
+
+    async def _watch_database(self) -> timedelta | None:
+        await self._database_watch.round()
+        # A run that `_report` requested was skipped if this one had begun.
+        return _SOON if self._presence.outdated else None
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
         return await sweeping.round() if self.holds(sweeping.org) else None

@@ -9,7 +9,7 @@ from datetime import datetime
 from oktawatch import __version__
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.timestamps import from_text, to_text
-from oktawatch.store.daemons import DaemonRow, delete_daemon, write_daemon
+from oktawatch.store.daemons import DaemonRow, Wait, delete_daemon, write_daemon
 from oktawatch.store.database import Database
 
 _DELETE_WITHIN_S = 0.5
@@ -22,6 +22,9 @@ class Presence:
         """``name`` is `service.instance`, or empty for the host name. ``now`` is the clock of the database."""
         self.state = "starting"
         """What the daemon does, for people."""
+        self.waits: dict[str, Wait] = {}
+        """What the orgs wait for, by name."""
+        self._written_state = ""
         self._name = name or socket.gethostname()
         self._now = now
         self._started_at = from_text(to_text(now()))  # as the database stores it, in milliseconds
@@ -29,14 +32,21 @@ class Presence:
         self._writing = threading.Lock()
         self._ended = False
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the state has changed since the last write began."""
+        return self.state != self._written_state
+
     def write(self, database: Database) -> None:
         """Write the row, unless it was deleted because the daemon stops. Raises StoreError."""
+        now, self._written_state = self._now(), self.state
         row = DaemonRow(
             name=self._name,
             version=__version__,
             started_at=self._started_at,
-            seen_at=self._now(),
-            state=self.state,
+            seen_at=now,
+            state=self._written_state,
+            waits={org: wait for org, wait in dict(self.waits).items() if wait.until > now},
         )
         with self._writing:
             if not self._ended:

@@ -5,7 +5,9 @@ deletes its row. The row of a daemon that was killed stays for a day, so that `o
 """
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import delete, select
 
@@ -15,6 +17,23 @@ from oktawatch.store.database import Database
 
 _columns = tables.daemons.c
 _FORGOTTEN = timedelta(days=1)
+
+
+class WaitReason(StrEnum):
+    """Why an org is not polled now."""
+
+    RATE_LIMIT = "rate_limit"
+    """The next request waits until Okta's rate limit allows it."""
+    BACK_OFF = "back_off"
+    """The last poll failed."""
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """A wait before the next request or poll of an org."""
+
+    until: datetime
+    """By the clock that all users of the database share."""
+    reason: WaitReason
 
 
 class DaemonRow(Struct, frozen=True, kw_only=True):
@@ -28,6 +47,8 @@ class DaemonRow(Struct, frozen=True, kw_only=True):
     """When it last wrote its row, by the clock that all users of the database share."""
     state: str
     """What it does, such as ``watching 3 orgs, 1 failing: acme``."""
+    waits: dict[str, Wait] = {}
+    """What the orgs wait for, by name. Orgs that wait for their usual interval are absent."""
 
 
 def write_daemon(database: Database, row: DaemonRow) -> None:
@@ -37,12 +58,10 @@ def write_daemon(database: Database, row: DaemonRow) -> None:
     a time, so the rows of all others are deleted. Raises StoreError.
     """
     others = _columns.seen_at < row.seen_at - _FORGOTTEN if database.shared else _columns.name != row.name
-    values = (row.name, row.version, row.started_at, row.seen_at, row.state)
+    values = (row.name, row.version, row.started_at, row.seen_at, row.state, _encode(row.waits))
     with database.write() as connection:
         connection.execute(delete(tables.daemons).where((_columns.name == row.name) | others))
-        insert_new(
-            connection, tables.daemons, [values], ("name", "version", "started_at", "seen_at", "state")
-        )
+        insert_new(connection, tables.daemons, [values], tuple(tables.daemons.columns.keys()))
 
 
 def delete_daemon(database: Database, name: str, *, started_at: datetime) -> None:
@@ -57,4 +76,12 @@ def read_daemons(database: Database) -> list[DaemonRow]:
     """Return the rows of all daemons, the one that wrote last first."""
     with database.read() as connection:
         rows = connection.execute(select(tables.daemons).order_by(_columns.seen_at.desc(), _columns.name))
-        return [DaemonRow(**row) for row in rows.mappings()]
+        return [DaemonRow(**{**row, "waits": _decode(row["waits"])}) for row in rows.mappings()]
+
+
+def _encode(waits: dict[str, Wait]) -> str:
+    return msgspec.json.encode(waits).decode()
+
+
+def _decode(waits: str) -> dict[str, Wait]:
+    return msgspec.json.decode(waits, type=dict[str, Wait])

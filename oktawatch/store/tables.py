@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from oktawatch.store.types import Document, Moment, SeverityName
 
-REVISION = "0024"
+REVISION = "0025"
 """The Alembic revision that this program works with."""
 
 metadata = MetaData(
@@ -367,6 +367,7 @@ daemons = Table(
     Column("started_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
     Column("state", String, nullable=False),
+    Column("waits", String, nullable=False, server_default="{}"),  # JSON
 )
 
 # The running replicas and the orgs that they poll. Used on Postgres only.

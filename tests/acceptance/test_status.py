@@ -36,7 +36,9 @@ def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
 
     now = datetime.now(UTC)
     times = [to_text(now - age) for age in (timedelta(days=2), timedelta(minutes=10))]
-    place.run(f"INSERT INTO daemons VALUES ('web-1', '0.1.0', '{times[0]}', '{times[1]}', 'watching 1 org')")  # noqa: S608 -- a test's own values
+    columns = "name, version, started_at, seen_at, state"
+    values = f"'web-1', '0.1.0', '{times[0]}', '{times[1]}', 'watching 1 org'"
+    place.run(f"INSERT INTO daemons ({columns}) VALUES ({values})")  # noqa: S608 -- a test's own values
     mute = program.run("status")
     assert mute.returncode == 1
     assert re.search("^web-1 +silent ", mute.stdout, re.MULTILINE)
@@ -44,3 +46,31 @@ def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
         "web-1: it has not written for 10m: it was killed, or it can't write to its database" in mute.stderr
     )
     assert json.loads(program.run("status", "--json").stdout)["ok"] is False
+
+
+def test_what_orgs_wait_for(place: Place) -> None:
+    """An org whose rate limit is used up and one that refuses its token show how long they wait, until it has passed."""
+    program = Program(place.folder, place)
+    with running(busy := SimulatedOrg(rate_limit=4)) as first, running(closed := SimulatedOrg()) as second:
+        program.configure(
+            ("acme", first, busy.token), ("globex", second, "00wrong"), more='[poll]\ninterval = "6s"\n'
+        )
+        text = (place.folder / "oktawatch.toml").read_text("utf-8")
+        with Daemon(place, text + '[service]\nlog_format = "json"\n') as daemon:
+            until(lambda: "rate limit" in program.run("status").stderr, "an org that waits")
+            shown = program.run("status")
+            found = json.loads(program.run("status", "--json").stdout)
+            assert daemon.stop()[0] == 0
+    assert closed.requests
+    assert re.search(r"^acme: waits \d+s for Okta's rate limit$", shown.stderr, re.MULTILINE)
+    assert re.search(r"^globex: polls again in \d+s$", shown.stderr, re.MULTILINE)
+    waits = found["daemons"][0]["waits"]
+    assert {org: wait["reason"] for org, wait in waits.items()} == {
+        "acme": "rate_limit",
+        "globex": "back_off",
+    }
+    assert (
+        datetime.now(UTC)
+        < datetime.fromisoformat(waits["acme"]["until"])
+        < datetime.now(UTC) + timedelta(minutes=2)
+    )

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from oktawatch.store.daemons import DaemonRow, delete_daemon, read_daemons, write_daemon
+from oktawatch.store.daemons import DaemonRow, Wait, WaitReason, delete_daemon, read_daemons, write_daemon
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
+from oktawatch.store.schema import downgrade, upgrade
 from tests.support.databases import NOW, open_database
 from tests.support.places import Kind, Place
 
@@ -27,6 +28,7 @@ def _row(name: str = "web-1", *, seen_s: float = 0, started_s: float = 0) -> Dae
         started_at=NOW + timedelta(seconds=started_s),
         seen_at=NOW + timedelta(seconds=seen_s),
         state="watching 1 org",
+        waits={"acme \"\u00e9'": Wait(until=NOW + timedelta(minutes=1), reason=WaitReason.BACK_OFF)},
     )
 
 
@@ -68,3 +70,16 @@ def test_a_database_that_is_only_read_refuses_the_row(place: Place, database: Da
         pytest.raises(StoreError, match=r"read-?only (database|transaction)"),
     ):
         write_daemon(reading, _row())
+
+
+def test_the_row_of_an_older_version_waits_for_nothing(place: Place) -> None:
+    """A row from before the column is kept by the upgrade, and by the downgrade."""
+    row = "'web-1', '0.1.0', '2026-11-02T12:00:00.000Z', '2026-11-02T12:00:00.000Z', 'watching 1 org'"
+    with closing(Database(place.url, create=True)) as database:
+        upgrade(database)
+        downgrade(database, "0024")
+        place.run(f"INSERT INTO daemons VALUES ({row})")  # noqa: S608 -- a test's own values
+        upgrade(database)
+        assert [found.waits for found in read_daemons(database)] == [{}]
+        downgrade(database, "0024")
+        assert len(place.ask("SELECT name, version, started_at, seen_at, state FROM daemons")) == 1

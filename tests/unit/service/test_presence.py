@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.service.presence import Presence
-from oktawatch.store.daemons import read_daemons
+from oktawatch.store.daemons import Wait, WaitReason, read_daemons
+from oktawatch.store.database import Database
+from oktawatch.store.errors import StoreError
 from tests.support.databases import create_schema
 from tests.support.places import Place
 
@@ -39,3 +43,32 @@ async def test_no_row_is_left_behind(database: DatabaseExecutor) -> None:
     writes = [asyncio.create_task(database.run(presence.write)) for _ in range(8)]
     await asyncio.gather(ending, *writes, return_exceptions=True)
     assert read_daemons(database.database) == []
+
+
+async def test_only_waits_that_last_are_written(database: DatabaseExecutor) -> None:
+    """A wait that is over when the row is written says nothing about now."""
+    presence = Presence("web-1", database.now)
+    minute = timedelta(minutes=1)
+    presence.waits = {
+        "acme": Wait(until=database.now() + minute, reason=WaitReason.RATE_LIMIT),
+        "globex": Wait(until=database.now() - minute, reason=WaitReason.BACK_OFF),
+    }
+    await database.run(presence.write)
+    (row,) = await database.run(read_daemons)
+    assert {org: wait.reason for org, wait in row.waits.items()} == {"acme": WaitReason.RATE_LIMIT}
+
+
+async def test_a_state_that_was_not_written_is_outdated(database: DatabaseExecutor) -> None:
+    """The row must be written again soon. A write that failed is not repeated for the same state."""
+    presence = Presence("web-1", database.now)
+    outdated = []
+    for state in ("starting", "watching 2 orgs"):
+        presence.state = state
+        outdated.append(presence.outdated)
+        await database.run(presence.write)
+        outdated.append(presence.outdated)
+    assert outdated == [True, False] * 2
+    presence.state = "watching 3 orgs"
+    with closing(Database("sqlite://")) as without_schema, pytest.raises(StoreError):
+        presence.write(without_schema)
+    assert presence.outdated is False
