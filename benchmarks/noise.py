@@ -29,6 +29,7 @@ from oktawatch.detection.networks import Networks
 from oktawatch.detection.registry import RuleSet, RuleSettings, configured_rules
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.engine.triage import decide_and_notify
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.model.severity import Severity
@@ -37,7 +38,7 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import upgrade
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision
 from oktawatch.systemlog.page import Page
 
 DOCUMENT = pathlib.Path(__file__).resolve().parent.parent / "docs" / "detection.md"
@@ -179,7 +180,7 @@ def _close_all(database: Database, mode: Mode, now: dt.datetime, *, since: dt.da
             verdicts.setdefault(disposition, []).append(alert.id)
     for disposition, ids in verdicts.items():
         decision = Decision(action=Action.CLOSED, by="analyst", disposition=disposition)
-        decide(database, ids, decision, now=now)
+        decide_and_notify(database, ids, decision, routes=(), tags={}, now=now)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

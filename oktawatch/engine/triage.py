@@ -5,9 +5,8 @@ from datetime import datetime
 
 from oktawatch.engine.routing import Route, listeners
 from oktawatch.model.notification import NotificationKind
-from oktawatch.model.severity import Severity
 from oktawatch.store.database import Database
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision, triage_transaction
 
 _NOTIFICATION_KINDS = {
     Action.ACKNOWLEDGED: NotificationKind.ACKNOWLEDGED,
@@ -29,13 +28,17 @@ def decide_and_notify(
     ``tags`` are the orgs' tags, by org. Raises TriageError.
     """
     kind = _NOTIFICATION_KINDS.get(decision.action)
-    if kind is None:
-        decide(database, ids, decision, now=now)
-        return
-
-    def recipients(org: str, rule_id: str, severity: Severity) -> list[str]:
-        return listeners(
-            routes, kind=kind, org=org, tags=tags.get(org, ()), rule_id=rule_id, severity=severity
-        )
-
-    decide(database, ids, decision, now=now, kind=kind, recipients=recipients)
+    with triage_transaction(database, ids, now=now) as triage:
+        notifiers = {
+            alert_id: listeners(
+                routes,
+                kind=kind,
+                org=alert["org"],
+                tags=tags.get(alert["org"], ()),
+                rule_id=alert["rule_id"],
+                severity=alert["severity"],
+            )
+            for alert_id, alert in triage.alerts.items()
+            if kind is not None
+        }
+        triage.apply(decision, kind, notifiers)

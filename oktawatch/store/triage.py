@@ -7,7 +7,8 @@ two run one after the other and neither overwrites the other's changes.
 
 import enum
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.notification import NotificationKind, NotificationState
-from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
 from oktawatch.store.database import Database
@@ -52,24 +52,53 @@ class TriageError(StoreError):
     """An alert's status does not allow the decision. Nothing was changed."""
 
 
-Recipients = Callable[[str, str, Severity], Sequence[str]]
-"""Returns the notifiers to notify of a decision, by an alert's org, rule and severity."""
+class TriageTransaction:
+    """The reads and writes of one decision's transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        ids: Sequence[int],
+        change_ids: Mapping[str, int],
+        now: datetime,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._ids = ids
+        self._change_ids = change_ids
+        self._now = now
+        query = select(tables.alerts).where(_columns.id.in_(ids))
+        self.alerts = {alert["id"]: alert for alert in connection.execute(query).mappings()}
+        """The alerts that exist, by id."""
+
+    def apply(
+        self, decision: Decision, kind: NotificationKind | None, notifiers: Mapping[int, Sequence[str]]
+    ) -> None:
+        """Apply a decision to all alerts or to none, and enqueue notifications of ``kind`` about it.
+
+        ``notifiers`` are those to notify, by the alert's id. An acknowledged alert may be acknowledged again. A closed
+        alert may be closed again with a disposition, which changes only its verdict. Raises TriageError if an alert
+        does not exist or its status does not allow the action.
+        """
+        for notifier in sorted({name for names in notifiers.values() for name in names}):
+            self._database.lock(self._connection, f"outbox of {notifier}")
+        for alert_id in self._ids:
+            if alert_id not in self.alerts:
+                raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
+            alert = self.alerts[alert_id]
+            _apply(self._connection, alert, decision, self._change_ids[alert["org"]], self._now)
+            if kind is not None:
+                _enqueue(self._connection, alert, decision, kind, notifiers[alert_id], self._now)
 
 
-def decide(
-    database: Database,
-    ids: Sequence[int],
-    decision: Decision,
-    *,
-    now: datetime,
-    kind: NotificationKind | None = None,
-    recipients: Recipients = lambda *_: (),
-) -> None:
-    """Apply a decision to all of these alerts or to none, and enqueue notifications of ``kind`` about it.
+@contextmanager
+def triage_transaction(
+    database: Database, ids: Iterable[int], *, now: datetime
+) -> Iterator[TriageTransaction]:
+    """Open the transaction of a decision about these alerts, which locks the rows of their orgs.
 
-    An acknowledged alert may be acknowledged again. A closed alert may be closed again with a disposition,
-    which changes only its verdict. Raises TriageError if an alert does not exist or its status does not allow
-    the action.
+    Commits at the end, or rolls back on any error.
     """
     wanted = sorted(set(ids))
     with database.write() as connection:
@@ -78,20 +107,7 @@ def decide(
         for org in sorted(orgs):  # a fixed order, so that concurrent decisions can't deadlock
             lock_org(database, connection, org)
             change_ids[org] = next_change(connection, org, now=now)
-        query = select(tables.alerts).where(_columns.id.in_(wanted))
-        found = {alert["id"]: alert for alert in connection.execute(query).mappings()}
-        notifiers = {
-            alert_id: recipients(alert["org"], alert["rule_id"], alert["severity"])
-            for alert_id, alert in found.items()
-        }
-        for notifier in sorted({name for names in notifiers.values() for name in names}):
-            database.lock(connection, f"outbox of {notifier}")
-        for alert_id in wanted:
-            if alert_id not in found:
-                raise TriageError(f"no such alert ({alert_id}): see 'oktawatch alerts list'")
-            _apply(connection, found[alert_id], decision, change_ids[found[alert_id]["org"]], now)
-            if kind is not None:
-                _enqueue(connection, found[alert_id], decision, kind, notifiers[alert_id], now)
+        yield TriageTransaction(database, connection, wanted, change_ids, now)
 
 
 def _enqueue(

@@ -12,11 +12,12 @@ from rich.cells import cell_len
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.store.report import alert_facts
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision
 from tests.support.databases import NOW, ORG, open_database
 from tests.support.places import Kind, Place, place_of
 from tests.support.program import Program, errors
 from tests.support.streams import event, page
+from tests.support.triage import decide
 
 RULES = build_rules({}, read_file=str)
 PERIOD = ("--since", "2026-11-01", "--until", "2026-11-03")

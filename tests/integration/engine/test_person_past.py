@@ -20,11 +20,12 @@ from oktawatch.store.database import Database
 from oktawatch.store.person_past import read_pasts
 from oktawatch.store.pruning import prune_familiar_days
 from oktawatch.store.schema import downgrade, upgrade
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision
 from tests.integration.store.test_sightings import KilledError, expiry
 from tests.support.databases import NOW, ORG, empty, open_database, rows
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
+from tests.support.triage import decide
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 RULE = "Okta.Anonymizing.VPN.Login"

@@ -16,10 +16,11 @@ from oktawatch.store.database import Database
 from oktawatch.store.export import MOST_EVENTS, export_alerts, last_changes
 from oktawatch.store.orgs import lock_org, next_change
 from oktawatch.store.schema import downgrade, upgrade
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision
 from tests.support.databases import NOW, ORG, empty, open_database
 from tests.support.places import Kind, Place, place_of
 from tests.support.streams import body, event, page
+from tests.support.triage import decide
 
 RULES = build_rules({}, read_file=str)
 OTHER = "other"

@@ -13,13 +13,13 @@ from datasette.app import Datasette
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.routing import Route
-from oktawatch.model.notification import NotificationKind
 from oktawatch.store import tables
 from oktawatch.store.database import Database
-from oktawatch.store.triage import Action, Decision, decide
+from oktawatch.store.triage import Action, Decision
 from tests.support.databases import NOW, ORG, VIEWS, open_database
 from tests.support.places import Kind, Place, place_of
 from tests.support.streams import event, page
+from tests.support.triage import decide
 
 CONFIG = Path(__file__).parents[3] / "config"
 RECIPES = sorted((CONFIG / "sql").glob("*.sql"))
@@ -61,9 +61,7 @@ def fill(database: Database) -> None:
     commit_page(database, watch, page(events), notify=True, advance=lambda *_: None, now=NOW)
     for alert_id, disposition in ((1, "true_positive"), (2, "benign"), (3, "false_positive")):
         closing = Decision(action=Action.CLOSED, by="nora", disposition=disposition)
-        decide(
-            database, [alert_id], closing, now=NOW + 90 * timedelta(minutes=1), kind=NotificationKind.CLOSED
-        )
+        decide(database, [alert_id], closing, now=NOW + 90 * timedelta(minutes=1))
     with database.write() as connection:
         connection.execute(
             tables.notifications.update().values(state="dead", attempts=6, last_error="status 410")

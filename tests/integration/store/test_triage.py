@@ -11,10 +11,11 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.alerts import show_alert
 from oktawatch.store.database import Database
 from oktawatch.store.schema import downgrade, upgrade
-from oktawatch.store.triage import Action, Decision, TriageError, decide
+from oktawatch.store.triage import Action, Decision, TriageError
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Place
 from tests.support.streams import event, page
+from tests.support.triage import decide
 
 HOUR = timedelta(hours=1)
 LATER = NOW + 3 * HOUR
