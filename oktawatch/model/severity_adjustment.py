@@ -1,10 +1,10 @@
-"""The conditions that change the severity of a sign-in through an anonymizer, by their names in the configuration."""
+"""The adjustments of the severity of a sign-in through an anonymizer, by their names in the configuration."""
 
 from enum import StrEnum
 
 
 class SeverityAdjustment(StrEnum):
-    """A condition that raises or lowers the severity."""
+    """An adjustment raises or lowers the severity when its condition holds."""
 
     NEW_DEVICE_AND_PLACE = "new_device_and_place"
     AFTER_FAILURES = "after_failures"

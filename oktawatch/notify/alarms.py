@@ -18,7 +18,7 @@ from oktawatch.notify.text import given, harmless
 
 _MOST_LISTED = 10  # subjects in a message for people; programs get all
 _MOST_NAMED = 3  # subjects in a heading
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
+_is_shell_safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 _ORG_CHECKS = (
     "See the reason above. Usually the token has expired or was revoked, or the network blocks access to Okta."
     " No event is lost: polling continues where it stopped."
@@ -195,7 +195,7 @@ def _list_command(notifiers: Sequence[Subject]) -> str:
     It omits a name that a shell would interpret, because people paste the command.
     """
     names = {notifier["name"] for notifier in notifiers}
-    only = f" --notifier {names.pop()}" if len(names) == 1 and _SHELL_SAFE(next(iter(names))) else ""
+    only = f" --notifier {names.pop()}" if len(names) == 1 and _is_shell_safe(next(iter(names))) else ""
     return f"oktawatch notifications list{only}"
 
 
