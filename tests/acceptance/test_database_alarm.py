@@ -41,6 +41,12 @@ class Watched:
             f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{self.receiver.url}"\n',
         )
         self._stack = stack
+        self._folder = place.folder
+
+    @property
+    def _alarm_file(self) -> Path:
+        (file,) = self._folder.rglob("*.alarm-0")
+        return file
 
     def start(self) -> None:
         """Start it, and wait until it polls."""
@@ -81,6 +87,13 @@ class Watched:
             meanwhile()
             time.sleep(0.05)
         return time.monotonic() - begun
+
+    def wait_until_noted(self, *, told: bool) -> None:
+        """Wait until the daemon has noted whether the receiver has an alarm that is not over.
+
+        If the daemon is killed between sending and noting, the next one repeats the message under the same key.
+        """
+        until(lambda: (b'"soc":true' in self._alarm_file.read_bytes()) is told, "a note about the alarm")
 
     def people_sign_in(self) -> None:
         """Add enough events for a full page."""
@@ -230,11 +243,13 @@ def test_a_daemon_that_is_killed_while_its_file_is_locked(tmp_path: Path) -> Non
         with place.locked():
             world.receiver.received.clear()  # a loaded machine may have been slow for long enough to be told
             world.wait_for("silence.raised")
+            world.wait_until_noted(told=True)
             world.kill()
             world.restart()
             time.sleep(AFTER_S + INTERVAL_S)
             assert [body["type"] for body in world.told()] == ["silence.raised"]
         world.wait_for("silence.over")
+        world.wait_until_noted(told=False)
         world.kill()
         world.restart_quietly()
     assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
@@ -248,6 +263,7 @@ def test_a_daemon_that_is_killed_while_its_server_is_stopped(tmp_path: Path) -> 
             world.start()
             own.control("stop", "-m", "immediate")
             world.wait_for("silence.raised")
+            world.wait_until_noted(told=True)
             world.kill()
             own.control("start", "-o", f'-h "" -k {own.folder}')
             world.restart()
