@@ -143,7 +143,7 @@ async def test_a_file_that_cannot_be_written_is_told(world: World, broken: Break
     with broken(world):
         await world.live(AFTER)
         assert world.told == []
-        await world.live(2 * interval(AFTER))
+        await world.live(interval(AFTER))
         (raised,) = world.told
         await world.live(timedelta(hours=1))
     await world.live(timedelta(minutes=2))
