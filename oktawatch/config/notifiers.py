@@ -65,7 +65,7 @@ class NotifierSettings(Section):
         Field(strict=False),
         AfterValidator(_not_empty),
     ] = ("opened", "raised")
-    """The changes of an alert to notify: it was opened, its severity was raised, an operator decided about it."""
+    """The changes of an alert to notify: it was opened, its severity was raised, a person decided about it."""
     max_per_minute: int | None = Field(default=30, ge=1)
     """The maximum number of messages per minute. Further alerts are combined into a digest.
 

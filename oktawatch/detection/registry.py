@@ -74,7 +74,7 @@ class RuleSet:
             for rule in self.rules
         }
         self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
-        self.has_user_rules = any(type(rule) not in BUILT_IN for rule in self.rules)
+        self.has_custom_rules = any(type(rule) not in BUILT_IN for rule in self.rules)
         """Whether any rule is not built in."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)

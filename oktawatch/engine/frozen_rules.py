@@ -33,7 +33,7 @@ async def watch_rules(
     Records the call that froze the last process, and enqueues an alarm for the notifiers of its org. So the schema
     must have been upgraded.
     """
-    if not rules.has_user_rules:
+    if not rules.has_custom_rules:
         yield None
         return
     path = process_path(database.database, "rules")

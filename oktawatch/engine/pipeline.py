@@ -53,7 +53,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     cache: HistoryCache = field(default_factory=HistoryCache)
     """The org's recent history, cached from page to page."""
     watchdog: RuleWatchdog | None = None
-    """Ends the process when a user's rule freezes it."""
+    """Ends the process when a custom rule freezes it."""
 
 
 class PageResult(Struct, kw_only=True):
@@ -121,7 +121,7 @@ def commit_page(
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)
         history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
-        with _users_rules(transaction, watch, page, now) as left_out:
+        with _custom_rules(transaction, watch, page, now) as left_out:
             found = watch.rules.evaluate(page.events, rows, history, _report)
             grouping, allowed = _group(transaction, watch, found.matches, notify=notify)
         alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
@@ -160,11 +160,11 @@ def commit_page(
 
 
 @contextmanager
-def _users_rules(
+def _custom_rules(
     transaction: PageTransaction, watch: Watch, page: Page, now: datetime
 ) -> Iterator[Mapping[str, LeftOut]]:
-    """Limit the time of users' rules within the block; yield the rules that were left out, by id."""
-    if not watch.rules.has_user_rules:
+    """Limit the time of custom rules within the block; yield the rules that were left out, by id."""
+    if not watch.rules.has_custom_rules:
         yield {}
         return
     frozen = transaction.frozen_calls()

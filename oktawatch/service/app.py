@@ -120,7 +120,7 @@ class Application:
     ) -> Self:
         """Build all parts. Raises ConfigError.
 
-        A user's rule that can't be used is logged and left out. With ``strict``, it raises ConfigError.
+        A custom rule that can't be used is logged and left out. With ``strict``, it raises ConfigError.
         """
         app = cls(settings, orgs=orgs, rule_id=rule_id)
         if strict:

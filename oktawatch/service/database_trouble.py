@@ -75,7 +75,7 @@ class DatabaseTrouble:
         self._refused.pop(job, None)
 
     def moment(self) -> float:
-        """Return the present time, for `wrote`."""
+        """Return the current time, for `wrote`."""
         return self._clock()
 
     def wrote(self, job: str | None = None, *, began: float | None = None) -> None:

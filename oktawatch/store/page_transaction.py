@@ -218,11 +218,11 @@ class PageTransaction:
             )
 
     def frozen_calls(self) -> list[Frozen]:
-        """Return the calls of users' rules with the org's events that froze a process."""
+        """Return the calls of custom rules with the org's events that froze a process."""
         return frozen_calls(self.connection, self.org)
 
     def note_left_out(self, left_out: Iterable[LeftOut], notifiers: Sequence[str]) -> bool:
-        """Record the users' rules left out of this page; return whether notifications were enqueued."""
+        """Record the custom rules left out of this page; return whether notifications were enqueued."""
         return note_left_out(self.connection, self.org, left_out, notifiers, now=self.now)
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:

@@ -165,7 +165,7 @@ class Sqlite:
         if opened is not None and opened != self._identity():
             raise DatabaseReplacedError(
                 f"the database's file was deleted or replaced while it was open ({self._url.database}): "
-                "stop oktawatch before moving or restoring it; start it again to use the present file"
+                "stop oktawatch before moving or restoring it; start it again to use the current file"
             )
 
     def _identity(self) -> tuple[int, int] | None:

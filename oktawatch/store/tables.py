@@ -311,7 +311,7 @@ notifiers = Table(
     Column("told_at", Moment),  # when the other notifiers were last sent an alarm about it
 )
 
-# Users' rules that were left out of pages, and their calls that froze the process.
+# Custom rules that were left out of pages, and their calls that froze the process.
 rules_left_out = Table(
     "rules_left_out",
     metadata,
