@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from oktawatch.detection.allow import AllowEntry, AllowList
-from oktawatch.detection.registry import RuleSet, build_rules
+from oktawatch.detection.evidence import Evidence
+from oktawatch.detection.evidence_severity import OF_THE_PAST, SeverityTable
+from oktawatch.detection.registry import RuleSet, build_rules, configured_rules
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.routing import Route
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
+from oktawatch.model.severity import Severity
 from oktawatch.store.database import Database
 from oktawatch.store.pruning import Expiry, count_expired, prune_the_rest
 from oktawatch.systemlog.page import Page
@@ -34,12 +37,17 @@ RELAYS = AllowEntry(
     reason="Phones", kinds=(AnonymizerKind.RELAY,), actors=("00u1@*",), until=date(2026, 11, 2)
 )
 RULES = build_rules({}, enable=["*"], read_file=str)
+_NO_PAST = Evidence({}, SeverityTable(levels=dict.fromkeys(OF_THE_PAST, 0)))
+RULES_WITHOUT_PAST = RuleSet(
+    configured_rules({}, read_file=str, evidence=_NO_PAST).values(), evidence=_NO_PAST
+)
+"""All rules, with severities that don't depend on the person's past."""
 HOUR = timedelta(hours=1)
 
 
-def watch(*entries: AllowEntry, org: str = ORG) -> Watch:
+def watch(*entries: AllowEntry, org: str = ORG, rules: RuleSet = RULES) -> Watch:
     """Return a watch of all rules with these entries."""
-    return Watch(org=org, rules=RULES, allow=AllowList(entries), routes=(Route(notifier="soc"),))
+    return Watch(org=org, rules=rules, allow=AllowList(entries), routes=(Route(notifier="soc"),))
 
 
 def commit(database: Database, watch: Watch, events: Sequence[Event], *, notify: bool = True) -> PageResult:
@@ -79,19 +87,22 @@ def alerts_of(database: Database) -> dict[str, Any]:
 def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
     shared: Database, stream: list[Event], data: st.DataObject
 ) -> None:
-    """Any order, any cut into pages, any repetition: as if the allowed events had never happened."""
+    """Any order, any cut into pages, any repetition: as if the allowed events had never happened.
+
+    Only the severities know more: allowed sign-ins belong to the person's past. The rules here don't look at it.
+    """
     stream = data.draw(st.permutations(stream))
     borders = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
     pages: list[Page] = cut(stream, borders)
     empty(shared)
     for part in pages:
-        commit(shared, watch(), [one for one in part.events if not is_allowed(one)])
+        commit(shared, watch(rules=RULES_WITHOUT_PAST), [one for one in part.events if not is_allowed(one)])
     expected = alerts_of(shared)
     empty(shared)
     counted = 0
     for part in pages:
         for _ in range(data.draw(st.integers(1, 2))):
-            allowing = watch(OFFICE, RELAYS)
+            allowing = watch(OFFICE, RELAYS, rules=RULES_WITHOUT_PAST)
             counted += commit(shared, allowing, part.events, notify=True).allowed
             again = data.draw(st.sampled_from(pages[: pages.index(part) + 1]))
             assert commit(shared, allowing, again.events).allowed == 0
@@ -102,6 +113,23 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
     assert counted == len(allowed)
     keys = {(row["rule_id"], row["event_uuid"]) for row in rows(shared, "matches")}
     assert keys.isdisjoint((row["rule_id"], row["event_uuid"]) for row in allowed)
+
+
+def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> None:
+    """A success through the operator of an allowed sign-in of the day before is a level lower."""
+    marks = {"isProxy": True, "asNumber": 64500}
+    severities = []
+    for before in (
+        [],
+        [event(0, at=-timedelta(days=1), outcome={"result": "SUCCESS"}, securityContext=marks)],
+    ):
+        empty(shared)
+        home = AllowEntry(reason="Home", networks=("0.0.0.0/0",), until=date(2026, 11, 1))
+        commit(shared, watch(home), before)
+        assert alerts_of(shared)["alerts"] == []
+        commit(shared, watch(home), [event(1, outcome={"result": "SUCCESS"}, securityContext=marks)])
+        severities += [alert["severity"] for alert in alerts_of(shared)["alerts"]]
+    assert severities == [Severity.MEDIUM, Severity.LOW]
 
 
 @pytest.mark.parametrize("rule_id", LAWS)
