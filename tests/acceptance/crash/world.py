@@ -156,13 +156,13 @@ class World:
         assert code == -9, f"the daemon ended with {code}: {self.log()[-5:]}"
         self.kills[point if point is not None and by_itself else "anywhere"] += 1
 
-    def settle(self, *lives: Life) -> None:
+    def settle(self, *lives: Life, patience_s: float = PATIENCE) -> None:
         """Wait until everything is read and sent.
 
         The claims of killed daemons and the delays of digests are shortened.
         """
         wanted = {name: self.expected(name) for name in self.orgs}
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience_s
         with closing(Database(self.place.url, create=True)) as database:
             while not self._settled(database, wanted):
                 assert time.monotonic() < end, f"not settled: {self.differences()[:5]} {self.log()[-5:]}"

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, running
-from tests.acceptance.crash.world import NAMES, Life, World
+from oktawatch.store.answer_deadline import ANSWER_WITHIN_S
+from oktawatch.systemlog.client import TIMEOUT
+from tests.acceptance.crash.world import NAMES, PATIENCE, Life, World
 from tests.acceptance.soak.test_soak import FIRST, SEEDS
 from tests.support.daemon import STOPS_WITHIN
 from tests.support.http import receiving
@@ -24,6 +26,8 @@ from tests.support.stalling import StallingProxy, stalling
 
 FAULTS = ("stall", "drip", "half_close", "hold_present")
 ROUNDS = 8
+NOTICED_WITHIN_S = ANSWER_WITHIN_S + TIMEOUT
+"""A statement whose connection is held fails after the first, and the next request, if it is held too, after the second."""
 
 
 def port_of(url: str) -> int:
@@ -63,7 +67,7 @@ def test_nothing_is_lost_when_connections_stall(seed: int, tmp_path: Path) -> No
                 getattr(proxy, rng.choice(FAULTS))()
                 world.live(rng.uniform(0.5, 3.0), life)
                 proxy.flow()
-            world.settle(life)
+            world.settle(life, patience_s=NOTICED_WITHIN_S + PATIENCE)
             for proxy in proxies:
                 proxy.stall()
             world.live(1.5, life)
