@@ -7,12 +7,15 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
+from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.schema import upgrade
 
@@ -31,10 +34,14 @@ class Server:
 
     def execute(self, statement: str, *, database: str | None = None) -> None:
         """Run a statement as the owner, outside any transaction."""
+        with self.connect(database) as connection:
+            connection.execute(statement.encode())
+
+    def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
+        """Connect as the owner, without transactions."""
         target = self.url if database is None else self.url.set(database=database)
         conninfo = target.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute(statement.encode())
+        return psycopg.connect(conninfo, autocommit=True)
 
     def create(self, template: str = "template1") -> str:
         """Create a database; return its name."""
@@ -111,26 +118,87 @@ def behind(url: str) -> tuple[str | int, Callable[[int], str]]:
 def server() -> Server:
     """Return this process's server. The first call starts it."""
     if given := os.environ.get("OKTAWATCH_TEST_POSTGRES_URL"):
+        atexit.register(_drop_all)
         return Server(make_url(given))
     return OwnServer()
 
 
+_EMPTIED: list[str] = []
+"""Databases with the schema and without rows, for the next tests."""
+_GROWTH = 4 * 1024 * 1024
+"""A database that has grown by more bytes is dropped, because deleted rows would slow down later tests."""
+_CATALOGS = ("pg_class", "pg_attribute", "pg_constraint", "pg_proc", "pg_trigger", "pg_namespace")
+# Each change of the schema writes a catalog's row in a new transaction. A copy of a database has the same numbers.
+_SCHEMA = f"""
+    SELECT {", ".join(f"(SELECT sum(xmin::text::bigint) FROM {catalog})" for catalog in _CATALOGS)},
+        (SELECT array_agg(version_num) FROM alembic_version),
+        (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON setdatabase = pg_database.oid
+            WHERE datname = current_database())
+"""  # noqa: S608 -- fixed names
+_SIZE = "SELECT pg_database_size(current_database())"
+_DISCONNECT = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_RESTART_IDS = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
+_DELETE = "; ".join(f"DELETE FROM {table.name}" for table in reversed(tables.metadata.sorted_tables))  # noqa: S608 -- the tables' own names
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A database with the real migrations, which is copied for tests."""
+
+    name: str
+    schema: tuple[Any, ...]
+    size: int
+
+
 @cache
-def _migrated() -> str:
-    """Create the template database with the real migrations; return its name."""
+def _template() -> _Template:
     name = server().create()
-    atexit.register(server().drop, name)
     database = Database(server().url_of(name))
     upgrade(database)
     database.close()
-    return name
+    with server().connect(name) as connection:
+        schema, size = connection.execute(_SCHEMA).fetchone(), connection.execute(_SIZE).fetchone()
+        assert schema is not None
+        assert size is not None
+        return _Template(name, schema, size[0])
 
 
 @contextmanager
 def fresh(*, schema: bool) -> Iterator[str]:
-    """Yield the URL of a new database, with or without a schema."""
-    name = server().create(_migrated() if schema else "template1")
+    """Yield the URL of a database without rows, with or without a schema."""
+    name = _with_schema() if schema else server().create()
     try:
         yield server().url_of(name)
     finally:
+        if schema and _empty(name):
+            _EMPTIED.append(name)
+        else:
+            server().drop(name)
+
+
+def _with_schema() -> str:
+    return _EMPTIED.pop() if _EMPTIED else server().create(_template().name)
+
+
+def _drop_all() -> None:
+    for name in (*_EMPTIED, _template().name):
         server().drop(name)
+
+
+def _empty(name: str) -> bool:
+    """Delete all rows, which is many times as fast as a new database. Return False if that is not enough."""
+    try:
+        with server().connect(name) as connection:
+            connection.execute(_DISCONNECT)
+            if connection.execute(_SCHEMA).fetchone() != _template().schema:
+                return False
+            if connection.execute(f"{_SIZE} > {_template().size + _GROWTH}").fetchone() == (True,):
+                return False
+            connection.execute(_DELETE)
+            connection.execute(_RESTART_IDS)
+    except psycopg.Error:
+        return False  # for example, the test has deleted the schema
+    return True
