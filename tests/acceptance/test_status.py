@@ -57,7 +57,8 @@ def test_what_orgs_wait_for(place: Place) -> None:
         )
         text = (place.folder / "oktawatch.toml").read_text("utf-8")
         with Daemon(place, text + '[service]\nlog_format = "json"\n') as daemon:
-            until(lambda: "rate limit" in program.run("status").stderr, "an org that waits")
+            daemon.heard("READY=1")
+            until(lambda: "rate_limit" in str(place.ask("SELECT waits FROM daemons")), "an org that waits")
             shown = program.run("status")
             found = json.loads(program.run("status", "--json").stdout)
             assert daemon.stop()[0] == 0
