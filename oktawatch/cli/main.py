@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache, partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +96,8 @@ app.command(epilog="Example:  oktawatch files oktawatch.example.toml > oktawatch
 app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.simulate)
 app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
+command_line = cache(partial(get_command, app))
+"""Return the commands and their options. Typer builds them from signatures, which takes longer than a short command."""
 
 _OWNER_ONLY_UMASK = 0o077
 _GC_THRESHOLD = 20_000
@@ -110,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     invocation = Invocation()
     try:
         _check_text(sys.argv[1:] if arguments is None else arguments)
-        code = get_command(app).main(
+        code = command_line().main(
             args=arguments, prog_name="oktawatch", standalone_mode=False, obj=invocation
         )
     except KeyboardInterrupt:
@@ -181,9 +184,17 @@ def _report(error: Exception, *, debug: bool) -> int:
 
 def _message_and_code(error: Exception) -> tuple[str, int]:
     """Return the message to print for an error, and the exit code."""
-    if isinstance(error, (UsageError, *_input_errors())):
+    if isinstance(error, UsageError):
         return str(error), USAGE
-    if isinstance(error, (OutputError, *_failures())):
+    if isinstance(error, OutputError):
+        return str(error), FAILED
+    from oktawatch.config.errors import ConfigError
+    from oktawatch.store.errors import StoreError
+    from oktawatch.systemlog.errors import SystemLogError
+
+    if isinstance(error, ConfigError):
+        return str(error), USAGE
+    if isinstance(error, (StoreError, SystemLogError)):
         return str(error), FAILED
     if isinstance(error, OSError) and error.filename is not None:
         problem = (error.strerror or type(error).__name__).lower()
@@ -192,18 +203,3 @@ def _message_and_code(error: Exception) -> tuple[str, int]:
         f"unexpected {type(error).__name__} ({error}): run the command again with --debug and report the output",
         FAILED,
     )
-
-
-def _input_errors() -> tuple[type[Exception], ...]:
-    from oktawatch.config.errors import ConfigError
-    from oktawatch.detection.rule_tests import RuleTestError
-    from oktawatch.simulator.replay import EventsFileError
-
-    return ConfigError, RuleTestError, EventsFileError
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from oktawatch.store.errors import StoreError
-    from oktawatch.systemlog.errors import SystemLogError
-
-    return StoreError, SystemLogError

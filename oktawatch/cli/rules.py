@@ -116,7 +116,7 @@ def cases(
     into a Python file with the same name in the same folder.
     """
     from oktawatch.detection.registry import BUILT_IN
-    from oktawatch.detection.rule_tests import run_rule_tests
+    from oktawatch.detection.rule_tests import RuleTestError, run_rule_tests
     from oktawatch.engine.loading import cases_and_rules, load_files
 
     case_files, rule_files = cases_and_rules(paths or ())
@@ -125,7 +125,10 @@ def cases(
         for unusable in loaded.problems:
             note(f"error: {unusable}")
         return FAILED
-    results = run_rule_tests(case_files, rules=loaded.rules.values())
+    try:
+        results = run_rule_tests(case_files, rules=loaded.rules.values())
+    except RuleTestError as error:
+        raise UsageError(str(error)) from None
     failed = sum(not result.passed for result in results)
     if as_json:
         print_json([_result(result) for result in results])

@@ -93,9 +93,12 @@ def _follow(org: "SimulatedOrg", scenarios: list[str], seed: int) -> None:
 
 
 def _load(org: "SimulatedOrg", events: Path, *, keep_times: bool) -> None:
-    from oktawatch.simulator import load_events
+    from oktawatch.simulator import EventsFileError, load_events
 
-    org.extend(load_events(events, now=org.now(), keep_times=keep_times))
+    try:
+        org.extend(load_events(events, now=org.now(), keep_times=keep_times))
+    except EventsFileError as error:
+        raise UsageError(str(error)) from None
 
 
 async def _serve(org: "SimulatedOrg", port: int) -> None:

@@ -25,12 +25,13 @@ SIZE = 1 << 20
 
 
 def import_everything() -> None:
-    """Import everything that a program imports, except its main module."""
-    import oktawatch
+    """Import everything that a program imports, except its main module, and build its command line."""
+    import oktawatch.cli.main
 
     for module in pkgutil.walk_packages(oktawatch.__path__, "oktawatch."):
         if module.name != "oktawatch.__main__":
             importlib.import_module(module.name)
+    oktawatch.cli.main.command_line()  # kept by the module
 
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:

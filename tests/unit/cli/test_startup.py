@@ -37,11 +37,24 @@ def test_a_command_imports_only_what_it_needs(command: str, folder: Path) -> Non
     create_schema(database)
     database.close()
 
+    imported = imported_by(command, folder)
+
+    assert {"oktawatch.store.database", "sqlalchemy"} <= imported
+    assert imported & UNNEEDED == set()
+
+
+def test_an_error_imports_nothing_of_other_commands(tmp_path: Path) -> None:
+    """The error about a missing configuration imports neither the rules nor the simulator."""
+    imported = imported_by("status", tmp_path)
+
+    assert "oktawatch.config.sources" in imported
+    assert imported & {"aiohttp", "okta", "oktawatch.detection.rule_tests", "oktawatch.simulator"} == set()
+
+
+def imported_by(command: str, folder: Path) -> set[str]:
+    """Return the names of the modules that a command imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "oktawatch", *command.split()],
         cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
-    assert {"oktawatch.store.database", "sqlalchemy"} <= imported, done.stderr[-2000:]
-    assert imported & UNNEEDED == set()
+    return set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
