@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
-def upgrade(database: Database, revision: str = "head") -> None:
+def upgrade(database: Database, revision: str = tables.REVISION) -> None:
     """Upgrade the schema in one transaction. Several hosts can run this at once.
 
     Raises SchemaError if the schema is newer than this program.
     """
-    from alembic import command  # noqa: PLC0415 -- importing Alembic takes 0.2 s, which only migrations need
-
     with database.write() as connection:
         database.lock_schema(connection)
         found = _current(connection)
         _refuse_newer(found)
+        if found == revision:
+            return
+        from alembic import command  # noqa: PLC0415 -- importing Alembic takes 0.2 s, which only migrations need
+
         try:
             command.upgrade(_config(connection), revision)
         except (NoSuchTableError, DBAPIError) as error:

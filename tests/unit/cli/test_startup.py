@@ -33,14 +33,22 @@ UNNEEDED = {
 )
 def test_a_command_imports_only_what_it_needs(command: str, folder: Path) -> None:
     """On an SQLite file, neither Postgres's driver nor the rules, the Okta SDK or logging are imported."""
-    database = Database(f"sqlite:///{folder}/oktawatch.db", create=True)
-    create_schema(database)
-    database.close()
+    create_database(folder)
 
     imported = imported_by(command, folder)
 
     assert {"oktawatch.store.database", "sqlalchemy"} <= imported
     assert imported & UNNEEDED == set()
+
+
+def test_a_current_schema_takes_no_alembic(folder: Path) -> None:
+    """An upgrade, with which every daemon starts, imports Alembic only if there is something to upgrade."""
+    create_database(folder)
+
+    imported = imported_by("db upgrade", folder)
+
+    assert "oktawatch.store.schema" in imported
+    assert "alembic" not in imported
 
 
 def test_an_error_imports_nothing_of_other_commands(tmp_path: Path) -> None:
@@ -49,6 +57,13 @@ def test_an_error_imports_nothing_of_other_commands(tmp_path: Path) -> None:
 
     assert "oktawatch.config.sources" in imported
     assert imported & {"aiohttp", "okta", "oktawatch.detection.rule_tests", "oktawatch.simulator"} == set()
+
+
+def create_database(folder: Path) -> None:
+    """Create an SQLite file with the current schema."""
+    database = Database(f"sqlite:///{folder}/oktawatch.db", create=True)
+    create_schema(database)
+    database.close()
 
 
 def imported_by(command: str, folder: Path) -> set[str]:
