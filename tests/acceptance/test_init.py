@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from oktawatch.simulator import SimulatedOrg, build, running
+from tests.support import launch
 from tests.support.program import PATIENCE, Program, errors
 
 
@@ -20,7 +21,7 @@ from tests.support.program import PATIENCE, Program, errors
 def org() -> SimulatedOrg:
     """Return an org in which somebody signs in through a VPN."""
     made = SimulatedOrg()
-    made.follow(build(["anonymizing-vpn"], start=made.now()))
+    made.follow(build(["anonymizing-vpn"], start=made.now(), rate=10))
     return made
 
 
@@ -33,9 +34,9 @@ def url(org: SimulatedOrg) -> Iterator[str]:
 
 def init(program: Program, *words: str, token: str) -> "subprocess.CompletedProcess[str]":
     """Run `oktawatch init` with a token on standard input."""
-    return subprocess.run(
-        [sys.executable, "-m", "oktawatch", "init", *words, "--token", "-"],
-        input=f"{token}\n", cwd=program.folder, env=program.environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    return launch.run(
+        ["init", *words, "--token", "-"],
+        typed=f"{token}\n", cwd=program.folder, environ=program.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE,
     )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_init_writes_what_works(program: Program, org: SimulatedOrg, url: str, f
     steps = [shlex.split(line, comments=True) for line in done.stdout.partition("Next:\n")[2].splitlines()]
     dry_run, run = (step[step.index("oktawatch") + 1 :] for step in steps)
     assert run[0] == "run"
-    assert "MEDIUM" in program.run(*dry_run).stdout
+    assert "HIGH" in program.run(*dry_run).stdout
     assert program.run(*run, "--once").returncode == 0
 
 

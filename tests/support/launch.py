@@ -49,12 +49,13 @@ def launch(
 
 
 def run(
-    arguments: Sequence[str], *, timeout: float, text: bool = True, **options: Any
+    arguments: Sequence[str], *, timeout: float, text: bool = True, typed: str | None = None, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
-    """Run ``python -m oktawatch`` until it exits. ``options`` are those of `launch`."""
-    with launch(arguments, text=text, **options) as process:
+    """Run ``python -m oktawatch`` until it exits. ``typed`` is its standard input; ``options`` are those of `launch`."""
+    stdin = None if typed is None else subprocess.PIPE
+    with launch(arguments, text=text, stdin=stdin, **options) as process:
         try:
-            stdout, stderr = process.communicate(timeout=timeout)
+            stdout, stderr = process.communicate(typed, timeout=timeout)
         except BaseException:
             process.kill()
             raise
