@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ("check",),
         ("run", "--once"),
         ("backfill", "--since", "{an_hour_ago}", "--until", "{now}"),
-        ("rules", "replay", "--since", "{an_hour_ago}", "--until", "{now}"),
+        ("rules", "replay", "--rule", "Okta.Login.Success", "--since", "{an_hour_ago}", "--until", "{now}"),
         ("db", "prune", "--dry-run"),
         ("alerts", "list", "--json"),
         ("notifications", "list", "--json"),
@@ -81,9 +81,11 @@ def test_the_daemon_does_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_does_the_same(tmp_path: Path, number: signal.Signals) -> None:
     """A forked program is a child of ours, in our process group, and a signal ends it with the same code."""
+    events = tmp_path / "none.ndjson"
+    events.touch()
     ended = []
     for cold in (True, False):
-        with Program(tmp_path, cold=cold).started("simulate") as process:
+        with Program(tmp_path, cold=cold).started("simulate", "--events", str(events)) as process:
             assert process.stdout
             assert process.stdout.readline()
             assert os.getpgid(process.pid) == os.getpgid(0)
