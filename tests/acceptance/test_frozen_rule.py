@@ -14,6 +14,7 @@ from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import Daemon, until
 from tests.support.logclient import event
 from tests.support.places import Place
+from tests.support.program import Program
 
 RULE = """\
 import re
@@ -63,6 +64,7 @@ class Frozen:
 
     def __init__(self, place: Place, urls: dict[str, str], orgs: dict[str, SimulatedOrg]) -> None:
         self.place = place
+        self.program = Program(place.folder, place)
         self.text = CONFIG + "".join(
             f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{orgs[name].token}"\n'
             for name, url in urls.items()
@@ -71,10 +73,10 @@ class Frozen:
         (place.folder / "rules" / "catastrophe.py").write_text(RULE, "utf-8")
         (place.folder / "oktawatch.toml").write_text(self.text, "utf-8")
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+    def freeze(self) -> "subprocess.CompletedProcess[str]":
+        """Run `run --once` with a watchdog that waits a second."""
         return subprocess.run(
-            [*COMMAND, *arguments],
+            [*COMMAND, "run", "--once"],
             cwd=self.place.folder,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.place.folder), **self.place.environment},
             capture_output=True,
@@ -91,7 +93,7 @@ class Frozen:
 
     def check_named(self) -> None:
         """Check that `status` and the outbox name the rule and the event."""
-        (named,) = json.loads(self.run("status", "--json").stdout)["rules_left_out"]
+        (named,) = self.program.json("status")["rules_left_out"]
         assert (named["org"], named["rule"], named["event_uuid"]) == ("bad", "Acme.Catastrophe", BAD)
         assert named["reason"] == "it froze oktawatch"
         found = [row[0] for row in self.place.ask("SELECT content FROM notifications WHERE kind = 'silence'")]
@@ -119,11 +121,11 @@ def frozen(place: Place) -> Iterator[Frozen]:
 
 def test_run_once_goes_on_with_the_next_start(frozen: Frozen) -> None:
     """The first ends by SIGALRM; the next names the rule, leaves it out of that page, and is done."""
-    first = frozen.run("run", "--once")
+    first = frozen.freeze()
     assert first.returncode == -signal.SIGALRM, first.stderr
     assert "bad" not in frozen.counted()
 
-    second = frozen.run("run", "--once")
+    second = frozen.program.run("run", "--once")
     assert second.returncode == 0, second.stderr
     logs = [json.loads(line) for line in second.stderr.splitlines() if line.startswith("{")]
     (froze,) = [line for line in logs if line["event"] == "rule_froze"]
@@ -132,7 +134,7 @@ def test_run_once_goes_on_with_the_next_start(frozen: Frozen) -> None:
     assert frozen.counted() == {"bad": 3, "good": 3}
     frozen.check_named()
 
-    third = frozen.run("run", "--once")
+    third = frozen.program.run("run", "--once")
     assert third.returncode == 0, third.stderr
     assert "rule_froze" not in third.stderr
 
