@@ -70,18 +70,6 @@ def test_demo_with_all_rules_finds_something_by_each(program: Program) -> None:
     }
 
 
-def test_demo_makes_its_folder_anew(program: Program) -> None:
-    """A demo deletes the files of the previous one."""
-    folder = program.folder / "oktawatch-demo"
-    folder.mkdir()
-    (folder / ".oktawatch-demo").touch()
-    (folder / "oktawatch.db").write_text("no database at all", "utf-8")
-
-    assert program.run("demo").returncode == 0
-
-    assert program.rows("SELECT count(*) > 0 FROM alerts", "oktawatch-demo/oktawatch.db") == [(1,)]
-
-
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_demo_leaves_what_is_not_its_own(program: Program, kind: str) -> None:
     """Something of the demo's name that no demo made is left alone, with exit 2."""
@@ -110,8 +98,9 @@ def test_demo_leaves_what_is_not_its_own(program: Program, kind: str) -> None:
 
 
 def test_ctrl_c_ends_the_demo_and_its_daemon(program: Program) -> None:
-    """Ctrl-C in the middle ends both processes, with 130 and without a traceback."""
-    log = program.folder / "oktawatch-demo" / "oktawatch.log"
+    """Ctrl-C in the middle ends both processes, with 130 and without a traceback. The next demo recreates the folder."""
+    folder = program.folder / "oktawatch-demo"
+    log = folder / "oktawatch.log"
     with program.started("demo") as demo:
         eventually(log.exists)
         demo.send_signal(signal.SIGINT)
@@ -119,5 +108,7 @@ def test_ctrl_c_ends_the_demo_and_its_daemon(program: Program) -> None:
 
     assert demo.returncode == 130
     assert "Traceback" not in output + error + log.read_text("utf-8")
+    (folder / "oktawatch.db").write_text("no database at all", "utf-8")
     done = program.run("demo")
     assert done.returncode == 0, "the folder is free again, and its database has no daemon"
+    assert program.rows("SELECT count(*) > 0 FROM alerts", "oktawatch-demo/oktawatch.db") == [(1,)]
