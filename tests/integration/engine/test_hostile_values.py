@@ -16,7 +16,7 @@ from oktawatch.engine.routing import Route
 from oktawatch.model.severity import Severity
 from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
-from oktawatch.systemlog.decode import decode
+from oktawatch.systemlog.decode import Decoded, decode
 from tests.support.databases import NOW, empty, open_database, outcome, rows
 from tests.support.places import Kind, place_of
 from tests.support.properties import examples
@@ -129,13 +129,12 @@ def element(number: int, field: str, value: bytes) -> bytes:
     return json.dumps(whole).encode().replace(json.dumps(mark).encode(), value)
 
 
-def read(database: Database, elements: list[bytes]) -> dict[str, Any]:
-    """Commit a page with these elements twice; return its rows, which the second time must not change."""
+def read(database: Database, found: Decoded) -> dict[str, Any]:
+    """Commit a decoded page twice; return its rows, which the second commit must not change."""
     empty(database)
     register_orgs(database, [ORG], now=NOW)
     left = []
     for _ in range(2):
-        found = decode(b"[" + b",".join(elements) + b"]")
         what = page(found.events, rejected=found.rejected)
         commit_page(database, WATCH, what, notify=True, advance=lambda *_: None, now=NOW)
         left.append(outcome(database) | {"history": rows(database, "history")})
@@ -146,8 +145,9 @@ def read(database: Database, elements: list[bytes]) -> dict[str, Any]:
 
 
 def same(both: tuple[Database, Database], elements: list[bytes]) -> dict[str, Any]:
-    """Read a page into both; what they hold afterwards must be the same, and is given."""
-    first, second = (read(database, elements) for database in both)
+    """Read a page into both databases; return its rows, which must be the same in both."""
+    found = decode(b"[" + b",".join(elements) + b"]")
+    first, second = (read(database, found) for database in both)
     for table, expected in first.items():
         for one, other in zip(expected, second[table], strict=True):
             assert other == one, table
