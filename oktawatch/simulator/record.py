@@ -30,6 +30,8 @@ _STORED = 0xFFFF_FFFF
 _EVENT_TYPE = re.compile(rb'"eventType"\s*:\s*"([^"\\]*)"')
 _PUBLISHED = re.compile(rb'"published"\s*:\s*"([^"\\]*)"')
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class EventTemplate(Protocol):
     """Generates events that share everything but a few fields."""
@@ -116,9 +118,8 @@ class Record:
             event_type, published = event.template.event_type, event.published
             self._template_numbers.append(self._template_id(event.template))
         else:
-            body = event if isinstance(event, bytes) else json.dumps(event, separators=(",", ":")).encode()
-            event_type, published = _type_and_time(body, persisted)
-            self._bodies[number] = body
+            event_type, published = _type_and_time(event, persisted)
+            self._bodies[number] = event if isinstance(event, bytes) else _encode(event).encode()
             self._template_numbers.append(_STORED)
         self._persisted.append(persisted)
         self._published.append(published)
@@ -172,18 +173,23 @@ def _event_type(name: str) -> scim.Lookup:
     return lambda _: [name] if name else []
 
 
-def _type_and_time(body: bytes, persisted: int) -> tuple[str, int]:
-    """Return the type and the `published` time of an event, even if it is not valid JSON."""
+def _type_and_time(event: dict[str, Any] | bytes, persisted: int) -> tuple[str, int]:
+    """Return the type and the `published` time of an event, even if its bytes are not valid JSON."""
+    if isinstance(event, bytes):
+        event_type, published = _find_type_and_time(event)
+    else:
+        event_type, published = event.get("eventType"), event.get("published")
+    return event_type if isinstance(event_type, str) else "", _published(published, persisted)
+
+
+def _find_type_and_time(body: bytes) -> tuple[object, object]:
     try:
         event = json.loads(body.decode("utf-8", "surrogateescape"))
-        fields = event if isinstance(event, dict) else {}
-        event_type, published = fields.get("eventType"), fields.get("published")
     except (ValueError, RecursionError):
-        event_type, published = (
-            match[1].decode("utf-8", "replace") if (match := pattern.search(body)) else None
-            for pattern in (_EVENT_TYPE, _PUBLISHED)
-        )
-    return event_type if isinstance(event_type, str) else "", _published(published, persisted)
+        matches = _EVENT_TYPE.search(body), _PUBLISHED.search(body)
+        event_type, published = (match and match[1].decode("utf-8", "replace") for match in matches)
+        return event_type, published
+    return (event.get("eventType"), event.get("published")) if isinstance(event, dict) else (None, None)
 
 
 def _published(value: object, otherwise: int) -> int:
