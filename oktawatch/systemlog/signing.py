@@ -10,14 +10,18 @@ Each request gets a new assertion, because Okta consumes it even when it only an
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import RSAAlgorithm
 from okta.dpop import RSA_KEY_SIZE_BITS, DPoPProofGenerator
+from okta.jwt import JWT
 from okta.oauth import OAuth
 from okta.request_executor import RequestExecutor
 
@@ -55,17 +59,33 @@ async def signed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ServiceAppOAuth(OAuth):  # type: ignore[misc]  # the SDK ships no types
-    """The SDK's OAuth with deferred signatures. Create it in a thread, because it can generate a key."""
+    """The SDK's OAuth with deferred signatures. Create it in a thread, because parsing and generating keys is slow."""
 
     def __init__(self, executor: RequestExecutor, config: dict[str, Any], *, dpop: bool) -> None:
         super().__init__(executor, config)
+        self._key: Any = load_pem_private_key(config["client"]["privateKey"].encode(), password=None)
         if dpop:
             self._dpop_generator = _Proofs(config["client"])
             self._dpop_enabled = True
 
     def get_JWT(self) -> str:  # noqa: N802 -- the SDK's name
         """Return the client assertion of a token request."""
-        return DeferredSignature.by(super().get_JWT)
+        return DeferredSignature.by(self._assertion)
+
+    def _assertion(self) -> str:
+        """Sign the SDK's assertion. The SDK itself would parse the key three times for each assertion, in 0.14 s."""
+        client = self._config["client"]
+        now = int(time.time())
+        claims = {
+            "iss": client["clientId"],
+            "sub": client["clientId"],
+            "aud": client["orgUrl"] + JWT.OAUTH_ENDPOINT,
+            "iat": now,
+            "exp": now + JWT.EXPIRATION,
+            "jti": str(uuid.uuid4()),
+        }
+        headers = {"kid": client["kid"]} if client["kid"] else None
+        return jwt.encode(claims, self._key, JWT.HASH_ALGORITHM, headers)
 
 
 class _Proofs(DPoPProofGenerator):  # type: ignore[misc]  # likewise

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from jwt import decode_complete
 from okta import dpop
 from okta.dpop import DPoPProofGenerator
 from okta.jwt import JWT
@@ -17,7 +18,7 @@ from oktawatch.model.timestamps import utc_now
 from oktawatch.simulator import ServiceApp as App
 from oktawatch.simulator import SimulatedOrg, faults, serve
 from oktawatch.simulator.oauth import TOKEN as TOKEN_PATH
-from oktawatch.systemlog.access import ServiceApp
+from oktawatch.systemlog.access import OrgAccess, ServiceApp
 from oktawatch.systemlog.errors import (
     BrokenTransferError,
     PermissionMissingError,
@@ -29,6 +30,8 @@ from oktawatch.systemlog.errors import (
     WrongHostError,
 )
 from oktawatch.systemlog.queries import LOGS_PATH, polling_query
+from oktawatch.systemlog.signing import ServiceAppOAuth
+from oktawatch.systemlog.transport import make_executor, open_session
 from tests.support.faults import Sleeps, answer, client_of, faulty
 from tests.support.signing import CLIENT, Signer, rsa_pem, rsa_public_jwk
 
@@ -293,12 +296,30 @@ async def test_the_loop_goes_on_while_something_is_signed(
 
         return noted
 
-    monkeypatch.setattr(JWT, "create_token", staticmethod(noting(JWT.create_token)))
+    monkeypatch.setattr(ServiceAppOAuth, "_assertion", noting(ServiceAppOAuth._assertion))
     for name in ("generate_proof_jwt", "_rotate_keys_internal"):
         monkeypatch.setattr(DPoPProofGenerator, name, noting(getattr(DPoPProofGenerator, name)))
     async with client_of(url, app=BOUND) as client:
         await client.page(_query())
     assert threads == {"oktawatch-signing"}
+
+
+async def test_an_assertion_is_the_sdks(url: str) -> None:
+    """The header and the claims are those of the SDK, except for the times and the unique id."""
+    async with open_session(None) as session:
+        executor = make_executor(OrgAccess("acme", url, app=APP), session, timeout=1, dpop=False)
+        ours = executor._oauth.get_JWT().sign()
+    theirs = JWT.create_token(url, APP.client_id, APP.private_key, APP.kid)
+
+    signed, expected = (
+        decode_complete(token, options={"verify_signature": False}) for token in (ours, theirs)
+    )
+    assert signed["header"] == expected["header"]
+    assert signed["payload"].keys() == expected["payload"].keys()
+    for name in ("iss", "sub", "aud"):
+        assert signed["payload"][name] == expected["payload"][name]
+    lifetimes = [token["payload"]["exp"] - token["payload"]["iat"] for token in (signed, expected)]
+    assert lifetimes[0] == lifetimes[1]
 
 
 async def test_a_wait_for_a_token_ends_at_once_when_it_is_cancelled(org: SimulatedOrg, url: str) -> None:
