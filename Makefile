@@ -8,13 +8,14 @@ READY  := $(VENV)/.installed
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
-# uv installs in seconds, and pip in more than a minute. uv ignores pip.conf, so pip is the fallback for private indexes.
+# uv installs in seconds, and pip in more than a minute. uv ignores pip.conf, so pip is the fallback for private indexes. Like
+# pip, uv compiles the modules here, in parallel. Otherwise the first tests would, each in its own process.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@echo "oktawatch: creating $(VENV) and installing the dependencies (only once, takes seconds)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is too old: install Python 3.11 or newer, and run make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	@{ $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; } 2>$(VENV)/uv.log || \
+	@{ $(PIP) uv && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; } 2>$(VENV)/uv.log || \
 	  { echo "oktawatch: uv failed (see $(VENV)/uv.log): installing with pip, which takes a minute or two"; $(PIP) -e '.[dev]'; }
 	@touch $@
 
