@@ -125,8 +125,8 @@ def server() -> Server:
 
 _EMPTIED: list[str] = []
 """Databases with the schema and without rows, for the next tests."""
-_GROWTH = 4 * 1024 * 1024
-"""A database that has grown by more bytes is dropped, because deleted rows would slow down later tests."""
+_LARGEST = 4 * 1024 * 1024
+"""A database whose tables have more bytes is dropped, because deleted rows would slow down later tests."""
 _CATALOGS = ("pg_class", "pg_attribute", "pg_constraint", "pg_proc", "pg_trigger", "pg_namespace")
 # Each change of the schema writes a catalog's row in a new transaction. A copy of a database has the same numbers.
 _SCHEMA = f"""
@@ -135,7 +135,7 @@ _SCHEMA = f"""
         (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON setdatabase = pg_database.oid
             WHERE datname = current_database())
 """  # noqa: S608 -- fixed names
-_SIZE = "SELECT pg_database_size(current_database())"
+_SIZE = "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
 _DISCONNECT = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -149,8 +149,7 @@ class _Template:
     """A database with the real migrations, which is copied for tests."""
 
     name: str
-    schema: tuple[Any, ...]
-    size: int
+    schema: tuple[Any, ...] | None
 
 
 @cache
@@ -160,10 +159,7 @@ def _template() -> _Template:
     upgrade(database)
     database.close()
     with server().connect(name) as connection:
-        schema, size = connection.execute(_SCHEMA).fetchone(), connection.execute(_SIZE).fetchone()
-        assert schema is not None
-        assert size is not None
-        return _Template(name, schema, size[0])
+        return _Template(name, connection.execute(_SCHEMA).fetchone())
 
 
 @contextmanager
@@ -195,7 +191,8 @@ def _empty(name: str) -> bool:
             connection.execute(_DISCONNECT)
             if connection.execute(_SCHEMA).fetchone() != _template().schema:
                 return False
-            if connection.execute(f"{_SIZE} > {_template().size + _GROWTH}").fetchone() == (True,):
+            (size,) = connection.execute(_SIZE).fetchone() or (0,)
+            if size > _LARGEST:
                 return False
             connection.execute(_DELETE)
             connection.execute(_RESTART_IDS)
