@@ -20,7 +20,7 @@ def insert_new(
 
     ``columns`` are the columns of a row's values, which are converted to the columns' types.
     """
-    return _backend(connection).insert_new(connection, table, rows, columns)
+    return _backend(connection).insert_new(connection, table, rows, columns) if rows else 0
 
 
 def insert_of(
@@ -37,7 +37,7 @@ def insert_of(
     ``columns`` are the org's column and those of a row's values. ``otherwise`` is the SQL action for a row
     whose key exists.
     """
-    return _backend(connection).insert_of(connection, table, org, rows, columns, otherwise)
+    return _backend(connection).insert_of(connection, table, org, rows, columns, otherwise) if rows else 0
 
 
 def _backend(connection: Connection) -> Backend:

@@ -222,8 +222,6 @@ def _insert(
     otherwise: str = NOTHING,
 ) -> int:
     """Insert rows whose first columns have ``shared`` values. ``texts`` convert the values of the other columns."""
-    if not rows:
-        return 0
     arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
     statement = _statement(table, names, len(shared), otherwise, connection.dialect)
     return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount

@@ -110,7 +110,12 @@ class Sqlite:
         columns: tuple[str, ...],
     ) -> int:
         """Insert rows one at a time."""
-        return _insert(connection, table, columns, _converted(table, columns, rows, connection.dialect))
+        convert = _converters(table, columns, connection.dialect)
+        converted = [
+            tuple([one(value) if one else value for one, value in zip(convert, row, strict=True)])
+            for row in rows
+        ]
+        return _insert(connection, table, columns, converted)
 
     def insert_of(
         self,
@@ -217,12 +222,10 @@ def _insert(
     connection: Connection,
     table: Table,
     columns: tuple[str, ...],
-    rows: Sequence[tuple[Any, ...]],
+    rows: list[tuple[Any, ...]],
     otherwise: str = NOTHING,
 ) -> int:
-    if not rows:
-        return 0
-    return connection.exec_driver_sql(_statement(table, columns, otherwise), list(rows)).rowcount
+    return connection.exec_driver_sql(_statement(table, columns, otherwise), rows).rowcount
 
 
 @lru_cache(maxsize=64)
@@ -231,12 +234,9 @@ def _statement(table: Table, columns: tuple[str, ...], otherwise: str) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT {otherwise}"  # noqa: S608 -- the tables' own names
 
 
-def _converted(
-    table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], dialect: Dialect
-) -> list[tuple[Any, ...]]:
-    convert: list[Callable[[Any], Any] | None] = [
-        table.columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns
-    ]
-    return [
-        tuple(one(value) if one else value for one, value in zip(convert, row, strict=True)) for row in rows
-    ]
+@lru_cache(maxsize=64)
+def _converters(
+    table: Table, columns: tuple[str, ...], dialect: Dialect
+) -> list[Callable[[Any], Any] | None]:
+    """Return the function that converts a value of each column for the driver. None: no conversion."""
+    return [table.columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
