@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import desc, select, update
+from sqlalchemy import bindparam, desc, select, update
 
 from oktawatch.model.cursor import Backfill
 from oktawatch.store import tables
@@ -13,6 +13,11 @@ from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.backfills.c
 _RESUMABLE_FOR = timedelta(hours=24)
+_MOVE = update(tables.backfills).where(
+    _columns.id == bindparam("backfill_id"),
+    _columns.cursor == bindparam("read_cursor"),
+    _columns.finished_at.is_(None),
+)
 
 
 def begin_backfill(
@@ -67,6 +72,8 @@ def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *,
     Raises CursorMovedError if another process has moved it: the same command runs twice.
     """
     values = {
+        "backfill_id": read.id,
+        "read_cursor": read.query,
         "cursor": to.query,
         "updated_at": transaction.now,
         "finished_at": transaction.now if finished else None,
@@ -76,10 +83,5 @@ def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *,
         "matches": to.matches,
         "alerts": to.alerts,
     }
-    statement = (
-        update(tables.backfills)
-        .where(_columns.id == read.id, _columns.cursor == read.query, _columns.finished_at.is_(None))
-        .values(values)
-    )
-    if transaction.connection.execute(statement).rowcount != 1:
+    if transaction.connection.execute(_MOVE, values).rowcount != 1:
         raise CursorMovedError(f"the same backfill of {transaction.org} is being run by another process")

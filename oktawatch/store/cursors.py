@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from oktawatch.model.cursor import Cursor
 from oktawatch.store import tables
@@ -13,8 +13,33 @@ from oktawatch.store.orgs import lock_org
 from oktawatch.store.page_transaction import PageTransaction
 
 _columns = tables.cursors.c
+_orgs = tables.orgs.c
 _RECENT = 100
 """Above this number of counted elements, all counts are halved, so that old elements lose weight."""
+# Statements are built once, because building one costs SQLAlchemy as much as running it.
+_READ = select(
+    _columns.filter,
+    _columns.cursor.label("query"),
+    _columns.page_size,
+    _columns.began_at,
+    _columns.restart_at,
+    _columns.last_published,
+    _columns.last_caught_up_at,
+).where(_columns.org == bindparam("org"))
+_MOVE = update(tables.cursors).where(
+    _columns.org == bindparam("locked_org"), _columns.cursor == bindparam("read_cursor")
+)
+_RECORD_POLL = update(tables.orgs).where(_orgs.name == bindparam("locked_org"))
+_total = _orgs.recent_elements + bindparam("elements")
+_unusable = _orgs.recent_rejected + bindparam("rejected")
+_COUNT_ELEMENTS = (
+    update(tables.orgs)
+    .where(_orgs.name == bindparam("locked_org"))
+    .values(
+        recent_elements=case((_total > _RECENT, _total // 2), else_=_total),
+        recent_rejected=case((_total > _RECENT, _unusable // 2), else_=_unusable),
+    )
+)
 
 
 def read_cursor(database: Database, org: str) -> Cursor | None:
@@ -48,35 +73,22 @@ def move_cursor(
     else:
         if not progress:
             del values["updated_at"]
-        statement = (
-            update(tables.cursors)
-            .where(_columns.org == transaction.org, _columns.cursor == read.query)
-            .values(values)
-        )
-        moved = transaction.connection.execute(statement).rowcount
+        where = {"locked_org": transaction.org, "read_cursor": read.query}
+        moved = transaction.connection.execute(_MOVE, values | where).rowcount
     if moved != 1:
         raise CursorMovedError(f"the cursor of {transaction.org} was moved by another writer")
     if not progress:
         return
     polled = {"last_poll_at": transaction.now, "last_error": None, "last_error_at": None}
-    transaction.connection.execute(
-        update(tables.orgs).where(tables.orgs.c.name == transaction.org).values(polled)
-    )
+    transaction.connection.execute(_RECORD_POLL, {"locked_org": transaction.org, **polled})
 
 
 def count_elements(transaction: PageTransaction, *, elements: int, rejected: int) -> None:
     """Add a polling page's elements to the counts of the org's recent elements."""
     if not elements:
         return
-    orgs = tables.orgs.c
-    total, unusable = orgs.recent_elements + elements, orgs.recent_rejected + rejected
-    full = total > _RECENT
-    values = {
-        "recent_elements": case((full, total // 2), else_=total),
-        "recent_rejected": case((full, unusable // 2), else_=unusable),
-    }
-    statement = update(tables.orgs).where(orgs.name == transaction.org).values(values)
-    transaction.connection.execute(statement)
+    counts = {"locked_org": transaction.org, "elements": elements, "rejected": rejected}
+    transaction.connection.execute(_COUNT_ELEMENTS, counts)
 
 
 def read_swept_until(database: Database, org: str) -> datetime | None:
@@ -93,14 +105,5 @@ def mark_swept(database: Database, org: str, until: datetime) -> None:
 
 
 def _read(connection: Connection, org: str) -> Cursor | None:
-    query = select(
-        _columns.filter,
-        _columns.cursor.label("query"),
-        _columns.page_size,
-        _columns.began_at,
-        _columns.restart_at,
-        _columns.last_published,
-        _columns.last_caught_up_at,
-    ).where(_columns.org == org)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(_READ, {"org": org}).mappings().first()
     return None if row is None else Cursor(**row)

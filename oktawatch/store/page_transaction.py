@@ -8,6 +8,7 @@ the other's half of a pattern.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -170,8 +171,7 @@ class PageTransaction:
         """Insert alerts and set their ids."""
         if not alerts:
             return
-        changed = self._changed()
-        rows = self.connection.execute(_OPEN, [self._opened(alert) | changed for alert in alerts])
+        rows = self.connection.execute(_OPEN, [self._opened(alert) | self._changed for alert in alerts])
         ids = {tuple(row[1:]): row[0] for row in rows}
         for alert in alerts:
             alert.id = ids[alert.rule_id, alert.dedup_key, alert.anchor]
@@ -180,9 +180,8 @@ class PageTransaction:
         """Update the columns that grouping changed."""
         if not alerts:
             return
-        changed = self._changed()
         rows = [
-            {"alert_id": alert.id, "new_title": alert.title, **_grouping_changes(alert), **changed}
+            {"alert_id": alert.id, "new_title": alert.title, **_grouping_changes(alert), **self._changed}
             for alert in alerts
         ]
         self.connection.execute(_REGROUP, rows)
@@ -265,8 +264,9 @@ class PageTransaction:
             "created_at": self.now,
         }
 
+    @cached_property
     def _changed(self) -> dict[str, Any]:
-        """Return the values that every change of an alert sets."""
+        """The values that every change of an alert sets. All changes of a transaction have the same number."""
         return {
             "updated_at": self.now,
             "change_id": next_change(self.connection, self.org, now=self.now),
