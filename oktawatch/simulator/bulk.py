@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -39,8 +38,9 @@ class SignInTemplate:
             model["transaction"]["id"]: "%(key)b",
         }
         text = json.dumps(model, separators=(",", ":")).replace("%", "%%")
-        pattern = "|".join(map(re.escape, placeholders))
-        self._template = re.sub(pattern, lambda match: placeholders[match[0]], text).encode()
+        for value, placeholder in placeholders.items():
+            text = text.replace(value, placeholder)
+        self._template = text.encode()
         self._salt = rng.randbytes(8)
 
     def render(self, number: int, published: int) -> bytes:
