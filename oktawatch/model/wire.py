@@ -7,7 +7,7 @@ Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag
 """
 
 from functools import cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -149,26 +149,40 @@ class Target(Struct, gc=False):
 def fitting(value: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
     """Return a copy of a JSON object that a struct can decode. Shortens long texts, and drops unknown and invalid fields."""
     fits = {}
-    for name, field_type, inner in _fields(kind):
-        item = value.get(name)
-        if inner is not None and isinstance(item, list):
-            item = [fitting(element, inner) for element in item if isinstance(element, dict)]
-        elif inner is not None:
-            item = fitting(item, inner) if isinstance(item, dict) else None
-        elif field_type == Text and isinstance(item, str):
+    for field in _fields(kind):
+        item = value.get(field.name)
+        if item is None:
+            continue  # null is the default
+        if field.inner is not None and isinstance(item, list):
+            item = [fitting(element, field.inner) for element in item if isinstance(element, dict)]
+        elif field.inner is not None:
+            item = fitting(item, field.inner) if isinstance(item, dict) else None
+        elif field.is_text and isinstance(item, str):
             item = shorten(item)
         try:
-            msgspec.convert(item, field_type)
+            msgspec.convert(item, field.declared)
         except msgspec.ValidationError:
             continue
-        fits[name] = item
+        fits[field.name] = item
     return fits
 
 
+class _Field(NamedTuple):
+    """A field of a struct."""
+
+    name: str
+    declared: Any
+    is_text: bool
+    inner: type[Struct] | None
+    """The struct that the field contains, if any."""
+
+
 @cache
-def _fields(kind: type[Struct]) -> list[tuple[str, Any, type[Struct] | None]]:
-    """Return the name and type of each field of a struct, and the struct type that the field contains, if any."""
-    return [(field.name, field.type, _struct_in(field.type)) for field in msgspec.structs.fields(kind)]
+def _fields(kind: type[Struct]) -> list[_Field]:
+    return [
+        _Field(field.name, field.type, field.type == Text, _struct_in(field.type))
+        for field in msgspec.structs.fields(kind)
+    ]
 
 
 def _struct_in(field_type: Any) -> type[Struct] | None:
