@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from oktawatch.config import NotifierSettings
 from oktawatch.engine.database import DatabaseExecutor
@@ -22,7 +22,7 @@ from oktawatch.notify.webhook import WebhookChannel
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 from oktawatch.store.outbox import anything_due, claim
-from tests.support.databases import NOW, open_database, rows
+from tests.support.databases import NOW, open_database
 from tests.support.http import Answer, HttpReceiver, listening
 from tests.support.outbox import COMPOSER, Clock, put, sign_in
 from tests.support.places import Kind, Place
@@ -113,7 +113,10 @@ class Flooded:
 
     def states(self) -> Counter[str]:
         """Count the outbox by state."""
-        return Counter(row["state"] for row in rows(self.executor.database, "notifications"))
+        state = tables.notifications.c.state
+        with self.executor.database.read() as connection:
+            counted = connection.execute(select(state, func.count().label("total")).group_by(state)).all()
+        return Counter({row.state: row.total for row in counted})
 
 
 @pytest.fixture
