@@ -37,7 +37,6 @@ from oktawatch.service import database as service_database
 from oktawatch.service.app import Application
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
-from oktawatch.store.schema import upgrade
 from oktawatch.systemlog import client, transport
 from oktawatch.systemlog.errors import (
     BrokenTransferError,
@@ -51,6 +50,7 @@ from oktawatch.systemlog.errors import (
 )
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.priority import PagesAt, Priority
+from tests.support.databases import create_schema
 from tests.support.simulation.okta import URL, OktaModel, Refusal
 from tests.support.simulation.virtual_loop import LockedError, VirtualClocks, VirtualLoop, VirtualThread
 
@@ -413,7 +413,7 @@ class World:
 def make_template(file: Path) -> None:
     """Create the database that each test copies."""
     database = Database(f"sqlite:///{file}", create=True)
-    upgrade(database)
+    create_schema(database)
     database.close()
 
 
