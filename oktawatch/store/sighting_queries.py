@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, tuple_
 
 from oktawatch.model.sighting import Novelty, Sighting
 from oktawatch.store import tables
@@ -17,6 +17,26 @@ _SIGHTING = tuple(_columns[name] for name in Sighting.__struct_fields__)
 # org: it knows nothing of how many rows an org has.
 _there = tables.sightings.alias("there").c
 _same_key = [_columns[key.name] == _there[key.name] for key in tables.sightings.primary_key]
+_PLACES = {"country": "country", "network": "as_number", "address": "client_ip"}
+"""What can be new for a person, and the column that it is compared by."""
+_EARLIER = _columns.first_at < bindparam("at", type_=_columns.first_at.type)
+_KNOWN = select(
+    func.min(case((_EARLIER, _columns.first_at))),
+    func.min(_columns.anonymizer_at),
+    func.min(case((_columns.client_ip == bindparam("client_ip"), _columns.anonymizer_at))),
+    *(func.count(case((and_(_EARLIER, _columns[name] == bindparam(name)), 1))) for name in _PLACES.values()),
+).where(_columns.org == bindparam("org"), _columns.actor_id == bindparam("actor_id"))
+"""What a person's sightings before a time have in common with a sign-in. Built once, because building takes longer than asking."""
+_OTHERS = (
+    select(func.count())
+    .select_from(tables.sightings)
+    .where(
+        _columns.org == bindparam("org"),
+        _columns.client_ip == bindparam("client_ip"),
+        _columns.actor_id.not_in(("", bindparam("actor_id"))),
+    )
+)
+"""The number of other people at an address: a row each."""
 _AT_ONCE = 5_000  # values in one IN: SQLite takes 32,766
 
 
@@ -80,37 +100,20 @@ def novelty_within(
     the event itself began at ``at`` or is no news. An anonymizer is new if the person's first sign-in through
     one is that from this address at ``at``.
     """
-    others = _others(connection, org, actor_id, client_ip)
+    person_there: dict[str, Any] = {"org": org, "actor_id": actor_id or "", "client_ip": client_ip}
+    others = connection.execute(_OTHERS, person_there).scalar_one() if client_ip else 0
     if not actor_id:
         return Novelty(new=(), known_since=None, others=others)
-    earlier = _columns.first_at < at
-    values = {"country": country, "as_number": as_number, "client_ip": client_ip}
-    query = select(
-        func.min(case((earlier, _columns.first_at))),
-        func.min(_columns.anonymizer_at),
-        func.min(case((_columns.client_ip == client_ip, _columns.anonymizer_at))),
-        *(func.count(case((and_(earlier, _columns[name] == value), 1))) for name, value in values.items()),
-    ).where(_columns.org == org, _columns.actor_id == actor_id)
-    known_since, anonymized_at, anonymized_here_at, *known = connection.execute(query).one()
+    sign_in = person_there | {"country": country, "as_number": as_number, "at": at}
+    known_since, anonymized_at, anonymized_here_at, *known = connection.execute(_KNOWN, sign_in).one()
     new = [
         name
-        for name, value, count in zip(("country", "network", "address"), values.values(), known, strict=True)
-        if value is not None and not count
+        for (name, column), count in zip(_PLACES.items(), known, strict=True)
+        if sign_in[column] is not None and not count
     ]
     if anonymized_at == anonymized_here_at == at:
         new.append("anonymizer")
     return Novelty(new=tuple(new), known_since=known_since, others=others)
-
-
-def _others(connection: Connection, org: str, actor_id: str | None, client_ip: str | None) -> int:
-    """Return the number of other people at an address: a row each."""
-    theirs = (
-        _columns.org == org,
-        _columns.client_ip == client_ip,
-        _columns.actor_id.not_in(("", actor_id or "")),
-    )
-    query = select(func.count()).select_from(tables.sightings).where(*theirs)
-    return connection.execute(query).scalar_one() if client_ip else 0
 
 
 def _actors(connection: Connection, org: str | None, login: str) -> list[tuple[str, str]]:
