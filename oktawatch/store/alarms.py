@@ -21,6 +21,7 @@ from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 _columns = tables.alarms.c
+_ACTIVE = select(_columns.subject)
 
 Subject = tuple[str, str]
 """Kind and name: ``("org", "acme")``, ``("notifier", "soc")``."""
@@ -100,7 +101,7 @@ def _key(subject: Subject) -> str:
 def active_alarms(database: Database) -> set[Subject]:
     """Return the subjects of the active alarms."""
     with database.read() as connection:
-        subjects = [json.loads(key) for key in connection.execute(select(_columns.subject)).scalars()]
+        subjects = [json.loads(key) for key in connection.execute(_ACTIVE).scalars()]
     return {(kind, name) for kind, name in subjects}
 
 

@@ -29,6 +29,9 @@ _LOCK = (
     .with_for_update()
 )
 _LOCK_FAILING = _LOCK.where(_columns.failing_since.is_not(None))
+_MARK = update(tables.notifications).where(_notifications.id == bindparam("notification_id"))
+_MARK_PENDING = _MARK.where(_notifications.state == NotificationState.PENDING)
+_CHANGE_HEALTH = update(tables.notifiers).where(_columns.name == bindparam("notifier"))
 _FAILING = select(_columns.name).where(_columns.failing_since.is_not(None))
 
 
@@ -44,35 +47,29 @@ class NotifierTransaction:
 
     def mark_sent(self, notification_id: str) -> bool:
         """Mark a notification as sent, even if it was retried or dropped meanwhile. Return whether it exists."""
-        statement = (
-            update(tables.notifications)
-            .where(_notifications.id == notification_id)
-            .values(
-                state=NotificationState.SENT,
-                sent_at=self._now,
-                next_attempt_at=None,
-                claimed_until=None,
-                last_error=None,
-            )
-        )
-        return self._connection.execute(statement).rowcount > 0
+        values = {
+            "notification_id": notification_id,
+            "state": NotificationState.SENT,
+            "sent_at": self._now,
+            "next_attempt_at": None,
+            "claimed_until": None,
+            "last_error": None,
+        }
+        return self._connection.execute(_MARK, values).rowcount > 0
 
     def mark_failed(self, notification_id: str, *, error: str, next_attempt_at: datetime | None) -> bool:
         """Record a failed attempt and the time of the next one. Without a next attempt, mark a dead letter.
 
         Return whether the notification was pending.
         """
-        statement = (
-            update(tables.notifications)
-            .where(_notifications.id == notification_id, _notifications.state == NotificationState.PENDING)
-            .values(
-                state=NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
-                next_attempt_at=next_attempt_at,
-                claimed_until=None,
-                last_error=error[:_LONGEST_ERROR],
-            )
-        )
-        return self._connection.execute(statement).rowcount > 0
+        values = {
+            "notification_id": notification_id,
+            "state": NotificationState.DEAD if next_attempt_at is None else NotificationState.PENDING,
+            "next_attempt_at": next_attempt_at,
+            "claimed_until": None,
+            "last_error": error[:_LONGEST_ERROR],
+        }
+        return self._connection.execute(_MARK_PENDING, values).rowcount > 0
 
     def health(self) -> NotifierHealth:
         """Lock and return the notifier's health. Insert its row if it has none."""
@@ -92,8 +89,8 @@ class NotifierTransaction:
         """Apply a change to the locked health. Return whether it includes an alarm."""
         after = change.health
         if after != self._health:
-            statement = update(tables.notifiers).where(_columns.name == self._notifier)
-            self._connection.execute(statement.values(**msgspec.structs.asdict(after)))
+            values = {"notifier": self._notifier, **msgspec.structs.asdict(after)}
+            self._connection.execute(_CHANGE_HEALTH, values)
         if change.alarm is None:
             return False
         alarm = Alarm(

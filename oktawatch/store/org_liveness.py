@@ -9,6 +9,16 @@ from oktawatch.model.rejected_share import RejectedShare
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 
+_orgs, _cursors = tables.orgs.c, tables.cursors.c
+_LIVENESS = select(
+    _orgs.name.label("org"),
+    func.coalesce(_cursors.updated_at, _orgs.created_at).label("success_at"),
+    _orgs.last_poll_at.label("polled_at"),
+    _orgs.last_error.label("error"),
+    _orgs.recent_elements,
+    _orgs.recent_rejected,
+).outerjoin_from(tables.orgs, tables.cursors, _cursors.org == _orgs.name)
+
 
 class OrgLiveness(Struct, frozen=True, kw_only=True):
     """When and how an org was last polled."""
@@ -31,14 +41,5 @@ class OrgLiveness(Struct, frozen=True, kw_only=True):
 
 def read_liveness(database: Database) -> dict[str, OrgLiveness]:
     """Return the liveness of each org in the database, by name."""
-    orgs, cursors = tables.orgs.c, tables.cursors.c
-    query = select(
-        orgs.name.label("org"),
-        func.coalesce(cursors.updated_at, orgs.created_at).label("success_at"),
-        orgs.last_poll_at.label("polled_at"),
-        orgs.last_error.label("error"),
-        orgs.recent_elements,
-        orgs.recent_rejected,
-    ).outerjoin_from(tables.orgs, tables.cursors, cursors.org == orgs.name)
     with database.read() as connection:
-        return {row["org"]: OrgLiveness(**row) for row in connection.execute(query).mappings()}
+        return {row["org"]: OrgLiveness(**row) for row in connection.execute(_LIVENESS).mappings()}

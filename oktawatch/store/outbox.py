@@ -49,6 +49,11 @@ _OF_THE_SAME_ALERT = select(_columns.severity).where(
     _columns.kind.in_(ABOUT_NEWS),
     _columns.state.in_(_TOLD),
 )
+_CHANGE = update(tables.notifications).where(_columns.id == bindparam("notification_id"))
+_CLAIM = _CHANGE.values(
+    next_attempt_at=bindparam("until"), claimed_until=bindparam("until"), attempts=_columns.attempts + 1
+)
+_DROP = _CHANGE.values(state=NotificationState.DROPPED, next_attempt_at=None)
 _ALERT = select(tables.alerts).where(tables.alerts.c.id == bindparam("alert_id"))
 _FIRST_EVENT = (
     select(tables.matches.c.event_uuid, tables.matches.c.published)
@@ -85,17 +90,11 @@ def claim(
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
         while row := connection.execute(query, {"notifier": notifier, "now": now}).mappings().first():
+            claimed = {"notification_id": row["id"]}
             if _overtaken(connection, row):
-                _set(connection, row["id"], state=NotificationState.DROPPED, next_attempt_at=None)
+                connection.execute(_DROP, claimed)
                 continue
-            until = now + lease
-            _set(
-                connection,
-                row["id"],
-                next_attempt_at=until,
-                claimed_until=until,
-                attempts=_columns.attempts + 1,
-            )
+            connection.execute(_CLAIM, claimed | {"until": now + lease})
             return _due(connection, row)
     return None
 
@@ -112,10 +111,6 @@ def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:
         return False
     values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
     return any(other > row["severity"] for other in connection.execute(_OF_THE_SAME_ALERT, values).scalars())
-
-
-def _set(connection: Connection, notification_id: str, **values: Any) -> None:
-    connection.execute(update(tables.notifications).where(_columns.id == notification_id).values(values))
 
 
 def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
