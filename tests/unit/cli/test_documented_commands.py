@@ -13,6 +13,7 @@ from oktawatch.cli.main import app
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATED = ("cli.md",)
+PROGRAM = get_command(app)
 _INLINE = re.compile(r"`(oktawatch(?: [^`]*)?)`")
 _LINE = re.compile(r"\s*(?:\$ )?(?:sudo )?(oktawatch [a-z-]+(?: .*)?)")
 _REST = re.compile(r"\s(?:#|&&|\||>|;|2>).*$")
@@ -32,7 +33,7 @@ def documented_commands(page: Path) -> list[str]:
 
 def problem(text: str) -> str | None:
     """Return what is wrong with a documented command, or None."""
-    command = get_command(app)
+    command = PROGRAM
     words = shlex.split(text.replace("…", "").replace("'", ""))[1:]
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
