@@ -37,6 +37,6 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def place(kind: Kind, tmp_path: Path) -> Iterator[Place]:
-    """Yield a place for a database without a schema."""
+    """Yield a place with an empty database that has the current schema."""
     with place_of(kind, tmp_path) as empty_place:
         yield empty_place

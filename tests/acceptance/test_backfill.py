@@ -21,8 +21,7 @@ EVENTS = 60
 
 @pytest.fixture
 def program(place: Place) -> Program:
-    """Run oktawatch in a folder that is empty, on either database."""
-    place.wipe()
+    """Run oktawatch in a folder, on either database."""
     return Program(place.folder, place)
 
 
@@ -115,8 +114,9 @@ def test_only_the_named_orgs(program: Program) -> None:
     assert errors(wrong.stderr) == ["error: no such org (--org three): there are: one, two"]
 
 
-def test_dry_run_leaves_no_trace(program: Program) -> None:
+def test_dry_run_leaves_no_trace(program: Program, place: Place) -> None:
     """A dry run prints the alerts that a backfill would raise; it needs no database and stores nothing."""
+    place.wipe()
     org = org_with_events(2_000)
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -189,8 +189,9 @@ def test_progress_on_a_terminal(program: Program) -> None:
     assert b"\x1b" not in done.stdout
 
 
-def test_since_must_come_before_until(program: Program, tmp_path: Path) -> None:
-    """An invalid time span is a usage error, even without a configuration."""
+def test_since_must_come_before_until(program: Program, place: Place, tmp_path: Path) -> None:
+    """An invalid time span is a usage error, even without a configuration, and creates no file."""
+    place.wipe()
     later = (NOW + timedelta(days=2)).date().isoformat()  # tomorrow, even if midnight passes meanwhile
     for command in (("--since", later), ("--since", "1d", "--until", "2d"), ("--since", "yesterday")):
         done = program.run("backfill", *command)

@@ -22,8 +22,7 @@ ALERTS = "SELECT org, rule_id, dedup_key, anchor, severity, status, title, event
 
 @pytest.fixture
 def program(place: Place) -> Program:
-    """Run oktawatch in a folder that is empty, on either database."""
-    place.wipe()
+    """Run oktawatch in a folder, on either database."""
     return Program(place.folder, place)
 
 

@@ -1,11 +1,8 @@
 """Databases for tests, with the schema of the real migrations."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table, delete, select
@@ -16,7 +13,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import current, upgrade
 from oktawatch.store.types import Moment
-from tests.support.places import Place
+from tests.support.places import Place, migrated_file
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 ORG = "acme"
@@ -42,23 +39,12 @@ VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
 
 
 def create_schema(database: Database) -> None:
-    """Create the current schema where it is missing. Copying a migrated SQLite file is ten times as fast as migrations."""
+    """Create the current schema where it is missing."""
     file = database.file
     if file is not None and not file.exists():
-        file.write_bytes(_migrated_file())
+        file.write_bytes(migrated_file())
     if current(database) != tables.REVISION:
         upgrade(database)
-
-
-@cache
-def _migrated_file() -> bytes:
-    """Return an SQLite file that the real migrations created."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "oktawatch.db"
-        database = Database(f"sqlite:///{file}", create=True)
-        upgrade(database)
-        database.close()
-        return file.read_bytes()
 
 
 @contextmanager

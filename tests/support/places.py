@@ -2,15 +2,19 @@
 
 import enum
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from oktawatch.store.database import Database
 from oktawatch.store.postgres import SCHEMA_LOCK
+from oktawatch.store.schema import upgrade
 from tests.support import postgres
 
 
@@ -108,9 +112,23 @@ def damage(file: Path) -> None:
 
 @contextmanager
 def place_of(kind: Kind, folder: Path, *, schema: bool = True) -> Iterator[Place]:
-    """Yield a place. With ``schema``, a Postgres database already has one, copied from a template."""
+    """Yield a place. With ``schema``, a new database already has one, copied from a template."""
     if kind is Kind.SQLITE:
-        yield Place(kind, folder, f"sqlite:///{folder / 'oktawatch.db'}")
+        place = Place(kind, folder, f"sqlite:///{folder / 'oktawatch.db'}")
+        if schema and not place.file.exists():
+            place.file.write_bytes(migrated_file())
+        yield place
         return
     with postgres.fresh(schema=schema) as url:
         yield Place(kind, folder, url)
+
+
+@cache
+def migrated_file() -> bytes:
+    """Return an SQLite file that the real migrations created. Copying it is ten times as fast as migrations."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "oktawatch.db"
+        database = Database(f"sqlite:///{file}", create=True)
+        upgrade(database)
+        database.close()
+        return file.read_bytes()

@@ -175,6 +175,7 @@ async def test_an_unusable_database_is_no_orgs_failure(
     load_file: Load, org: SimulatedOrg, tmp_path: Path
 ) -> None:
     """An unusable database raises its own error instead of an error of each org."""
+    (tmp_path / "oktawatch.db").unlink()
     (tmp_path / "oktawatch.db").mkdir()
     async with serve(org) as url:
         with pytest.raises(StoreError, match="unable to open database file"):
