@@ -16,6 +16,7 @@ _ROW = (
     .where(tables.orgs.c.name == bindparam("org"))
     .with_for_update(key_share=True)  # allows concurrent inserts of rows that refer to the org
 )
+_RECORD_FAILURE = update(tables.orgs).where(tables.orgs.c.name == bindparam("org"))
 _LONGEST_ERROR = 1_000  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _last_change = tables.orgs.c.alert_change_id
@@ -61,9 +62,9 @@ def next_change(connection: Connection, org: str, *, now: datetime) -> int:
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:
     """Store the error of an org's poll. The next committed page clears it."""
-    values = {"last_poll_at": now, "last_error": error[:_LONGEST_ERROR], "last_error_at": now}
+    values = {"org": org, "last_poll_at": now, "last_error": error[:_LONGEST_ERROR], "last_error_at": now}
     with database.write() as connection:
-        connection.execute(update(tables.orgs).where(tables.orgs.c.name == org).values(values))
+        connection.execute(_RECORD_FAILURE, values)
 
 
 def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
