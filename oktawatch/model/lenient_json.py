@@ -21,10 +21,10 @@ _LONGEST_INTEGER = 20  # characters: databases store integers beyond 64 bits as 
 # Matches everything up to the next significant character, and skips strings as a whole. An unterminated string
 # doesn't match, which ends the scan. No part can match in two ways, so a hostile body can't cause backtracking.
 _SKIPPED = rb'(?:[^"\[\]{}%b]++|"[^"\\]*+(?:\\.[^"\\]*+)*")*'
-_to_bracket = re.compile(_SKIPPED % b"" + rb"([\[\]{}])", re.DOTALL).match
-_to_comma_or_bracket = re.compile(_SKIPPED % b"," + rb"([\[\]{},])", re.DOTALL).match
-_OPENING = b"[{"
-_CLOSING = b"]}"
+_to_bracket = re.compile(_SKIPPED % b"" + rb"(?:([\[{])|([\]}]))", re.DOTALL).match
+_to_comma_or_bracket = re.compile(_SKIPPED % b"," + rb"(?:([\[{])|([\]}])|(,))", re.DOTALL).match
+_OPENING, _CLOSING, _COMMA = 1, 2, 3
+"""The group that matched. Comparing its number is faster than comparing its bytes."""
 _SPACE = b" \t\r\n"
 
 
@@ -64,15 +64,15 @@ def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
     start = position = 1
     depth = 1
     while token := (_to_comma_or_bracket if depth == 1 else _to_bracket)(body, position):
-        mark, position = token[1], token.end()
-        if mark in _OPENING:
+        mark, position = token.lastindex, token.end()
+        if mark == _OPENING:
             depth += 1
             continue
-        if mark in _CLOSING:
+        if mark == _CLOSING:
             depth -= 1
-        if depth == 0 and (mark != b"]" or position != len(body)):
+        if depth == 0 and (token[_CLOSING] != b"]" or position != len(body)):
             raise ValueError("the list ends before its end")
-        if depth == 0 or mark == b",":
+        if depth == 0 or mark == _COMMA:
             if len(elements) == at_most:
                 raise TooManyElementsError(f"more than {at_most} elements")
             elements.append(body[start : position - 1].strip(_SPACE))
@@ -88,7 +88,7 @@ def _prune(raw: bytes) -> bytes:
     start = position = depth = 0
     while token := _to_bracket(raw, position):
         position = token.end()
-        if token[1] in _OPENING:
+        if token.lastindex == _OPENING:
             depth += 1
             if depth == DEEPEST + 1:
                 kept += (raw[start : position - 1], b"null")
