@@ -59,7 +59,9 @@ class Systemd:
         # The daemon also works if the manager doesn't listen.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.settimeout(_TIMEOUT_S)
-            manager.sendto(message.encode("utf-8", "replace"), address)
+            # On a socket that isn't connected, sending to a full queue doesn't sleep, but tries again and again.
+            manager.connect(address)
+            manager.send(message.encode("utf-8", "replace"))
 
 
 def _watchdog(environ: Mapping[str, str]) -> timedelta | None:

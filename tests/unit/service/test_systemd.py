@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,6 +48,21 @@ def test_the_same_status_is_told_once(manager: tuple[str, socket.socket]) -> Non
     systemd.alive()
 
     assert [listening.recv(1000) for _ in range(3)] == [b"STATUS=one", b"STATUS=two", b"WATCHDOG=1"]
+
+
+def test_a_manager_that_does_not_read_costs_no_processor_time(manager: tuple[str, socket.socket]) -> None:
+    """While the manager's queue is full, a message waits asleep for half a second, and is then dropped."""
+    address, listening = manager
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
+        other.setblocking(False)
+        while True:
+            other.sendto(b"WATCHDOG=1", listening.getsockname())
+
+    begun, spent = time.monotonic(), time.thread_time()
+    Systemd(address).ready()
+
+    assert time.monotonic() - begun > 0.4
+    assert time.thread_time() - spent < 0.1
 
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "/nowhere/at/all"])
