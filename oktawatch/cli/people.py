@@ -19,7 +19,7 @@ _Since = Annotated[
     str | None,
     typer.Option(
         metavar="WHEN",
-        help=f"List sign-ins from this time on. {WHEN} Default: as far back as a search of half a second reaches.",
+        help=f"List sign-ins from this time on. {WHEN} Default: as far back as a search of a fifth of a second reaches.",
         show_default=False,
     ),
 ]

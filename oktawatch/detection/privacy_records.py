@@ -51,8 +51,8 @@ def maxmind_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
         return
     provider = _text(record.get("provider_name"))
     kinds = [kind for name, kind in _MAXMIND.items() if _is_set(record.get(name))]
-    if _is_set(record.get("is_anonymous")) and set(kinds) <= {AnonymizerKind.HOSTING}:
-        kinds = [AnonymizerKind.HOSTING] if kinds else [AnonymizerKind.UNKNOWN]
+    if not kinds and _is_set(record.get("is_anonymous")):
+        kinds = [AnonymizerKind.UNKNOWN]
     for kind in kinds:
         yield kind, None if kind is AnonymizerKind.HOSTING else provider
 

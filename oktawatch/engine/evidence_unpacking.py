@@ -13,9 +13,9 @@ _MIB = 1024**2
 
 
 def unpack(packed: IO[bytes], to: IO[bytes], *, limit: int) -> None:
-    """Write the contents of a file to another one, at most ``limit`` bytes.
+    """Unpack ``packed`` into ``to``, at most ``limit`` bytes.
 
-    Raises ValueError if they are larger or damaged, or if an archive has no database.
+    Raises ValueError if the contents are larger or damaged, or if an archive has no database.
     """
     try:
         if not _starts_with(packed, _GZIP, 0):
@@ -31,7 +31,7 @@ def unpack(packed: IO[bytes], to: IO[bytes], *, limit: int) -> None:
 
 
 def _extract(archive: "_Limited", to: IO[bytes]) -> None:
-    with tarfile.open(fileobj=cast("IO[bytes]", archive), mode="r|") as members:  # it only reads
+    with tarfile.open(fileobj=cast("IO[bytes]", archive), mode="r|") as members:  # tarfile only calls read()
         for member in members:
             if member.name.endswith(_ENDING) and (content := members.extractfile(member)) is not None:
                 shutil.copyfileobj(content, to)

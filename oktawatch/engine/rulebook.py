@@ -6,9 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from oktawatch.config.errors import ConfigError
 from oktawatch.detection.evidence import Evidence
-from oktawatch.detection.options import ReadFile
 from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, rules_on
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
@@ -25,11 +23,7 @@ class Rulebook(Struct, frozen=True):
     """All rules by id, enabled or not."""
 
     def only(self, rule_id: str) -> RuleSet:
-        """Return a set with one rule, enabled or not. Raises ConfigError if it does not exist."""
-        if rule_id not in self.every:
-            problems = "; ".join(str(problem) for problem in self.found.problems)
-            expected = f"expected one of {', '.join(self.found.rules)}"
-            raise ConfigError("no such rule", rule_id, f"{expected}; {problems}" if problems else expected)
+        """Return a set with one rule, enabled or not. Raises KeyError if it does not exist."""
         return RuleSet([self.every[rule_id]], evidence=self.rules.evidence)
 
 
@@ -38,28 +32,31 @@ def read_rulebook(
     configured: Mapping[str, RuleSettings],
     enable: Iterable[str],
     *,
-    read_file: ReadFile,
+    base: Path,
     evidence: Evidence,
 ) -> Rulebook:
     """Load all rules and build them with their options.
 
     ``folder`` contains custom rules. ``configured`` maps rule ids to their settings. ``enable`` lists ids or globs of
-    rules to enable. The ``evidence`` about addresses may be loaded later. A custom rule that can't be used becomes a
-    problem in the result, not an error. If there are problems, unknown rules in the configuration are ignored,
-    because they may be the unusable ones. Raises OSError if the folder can't be read, and RuleOptionError for
-    invalid options.
+    rules to enable. Files that options name are relative to ``base``. The ``evidence`` about addresses may be loaded
+    later. A custom rule that can't be used becomes a problem in the result, not an error. If there are problems,
+    unknown rules in the configuration are ignored, because they may be the unusable ones. Raises OSError if the
+    folder can't be read, and RuleOptionError for invalid options.
     """
     found = load_rules(BUILT_IN, folder)
     if found.problems:
         configured = {rule_id: options for rule_id, options in configured.items() if rule_id in found.rules}
         enable = [glob for glob in enable if any(fnmatchcase(rule_id, glob) for rule_id in found.rules)]
-    every = configured_rules(configured, read_file=read_file, classes=found.rules.values(), evidence=evidence)
+    every = configured_rules(
+        configured,
+        read_file=lambda name: (base / name).read_text("utf-8"),
+        classes=found.rules.values(),
+        evidence=evidence,
+    )
     on = rules_on(every, configured, enable)
     return Rulebook(found, RuleSet(on, complete=not found.problems, evidence=evidence), every)
 
 
 def default_rulebook() -> Rulebook:
     """Build the built-in rules with their default options."""
-    return read_rulebook(
-        None, {}, (), read_file=lambda name: Path(name).read_text("utf-8"), evidence=Evidence()
-    )
+    return read_rulebook(None, {}, (), base=Path(), evidence=Evidence())

@@ -1,4 +1,4 @@
-"""A match: a rule matched an event. Its key makes every result exactly-once."""
+"""A match: a rule matched an event. Its key ensures that each match is recorded exactly once."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ class MatchKey(NamedTuple):
 
 
 class AlertDetails(Struct, frozen=True, kw_only=True):
-    """The fields that an alert displays of the match that opened it. The names are columns of ``alerts``."""
+    """The fields that an alert shows from its first match. The names are columns of ``alerts``."""
 
     title: str
     context: dict[str, Any]
@@ -81,7 +81,7 @@ def _unclassified() -> None:
 
 
 class MatchOrigin(Struct, frozen=True, kw_only=True):
-    """Where a match's event came from, as allow entries compare it."""
+    """The origin of a match's event: the values that allow entries test."""
 
     actor_alternate_id: str | None = None
     client_ip: str | None = None
@@ -106,7 +106,7 @@ class AllowedMatch(Struct, frozen=True, kw_only=True):
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """A rule matched an event of an org."""
+    """An event of an org that a rule matched."""
 
     rule_id: str
     event_uuid: str

@@ -35,7 +35,7 @@ class NotificationKind(enum.StrEnum):
 
 
 ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
-"""Kinds that grouping enqueues. The other kinds about an alert report a person's decision."""
+"""Kinds caused by new events. ACKNOWLEDGED and CLOSED report a person's decision."""
 
 
 class NotificationState(enum.StrEnum):
@@ -46,8 +46,7 @@ class NotificationState(enum.StrEnum):
     DIGESTED = "digested"
     """Replaced by the digest that it names."""
     DROPPED = "dropped"
-    """Not sent: superseded by a notification of higher severity, or dropped
-    by a person, who may also have closed its alert."""
+    """Not sent: a more severe notification replaced it, or a person discarded it, possibly by closing its alert."""
     DEAD = "dead"
     """A dead letter: delivery was given up."""
 
@@ -100,7 +99,7 @@ class Notification(Struct, frozen=True, kw_only=True):
 
 
 def incident_id(org: str, rule_id: str, dedup_key: str, anchor: str) -> str:
-    """Return the id that all messages about one alert share, also after the database was lost."""
+    """Return the id that all messages about one alert share, even after the database is lost."""
     name = json.dumps([org, rule_id, dedup_key, anchor], ensure_ascii=False, separators=(",", ":"))
     return str(uuid.uuid5(_NAMESPACE, name))
 
@@ -124,7 +123,7 @@ class DigestReason(enum.StrEnum):
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """A summary of the alerts in a digest. Each dictionary counts the most frequent values."""
+    """A summary of the alerts in a digest. The dictionaries count the most frequent values, except ``got_in_names``."""
 
     reason: DigestReason
     source: str | None
@@ -134,11 +133,11 @@ class Digest(Struct, frozen=True, kw_only=True):
     got_in: int = 0
     """People with a success."""
     got_in_names: dict[str, int] = {}
-    """The first of them, each with the id of an alert."""
+    """The names of the first of these people, each with the id of an alert."""
     risen: bool = False
-    """Whether one of the alerts has risen: its severity includes the level for the success already."""
+    """Whether any alert has risen, so that its severity includes the extra level for a success after failures."""
     alert_ids: list[int] = []
-    """The first ids, those of alerts with a success before the others."""
+    """The first ids. Alerts with a success come first."""
     severities: dict[str, int]
     rules: dict[str, int]
     orgs: dict[str, int]
@@ -163,7 +162,7 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     """The number of previous attempts."""
     created_at: datetime
     retried_at: datetime | None = None
-    """The time at which a person revived it."""
+    """When a person last retried it."""
     alert: dict[str, Any] | None = None
     """The row of ``alerts`` as JSON values."""
     event: EventReference | None = None

@@ -43,8 +43,8 @@ _NOTIFIER_CHECKS = (
 )
 _RULE_CHECKS = (
     "What does the rule do with this event? Look for a regular expression that backtracks, a loop over a long text,"
-    " or a call that waits. The page was committed without this rule; other rules were not affected. Fix the rule,"
-    " reload, and run 'oktawatch backfill' for that time."
+    " or a call that waits. The events were stored, and all other rules were applied to them. Fix the rule,"
+    " reload, and run 'oktawatch backfill' for that period."
 )
 
 Subject = Mapping[str, Any]

@@ -1,11 +1,8 @@
 """The composition root: the only place that turns settings into working parts.
 
 The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
-plain values: import-linter forbids other modules to import the settings. There are two exceptions. A channel defines
-the model of its own keys, which extends the public `NotifierSettings`. So `config/` loads the classes of the configured
-channels to validate these keys, and a channel is constructed with its model. And the command line reads a few settings
-for its own output, and opens the database of a command that only reads rows (`cli/setup.py`), because building an
-`Application` imports more than these fast commands need.
+plain values: import-linter forbids other modules to import the settings. docs/architecture.md explains the two
+exceptions: the keys of a channel, and a few settings for the output of the command line.
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. If a part can't be built, it
@@ -149,7 +146,7 @@ class Application:
                 settings.detection.rules_dir,
                 {name: RuleSettings(rule.enabled, rule.options) for name, rule in settings.rules.items()},
                 settings.detection.enable,
-                read_file=lambda name: (settings.folder / name).read_text("utf-8"),
+                base=settings.folder,
                 evidence=self.evidence,
             )
         except RuleOptionError as error:
@@ -189,7 +186,13 @@ class Application:
     @cached_property
     def rules(self) -> RuleSet:
         """The enabled rules, or the only rule to use. Raises ConfigError as `rulebook` does."""
-        return self.rulebook.rules if self._rule_id is None else self.rulebook.only(self._rule_id)
+        if self._rule_id is None:
+            return self.rulebook.rules
+        found = self.rulebook.found
+        if self._rule_id not in found.rules:
+            expected = "; ".join([f"expected one of {', '.join(found.rules)}", *map(str, found.problems)])
+            raise ConfigError("no such rule", self._rule_id, expected)
+        return self.rulebook.only(self._rule_id)
 
     @cached_property
     def allow(self) -> AllowList:

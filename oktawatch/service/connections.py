@@ -7,18 +7,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
 
-from oktawatch.systemlog.access import OrgAccess
-from oktawatch.systemlog.budget import RateBudget
-from oktawatch.systemlog.priority import OrgPages
-
-
-class Connect(Protocol):
-    """Builds the client of an org."""
-
-    def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
-        """Build a client with these credentials and the org's rate budget."""
+from oktawatch.systemlog.credential_refresh import Connect
 
 
 @asynccontextmanager

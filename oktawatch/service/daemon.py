@@ -35,7 +35,7 @@ from oktawatch.service.jobs import Jobs
 from oktawatch.service.presence import Presence
 from oktawatch.service.reload import reload
 from oktawatch.service.signals import Signals, listening
-from oktawatch.service.silence import interval
+from oktawatch.service.silence import check_interval
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.vitals import Vitals
 from oktawatch.service.watching import watch_orgs
@@ -180,7 +180,7 @@ class _Daemon:
     async def _report_start(self, app: Application) -> None:
         """Ask systemd for more time as long as the event loop runs, and send alarms about lasting failures."""
         while True:
-            await asyncio.sleep(min(_REPORT_INTERVAL, interval(app.silence_after)).total_seconds())
+            await asyncio.sleep(min(_REPORT_INTERVAL, check_interval(app.silence_after)).total_seconds())
             self._systemd.extend_timeout(_MORE_TIME)
             self._systemd.status("starting: " + (self.trouble.error or "bringing the database up"))
             await self._database_watch.send_alarms()

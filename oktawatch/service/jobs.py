@@ -19,9 +19,7 @@ from oktawatch.engine.poll import Poller
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.engine.sweep import Sweeper
 from oktawatch.service.app import Application
-from oktawatch.service.connections import Connect
 from oktawatch.service.counters import Counters
-from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.delivery import INTERVAL, Delivery, Sender, orphaned_notifications
 from oktawatch.service.evidence import INTERVAL as EVIDENCE_INTERVAL
@@ -33,12 +31,13 @@ from oktawatch.service.pruning import FIRST, Pruning, build_pruner
 from oktawatch.service.pruning import INTERVAL as PRUNING_INTERVAL
 from oktawatch.service.replica import Replica
 from oktawatch.service.schedule import Schedule
-from oktawatch.service.silence import SilenceChecks, interval
+from oktawatch.service.silence import SilenceChecks, check_interval
 from oktawatch.service.sweeping import OrgSweeping
 from oktawatch.service.systemd import Systemd
 from oktawatch.service.watchdog import Watchdog
 from oktawatch.store.daemons import Wait, WaitReason
 from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.credential_refresh import Connect, OrgSource
 from oktawatch.systemlog.priority import PagesAt, Priority
 
 _log: Any = structlog.get_logger(__name__)
@@ -195,7 +194,7 @@ class Jobs:
         every, after = self.schedule.every, self._app.silence_after
         for name, delivery in self._deliveries.items():
             every(INTERVAL, name, delivery.round)
-        every(interval(after), "silence", self._build_silence_checks().round)
+        every(check_interval(after), "silence", self._build_silence_checks().round)
         every(PRUNING_INTERVAL, "pruning", self._build_pruning().round, after=FIRST)
         for source in self._app.evidence_sources.fetched:
             update = EvidenceUpdate(source, self._app.evidence_sources)
@@ -204,7 +203,7 @@ class Jobs:
             every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
         if self._systemd.watchdog is not None:
             every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
-        every(interval(after), "database", self._watch_database, exact=True)
+        every(check_interval(after), "database", self._watch_database, exact=True)
 
     def _build_silence_checks(self) -> SilenceChecks:
         app = self._app

@@ -1,7 +1,7 @@
 """Distribute the orgs among the replicas that share a database, by leases.
 
-A lease is shorter than `service.lease_ttl` and is renewed well before it expires. So within `service.lease_ttl` after a
-replica stopped renewing its leases, another replica polls its orgs.
+A lease is shorter than `service.lease_ttl` and is renewed well before it expires. So another
+replica takes over an org within `service.lease_ttl` of the last renewal.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from oktawatch.store.leases import Leases, NameTakenError
 
 _log: Any = structlog.get_logger(__name__)
 
-_DURATION = 0.6  # of lease_ttl
-_RENEWAL_INTERVAL = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
+_DURATION_SHARE = 0.6  # of lease_ttl
+_RENEWAL_SHARE = 0.1  # of lease_ttl: some renewals may fail before a lease is lost
 _JOB = "leases"
 _RELEASE_TIMEOUT_S = 1.0
 _MOST_NAMED = 5  # maximum number of orgs in a line of the log
 
 
 class Replica:
-    """The leases of this replica. By its own clock, they never last longer than by the database's clock."""
+    """The leases of this replica. A lease ends here no later than in the database, even if the clocks differ."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Replica:
         gained: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call ``gained`` for each org that this replica polls from now on."""
-        self.interval = lease_ttl * _RENEWAL_INTERVAL
+        """``gained`` is called with each org that this replica starts to poll."""
+        self.interval = lease_ttl * _RENEWAL_SHARE
         """The time between two rounds."""
-        self._duration = lease_ttl * _DURATION
+        self._duration = lease_ttl * _DURATION_SHARE
         self._leases = Leases(name, orgs, lasts=self._duration)
         self._database = database
         self._database_trouble = database_trouble

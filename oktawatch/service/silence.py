@@ -1,4 +1,4 @@
-"""Check in rounds for silent orgs and failing notifiers."""
+"""Check regularly for silent orgs and failing notifiers."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,13 +11,13 @@ from oktawatch.service.supervised import Supervised
 _LONGEST_INTERVAL = timedelta(seconds=30)
 
 
-def interval(after: timedelta) -> timedelta:
-    """Return the time between two rounds, short enough to detect silence soon after ``after``."""
+def check_interval(after: timedelta) -> timedelta:
+    """Return the time between two checks, short enough to detect silence soon after ``after``."""
     return min(_LONGEST_INTERVAL, after / 2)
 
 
 class SilenceChecks(Supervised[bool]):
-    """The rounds of the silence alarm."""
+    """The recurring silence check."""
 
     def __init__(
         self,
@@ -29,8 +29,8 @@ class SilenceChecks(Supervised[bool]):
     ) -> None:
         """Check with ``watch``.
 
-        Call ``enqueued`` when there are alarms to send, and ``complete`` when a check found that nobody is left to be
-        alarmed: every org has had a successful poll or an alarm, and the alarms were enqueued by earlier checks.
+        Call ``enqueued`` when there are alarms to send, and ``complete`` when nothing is left to alarm about: each
+        org has been polled successfully, or has an alarm that an earlier check enqueued.
         """
         super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
         self._watch = watch

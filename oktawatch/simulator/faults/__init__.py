@@ -6,8 +6,8 @@
     org.faults.between(start, end, faults.refused_token())     # by the org's clock
 
 Faults apply to System Log requests unless `path` names another endpoint. A fault that needs a cursor applies only
-to requests with a cursor. Every request counts against the rate limit, with or without a fault. aiohttp's client
-retries a request once when the connection breaks before the answer, and the retry counts as well.
+to requests with a cursor. Every request counts against the rate limit, with or without a fault. oktawatch
+sends a request again when the connection breaks before the answer, and this request counts as well.
 """
 
 from .answers import (

@@ -20,7 +20,7 @@ from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
-from oktawatch.service.silence import interval
+from oktawatch.service.silence import check_interval
 from oktawatch.store import sqlite
 from tests.support.databases import NOW, create_schema
 from tests.support.http import HttpReceiver, listening
@@ -58,7 +58,7 @@ class World:
 
     async def live(self, duration: timedelta) -> None:
         """Advance the time, and run the watch's rounds."""
-        every_s = interval(AFTER).total_seconds()
+        every_s = check_interval(AFTER).total_seconds()
         for _ in range(int(duration.total_seconds() / every_s)):
             self.time_s += every_s
             await self.watch.round()
@@ -143,7 +143,7 @@ async def test_a_file_that_cannot_be_written_is_told(world: World, broken: Break
     with broken(world):
         await world.live(AFTER)
         assert world.told == []
-        await world.live(interval(AFTER))
+        await world.live(check_interval(AFTER))
         (raised,) = world.told
         await world.live(timedelta(hours=1))
     await world.live(timedelta(minutes=2))

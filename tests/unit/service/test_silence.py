@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from oktawatch.engine.silence import SilenceWatch
 from oktawatch.service.database_trouble import DatabaseTrouble
-from oktawatch.service.silence import SilenceChecks, interval
+from oktawatch.service.silence import SilenceChecks, check_interval
 from oktawatch.store.errors import StoppedError, StoreError, WriteFailedError
 
 
@@ -98,4 +98,4 @@ def test_it_looks_often_enough(after: str, often: float) -> None:
     """Silence is noticed soon after it has lasted long enough."""
     from oktawatch.model.durations import parse_duration
 
-    assert interval(parse_duration(after)) == timedelta(seconds=often)
+    assert check_interval(parse_duration(after)) == timedelta(seconds=often)

@@ -1,19 +1,25 @@
 """Reload a token or a service app's key that was renewed in its file, without a restart."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from oktawatch.config.errors import ConfigError
-from oktawatch.service.connections import Connect
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import PermissionMissingError, TokenRefusedError
 from oktawatch.systemlog.page import Page
-from oktawatch.systemlog.priority import Priority
+from oktawatch.systemlog.priority import OrgPages, Priority
 
 _log: Any = structlog.get_logger(__name__)
+
+
+class Connect(Protocol):
+    """Builds the client of an org."""
+
+    def __call__(self, access: OrgAccess, /, *, budget: RateBudget) -> OrgPages:
+        """Build a client with these credentials and the org's rate budget."""
 
 
 class OrgSource:

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.service.app import Application
-from oktawatch.service.credential_refresh import OrgSource
 from oktawatch.systemlog.access import OrgAccess
 from oktawatch.systemlog.budget import RateBudget
+from oktawatch.systemlog.credential_refresh import OrgSource
 from oktawatch.systemlog.errors import TokenRefusedError
 from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.priority import PagesAt, Priority
