@@ -13,9 +13,11 @@ from tests.support.properties import register_profiles
 
 register_profiles()
 
-# A shell's background jobs ignore SIGINT, and every program that a test starts would inherit that.
+# A shell's background jobs ignore SIGINT, and nohup's programs SIGHUP. Every program that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -18,6 +18,7 @@ from oktawatch.engine.follow import BoundedRead
 from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
+from oktawatch.engine.tasks import abandon
 from oktawatch.model.cursor import Backfill
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.backfills import begin_backfill, move_backfill
@@ -116,8 +117,7 @@ class Backfiller:
                 if finished:
                     return
         finally:
-            ahead.cancel()
-            await asyncio.wait([ahead])
+            await abandon(ahead)
 
     async def _commit(
         self, page: Page, read: Backfill, total: PageResult, *, notify: bool, finished: bool

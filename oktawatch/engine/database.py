@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from oktawatch.engine.tasks import abandon, discard
 from oktawatch.model.timestamps import utc_now
 from oktawatch.store.database import Database
 
@@ -65,7 +66,7 @@ class DatabaseExecutor:
         except asyncio.CancelledError:
             # Cancel the thread's own future. asyncio's future would report running work as cancelled.
             if not begun.cancel():
-                await asyncio.wait([work])
+                await discard(work)
             raise
 
     async def until_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
@@ -78,8 +79,7 @@ class DatabaseExecutor:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             self.stop()
-            task.cancel()
-            await asyncio.wait([task])
+            await abandon(task)
             raise
 
     def stop(self) -> None:

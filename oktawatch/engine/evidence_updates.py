@@ -34,6 +34,7 @@ from oktawatch.engine.evidence_files import (
     load_file,
 )
 from oktawatch.engine.evidence_unpacking import unpack
+from oktawatch.engine.tasks import discard
 from oktawatch.model.timestamps import utc_now
 
 P = ParamSpec("P")
@@ -333,7 +334,7 @@ async def _finish(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        await asyncio.wait([call])
+        await discard(call)
         raise
 
 

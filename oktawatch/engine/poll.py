@@ -26,6 +26,7 @@ from oktawatch.engine.okta_retention import clamp_to_okta_retention
 from oktawatch.engine.page_source import PageSource
 from oktawatch.engine.pipeline import Committed, PageResult, Watch, commit_page, ignore_page
 from oktawatch.engine.restart_point import RestartPoint
+from oktawatch.engine.tasks import abandon
 from oktawatch.model.cursor import Cursor
 from oktawatch.store.cursors import count_elements, move_cursor, read_cursor
 from oktawatch.store.page_transaction import PageTransaction
@@ -146,7 +147,7 @@ class Poller:
                 read = await self._retry_refused(cursor, error)
             finally:
                 if ahead is not None:
-                    await _abandon(ahead)
+                    await abandon(ahead)
 
     async def _first_page(self, cursor: Cursor | None) -> _Read:
         """Fetch the page at the cursor, or the first one of a new stream."""
@@ -314,11 +315,3 @@ def _newest(cursor: Cursor | None, page: Page) -> datetime | None:
         return before
     reached = min(page.newest, page.date)
     return reached if before is None else max(before, reached)
-
-
-async def _abandon(task: "asyncio.Task[Page]") -> None:
-    """Cancel a request and discard its result."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import SEND_WITHIN
+from oktawatch.engine.tasks import abandon
 from oktawatch.model.notification import AlarmState
 from oktawatch.model.timestamps import to_text, utc_now
 from oktawatch.notify.alarms import alarm_message
@@ -175,8 +176,7 @@ class DatabaseWatch:
     async def close(self) -> None:
         """Cancel the probe. The database must have been stopped."""
         if self._probe is not None:
-            self._probe.cancel()
-            await asyncio.wait([self._probe])
+            await abandon(self._probe)
             self._probe = None
 
     def _raise(self, lasts: timedelta) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from oktawatch.engine.tasks import abandon
+
 
 class Signals:
     """Requests of a person or the service manager to the daemon."""
@@ -34,8 +36,7 @@ class Signals:
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if self.stop.is_set():
-            task.cancel()
-            await asyncio.wait([task])
+            await abandon(task)
             return False
         await task
         return True

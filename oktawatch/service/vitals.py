@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.health import OrgHealth, judge
+from oktawatch.engine.tasks import abandon
 from oktawatch.service.app import Application
 from oktawatch.service.counters import Counters
 from oktawatch.service.database_trouble import DatabaseTrouble
@@ -98,8 +99,7 @@ class Vitals:
     async def close(self) -> None:
         """Cancel the reading. The database must have been stopped."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            await abandon(self._reading)
 
     def unhealthy(self) -> list[Problem]:
         """Return why the process should be restarted. Reads nothing, so it never waits."""

@@ -43,6 +43,8 @@ POINTS = [
 ]  # fmt: skip
 """Every statement of a page's transaction and of a delivery; ``taken`` is a lock that only Postgres has."""
 PATIENCE = 60.0
+UNUSABLE_EVERY = 20
+"""Each twentieth event can't be used. At random, there would sometimes be enough of them for an alarm."""
 APPLE = {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}
 
 
@@ -108,6 +110,7 @@ class World:
         self.random = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self._urls = urls
+        self._sign_ins: Counter[str] = Counter()
         self._points: list[str] = []
         self._folders: list[Path] = []
 
@@ -222,7 +225,8 @@ class World:
     def somebody_signs_in(self, name: str) -> None:
         """Add an event to an org."""
         draw, org = self.random, self.orgs[name]
-        if draw.random() < 0.05:
+        self._sign_ins[name] += 1
+        if self._sign_ins[name] % UNUSABLE_EVERY == 0:
             org.persist(
                 json.dumps({"uuid": None, "eventType": "user.session.start", "n": draw.random()}).encode()
             )

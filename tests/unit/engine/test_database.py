@@ -1,12 +1,15 @@
 """Database work in its own thread: begun work is finished, other work is dropped."""
 
 import asyncio
+import gc
 import threading
+from typing import Any
 
 import pytest
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.store.database import Database
+from oktawatch.store.errors import StoppedError
 
 
 class Work:
@@ -38,6 +41,28 @@ async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
         await caller
 
     assert work.finished
+    executor.close()
+
+
+async def test_an_error_of_a_cancelled_caller_is_not_logged() -> None:
+    """A transaction that is aborted while the program stops is no error that asyncio must report."""
+    executor, work, reported = DatabaseExecutor("sqlite://"), Work(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+
+    def fail(database: Database) -> None:
+        work(database)
+        raise StoppedError("stopping")
+
+    caller = asyncio.create_task(executor.run(fail))
+    await asyncio.to_thread(work.begun.wait, 10)
+    caller.cancel()
+    work.release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert reported == []
     executor.close()
 
 
