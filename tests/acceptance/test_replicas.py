@@ -111,7 +111,8 @@ def test_two_backfills_beside_a_daemon(place: Place) -> None:
             assert daemon.stop() == 0
         finally:
             daemon.kill()
-        assert [line for line in made.log() if line["level"] == "error"] == []
+        errors = [line for line in made.log() if line["level"] == "error"]
+        assert not errors, errors
         # In what order three writers came decides the grouping, but nothing else.
         assert [line for line in made.differences() if ": alert " not in line and ": told " not in line] == []
         held = dict(place.ask("SELECT alert_id, count(*) FROM matches GROUP BY 1"))

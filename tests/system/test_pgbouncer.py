@@ -136,6 +136,7 @@ def _nothing_is_wrong(made: World) -> None:
     # The order of arrival of a backfill and a poll decides the grouping only.
     differences = [line for line in made.differences() if ": alert " not in line and ": told " not in line]
     assert differences == []
-    assert [line for line in made.log() if line["level"] == "error"] == []
+    errors = [line for line in made.log() if line["level"] == "error"]
+    assert not errors, errors
     held = dict(made.place.ask("SELECT alert_id, count(*) FROM matches GROUP BY 1"))
     assert held == dict(made.place.ask("SELECT id, event_count FROM alerts"))
