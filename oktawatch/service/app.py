@@ -1,8 +1,7 @@
 """The composition root: the only place that turns settings into working parts.
 
 The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
-plain values: import-linter forbids other modules to import the settings. docs/architecture.md explains the two
-exceptions: the keys of a channel, and a few settings for the output of the command line.
+plain values: import-linter forbids other modules to import the settings, with exceptions (docs/architecture.md).
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. If a part can't be built, it

@@ -22,7 +22,6 @@ import structlog
 from oktawatch import __version__, logs
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.process_files import process_path
-from oktawatch.engine.tasks import abandon
 from oktawatch.service import endpoint
 from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.app import Application
@@ -170,7 +169,8 @@ class _Daemon:
             await self._database_watch.bring_up(partial(prepare_to_watch, app, self._database))
             prepared = True
         finally:
-            await abandon(reporting)
+            reporting.cancel()
+            await asyncio.wait([reporting])
             if self.trouble.fatal is not None:
                 await self._database_watch.send_last_alarm()
             if not prepared:
