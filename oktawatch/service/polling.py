@@ -78,17 +78,25 @@ class OrgPolling(Supervised[PageResult]):
         self._deadline = self._clock() + DEADLINE.total_seconds()
         try:
             async with asyncio.timeout(HARD_DEADLINE.total_seconds()):
-                return await self._poll(deadline=self._deadline)
+                return await self._poll_again_if_moved()
         except TimeoutError:
             minutes = HARD_DEADLINE // timedelta(minutes=1)
             raise RoundTooLongError(
                 f"the poll did not end within {minutes} min ({self.org}): the next one continues there; if this "
                 "repeats, check whether the org's rate limit is used up or the network hangs"
             ) from None
+
+    async def _poll_again_if_moved(self) -> PageResult:
+        """Poll, and again if another process has moved the cursor meanwhile.
+
+        The previous process that polled this org, stopped or killed, can still commit the page that it had read.
+        """
+        try:
+            return await self._poll(deadline=self._deadline)
         except CursorMovedError as error:
-            if self._holds():
-                raise
-            raise HandedOverError(str(error)) from error
+            if not self._holds():
+                raise HandedOverError(str(error)) from error
+        return await self._poll(deadline=self._deadline)
 
     def succeeded(self, result: PageResult) -> timedelta | None:
         """Trigger deliveries if there are notifications. Continue at once if the deadline ended the round."""

@@ -234,13 +234,30 @@ async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, log
 
 
 async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """A cursor that another process moved is a failure of the org, not of the database."""
-    org = Org(database, Rounds(CursorMovedError("the cursor of acme was moved by another writer")))
+    """A cursor that another process moves again and again is a failure of the org, not of the database."""
+    moved = CursorMovedError("the cursor of acme was moved by another writer")
+    org = Org(database, Rounds(moved, moved))
 
     await org.rounds(1)
 
     assert [(line["event"], line["reason"]) for line in logs] == [("poll_failed", "cursor_moved")]
     assert (await org.status()).last_error == "the cursor of acme was moved by another writer"
+
+
+async def test_the_last_page_of_the_previous_process_is_no_failure(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
+    """A cursor that was moved once is read again in the same round, and within its deadline."""
+    rounds = Rounds(
+        CursorMovedError("the cursor of acme was moved by another writer"), PageResult(notifications=1)
+    )
+    org = Org(database, rounds)
+
+    assert await org.rounds(1) == [None]
+
+    assert (logs, rounds.ends, org.enqueued) == ([], [], 1)
+    assert len(set(rounds.deadlines)) == 1
+    assert (await org.status()).last_error is None
 
 
 async def test_an_org_that_was_handed_over_has_not_failed(
