@@ -38,7 +38,21 @@ async def serve(org: SimulatedOrg, port: int = 0, *, tls: ssl.SSLContext | None 
         yield f"{'https' if tls else 'http'}://{HOST}:{runner.addresses[0][1]}"
     finally:
         org.faults.hangs.release()
-        await runner.cleanup()
+        await stop(runner)
+
+
+async def stop(runner: web.BaseRunner) -> None:
+    """Stop a server and close its connections.
+
+    aiohttp doesn't wait until clients have confirmed the end of their TLS connections. Without `abort`, the loop would be
+    closed with these connections open.
+    """
+    connections = [] if runner.server is None else runner.server.connections
+    transports = [connection.transport for connection in connections if connection.transport is not None]
+    await runner.cleanup()
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(0)
 
 
 @contextlib.contextmanager

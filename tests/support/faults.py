@@ -38,6 +38,7 @@ class FaultyServer:
     scheme: str = "http"
     port: int = 0
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    transports: set[asyncio.WriteTransport] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -50,6 +51,7 @@ class FaultyServer:
         assert task is not None
         self.serving.add(task)
         task.add_done_callback(self.serving.discard)
+        self.transports.add(writer.transport)
         try:
             self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
             chosen = self.answers[min(len(self.requests), len(self.answers)) - 1]
@@ -78,6 +80,8 @@ async def faulty(*answers: bytes | Writer, tls: ssl.SSLContext | None = None) ->
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        for transport in server.transports:
+            transport.abort()  # a TLS connection would wait for the client's confirmation
         await asyncio.sleep(0)
 
 

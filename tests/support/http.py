@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from oktawatch.simulator.server import stop
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -79,7 +81,7 @@ async def listening(
         receiver.url = f"{'http' if tls is None else 'https'}://{host}:{port}/hooks/4f1c-secret-path"
         yield receiver
     finally:
-        await runner.cleanup()
+        await stop(runner)
 
 
 @contextmanager
