@@ -25,6 +25,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the tests that only wait first, so that the others compute meanwhile. At the end, the cores would be idle."""
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
 def pytest_collection_finish() -> None:
     """Exempt the modules and collected tests from garbage collection, which would traverse them again and again."""
     gc.freeze()

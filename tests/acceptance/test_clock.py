@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
+
+pytestmark = pytest.mark.waits
 
 SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
 YEAR = 365 * 24 * 3600

@@ -14,6 +14,8 @@ from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.logclient import event
 from tests.support.places import Place
 
+pytestmark = pytest.mark.waits
+
 SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\nlog_level = "debug"\n'
 
 

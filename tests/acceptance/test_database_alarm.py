@@ -19,6 +19,8 @@ from tests.support.places import Kind, Place, damage, place_of
 from tests.support.postgres import OwnServer, behind
 from tests.support.stalling import stalling
 
+pytestmark = pytest.mark.waits
+
 AFTER_S = 4
 INTERVAL_S = AFTER_S / 2
 """The time between two checks of the database."""

@@ -4,11 +4,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from oktawatch.model.timestamps import to_text
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import Daemon, until
 from tests.support.places import Kind, Place
 from tests.support.program import Program
+
+pytestmark = pytest.mark.waits
 
 
 def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:

@@ -5,9 +5,13 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.logclient import event
+
+pytestmark = pytest.mark.waits
 
 SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
 SLOW_NAMES = """

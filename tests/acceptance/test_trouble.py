@@ -4,9 +4,13 @@ import resource
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.crash.world import Life, World, world
 from tests.support.places import Kind, Place, place_of
 from tests.support.postgres import OwnServer
+
+pytestmark = pytest.mark.waits
 
 PATIENCE = 60.0
 

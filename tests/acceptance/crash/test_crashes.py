@@ -19,6 +19,8 @@ from tests.acceptance.crash.world import Life, World, world
 from tests.support.http import Received
 from tests.support.places import Kind, Place, place_of
 
+pytestmark = pytest.mark.waits
+
 KILLS = int(os.environ.get("OKTAWATCH_TEST_KILLS", "8"))
 SEED = int(os.environ.get("OKTAWATCH_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 
