@@ -100,6 +100,7 @@ class Backfiller:
             self._source,
             self._watch.org,
             filter=self._watch.rules.filter,
+            since=backfill.since,
             until=backfill.until,
             page_size=self._page_size,
         )

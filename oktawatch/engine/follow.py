@@ -80,6 +80,7 @@ class BoundedRead:
         org: str,
         *,
         filter: str,  # noqa: A002 -- Okta's own name
+        since: datetime,
         until: datetime,
         page_size: int,
     ) -> None:
@@ -89,6 +90,10 @@ class BoundedRead:
         self._until = until
         self._page_size = page_size
         self._guard = ProgressGuard(org)
+        self._newest = since
+        """The newest event time so far. A page without usable events has none."""
+        self._tail: list[Page] = []
+        """The page that contains the newest event, and all pages after it."""
 
     async def check(self, page: Page) -> MissingPagesError | None:
         """Return the error to raise after the page is committed; None if it has a next link or is the last page.
@@ -96,23 +101,24 @@ class BoundedRead:
         Raises SystemLogError, such as NoProgressError for a page that should not be committed.
         """
         self._guard.check(page)
+        if page.newest is not None:
+            self._newest, self._tail = page.newest, []
+        self._tail.append(page)
         if page.next is not None:
             return None
         suspicious = page.link_error or not page.linked or is_full(page, self._page_size)
-        if not suspicious or (page.link_error is None and await self._is_last(page)):
+        if not suspicious or (page.link_error is None and await self._is_complete()):
             return None
         return missing_next(self._org, page)
 
-    async def _is_last(self, page: Page) -> bool:
-        """Request the events from the page's end on, and return whether the page contains all of them."""
-        if page.newest is None:
-            return page.count == 0
-        if page.newest >= self._until:
+    async def _is_complete(self) -> bool:
+        """Request the events since the newest one, and return whether all of them were read."""
+        if self._newest >= self._until:
             return True
-        query = bounded_query(since=page.newest, until=self._until, filter=self._filter, limit=LARGEST_LIMIT)
+        query = bounded_query(since=self._newest, until=self._until, filter=self._filter, limit=LARGEST_LIMIT)
         rest = await self._source.page(query)
         complete = rest.next is None and rest.link_error is None and rest.count < LARGEST_LIMIT
-        return complete and _elements(rest) <= _elements(page)
+        return complete and _elements(rest) <= frozenset().union(*map(_elements, self._tail))
 
 
 def _elements(page: Page) -> frozenset[str]:

@@ -72,7 +72,9 @@ class Sweeper:
         query: str | None = bounded_query(
             since=since, until=until, filter=rules_filter, limit=self._page_size
         )
-        read = BoundedRead(self._source, org, filter=rules_filter, until=until, page_size=self._page_size)
+        read = BoundedRead(
+            self._source, org, filter=rules_filter, since=since, until=until, page_size=self._page_size
+        )
         while query is not None:
             page = await self._source.page(query)
             missing = await read.check(page)

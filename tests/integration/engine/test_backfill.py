@@ -1,8 +1,9 @@
 """A backfill reads a time range once, and resumes where it was interrupted."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from oktawatch.detection.registry import RuleSet, build_rules
@@ -12,6 +13,7 @@ from oktawatch.engine.follow import MissingPagesError, NoProgressError
 from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
+from oktawatch.model.rejected import RejectedEvent
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
@@ -160,15 +162,15 @@ async def test_a_page_that_links_to_itself_is_an_error(database: DatabaseExecuto
         await run(Script({}, first=page([event(1)], query=stuck, following=stuck)), database)
 
 
-class Stripped(Script):
-    """Serves one page without a next link, and what lies at its end and behind it."""
+class Sequence(Script):
+    """Serves these pages one after the other, whatever the requests are."""
 
-    def __init__(self, first: Page, rest: list[Event]) -> None:
+    def __init__(self, pages: list[Page]) -> None:
         super().__init__({})
-        self._pages = [first, page(rest)]
+        self._pages = pages
 
     async def page(self, query: str) -> Page:
-        """Answer with the one, then with the other."""
+        """Return the next page."""
         self.asked.append(query)
         return self._pages[len(self.asked) - 1]
 
@@ -178,15 +180,60 @@ async def test_a_full_last_page_is_checked(database: DatabaseExecutor, size: int
     """After a full last page, a request checks whether more events exist, and then raises an error."""
     events = [event(number, at=-timedelta(minutes=size - number)) for number in range(size)]
     first = page(events, query=f"/api/v1/logs?until=x&limit={size}")
-    stripped = Stripped(first, [events[-1], event(size, at=-timedelta(seconds=1))])
+    stripped = Sequence([first, page([events[-1], event(size, at=-timedelta(seconds=1))])])
     with pytest.raises(MissingPagesError, match="no link to a next page"):
         await run(stripped, database)
     assert parameters(stripped.asked[1])["since"] == to_text(events[-1].published_at)
     (row,) = rows(database.database, "backfills")
     assert (row["finished_at"], row["events"]) == (None, size)
-    assert (await run(Stripped(first, events[-1:]), database)).events == size
+    assert (await run(Sequence([first, page(events[-1:])]), database)).events == size
     (row,) = rows(database.database, "backfills")
     assert row["finished_at"] == NOW
+
+
+USABLE = event(1, at=-timedelta(hours=1))
+
+
+def unusable(number: int) -> RejectedEvent:
+    """Return an element without a time."""
+    return RejectedEvent("no published", b"%d" % number)
+
+
+@pytest.mark.parametrize("missing", [[], [unusable(3)]], ids=["complete", "incomplete"])
+@pytest.mark.parametrize(
+    ("before", "since", "again"),
+    [
+        ([], SINCE, []),
+        ([page([USABLE])], USABLE.published_at, [USABLE]),
+        ([page([USABLE]), page(rejected=[unusable(0)])], USABLE.published_at, [USABLE]),
+    ],
+    ids=["only page", "after a usable event", "after another page without a usable event"],
+)
+async def test_a_full_last_page_without_a_usable_event(
+    database: DatabaseExecutor,
+    before: list[Page],
+    since: datetime,
+    again: list[Event],
+    missing: list[RejectedEvent],
+) -> None:
+    """It is checked by a request for the newest usable event and everything after it, or for everything."""
+    last = page(rejected=[unusable(1), unusable(2)], query="/api/v1/logs?until=x&limit=2")
+    linked = [
+        msgspec.structs.replace(earlier, next=f"{last.query}&after={n}") for n, earlier in enumerate(before)
+    ]
+    earlier = [rejected for one in before for rejected in one.rejected]
+    rest = page(again, rejected=[*earlier, *last.rejected, *missing])
+    source = Sequence([*linked, last, rest])
+
+    if missing:
+        with pytest.raises(MissingPagesError):
+            await run(source, database)
+    else:
+        await run(source, database)
+
+    assert parameters(source.asked[-1])["since"] == to_text(since)
+    (row,) = rows(database.database, "backfills")
+    assert row["finished_at"] == (None if missing else NOW)
 
 
 async def test_a_link_to_another_host_is_not_the_end(database: DatabaseExecutor) -> None:
