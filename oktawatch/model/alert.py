@@ -50,11 +50,11 @@ class Alert(Struct, kw_only=True):
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """Whether the earliest success is later than the earliest failure. Raises the severity by one level from
-    `RISES_FROM` on. Never reset."""
+    """Whether the earliest success is later than the earliest failure. If so, a severity of at least `RISES_FROM` is
+    raised by one level. Never reset."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity in the latest notice. None before the first."""
+    """The severity that was last notified. None before the first notification."""
     title: str | None = None
     """A new title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None

@@ -8,7 +8,7 @@ from oktawatch.model.severity import Severity
 
 
 class AlertFact(Struct, frozen=True, kw_only=True, gc=False):
-    """Some columns of an alert."""
+    """The columns of an alert that a report reads."""
 
     id: int
     org: str

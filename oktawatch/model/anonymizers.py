@@ -20,7 +20,9 @@ SIGNAL_COLUMNS = MappingProxyType(
         "associated_proxies": "associated_proxy",
     }
 )
-"""The anonymizer marks: fields of an event that mark the address as an anonymizer. The values name the accessors of events and the columns of history."""
+"""The anonymizer marks: fields of an event that mark the address as an anonymizer.
+
+Each key is a value of the option ``signals``. Its value is the name of the event's accessor and of the column of history."""
 
 _MOST_OPERATORS = 20
 

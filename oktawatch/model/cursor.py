@@ -17,7 +17,7 @@ class Cursor(Struct, frozen=True, kw_only=True):
     began_at: datetime
     """The time from which events with this filter have been read: the start of the first stream with it."""
     restart_at: datetime | None = None
-    """The time at which a new stream must start to miss no event, before the overlap. See ``engine.restart_point``."""
+    """The time from which a new stream misses no event. An overlap is subtracted from it. See ``engine.restart_point``."""
     last_published: datetime | None = None
     """``published`` of the newest polled event, capped at the time by Okta's clock."""
     last_caught_up_at: datetime | None = None

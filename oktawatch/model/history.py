@@ -1,4 +1,4 @@
-"""The columns of an event that are kept for windowed detections.
+"""The columns of an event that are stored for windowed detections.
 
 Windowed detections read only these columns, of new events as well as of stored ones. Results therefore don't depend
 on when an event arrived or on which page.
@@ -125,10 +125,10 @@ class HistoryRow(Struct, gc=False):
             value = getattr(self, name)
             if value is not None:
                 *parents, key = path.split(".")
-                table = body
+                parent_object = body
                 for parent in parents:
-                    table = table.setdefault(parent, {})
-                table[key] = value
+                    parent_object = parent_object.setdefault(parent, {})
+                parent_object[key] = value
         if observed := self.observed():
             behaviours = [{"name": name, "result": POSITIVE} for name in sorted(observed)]
             body.setdefault("securityContext", {})["userBehaviors"] = behaviours
@@ -140,7 +140,7 @@ class HistoryRow(Struct, gc=False):
     def _add_services(self, body: dict[str, Any]) -> None:
         """Add the anonymous services, with the operators under the last anonymizer mark that is present.
 
-        Rows from before the columns of the marks existed have operators alone.
+        Rows that are older than the columns of the marks have only operators.
         """
         operators: list[str | None] = msgspec.json.decode(self.operators) if self.operators else []
         debug_data = body.setdefault("debugContext", {}).setdefault("debugData", {})
@@ -181,7 +181,7 @@ _NON_ASCII_BYTES = 8
 """The memory of a character in a non-ASCII string: up to 4 bytes, and up to 4 in the UTF-8 form that Python caches."""
 
 FLAGS = frozenset(SIGNAL_COLUMNS.values())
-"""The columns with booleans."""
+"""The boolean columns."""
 _texts = attrgetter(*(name for name in COLUMNS if name not in FLAGS | {"as_number"}))
 
 
@@ -193,7 +193,7 @@ def memory_of(rows: Sequence[HistoryRow]) -> int:
 
 
 class TimeRange(NamedTuple):
-    """A time range, and the values of a column whose rows in it are requested."""
+    """A query for the rows in a time range that have one of these values in a column."""
 
     since: str
     """Canonical text, inclusive."""
@@ -203,7 +203,7 @@ class TimeRange(NamedTuple):
 
 
 class SeenQuery(NamedTuple):
-    """A query whether an earlier event has the same value in a column."""
+    """A query for an earlier event with the same value in a column."""
 
     value: str
     """The value of the column."""
@@ -212,4 +212,4 @@ class SeenQuery(NamedTuple):
     published: str
     """The time of the event, inclusive: another event at the same time counts as earlier."""
     uuid: str
-    """The uuid of the event, which doesn't count."""
+    """The uuid of the event, which itself doesn't count as earlier."""

@@ -31,8 +31,8 @@ _SPACE = b" \t\r\n"
 def parse_json(raw: bytes) -> Any:
     """Parse a JSON value. Raises ValueError.
 
-    Invalid UTF-8 and lone surrogates become surrogates, ``1e400`` and ``NaN`` floats, and long integers text. Control
-    characters are kept. Apply ``clean_json`` to the result before storing it.
+    In the result, invalid UTF-8 is represented by lone surrogates, ``1e400`` and ``NaN`` by floats, and a long integer
+    by its digits as text. Control characters are kept. Apply ``clean_json`` to the result before storing it.
     """
     try:
         return _parse(raw)
@@ -71,7 +71,7 @@ def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
         if mark == _CLOSING:
             depth -= 1
         if depth == 0 and (token[_CLOSING] != b"]" or position != len(body)):
-            raise ValueError("the list ends before its end")
+            raise ValueError("the body doesn't end with the list's closing bracket")
         if depth == 0 or mark == _COMMA:
             if len(elements) == at_most:
                 raise TooManyElementsError(f"more than {at_most} elements")
@@ -79,7 +79,7 @@ def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
             start = position
         if depth == 0:
             return [] if elements == [b""] else elements
-    raise ValueError("the list has no end")
+    raise ValueError("the list is not closed")
 
 
 def _prune(raw: bytes) -> bytes:

@@ -68,7 +68,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     kind: NotificationKind
     severity: Severity
     late: bool
-    """Whether the event was published long ago."""
+    """Whether the notification was created long after the event was published."""
 
     @classmethod
     def of(
@@ -133,7 +133,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     got_in: int = 0
     """People with a success."""
     got_in_names: dict[str, int] = {}
-    """The names of the first of these people, each with the id of an alert."""
+    """The names of some of these people, each with the id of an alert."""
     risen: bool = False
     """Whether any alert has risen, so that its severity includes the extra level for a success after failures."""
     alert_ids: list[int] = []
@@ -172,7 +172,7 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     failures_before: int | None = None
     """The number of failures before the first success; None if the alert hasn't risen."""
     novelty: Novelty | None = None
-    """What was new for the alert's person at its first event. None: unknown."""
+    """What was new for the person at the alert's first event. None if unknown."""
     digest: Digest | None = None
     content: dict[str, Any] | None = None
-    """The content that is not about alerts: an alarm, or a person's decision."""
+    """The content of an alarm, or of a message about a person's decision."""

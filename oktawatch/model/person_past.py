@@ -1,4 +1,4 @@
-"""The part of a person's past on which the severity of a sign-in through an anonymizer depends."""
+"""What is known about a person and affects the severity of a sign-in through an anonymizer."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple

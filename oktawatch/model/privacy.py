@@ -25,7 +25,7 @@ PLACEHOLDERS = frozenset(("", "-", "null", "unknown"))
 SHORTEST = 4
 """The minimum length in characters of a text that is redacted inside words."""
 
-_KEY = frozenset(("uuid", "published", "eventType"))
+_NEVER_REDACTED = frozenset(("uuid", "published", "eventType"))
 _USER_TYPES = ("User", "AppUser")  # a tuple, because a type can be an unhashable JSON value
 _is_constant = re.compile(r"[A-Z_]+|[a-z]+([_.][a-z]+)+").fullmatch
 _is_address = re.compile(r"[0-9A-Fa-f:.]+").fullmatch
@@ -65,7 +65,9 @@ def redact_body(body: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(actor, dict) or not is_placeholder(actor.get("id")):
         return body
     forms = _forms([actor, *_users(body.get("target"))])
-    return {key: value if key in _KEY else _redacted(key, value, forms) for key, value in body.items()}
+    return {
+        key: value if key in _NEVER_REDACTED else _redacted(key, value, forms) for key, value in body.items()
+    }
 
 
 def _users(targets: Any) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def assess(security: Any, data: RiskData) -> Assessment:
     log_only = _log_only(data.logOnlySecurityData)
     level = _level(log_only.risk) or _level(context.risk) or _level(data.risk)
     results = _results(log_only.behaviors) or _results(context.userBehaviors)
-    # A string without a positive result needn't be parsed in the last place.
+    # The last place needn't be parsed if it is a string without a positive result.
     if not results and (not isinstance(data.behaviors, str) or POSITIVE in data.behaviors):
         results = _results(data.behaviors)
     observed = [shorten(clean_text(name)) for name, result in results.items() if result == POSITIVE]
