@@ -11,7 +11,7 @@ _HEADER_TEXT = re.compile(r"[!-~]+").fullmatch
 
 @dataclass(frozen=True)
 class ServiceApp:
-    """An OAuth service app (Okta: an API service integration)."""
+    """An OAuth service app (Okta: an API Services app)."""
 
     client_id: str
     private_key: str = field(repr=False)
@@ -46,7 +46,7 @@ class OrgAccess:
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
     def secrets(self) -> Iterator[str]:
-        """Yield every text to mask."""
+        """Yield every secret that logs must mask."""
         if self.token:
             yield self.token
         if self.app is not None:
@@ -54,7 +54,7 @@ class OrgAccess:
         yield from self.proxy_secrets()
 
     def proxy_secrets(self) -> Iterator[str]:
-        """Yield the proxy's password in every encoding to mask: in a URL, plain, and in a header."""
+        """Yield the proxy's password in each form that logs must mask: as in the URL, plain, and as in a header."""
         user, at, _ = urlsplit(self.proxy or "").netloc.rpartition("@")
         name, _, password = user.partition(":")
         if at and password:

@@ -40,7 +40,7 @@ _RESERVE = 1
 _MIN_PAUSE_S = 0.001
 """The shortest pause. Without it, rounding errors could cause many tiny pauses."""
 _SAME_WINDOW_S = (
-    5  # two answers can report ends of the same window that differ by this; windows are a minute apart
+    5  # reported ends of the same window can differ by this; different windows are a minute apart
 )
 _MIN_OBSERVATION_S = 10  # the rate of other clients is not computed from a shorter part of a window
 
@@ -64,7 +64,7 @@ class RateBudget:
     ) -> None:
         """``share`` is oktawatch's share of the limit. ``clock`` and ``jitter`` return seconds.
 
-        ``on_wait`` is called before each wait with its seconds.
+        ``on_wait`` is called before each wait with its duration in seconds.
         """
         self._share = share
         self._clock = clock
@@ -81,7 +81,7 @@ class RateBudget:
 
     @property
     def remaining(self) -> int | None:
-        """The number of remaining requests in the last answer that has it. None before the first one."""
+        """The number of remaining requests that Okta last reported. None before the first report."""
         return self._remaining
 
     @asynccontextmanager
@@ -110,7 +110,7 @@ class RateBudget:
             self._refusals = 0
 
     async def wait_out(self, headers: Mapping[str, str], attempt: int) -> None:
-        """Wait after a 429 answer of an endpoint that has a separate limit. ``attempt`` counts consecutive ones from 0."""
+        """Wait after a 429 answer of an endpoint with a separate limit. ``attempt`` is the number of 429 answers before it."""
         await self._wait_for(pause_after(Limits.read(headers), attempt))
 
     async def _wait(self, priority: Priority) -> None:
@@ -178,7 +178,7 @@ class _Window:
         self.taken = 0
         """The number of oktawatch's requests in the window, answered or not."""
         self.ends = -math.inf
-        """The time at which the window has ended at the latest."""
+        """The latest time at which the window can end."""
         self._unconfirmed = 0
         """The number of requests since an answer last reported the end of the window. They may be in the next window."""
         self._reset: int | None = None

@@ -41,10 +41,10 @@ MAX_RATE_LIMITED = 5
 TIMEOUT = 45.0
 """The timeout of a request in seconds. Okta aborts a query after 30."""
 
-_LARGE = 256 * 1024  # bytes; below this, a thread costs more than decoding
+_LARGE_PAGE_BYTES = 256 * 1024  # decoding a smaller page is cheaper than handing it to a thread
 _decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="oktawatch-decoding")
 
-_KEY_LIFETIME = 24 * 3600.0  # seconds: the SDK documents a daily rotation of DPoP keys, but doesn't do it
+_KEY_LIFETIME_S = 24 * 3600.0  # the SDK documents a daily rotation of DPoP keys, but doesn't rotate them
 
 
 class LogClient:
@@ -66,12 +66,12 @@ class LogClient:
         """``clock`` is a monotonic clock in seconds. No connection is opened yet."""
         self.org = org
         self.budget = budget or RateBudget()
-        self._shared = session
-        self._own: aiohttp.ClientSession | None = None
+        self._shared_session = session
+        self._own_session: aiohttp.ClientSession | None = None
         self._timeout = timeout
         self._clock = clock
         self._executor: RequestExecutor | None = None
-        self._made_at = 0.0
+        self._executor_made_at = 0.0
         self._dpop = org.app is not None and bool(org.app.dpop)
         """Whether access tokens are bound to a key, because it is configured or because Okta requires it."""
 
@@ -99,11 +99,11 @@ class LogClient:
                 return await self._read(query, response, body)
 
     async def close(self) -> None:
-        """Close the client's own connections; shared ones stay open."""
+        """Close the client's own session. A shared session stays open."""
         self._executor = None
-        if self._own is not None:
-            await self._own.close()
-            self._own = None
+        if self._own_session is not None:
+            await self._own_session.close()
+            self._own_session = None
 
     async def _ask(self, query: str) -> tuple[aiohttp.ClientResponse | None, str, Exception | None]:
         """Send a request. Return the answer and its body, or the error."""
@@ -161,14 +161,14 @@ class LogClient:
 
     async def _connected(self) -> "RequestExecutor":
         app = self.org.app
-        old = self._dpop and self._clock() - self._made_at > _KEY_LIFETIME
-        if self._executor is None or old:
-            session = self._shared
+        key_expired = self._dpop and self._clock() - self._executor_made_at > _KEY_LIFETIME_S
+        if self._executor is None or key_expired:
+            session = self._shared_session
             if session is None:
-                session = self._own = self._own or open_session(None)
+                session = self._own_session = self._own_session or open_session(None)
             make = partial(make_executor, self.org, session, timeout=self._timeout, dpop=self._dpop)
             self._executor = make() if app is None else await in_thread(make)
-            self._made_at = self._clock()
+            self._executor_made_at = self._clock()
         return self._executor
 
     async def _read(self, query: str, response: aiohttp.ClientResponse, body: str) -> Page:
@@ -187,7 +187,7 @@ class LogClient:
             date=headers.get("Date"),
         )
         try:
-            if len(body.content) < _LARGE:
+            if len(body.content) < _LARGE_PAGE_BYTES:
                 return read()
             return await asyncio.get_running_loop().run_in_executor(_decoding, read)
         except ValueError as error:

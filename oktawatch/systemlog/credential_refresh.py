@@ -23,7 +23,7 @@ class Connect(Protocol):
 
 
 class OrgSource:
-    """An org's page source. When Okta refuses the secret, it is read again from its file."""
+    """An org's page source. It reads the secret's file again when Okta refuses the secret."""
 
     def __init__(
         self,

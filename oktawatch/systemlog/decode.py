@@ -17,8 +17,8 @@ from oktawatch.model.sanitize import needs_cleaning
 from oktawatch.model.timestamps import are_canonical
 
 MOST_ELEMENTS = 10_000
-"""Ten times Okta's largest page."""
-_COMMAS = 100  # in an ordinary event
+"""The default maximum number of elements: ten times Okta's largest page."""
+_COMMAS_PER_EVENT = 100  # an ordinary event has fewer
 
 _decode_events = msgspec.json.Decoder(list[Event]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -55,7 +55,7 @@ def decode(body: bytes, *, at_most: int = MOST_ELEMENTS) -> Decoded:
 
 def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
     """Split a body into its elements."""
-    if body.count(b",") > _COMMAS * at_most:
+    if body.count(b",") > _COMMAS_PER_EVENT * at_most:
         cut_list(body, at_most=at_most)  # count first, because the slices of a huge list need much memory
     try:
         slices: Sequence[msgspec.Raw] = _decode_slices(body)

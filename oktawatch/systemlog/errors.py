@@ -64,7 +64,7 @@ class WrongHostError(SystemLogError):
 class RequestRefusedError(SystemLogError):
     """400 and other 4xx: Okta refuses the filter, the time or the cursor.
 
-    The caller knows which one: for a new query it is the configuration, for a stored cursor it is the cursor.
+    Only the caller knows the cause: the configuration for a new query, the cursor for a stored one.
     """
 
     reason = "request_refused"

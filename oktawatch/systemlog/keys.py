@@ -18,7 +18,7 @@ _SMALLEST = 2048
 def read_private_key(text: str) -> tuple[str, str]:
     """Return the key in PEM, and the JWK's ``kid`` (empty if there is none). ``text`` is PEM or a JWK.
 
-    Raises ValueError with what is expected, without quoting the key.
+    Raises ValueError with a description of the expected format, which doesn't quote the key.
     """
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 -- slow, and needed only with a key
         Encoding,

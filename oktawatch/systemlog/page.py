@@ -14,9 +14,9 @@ from oktawatch.systemlog.http_dates import parse_date
 from oktawatch.systemlog.links import next_query
 from oktawatch.systemlog.queries import limit_of
 
-_FRESH = timedelta(seconds=60)
+_RECENT = timedelta(seconds=60)
 """The maximum difference between the time of a recent event and that of the answer."""
-_FULLEST = 10
+_MAX_SIZE_FACTOR = 10
 """The maximum size of a page, as a multiple of its limit."""
 
 
@@ -66,7 +66,7 @@ class Page(Struct, frozen=True, kw_only=True):
         """
         following, link_error = _following(links, url)
         limit = limit_of(query, following)
-        decoded = decode(body, at_most=_FULLEST * max(limit, 1))
+        decoded = decode(body, at_most=_MAX_SIZE_FACTOR * max(limit, 1))
         published = [event.published for event in decoded.events]
         answered = parse_date(date)
         return cls(
@@ -83,7 +83,7 @@ class Page(Struct, frozen=True, kw_only=True):
             caught_up=(
                 following in {None, query}
                 or decoded.count == 0
-                or (decoded.count < limit and _has_fresh(published, answered))
+                or (decoded.count < limit and _has_recent_events(published, answered))
             ),
         )
 
@@ -96,7 +96,7 @@ def _following(links: Sequence[str], url: str) -> tuple[str | None, str | None]:
         return None, str(error)
 
 
-def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
+def _has_recent_events(published: Sequence[str], answered: datetime | None) -> bool:
     """Return whether a page has recent events.
 
     A short page with recent events is the end of the stream. A short page with old events can be in the middle of it.
@@ -105,5 +105,5 @@ def _has_fresh(published: Sequence[str], answered: datetime | None) -> bool:
     if answered is None:
         return False
     date = to_text(answered)
-    earliest, latest = shifted(date, -_FRESH), shifted(date, _FRESH)
+    earliest, latest = shifted(date, -_RECENT), shifted(date, _RECENT)
     return any(earliest < moment <= latest for moment in published)

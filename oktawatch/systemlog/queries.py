@@ -1,6 +1,6 @@
 """Build the first query of a stream. Later requests follow Okta's ``next`` links.
 
-There are two kinds of streams. All requests use the ascending order.
+There are two kinds of streams. All requests sort in ascending order.
 
 - A *polling* query has no ``until``. Its stream contains all events in the order in which Okta persisted them, and never ends.
 - A *bounded* query has ``since`` and ``until``. Its stream contains the events in the order of ``published``, and ends. Events

@@ -5,7 +5,7 @@ slow, and generating a DPoP key is slower. With many orgs, this would block the 
 SDK gets a ``DeferredSignature``: an empty string that carries the signing function as an attribute. ``PageHttpClient``
 calls the function in a thread just before it sends the request.
 
-Each request gets a new assertion, because Okta consumes it even when it only answers with a nonce.
+Each token request gets a new assertion, because Okta accepts an assertion only once, even if its answer is just a nonce.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class ServiceAppOAuth(OAuth):  # type: ignore[misc]  # the SDK ships no types
         return jwt.encode(claims, self._key, JWT.HASH_ALGORITHM, headers)
 
 
-class _Proofs(DPoPProofGenerator):  # type: ignore[misc]  # likewise
+class _Proofs(DPoPProofGenerator):  # type: ignore[misc]  # the SDK ships no types
     """The SDK's DPoP proofs with deferred signatures, and a key that OpenSSL generates in a fifth of the SDK's time."""
 
     def generate_proof_jwt(self, *args: Any, **kwargs: Any) -> str:
@@ -104,7 +104,7 @@ class _Proofs(DPoPProofGenerator):  # type: ignore[misc]  # likewise
 
 
 class _Key:
-    """A key that the signer uses directly. The SDK would serialize it to PEM and parse it for each proof."""
+    """A parsed key for the SDK's signer. The SDK's own class would serialize it to PEM, to be parsed again, for each proof."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self._key = key

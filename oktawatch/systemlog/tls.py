@@ -7,7 +7,7 @@ from pathlib import Path
 def load_ca_file(ca_file: Path) -> ssl.SSLContext:
     """Return a TLS context that trusts the system's CAs and the CAs in a PEM file.
 
-    Raises ValueError with what is expected.
+    Raises ValueError with a description of what is expected.
     """
     context = ssl.create_default_context()
     try:

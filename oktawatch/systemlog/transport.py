@@ -116,7 +116,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
         self, request: dict[str, Any]
     ) -> tuple[None, aiohttp.ClientResponse | None, str | None, Exception | None]:
         """Send a request. Return the answer and its body, or the error."""
-        page = request["method"] == "GET"
+        is_page = request["method"] == "GET"  # token requests use POST
         headers = await signed(request["headers"])
         form = await signed(request["form"]) if request["form"] else None
         try:
@@ -129,20 +129,20 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                body = await _read(response, page=page)
+                body = await _read(response, is_page=is_page)
         except Exception as error:  # noqa: BLE001 -- a hostile answer can raise any exception in a parser
             answer: tuple[None, aiohttp.ClientResponse | None, str | None, Exception | None]
             answer = None, None, None, error
         else:
             answer = None, response, body, None
-        if not page:
+        if not is_page:
             self.token_answer = TokenAnswer(answer[1], answer[2] or "", answer[3])
         return answer
 
 
-async def _read(response: aiohttp.ClientResponse, *, page: bool) -> str:
+async def _read(response: aiohttp.ClientResponse, *, is_page: bool) -> str:
     """Read the body of a page, or the beginning of any other body. Raise TooLargeError if the page is too large."""
-    whole = page and response.status == HTTPStatus.OK
+    whole = is_page and response.status == HTTPStatus.OK
     bound = LARGEST_BODY if whole else LARGEST_ERROR
     chunks: list[bytes] = []
     size = 0
