@@ -12,7 +12,7 @@ _CODE = Path(oktawatch.__file__).parent
 _MEANINGS = Path(__file__).with_name("log_events.toml")
 _LEVELS = ("debug", "info", "warning", "error")
 _NOT_FOUND = {
-    # name: level. Their names are computed, or they are written past structlog.
+    # name: level. Events whose names are computed, or which are written without structlog.
     **dict.fromkeys(("daemon_started", "daemon_reloaded"), "info"),
     "database_failed": "error",
     "database_recovered": "info",
