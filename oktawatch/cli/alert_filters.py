@@ -99,7 +99,7 @@ def filter_names(
     settings: "Settings",
     database: "Database",
 ) -> "AlertFilter":
-    """Return the filter with orgs and rules. Raise UsageError for a name that is neither configured nor stored."""
+    """Add orgs and rules to the filter. Raise UsageError for a name that is neither configured nor stored."""
     from msgspec.structs import replace
 
     return replace(
@@ -108,7 +108,7 @@ def filter_names(
 
 
 def known_orgs(names: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
-    """Return the names of orgs. Raise UsageError for an org that is neither configured nor stored."""
+    """Return the names unchanged. Raise UsageError for an org that is neither configured nor stored."""
     if not names:
         return ()
     from oktawatch.store.alerts import alert_names
@@ -116,7 +116,7 @@ def known_orgs(names: Sequence[str], settings: "Settings", database: "Database")
     known = sorted({*alert_names(database)[0], *(org.name for org in settings.orgs)})
     for name in names:
         if name not in known:
-            raise UsageError(f"no such org (--org {name}): {_there_are(name, known)}")
+            raise UsageError(f"no such org (--org {name}): {_suggestion(name, known)}")
     return names
 
 
@@ -132,13 +132,13 @@ def _known_rules(globs: Sequence[str], settings: "Settings", database: "Database
         ids = _matching(stored, glob) or _matching(_configured_rules(settings), glob)
         if not ids:
             known = sorted({*stored, *_configured_rules(settings)})
-            raise UsageError(f"no such rule (--rule {glob}): {_there_are(glob, known)}")
+            raise UsageError(f"no such rule (--rule {glob}): {_suggestion(glob, known)}")
         found += ids
     return list(dict.fromkeys(found))
 
 
 def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Sequence[str]:
-    """Return the values. Raise UsageError for a value that is not allowed."""
+    """Return the values unchanged. Raise UsageError for a value that is not allowed."""
     for value in values:
         if value not in allowed:
             raise UsageError(f"wrong value ({option} {value}): expected one of {', '.join(allowed)}")
@@ -146,22 +146,22 @@ def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Seque
 
 
 def network(text: str, option: str) -> "Network":
-    """Parse an address or a CIDR. The CIDR's host bits may be set. Raise UsageError."""
+    """Parse an address or a CIDR, whose host bits may be set. Raise UsageError for other text."""
     from ipaddress import ip_network
 
     try:
         return ip_network(text.strip(), strict=False)
     except ValueError:
         raise UsageError(
-            f"no address ({option} {text}): expected one such as 203.0.113.7 or 203.0.113.0/24"
+            f"not an address ({option} {text}): expected one such as 203.0.113.7 or 203.0.113.0/24"
         ) from None
 
 
 def autonomous_system(text: str, option: str) -> int:
-    """Parse an AS number. Raise UsageError."""
+    """Parse an AS number. Raise UsageError for other text."""
     found = _AS_NUMBER(text.strip())
     if found is None:
-        raise UsageError(f"no AS number ({option} {text}): expected one such as 64500 or AS64500")
+        raise UsageError(f"not an AS number ({option} {text}): expected one such as 64500 or AS64500")
     return int(found[1])
 
 
@@ -175,7 +175,7 @@ def _configured_rules(settings: "Settings") -> list[str]:
     return list(Application(settings).rulebook.every)
 
 
-def _there_are(name: str, known: Sequence[str]) -> str:
+def _suggestion(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""
     return f"{guess}there are: {', '.join(known) or 'none yet'}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oktawatch.model.event import Event
     from oktawatch.model.sighting import Novelty
 
-_EVENTS = 50
+_MAX_EVENTS = 50
 """The maximum number of listed events: half of them the earliest, half of them the latest."""
 
 
@@ -30,9 +30,9 @@ class AlertPage(NamedTuple):
     novelty: "Novelty"
     """The attributes that were new for this person, and the number of other people at the address."""
     of_person: Sequence[Mapping[str, Any]] = ()
-    """The person's other alerts, the latest first."""
+    """Other alerts about the person, the latest first."""
     of_address: Sequence[Mapping[str, Any]] = ()
-    """Other people's alerts at the address, the latest first."""
+    """Alerts about other people at the address, the latest first."""
     link: str | None = None
     """The URL of the first event in Okta's admin console."""
 
@@ -42,7 +42,7 @@ def print_page(page: AlertPage) -> None:
     alert = page.alert
     heading = f"Alert {alert['id']}: {alert['severity']}, {alert['status']}"
     print_text(f"{heading} as {alert['disposition']}" if alert["disposition"] else heading, style="bold")
-    print_text(f"{alert['title'].partition(' - IP=')[0]}. {_ending(alert)}.")
+    print_text(f"{alert['title'].partition(' - IP=')[0]}. {_outcome(alert)}.")
     print()
     print_fields(_facts(page))
     print_heading("Events")
@@ -63,7 +63,7 @@ def print_page(page: AlertPage) -> None:
         console().print(shown(line), soft_wrap=True)
 
 
-def _ending(alert: Mapping[str, Any]) -> str:
+def _outcome(alert: Mapping[str, Any]) -> str:
     """Return the outcome of the alert, as a sentence without its full stop."""
     from oktawatch.model.match import FAILURES
 
@@ -92,16 +92,16 @@ def _facts(page: AlertPage) -> Iterator[tuple[str, object]]:
     alert, event = page.alert, event_of_context(page.alert["context"])
     yield "Who", _joined(alert["actor_display_name"], alert["actor_alternate_id"], alert["actor_id"])
     number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
-    network = _joined(number, alert["as_org"] or alert["isp"], between=" ")
-    place = _joined(alert["city"], alert["country"], between=", ")
+    network = _joined(number, alert["as_org"] or alert["isp"], separator=" ")
+    place = _joined(alert["city"], alert["country"], separator=", ")
     yield "From", _joined(alert["client_ip"], place, network, alert["domain"])
     facts = {
         "Anonymizer": page.anonymizer,
         "Severity": severity(alert),
         "Client": event.user_agent,
-        "Okta says": _assessment(event),
+        "Okta says": _okta_assessment(event),
         "New for them": _new(alert, page.novelty),
-        "Also there": _others(page.novelty.others),
+        "Also there": _other_people(page.novelty.others),
         "Rule": _joined(page.rule_name, *page.mitre),
         "Org": alert["org"],
         "Note": alert["note"],
@@ -117,13 +117,13 @@ def _new(alert: Mapping[str, Any], novelty: "Novelty") -> str:
     return f"{new}{unknown}" if new else ""
 
 
-def _others(count: int) -> str:
+def _other_people(count: int) -> str:
     if not count:
         return ""
     return "1 other person used this address" if count == 1 else f"{count} other people used this address"
 
 
-def _assessment(event: "Event") -> str:
+def _okta_assessment(event: "Event") -> str:
     risk = f"risk {event.risk}" if event.risk else None
     return _joined(risk, *json.loads(event.behaviours or "[]"))
 
@@ -131,21 +131,21 @@ def _assessment(event: "Event") -> str:
 def _print_events(events: Sequence[Mapping[str, Any]]) -> None:
     columns = (
         Column(heading="UTC"),
-        Column(heading="OUTCOME", least=8),
-        Column(heading="ADDRESS", least=15, optional=True),
+        Column(heading="OUTCOME", min_width=8),
+        Column(heading="ADDRESS", min_width=15, optional=True),
         Column(heading="EVENT"),
     )
     rows = [
         (
             _time(event["published"]),
-            _joined(event["outcome"], event["outcome_reason"], between=" ") or "unknown",
+            _joined(event["outcome"], event["outcome_reason"], separator=" ") or "unknown",
             event["client_ip"],
             event["event_uuid"],
         )
         for event in events
     ]
-    if left_out := max(len(rows) - _EVENTS, 0):
-        half = _EVENTS // 2
+    if left_out := max(len(rows) - _MAX_EVENTS, 0):
+        half = _MAX_EVENTS // 2
         rows = [*rows[:half], ("…", f"{left_out} more", "", ""), *rows[-half:]]
     print_one_line_table(columns, rows)
 
@@ -176,5 +176,5 @@ def _time(text: str) -> str:
     return f"{text[5:10]} {text[11:19]}"
 
 
-def _joined(*parts: object, between: str = " · ") -> str:
-    return between.join(str(part) for part in parts if part)
+def _joined(*parts: object, separator: str = " · ") -> str:
+    return separator.join(str(part) for part in parts if part)

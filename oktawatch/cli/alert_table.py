@@ -13,21 +13,21 @@ _COLUMNS = (
     Column(heading="UTC"),
     Column(heading="SEV"),
     Column(heading="STATUS"),
-    Column(heading="WHO", least=12),
+    Column(heading="WHO", min_width=12),
     Column(heading="✗ ✓"),
-    Column(heading="ADDRESS", least=15),
-    Column(heading="COUNTRY", least=7, optional=True),
+    Column(heading="ADDRESS", min_width=15),
+    Column(heading="COUNTRY", min_width=7, optional=True),
     Column(heading="EVT", right=True, optional=True),
 )
-_WIDE = (
+_WIDE_COLUMNS = (
     *(Column(heading=column.heading, right=column.right) for column in _COLUMNS),
     Column(heading="ORG"),
     Column(heading="TITLE"),
 )
 _STATUSES = {"acknowledged": "ack"}
-_NO_CELLS = ("context", "events")  # values that are too long for a cell
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""The first characters of cells that a spreadsheet would run as a formula."""
+_OMITTED_FROM_CSV = ("context", "events")  # too long for a cell
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet runs a cell that begins with one of these as a formula."""
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
@@ -35,14 +35,14 @@ def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> 
 
     The alerts of a dry run have no ids.
     """
-    columns = _WIDE if wide else _COLUMNS
+    columns = _WIDE_COLUMNS if wide else _COLUMNS
     rows = [(*_cells(alert), alert["org"], alert["title"])[: len(columns)] for alert in alerts]
     first = 0 if all("id" in alert for alert in alerts) else 1
     print_one_line_table(columns[first:], [row[first:] for row in rows])
 
 
 def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Print alerts as CSV with all columns except the context. Escape values that a spreadsheet would run as formulas."""
+    """Print alerts as CSV with all columns except context and events. Escape values that a spreadsheet would run as formulas."""
     for line in csv_lines(alerts):
         sys.stdout.write(f"{line}\n")
 
@@ -52,7 +52,7 @@ def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")  # cells with line ends are quoted
     for number, alert in enumerate(alerts):
-        values = {name: value for name, value in alert.items() if name not in _NO_CELLS}
+        values = {name: value for name, value in alert.items() if name not in _OMITTED_FROM_CSV}
         if number == 0:
             yield _csv_line(writer, buffer, values)
         yield _csv_line(writer, buffer, map(_csv_cell, values.values()))
@@ -70,7 +70,7 @@ def short_time(text: str) -> str:
 
 
 def who(alert: Mapping[str, Any]) -> str:
-    """Return the login of an alert's actor, or else another name of the actor."""
+    """Return the login of an alert's actor. Without a login, return the display name or id."""
     return alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or ""
 
 
@@ -97,4 +97,4 @@ def _csv_line(writer: Any, buffer: io.StringIO, cells: Iterable[Any]) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES) else value

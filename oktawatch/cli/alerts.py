@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from oktawatch.config import Settings
     from oktawatch.store.database import Database
 
-_RELATED = 5
-"""The maximum number of related alerts that `alerts show` lists for each kind."""
+_MAX_RELATED = 5
+"""The maximum number of alerts that `alerts show` lists for the person, and for the address."""
 
 app = typer.Typer(
     name="alerts",
@@ -92,7 +92,7 @@ def list_(
     if as_json + as_csv + count_only > 1:
         raise UsageError("too many formats (--json, --csv, --count): use only one of them")
     wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
-    # Rules are loaded only to find one by its name. Loading them can log.
+    # Only --rule loads the rules. Loading rules can log, so it needs complete logging.
     load = load_without_secrets if rule else load_for_reading
     settings = load(config, debug=debug)
     with existing_database(settings) as database:
@@ -120,7 +120,7 @@ def show(
 ) -> int:
     """Show an alert with its events and runbook.
 
-    It also shows its outcome, related alerts and how to close it.
+    Also shows the alert's outcome, related alerts and how to close it.
     --json prints all columns of the alert, its events and the decisions about it.
     """
     from oktawatch.store.alerts import show_alert
@@ -153,8 +153,10 @@ def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> 
     rule = Application(settings).rulebook.every.get(alert["rule_id"])
     urls = {org.name: org.url for org in settings.orgs}
     first = alert["events"][0] if alert["events"] else None
-    name = EventReference(first["event_uuid"], from_text(first["published"])) if first is not None else None
-    of_person, of_address = related_alerts(database, alert, limit=_RELATED)
+    reference = (
+        EventReference(first["event_uuid"], from_text(first["published"])) if first is not None else None
+    )
+    of_person, of_address = related_alerts(database, alert, limit=_MAX_RELATED)
     return AlertPage(
         alert=alert,
         rule_name=rule.name if rule is not None else alert["rule_id"],
@@ -172,5 +174,5 @@ def _page(settings: "Settings", database: "Database", alert: dict[str, Any]) -> 
         ),
         of_person=of_person,
         of_address=of_address,
-        link=event_link(urls.get(alert["org"], ""), name) if name is not None else None,
+        link=event_link(urls.get(alert["org"], ""), reference) if reference is not None else None,
     )

@@ -34,12 +34,12 @@ _COLUMNS = (
     Column(heading="UNTIL"),
     Column(heading="MATCHES", right=True),
     Column(heading="LAST MATCH"),
-    Column(heading="REASON", least=16),
-    Column(heading="CONDITIONS", least=40, optional=True),
+    Column(heading="REASON", min_width=16),
+    Column(heading="CONDITIONS", min_width=40, optional=True),
 )
 
 
-class _Values(NamedTuple):
+class _EventOptions(NamedTuple):
     """The values of the options that describe an event."""
 
     ip: str | None = None
@@ -57,7 +57,7 @@ def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False
     """List the allow entries with the number of matches that they allowed.
 
     The state of an entry is active, unused (no match yet), expired, or removed (no longer in the configuration).
-    Allowed matches are counted for retention.alerts.
+    MATCHES does not count matches older than retention.alerts.
     """
     from oktawatch.model.timestamps import utc_now
     from oktawatch.service.app import Application
@@ -111,11 +111,12 @@ def compare(
 ) -> int:
     """Show which allow entry applies to an event.
 
-    Give either EVENT_UUID, or values of an event that happens now. For an event, each enabled rule that matches it is
-    shown. If no entry applies, the closest one is shown with its unmet conditions, and the exit code is 1.
+    Give either EVENT_UUID, or options that describe an event that happens now. With EVENT_UUID, the result is shown for
+    each enabled rule that matches the event. If no entry applies, the closest one is shown with its unmet conditions,
+    and the exit code is 1.
     """
-    values = _Values(ip, actor, rule, org, as_number, operator, kind, zone)
-    results = _results(event_uuid, values, config, debug=debug)
+    options = _EventOptions(ip, actor, rule, org, as_number, operator, kind, zone)
+    results = _results(event_uuid, options, config, debug=debug)
     if results is None:
         note(unknown_event(str(event_uuid)))
         return FAILED
@@ -131,20 +132,20 @@ def compare(
 
 
 def _results(
-    event_uuid: str | None, values: _Values, config: "Path | None", *, debug: bool
+    event_uuid: str | None, options: _EventOptions, config: "Path | None", *, debug: bool
 ) -> list[dict[str, Any]] | None:
-    """Compare an event, or the values of one, with the entries. Return None for an unknown event."""
+    """Compare a known or a described event with the entries. Return None for an unknown event."""
     from oktawatch.service.app import Application
 
-    if (event_uuid is None) is (values == _Values()):
+    if (event_uuid is None) is (options == _EventOptions()):
         raise UsageError(
             "wrong usage (allow test): give either EVENT_UUID alone, or values such as --ip and --actor"
         )
     if event_uuid is not None:
         check_uuid(event_uuid)
-        return _of_event(Application(load_for_explaining(config, debug=debug)), event_uuid)
+        return _results_of_event(Application(load_for_explaining(config, debug=debug)), event_uuid)
     application = Application(load_without_secrets(config, debug=debug))
-    return [_result(values.rule, application.allow.closest(_described(application, values)))]
+    return [_result(options.rule, application.allow.closest(_candidate(application, options)))]
 
 
 def _row(
@@ -186,7 +187,7 @@ def _cells(row: dict[str, Any]) -> Sequence[object]:
     )
 
 
-def _described(application: "Application", values: _Values) -> "Candidate":
+def _candidate(application: "Application", options: _EventOptions) -> "Candidate":
     """Return the event that the options describe."""
     from oktawatch.detection.allow import Candidate
     from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
@@ -194,22 +195,24 @@ def _described(application: "Application", values: _Values) -> "Candidate":
     from oktawatch.model.timestamps import utc_now
 
     orgs = list(application.org_tags)
-    org = values.org or (orgs[0] if len(orgs) == 1 else None)
+    org = options.org or (orgs[0] if len(orgs) == 1 else None)
     choices([org] if org else [], "--org", orgs)
-    choices([values.kind] if values.kind else [], "--kind", list(AnonymizerKind))
-    choices([values.rule] if values.rule else [], "--rule", list(application.rulebook.every))
-    kind = AnonymizerKind(values.kind) if values.kind else application.evidence.kind_of(values.operator)
+    choices([options.kind] if options.kind else [], "--kind", list(AnonymizerKind))
+    choices([options.rule] if options.rule else [], "--rule", list(application.rulebook.every))
+    kind = AnonymizerKind(options.kind) if options.kind else application.evidence.kind_of(options.operator)
     return Candidate(
         org=org,
         tags=application.org_tags[org] if org else (),
-        rule_id=values.rule,
+        rule_id=options.rule,
         published=utc_now(),
         origin=MatchOrigin(
-            actor_alternate_id=values.actor,
-            client_ip=None if values.ip is None else _address(values.ip),
-            as_number=None if values.as_number is None else autonomous_system(values.as_number, "--as"),
-            zone=values.zone,
-            anonymizer=lambda: Anonymizer(kind, values.operator) if values.kind or values.operator else None,
+            actor_alternate_id=options.actor,
+            client_ip=None if options.ip is None else _address(options.ip),
+            as_number=None if options.as_number is None else autonomous_system(options.as_number, "--as"),
+            zone=options.zone,
+            anonymizer=lambda: (
+                Anonymizer(kind, options.operator) if options.kind or options.operator else None
+            ),
         ),
     )
 
@@ -220,10 +223,10 @@ def _address(text: str) -> str:
     try:
         return str(ip_address(text.strip()))
     except ValueError:
-        raise UsageError(f"no address (--ip {text}): expected one such as 203.0.113.7") from None
+        raise UsageError(f"not an address (--ip {text}): expected one such as 203.0.113.7") from None
 
 
-def _of_event(application: "Application", event_uuid: str) -> list[dict[str, Any]] | None:
+def _results_of_event(application: "Application", event_uuid: str) -> list[dict[str, Any]] | None:
     """Return a result for each enabled rule that matches an event, or None if the event is unknown."""
     import asyncio
 

@@ -1,4 +1,4 @@
-"""Replace a file at once."""
+"""Replace a file atomically."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from tempfile import NamedTemporaryFile
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Replace a file's content. A reader gets the old or the new content, also after a crash. Raise OSError."""
+    """Replace a file's content atomically: after a crash, the file has either the old or the new content."""
     with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as opened:
         temporary = Path(opened.name)
         try:

@@ -30,7 +30,7 @@ class _Request:
     since: datetime
     until: datetime
     command: str
-    """Identifies an interrupted run. It does not depend on the order of the options."""
+    """Identifies an interrupted run, whatever the order of the options on the command line."""
     notify: bool
     dry_run: bool
 
@@ -69,7 +69,7 @@ def backfill(
     settings = load_settings(config, debug=debug)
     app = Application.build(settings, orgs=chosen_orgs(settings, org or []))
     try:
-        result, alerts = _read(settings, app, request, debug=debug)
+        result, alerts = _run(settings, app, request, debug=debug)
     except (KeyboardInterrupt, asyncio.CancelledError):
         hint = "nothing was written" if dry_run else "run the same command within 24 hours to resume"
         note(f"interrupted: {hint}")
@@ -96,7 +96,7 @@ def _request(since: str, until: str | None, *, notify: bool, dry_run: bool) -> _
     return _Request(begin, end, command + (" --notify" if notify else ""), notify, dry_run)
 
 
-def _read(
+def _run(
     settings: "Settings", app: "Application", request: _Request, *, debug: bool
 ) -> "tuple[BackfillResult, list[dict[str, Any]]]":
     """Run the backfill. Return its result, and the alerts that a dry run would have opened."""

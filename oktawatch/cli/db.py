@@ -42,7 +42,7 @@ def upgrade(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fal
 
 @app.command(epilog="Example:  oktawatch db current")
 def current(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
-    """Print the schema's revision. Exit 1 if this program needs another one."""
+    """Print the schema's revision. Exit 1 if this program needs a different revision."""
     from oktawatch.store import schema
 
     with database_of_any_schema(load_without_secrets(config, debug=debug)) as database:
@@ -103,7 +103,7 @@ def _prune(pruner: "Pruner", expired: int) -> "Counter[str]":
 def check(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Check the file, the schema and the references.
 
-    Counts the rows, too. Exit 1 if a check fails. Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
+    Also counts the rows. Exit 1 if a check fails. Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
     this while other processes run.
     """
     from oktawatch.cli.progress import working
@@ -145,7 +145,7 @@ def backup(
 ) -> int:
     """Back up the SQLite file while it is used.
 
-    FILE is a consistent and checked copy. To restore it, stop oktawatch and put the copy in the place of the file. See docs/backup.md.
+    FILE is a consistent and checked copy. To restore it, stop oktawatch and replace the file with the copy. See docs/backup.md.
     """
     from oktawatch.cli.progress import steps
     from oktawatch.service.app import Application
@@ -190,8 +190,8 @@ def copy(
 ) -> int:
     """Copy all rows from SQLite to Postgres.
 
-    Copies from the configured file. Stop `run` first. After an interruption, the same command resumes. At the end, it compares the number
-    of rows in both databases. Afterwards set database.url.
+    Copies from the configured file. Stop `run` first. After an interruption, the same command resumes. At the end, the numbers of rows in
+    both databases are compared. Then set database.url to the Postgres database.
     """
     from oktawatch.config.validators import check_server
 

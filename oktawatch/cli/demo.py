@@ -1,7 +1,7 @@
 """``oktawatch demo``: show oktawatch at work without any setup.
 
 A thread of this process serves a simulated org, and a child process runs the real daemon, ``oktawatch run``.
-When the first alerts are in its database, the daemon is stopped and the alerts are shown.
+When the daemon's database contains the first alerts, the daemon is stopped and the alerts are shown.
 """
 
 import fcntl
@@ -45,7 +45,7 @@ _FIRST_ALERTS_TIMEOUT_S = 60.0  # two or three seconds are usual
 _POLL_INTERVAL_S = 0.1
 _MAX_SHOWN_ALERTS = 10
 _REMOVED_VARIABLES = ("OKTA_CLIENT_", "OKTAWATCH_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_")
-"""Prefixes of environment variables that would change the daemon's configuration."""
+"""Prefixes of environment variables that the daemon doesn't inherit, because they would configure it."""
 
 _ALL_RULES = """
 [detection]
@@ -78,7 +78,7 @@ def demo(
     """
     from oktawatch.simulator import SCENARIOS, SimulatedOrg, build, running
 
-    interrupted = _interrupts()
+    interrupted = _catch_interrupts()
     org = SimulatedOrg()
     org.follow(build(SCENARIOS if all_rules else ["anonymizing-vpn", "apple-relay"], start=org.now()))
     with _fresh_folder(), running(org) as url:
@@ -97,8 +97,8 @@ def demo(
     return DONE
 
 
-def _interrupts() -> threading.Event:
-    """Turn SIGINT, SIGTERM and SIGHUP into an event, so that none of them can leave a daemon behind."""
+def _catch_interrupts() -> threading.Event:
+    """Return an event that SIGINT, SIGTERM and SIGHUP set, so that none of them leaves the daemon running."""
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
@@ -107,7 +107,7 @@ def _interrupts() -> threading.Event:
 
 @contextmanager
 def _fresh_folder() -> Iterator[None]:
-    """Recreate the demo's folder. Raise UsageError if another demo uses it or if no demo created it."""
+    """Recreate the demo's folder. Raise UsageError if another demo uses it, or if it is not a demo's folder."""
     import shutil
 
     if FOLDER.is_symlink() or (FOLDER.exists() and not _MARKER.is_file()):
@@ -217,7 +217,7 @@ def _show_by_rule(alerts: list[dict[str, Any]]) -> None:
         Column(heading="SEV"),
         Column(heading="RULE"),
         Column(heading="ALERTS", right=True),
-        Column(heading="LATEST", least=10),
+        Column(heading="LATEST", min_width=10),
     )
     rows = [
         (short_time(alert["last_event_at"]), alert["severity"], rule_id, counts[rule_id], alert["title"])

@@ -1,4 +1,4 @@
-"""Show the sources of evidence, for `evidence list` and `status`."""
+"""Print the sources of evidence, for `evidence list` and `status`."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ def source_rows(states: "Sequence[SourceState]", now: datetime) -> list[dict[str
 
 
 def print_sources(rows: list[dict[str, Any]]) -> None:
-    """Print the sources as a table, and the problem of each one as a note."""
+    """Print the sources as a table, and their problems to standard error."""
     from oktawatch.model.durations import approximate_text
 
     def cells(row: dict[str, Any]) -> list[object]:

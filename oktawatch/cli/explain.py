@@ -43,7 +43,7 @@ def explain(
 ) -> int:
     """Show which rules match an event, and why.
 
-    Shows also which alert it belongs to, or which entry allows it. Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
+    Also shows the event's alert, or the allow entry that applies. Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
     event is unknown.
     """
     import asyncio
@@ -87,12 +87,12 @@ def check_uuid(event_uuid: str) -> None:
 
 
 def unknown_event(event_uuid: str) -> str:
-    """Return the error for an event that neither the database nor Okta has."""
+    """Return the error text for an event that is neither in the database nor in Okta."""
     return f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days"
 
 
 def load_for_explaining(config: Path | None, *, debug: bool) -> "Settings":
-    """Read the settings. If the orgs' secrets can't be read, read the other settings."""
+    """Load the settings, without the orgs' secrets if these can't be read."""
     from oktawatch.config import ConfigError
 
     try:
@@ -147,10 +147,10 @@ def _lines(verdict: "Verdict", marks: tuple[str, str]) -> Iterator[str]:
 def _severity(verdict: "Verdict") -> str:
     from oktawatch.notify.alert_text import reasons
 
-    graded = f"{verdict.severity}: {reasons(verdict.severity_reasons)}"
+    current = f"{verdict.severity}: {reasons(verdict.severity_reasons)}"
     if verdict.recorded_severity in (None, verdict.severity):
-        return graded
-    return f"{verdict.recorded_severity} when it was recorded. Now it would be {graded}"
+        return current
+    return f"{verdict.recorded_severity} when it was recorded. Now it would be {current}"
 
 
 def _summary(verdict: "Verdict") -> Iterator[str]:
@@ -169,7 +169,7 @@ def _summary(verdict: "Verdict") -> Iterator[str]:
 
 
 def _allowed(verdict: "Verdict") -> dict[str, Any] | None:
-    """Return the entry that the match is recorded with, or the entry that applies to an unrecorded match."""
+    """Return the allow entry recorded with the match or, for an unrecorded match, the entry that would apply."""
     if verdict.allowed_by is not None:
         return {"entry": verdict.allowed_by, "reason": verdict.allowed_reason, "recorded": True}
     if verdict.recorded or not verdict.matches or verdict.closest is None or not verdict.closest.applies:

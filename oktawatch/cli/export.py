@@ -77,8 +77,8 @@ def export(
 ) -> int:
     """Print alerts for other programs, one line each, the oldest first.
 
-    With --since-last, no alert is missed. A run that fails is repeated by the next one, so an alert can be printed
-    twice: event.id (ecs) and metadata.uid (ocsf) are the same both times. Each export needs its own STATEFILE.
+    With --since-last, no alert is missed. After a failed run, the next run prints the same alerts again, so an alert can
+    be printed twice: event.id (ecs) and metadata.uid (ocsf) are the same both times. Each export needs its own STATEFILE.
     """
     options = {name: value for name, value in locals().items() if name in _FILTERS and value}
     wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
@@ -103,7 +103,7 @@ def _write(
     from oktawatch.store.export import export_alerts, last_changes
 
     state = {"format": str(format_), **options}
-    # Read before the alerts: what changes from now on is exported by the next run, too.
+    # Read before the alerts, so that the next run exports alerts that change from now on.
     changes = last_changes(database)
     if since_last is not None:
         exported = read_state(since_last, state)

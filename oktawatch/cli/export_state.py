@@ -1,7 +1,8 @@
 """The state file of `alerts export --since-last`: how far the last run got.
 
 It contains the number of the latest exported change of each org. Changes of an org are committed in the order of their
-numbers (`store/orgs.py`), so no alert is missed. It is written last: a run that fails is repeated by the next one.
+numbers (`store/orgs.py`), so no alert is missed. A run writes the file last, so the run after a failed one exports the same
+alerts again.
 """
 
 from pathlib import Path
@@ -13,20 +14,20 @@ from msgspec import Struct
 from oktawatch.cli.atomic_file import replace_file
 from oktawatch.cli.exits import UsageError
 
-_MOST_BYTES = 10_000_000
+_MAX_BYTES = 10_000_000
 
 
 class ExportState(Struct, frozen=True, kw_only=True):
     """The contents of a state file."""
 
     export: dict[str, Any]
-    """The format and filters. A file belongs to one export: another export would skip what this one has exported."""
+    """The format and filters. An export with other options must not use this file: it would skip alerts."""
     changes: dict[str, int]
     """The number of the latest exported change, by org."""
 
 
 def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
-    """Return the exported changes by org, or an empty dictionary before the first run.
+    """Return the number of the latest exported change by org, or an empty dictionary before the first run.
 
     Raise UsageError if the file can't be used or belongs to an export with other options.
     """
@@ -36,7 +37,7 @@ def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
         return {}
     try:
         with file.open("rb") as opened:
-            state = msgspec.json.decode(opened.read(_MOST_BYTES), type=ExportState)
+            state = msgspec.json.decode(opened.read(_MAX_BYTES), type=ExportState)
     except ValueError:
         raise UsageError(
             f"not a state file (--since-last {file}): name another file, or delete this one to export every alert again"

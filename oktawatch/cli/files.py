@@ -22,8 +22,8 @@ def files(
 
     With NAME, print one of them.
 
-    They are the example configuration, systemd units, container and Kubernetes examples, Prometheus alert rules,
-    a Grafana dashboard and SQL recipes, as far as this version has them.
+    They include an example configuration, systemd units, container and Kubernetes examples, Prometheus alert rules,
+    a Grafana dashboard and SQL recipes.
     """
     from oktawatch import shipped
 

@@ -116,17 +116,17 @@ def _in_folder(url: str | None, token: str | None, folder: Path, *, debug: bool)
 def _systemd(url: str | None, token: str | None, root: Path) -> int:
     from oktawatch.service import systemd_setup
 
-    here = root == Path("/")
-    if here and not systemd_setup.is_root():
+    on_this_machine = root == Path("/")
+    if on_this_machine and not systemd_setup.is_root():
         raise UsageError("not permitted (init --systemd): run it as root, with sudo")
     systemd_setup.require_new(root)  # before asking anything
-    done = systemd_setup.set_up_systemd(_org_url(url), _org_token(token), root=root)
-    print(f"Created the user oktawatch and{'' if here else f', below {root}'}:")
-    for file in done.files:
+    created = systemd_setup.set_up_systemd(_org_url(url), _org_token(token), root=root)
+    print(f"Created the user oktawatch and{'' if on_this_machine else f', below {root}'}:")
+    for file in created.files:
         print(f"  {file}")
-    kept = "encrypted with the key of this machine" if done.encrypted else "readable only by root"
-    print(f"The token is {kept}.", flush=True)
-    if here and not _check_as_service(systemd_setup.WRAPPER):
+    protection = "encrypted with the key of this machine" if created.encrypted else "readable only by root"
+    print(f"The token is {protection}.", flush=True)
+    if on_this_machine and not _check_as_service(systemd_setup.WRAPPER):
         note(
             f"error: a check failed ({systemd_setup.CONFIGURATION}): correct it, then run 'sudo oktawatch check'"
         )
@@ -139,7 +139,7 @@ def _systemd(url: str | None, token: str | None, root: Path) -> int:
 
 
 def _check_as_service(wrapper: Path) -> bool:
-    """Run `oktawatch check` as the service user. Return whether it found no problem."""
+    """Run `oktawatch check` as the service user. Return whether all checks passed."""
     import subprocess
 
     print(flush=True)
@@ -147,7 +147,7 @@ def _check_as_service(wrapper: Path) -> bool:
 
 
 def _org_url(given: str | None) -> str:
-    """Return the org's URL as the settings accept it, asking for it if it was not given."""
+    """Return the org's URL in the form that the settings accept. Ask for a missing URL."""
     from oktawatch.config.validators import correct_org_url
 
     if given is None:
@@ -181,9 +181,9 @@ def _checked_token(text: str) -> str:
 
 
 def _ask(option: str, question: str, answer: Callable[[str], str], parse: Callable[[str], str]) -> str:
-    """Ask on the terminal until the answer is valid. Raise UsageError without a terminal."""
+    """Ask on the terminal until the answer is valid. Raise UsageError if there is no terminal or no answer."""
     if not sys.stdin.isatty():
-        raise UsageError(f"missing {option} (init): expected it, because standard input is not a terminal")
+        raise UsageError(f"missing {option} (init): required if standard input is not a terminal")
     while True:
         try:
             return parse(answer(f"{question}: "))

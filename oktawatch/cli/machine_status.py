@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from oktawatch.store.space import Space
 
 _UNITS = ("B", "KiB", "MiB", "GiB")
-_STEP = 1024
+_UNIT_FACTOR = 1024
 _DAEMON = (
-    Column(heading="DAEMON", least=8),
+    Column(heading="DAEMON", min_width=8),
     Column(heading="STATE"),
     Column(heading="STARTED"),
     Column(heading="WROTE"),
-    Column(heading="DOES", least=8),
+    Column(heading="DOES", min_width=8),
 )
 _DATABASE = (
     Column(heading="SIZE", right=True),
     Column(heading="FREE", right=True),
-    Column(heading="DATABASE", least=8),
+    Column(heading="DATABASE", min_width=8),
 )
 
 
@@ -36,7 +36,7 @@ def print_machine(
     age: Callable[[datetime], str],
     now: datetime,
 ) -> None:
-    """Print the daemons and the database. ``age`` formats how long ago a time was."""
+    """Print the daemons and the database. ``age`` formats a time as its age, such as ``12s ago``."""
     print()
     if daemons:
         rows = [
@@ -62,7 +62,7 @@ def print_machine(
         else:
             _print_waits(daemon.row.waits, now)
     if space.little:
-        note("the disk of the database is almost full: make room before it can't be written")
+        note("the disk of the database is almost full: free space before writes fail")
 
 
 def _print_waits(waits: "Mapping[str, Wait]", now: datetime) -> None:
@@ -101,7 +101,7 @@ def _size(count: int) -> str:
     """Format a number of bytes, such as ``12.3 MiB``."""
     size = float(count)
     for unit in _UNITS[:-1]:
-        if size < _STEP:
+        if size < _UNIT_FACTOR:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _STEP
+        size /= _UNIT_FACTOR
     return f"{size:.1f} {_UNITS[-1]}"

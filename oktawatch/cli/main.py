@@ -51,9 +51,9 @@ app = typer.Typer(
     help="Watches Okta's System Log for sign-ins from anonymizing proxies.",
     epilog="Example:  oktawatch demo",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands
+    context_settings={"help_option_names": ["-h", "--help"]},  # for all commands
     rich_markup_mode=None,  # plain help is fast, and the same in a terminal, a pipe and docs/cli.md
-    pretty_exceptions_enable=False,  # they print local variables, including secrets
+    pretty_exceptions_enable=False,  # Typer's tracebacks print local variables, including secrets
 )
 
 
@@ -97,11 +97,11 @@ app.command(epilog="Example:  oktawatch simulate > oktawatch.toml")(simulate.sim
 app.command(epilog="Example:  oktawatch demo")(demo.demo)
 
 command_line = cache(partial(get_command, app))
-"""Return the commands and their options. Typer builds them from signatures, which takes longer than a short command."""
+"""Return the commands and their options. Cached, because building them from signatures takes longer than a short command."""
 
 _OWNER_ONLY_UMASK = 0o077
 _GC_THRESHOLD = 20_000
-"""Net allocations before a garbage collection. A page allocates ten thousand objects without cycles, so
+"""Net allocations between two garbage collections. A page allocates ten thousand objects without cycles, so
 Python's default threshold would slow down a backfill without benefit."""
 
 
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(_GC_THRESHOLD)
     invocation = Invocation()
     try:
-        _check_text(sys.argv[1:] if arguments is None else arguments)
+        _require_utf8(sys.argv[1:] if arguments is None else arguments)
         code = command_line().main(
             args=arguments, prog_name="oktawatch", standalone_mode=False, obj=invocation
         )
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _show_usage(error)
     except Exception as error:  # noqa: BLE001 -- any error becomes one line
-        return _report(error, debug=invocation.debug)
+        return _print_error(error, debug=invocation.debug)
     return int(code or 0)
 
 
@@ -145,7 +145,7 @@ def _open_missing_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 -- open until the end
 
 
-def _check_text(words: Sequence[str]) -> None:
+def _require_utf8(words: Sequence[str]) -> None:
     """Refuse arguments that are not UTF-8, which the database could not store."""
     for word in words:
         try:
@@ -171,7 +171,7 @@ def _show_usage(error: typer.TyperException) -> int:
     return USAGE
 
 
-def _report(error: Exception, *, debug: bool) -> int:
+def _print_error(error: Exception, *, debug: bool) -> int:
     from oktawatch.logs import printable
 
     message, code = _message_and_code(error)

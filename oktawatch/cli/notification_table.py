@@ -10,13 +10,13 @@ _COLUMNS = (
     Column(heading="ID"),
     Column(heading="UTC"),
     Column(heading="STATE"),
-    Column(heading="NOTIFIER", least=6),
+    Column(heading="NOTIFIER", min_width=6),
     Column(heading="KIND"),
     Column(heading="ALERT", right=True),
     Column(heading="TRIES", right=True, optional=True),
     Column(heading="NEXT TRY", optional=True),
-    Column(heading="ORG", least=4, optional=True),
-    Column(heading="ERROR", least=10),
+    Column(heading="ORG", min_width=4, optional=True),
+    Column(heading="ERROR", min_width=10),
 )
 _KINDS = {"acknowledged": "ack"}
 

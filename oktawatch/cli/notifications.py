@@ -45,7 +45,7 @@ def list_(
 ) -> int:
     """List notifications, one line each.
 
-    Dead letters come first, then the latest. A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
+    Dead letters come first, then the latest notifications. A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
     """
     from oktawatch.model.notification import NotificationState
     from oktawatch.store.outbox_admin import NotificationFilter, count_notifications, list_notifications
@@ -89,7 +89,7 @@ def retry(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: De
 def drop(ids: _Ids, config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Drop pending and dead notifications. Drops all of them, or none if any can't be dropped.
 
-    Alerts don't change. If the daemon is just sending a notification, it may still arrive and is then marked as sent.
+    Alerts don't change. A notification that the daemon is sending right now may still arrive, and is then marked as sent.
     """
     from oktawatch.store import outbox_admin
     from oktawatch.store.short_ids import find_ids

@@ -20,8 +20,8 @@ class Column(NamedTuple):
     heading: str
     right: bool = False
     """Whether values are aligned right, like numbers."""
-    least: int | None = None
-    """Minimum width in cells. None: the column keeps its width."""
+    min_width: int | None = None
+    """The width in cells to which the column can be shortened. None: the column keeps its width."""
     optional: bool = False
     """Whether the column may be left out on a narrow terminal."""
 
@@ -33,8 +33,8 @@ def print_one_line_table(columns: Sequence[Column], rows: Sequence[Sequence[obje
 
     texts = [[shown(value) for value in row] for row in rows]
     natural = [
-        max(cell_len(column.heading), *(cell_len(row[place]) for row in texts), 1)
-        for place, column in enumerate(columns)
+        max(cell_len(column.heading), *(cell_len(row[index]) for row in texts), 1)
+        for index, column in enumerate(columns)
     ]
     screen = console()
     widths = fitted_widths(columns, natural, screen.width) if screen.is_terminal else natural
@@ -55,27 +55,27 @@ def print_one_line_table(columns: Sequence[Column], rows: Sequence[Sequence[obje
 def fitted_widths(columns: Sequence[Column], natural: Sequence[int], total: int) -> list[int]:
     """Return the width of each column, 0 for a column that is left out, so that a row fits ``total`` cells.
 
-    ``natural`` are the widths without any cut. A row can still be wider than ``total`` if its columns can be
+    ``natural`` contains the widths of the uncut columns. A row can still be wider than ``total`` if its columns can be
     neither shortened nor left out.
     """
-    least = [
-        width if column.least is None else min(column.least, width)
+    minimum = [
+        width if column.min_width is None else min(column.min_width, width)
         for column, width in zip(columns, natural, strict=True)
     ]
     widths = list(natural)
-    for place in _optional_places(columns):
-        if _row_width([low for low, width in zip(least, widths, strict=True) if width]) <= total:
+    for index in _optional_indexes(columns):
+        if _row_width([low for low, width in zip(minimum, widths, strict=True) if width]) <= total:
             break
-        widths[place] = 0
+        widths[index] = 0
     while _row_width([width for width in widths if width]) > total:
-        spare, place = max(
-            (width - low, place)
-            for place, (width, low) in enumerate(zip(widths, least, strict=True))
+        spare, index = max(
+            (width - low, index)
+            for index, (width, low) in enumerate(zip(widths, minimum, strict=True))
             if width
         )
         if spare <= 0:
             break
-        widths[place] -= 1
+        widths[index] -= 1
     return widths
 
 
@@ -83,5 +83,5 @@ def _row_width(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _optional_places(columns: Sequence[Column]) -> list[int]:
-    return [place for place, column in reversed(list(enumerate(columns))) if column.optional]
+def _optional_indexes(columns: Sequence[Column]) -> list[int]:
+    return [index for index, column in reversed(list(enumerate(columns))) if column.optional]

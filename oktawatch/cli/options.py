@@ -59,7 +59,7 @@ WHEN = "WHEN is ISO 8601 (2026-11-01, 2026-11-01T08:00:00Z; default zone UTC) or
 
 
 def point_in_time(text: str, option: str, *, now: datetime) -> datetime:
-    """Parse a WHEN. Raise UsageError with the name of the option."""
+    """Parse the WHEN of an option. Raise UsageError, which names the option."""
     from oktawatch.model.timestamps import parse_when
 
     try:
@@ -69,7 +69,7 @@ def point_in_time(text: str, option: str, *, now: datetime) -> datetime:
 
 
 def severity(text: str) -> "Severity":
-    """Parse the name of a severity. Raise UsageError with the valid names."""
+    """Parse the name of a severity. Raise UsageError, which lists the valid names."""
     from oktawatch.model.severity import Severity
 
     try:

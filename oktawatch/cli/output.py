@@ -88,7 +88,7 @@ def print_list(
     as_json: bool,
     draw: Callable[[list[dict[str, Any]]], None],
 ) -> None:
-    """Print a list as JSON or with ``draw``. Note when it is empty, or shorter than the total ``count``."""
+    """Print items as JSON or with ``draw``. Print a note if there are none, or fewer than the total ``count``."""
     if as_json:
         print_json(items)
     elif items:
@@ -130,7 +130,7 @@ def _print_plain(rows: Sequence[Sequence[object]], *, right: Sequence[bool]) -> 
 
 
 def shown(value: object) -> str:
-    """Return a value as text that is safe to print on a terminal, and an empty string for None."""
+    """Return a value as text that is safe to print on a terminal. None is an empty string."""
     from oktawatch.logs import printable
 
     return "" if value is None else printable(str(value))

@@ -19,7 +19,7 @@ _Since = Annotated[
     str | None,
     typer.Option(
         metavar="WHEN",
-        help=f"List sign-ins from this time on. {WHEN} Default: as far back as a search of a fifth of a second reaches.",
+        help=f"List sign-ins from this time on. {WHEN} Default: as far back as a search of 0.2 seconds reaches.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ def user(
 ) -> int:
     """Show a person's addresses, sign-ins and alerts.
 
-    Shows also what is new for the person.
+    Also shows what is new for the person.
 
     Exit 1 if no person with this login or id has signed in.
     """
@@ -54,7 +54,7 @@ def user(
         profiles = person_profiles(database, login, orgs=orgs, since=begin, limit=limit, now=now)
     if not profiles:
         note(
-            f"error: no sign-in of {login} is known: check the spelling, or run 'oktawatch backfill' for the past"
+            f"error: no sign-in of {login} is known: check the spelling, or run 'oktawatch backfill' to read past events"
         )
         return FAILED
     if as_json:
@@ -90,7 +90,7 @@ def ip(
         orgs = known_orgs(org or (), settings, database)
         profiles = address_profiles(database, wanted, orgs=orgs, since=begin, limit=limit, now=now)
     if not profiles:
-        note(f"error: no sign-in from {address} is known: run 'oktawatch backfill' for the past")
+        note(f"error: no sign-in from {address} is known: run 'oktawatch backfill' to read past events")
         return FAILED
     if as_json:
         print_json([profile_as_json(profile) for profile in profiles])

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from oktawatch.engine.people import Profile
     from oktawatch.model.sighting import Sighting
 
-_ROWS = 20
+_MAX_ROWS = 20
 """The maximum number of listed sightings, the latest ones."""
 _SIGN_INS = (
     Column(heading="UTC"),
-    Column(heading="OUTCOME", least=8),
-    Column(heading="WHO", least=12),
-    Column(heading="ADDRESS", least=15),
-    Column(heading="PLACE", least=8, optional=True),
+    Column(heading="OUTCOME", min_width=8),
+    Column(heading="WHO", min_width=12),
+    Column(heading="ADDRESS", min_width=15),
+    Column(heading="PLACE", min_width=8, optional=True),
     Column(heading="NETWORK", optional=True),
-    Column(heading="CLIENT", least=20, optional=True),
+    Column(heading="CLIENT", min_width=20, optional=True),
     Column(heading="ALERT", right=True),
 )
 
@@ -33,17 +33,17 @@ def print_person(profile: "Profile") -> None:
     print_text(_summary(profile.sightings, _count(len(profile.sightings), "address", "addresses")))
     if profile.new:
         print_heading("New within 7 days")
-        for newcomer in profile.new:
-            print_text(f"{newcomer.what} {newcomer.value}, since {_time(newcomer.since)} UTC")
+        for attribute in profile.new:
+            print_text(f"{attribute.what} {attribute.value}, since {_time(attribute.since)} UTC")
     print_heading("Addresses, the latest first")
     columns = (
-        Column(heading="ADDRESS", least=15),
+        Column(heading="ADDRESS", min_width=15),
         Column(heading="FIRST"),
         Column(heading="LAST"),
         Column(heading="✗ ✓"),
-        Column(heading="COUNTRY", least=7),
+        Column(heading="COUNTRY", min_width=7),
         Column(heading="NETWORK", optional=True),
-        Column(heading="ANONYMIZER", least=8),
+        Column(heading="ANONYMIZER", min_width=8),
         Column(heading="OTHERS", right=True, optional=True),
     )
     rows = [
@@ -57,7 +57,7 @@ def print_person(profile: "Profile") -> None:
             sighting.operator or sighting.anonymizer,
             profile.others.get(sighting.client_ip, 0) or "",
         )
-        for sighting in profile.sightings[:_ROWS]
+        for sighting in profile.sightings[:_MAX_ROWS]
     ]
     print_one_line_table(columns, rows)
     _note_rest(len(profile.sightings), "addresses")
@@ -75,12 +75,12 @@ def print_address(address: str, profile: "Profile") -> None:
     print_text(" · ".join([*facts, _summary(profile.sightings, _count(len(people), "person", "people"))]))
     print_heading("People, the latest first")
     columns = (
-        Column(heading="WHO", least=16),
+        Column(heading="WHO", min_width=16),
         Column(heading="FIRST"),
         Column(heading="LAST"),
         Column(heading="✗ ✓"),
-        Column(heading="ADDRESS", least=15),
-        Column(heading="ANONYMIZER", least=8, optional=True),
+        Column(heading="ADDRESS", min_width=15),
+        Column(heading="ANONYMIZER", min_width=8, optional=True),
     )
     rows = [
         (
@@ -91,7 +91,7 @@ def print_address(address: str, profile: "Profile") -> None:
             sighting.client_ip,
             sighting.operator or sighting.anonymizer,
         )
-        for sighting in profile.sightings[:_ROWS]
+        for sighting in profile.sightings[:_MAX_ROWS]
     ]
     print_one_line_table(columns, rows)
     _note_rest(len(profile.sightings), "rows")
@@ -141,7 +141,7 @@ def _print_sign_ins(profile: "Profile", *, of_person: bool) -> None:
             [_SIGN_INS[place] for place in places], [[row[place] for place in places] for row in rows]
         )
     else:
-        print_text("None are remembered.")
+        print_text("None found.")
     if not found.complete:
         note(f"sign-ins before {_time(found.since)} UTC are left out: --since and --limit show more")
 
@@ -167,8 +167,8 @@ def _print_alerts(profile: "Profile") -> None:
 
 
 def _note_rest(count: int, what: str) -> None:
-    if count > _ROWS:
-        note(f"{_ROWS} of {count} {what} are shown: --json has all")
+    if count > _MAX_ROWS:
+        note(f"{_MAX_ROWS} of {count} {what} are shown: --json has all")
 
 
 def _time(moment: datetime) -> str:

@@ -9,13 +9,13 @@ from typing import TextIO
 from oktawatch.cli.exits import OutputError
 
 READER_GONE = 141
-"""The exit code of a program whose reader is gone: 128 plus the number of SIGPIPE, as in shells."""
+"""The exit code if the reader has closed the pipe: 128 plus the number of SIGPIPE, as in shells."""
 
 
 def write_lines(lines: Iterable[str]) -> bool:
-    """Write and flush lines. Return False if the reader is gone.
+    """Write and flush lines. Return False if the reader has closed the pipe.
 
-    Raise OutputError if they can't be written. Lines in a regular file are on its disk when this returns.
+    Raise OutputError if the lines can't be written. If standard output is a regular file, sync it to the disk.
     """
     output = sys.stdout
     try:
@@ -28,9 +28,9 @@ def write_lines(lines: Iterable[str]) -> bool:
         return False
     except OSError as error:
         _abandon(output)
-        why = (error.strerror or type(error).__name__).lower()
+        reason = (error.strerror or type(error).__name__).lower()
         raise OutputError(
-            f"the export can't be written ({why}): fix this, then run the same command again"
+            f"the export can't be written ({reason}): fix this, then run the same command again"
         ) from None
     return True
 

@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from oktawatch.cli.output import console, note
-from oktawatch.engine.backfill import Progress as Reached
+from oktawatch.engine.backfill import Progress as OrgProgress
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -36,9 +36,9 @@ _SHORTEST_WAIT_S = 2.0
 
 
 class BackfillProgress:
-    """Receives the progress of a backfill. This one shows nothing."""
+    """Receives the progress of a backfill. This base class shows nothing."""
 
-    def reached(self, reached: Reached) -> None:
+    def reached(self, progress: OrgProgress) -> None:
         """Show how far an org has been read."""
 
     def waits(self, org: str, seconds: float) -> None:
@@ -51,30 +51,30 @@ class _Pace:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._started_at = clock()
-        self._began: dict[str, tuple[float, float]] = {}
-        """The time and the fraction from which on the pace of an org is measured."""
+        self._starts: dict[str, tuple[float, float]] = {}
+        """For each org, the time and the completed fraction when measuring its pace began."""
 
-    def events_per_second(self, reached: Reached) -> float:
-        return reached.total.events / max(self._clock() - self._started_at, 0.001)
+    def events_per_second(self, progress: OrgProgress) -> float:
+        return progress.total.events / max(self._clock() - self._started_at, 0.001)
 
-    def left(self, reached: Reached) -> timedelta | None:
+    def left(self, progress: OrgProgress) -> timedelta | None:
         """Estimate the remaining time; None if it can't be estimated yet."""
-        now, fraction = self._clock(), _fraction(reached)
-        resumed = reached.events > reached.total.events
+        now, fraction = self._clock(), _fraction(progress)
+        resumed = progress.events > progress.total.events
         start = (now, fraction) if resumed else (self._started_at, 0.0)
-        began_at, began = self._began.setdefault(reached.org, start)
-        if fraction <= began:
+        start_time, start_fraction = self._starts.setdefault(progress.org, start)
+        if fraction <= start_fraction:
             return None
-        return timedelta(seconds=round((now - began_at) * (1 - fraction) / (fraction - began)))
+        return timedelta(seconds=round((now - start_time) * (1 - fraction) / (fraction - start_fraction)))
 
 
-def _fraction(reached: Reached) -> float:
-    span = reached.until - reached.since
-    return min((reached.reached - reached.since) / span, 1.0) if span else 1.0
+def _fraction(progress: OrgProgress) -> float:
+    span = progress.until - progress.since
+    return min((progress.reached - progress.since) / span, 1.0) if span else 1.0
 
 
 class _State(ProgressColumn):
-    """The reason for which an org waits, or else how far it has come."""
+    """Shows that an org waits for its rate limit, or else its progress."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _State(ProgressColumn):
 
 
 class _Bars(BackfillProgress):
-    """A bar per org, with rate and remaining time, or the reason for which it waits."""
+    """Shows a bar per org, with its rate and remaining time or its wait for the rate limit."""
 
     def __init__(self, screen: Console, clock: Callable[[], float]) -> None:
         self.drawing = Progress(
@@ -101,11 +101,11 @@ class _Bars(BackfillProgress):
         self._pace = _Pace(clock)
         self._tasks: dict[str, TaskID] = {}
 
-    def reached(self, reached: Reached) -> None:
-        left = self._pace.left(reached)
-        state = f"{reached.events:,} events, {self._pace.events_per_second(reached):,.0f}/s"
+    def reached(self, progress: OrgProgress) -> None:
+        left = self._pace.left(progress)
+        state = f"{progress.events:,} events, {self._pace.events_per_second(progress):,.0f}/s"
         state += "" if left is None else f", {left} left"
-        self.drawing.update(self._task(reached.org), completed=_fraction(reached), state=state)
+        self.drawing.update(self._task(progress.org), completed=_fraction(progress), state=state)
 
     def waits(self, org: str, seconds: float) -> None:
         if seconds >= _SHORTEST_WAIT_S:
@@ -118,25 +118,25 @@ class _Bars(BackfillProgress):
 
 
 class _Lines(BackfillProgress):
-    """Log lines, one per org every `LOG_INTERVAL_S`, and one for each wait."""
+    """Logs a line per org every `LOG_INTERVAL_S`, and a line for each wait."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._pace = _Pace(clock)
         self._logged_at: dict[str, float] = {}
 
-    def reached(self, reached: Reached) -> None:
-        now, left = self._clock(), self._pace.left(reached)
-        if now - self._logged_at.setdefault(reached.org, now) < LOG_INTERVAL_S:
+    def reached(self, progress: OrgProgress) -> None:
+        now, left = self._clock(), self._pace.left(progress)
+        if now - self._logged_at.setdefault(progress.org, now) < LOG_INTERVAL_S:
             return
-        self._logged_at[reached.org] = now
+        self._logged_at[progress.org] = now
         _log.info(
             "backfill_progress",
-            org=reached.org,
-            reached=reached.reached,
-            percent=round(100 * _fraction(reached)),
-            events=reached.events,
-            events_per_second=round(self._pace.events_per_second(reached)),
+            org=progress.org,
+            reached=progress.reached,
+            percent=round(100 * _fraction(progress)),
+            events=progress.events,
+            events_per_second=round(self._pace.events_per_second(progress)),
             left=None if left is None else str(left),
         )
 
@@ -166,7 +166,7 @@ def lines(clock: Callable[[], float] = time.monotonic) -> BackfillProgress:
 def steps(
     what: str, unit: str, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of the block. Call the result with the number of units that are done, and the total."""
+    """Show the progress of the block. The block calls the yielded function with the finished and the total units."""
     screen = console(sys.stderr)
     if not screen.is_terminal:
         yield _step_lines(what, unit, clock)
@@ -184,12 +184,12 @@ def steps(
 
 
 def _step_lines(what: str, unit: str, clock: Callable[[], float]) -> Callable[[int, int], None]:
-    last = clock()
+    last_shown_at = clock()
 
     def show(done: int, total: int) -> None:
-        nonlocal last
-        if clock() - last >= LOG_INTERVAL_S:
-            last = clock()
+        nonlocal last_shown_at
+        if clock() - last_shown_at >= LOG_INTERVAL_S:
+            last_shown_at = clock()
             note(f"{what}: {done:,} of {total:,} {unit}")
 
     return show
@@ -197,10 +197,10 @@ def _step_lines(what: str, unit: str, clock: Callable[[], float]) -> Callable[[i
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what the block works on. Call the result with its current part."""
+    """Show a spinner while the block runs, on a terminal only. The block calls the yielded function with its current step."""
     screen = console(sys.stderr)
     if not screen.is_terminal:
-        yield lambda _part: None
+        yield lambda _step: None
         return
     with screen.status(f"{what} …") as status:
-        yield lambda part: status.update(f"{what} {part} …")
+        yield lambda step: status.update(f"{what} {step} …")

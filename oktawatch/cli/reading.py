@@ -47,7 +47,7 @@ def chosen_orgs(settings: "Settings", names: list[str]) -> list[str]:
 
 
 def without_ids(alerts: "Sequence[Mapping[str, Any]]") -> list[dict[str, Any]]:
-    """Return alerts of a temporary database without their ids, which no other command knows."""
+    """Remove the ids from the alerts of a temporary database, because no other command can look them up."""
     return [{name: value for name, value in alert.items() if name != "id"} for alert in alerts]
 
 
@@ -87,7 +87,9 @@ def _progress(settings: "Settings", *, debug: bool) -> "Iterator[BackfillProgres
     screen = console(sys.stderr)
     with ExitStack() as stack:
         if screen.is_terminal:
-            stack.callback(start_logging, settings, debug=debug)  # afterwards, log to the original stream
+            stack.callback(
+                start_logging, settings, debug=debug
+            )  # at the end, log to the original stream again
             progress = stack.enter_context(bars(screen))
             start_logging(settings, debug=debug)
         else:

@@ -41,7 +41,7 @@ def report(
     Shows alerts by day, severity, place and person, who got in, and how precise each rule is.
 
     Precision is the share of true positives among the alerts that were closed with a verdict. With five verdicts or
-    more, a rule gets an advice: keep (30% and above), tune (5% and above) or retire.
+    more, the advice about a rule is keep (30% and above), tune (5% and above) or retire.
     """
     from oktawatch.model.timestamps import utc_now
     from oktawatch.report.summary import summarize

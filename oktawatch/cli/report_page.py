@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from oktawatch.report.summary import Bar, Span, Summary
 
-_WIDTH = 40
+_BAR_WIDTH = 40
 """The width of the longest bar."""
-_SHORT = 16
-"""Likewise, in a table."""
+_TABLE_BAR_WIDTH = 16
+"""The width of the longest bar in a table."""
 _STATUSES = {"acknowledged": "ack"}
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "cyan", "INFO": "dim"}
@@ -65,21 +65,21 @@ def _print_spans(summary: "Summary") -> None:
     highest = max(span.total for span in summary.spans)
     for span in summary.spans:
         line = Text(f"{span.begin:%Y-%m-%d}  ")
-        line.append_text(_stack(span, highest))
+        line.append_text(_stacked_bar(span, highest))
         line.append(f" {span.total}" if span.total else "·", style="" if span.total else "dim")
         if span.got_in:
             line.append(f"  ✓{span.got_in}", style="red")
         screen.print(line)
 
 
-def _stack(span: "Span", highest: int) -> "Text":
-    """Return a bar whose parts are the severities, the worst first. Every alert moves its end."""
+def _stacked_bar(span: "Span", highest: int) -> "Text":
+    """Return a bar with one part for each severity, the worst first."""
     from rich.text import Text
 
     bar, drawn, seen = Text(), 0, 0
     for severity, number in sorted(span.alerts.items(), reverse=True):
         seen += number
-        end = -(-_WIDTH * seen // highest)  # rounded up, so that a single alert can be seen
+        end = -(-_BAR_WIDTH * seen // highest)  # rounded up, so that a single alert can be seen
         bar.append("█" * (end - drawn), style=_STYLES[severity.name])
         drawn = end
     return bar
@@ -97,7 +97,7 @@ def _print_bars(heading: str, found: Sequence["Bar"]) -> None:
     print()
     highest = max(bar.alerts for bar in found)
     columns = (
-        Column(heading=heading.upper(), least=24),
+        Column(heading=heading.upper(), min_width=24),
         Column(heading="ALERTS", right=True),
         Column(heading=""),
         Column(heading="GOT IN", right=True),
@@ -108,7 +108,7 @@ def _print_bars(heading: str, found: Sequence["Bar"]) -> None:
         (
             bar.label,
             bar.alerts,
-            "█" * -(-_SHORT * bar.alerts // highest),
+            "█" * -(-_TABLE_BAR_WIDTH * bar.alerts // highest),
             bar.got_in or "",
             bar.people,
             bar.worst.name,
@@ -130,12 +130,12 @@ def _print_successes(summary: "Summary") -> None:
         Column(heading="ID", right=True),
         Column(heading="FIRST EVENT"),
         Column(heading="SEV"),
-        Column(heading="WHO", least=16),
-        Column(heading="ADDRESS", least=15),
+        Column(heading="WHO", min_width=16),
+        Column(heading="ADDRESS", min_width=15),
         Column(heading="✗", right=True),
-        Column(heading="ANONYMIZER", least=12),
+        Column(heading="ANONYMIZER", min_width=12),
         Column(heading="STATUS", optional=True),
-        Column(heading="COUNTRY", least=7, optional=True),
+        Column(heading="COUNTRY", min_width=7, optional=True),
     )
     rows = [
         (
@@ -152,15 +152,15 @@ def _print_successes(summary: "Summary") -> None:
         for fact in summary.successes
     ]
     print_one_line_table(columns, rows)
-    rest = summary.got_in - len(rows)
-    if rest:
-        print_text(f"And {count(rest, 'other alert')}: see 'oktawatch alerts list'.")
+    left_out = summary.got_in - len(rows)
+    if left_out:
+        print_text(f"And {count(left_out, 'other alert')}: see 'oktawatch alerts list'.")
 
 
 def _print_rules(summary: "Summary") -> None:
     print_heading("Rules, by the verdicts about their alerts")
     columns = (
-        Column(heading="RULE", least=16),
+        Column(heading="RULE", min_width=16),
         Column(heading="ALERTS", right=True),
         Column(heading="TRUE", right=True),
         Column(heading="BENIGN", right=True),

@@ -25,7 +25,7 @@ _METADATA = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
     "signals", "source",
 )  # fmt: skip
-"""A rule's metadata, which can't be configured. ``signals`` is an option of some rules."""
+"""The metadata of a rule, which can't be configured. Only ``signals`` is an option of some rules."""
 
 _COLUMNS = (
     Column(heading="ID"),
@@ -33,7 +33,7 @@ _COLUMNS = (
     Column(heading="SEVERITY"),
     Column(heading="DEDUP"),
     Column(heading="THRESHOLD", right=True, optional=True),
-    Column(heading="NAME", least=20),
+    Column(heading="NAME", min_width=20),
 )
 
 app = typer.Typer(
@@ -122,8 +122,8 @@ def cases(
     case_files, rule_files = cases_and_rules(paths or ())
     loaded = load_files(BUILT_IN, rule_files)
     if loaded.problems:
-        for unusable in loaded.problems:
-            note(f"error: {unusable}")
+        for load_problem in loaded.problems:
+            note(f"error: {load_problem}")
         return FAILED
     try:
         results = run_rule_tests(case_files, rules=loaded.rules.values())
@@ -150,7 +150,7 @@ app.command(epilog="Example:  oktawatch rules replay --since 30d --rule Okta.Mul
 
 
 def _described_rules(config: Path | None, *, debug: bool) -> list[dict[str, Any]]:
-    """Describe every rule as a JSON object, with its configured options or, without a configuration, the defaults."""
+    """Describe every rule as a JSON object with its configured options. Without a configuration, use the defaults."""
     from oktawatch.config.errors import MissingConfigError
     from oktawatch.engine.rulebook import default_rulebook
     from oktawatch.service.app import Application

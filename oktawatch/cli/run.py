@@ -31,7 +31,7 @@ def run(
 
     The daemon logs refused tokens and unreachable hosts and keeps running. With --once, these errors
     and failed deliveries cause exit code 1. On SIGHUP the daemon reloads configuration and rules.
-    The daemon also fetches the sources of evidence that have a URL. With --once, run
+    The daemon also fetches the sources of evidence that have a URL. 'run --once' does not: run
     'oktawatch evidence update' before it.
     """
     if as_json and not once:

@@ -38,7 +38,7 @@ def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
 def load_for_reading(path: Path | None, *, debug: bool) -> "Settings":
     """Read the settings like `load_without_secrets`, for a command that only reads rows and must start fast.
 
-    Only the records of libraries are logged. Call `start_logging` before anything that logs itself.
+    Logging is configured only for libraries. Call `start_logging` before oktawatch's own code can log.
     """
     from oktawatch import config, logs
 
@@ -61,7 +61,7 @@ def _with_hidden_secrets(settings: "Settings") -> "Settings":
 
 
 def start_logging(settings: "Settings", *, debug: bool) -> None:
-    """Log to the current standard error, which a progress bar replaces while it is shown."""
+    """Log to the current ``sys.stderr``, which a progress bar replaces while it is shown."""
     from oktawatch import logs
 
     logs.configure(settings.service.log_format, _level(settings, debug=debug))

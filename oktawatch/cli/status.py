@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from oktawatch.store.status import OrgStatus
 
 
-_LEFT_OUT = timedelta(days=1)
-"""How long skipped rules are shown."""
+_LEFT_OUT_SHOWN_FOR = timedelta(days=1)
+"""How long a rule that was left out of a page is shown."""
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
@@ -40,7 +40,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     with existing_database(settings) as database:
         orgs, shared, now = _orgs(settings, database), database.shared, database.now()
         undone = count_undone(database)
-        left_out = [_left_out(rule) for rule in left_out_since(database, now - _LEFT_OUT)]
+        left_out = [_left_out(rule) for rule in left_out_since(database, now - _LEFT_OUT_SHOWN_FOR)]
         daemons = judge_daemons(read_daemons(database), now=now)
         space, place = read_space(database), database.place
     sources = _evidence(settings, debug=debug) if settings.evidence.sources else []
@@ -75,7 +75,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
 
 
 def _evidence(settings: "Settings", *, debug: bool) -> list[dict[str, Any]]:
-    """Describe the sources of evidence. This imports the rules, which other parts of the status don't need."""
+    """Describe the sources of evidence. Only this part of the status imports the rules, which is slow."""
     from oktawatch.model.timestamps import utc_now
     from oktawatch.service.app import Application
 
@@ -150,11 +150,11 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
     from oktawatch.model.timestamps import from_text
 
     columns = [
-        Column(heading="ORG", least=16),
+        Column(heading="ORG", min_width=16),
         Column(heading="STATE"),
         Column(heading="LAST POLL"),
         Column(heading="LAG", right=True),
-        *([Column(heading="HOLDER", least=8)] if shared else []),
+        *([Column(heading="HOLDER", min_width=8)] if shared else []),
         Column(heading="ALERTS", right=True),
         Column(heading="EVENTS", right=True),
         Column(heading="LATE", right=True, optional=True),

@@ -89,7 +89,7 @@ def note(
 
 
 def _decide(
-    ids: list[int], decision: "Decision", done: str, config: Path | None, *, as_json: bool, debug: bool
+    ids: list[int], decision: "Decision", result: str, config: Path | None, *, as_json: bool, debug: bool
 ) -> int:
     from oktawatch.engine.triage import decide_and_notify
     from oktawatch.service.app import Application
@@ -103,7 +103,7 @@ def _decide(
         if as_json:
             print_json([show_alert(database, alert_id) for alert_id in decided])
         else:
-            print_note(f"{done}: {', '.join(map(str, decided))}")
+            print_note(f"{result}: {', '.join(map(str, decided))}")
     return DONE
 
 

@@ -157,8 +157,8 @@ def test_a_description_is_result_of(program: Program) -> None:
     [
         ([], "wrong usage (allow test): give either EVENT_UUID alone"),
         (["u-1", "--ip", "203.0.113.7"], "wrong usage (allow test): give either EVENT_UUID alone"),
-        (["--ip", "203.0.113"], "no address (--ip 203.0.113): expected one such as"),
-        (["--as", "x"], "no AS number (--as x): expected one such as"),
+        (["--ip", "203.0.113"], "not an address (--ip 203.0.113): expected one such as"),
+        (["--as", "x"], "not an AS number (--as x): expected one such as"),
         (["--kind", "vpn"], "wrong value (--kind vpn): expected one of residential_proxy, tor,"),
         (["--rule", "R1"], f"wrong value (--rule R1): expected one of {R1},"),
         (["--org", "amce"], "wrong value (--org amce): expected one of acme"),

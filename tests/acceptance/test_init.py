@@ -97,7 +97,7 @@ def test_a_refused_token(program: Program, url: str) -> None:
         (["--url", "https://acme.okta.com"], "", "wrong value (--token): expected a secret, not an empty value"),
         (["--url", "https://acme.okta.com"], "00a b", "wrong value (--token): expected a secret without spaces"),
         (["--url", "https://acme.okta.com"], "00é", "wrong value (--token): expected an API token as Okta"),
-        ([], "00a", "missing --url (init): expected it, because standard input is not a terminal"),
+        ([], "00a", "missing --url (init): required if standard input is not a terminal"),
     ],
 )  # fmt: skip
 def test_wrong_values(program: Program, words: list[str], token: str, error: str) -> None:

@@ -31,7 +31,7 @@ class Done(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """Standard output as the one JSON document that it must be."""
+        """Standard output, parsed as one JSON document."""
         return json.loads(self.out)
 
 
@@ -48,10 +48,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Call a command line in that folder."""
+    """Return a function that runs a command line in the folder."""
 
-    def called(*words: str) -> Done:
+    def run(*words: str) -> Done:
         code = main(words)
         return Done(code, *capsys.readouterr())
 
-    return called
+    return run

@@ -37,7 +37,7 @@ EVE = {"id": "00u2", "alternateId": "eve@example.com", "displayName": "Eve Moss"
 
 
 def sign_in(number: int, *, seconds: int, result: str, **changes: Any) -> Event:
-    """Return a proxied sign-in that far after noon; a failure has a reason."""
+    """Build a proxied sign-in some seconds after noon. A failure has a reason."""
     outcome = {"result": result} | ({"reason": "INVALID_CREDENTIALS"} if result == "FAILURE" else {})
     return event(
         number,
@@ -49,20 +49,20 @@ def sign_in(number: int, *, seconds: int, result: str, **changes: Any) -> Event:
 
 @pytest.fixture
 def fill(folder: Path) -> Callable[[Sequence[Event]], None]:
-    """Fill the database with the alerts of some events."""
+    """Return a function that stores events and their alerts in the database."""
 
-    def filled(events: Sequence[Event]) -> None:
+    def store(events: Sequence[Event]) -> None:
         rules = build_rules({}, read_file=str)
         with place_of(Kind.SQLITE, folder) as place, open_database(place) as database:
             watch = Watch(org="acme", rules=rules)
             commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=NOW)
 
-    return filled
+    return store
 
 
 @pytest.fixture
 def story(fill: Callable[[Sequence[Event]], None]) -> None:
-    """Nora fails twice and gets in; Eve fails at the same address; Nora comes again at night."""
+    """Nora fails twice and gets in, Eve fails at the same address, and Nora signs in again at night."""
     fill(
         [
             sign_in(1, seconds=0, result="FAILURE"),
@@ -75,8 +75,8 @@ def story(fill: Callable[[Sequence[Event]], None]) -> None:
 
 
 @pytest.mark.usefixtures("story")
-def test_the_page_says_what_happened_and_how_it_ended(call: Call) -> None:
-    """The page shows the person, origin, anonymizer, client and Okta's risk."""
+def test_the_page_shows_what_happened_and_the_outcome(call: Call) -> None:
+    """The page shows the person, outcome, origin, anonymizer, client and Okta's risk."""
     out = call("alerts", "show", "1").out
 
     assert out.startswith("Alert 1: CRITICAL, open\n")
@@ -110,8 +110,8 @@ def test_the_page_lists_its_events_and_related_alerts(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("story")
-def test_the_page_says_what_to_do(call: Call) -> None:
-    """The rule's runbook, and commands that can be pasted."""
+def test_the_page_has_the_runbook_and_commands(call: Call) -> None:
+    """The page has the rule's runbook, and commands to copy."""
     out = call("alerts", "show", "1").out
 
     assert AnonymizingVpnLogin.runbook in out
@@ -125,7 +125,7 @@ def test_the_page_says_what_to_do(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "ending"),
+    ("results", "sentence"),
     [
         (["FAILURE"], "Nobody got in: 1 failure."),
         (["FAILURE", "FAILURE"], "Nobody got in: 2 failures."),
@@ -138,12 +138,12 @@ def test_the_page_says_what_to_do(call: Call) -> None:
         (["CHALLENGE"], "Its outcome is unknown."),
     ],
 )
-def test_how_it_ended(
-    call: Call, fill: Callable[[Sequence[Event]], None], results: list[str], ending: str
+def test_the_outcome(
+    call: Call, fill: Callable[[Sequence[Event]], None], results: list[str], sentence: str
 ) -> None:
-    """One sentence for each way an alert can end."""
+    """The page describes the alert's outcome in one sentence."""
     fill([sign_in(number, seconds=number, result=result) for number, result in enumerate(results)])
-    assert ending in call("alerts", "show", "1").out.splitlines()[1]
+    assert sentence in call("alerts", "show", "1").out.splitlines()[1]
 
 
 @pytest.mark.usefixtures("story")

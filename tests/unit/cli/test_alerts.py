@@ -27,7 +27,7 @@ APPLE = {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"operator": "AP
 
 @pytest.fixture
 def alerts(folder: Path) -> None:
-    """Fill the database: Nora an hour ago, Eve now, in another org somebody from Apple's relay a day ago."""
+    """Store three alerts: Nora an hour ago, Eve now and, in another org, Abel from Apple's relay a day ago."""
     rules = build_rules({}, read_file=lambda name: name)
     events = {
         "acme": [
@@ -85,7 +85,7 @@ def test_the_list_fits_the_terminal(call: Call, monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     "words", [("list", "--wide"), ("show", "2"), ("list", "--json"), ("show", "2", "--json")]
 )
-def test_nothing_that_a_stranger_typed_acts_on_the_terminal(call: Call, words: tuple[str, ...]) -> None:
+def test_control_characters_in_events_are_escaped(call: Call, words: tuple[str, ...]) -> None:
     """Escape sequences, bidirectional marks and line breaks in events are escaped in the output."""
     done = call("alerts", *words)
 
@@ -134,8 +134,8 @@ def test_filters(call: Call, words: tuple[str, ...], ids: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("alerts")
-def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
-    """A limit that hides alerts is reported beside the result."""
+def test_a_limit_that_hides_alerts_is_reported(call: Call) -> None:
+    """If --limit hides alerts, standard error has the number of all alerts."""
     assert call("alerts", "list", "--limit", "2").err == "showing 2 of 3 alerts: use --limit to show more\n"
     assert call("alerts", "list", "--limit", "3").err == ""
     assert call("alerts", "list", "--status", "closed").err == "no alerts\n"
@@ -154,14 +154,14 @@ def test_a_limit_that_hides_alerts_is_said(call: Call) -> None:
         ),
         (
             ("--ip", "203.0.113"),
-            "no address (--ip 203.0.113): expected one such as 203.0.113.7 or 203.0.113.0/24",
+            "not an address (--ip 203.0.113): expected one such as 203.0.113.7 or 203.0.113.0/24",
         ),
-        (("--as", "ASX"), "no AS number (--as ASX): expected one such as 64500 or AS64500"),
+        (("--as", "ASX"), "not an AS number (--as ASX): expected one such as 64500 or AS64500"),
         (("--json", "--csv"), "too many formats (--json, --csv, --count): use only one of them"),
     ],
 )
 def test_a_filter_that_can_match_nothing_is_an_error(call: Call, words: tuple[str, ...], error: str) -> None:
-    """A filter that can't match anything raises an error with the valid values."""
+    """A filter that can't match anything is a usage error that lists the valid values."""
     done = call("alerts", "list", *words)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {error}")
@@ -169,7 +169,7 @@ def test_a_filter_that_can_match_nothing_is_an_error(call: Call, words: tuple[st
 
 @pytest.mark.usefixtures("alerts")
 def test_csv_is_safe_from_formulas(call: Call) -> None:
-    """The CSV has every column but the context, and no value is a formula."""
+    """The CSV omits the context, and a value that looks like a formula is escaped."""
     header, *alerts = csv.reader(call("alerts", "list", "--csv").out.splitlines())
     assert (header[0], "context" in header, len(alerts)) == ("id", False, 3)
     titles = [dict(zip(header, alert, strict=True))["actor_display_name"] for alert in alerts]
@@ -194,15 +194,15 @@ def test_show(call: Call) -> None:
 
 @pytest.mark.usefixtures("alerts")
 def test_no_such_alert(call: Call) -> None:
-    """An id that no alert has is one line, and exit 1."""
+    """An unknown id prints one line and exits with 1."""
     done = call("alerts", "show", "99")
 
     assert done == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")
 
 
 @pytest.mark.usefixtures("alerts")
-def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without a name closes an alert by their number."""
+def test_a_user_without_a_name_is_recorded_by_uid(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the operating system's user has no name, `closed_by` is the uid."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_001)
@@ -213,7 +213,7 @@ def test_who_has_no_name_closes_by_number(call: Call, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("alerts")
-def test_what_is_named_twice_is_told_once(call: Call) -> None:
+def test_a_repeated_id_is_reported_once(call: Call) -> None:
     """A repeated id is handled and reported once."""
     assert call("alerts", "ack", "2", "1", "2").err == "acknowledged: 2, 1\n"
     assert [alert["id"] for alert in call("alerts", "close", "1", "1", "--json").json] == [1]

@@ -20,7 +20,7 @@ _REST = re.compile(r"\s(?:#|&&|\||>|;|2>).*$")
 
 
 def documented_commands(page: Path) -> list[str]:
-    """Return the commands of a page, inline and in blocks, without comments, pipes and continuations."""
+    """Return the commands of a page, inline and in blocks, without what follows them: comments, pipes, more commands."""
     found = [inline.replace("\n", " ") for inline in _INLINE.findall(page.read_text("utf-8"))]
     fenced = False
     for line in page.read_text("utf-8").splitlines():
@@ -49,7 +49,7 @@ def problem(text: str) -> str | None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    """A reader who types a command of the page gets no usage error."""
+    """Each command on the page exists, with all of its options."""
     commands = [] if page.name in GENERATED else documented_commands(page)
     wrong = {text: found for text in commands if (found := problem(text)) is not None}
     assert wrong == {}

@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "triage.md"
 BLOCK = re.compile(r"```text\n\$ oktawatch ([^\n]*)\n(.*?)```\n", re.DOTALL)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 SPACE = re.compile(r"^ *SIZE +FREE DATABASE *\n *[\d.]+ [KMG]iB [\d.]+ [KMG]iB /.*$", re.MULTILINE)
-"""The table about this machine's disk."""
+"""The table with the size of the database and the free space, which depend on the machine."""
 DAEMON = DaemonRow(
     name="web-1",
     version="0.1.0",
@@ -62,7 +62,7 @@ RELAY = {
 
 
 def sign_in(number: int, hours: float, result: str, **changes: Any) -> Event:
-    """Return a sign-in, by default Nora's over a VPN, some hours after noon."""
+    """Build a sign-in some hours after noon, by default Nora's over a VPN."""
     failed = {"reason": "INVALID_CREDENTIALS"} if result == "FAILURE" else {}
     defaults: dict[str, Any] = {
         "client": AWAY,
@@ -74,7 +74,7 @@ def sign_in(number: int, hours: float, result: str, **changes: Any) -> Event:
 
 @pytest.fixture(autouse=True)
 def sign_ins(folder: Path) -> Iterator[None]:
-    """Nora works at home, then fails twice over a VPN and gets in; Eve fails there, Abel uses Apple's relay."""
+    """Nora works at home, then fails twice over a VPN and gets in. Eve fails over the VPN. Abel uses Apple's relay."""
     events = [
         sign_in(day, -24 * (9 - day), "SUCCESS", client=HOME, securityContext=DIRECT) for day in range(1, 9)
     ]

@@ -33,7 +33,7 @@ def configure(folder: Path, name: str = "exits") -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_without_sources(call: Call) -> None:
-    """The list is empty, not an error."""
+    """Without sources, the list is empty and the exit code 0."""
     assert call("evidence", "list", "--json").json == []
     assert call("evidence", "list").code == 0
 
@@ -65,7 +65,7 @@ def test_a_list_of_networks(folder: Path, call: Call) -> None:
 
 
 def test_a_source_that_cannot_be_used(folder: Path, call: Call) -> None:
-    """Is listed with the reason, and exit 1."""
+    """An unusable source is listed with the reason, and the exit code is 1."""
     configure(folder)
     done = call("evidence", "list")
     assert (done.code, done.err) == (1, "error: exits: can't read it: No such file or directory\n")
@@ -74,7 +74,7 @@ def test_a_source_that_cannot_be_used(folder: Path, call: Call) -> None:
     assert row["problem"] == "line 1: expected an address range such as 192.0.2.0/24"
 
 
-def test_a_command_that_evaluates_events_refuses_it(folder: Path, call: Call) -> None:
+def test_a_command_that_evaluates_events_refuses_an_unusable_source(folder: Path, call: Call) -> None:
     """The error names the key and the file, and other commands don't load the file."""
     configure(folder)
     done = call("run", "--once")
@@ -86,7 +86,7 @@ def test_a_command_that_evaluates_events_refuses_it(folder: Path, call: Call) ->
 
 @pytest.fixture
 def publisher(folder: Path) -> Iterator[Publisher]:
-    """Serve a list of two addresses, and configure its URL, which is in a file."""
+    """Serve a list of two addresses, and configure its URL with ``url_file``."""
     with receiving(receiver=Publisher("198.51.100.7\n198.51.100.8\n", etag='"one"')) as receiver:
         assert isinstance(receiver, Publisher)
         (folder / "exits.url").write_text(f"{receiver.url}?key=invented-licence-key")
@@ -107,7 +107,7 @@ def test_a_source_that_was_not_fetched_yet(publisher: Publisher, call: Call) -> 
 
 @pytest.mark.usefixtures("publisher")
 def test_updating_a_source(folder: Path, call: Call) -> None:
-    """The first update fetches it, the second one finds it unchanged; then it has a size and an age."""
+    """The first update fetches the source, and the second finds it unchanged. The list has its size and age."""
     done = call("evidence", "update", "exits")
     assert (done.code, done.out.splitlines()[1].split()) == (0, ["exits", "updated", "2", "networks"])
     assert call("evidence", "update", "--json").json == [
@@ -120,7 +120,7 @@ def test_updating_a_source(folder: Path, call: Call) -> None:
 
 
 def test_an_update_that_fails(publisher: Publisher, call: Call) -> None:
-    """Exit 1 with one line, without the URL; the source is still there, and listed as failing."""
+    """A failed update prints one line without the URL and exits with 1. The source is kept, and listed as failing."""
     call("evidence", "update")
     publisher.publish("<html>")
     done = call("evidence", "update")
@@ -145,7 +145,7 @@ def test_listing_needs_no_permission_to_read_the_url(folder: Path, publisher: Pu
 
 @pytest.mark.usefixtures("publisher")
 def test_a_source_that_cannot_be_updated(folder: Path, call: Call) -> None:
-    """An unknown name, and a source with a path."""
+    """Updating an unknown source, or a source with a path, is a usage error."""
     configure(folder, "offices")
     done = call("evidence", "update", "nowhere")
     assert (done.code, done.err) == (2, "error: no such source (nowhere): there are: exits\n")
@@ -157,7 +157,7 @@ def test_a_source_that_cannot_be_updated(folder: Path, call: Call) -> None:
 
 
 def test_status_shows_the_sources(publisher: Publisher, call: Call) -> None:
-    """With size, age and problem; they don't affect the exit code, which is 1 because the org is behind."""
+    """`status` shows each source's size, age and problem."""
     assert call("db", "upgrade").code == 0
     call("evidence", "update")
     publisher.publish("")
@@ -172,7 +172,7 @@ def test_status_shows_the_sources(publisher: Publisher, call: Call) -> None:
 
 
 def test_check_warns_about_sources(publisher: Publisher, call: Call) -> None:
-    """A source that is missing or failing is no reason for exit 1 by itself."""
+    """A missing or failing source is a warning of `check`."""
 
     def finding() -> list[str]:
         findings = call("check", "--json").json["findings"]
@@ -204,7 +204,7 @@ def test_a_stale_source(folder: Path, publisher: Publisher, call: Call) -> None:
     listed = call("evidence", "list")
     assert listed.code == 1
     assert listed.out.splitlines()[1].split() == ["exits", "stale", "tor", "2", "networks", "3d"]
-    (found,) = [one for one in call("check", "--json").json["findings"] if one["about"] == "evidence exits"]
+    (found,) = [row for row in call("check", "--json").json["findings"] if row["about"] == "evidence exits"]
     assert found["verdict"] == "warning"
     assert found["message"].endswith(", is stale: 'oktawatch evidence update' fetches it")
     assert len(publisher.received) == 1

@@ -15,7 +15,7 @@ from tests.unit.cli.conftest import Done
 
 HEAVY = {
     "aiohttp", "alembic", "apscheduler", "asyncio", "msgspec", "okta", "rich", "sqlalchemy", "structlog",
-    "oktawatch.config",  # all that needs pydantic of ours; typer itself takes it to read options
+    "oktawatch.config",  # our only package that needs pydantic; Typer imports pydantic itself
     "oktawatch.engine", "oktawatch.store", "oktawatch.simulator",
 }  # fmt: skip
 
@@ -50,7 +50,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
 def test_no_short_description_is_cut(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a terminal of 80 columns, a list of commands has the whole first sentence about each."""
+    """On a terminal of 80 columns, a list of commands has the complete first sentence of each."""
     monkeypatch.setenv("COLUMNS", "80")
     assert main([*words, "--help"]) == 0
     cut = [line for line in capsys.readouterr().out.splitlines() if line.endswith("...")]
@@ -96,7 +96,7 @@ def test_completion(typed: str, offered: str) -> None:
 
 
 def completing(**variables: str) -> str:
-    """Run the program like a shell that completes a command line; return its output."""
+    """Run the program as a shell does to complete a command line. Return its output."""
     return subprocess.run(
         [sys.executable, "-m", "oktawatch"],
         env=os.environ | variables,
@@ -119,7 +119,7 @@ json.dump(imported, sys.stderr)
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """The help of no command imports large packages."""
+    """No command's help imports large packages."""
     done = subprocess.run(
         [sys.executable, "-c", HELP_OF_ALL, json.dumps(ALL)], capture_output=True, text=True, check=True
     )
@@ -137,7 +137,7 @@ def test_version(call: Callable[..., Done]) -> None:
 
 @pytest.mark.parametrize("words", GROUPS, ids=" ".join)
 def test_a_group_alone_shows_its_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """A group without a command shows its commands and exits with a usage error."""
+    """A group without a command prints its commands to standard error and exits with 2."""
     assert main(list(words)) == 2
 
     assert "\nCommands:\n" in capsys.readouterr().err
@@ -186,7 +186,7 @@ def test_wrong_usage(words: list[str], what: str, call: Callable[..., Done]) -> 
     assert line.isprintable()
 
 
-def test_an_error_that_nobody_thought_of(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected exception prints one line and exits with 1, with a traceback only for --debug."""
 
     def load(_path: object, **_options: object) -> None:
@@ -218,7 +218,7 @@ def test_a_file_that_cannot_be_used(call: Callable[..., Done], monkeypatch: pyte
 
 
 def test_interrupted(call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C ends with 130 and without a word."""
+    """Ctrl-C exits with 130 and prints nothing."""
 
     def load(_path: object, **_options: object) -> None:
         raise KeyboardInterrupt

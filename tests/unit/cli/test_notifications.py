@@ -21,7 +21,7 @@ HOSTILE = "status \x1b[31m418\x1b[0m \u202e\r\n[bold]"
 
 @pytest.fixture
 def ids(folder: Path) -> dict[str, str]:
-    """Fill the outbox: one that is dead, one that waits, one that was sent; give their ids by state."""
+    """Fill the outbox with a dead, a pending and a sent notification. Return their ids by state."""
     with place_of(Kind.SQLITE, folder) as place, open_database(place) as database:
         put(database, sign_in(1), sign_in(2), sign_in(3))
         dead, sent, pending = (claim(database, "soc", now=NOW, lease=timedelta(minutes=2)) for _ in range(3))
@@ -77,7 +77,7 @@ def test_a_short_id_is_enough(call: Call, ids: dict[str, str]) -> None:
 
 
 def test_a_shorter_id_is_refused(call: Call, ids: dict[str, str]) -> None:
-    """Seven characters are a slip, even if one notification alone begins so."""
+    """A prefix of seven characters is refused, even if it is unique."""
     short = ids["dead"][:7]
 
     assert call("notifications", "drop", short) == (
@@ -99,12 +99,12 @@ def test_a_shorter_id_is_refused(call: Call, ids: dict[str, str]) -> None:
 )
 def test_filters(call: Call, words: tuple[str, ...], states: list[str]) -> None:
     """Each filter selects the described notifications, and filters combine."""
-    assert [one["state"] for one in call("notifications", "list", *words, "--json").json] == states
+    assert [row["state"] for row in call("notifications", "list", *words, "--json").json] == states
 
 
 @pytest.mark.usefixtures("ids")
-def test_what_is_not_shown_is_said(call: Call) -> None:
-    """The number of rows beyond the limit is printed."""
+def test_a_limit_that_hides_notifications_is_reported(call: Call) -> None:
+    """If --limit hides notifications, standard error has the number of all notifications."""
     assert (
         call("notifications", "list", "--limit", "1").err
         == "showing 1 of 2 notifications: use --limit to show more\n"
@@ -120,12 +120,12 @@ def test_retry(call: Call, folder: Path, ids: dict[str, str]) -> None:
 
     assert done == (0, "", f"pending: {ids['dead']}, {ids['pending']}\n")
     found = call("notifications", "list", "--json").json
-    assert [(one["state"], one["next_attempt_at"] == one["retried_at"]) for one in found] == [
+    assert [(row["state"], row["next_attempt_at"] == row["retried_at"]) for row in found] == [
         ("pending", True)
     ] * 2
 
 
-def test_retry_for_nobody(call: Call, ids: dict[str, str]) -> None:
+def test_retry_for_a_removed_notifier(call: Call, ids: dict[str, str]) -> None:
     """Retrying a notification for a removed notifier prints a warning."""
     assert call("notifications", "retry", ids["dead"]).err.splitlines() == [
         "warning: no notifier is named soc in this configuration: its notifications will not be sent",
@@ -137,29 +137,29 @@ def test_drop(call: Call, ids: dict[str, str]) -> None:
     """`drop` drops the notification, keeps its alert, and can print JSON."""
     done = call("notifications", "drop", ids["dead"], "--json")
 
-    assert [(one["id"], one["state"]) for one in done.json] == [(ids["dead"], "dropped")]
+    assert [(row["id"], row["state"]) for row in done.json] == [(ids["dead"], "dropped")]
     assert len(call("alerts", "list", "--json").json) == 3
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_what_cannot_be_decided(call: Call, ids: dict[str, str], command: str) -> None:
-    """One clear line, exit 1, and nothing else has changed."""
-    to_be = {"retry": "sent again", "drop": "dropped"}[command]
+def test_a_refused_id_changes_nothing(call: Call, ids: dict[str, str], command: str) -> None:
+    """An unknown or already sent notification is an error in one line with exit 1, and no notification changes."""
+    action = {"retry": "sent again", "drop": "dropped"}[command]
 
     assert call("notifications", command, ids["dead"], "x\x1b[31m") == (
         1, "", "error: no such notification (x\\u001b[31m): see 'oktawatch notifications list'\n",
     )  # fmt: skip
     assert call("notifications", command, ids["dead"], ids["sent"]) == (
-        1, "", f"error: the notification is sent ({ids['sent']}): only a pending or dead one can be {to_be}\n",
+        1, "", f"error: the notification is sent ({ids['sent']}): only a pending or dead one can be {action}\n",
     )  # fmt: skip
-    assert [one["state"] for one in call("notifications", "list", "--json").json] == ["dead", "pending"]
+    assert [row["state"] for row in call("notifications", "list", "--json").json] == ["dead", "pending"]
 
 
-def test_status_counts_them_all(call: Call, folder: Path, ids: dict[str, str]) -> None:
-    """Dead digests and alarms belong to no org and are counted."""
+def test_status_counts_notifications_without_an_org(call: Call, folder: Path, ids: dict[str, str]) -> None:
+    """`status` also counts dead digests and alarms, which belong to no org."""
     with place_of(Kind.SQLITE, folder) as place:
         place.run(f"UPDATE notifications SET alert_id = NULL WHERE id = '{ids['dead']}'")  # noqa: S608 -- our own
-    done, told = call("status"), call("status", "--json").json
+    done, document = call("status"), call("status", "--json").json
 
-    assert told["notifications"] == {"pending": 1, "dead": 1}
+    assert document["notifications"] == {"pending": 1, "dead": 1}
     assert "1 dead letter: 'oktawatch notifications list' shows it\n" in done.err

@@ -11,28 +11,32 @@ columns = st.lists(
 
 
 @given(columns, st.integers(1, 200))
-def test_a_row_fits_wherever_it_can(drawn: list[tuple[int, int | None, bool]], total: int) -> None:
+def test_a_row_fits_if_it_can(drawn: list[tuple[int, int | None, bool]], total: int) -> None:
     """Columns shrink to their minimum, then optional columns are left out."""
-    laid_out = [Column(heading="", least=least, optional=optional) for _, least, optional in drawn]
+    laid_out = [
+        Column(heading="", min_width=min_width, optional=optional) for _, min_width, optional in drawn
+    ]
     natural = [width for width, _, _ in drawn]
     widths = fitted_widths(laid_out, natural, total)
 
-    least = [width if low is None else min(low, width) for width, low, _ in drawn]
+    minimum = [width if low is None else min(low, width) for width, low, _ in drawn]
     kept = [width for width in widths if width]
     assert all(
-        width in {0, *range(low, wide + 1)} for width, low, wide in zip(widths, least, natural, strict=True)
+        width in {0, *range(low, wide + 1)} for width, low, wide in zip(widths, minimum, natural, strict=True)
     )
     assert all(width for width, (_, _, optional) in zip(widths, drawn, strict=True) if not optional)
     if any(0 < width < wide for width, wide in zip(widths, natural, strict=True)):
-        assert sum(kept) + len(kept) - 1 >= total  # no room is left while something is cut
-    mandatory = [low for low, (_, _, optional) in zip(least, drawn, strict=True) if not optional]
+        assert sum(kept) + len(kept) - 1 >= total  # a cut table uses the complete width
+    mandatory = [low for low, (_, _, optional) in zip(minimum, drawn, strict=True) if not optional]
     if sum(mandatory) + len(mandatory) - 1 <= total:
         assert sum(kept) + len(kept) - 1 <= total
 
 
 @given(columns)
-def test_nothing_is_cut_where_there_is_room(drawn: list[tuple[int, int | None, bool]]) -> None:
+def test_a_wide_terminal_cuts_nothing(drawn: list[tuple[int, int | None, bool]]) -> None:
     """A wide terminal shows every column completely."""
-    laid_out = [Column(heading="", least=least, optional=optional) for _, least, optional in drawn]
+    laid_out = [
+        Column(heading="", min_width=min_width, optional=optional) for _, min_width, optional in drawn
+    ]
     natural = [width for width, _, _ in drawn]
     assert fitted_widths(laid_out, natural, 1_000) == natural

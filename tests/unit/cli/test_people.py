@@ -25,7 +25,7 @@ EVE = {"id": "00u2", "alternateId": "eve@example.com"}
 
 @pytest.fixture(autouse=True)
 def sign_ins(folder: Path) -> None:
-    """Nora has signed in at home for ten days, and an hour ago through a proxy, as Eve did."""
+    """Nora has signed in at home for ten days. An hour ago, Nora and Eve used the same proxy."""
     now, hour = utc_now(), timedelta(hours=1)
     ages = [hour * 24 * days for days in range(10, 0, -1)]
     direct = {"isProxy": False}
@@ -76,7 +76,7 @@ def test_an_address(call: Call) -> None:
 
 
 def test_a_limit_and_a_time(call: Call) -> None:
-    """Sign-ins that are left out are mentioned."""
+    """If --limit leaves out sign-ins, a note on standard error says so. --since selects them by time."""
     (found,) = call("user", "nora@example.com", "--limit", "3", "--json").json
     assert (len(found["sign_ins"]["rows"]), found["sign_ins"]["complete"]) == (3, False)
     assert "--since and --limit show more" in call("user", "nora@example.com", "--limit", "3").err
@@ -89,7 +89,7 @@ def test_a_limit_and_a_time(call: Call) -> None:
     [
         (("user", "nobody@example.com"), 1, "error: no sign-in of nobody@example.com is known"),
         (("ip", "192.0.2.1"), 1, "error: no sign-in from 192.0.2.1 is known"),
-        (("ip", "nowhere"), 2, "error: no address (ADDRESS nowhere): expected one such as"),
+        (("ip", "nowhere"), 2, "error: not an address (ADDRESS nowhere): expected one such as"),
         (
             ("user", "nora@example.com", "--org", "other"),
             2,

@@ -26,7 +26,7 @@ class Clock:
 
 
 def progress(org: str, days: int, *, events: int, before: int = 0) -> Progress:
-    """Report that a backfill has read some of its seven days, of which ``before`` events in an interrupted run."""
+    """Build the progress after some of seven days. An interrupted run has read ``before`` events already."""
     return Progress(
         org=org,
         since=SINCE,
@@ -38,7 +38,7 @@ def progress(org: str, days: int, *, events: int, before: int = 0) -> Progress:
 
 
 def test_bars() -> None:
-    """A terminal shows, for each org, its part of the span, all events, and the rate of this run alone."""
+    """A terminal shows each org's percentage, its events including earlier runs, and the rate of this run."""
     clock, screen = Clock(), io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
 
@@ -55,7 +55,7 @@ def test_bars() -> None:
 
 
 def test_lines() -> None:
-    """Without a terminal, each org's progress is printed from time to time."""
+    """Without a terminal, each org's progress is logged every `LOG_INTERVAL_S`."""
     clock = Clock()
 
     with structlog.testing.capture_logs() as logged:
@@ -73,18 +73,18 @@ def test_lines() -> None:
     assert (line["events"], line["events_per_second"]) == (2_000, 200)
 
 
-def test_a_span_of_nothing() -> None:
-    """A span that Okta's retention has cut to nothing divides by nothing."""
+def test_an_empty_span_is_complete() -> None:
+    """A span that Okta's retention has cut to zero is shown as complete, without a division by zero."""
     clock = Clock()
-    nothing = Progress(org="acme", since=SINCE, until=SINCE, reached=SINCE, events=0, total=PageResult())
+    empty = Progress(org="acme", since=SINCE, until=SINCE, reached=SINCE, events=0, total=PageResult())
 
     with structlog.testing.capture_logs() as logged:
         show = lines(clock)
-        show.reached(nothing)
+        show.reached(empty)
         clock.seconds = LOG_INTERVAL_S
-        show.reached(nothing)
+        show.reached(empty)
     with bars(Console(file=io.StringIO(), force_terminal=True), clock) as draw:
-        draw.reached(nothing)
+        draw.reached(empty)
 
     assert [line["percent"] for line in logged] == [100]
 
@@ -95,7 +95,7 @@ def drawn_at_80_columns(screen: io.StringIO) -> str:
 
 
 def test_a_wait_is_shown() -> None:
-    """While an org waits for its rate limit, its line has the remaining seconds; afterwards its progress again."""
+    """While an org waits for its rate limit, its line shows the remaining seconds, and afterwards its progress."""
     clock, screen = Clock(), io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80, color_system=None)
 
@@ -115,7 +115,7 @@ def test_a_wait_is_shown() -> None:
 
 
 def test_the_estimate_includes_waits() -> None:
-    """The remaining time is estimated from the whole time since the start, and a resumed run's from its own part."""
+    """The estimate of the remaining time counts waits, and for a resumed backfill only the current run."""
     clock = Clock()
 
     with structlog.testing.capture_logs() as logged:
@@ -136,7 +136,7 @@ def test_the_estimate_includes_waits() -> None:
 
 
 def test_steps_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal shows how much is done."""
+    """A terminal shows the finished and the total units."""
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)
     monkeypatch.setattr("oktawatch.cli.progress.console", lambda _stream: terminal)
@@ -146,7 +146,7 @@ def test_steps_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_steps_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file or pipe gets a line now and then."""
+    """A file or pipe gets a line every `LOG_INTERVAL_S`."""
     clock = Clock()
     with steps("deleting", unit="rows", clock=clock) as show:
         show(1_000, 6_000)

@@ -15,7 +15,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_the_log_events_are_current() -> None:
-    """docs/log-events.md has every event of the code with its meaning, and no other."""
+    """docs/log-events.md describes exactly the events that the code logs."""
     assert (DOCS / "log-events.md").read_text("utf-8") == log_events.reference(), "run 'make docs'"
 
 

@@ -21,7 +21,7 @@ cases:
   - name: a proxy
     event: {{eventType: user.session.start, securityContext: {{isProxy: true}}}}
     expect: {{match: true}}
-  - name: a wrong hope
+  - name: a wrong expectation
     event: {{eventType: user.session.start, securityContext: {{isProxy: false}}}}
     expect: {{match: true}}
 """
@@ -39,7 +39,7 @@ def test_list(call: Call) -> None:
 
 
 def test_rules_without_a_configuration(folder: Path, call: Call) -> None:
-    """The built-in rules are listed, shown and tested with their defaults; a named file must exist."""
+    """Without a configuration, rules are listed, shown and tested with their defaults. A file given with --config must exist."""
     configured = call("rules", "show", "Okta.Multiple.Sessions").out
     (folder / "oktawatch.toml").unlink()
 
@@ -64,15 +64,15 @@ def test_a_rule_that_is_off(folder: Path, call: Call) -> None:
     assert (rule["enabled"], rule["dedup_period"]) == (False, "90m")
 
 
-def test_signals_of_an_address_are_an_option(call: Call) -> None:
-    """Unlike the signal rules that a windowed rule uses, which are metadata of the same name."""
-    what, _, options = call("rules", "show", R1).out.partition("[rules.")
-    assert "is_proxy" not in what
+def test_the_signals_of_an_address_are_an_option(call: Call) -> None:
+    """The anonymizer marks that a rule uses are printed as its option `signals`, not as metadata."""
+    metadata, _, options = call("rules", "show", R1).out.partition("[rules.")
+    assert "is_proxy" not in metadata
     assert 'signals = ["is_proxy", "tunnels", "ip_details", "associated_proxies"]' in options
 
 
 def test_show(call: Call) -> None:
-    """A rule is shown completely, and an unknown one is a usage error that lists the known ones."""
+    """A rule is shown completely, and an unknown rule is a usage error that lists the known rules."""
     assert "runbook" in call("rules", "show", R1).out
     assert call("rules", "show", R1, "--json").json["mitre"] == ["TA0006:T1556"]
     refused = call("rules", "show", "No.Such")
@@ -94,7 +94,7 @@ def test_what_is_shown_can_be_copied_into_the_configuration(folder: Path, call: 
 
 
 def test_the_rules_own_cases_pass(call: Call) -> None:
-    """Without a path, the built-in rules' cases run, without a configuration."""
+    """Without a path, the cases of the built-in rules run, and no configuration is needed."""
     done = call("rules", "test", "--config", "/nowhere")
 
     assert done.code == 0
@@ -111,7 +111,7 @@ def test_a_failing_case(folder: Path, call: Call) -> None:
 
     assert (done.code, result.code) == (1, 1)
     assert done.err.splitlines() == [
-        "cases.yaml: a wrong hope: match: expected true, got false",
+        "cases.yaml: a wrong expectation: match: expected true, got false",
         "1 passed, 1 failed",
     ]
     assert [case["passed"] for case in result.json] == [True, False]
@@ -127,7 +127,7 @@ def test_the_schema(call: Call) -> None:
 
 
 def own_rules(folder: Path) -> Path:
-    """Configure a folder of custom rules with the documented rule; return it."""
+    """Configure a folder of custom rules with the documented rule. Return the rule's file."""
     with (folder / "oktawatch.toml").open("a", encoding="utf-8") as file:
         file.write('\n[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n')
     return write_example(folder / "rules")
@@ -143,16 +143,16 @@ def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
 
 @pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (LEANING_ID, 4)])
 def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases: int) -> None:
-    """The documented cases pass without a configuration, for either file."""
+    """The documented cases pass for the rule's file, the file of cases, and their folder."""
     file = write_example(folder / "rules", rule_id)
     for path in (file, file.with_suffix(".yaml"), file.parent):
         done = call("rules", "test", str(path), "--json")
         assert done.code == 0, done.err
-        assert [(one["rule"], one["passed"]) for one in done.json] == [(rule_id, True)] * cases
+        assert [(case["rule"], case["passed"]) for case in done.json] == [(rule_id, True)] * cases
 
 
 def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:
-    """The documented cases fail for another rule."""
+    """The documented cases fail for a changed rule."""
     file = write_example(folder / "rules")
     file.write_text(file.read_text("utf-8").replace("at_least: int = 5", "at_least: int = 4"), "utf-8")
     done = call("rules", "test", str(file))
@@ -160,17 +160,17 @@ def test_the_documented_cases_can_fail(folder: Path, call: Call) -> None:
     assert done.err.endswith("0 passed, 3 failed\n")
 
 
-def test_a_broken_rule_of_ones_own_is_named(folder: Path, call: Call) -> None:
-    """Every command about rules names a broken rule, and listing continues without it."""
+def test_a_broken_custom_rule_is_reported(folder: Path, call: Call) -> None:
+    """`rules list` and `rules test` report a broken rule, and the list has the other rules."""
     file = own_rules(folder)
     text = file.read_text("utf-8")
     file.write_text(text + "\nnonsense\n", "utf-8")
-    said = f"{file}, line {text.count(chr(10)) + 2}: NameError: name 'nonsense' is not defined"
+    problem = f"{file}, line {text.count(chr(10)) + 2}: NameError: name 'nonsense' is not defined"
     listed = call("rules", "list")
-    assert (listed.code, listed.err) == (0, f"error: {said}\n")
+    assert (listed.code, listed.err) == (0, f"error: {problem}\n")
     assert R1 in listed.out
     tested = call("rules", "test", str(file.parent))
-    assert (tested.code, tested.out, tested.err) == (1, "", f"error: {said}\n")
+    assert (tested.code, tested.out, tested.err) == (1, "", f"error: {problem}\n")
 
 
 def test_python_files_without_cases_are_not_run(folder: Path, call: Call) -> None:
@@ -180,8 +180,8 @@ def test_python_files_without_cases_are_not_run(folder: Path, call: Call) -> Non
     assert call("rules", "test", str(folder / "rules")).code == 0
 
 
-def test_what_a_terminal_cannot_show_is_escaped(folder: Path) -> None:
-    """A sign that its encoding lacks hides nothing else; people have names in every script."""
+def test_a_character_that_the_terminal_lacks_is_escaped(folder: Path) -> None:
+    """If the encoding of standard output lacks a character, it is escaped, and the rest is printed."""
     (folder / "mine.yaml").write_text(CASES.replace("a proxy", "un café"), "utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "oktawatch", "rules", "test", "mine.yaml"],

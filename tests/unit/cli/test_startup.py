@@ -1,6 +1,6 @@
 """Commands that people wait for import nothing that they don't need.
 
-`python -m benchmarks.startup` measures the time. These tests are about its causes, and don't depend on the machine.
+`python -m benchmarks.startup` measures the time. These tests check the imports instead, which don't depend on the machine.
 """
 
 import re
@@ -32,7 +32,7 @@ UNNEEDED = {
     ],
 )
 def test_a_command_imports_only_what_it_needs(command: str, folder: Path) -> None:
-    """On an SQLite file, neither Postgres's driver nor the rules, the Okta SDK or logging are imported."""
+    """With an SQLite file, Postgres's driver, the rules, the Okta SDK and structlog are not imported."""
     create_database(folder)
 
     imported = imported_by(command, folder)
@@ -41,8 +41,8 @@ def test_a_command_imports_only_what_it_needs(command: str, folder: Path) -> Non
     assert imported & UNNEEDED == set()
 
 
-def test_a_current_schema_takes_no_alembic(folder: Path) -> None:
-    """An upgrade, with which every daemon starts, imports Alembic only if there is something to upgrade."""
+def test_a_current_schema_needs_no_alembic(folder: Path) -> None:
+    """An upgrade of a current schema does not import Alembic. Every daemon upgrades at its start."""
     create_database(folder)
 
     imported = imported_by("db upgrade", folder)
