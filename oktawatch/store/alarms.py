@@ -68,7 +68,7 @@ def enqueue_alarms(
     """Enqueue one message for each notifier about all alarms that go to it."""
     rows = []
     for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.notifiers):
-        about = [_about(state, alarm, now) for alarm in alarms if notifier in alarm.notifiers]
+        about = [_content(state, alarm, now) for alarm in alarms if notifier in alarm.notifiers]
         rows.append(
             {
                 "id": str(uuid.uuid4()),
@@ -86,7 +86,7 @@ def enqueue_alarms(
         connection.execute(tables.notifications.insert(), rows)
 
 
-def _about(state: AlarmState, alarm: Alarm, now: datetime) -> dict[str, Any]:
+def _content(state: AlarmState, alarm: Alarm, now: datetime) -> dict[str, Any]:
     kind, name = alarm.subject
     times = {"since": to_text(alarm.since)} if alarm.since is not None else {}
     if state is AlarmState.OVER:

@@ -22,10 +22,10 @@ _EVENT = tuple(
     for name in ("event_uuid", "published", "severity", *MatchedEvent.__struct_fields__)
 )
 _ACTION = tuple(column for column in tables.alert_actions.c if column.name != "alert_id")
-_AT_ONCE = 10_000  # values in one IN: SQLite takes 32,766
+_MOST_VALUES = 10_000  # in one IN; SQLite allows 32,766 parameters
 
 Order = Literal["last", "first", "severity", "events", "id"]
-"""The sort order of alerts: the column, in descending order."""
+"""The key by which alerts are sorted, in descending order."""
 _ORDERS: Mapping[Order, ColumnElement[Any]] = {
     "last": _columns.last_event_at,
     "first": _columns.first_event_at,
@@ -66,17 +66,19 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
 def list_alerts(
     database: Database, wanted: AlertFilter, *, limit: int, order: Order = "last"
 ) -> list[dict[str, Any]]:
-    """Return the first ``limit`` alerts in an order, as JSON objects."""
+    """Return the first ``limit`` alerts in the given order, as JSON objects."""
     highest_first = (desc(_ORDERS[order]), desc(_columns.last_event_at), desc(_columns.id))
     query = select(tables.alerts).order_by(*highest_first)
     with database.read() as connection:
-        # The ids come first, because sorting whole rows takes ten times as long: each contains an event.
+        # Sort ids and not whole rows, which takes ten times as long, because each row contains an event.
         ids = _ids(connection, wanted, highest_first, limit)
-        return [row for some in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(some)))]
+        return [
+            row for chunk in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(chunk)))
+        ]
 
 
 def count_alerts(database: Database, wanted: AlertFilter) -> int:
-    """Return the number of alerts."""
+    """Count the alerts that pass a filter."""
     query = select(func.count()).select_from(tables.alerts).where(*_conditions(wanted))
     with database.read() as connection:
         if wanted.networks:
@@ -134,13 +136,13 @@ def related_alerts(
         .order_by(desc(_columns.last_event_at), desc(_columns.id))
         .limit(limit)
     )
-    is_theirs = _columns[name] == person
+    is_of_person = _columns[name] == person
     with database.read() as connection:
-        theirs = _rows(connection, others.where(is_theirs)) if person is not None else []
+        of_person = _rows(connection, others.where(is_of_person)) if person is not None else []
         if address is None:
-            return theirs, []
-        at_address = others.where(_columns.client_ip == address, is_theirs.is_not(True))
-        return theirs, _rows(connection, at_address)
+            return of_person, []
+        at_address = others.where(_columns.client_ip == address, is_of_person.is_not(True))
+        return of_person, _rows(connection, at_address)
 
 
 def as_json(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -167,8 +169,8 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
     if wanted.until is not None:
         conditions.append(_columns.first_event_at < wanted.until)
     if wanted.severity is not None:
-        worse = [severity for severity in Severity if severity >= wanted.severity]
-        conditions.append(_columns.severity.in_(worse))
+        severities = [severity for severity in Severity if severity >= wanted.severity]
+        conditions.append(_columns.severity.in_(severities))
     if wanted.actors:
         columns = (_columns.actor_id, _columns.actor_alternate_id)
         conditions.append(or_(*(_matches_glob(column, glob) for column in columns for glob in wanted.actors)))
@@ -196,9 +198,9 @@ def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
 
 
 def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limit: int | None) -> list[int]:
-    """Return the ids of alerts, at most ``limit`` of them, in an order.
+    """Return the ids of the first ``limit`` alerts in the given order.
 
-    Addresses are parsed here and not by the database, because they can be any text.
+    Addresses are parsed here and not by the database, because a stored address can be any text.
     """
     if not wanted.networks:
         query = select(_columns.id).where(*_conditions(wanted)).order_by(*order).limit(limit)
@@ -213,7 +215,7 @@ def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limi
 
 
 def _may_lie_in(network: Network) -> ColumnElement[bool]:
-    """Return a condition that all addresses in a network fulfil, in any collation, and few others."""
+    """Return a condition that every address in the network meets, in any collation, and few other addresses meet."""
     prefix = prefix_of(network)
     is_single = network.version == 4 and network.num_addresses == 1  # noqa: PLR2004 -- IPv4
     return _columns.client_ip == prefix if is_single else _columns.client_ip.startswith(prefix)
@@ -224,5 +226,5 @@ def _is_in(address: str | None, networks: Sequence[Network]) -> bool:
 
 
 def _chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]

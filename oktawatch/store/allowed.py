@@ -25,7 +25,7 @@ class EntryUse(Struct, frozen=True, kw_only=True):
 
 
 def entry_uses(database: Database) -> dict[str, EntryUse]:
-    """Return the matches of each entry that has allowed any, by the entry's id."""
+    """Return the use of each entry that has allowed a match, by the entry's id."""
     query = select(
         _allowed.entry,
         func.max(_allowed.reason).label("reason"),

@@ -18,10 +18,10 @@ from oktawatch.store.errors import StoppedError
 
 T = TypeVar("T")
 
-SLICE = 0.25
-"""Seconds that the database waits for a lock before we check whether the program is stopping."""
-DEADLINE = 30.0
-"""Seconds of waiting for a lock after which an error is raised."""
+LOCK_SLICE_S = 0.25
+"""Seconds to wait for a lock before checking whether the program is stopping."""
+LOCK_DEADLINE_S = 30.0
+"""Seconds to wait for a lock before raising an error."""
 NOTHING = "DO NOTHING"
 """The SQL action for a row whose key exists."""
 
@@ -63,16 +63,16 @@ class Backend(Protocol):
     ) -> int:
         """Convert and insert rows, skipping those whose key exists; return how many were inserted."""
 
-    def insert_of(
+    def insert_for_org(
         self,
         connection: Connection,
         table: Table,
         org: str,
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
-        otherwise: str,
+        on_conflict: str,
     ) -> int:
-        """Insert rows of one org without conversion. ``otherwise`` is the SQL after ON CONFLICT."""
+        """Insert rows of one org without conversion. ``on_conflict`` is the SQL after ON CONFLICT."""
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
         """Check the database's file for damage for up to ``within_s``; return the first damage found."""
@@ -87,11 +87,14 @@ class Backend(Protocol):
         """Return the database's error message as one line, without values of rows."""
 
 
-def patiently(
+def retry_while_busy(
     attempt: Callable[[], T], *, busy: Callable[[DBAPIError], bool], stopping: threading.Event
 ) -> T:
-    """Retry until the lock is taken. Raise StoppedError if the program stops, and the error after `DEADLINE`."""
-    deadline = time.monotonic() + DEADLINE
+    """Call ``attempt`` until it acquires its lock, and return its result.
+
+    Raises StoppedError if the program stops, and the database's error after `LOCK_DEADLINE_S`.
+    """
+    deadline = time.monotonic() + LOCK_DEADLINE_S
     while True:
         if stopping.is_set():
             raise StoppedError("stopping: the transaction had not begun")

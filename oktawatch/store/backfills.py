@@ -35,8 +35,8 @@ def begin_backfill(
     """Begin a backfill, or resume an unfinished one that the same command began within a day.
 
     A resumed backfill keeps the absolute times of its first start. A backfill with another filter is not
-    resumed: rules were enabled or disabled, and its link contains the old filter. Two processes that begin
-    the same backfill at once share one.
+    resumed: rules were enabled or disabled, and its link contains the old filter. If two processes begin the
+    same backfill at once, they share its state.
     """
     with database.write() as connection:
         lock_org(database, connection, org)

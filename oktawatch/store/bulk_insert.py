@@ -18,26 +18,28 @@ def insert_new(
 ) -> int:
     """Insert rows, skipping those whose key exists; return how many were inserted.
 
-    ``columns`` are the columns of a row's values, which are converted to the columns' types.
+    ``columns`` names the columns of a row's values, which are converted to the columns' types.
     """
     return _backend(connection).insert_new(connection, table, rows, columns) if rows else 0
 
 
-def insert_of(
+def insert_for_org(
     connection: Connection,
     table: Table,
     org: str,
     rows: Sequence[tuple[Any, ...]],
     *,
     columns: tuple[str, ...],
-    otherwise: str = NOTHING,
+    on_conflict: str = NOTHING,
 ) -> int:
     """Insert rows of one org without converting their values; return how many were inserted.
 
-    ``columns`` are the org's column and those of a row's values. ``otherwise`` is the SQL action for a row
-    whose key exists.
+    ``columns`` names the org's column, then those of a row's values. ``on_conflict`` is the SQL action for a
+    row whose key exists.
     """
-    return _backend(connection).insert_of(connection, table, org, rows, columns, otherwise) if rows else 0
+    return (
+        _backend(connection).insert_for_org(connection, table, org, rows, columns, on_conflict) if rows else 0
+    )
 
 
 def _backend(connection: Connection) -> Backend:

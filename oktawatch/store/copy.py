@@ -16,15 +16,11 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.schema import current, require_current, upgrade
 
-_OF_PROCESSES = (
-    tables.daemons,
-    tables.replicas,
-    tables.leases,
-)  # not copied: they describe running processes
-_REST = tuple(
-    table for table in tables.metadata.sorted_tables if table not in (tables.events, *_OF_PROCESSES)
+_NOT_COPIED = (tables.daemons, tables.replicas, tables.leases)  # they describe running processes
+_OTHER_TABLES = tuple(
+    table for table in tables.metadata.sorted_tables if table not in (tables.events, *_NOT_COPIED)
 )
-_AT_ONCE = 5_000  # rows
+_BATCH_ROWS = 5_000
 
 Progress = Callable[[str, int], None]
 """Called with a table's name and the number of its rows that have arrived."""
@@ -46,7 +42,7 @@ def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, i
             found = _counts(connection)
         if found["orgs"] == 0:
             _copy_events(reading, server, found[tables.events.name], progress)
-            found = _copy_rest(reading, server, expected)
+            found = _copy_other_tables(reading, server, expected)
     _verify(expected, found)
     return expected
 
@@ -60,20 +56,20 @@ def _copy_events(reading: Connection, server: Database, arrived: int, progress: 
         last = connection.execute(select(*key).order_by(*latest).limit(1)).first()
     rows = select(table).order_by(*key)
     if last is not None:
-        there = (literal(value, column.type) for value, column in zip(last, key, strict=True))
-        rows = rows.where(tuple_(*key) > tuple_(*there))
-    for part in _parts(reading, rows):
+        last_key = (literal(value, column.type) for value, column in zip(last, key, strict=True))
+        rows = rows.where(tuple_(*key) > tuple_(*last_key))
+    for batch in _batches(reading, rows):
         with server.write() as writing:
-            arrived += insert_new(writing, table, part, _names(table.columns))
+            arrived += insert_new(writing, table, batch, _names(table.columns))
         progress(table.name, arrived)
 
 
-def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
+def _copy_other_tables(reading: Connection, server: Database, expected: dict[str, int]) -> dict[str, int]:
     with server.write() as writing:
         server.lock_schema(writing)
-        for table in _REST:
-            for part in _parts(reading, select(table)):
-                insert_new(writing, table, part, _names(table.columns))
+        for table in _OTHER_TABLES:
+            for batch in _batches(reading, select(table)):
+                insert_new(writing, table, batch, _names(table.columns))
         for name, last in reading.execute(text("SELECT name, seq FROM sqlite_sequence")):
             # Ids are never reused, not even those of pruned rows.
             sequence = func.pg_get_serial_sequence(name, "id")
@@ -84,10 +80,10 @@ def _copy_rest(reading: Connection, server: Database, expected: dict[str, int]) 
     return found
 
 
-def _parts(reading: Connection, rows: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
-    found = reading.execution_options(yield_per=_AT_ONCE).execute(rows)
-    for part in found.partitions():
-        yield [tuple(row) for row in part]
+def _batches(reading: Connection, query: Any) -> Iterator[Sequence[tuple[Any, ...]]]:
+    found = reading.execution_options(yield_per=_BATCH_ROWS).execute(query)
+    for batch in found.partitions():
+        yield [tuple(row) for row in batch]
 
 
 def _names(columns: Any) -> tuple[str, ...]:
@@ -98,7 +94,7 @@ def _counts(connection: Connection) -> dict[str, int]:
     def count(table: Table) -> int:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
-    return {table.name: count(table) for table in (tables.events, *_REST)}
+    return {table.name: count(table) for table in (tables.events, *_OTHER_TABLES)}
 
 
 def _verify(expected: dict[str, int], found: dict[str, int]) -> None:

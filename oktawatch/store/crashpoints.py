@@ -37,10 +37,10 @@ def _arm(engine: Engine, wanted: str) -> None:
     if found is None:
         raise ValueError(f"{VARIABLE}: expected a value such as 'before INSERT events 2', not {wanted!r}")
     when, name, times = found[1], found[2], int(found[3] or 1)
-    left = iter(range(times - 1, -1, -1))
+    countdown = iter(range(times - 1, -1, -1))
 
     def reached() -> None:
-        if next(left, None) == 0:
+        if next(countdown, None) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if name == "COMMIT":
@@ -51,23 +51,23 @@ def _arm(engine: Engine, wanted: str) -> None:
             _after_commit(engine, reached)
         return
 
-    def seen(*arguments: Any) -> None:
+    def on_statement(*arguments: Any) -> None:
         if point(arguments[2]) == name:
             reached()
 
-    event.listen(engine, f"{when}_cursor_execute", seen)
+    event.listen(engine, f"{when}_cursor_execute", on_statement)
 
 
 def _after_commit(engine: Engine, reached: Callable[[], None]) -> None:
     committed = False
 
-    def commits(_connection: object) -> None:
+    def on_commit(_connection: object) -> None:
         nonlocal committed
         committed = True
 
-    def returns(*_: object) -> None:
+    def on_return(*_: object) -> None:
         if committed:
             reached()
 
-    event.listen(engine, "commit", commits)
-    event.listen(engine, "reset", returns)
+    event.listen(engine, "commit", on_commit)
+    event.listen(engine, "reset", on_return)

@@ -30,14 +30,14 @@ _MOVE = update(tables.cursors).where(
     _columns.org == bindparam("locked_org"), _columns.cursor == bindparam("read_cursor")
 )
 _RECORD_POLL = update(tables.orgs).where(_orgs.name == bindparam("locked_org"))
-_total = _orgs.recent_elements + bindparam("elements")
-_unusable = _orgs.recent_rejected + bindparam("rejected")
+_elements = _orgs.recent_elements + bindparam("elements")
+_rejected = _orgs.recent_rejected + bindparam("rejected")
 _COUNT_ELEMENTS = (
     update(tables.orgs)
     .where(_orgs.name == bindparam("locked_org"))
     .values(
-        recent_elements=case((_total > _RECENT, _total // 2), else_=_total),
-        recent_rejected=case((_total > _RECENT, _unusable // 2), else_=_unusable),
+        recent_elements=case((_elements > _RECENT, _elements // 2), else_=_elements),
+        recent_rejected=case((_elements > _RECENT, _rejected // 2), else_=_rejected),
     )
 )
 

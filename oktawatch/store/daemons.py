@@ -1,7 +1,7 @@
-"""The running daemons, each of which writes its row every half a minute.
+"""The running daemons, each of which writes its row every half minute.
 
-The write shows that the database works, so a daemon that can't write looks like one that is gone. A daemon that stops
-deletes its row. The row of a daemon that was killed stays for a day, so that `oktawatch status` can report it.
+Each write also tests the database, so a daemon that can't write looks like one that has ended. A daemon that stops
+deletes its row. The row of a daemon that was killed is kept for a day, so that `oktawatch status` can report it.
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 _columns = tables.daemons.c
-_FORGOTTEN = timedelta(days=1)
+_KEPT_FOR = timedelta(days=1)
 
 
 class WaitReason(StrEnum):
@@ -46,18 +46,18 @@ class DaemonRow(Struct, frozen=True, kw_only=True):
     seen_at: datetime
     """When it last wrote its row, by the clock that all users of the database share."""
     state: str
-    """What it does, such as ``watching 3 orgs, 1 failing: acme``."""
+    """A summary for people, such as ``watching 3 orgs, 1 failing: acme``."""
     waits: dict[str, Wait] = {}
-    """What the orgs wait for, by name. Orgs that wait for their usual interval are absent."""
+    """The waits of orgs, by name. Orgs that wait for their usual interval are absent."""
 
 
 def write_daemon(database: Database, row: DaemonRow) -> None:
-    """Replace a daemon's row, and delete the rows of daemons that are gone for long.
+    """Replace a daemon's row, and delete the rows that other daemons have not written for a day.
 
     The row is inserted, not updated, because a full disk may still accept an update. On SQLite, only one daemon runs at
     a time, so the rows of all others are deleted. Raises StoreError.
     """
-    others = _columns.seen_at < row.seen_at - _FORGOTTEN if database.shared else _columns.name != row.name
+    others = _columns.seen_at < row.seen_at - _KEPT_FOR if database.shared else _columns.name != row.name
     values = (row.name, row.version, row.started_at, row.seen_at, row.state, _encode(row.waits))
     with database.write() as connection:
         connection.execute(delete(tables.daemons).where((_columns.name == row.name) | others))
@@ -65,7 +65,7 @@ def write_daemon(database: Database, row: DaemonRow) -> None:
 
 
 def delete_daemon(database: Database, name: str, *, started_at: datetime) -> None:
-    """Delete the row of a daemon that stops, unless another process took over its name. Raises StoreError."""
+    """Delete the row of a daemon that stops, unless another process has taken over its name. Raises StoreError."""
     with database.write() as connection:
         connection.execute(
             delete(tables.daemons).where(_columns.name == name, _columns.started_at == started_at)
@@ -73,7 +73,7 @@ def delete_daemon(database: Database, name: str, *, started_at: datetime) -> Non
 
 
 def read_daemons(database: Database) -> list[DaemonRow]:
-    """Return the rows of all daemons, the one that wrote last first."""
+    """Return the rows of all daemons, the latest written first."""
     with database.read() as connection:
         rows = connection.execute(select(tables.daemons).order_by(_columns.seen_at.desc(), _columns.name))
         return [DaemonRow(**{**row, "waits": _decode(row["waits"])}) for row in rows.mappings()]

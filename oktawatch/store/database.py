@@ -1,8 +1,8 @@
 """A database: connections and transactions.
 
-A write transaction reads everything that depends on other writers after it has taken its first lock, which is
-the whole database on SQLite and the org's row on Postgres. When the program stops, waiting for that lock
-ends at once. A transaction that holds it is finished.
+A write transaction first locks the whole database on SQLite, or the org's row on Postgres. Only then does it
+read what other writers may change. When the program stops, a transaction that waits for this lock is abandoned
+at once, and a transaction that holds it is finished.
 """
 
 import threading
@@ -135,7 +135,7 @@ class Database:
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         try:
-            with self._begun(write=write) as connection:
+            with self._begin_or_reconnect(write=write) as connection:
                 yield connection
         except DBAPIError as error:
             if self._stopping.is_set():
@@ -158,14 +158,14 @@ class Database:
         return f"the database refused ({self.place}): {why}"
 
     @contextmanager
-    def _begun(self, *, write: bool) -> Iterator[Connection]:
+    def _begin_or_reconnect(self, *, write: bool) -> Iterator[Connection]:
         with ExitStack() as stack:
             try:
                 connection = self._open(stack, write=write)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                # The server closed the pooled connection. Nothing has begun, so retry with a new one.
+                # The server closed the pooled connection. The transaction has not begun, so retry with a new one.
                 stack.close()
                 connection = self._open(stack, write=write)
             yield connection

@@ -47,16 +47,16 @@ from oktawatch.store import tables
 from oktawatch.store.database import Database
 
 LARGEST = 20_000
-"""Maximum number of notifications in a plan, which bounds memory. The others wait for the next plan."""
-_NAMES = 5  # people, addresses, rules, …: the most frequent ones that a digest lists
+"""Maximum number of notifications in a plan, to limit memory. The others wait for the next plan."""
+_NAMES = 5  # the most frequent people, addresses, rules and so on that a digest lists
 _GOT_IN_NAMES = 10
 _IDS = 20
-_CHANGED_AT_ONCE = 1_000  # rows a statement
+_MOST_VALUES = 1_000  # in one IN
 
 _columns = tables.notifications.c
 _alerts = tables.alerts.c
 _joined = tables.notifications.join(tables.alerts, _alerts.id == _columns.alert_id)
-_perhaps_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
+_outer_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
 _SUCCEEDED = _alerts.successes > 0
 _TOTALS = select(
@@ -87,7 +87,7 @@ _WAITING = (
         _alerts.as_number,
         _person.label("person"),
     )
-    .select_from(_perhaps_joined)
+    .select_from(_outer_joined)
     .where(_columns.state == NotificationState.PENDING, _columns.notifier == bindparam("notifier"))
     .order_by(_urgent_first, _columns.next_attempt_at, _columns.alert_id)
     .limit(LARGEST)
@@ -309,5 +309,5 @@ def _name(value: Any) -> str:
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _CHANGED_AT_ONCE):
-        yield ids[start : start + _CHANGED_AT_ONCE]
+    for start in range(0, len(ids), _MOST_VALUES):
+        yield ids[start : start + _MOST_VALUES]

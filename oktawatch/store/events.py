@@ -1,6 +1,6 @@
-"""Store the events of an org: one row each, with its history row and its signals.
+"""Store the events of an org. An event, its history row and its signals share one row of the table.
 
-The three are inserted together and share a row, because most of the cost of a row is its key.
+They are inserted together, because most of the cost of a row is its key.
 
 Polling rarely returns an event that is stored already. If there are rows in the time range of the page, the page's
 events are looked up first, to count the new ones. If an event was first read with fewer rules enabled, the missing
@@ -24,12 +24,12 @@ from oktawatch.model.match import EventKey, SignalIds, Signals
 from oktawatch.model.person_past import failed_actor
 from oktawatch.store import tables
 from oktawatch.store.backend import to_json
-from oktawatch.store.bulk_insert import insert_of
+from oktawatch.store.bulk_insert import insert_for_org
 from oktawatch.store.history_fields import encode_fields
 from oktawatch.store.sightings import count_sign_ins
 
-_SEEN = ("org", "published", "uuid")
-_WHOLE = (*_SEEN, "proxied_actor", "failed_actor", "fields", "signals")
+_KEY = ("org", "published", "uuid")
+_WHOLE = (*_KEY, "proxied_actor", "failed_actor", "fields", "signals")
 _Row = tuple[str, str, str | None, str | None, str | None, str | None]
 """The values of the columns in `_WHOLE` except the org."""
 
@@ -40,7 +40,7 @@ _FILL_IN = """
       fields = coalesce(events.fields, excluded.fields),
       signals = coalesce(excluded.signals, events.signals)
 """
-_RENEW = (
+_SET_VERSION = (
     update(tables.orgs)
     .where(tables.orgs.c.name == bindparam("org"))
     .values(history_version=bindparam("version"))
@@ -130,29 +130,30 @@ def add_events(
 ) -> Added:
     """Add a page's events with their history rows and signals; return how much was new.
 
-    The caller holds the org's row, so no other process adds events. New history rows change the history's version.
+    The caller holds the lock on the org's row, so no other process adds events. New history rows change the
+    history's version.
     """
     if not rows and not signals:
-        # `published` is canonical text, which both databases take as it is.
-        seen = [(event.published, event.uuid) for event in events]
-        return Added(insert_of(connection, tables.events, org, seen, columns=_SEEN), 0)
+        # Both databases accept `published` as it is, because it is canonical text.
+        keys = [(event.published, event.uuid) for event in events]
+        return Added(insert_for_org(connection, tables.events, org, keys, columns=_KEY), 0)
     history = {(row.published, row.uuid): row for row in reversed(rows)}
     page = _page(events, history, signals)
-    # A window's signal may be an event of an earlier page. If that event was pruned, the signal is not stored.
+    # A late event can make an event of an earlier page a signal. If that event was pruned, the signal is not stored.
     earlier = {
         key: (*key, None, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page
     }
     known = _known(connection, org, page | earlier)
-    lacking, added = _lacking(page, earlier, known)
-    if lacking:
-        insert_of(connection, tables.events, org, lacking, columns=_WHOLE, otherwise=_FILL_IN)
-    remembered = [history[published, uuid] for published, uuid, _, _, fields, _ in lacking if fields]
-    if not remembered:
+    incomplete, added = _incomplete(page, earlier, known)
+    if incomplete:
+        insert_for_org(connection, tables.events, org, incomplete, columns=_WHOLE, on_conflict=_FILL_IN)
+    new_history = [history[published, uuid] for published, uuid, _, _, fields, _ in incomplete if fields]
+    if not new_history:
         return added
-    count_sign_ins(connection, org, remembered)
-    # Random, not counted: after a rollback another writer must not reach the same version.
+    count_sign_ins(connection, org, new_history)
+    # Random, because a counter would give the same version to two writers if the first one is rolled back.
     version = secrets.token_hex(8)
-    connection.execute(_RENEW, {"org": org, "version": version})
+    connection.execute(_SET_VERSION, {"org": org, "version": version})
     return msgspec.structs.replace(added, version=version)
 
 
@@ -187,24 +188,24 @@ def _known(connection: Connection, org: str, keys: Mapping[EventKey, _Row]) -> d
     }
 
 
-def _lacking(
+def _incomplete(
     page: Mapping[EventKey, _Row], earlier: Mapping[EventKey, _Row], known: Mapping[EventKey, _Known]
 ) -> tuple[list[_Row], Added]:
     """Return the rows that are missing or incomplete in the database, and how much is new."""
     new = [row for key, row in page.items() if key not in known] if known else list(page.values())
     counted = Counter(map(_signals, new))
     signals = sum(len(_from_json(ids)) * count for ids, count in counted.items())
-    lacking = list(new)
+    incomplete = list(new)
     for key, stored in known.items():
         published, uuid, proxied, failed, fields, ids = page.get(key) or earlier[key]
         if stored.has_history:
             proxied = failed = fields = None  # stored history doesn't change
-        further = [name for name in _from_json(ids) if name not in stored.signals]
-        if further or fields:
-            signals += len(further)
-            ids = _to_json((*stored.signals, *further)) if further else None
-            lacking.append((published, uuid, proxied, failed, fields, ids))
-    return lacking, Added(len(new), signals)
+        new_ids = [rule_id for rule_id in _from_json(ids) if rule_id not in stored.signals]
+        if new_ids or fields:
+            signals += len(new_ids)
+            ids = _to_json((*stored.signals, *new_ids)) if new_ids else None
+            incomplete.append((published, uuid, proxied, failed, fields, ids))
+    return incomplete, Added(len(new), signals)
 
 
 @lru_cache(maxsize=256)

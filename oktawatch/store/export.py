@@ -12,17 +12,17 @@ from oktawatch.store.alerts import AlertFilter, alert_ids, as_json
 from oktawatch.store.database import Database
 
 MOST_EVENTS = 100
-"""The maximum number of an alert's events in an export, the first ones."""
-_ALERTS_AT_ONCE = 200
+"""The maximum number of events of an exported alert. The earliest events are exported."""
+_BATCH_ALERTS = 200
 _columns = tables.alerts.c
 _matches = tables.matches.c
 _EVENT = tuple(_matches[name] for name in ("event_uuid", "published", *MatchedEvent.__struct_fields__))
 
 
 def last_changes(database: Database) -> dict[str, int]:
-    """Return the number of the latest change of an alert, by org.
+    """Return the change number of each org's latest change of an alert, by org.
 
-    All changes with smaller numbers can be read, too: an org's changes are committed in the order of their numbers.
+    All changes with smaller numbers can be read as well, because changes are committed in the order of their numbers.
     """
     query = select(tables.orgs.c.name, tables.orgs.c.alert_change_id)
     with database.read() as connection:
@@ -36,31 +36,33 @@ def export_alerts(database: Database, wanted: AlertFilter) -> Iterator[dict[str,
     alerts are held in memory.
     """
     ids = alert_ids(database, wanted)
-    for start in range(0, len(ids), _ALERTS_AT_ONCE):
-        some = ids[start : start + _ALERTS_AT_ONCE]
-        query = select(tables.alerts).where(_columns.id.in_(some)).order_by(_columns.id)
+    for start in range(0, len(ids), _BATCH_ALERTS):
+        batch = ids[start : start + _BATCH_ALERTS]
+        query = select(tables.alerts).where(_columns.id.in_(batch)).order_by(_columns.id)
         with database.read() as connection:
             alerts = [as_json(row) for row in connection.execute(query).mappings()]
-            events = _events(connection, some)
+            events = _events(connection, batch)
         yield from (alert | {"events": events[alert["id"]]} for alert in alerts)
 
 
 def _events(connection: Connection, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """Return the first events of each alert, by the alert's id."""
-    place = func.row_number().over(
+    position = func.row_number().over(
         partition_by=_matches.alert_id, order_by=(_matches.published, _matches.event_uuid)
     )
     numbered = (
-        select(_matches.alert_id, *_EVENT, place.label("place")).where(_matches.alert_id.in_(ids)).subquery()
+        select(_matches.alert_id, *_EVENT, position.label("position"))
+        .where(_matches.alert_id.in_(ids))
+        .subquery()
     )
     query = (
         select(numbered)
-        .where(numbered.c.place <= MOST_EVENTS)
-        .order_by(numbered.c.alert_id, numbered.c.place)
+        .where(numbered.c.position <= MOST_EVENTS)
+        .order_by(numbered.c.alert_id, numbered.c.position)
     )
     found = defaultdict(list)
     for row in connection.execute(query).mappings():
         event = as_json(row)
-        del event["place"]
+        del event["position"]
         found[event.pop("alert_id")].append(event)
     return found

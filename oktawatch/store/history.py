@@ -47,9 +47,9 @@ class _Sql(Struct, frozen=True):
     rows: str
     """Rows and the number of their time range. Parameters: the time ranges, the org, the values of all ranges."""
     seen: str
-    """Uses the index. Parameters: the org, the values of types and conditions, the queries."""
+    """Whether each query has an earlier event, by the index. Parameters: the org, the values of types and conditions, the queries."""
     among: str
-    """Whether a value is one of the texts of a JSON array, which is unpacked once."""
+    """Whether a value is one of the texts of a JSON array, which the database parses once."""
 
 
 _SQL = {
@@ -109,7 +109,7 @@ _SQL = {
             )
             FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS list(asked, number) ORDER BY number
         """,
-        # IS TRUE keeps it from becoming a join, which without statistics would be a nested loop.
+        # IS TRUE keeps the planner from turning this into a join, which without statistics would be a nested loop.
         among="({} IN (SELECT jsonb_array_elements_text(%s::jsonb))) IS TRUE",
     ),
 }
@@ -154,7 +154,7 @@ class StoredHistory:
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
         """Return every row whose ``column`` has one of a range's values within that range."""
-        # One set with the values of all ranges, which the database parses once and not for each row.
+        # One set with the values of all ranges, so that the database parses it once and not for each row.
         among = self._sql.among.format(self._named(column))
         statement = self._sql.rows.format(columns=self._columns, among=among)
         times = to_json([(since, until) for since, until, _ in ranges])
@@ -181,13 +181,13 @@ class StoredHistory:
             return []
         filled, values = self._filled(event_types, conditions, any_true)
         true_columns = {name for name, value in conditions.items() if value is True}
-        # The index contains the events with any true flag.
+        # The index contains every event with a true flag.
         if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
             return self._seen_by_index(queries, filled, values)
         return self._seen_by_scan(column, queries, filled, values)
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
-        """Return what is known about the person of each query at its time."""
+        """Return, for each query, what is known about the person at the query's time."""
         return read_pasts(self._connection, self._org, queries)
 
     def began(self, event_types: Sequence[str]) -> str | None:
@@ -226,8 +226,8 @@ class StoredHistory:
     ) -> list[bool]:
         """Scan the time range of all queries once.
 
-        Only the latest row of each value before the page can matter, so rows are grouped by value. The few rows
-        within the page's own time range are compared one by one.
+        Rows from before the page are grouped by value, because only the latest row of each value can make a
+        difference. The few rows within the page's own time range are compared one by one.
         """
         sql, value = self._sql, self._named(column)
         moment = sql.moment

@@ -24,9 +24,9 @@ from oktawatch.store.errors import StoreError
 _leases, _replicas = tables.leases.c, tables.replicas.c
 _now: Any = func.now()
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_FORGOTTEN = timedelta(days=1)
+_KEPT_FOR = timedelta(days=1)
 _FAR = 10
-"""A lease that lasts this many times longer than ours is from before the server's clock was set back."""
+"""A lease that is valid for more than this many times our own duration is from before the server's clock was set back."""
 
 
 class NameTakenError(StoreError):
@@ -37,7 +37,7 @@ class Leases:
     """The leases of one replica, on Postgres. Not thread-safe."""
 
     def __init__(self, name: str, orgs: Sequence[str], *, lasts: timedelta) -> None:
-        """``lasts`` is the validity of a lease after it was taken or renewed."""
+        """``lasts`` is how long a lease is valid after it was taken or renewed."""
         self._name = name
         self._orgs = sorted(orgs)
         self._lasts = lasts
@@ -54,21 +54,21 @@ class Leases:
         Raises NameTakenError if a process that started later uses the same name.
         """
         with database.write() as connection:
-            self._appear(connection)
+            self._record_alive(connection)
             if not self._begun:
                 self._prepare(connection)
-            held = set(self._renewed(connection))
+            held = set(self._renew(connection))
             share = self._share(connection)
             excess = len(held - self._unwanted) - share
             if excess > 0:
                 held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
             elif excess < 0:
-                held |= self._taken(connection, _leases.expires_at <= _now, -excess)
+                held |= self._take(connection, _leases.expires_at <= _now, -excess)
             # Acquire abandoned orgs even above the share.
             abandoned = (_leases.expires_at <= _now - self._lasts) | (
                 _leases.expires_at > _now + _FAR * self._lasts
             )
-            held |= self._taken(connection, abandoned, len(self._orgs))
+            held |= self._take(connection, abandoned, len(self._orgs))
         self._begun = True
         self._unwanted |= held & self._given_up
         self._given_up -= held
@@ -82,7 +82,7 @@ class Leases:
                 free = update(tables.leases).where(_leases.holder == self._name)
                 connection.execute(free.values(holder=None, expires_at=_now))
 
-    def _appear(self, connection: Connection) -> None:
+    def _record_alive(self, connection: Connection) -> None:
         """Record that this replica is alive. The process that started last owns the name."""
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 -- slow, and only replicas use it
 
@@ -102,9 +102,9 @@ class Leases:
         """Insert a free lease for each org without one, and delete replicas that disappeared long ago."""
         rows = [(org, None, _LONG_AGO) for org in self._orgs]
         insert_new(connection, tables.leases, rows, ("org", "holder", "expires_at"))
-        connection.execute(delete(tables.replicas).where(_replicas.expires_at <= _now - _FORGOTTEN))
+        connection.execute(delete(tables.replicas).where(_replicas.expires_at <= _now - _KEPT_FOR))
 
-    def _renewed(self, connection: Connection) -> Iterable[str]:
+    def _renew(self, connection: Connection) -> Iterable[str]:
         renewed = (
             update(tables.leases)
             .where(_leases.holder == self._name, _leases.org.in_(self._orgs))
@@ -127,7 +127,7 @@ class Leases:
         self._given_up.update(orgs)
         return set(orgs)
 
-    def _taken(self, connection: Connection, free: Any, most: int) -> set[str]:
+    def _take(self, connection: Connection, free: Any, most: int) -> set[str]:
         found = (
             select(_leases.org)
             .where(_leases.org.in_(self._orgs), free)

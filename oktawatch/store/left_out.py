@@ -1,4 +1,4 @@
-"""Record rules that were left out of pages, for `status` and alarms, and calls that froze the process.
+"""Record the rules that were left out of pages, and the calls that froze the process, for `status` and alarms.
 
 A rule that took too long has one row for each org, which is replaced when it happens again. A call that froze
 the process has a row of its own. These rows are read with each page, so that no process repeats the call.
@@ -16,8 +16,8 @@ from oktawatch.store.alarms import Alarm, enqueue_alarms
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
-APART = timedelta(hours=1)
-"""Minimum time between two alarms about a rule and org. A rule can be left out of every page."""
+_ALARM_INTERVAL = timedelta(hours=1)
+"""Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _KEPT = timedelta(days=90)
 """How long a frozen call is kept. Okta has no older events."""
 
@@ -43,7 +43,7 @@ def note_left_out(
         of_rule = (_columns.org == org, _columns.rule_id == rule.rule_id)
         told_at = now if due else _last_told(connection, org, rule.rule_id)
         connection.execute(delete(tables.rules_left_out).where(*of_rule, _columns.froze_at.is_(None)))
-        _put(connection, org, rule, told_at, now=now)
+        _upsert(connection, org, rule, told_at, now=now)
         if due:
             _enqueue_alarm(connection, org, rule, notifiers, now=now)
     return enqueued
@@ -57,7 +57,7 @@ def record_frozen(
     with database.write() as connection:
         connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
         due = _is_due(connection, call.org, call.rule_id, now)
-        _put(connection, call.org, rule, now, now=now)
+        _upsert(connection, call.org, rule, now, now=now)
         connection.execute(
             update(tables.rules_left_out)
             .where(*_key(call.org, rule))
@@ -83,7 +83,9 @@ def left_out_since(database: Database, since: datetime) -> list[LeftOutRule]:
     return list(latest.values())
 
 
-def _put(connection: Connection, org: str, rule: LeftOut, told_at: datetime | None, *, now: datetime) -> None:
+def _upsert(
+    connection: Connection, org: str, rule: LeftOut, told_at: datetime | None, *, now: datetime
+) -> None:
     values = {"reason": rule.reason, "at": now, "told_at": told_at}
     row = (org, rule.rule_id, rule.event_uuid, "", *values.values())
     columns = ("org", "rule_id", "event_uuid", "page_uuid", *values)
@@ -97,7 +99,7 @@ def _key(org: str, rule: LeftOut) -> tuple[ColumnElement[bool], ...]:
 
 def _is_due(connection: Connection, org: str, rule_id: str, now: datetime) -> bool:
     last = _last_told(connection, org, rule_id)
-    return last is None or last <= now - APART
+    return last is None or last <= now - _ALARM_INTERVAL
 
 
 def _last_told(connection: Connection, org: str, rule_id: str) -> datetime | None:

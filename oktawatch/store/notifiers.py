@@ -36,14 +36,14 @@ _FAILING = select(_columns.name).where(_columns.failing_since.is_not(None))
 
 
 class NotifierTransaction:
-    """The reads and writes of one transaction about a notifier."""
+    """The reads and writes of one transaction that changes a notifier's notifications or health."""
 
     def __init__(self, connection: Connection, notifier: str, now: datetime) -> None:
         self._connection = connection
         self._notifier = notifier
         self._now = now
         self._health: NotifierHealth | None = None
-        """The health as it was locked."""
+        """The health when it was locked."""
 
     def mark_sent(self, notification_id: str) -> bool:
         """Mark a notification as sent, even if it was retried or dropped meanwhile. Return whether it exists."""
@@ -107,7 +107,7 @@ class NotifierTransaction:
 def notifier_transaction(
     database: Database, notifier: str, *, now: datetime
 ) -> Iterator[NotifierTransaction]:
-    """Open a transaction about a notifier. Commits at the end, or rolls back on any error."""
+    """Open a `NotifierTransaction`. Commits at the end, or rolls back on any error."""
     with database.write() as connection:
         yield NotifierTransaction(connection, notifier, now)
 

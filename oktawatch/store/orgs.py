@@ -49,11 +49,11 @@ def lock_org(database: Database, connection: Connection, org: str) -> str | None
 
 
 def next_change(connection: Connection, org: str, *, now: datetime) -> int:
-    """Return the number for a transaction's changes of alerts of an org. The transaction has locked the org's row.
+    """Return the change number of a transaction that changes alerts of an org and has locked the org's row.
 
     The lock is held until the commit, so changes become visible in the order of their numbers: a reader that saw a
     number has seen all smaller ones. A number is at least the time in milliseconds, so it is also greater than
-    any number that was given before the database was replaced or restored from a backup.
+    any number from before the database was replaced or restored from a backup.
     """
     values = {"org": org, "time": (now - _EPOCH) // timedelta(milliseconds=1)}
     number: int = connection.execute(_NEXT_CHANGE, values).scalar_one()

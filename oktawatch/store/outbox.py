@@ -1,10 +1,9 @@
 """The outbox: notifications that were committed with their page, or with a person's decision.
 
 A row is *claimed* in a short transaction, sent outside any transaction, and marked afterwards
-(`store/notifiers.py`). A claim counts
-the attempt and sets the next attempt to the end of the lease, so that no other process takes the row meanwhile.
-If the process dies, the notification is sent again after the lease, under the same id: delivery is at least
-once, with an idempotency key.
+(`store/notifiers.py`). A claim counts the attempt and sets the next attempt to the end of the lease, so that no
+other process takes the row meanwhile. If the process dies, the notification is sent again after the lease, under
+the same id: delivery is at least once, with an idempotency key.
 """
 
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ from oktawatch.store.digests import summarize
 from oktawatch.store.sighting_queries import novelty_within
 
 _columns = tables.notifications.c
-_TOLD = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
+_NOT_GIVEN_UP = (NotificationState.PENDING, NotificationState.SENT, NotificationState.DIGESTED)
 _DUE = (
     _columns.state == NotificationState.PENDING,
     _columns.notifier == bindparam("notifier"),
@@ -47,7 +46,7 @@ _OF_THE_SAME_ALERT = select(_columns.severity).where(
     _columns.alert_id == bindparam("alert_id"),
     _columns.notifier == bindparam("notifier"),
     _columns.kind.in_(ABOUT_NEWS),
-    _columns.state.in_(_TOLD),
+    _columns.state.in_(_NOT_GIVEN_UP),
 )
 _CHANGE = update(tables.notifications).where(_columns.id == bindparam("notification_id"))
 _CLAIM = _CHANGE.values(
@@ -82,16 +81,16 @@ def claim(
     lease: timedelta,
     notification_id: str | None = None,
 ) -> DueNotification | None:
-    """Claim a due notification for the time ``lease``; return None if no notification is due.
+    """Claim a due notification for the duration ``lease``; return None if no notification is due.
 
-    This is the notification with the id ``notification_id``, or by default the one that has been due the
-    longest. Drops due notifications whose alert already has a more severe notification.
+    Claims the notification with the id ``notification_id``, or by default the one that has been due the longest.
+    Drops due notifications whose alert already has a more severe notification.
     """
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
         while row := connection.execute(query, {"notifier": notifier, "now": now}).mappings().first():
             claimed = {"notification_id": row["id"]}
-            if _overtaken(connection, row):
+            if _is_superseded(connection, row):
                 connection.execute(_DROP, claimed)
                 continue
             connection.execute(_CLAIM, claimed | {"until": now + lease})
@@ -100,13 +99,13 @@ def claim(
 
 
 def has_retries(database: Database) -> bool:
-    """Return whether a failed notification waits for another attempt."""
+    """Return whether any failed notification waits for another attempt."""
     failed = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
     with database.read() as connection:
         return bool(connection.execute(select(failed)).scalar_one())
 
 
-def _overtaken(connection: Connection, row: Mapping[Any, Any]) -> bool:
+def _is_superseded(connection: Connection, row: Mapping[Any, Any]) -> bool:
     if row["alert_id"] is None or row["kind"] not in ABOUT_NEWS:
         return False
     values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
@@ -125,24 +124,24 @@ def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:
         retried_at=row["retried_at"],
         digest=summarize(connection, row["id"], row["content"]) if kind is NotificationKind.DIGEST else None,
         content=row["content"],
-        **(_about(connection, row["alert_id"]) if row["alert_id"] is not None else {}),
+        **(_alert_fields(connection, row["alert_id"]) if row["alert_id"] is not None else {}),
     )
 
 
-def _about(connection: Connection, alert_id: int) -> dict[str, Any]:
-    """Return the fields of a notification that describe its alert's present state."""
-    about = {"alert_id": alert_id}
-    alert = connection.execute(_ALERT, about).mappings().one()
-    event = connection.execute(_FIRST_EVENT, about).first()
-    shown = as_json(alert)
+def _alert_fields(connection: Connection, alert_id: int) -> dict[str, Any]:
+    """Return the fields of a notification that describe its alert's current state."""
+    of_alert = {"alert_id": alert_id}
+    alert = connection.execute(_ALERT, of_alert).mappings().one()
+    event = connection.execute(_FIRST_EVENT, of_alert).first()
+    alert_json = as_json(alert)
     failures = None
     if alert["risen"]:
-        since = {"succeeded_at": alert["succeeded_at"]}
-        failures = connection.execute(_FAILURES_BEFORE, about | since).scalar_one()
+        before = {"succeeded_at": alert["succeeded_at"]}
+        failures = connection.execute(_FAILURES_BEFORE, of_alert | before).scalar_one()
     return {
-        "alert": shown,
+        "alert": alert_json,
         "event": EventReference(*event) if event is not None else None,
-        "incident": incident_id(*(shown[name] for name in ("org", "rule_id", "dedup_key", "anchor"))),
+        "incident": incident_id(*(alert_json[name] for name in ("org", "rule_id", "dedup_key", "anchor"))),
         "failures_before": failures,
         "novelty": novelty_within(
             connection,

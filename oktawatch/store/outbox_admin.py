@@ -79,7 +79,7 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
         _require_undone(notification, "sent again")
         values: dict[str, Any] = {"state": NotificationState.PENDING, "retried_at": now}
         if notification["state"] == NotificationState.DEAD:
-            # Restart the back-off. One attempt remains, because a digest takes in only unattempted notifications.
+            # Restart the back-off. Keep one attempt, so that the notification is not folded into a digest.
             values["attempts"] = min(notification["attempts"], 1)
         if notification["claimed_until"] is None or notification["claimed_until"] <= now:
             values |= {"next_attempt_at": now, "claimed_until": None}
@@ -102,9 +102,9 @@ def drop(database: Database, ids: Sequence[str]) -> None:
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Mark notifications for notifiers that are not configured as dead; return their number by notifier.
+    """Mark notifications as dead that have waited since ``before`` for a notifier that is not in ``notifiers``.
 
-    This affects notifications that have waited since ``before``.
+    Returns their number by notifier.
     """
     unknown = (
         _columns.state == NotificationState.PENDING,
@@ -148,7 +148,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
 
 
 def _lock(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
-    """Lock the outboxes. Folding rows into a digest updates many rows in any order, which could deadlock."""
+    """Lock the notifiers' outboxes. Otherwise this could deadlock with folding, which updates many rows in any order."""
     for notifier in sorted(notifiers):
         database.lock(connection, f"outbox of {notifier}")
 

@@ -1,7 +1,7 @@
-"""Repair times in the outbox that a wrong clock has set.
+"""Repair times in the outbox that were set by a wrong clock.
 
-A clock that ran a day ahead leaves messages that are due in a day, created in the future, or claimed for
-another day. Once the clock is right, each of these times is set to now.
+A clock that was a day ahead leaves messages that are due in a day, were created in the future, or are claimed
+for another day. Once the clock is right, each of these times is set to now.
 """
 
 from datetime import datetime, timedelta

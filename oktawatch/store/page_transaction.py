@@ -94,7 +94,7 @@ _COUNT_LATE = (
 )
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-_PARAMETERS = 10_000  # values in one IN: SQLite takes 32,766
+_MOST_VALUES = 10_000  # in one IN; SQLite allows 32,766 parameters
 
 
 class PageTransaction:
@@ -107,7 +107,7 @@ class PageTransaction:
         self.history_version = history_version
         """The version of the org's history: see ``lock_org``."""
         self.history = StoredHistory(connection, org)
-        """The org's history. It does not contain this page until ``add_events``."""
+        """The org's history. It contains this page only after ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
         """Return the matches that are already recorded, with their alerts' ids (None for a signal)."""
@@ -136,10 +136,10 @@ class PageTransaction:
         """
         found = []
         for rule_id in dict.fromkeys(match.rule_id for match in matches):
-            theirs = [match for match in matches if match.rule_id == rule_id]
-            earliest = _shifted(min(match.published for match in theirs), -reach[rule_id])
-            latest = _shifted(max(match.published for match in theirs), reach[rule_id])
-            for keys in _chunks(sorted({match.dedup_key for match in theirs})):
+            of_rule = [match for match in matches if match.rule_id == rule_id]
+            earliest = _shifted(min(match.published for match in of_rule), -reach[rule_id])
+            latest = _shifted(max(match.published for match in of_rule), reach[rule_id])
+            for keys in _chunks(sorted({match.dedup_key for match in of_rule})):
                 values = {
                     "org": self.org, "rule_id": rule_id, "keys": keys, "earliest": earliest, "latest": latest,
                 }  # fmt: skip
@@ -149,8 +149,8 @@ class PageTransaction:
     def alerts(self, ids: Sequence[int]) -> list[Alert]:
         """Return the alerts with these ids."""
         found = []
-        for some in _chunks(ids):
-            found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": some}).mappings()]
+        for chunk in _chunks(ids):
+            found += [_alert(row) for row in self.connection.execute(_BY_ID, {"ids": chunk}).mappings()]
         return found
 
     def add_events(
@@ -162,7 +162,7 @@ class PageTransaction:
         return added
 
     def add_rejected(self, rejected: Sequence[RejectedEvent]) -> int:
-        """Store events that could not be used, once per fingerprint; return how many were new."""
+        """Store rejected events, once per fingerprint; return how many were new."""
         rows = [(self.org, event.fingerprint, self.now, event.reason, event.raw) for event in rejected]
         columns = ("org", "fingerprint", "received_at", "reason", "raw")
         return insert_new(self.connection, tables.rejected_events, rows, columns)
@@ -211,7 +211,7 @@ class PageTransaction:
         self, table: Table, rows: Sequence[tuple[Any, ...]], columns: tuple[str, ...]
     ) -> None:
         if insert_new(self.connection, table, rows, columns) != len(rows):
-            # The holder of the org's lock has excluded recorded matches, and no other writer may insert any.
+            # The caller has excluded the recorded matches, and no other process may insert any during this transaction.
             raise StoreError(
                 f"matches of {self.org} were inserted by a process that did not lock the org's row"
             )
@@ -232,10 +232,10 @@ class PageTransaction:
         )  # fmt: skip
         rows = [
             (
-                item.id, item.alert.id, item.notifier, item.kind, item.severity, NotificationState.PENDING, 0, self.now,
-                self.now, item.late,
+                notification.id, notification.alert.id, notification.notifier, notification.kind,
+                notification.severity, NotificationState.PENDING, 0, self.now, self.now, notification.late,
             )
-            for item in notifications
+            for notification in notifications
         ]  # fmt: skip
         insert_new(self.connection, tables.notifications, rows, columns)
 
@@ -293,7 +293,7 @@ def _grouping_changes(alert: Alert) -> dict[str, Any]:
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Shift a point in time, limited to the calendar's range: an event's time can be anything."""
+    """Shift a point in time, limited to the range of datetime, because an event's time can be anything."""
     try:
         return moment + by
     except OverflowError:
@@ -301,5 +301,5 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _PARAMETERS):
-        yield values[start : start + _PARAMETERS]
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]

@@ -1,7 +1,7 @@
 """Read what is known about people when they sign in through an anonymizer: failures, familiar days and verdicts.
 
-The number of statements does not depend on the page, and each reads only as many rows as matter, by an index: an
-attacker can cause any number of failures and alerts of a person.
+The number of statements does not depend on the number of events on the page. Each uses an index and a limit, because an
+attacker can cause any number of a person's failures.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from oktawatch.store.backend import to_json
 
 
 class _Sql(Struct, frozen=True):
-    """The SQL of one database. Each statement takes the org and the queries, and returns a JSON array for each query."""
+    """The SQL of one database. The parameters are the org and the queries. The result is a JSON array for each query."""
 
     failures: str
     days: str
@@ -97,11 +97,11 @@ _VERDICTS = select(
     _alerts.disposition.is_not(None),
     _alerts.closed_at >= bindparam("since"),
 )
-_AT_ONCE = 5_000  # values in one IN: SQLite takes 32,766
+_MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 
 def read_pasts(connection: Connection, org: str, queries: Sequence[PastQuery]) -> list[Past]:
-    """Return the past for each query."""
+    """Return, for each query, what is known about the person at the query's time."""
     if not queries:
         return []
     sql = _SQL[connection.dialect.name]
@@ -132,12 +132,12 @@ def _lists(connection: Connection, sql: str, org: str, asked: Sequence[Any]) -> 
 
 
 def _verdicts(connection: Connection, org: str, queries: Sequence[PastQuery]) -> dict[str, list[Verdict]]:
-    """Return the verdicts on the alerts of each person."""
+    """Return the verdicts on each person's alerts, by actor id."""
     since = from_text(shifted(min(query.published for query in queries), -VERDICT_WINDOW))
     found: dict[str, list[Verdict]] = {}
     everyone = sorted({query.actor_id for query in queries})
-    for start in range(0, len(everyone), _AT_ONCE):
-        values = {"org": org, "actors": everyone[start : start + _AT_ONCE], "since": since}
+    for start in range(0, len(everyone), _MOST_VALUES):
+        values = {"org": org, "actors": everyone[start : start + _MOST_VALUES], "since": since}
         for actor, disposition, closed_at, operator, as_number in connection.execute(_VERDICTS, values):
             verdict = Verdict(disposition, closed_at, service_of(operator, as_number))
             found.setdefault(actor, []).append(verdict)

@@ -41,25 +41,23 @@ from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import answer_deadline
 from oktawatch.store.answer_deadline import AnswerDeadline, answer_within
-from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
+from oktawatch.store.backend import LOCK_DEADLINE_S, LOCK_SLICE_S, NOTHING, retry_while_busy, to_json
 from oktawatch.store.types import Document
 
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
 """The advisory lock for schema changes: a number that no other program uses in this database."""
 _LOCK = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
-_ABANDONED = 15  # seconds after which the server ends an idle transaction, whose client may be gone
-_SETTINGS = (
-    # Without this, times in year 1 could not be converted from some servers' time zones.
-    "SET LOCAL TimeZone = 'UTC'"
-)
+_IDLE_TIMEOUT_S = 15  # after which the server ends an idle transaction, whose client may be gone
+# Without this, times in year 1 could not be converted from some servers' time zones.
+_SETTINGS = "SET LOCAL TimeZone = 'UTC'"
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}"
 _WRITE = (
     f"BEGIN ISOLATION LEVEL READ COMMITTED; {_SETTINGS}; "
-    f"SET LOCAL idle_in_transaction_session_timeout = '{_ABANDONED}s'; "
-    f"SET LOCAL lock_timeout = '{DEADLINE:.0f}s'"
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT_S}s'; "
+    f"SET LOCAL lock_timeout = '{LOCK_DEADLINE_S:.0f}s'"
 )
-_WAIT = f"SET LOCAL lock_timeout = '{SLICE * 1000:.0f}ms'; SAVEPOINT waiting"
+_WAIT = f"SET LOCAL lock_timeout = '{LOCK_SLICE_S * 1000:.0f}ms'; SAVEPOINT waiting"
 _LOCK_NOT_AVAILABLE = "55P03"
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"
@@ -97,8 +95,8 @@ class Postgres:
             pool_size=_CONNECTIONS,
             max_overflow=0,
         )
-        event.listen(engine, "handle_error", _leave_what_only_reads)
-        event.listen(engine, "checkin", _close_what_only_reads)
+        event.listen(engine, "handle_error", _disconnect_from_read_only_server)
+        event.listen(engine, "checkin", _close_read_only_connection)
         event.listen(
             engine,
             "do_connect",
@@ -120,7 +118,7 @@ class Postgres:
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Lock the row. Afterwards, the transaction waits up to `DEADLINE` for further locks."""
+        """Lock the row. Afterwards, the transaction waits up to `LOCK_DEADLINE_S` for further locks."""
         connection.exec_driver_sql(_WAIT)
         statement = _locking(lock)
 
@@ -132,7 +130,7 @@ class Postgres:
                     connection.exec_driver_sql("ROLLBACK TO SAVEPOINT waiting")
                 raise
 
-        return patiently(attempt, busy=_is_busy, stopping=stopping)
+        return retry_while_busy(attempt, busy=_is_busy, stopping=stopping)
 
     def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Acquire an advisory lock, and allow long statements from then on."""
@@ -140,7 +138,7 @@ class Postgres:
         self.lock_row(connection, select(func.pg_advisory_xact_lock(SCHEMA_LOCK)), {}, stopping=stopping)
 
     def lock(self, connection: Connection, name: str, *, stopping: threading.Event) -> None:
-        """Acquire an advisory lock. Two names with the same checksum share one, so their users wait for each other."""
+        """Acquire an advisory lock. Names with the same checksum share a lock, which can only cause needless waits."""
         number = zlib.crc32(name.encode()) - 2**31  # Postgres integers are signed
         self.lock_row(connection, _LOCK, {"number": number}, stopping=stopping)
 
@@ -154,18 +152,18 @@ class Postgres:
         """Insert all rows in one statement."""
         return _insert(connection, table, columns, rows, [_text_of(table, name) for name in columns])
 
-    def insert_of(
+    def insert_for_org(
         self,
         connection: Connection,
         table: Table,
         org: str,
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
-        otherwise: str,
+        on_conflict: str,
     ) -> int:
         """Insert all rows in one statement that contains the org once."""
         texts = [_text] * (len(columns) - 1)
-        return _insert(connection, table, columns, rows, texts, org, otherwise=otherwise)
+        return _insert(connection, table, columns, rows, texts, org, on_conflict=on_conflict)
 
     def find_damage(self, connection: Connection, *, within_s: float) -> None:
         """Return None: the server checks its own files."""
@@ -175,7 +173,7 @@ class Postgres:
         return False
 
     def is_failed_write(self, error: DBAPIError) -> bool:
-        """Return whether the server's disk is full, or the server or connection only reads."""
+        """Return whether the server's disk is full, or the server or connection is read-only."""
         return getattr(error.orig, "sqlstate", None) in {_DISK_FULL, _READ_ONLY}
 
     def explain(self, error: DBAPIError) -> str:
@@ -189,7 +187,7 @@ class Postgres:
 def _locking(lock: Select[Any]) -> Select[Any]:
     """Build the statement that acquires a lock and, in the same message, increases the lock timeout."""
     locked = lock.cte("locked")
-    patience = func.set_config("lock_timeout", f"{DEADLINE:.0f}s", True)
+    patience = func.set_config("lock_timeout", f"{LOCK_DEADLINE_S:.0f}s", True)
     return select(*locked.columns, patience).select_from(locked)
 
 
@@ -197,16 +195,16 @@ def _is_busy(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
-def _leave_what_only_reads(context: ExceptionContext) -> None:
-    """Close connections to a server that is no longer the primary: the URL may list the new one too."""
+def _disconnect_from_read_only_server(context: ExceptionContext) -> None:
+    """Close connections to a server that is no longer the primary, because the URL may also list the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 
 
-def _close_what_only_reads(connection: Any, record: ConnectionPoolEntry) -> None:
-    """Close a connection that began while the server only allowed reading: it stays so after the server has changed.
+def _close_read_only_connection(connection: Any, record: ConnectionPoolEntry) -> None:
+    """Close a connection that was opened while the server was read-only, because it remains read-only.
 
-    Servers from version 14 on report the setting without being asked.
+    Servers from version 14 on report the setting without a query.
     """
     if connection is not None and connection.info.parameter_status("default_transaction_read_only") == "on":
         record.invalidate()
@@ -219,22 +217,24 @@ def _insert(
     rows: Sequence[tuple[Any, ...]],
     texts: Sequence[Callable[[Any], str]],
     *shared: str,
-    otherwise: str = NOTHING,
+    on_conflict: str = NOTHING,
 ) -> int:
     """Insert rows whose first columns have ``shared`` values. ``texts`` convert the values of the other columns."""
     arrays = [_array(text, values) for text, values in zip(texts, zip(*rows, strict=True), strict=True)]
-    statement = _statement(table, names, len(shared), otherwise, connection.dialect)
+    statement = _statement(table, names, len(shared), on_conflict, connection.dialect)
     return connection.exec_driver_sql(statement, (*shared, *arrays)).rowcount
 
 
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], shared: int, otherwise: str, dialect: Dialect) -> str:
+def _statement(
+    table: Table, columns: tuple[str, ...], shared: int, on_conflict: str, dialect: Dialect
+) -> str:
     # A collation belongs to the column, not to the type of a value.
     types = [table.columns[name].type.compile(dialect).partition(" COLLATE ")[0] for name in columns]
     values = ", ".join([*(f"%s::{kind}" for kind in types[:shared]), "own.*"])
     arrays = ", ".join(f"%s::{kind}[]" for kind in types[shared:])
     names = ", ".join(columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS own ON CONFLICT {otherwise}"  # noqa: S608 -- the tables' own names
+    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS own ON CONFLICT {on_conflict}"  # noqa: S608 -- the tables' own names
 
 
 @lru_cache(maxsize=256)
@@ -256,16 +256,16 @@ def _text(value: Any) -> str:
 
 
 _SPECIAL = re.compile(r'(["\\])')
-_BETWEEN = "\x1f"
+_SEPARATOR = "\x1f"
 
 
 def _array(text: Callable[[Any], str], values: Sequence[Any]) -> str:
     """Return a Postgres array literal with every element quoted."""
     if text is _text and all(type(value) is str for value in values):
         # Fast path: escape all values at once, joined by a character that hardly any text contains.
-        joined = _BETWEEN.join(values)
-        if joined.count(_BETWEEN) == len(values) - 1:
-            escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace(_BETWEEN, '","')
+        joined = _SEPARATOR.join(values)
+        if joined.count(_SEPARATOR) == len(values) - 1:
+            escaped = joined.replace("\\", r"\\").replace('"', r"\"").replace(_SEPARATOR, '","')
             return f'{{"{escaped}"}}'
     elements = (
         "NULL" if value is None else '"' + _SPECIAL.sub(r"\\\1", text(value)) + '"' for value in values

@@ -66,13 +66,13 @@ class Expiry(Struct, frozen=True, kw_only=True):
     looked_back: timedelta
     """How much history before its start a backfill needs."""
     going_on: datetime
-    """A backfill that has committed a page since then is in progress."""
+    """A backfill that has committed a page after this time is in progress."""
     alerts: datetime
     """For alerts, by their last match, and for allowed matches."""
     sightings: datetime
     """For sightings, by their latest sign-in."""
     familiar: datetime
-    """For days on which people used an anonymizer: no event that Okta serves looks further back."""
+    """For days on which people used an anonymizer. No event that Okta still serves looks further back."""
     served: datetime
     """Okta no longer serves earlier events, so their keys are not needed to count each sign-in once."""
     remembers: Callable[[str], bool]
@@ -113,8 +113,7 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Batch:
         ids = list(connection.execute(expired.order_by(tables.alerts.c.last_event_at).limit(most)).scalars())
         if not ids:
             return Batch(Counter(), more=False)
-        theirs = tables.matches.c.alert_id.in_(ids)
-        matches = _delete(connection, tables.matches, [theirs], most)
+        matches = _delete(connection, tables.matches, [tables.matches.c.alert_id.in_(ids)], most)
         if matches == most:
             return Batch(Counter(matches=matches), more=True)
         notifications = _delete(connection, tables.notifications, [tables.notifications.c.alert_id.in_(ids)])
@@ -152,14 +151,14 @@ def prune_sightings(database: Database, expiry: Expiry, most: int) -> Batch:
 
 
 def prune_familiar_days(database: Database, expiry: Expiry, most: int) -> Batch:
-    """Delete the days that no sign-in looks back to any more."""
+    """Delete the familiar days that no sign-in looks back to any more."""
     return _prune_without_index(database, expiry, tables.familiar_days, _expired_days(expiry), most)
 
 
 def _prune_without_index(
     database: Database, expiry: Expiry, table: Table, expired: Sequence[ColumnElement[bool]], most: int
 ) -> Batch:
-    """Delete rows whose age has no index: find them before locking the org's row."""
+    """Delete rows that no index finds by age. Find them before locking the org's row, because that is slow."""
     key = table.primary_key.columns.values()
     with database.read() as connection:
         found = connection.execute(select(*key).where(*expired).limit(most)).all()
@@ -206,7 +205,7 @@ def prune_messages(database: Database, before: datetime, most: int) -> Batch:
 
 
 def prune_leases(database: Database, orgs: Sequence[str], before: datetime) -> Counter[str]:
-    """Delete leases that expired before ``before``, of orgs that are not in ``orgs``, this replica's."""
+    """Delete leases that expired before ``before``, except those of this replica's ``orgs``."""
     with database.write() as connection:
         return Counter(leases=_delete(connection, tables.leases, _expired_leases(orgs, before)))
 
@@ -256,16 +255,16 @@ def _before(org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
 def _events_before(connection: Connection, expiry: Expiry) -> datetime:
     """Return the time before which events may be deleted now, given the backfills in progress.
 
-    The caller holds the org's row. A new backfill takes it too, so the history it needs is kept from its first
-    page on.
+    The caller holds the lock on the org's row. A backfill takes the same lock when it begins, so the history that it
+    needs is kept from then on.
     """
     if expiry.history is None:
         return expiry.events
     columns = tables.backfills.c
-    under_way = select(func.min(columns.since)).where(
+    earliest_start = select(func.min(columns.since)).where(
         columns.org == expiry.org, columns.finished_at.is_(None), columns.updated_at > expiry.going_on
     )
-    since: datetime | None = connection.execute(under_way).scalar_one()
+    since: datetime | None = connection.execute(earliest_start).scalar_one()
     needed = expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
     return min(expiry.events, needed)
 
@@ -350,14 +349,14 @@ def _oldest(
     ).first()
     if last is None:
         return conditions, False
-    there = (literal(value, column.type) for value, column in zip(last, key, strict=True))
-    return (*conditions, tuple_(*key) <= tuple_(*there)), True
+    last_key = (literal(value, column.type) for value, column in zip(last, key, strict=True))
+    return (*conditions, tuple_(*key) <= tuple_(*last_key)), True
 
 
 def _record_pruned_types(
     connection: Connection, expiry: Expiry, before: datetime, conditions: Sequence[ColumnElement[bool]]
 ) -> None:
-    """Record the event types of the deleted rows, and forget the types whose history is no longer written."""
+    """Record the event types of the deleted rows, and delete the types whose history is no longer written."""
     noted = tables.pruned_history.c
     pruned_types = connection.execute(select(_event_type).where(*conditions).distinct()).scalars()
     wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.remembers(kind))

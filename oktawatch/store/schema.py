@@ -1,4 +1,4 @@
-"""Schema migrations with Alembic, which also work from an installed wheel."""
+"""Schema migrations with Alembic, from the repository or an installed wheel."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def _lacks_tables(error: Exception) -> bool:
 
 
 def _difference(found: Any) -> str:
-    """Describe one of Alembic's differences: an operation and what it would apply to, or a list of changes of a column."""
+    """Describe a difference that Alembic found: an operation with its objects, or a list of changes of a column."""
     operation, *rest = found[0] if isinstance(found, list) else found
     what = ".".join(str(getattr(part, "name", part)) for part in rest[:4] if part is not None)
     return f"{operation.replace('_', ' ')} {what}"

@@ -17,7 +17,7 @@ from oktawatch.store.errors import StoreError
 SHORTEST = 8
 """The minimum length of a short id."""
 _AFTER_HEX = "g"
-_AT_ONCE = 100  # prefixes in one statement
+_MOST_PREFIXES = 100  # in one statement
 _PREFIX = re.compile(rf"[0-9a-f-]{{{SHORTEST},36}}").fullmatch
 
 _id = tables.notifications.c.id
@@ -39,7 +39,7 @@ def find_ids(database: Database, texts: Sequence[str]) -> list[str]:
 def short_ids(database: Database, ids: Sequence[str]) -> dict[str, str]:
     """Return the short id of each of these notifications, by its id."""
     with database.read() as connection:
-        similar = {found for chunk in _chunks(ids) for found in _beginning(connection, chunk)}
+        similar = {found for chunk in _chunks(ids) for found in _ids_like(connection, chunk)}
     lengths = dict.fromkeys(ids, SHORTEST)
     for first, second in pairwise(sorted(similar.union(ids))):  # adjacent ids share the longest prefixes
         length = 1 + _shared(first, second)
@@ -57,7 +57,7 @@ def _shared(first: str, second: str) -> int:
 
 def _find(connection: Connection, text: str) -> str:
     prefix = text.lower()
-    found = _beginning(connection, [prefix], length=len(prefix)) if _PREFIX(prefix) else []
+    found = _ids_like(connection, [prefix], length=len(prefix)) if _PREFIX(prefix) else []
     if len(found) == 1:
         return found[0]
     if found:
@@ -66,7 +66,7 @@ def _find(connection: Connection, text: str) -> str:
     raise NotificationIdError(f"no such notification ({text}): see 'oktawatch notifications list'")
 
 
-def _beginning(connection: Connection, texts: Sequence[str], *, length: int = SHORTEST) -> list[str]:
+def _ids_like(connection: Connection, texts: Sequence[str], *, length: int = SHORTEST) -> list[str]:
     """Return the ids that share their first ``length`` characters with one of these texts."""
     prefixes = {text[:length] for text in texts}
     conditions: list[ColumnElement[bool]] = [_id.between(prefix, prefix + _AFTER_HEX) for prefix in prefixes]
@@ -75,5 +75,5 @@ def _beginning(connection: Connection, texts: Sequence[str], *, length: int = SH
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
+    for start in range(0, len(ids), _MOST_PREFIXES):
+        yield ids[start : start + _MOST_PREFIXES]

@@ -13,10 +13,10 @@ from oktawatch.store.networks import Network, lies_in, prefix_of, spellings
 
 _columns = tables.sightings.c
 _SIGHTING = tuple(_columns[name] for name in Sighting.__struct_fields__)
-# Addresses are looked up in an index, and the rows by its keys. Else SQLite prefers the primary key, and reads the whole
-# org: it knows nothing of how many rows an org has.
-_there = tables.sightings.alias("there").c
-_same_key = [_columns[key.name] == _there[key.name] for key in tables.sightings.primary_key]
+# Look up addresses in their index, and the rows by the keys found there. Otherwise SQLite, which has no statistics,
+# prefers the primary key and reads all rows of the org.
+_indexed = tables.sightings.alias("indexed").c
+_same_key = [_columns[key.name] == _indexed[key.name] for key in tables.sightings.primary_key]
 _PLACES = {"country": "country", "network": "as_number", "address": "client_ip"}
 """What can be new for a person, and the column that it is compared by."""
 _EARLIER = _columns.first_at < bindparam("at", type_=_columns.first_at.type)
@@ -26,7 +26,7 @@ _KNOWN = select(
     func.min(case((_columns.client_ip == bindparam("client_ip"), _columns.anonymizer_at))),
     *(func.count(case((and_(_EARLIER, _columns[name] == bindparam(name)), 1))) for name in _PLACES.values()),
 ).where(_columns.org == bindparam("org"), _columns.actor_id == bindparam("actor_id"))
-"""What a person's sightings before a time have in common with a sign-in. Built once, because building takes longer than asking."""
+"""What a person's sightings before a time have in common with a sign-in. Built once, because building it takes longer than running it."""
 _OTHERS = (
     select(func.count())
     .select_from(tables.sightings)
@@ -37,33 +37,29 @@ _OTHERS = (
     )
 )
 """The number of other people at an address: a row each."""
-_AT_ONCE = 5_000  # values in one IN: SQLite takes 32,766
+_MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 
 def person(database: Database, org: str | None, name: str) -> list[Sighting]:
-    """Return a person's sightings by actor id or login, the latest first; of every org if ``org`` is None.
+    """Return the sightings of people with an actor id or login, the latest first; of every org if ``org`` is None.
 
-    A login stands for every actor who had it at the latest sign-in from some address. Upper and lower case of a
-    login are the same.
+    A login, in any case, finds every actor who used it in their latest sign-in from some address.
     """
     with database.read() as connection:
         found = _rows(connection, _of(org), _columns.actor_id == name) if name else []
         if not found:
             actors = _actors(connection, org, name)
-            for some in _chunks(actors):
-                found += _rows(connection, tuple_(_columns.org, _columns.actor_id).in_(some))
+            for chunk in _chunks(actors):
+                found += _rows(connection, tuple_(_columns.org, _columns.actor_id).in_(chunk))
     return _latest_first(found)
 
 
 def address(database: Database, org: str | None, network: Network) -> list[Sighting]:
-    """Return the sightings of an address, or of all addresses in a network, the latest first.
-
-    Those of every org if ``org`` is None.
-    """
+    """Return the sightings of the addresses in a network, the latest first; of every org if ``org`` is None."""
     with database.read() as connection:
         found = []
-        for some in _chunks(_addresses(connection, org, network)):
-            found += _rows(connection, *_same_key, _of(org, _there), _there.client_ip.in_(some))
+        for chunk in _chunks(_addresses(connection, org, network)):
+            found += _rows(connection, *_same_key, _of(org, _indexed), _indexed.client_ip.in_(chunk))
     return _latest_first(found)
 
 
@@ -77,7 +73,7 @@ def novelty(
     country: str | None,
     at: datetime,
 ) -> Novelty:
-    """Return what was new for a person when they came from an address at some time: see `novelty_within`."""
+    """Return what was new for a person who signed in from an address at some time: see `novelty_within`."""
     with database.read() as connection:
         return novelty_within(
             connection, org, actor_id, client_ip, as_number=as_number, country=country, at=at
@@ -94,17 +90,17 @@ def novelty_within(
     country: str | None,
     at: datetime,
 ) -> Novelty:
-    """Return what was new for a person, as a transaction sees it.
+    """Return what was new for a person, within a transaction.
 
-    Sightings that began before ``at`` decide, by the network and country of their latest sign-in. The sighting of
-    the event itself began at ``at`` or is no news. An anonymizer is new if the person's first sign-in through
-    one is that from this address at ``at``.
+    An address, network or country is new if no sighting that began before ``at`` has it. A sighting has the
+    network and country of its latest sign-in. An anonymizer is new if the person's first sign-in through any
+    anonymizer was from this address at ``at``.
     """
-    person_there: dict[str, Any] = {"org": org, "actor_id": actor_id or "", "client_ip": client_ip}
-    others = connection.execute(_OTHERS, person_there).scalar_one() if client_ip else 0
+    sighting_key: dict[str, Any] = {"org": org, "actor_id": actor_id or "", "client_ip": client_ip}
+    others = connection.execute(_OTHERS, sighting_key).scalar_one() if client_ip else 0
     if not actor_id:
         return Novelty(new=(), known_since=None, others=others)
-    sign_in = person_there | {"country": country, "as_number": as_number, "at": at}
+    sign_in = sighting_key | {"country": country, "as_number": as_number, "at": at}
     known_since, anonymized_at, anonymized_here_at, *known = connection.execute(_KNOWN, sign_in).one()
     new = [
         name
@@ -133,7 +129,7 @@ def _addresses(connection: Connection, org: str | None, network: Network) -> lis
 
 
 def _may_lie_in(network: Network) -> ColumnElement[bool]:
-    """Return a condition that an index answers. Every address in the network, as a text, fulfils it."""
+    """Return a condition that every address in the network meets as text, so that few rows need parsing."""
     prefix = prefix_of(network)
     if not prefix:
         return _columns.client_ip.contains("." if network.version == 4 else ":")  # noqa: PLR2004 -- IPv4
@@ -143,7 +139,7 @@ def _may_lie_in(network: Network) -> ColumnElement[bool]:
 
 
 def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:
-    """Return the condition for one org, or for all in a way that lets indexes help, which begin with the org."""
+    """Return the condition for one org, or for all orgs by name, because the indexes begin with the org."""
     condition: ColumnElement[bool] = (
         columns.org.in_(select(tables.orgs.c.name)) if org is None else columns.org == org
     )
@@ -156,9 +152,14 @@ def _rows(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sigh
 
 
 def _latest_first(found: Sequence[Sighting]) -> list[Sighting]:
-    return sorted(found, key=lambda one: (-one.last_at.timestamp(), one.org, one.actor_id, one.client_ip))
+    return sorted(
+        found,
+        key=lambda sighting: (
+            -sighting.last_at.timestamp(), sighting.org, sighting.actor_id, sighting.client_ip,
+        ),
+    )  # fmt: skip
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]

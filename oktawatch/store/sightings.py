@@ -4,7 +4,7 @@ A sign-in is an event of the type ``user.session.start``. The transaction that a
 also counts it, unless its key is in ``counted_sign_ins``. So each sign-in is counted exactly once:
 
 - Each row gets its history once: when it is inserted, or when an event that an older version stored without history
-  is read again. Events that are read twice have a row with history already. The transaction holds a lock on the
+  is read again. An event that is read again usually has history already. The transaction holds a lock on the
   org's row, so no other transaction can add the same history. If it is rolled back, so is the count.
 - Pruning deletes the row and inserts its key into ``counted_sign_ins`` in the same transaction. The key is kept
   until Okta deletes the event.
@@ -16,8 +16,8 @@ sign-ins have the same time, the one with the greatest uuid is the latest.
 Actors without an id share one row for each address, with an empty ``actor_id``. Their logins are not stored, because
 an attacker can type any number of logins. Sign-ins without an address have an empty ``client_ip``.
 
-The same transaction records the days on which a person signed in through an anonymizer in ``familiar_days``, a set: adding
-a day twice changes nothing.
+The same transaction records in ``familiar_days`` the days on which a person signed in through an anonymizer. This table is
+a set, so adding a day twice changes nothing.
 
 The anonymizer is the classification of the address when the sign-in was read. Later changes of the evidence don't
 change it.
@@ -34,7 +34,7 @@ from oktawatch.model.match import FAILURES, SUCCESSES, EventKey
 from oktawatch.model.person_past import FamiliarDay, familiar_day
 from oktawatch.model.timestamps import from_text, to_text
 from oktawatch.store import tables
-from oktawatch.store.bulk_insert import insert_of
+from oktawatch.store.bulk_insert import insert_for_org
 
 _OF_THE_LATEST = (
     "actor_alternate_id", "as_number", "country", "anonymizer", "operator", "last_at", "last_uuid",
@@ -64,7 +64,7 @@ _COUNTED = select(_counted.published, _counted.uuid).where(
 )
 _KEYS = 10_000  # per query: each key needs two parameters, and SQLite allows 32,766
 
-_when = attrgetter("published", "uuid")
+_event_key = attrgetter("published", "uuid")
 
 
 def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> None:
@@ -73,12 +73,14 @@ def count_sign_ins(connection: Connection, org: str, rows: Sequence[HistoryRow])
     if not sign_ins:
         return
     counted = _counted_before(connection, org, sign_ins)
-    summaries = _summaries([row for row in sign_ins if _when(row) not in counted] if counted else sign_ins)
-    insert_of(
-        connection, tables.sightings, org, summaries, columns=("org", *_Summary._fields), otherwise=_MERGE
+    summaries = _summaries(
+        [row for row in sign_ins if _event_key(row) not in counted] if counted else sign_ins
+    )
+    insert_for_org(
+        connection, tables.sightings, org, summaries, columns=("org", *_Summary._fields), on_conflict=_MERGE
     )
     days = sorted({day for row in sign_ins if (day := familiar_day(row)) is not None})
-    insert_of(connection, tables.familiar_days, org, days, columns=("org", *FamiliarDay._fields))
+    insert_for_org(connection, tables.familiar_days, org, days, columns=("org", *FamiliarDay._fields))
 
 
 def _counted_before(connection: Connection, org: str, rows: Sequence[HistoryRow]) -> set[EventKey]:
@@ -116,7 +118,7 @@ class _Summary(NamedTuple):
 def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
     """Summarise sign-ins by actor and address. Sort the summaries by key, so that SQLite writes fewer pages."""
     pairs: dict[tuple[str, str], _Summary] = {}
-    for row in sorted(rows, key=_when):
+    for row in sorted(rows, key=_event_key):
         pair = (row.actor_id or "", row.client_ip or "")
         kind, operator = row.anonymizer or (None, None)
         earlier = pairs.get(pair)

@@ -1,7 +1,7 @@
 """Query the latest sign-ins of people or addresses from ``history``.
 
 History is indexed by time and not by person or address, because such an index would more than double the cost of
-inserting a row. So it is read backwards in time ranges, from the latest sign-in of the sightings to the first, until there
+inserting a row. So it is read backwards in time ranges, from the latest sign-in in ``sightings`` to the first, until there
 are enough sign-ins or the time limit is reached. The result states how far back it reaches.
 """
 
@@ -33,7 +33,7 @@ _history = table(
     *(column(name) for name in _SHOWN if name != "published"),
 )
 _columns = _history.c
-_AT_ONCE = 1_000  # values in one IN
+_MOST_VALUES = 1_000  # in one IN
 
 
 class SignIns(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class SignIns(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     """JSON objects with the columns of ``history``, and ``alerts``: the ids of the alerts they are in."""
     since: datetime
-    """The event time from which on every sign-in was read."""
+    """Every sign-in at or after this event time was read."""
     complete: bool
     """Whether the whole requested time range was read."""
 
@@ -61,8 +61,8 @@ def recent_sign_ins(
 ) -> SignIns:
     """Return the latest sign-ins of the actors, or from the addresses, in a time range.
 
-    Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds: a range is only as long as can be read in
-    the remaining time, judging by the range before.
+    Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds. A range is only as long as can be read in
+    the remaining time, estimated from the previous range.
     """
     name, values = ("actor_id", actor_ids) if actor_ids else ("client_ip", addresses)
     found: list[dict[str, Any]] = []
@@ -91,10 +91,10 @@ def recent_sign_ins(
 def _seen_within(
     connection: Connection, org: str, name: str, values: Sequence[str], since: datetime, until: datetime
 ) -> tuple[datetime, datetime]:
-    """Return the part of a time range that can contain sign-ins by their sightings."""
+    """Return the part of a time range that can contain sign-ins, according to the sightings."""
     sightings = tables.sightings.c
     query = select(func.min(sightings.first_at), func.max(sightings.last_at)).where(
-        sightings.org == org, sightings[name].in_(values[:_AT_ONCE])
+        sightings.org == org, sightings[name].in_(values[:_MOST_VALUES])
     )
     first_at, last_at = connection.execute(query).one()
     if first_at is None:
@@ -119,7 +119,7 @@ def _sign_ins(
             _columns.published >= start,
             _columns.published < end,
             _columns.event_type == SIGN_IN,
-            _columns[name].in_(values[:_AT_ONCE]),
+            _columns[name].in_(values[:_MOST_VALUES]),
         )
         .order_by(_columns.published.desc(), _columns.uuid.desc())
         .limit(limit)
@@ -130,14 +130,14 @@ def _sign_ins(
 def other_people(
     database: Database, org: str, actor_ids: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, int]:
-    """Return the number of people other than the actors that signed in from each address, if any did."""
+    """Return how many people other than these actors signed in from each address. Addresses without any are absent."""
     sightings = tables.sightings.c
     query = (
         select(sightings.client_ip, func.count())
         .where(
             sightings.org == org,
-            sightings.client_ip.in_([address for address in addresses if address][:_AT_ONCE]),
-            sightings.actor_id.not_in(["", *actor_ids[:_AT_ONCE]]),
+            sightings.client_ip.in_([address for address in addresses if address][:_MOST_VALUES]),
+            sightings.actor_id.not_in(["", *actor_ids[:_MOST_VALUES]]),
         )
         .group_by(sightings.client_ip)
     )
@@ -146,15 +146,15 @@ def other_people(
 
 
 def _alerts_of(connection: Connection, org: str, uuids: Sequence[str]) -> dict[str, list[int]]:
-    """Return the ids of the alerts that events are in, by their uuids."""
+    """Return the ids of each event's alerts, by the event's uuid."""
     matches = tables.matches.c
     rules = list(connection.execute(select(tables.alerts.c.rule_id).distinct()).scalars())
     found: dict[str, list[int]] = {}
-    for begin in range(0, len(uuids), _AT_ONCE):
+    for begin in range(0, len(uuids), _MOST_VALUES):
         query = select(matches.event_uuid, matches.alert_id).where(
             matches.org == org,
             matches.rule_id.in_(rules),
-            matches.event_uuid.in_(uuids[begin : begin + _AT_ONCE]),
+            matches.event_uuid.in_(uuids[begin : begin + _MOST_VALUES]),
             matches.alert_id.is_not(None),
         )
         for uuid, alert_id in connection.execute(query):

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from oktawatch.store.backend import DEADLINE, NOTHING, SLICE, patiently, to_json
+from oktawatch.store.backend import LOCK_DEADLINE_S, LOCK_SLICE_S, NOTHING, retry_while_busy, to_json
 from oktawatch.store.errors import DatabaseReplacedError, MissingDatabaseError, StoreError
 
 _OLDEST = (3, 35)  # RETURNING
@@ -32,10 +32,10 @@ _PRAGMAS = (
     "cache_size = -8000",  # KB
     "wal_autocheckpoint = 4000",  # pages of 4 KB
 )
-_LOOK_EVERY = 10_000  # instructions of SQLite's virtual machine, a fraction of a millisecond
+_CHECK_EVERY = 10_000  # instructions of SQLite's virtual machine, a fraction of a millisecond
 
-# The driver searches for an adapter for each value that is neither a number nor a string, and not finding one is
-# slow. These adapters speed up rows with None and booleans.
+# For each value that is neither a number nor a string, the driver looks up an adapter. A failed look-up is slow, so these
+# adapters speed up rows with None and booleans.
 sqlite3.register_adapter(type(None), lambda nothing: nothing)
 sqlite3.register_adapter(bool, int)
 
@@ -60,7 +60,7 @@ class Sqlite:
 
     def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file never blocks
         """Build the engine without connecting."""
-        arguments: dict[str, Any] = {"timeout": SLICE}
+        arguments: dict[str, Any] = {"timeout": LOCK_SLICE_S}
         options: dict[str, Any] = {}
         if self._url.database in {None, "", ":memory:"}:
             arguments["check_same_thread"] = False
@@ -80,7 +80,9 @@ class Sqlite:
         _interrupt_when(None, connection)
         self._require_same_file(connection)
         if write:
-            patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), busy=_is_busy, stopping=stopping)
+            retry_while_busy(
+                lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), busy=_is_busy, stopping=stopping
+            )
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -92,7 +94,7 @@ class Sqlite:
         *,
         stopping: threading.Event,  # noqa: ARG002 -- the write has its lock already
     ) -> Row[Any] | None:
-        """Read the row."""
+        """Read the row. The write transaction has locked the whole database."""
         return connection.execute(lock, values).first()
 
     def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
@@ -110,30 +112,32 @@ class Sqlite:
         columns: tuple[str, ...],
     ) -> int:
         """Insert rows one at a time."""
-        convert = _converters(table, columns, connection.dialect)
+        converters = _converters(table, columns, connection.dialect)
         converted = [
-            tuple([one(value) if one else value for one, value in zip(convert, row, strict=True)])
+            tuple(
+                [convert(value) if convert else value for convert, value in zip(converters, row, strict=True)]
+            )
             for row in rows
         ]
         return _insert(connection, table, columns, converted)
 
-    def insert_of(
+    def insert_for_org(
         self,
         connection: Connection,
         table: Table,
         org: str,
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
-        otherwise: str,
+        on_conflict: str,
     ) -> int:
         """Insert rows one at a time."""
-        return _insert(connection, table, columns, [(org, *row) for row in rows], otherwise)
+        return _insert(connection, table, columns, [(org, *row) for row in rows], on_conflict)
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
         """Run SQLite's quick check for up to ``within_s``. It covers only a part of a large file."""
         deadline = time.monotonic() + within_s
         driver_connection: Any = connection.connection.driver_connection
-        driver_connection.set_progress_handler(lambda: time.monotonic() > deadline, _LOOK_EVERY)
+        driver_connection.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_EVERY)
         try:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         except DBAPIError as error:
@@ -187,19 +191,19 @@ class Sqlite:
 def _interrupt_when(stopping: threading.Event | None, connection: Connection) -> None:
     """Interrupt the connection's statements once ``stopping`` is set. None: never interrupt them."""
     driver_connection: Any = connection.connection.driver_connection
-    driver_connection.set_progress_handler(stopping and stopping.is_set, _LOOK_EVERY)
+    driver_connection.set_progress_handler(stopping and stopping.is_set, _CHECK_EVERY)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Enable write-ahead logging. Retry, because SQLite doesn't wait when two processes do this at once."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + LOCK_DEADLINE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if not _says_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(random.uniform(0, SLICE / 5))  # noqa: S311 -- so that they don't meet again
+            time.sleep(random.uniform(0, LOCK_SLICE_S / 5))  # noqa: S311 -- random, so that the processes don't collide again
         else:
             return
 
@@ -223,15 +227,15 @@ def _insert(
     table: Table,
     columns: tuple[str, ...],
     rows: list[tuple[Any, ...]],
-    otherwise: str = NOTHING,
+    on_conflict: str = NOTHING,
 ) -> int:
-    return connection.exec_driver_sql(_statement(table, columns, otherwise), rows).rowcount
+    return connection.exec_driver_sql(_statement(table, columns, on_conflict), rows).rowcount
 
 
 @lru_cache(maxsize=64)
-def _statement(table: Table, columns: tuple[str, ...], otherwise: str) -> str:
+def _statement(table: Table, columns: tuple[str, ...], on_conflict: str) -> str:
     values = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT {otherwise}"  # noqa: S608 -- the tables' own names
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT {on_conflict}"  # noqa: S608 -- the tables' own names
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from oktawatch.store.leases import holders
 
 
 class PollState(Struct, frozen=True, kw_only=True):
-    """What the database has about the polling of an org."""
+    """The latest polling of an org, as recorded in the database."""
 
     org: str
     last_poll_at: datetime | None
@@ -36,7 +36,7 @@ class OrgStatus(PollState, frozen=True, kw_only=True):
     """Events that polling had missed and a sweep found."""
     open_alerts: int
     pending_notifications: int
-    """Notifications that wait in the outbox."""
+    """Notifications in the outbox that are still to be sent."""
     dead_notifications: int
     """Notifications whose delivery was abandoned."""
     last_error_at: datetime | None

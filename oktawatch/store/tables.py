@@ -42,8 +42,8 @@ _no_count = text("0")
 def _partial_index(name: str | None, *columns: str, where: str) -> Index:
     """Return an index of the rows that meet a condition.
 
-    The migrations create it. The condition is only for the reader here: as an option of the index it would import
-    Postgres's dialect, for which every command on an SQLite file would wait.
+    The migrations create the index. Here, the condition is only documentation: as an option of the index, it would
+    import Postgres's dialect, which would slow down every command on an SQLite file.
     """
     return Index(name, *columns, info={"where": where})
 
@@ -201,7 +201,7 @@ alerts = Table(
     Column("outcome_result", String),
     Column("outcome_reason", String),
     Column("anonymizer", String),  # the kind, such as `relay` or `tor`
-    Column("operator", String),  # who runs the anonymizer
+    Column("operator", String),  # the company or project that runs the anonymizer
     Column("context", Document, nullable=False),
     Column("note", String),
     Column("change_id", BigInteger, nullable=False, server_default=_no_count),  # of the latest change

@@ -32,7 +32,7 @@ class Action(enum.StrEnum):
 
     ACKNOWLEDGED = "acknowledged"
     CLOSED = "closed"
-    """Also a change of the verdict on a closed alert."""
+    """The alert was closed, or the verdict on a closed alert was changed."""
     REOPENED = "reopened"
     NOTED = "noted"
 
@@ -192,7 +192,7 @@ def _changes(alert: RowMapping, decision: Decision, now: datetime) -> dict[str, 
             if alert["status"] == AlertStatus.CLOSED and decision.disposition is not None:
                 return verdict
             _require(alert, *_UNDECIDED)
-            # Not before the last event, which the verdict covers.
+            # At least the time of the last event, because the verdict covers it.
             return verdict | {"status": AlertStatus.CLOSED, "closed_at": max(now, alert["last_event_at"])}
         case Action.REOPENED:
             _require(alert, AlertStatus.CLOSED)

@@ -79,8 +79,8 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """Open a file with a schema, and a receiver."""
-    monkeypatch.setattr(sqlite, "SLICE", 0.01)
-    monkeypatch.setattr("oktawatch.store.backend.DEADLINE", 0.02)
+    monkeypatch.setattr(sqlite, "LOCK_SLICE_S", 0.01)
+    monkeypatch.setattr("oktawatch.store.backend.LOCK_DEADLINE_S", 0.02)
     async with listening() as receiver:
         made = World(tmp_path / "oktawatch.db", receiver)
         await made.executor.run(create_schema)

@@ -70,7 +70,7 @@ def test_alerts_of_networks(place: Place) -> None:
         (AlertFilter(orgs=[ORG], networks=[ip_network("203.0.113.7")]), "client_ip"),
     ],
 )
-def test_the_alerts_of_a_person_or_an_address_are_looked_up_in_an_index(
+def test_alerts_of_a_person_or_an_address_are_found_by_an_index(
     tmp_path: Any, wanted: AlertFilter, column: str
 ) -> None:
     """The alerts of a person or an address are found through an index."""
@@ -89,7 +89,7 @@ def test_the_alerts_of_a_person_or_an_address_are_looked_up_in_an_index(
     assert f"ix_alerts_org_{column} (org=? AND {column}=?)" in plan
 
 
-def test_rows_are_not_sorted_as_a_whole(tmp_path: Any) -> None:
+def test_only_ids_are_sorted(tmp_path: Any) -> None:
     """Only ids are sorted, because sorting rows takes ten times as long."""
     asked: list[str] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:

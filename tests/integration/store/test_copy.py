@@ -61,19 +61,19 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def server(place: Place) -> Iterator[Database]:
-    """Connect to it."""
+    """Open the empty database."""
     database = Database(place.url)
     yield database
     database.close()
 
 
-def quietly(_table: str, _rows: int) -> None:
-    """Show no progress."""
+def no_progress(_table: str, _rows: int) -> None:
+    """Ignore the progress."""
 
 
 def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
     """Times, JSON, bytes and texts with special characters are copied unchanged."""
-    counts = copy(file, server, progress=quietly)
+    counts = copy(file, server, progress=no_progress)
     assert counts["events"] == 3 * 309
     assert min(counts[name] for name in ("alerts", "matches", "notifications", "rejected_events")) > 0
     assert len(rows(file, "history")) > 0
@@ -87,20 +87,20 @@ def test_every_row_arrives_as_it_was(file: Database, server: Database) -> None:
             assert sorted(rows(server, table), key=order) == sorted(rows(file, table), key=order), table
 
 
-def test_an_interrupted_copy_goes_on(
+def test_an_interrupted_copy_continues(
     file: Database, server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interrupted copy continues after the last row, and copies the orgs last."""
-    monkeypatch.setattr(copying, "_AT_ONCE", 100)
+    monkeypatch.setattr(copying, "_BATCH_ROWS", 100)
     sent: list[tuple[str, int]] = []
 
-    def dies(table: str, arrived: int) -> None:
+    def die(table: str, arrived: int) -> None:
         sent.append((table, arrived))
         if len(sent) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy(file, server, progress=dies)
+        copy(file, server, progress=die)
     assert rows(server, "orgs") == []
     copy(file, server, progress=lambda table, arrived: sent.append((table, arrived)))
     assert [arrived for table, arrived in sent if table == "events"] == [
@@ -109,9 +109,9 @@ def test_an_interrupted_copy_goes_on(
     assert sorted(rows(server, "events"), key=repr) == sorted(rows(file, "events"), key=repr)
 
 
-def test_a_finished_copy_is_not_made_again(file: Database, server: Database) -> None:
-    """The counts agree: there is nothing to do."""
-    copy(file, server, progress=quietly)
+def test_a_complete_copy_is_not_repeated(file: Database, server: Database) -> None:
+    """Copying again does nothing if the numbers of rows agree."""
+    copy(file, server, progress=no_progress)
     assert copy(file, server, progress=lambda *_: pytest.fail("something was copied"))["orgs"] == 3
 
 
@@ -119,13 +119,13 @@ def test_a_database_in_use_is_not_touched(file: Database, place: Place) -> None:
     """Copying to a database with other orgs raises an error and writes nothing."""
     with open_database(place) as server:
         with pytest.raises(StoreError, match=r"events has 0 rows of 927.*copy to an empty database"):
-            copy(file, server, progress=quietly)
+            copy(file, server, progress=no_progress)
         assert rows(server, "events") == []
 
 
-def test_reading_goes_on_with_new_ids(file: Database, server: Database) -> None:
+def test_later_alerts_get_new_ids(file: Database, server: Database) -> None:
     """A later alert gets an id that no copied alert has."""
-    copy(file, server, progress=quietly)
+    copy(file, server, progress=no_progress)
     before = max(row["id"] for row in rows(file, "alerts"))
     late = event(5_000, at=timedelta(days=3))
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str))

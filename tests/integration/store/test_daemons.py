@@ -39,8 +39,8 @@ def test_a_daemon_replaces_its_row(database: Database) -> None:
     assert read_daemons(database) == [_row(seen_s=30)]
 
 
-def test_others_stay_on_a_server_for_a_day(database: Database) -> None:
-    """On SQLite only one daemon runs, so the row of a host that was renamed is deleted at once."""
+def test_rows_of_other_daemons_are_kept_for_a_day_on_postgres(database: Database) -> None:
+    """On SQLite the row of another name is deleted at once, because only one daemon can run there."""
     write_daemon(database, _row("web-1"))
     write_daemon(database, _row("web-2", seen_s=60))
     names = [row.name for row in read_daemons(database)]
@@ -50,7 +50,7 @@ def test_others_stay_on_a_server_for_a_day(database: Database) -> None:
 
 
 def test_only_the_daemon_itself_deletes_its_row(database: Database) -> None:
-    """A process that stops late does not delete the row of the one that took over its name."""
+    """A process that stops late does not delete the row of the process that took over its name."""
     write_daemon(database, _row(started_s=10))
     delete_daemon(database, "web-1", started_at=NOW)
     assert len(read_daemons(database)) == 1
@@ -58,8 +58,8 @@ def test_only_the_daemon_itself_deletes_its_row(database: Database) -> None:
     assert read_daemons(database) == []
 
 
-def test_a_database_that_is_only_read_refuses_the_row(place: Place, database: Database) -> None:
-    """So the row shows that the database can be written."""
+def test_a_row_can_t_be_written_to_a_read_only_database(place: Place, database: Database) -> None:
+    """A daemon can't write its row to a read-only database, so a recent row proves that the database accepts writes."""
     url = place.url
     if place.kind is Kind.SQLITE:
         url = f"sqlite:///file:{place.file}?mode=ro&uri=true"
@@ -72,8 +72,8 @@ def test_a_database_that_is_only_read_refuses_the_row(place: Place, database: Da
         write_daemon(reading, _row())
 
 
-def test_the_row_of_an_older_version_waits_for_nothing(place: Place) -> None:
-    """A row from before the column is kept by the upgrade, and by the downgrade."""
+def test_a_row_of_an_older_version_has_no_waits(place: Place) -> None:
+    """An upgrade that adds the column of waits keeps the row, and so does a downgrade."""
     row = "'web-1', '0.1.0', '2026-11-02T12:00:00.000Z', '2026-11-02T12:00:00.000Z', 'watching 1 org'"
     with closing(Database(place.url, create=True)) as database:
         upgrade(database)

@@ -36,7 +36,7 @@ def documented_query(part: str) -> str:
     return str(found)
 
 
-def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
+def test_the_query_finds_people_with_a_success_after_failures(tmp_path: Path) -> None:
     """The query finds only people with failures before their success."""
     query = documented_query("WHERE risen")
     nora, eve, abel = ({"id": one, "alternateId": f"{one}@example.com"} for one in ("00u1", "00u2", "00u3"))
@@ -54,7 +54,7 @@ def test_the_query_finds_who_got_in_after_failing(tmp_path: Path) -> None:
     assert found == [(1, "2026-11-02T12:01:00.000Z", "HIGH", "00u1@example.com", "203.0.113.7", 1)]
 
 
-def test_the_query_finds_what_followed_an_alert(tmp_path: Path) -> None:
+def test_the_query_finds_sign_ins_after_an_alert(tmp_path: Path) -> None:
     """The query finds only the person's successful sign-ins within the time limit."""
     query = documented_query("JOIN signals")
     rules = build_rules({}, enable=["Okta.Login.*", "Okta.Multiple.*"], read_file=str)

@@ -1,4 +1,4 @@
-"""Each event has one row. Its missing parts are added when it is read again, and the others stay."""
+"""Each event has one row. Missing parts are added when it is read again; stored parts don't change."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield made
 
 
-def remembered(key: EventKey, actor: str = "00u1") -> HistoryRow:
+def history_row(key: EventKey, actor: str = "00u1") -> HistoryRow:
     """Return the history row of an event through a proxy."""
     return HistoryRow(*key, "user.session.start", actor_id=actor, is_proxy=True)
 
@@ -38,10 +38,10 @@ def counts(added: Added) -> tuple[int, int]:
     return (added.events, added.signals)
 
 
-def test_what_was_seen_before_is_filled_in(database: Database) -> None:
+def test_missing_history_and_signals_are_filled_in(database: Database) -> None:
     """An event that was read with fewer rules gets its history when it is read again."""
     empty(database)
-    events = [remembered(key) for key in KEYS]
+    events = [history_row(key) for key in KEYS]
     with database.write() as connection:
         assert add_events(connection, ORG, events) == Added(6, 0, None)
         signals = dict.fromkeys(KEYS[:3], ("A",))
@@ -69,10 +69,10 @@ def test_events_of_every_signal_are_in_the_index(database: Database) -> None:
     assert indexed == set(signals)
 
 
-def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
+def test_stored_history_does_not_change(database: Database) -> None:
     """A repeated event with another content, or a new signal, does not change the stored history."""
     empty(database)
-    first, second = remembered(KEYS[0]), remembered(KEYS[0], "00u2")
+    first, second = history_row(KEYS[0]), history_row(KEYS[0], "00u2")
     with database.write() as connection:
         add_events(connection, ORG, [first], [first])
         assert add_events(connection, ORG, [second], [second], {KEYS[0]: ("A",)}) == Added(0, 1)
@@ -81,9 +81,9 @@ def test_what_is_remembered_stays_as_it_is(database: Database) -> None:
     assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
 
 
-def test_of_an_event_that_is_on_a_page_twice_the_first_stays(database: Database) -> None:
+def test_the_first_of_several_events_with_the_same_key_is_stored(database: Database) -> None:
     """Of several events with the same key on a page, the first is stored."""
-    first, second, other = remembered(KEYS[0]), remembered(KEYS[0], "00u2"), remembered(KEYS[1])
+    first, second, other = history_row(KEYS[0]), history_row(KEYS[0], "00u2"), history_row(KEYS[1])
     for further in ([], [other]):
         empty(database)
         with database.write() as connection:
@@ -92,10 +92,10 @@ def test_of_an_event_that_is_on_a_page_twice_the_first_stays(database: Database)
         assert [row["actor_id"] for row in rows(database, "history")] == ["00u1"]
 
 
-def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Database) -> None:
+def test_a_signal_of_an_earlier_event_is_stored_with_that_event(database: Database) -> None:
     """A signal of an earlier event is recorded with that event, unless it was pruned."""
     empty(database)
-    first, second = remembered(KEYS[0]), remembered(KEYS[2])
+    first, second = history_row(KEYS[0]), history_row(KEYS[2])
     with database.write() as connection:
         add_events(connection, ORG, [first], [first])
         signals = {KEYS[0]: ("W",), KEYS[2]: ("A", "W"), ("2020-01-01T00:00:00.000Z", "x"): ("W",)}
@@ -103,10 +103,10 @@ def test_a_window_s_signal_may_be_of_an_event_that_came_before(database: Databas
     assert [row["signals"] for row in rows(database, "events")] == [["W"], ["A", "W"]]
 
 
-def test_other_orgs_have_rows_of_their_own(database: Database) -> None:
-    """The same event of two orgs is two."""
+def test_each_org_has_its_own_rows(database: Database) -> None:
+    """The same event in two orgs has two rows."""
     empty(database)
-    event = remembered(KEYS[0])
+    event = history_row(KEYS[0])
     with database.write() as connection:
         assert counts(add_events(connection, ORG, [event], [event])) == (1, 0)
         assert counts(add_events(connection, OTHER, [event], [event], {KEYS[0]: ("A",)})) == (1, 1)
@@ -126,16 +126,16 @@ pages = st.lists(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages=pages)
-def test_it_is_what_a_plain_dictionary_is(database: Database, pages: list[Any]) -> None:
+def test_overlapping_pages_agree_with_a_dictionary(database: Database, pages: list[Any]) -> None:
     """Storing overlapping pages gives the same result as a plain dictionary."""
     empty(database)
     plain: dict[EventKey, tuple[bool, SignalIds]] = {}
     for drawn, signals_are_on, others in pages:
-        # An event is the same each time that it is on a page.
+        # An event has the same content on each page.
         page = [(key, is_remembered, names) for key, is_remembered, names in drawn]
         first = {key: (is_remembered, names) for key, is_remembered, names in reversed(page)}
-        events = [remembered(key) for key, _, _ in page]
-        kept = [remembered(key) for key, _, _ in page if first[key][0]]
+        events = [history_row(key) for key, _, _ in page]
+        kept = [history_row(key) for key, _, _ in page if first[key][0]]
         signals = {key: names for key, (_, names) in first.items() if names} if signals_are_on else {}
         signals |= {
             key: tuple(dict.fromkeys((*signals.get(key, ()), *names))) for key, names in others.items()

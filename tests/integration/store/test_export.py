@@ -73,8 +73,8 @@ def test_alerts_are_read_in_batches(tmp_path: Path) -> None:
         assert len(read) == 3
 
 
-def test_what_is_committed_late_is_not_missed(place: Place) -> None:
-    """A page that began before an export and commits after it is in the next export, though another org went on."""
+def test_a_late_commit_is_not_missed(place: Place) -> None:
+    """A page that began before an export and commits after it is in the next export, even if another org's change was exported before."""
     with open_database(place, OTHER) as database:
         commit(database, ORG, 1)
         with database.write() as connection:
@@ -97,8 +97,8 @@ def test_what_is_committed_late_is_not_missed(place: Place) -> None:
         assert exported(database, last_changes(database)) == []
 
 
-def test_numbers_never_go_back(place: Place) -> None:
-    """Neither a slow clock nor a restored backup makes a number that an export has seen already."""
+def test_change_numbers_never_decrease(place: Place) -> None:
+    """Neither a slow clock nor a restored backup repeats a number that an export has seen."""
     with open_database(place) as database:
         commit(database, ORG, 1)
         before = last_changes(database)
@@ -113,8 +113,8 @@ def test_numbers_never_go_back(place: Place) -> None:
         assert restored > slow
 
 
-def test_an_incremental_export_reads_an_index(tmp_path: Path) -> None:
-    """A row contains an event, so looking at every alert each minute would be slow."""
+def test_an_incremental_export_uses_an_index(tmp_path: Path) -> None:
+    """An incremental export does not read every alert, which would be slow, because each row contains an event."""
     asked: list[tuple[str, Any]] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         commit(database, ORG, 1)
@@ -129,7 +129,7 @@ def test_an_incremental_export_reads_an_index(tmp_path: Path) -> None:
 
 
 def test_an_upgrade_keeps_alerts(place: Place) -> None:
-    """Alerts from before the numbers are exported once, and again when they change."""
+    """Alerts from before the column existed are exported once, and again when they change."""
     with open_database(place) as database:
         commit(database, ORG, 1)
         downgrade(database, "0020")

@@ -30,16 +30,16 @@ def replica(name: str, orgs: list[str] = ORGS) -> Leases:
     return Leases(name, orgs, lasts=LASTS)
 
 
-def time_passes(database: Database, seconds: float, *heard: str) -> None:
-    """Advance the time without waiting. The replicas in ``heard`` renew their leases meanwhile."""
+def time_passes(database: Database, seconds: float, *renewing: str) -> None:
+    """Advance the time without waiting. The replicas in ``renewing`` renew their leases meanwhile."""
     with database.write() as connection:
         for table, owner in (("leases", "holder"), ("replicas", "name")):
             connection.execute(
                 text(
                     f"UPDATE {table} SET expires_at = expires_at - make_interval(secs => :seconds) "  # noqa: S608 -- two tables' names
-                    f"WHERE {owner} IS NULL OR {owner} <> ALL (:heard)"
+                    f"WHERE {owner} IS NULL OR {owner} <> ALL (:renewing)"
                 ),
-                {"seconds": seconds, "heard": list(heard)},
+                {"seconds": seconds, "renewing": list(renewing)},
             )
 
 
@@ -68,8 +68,8 @@ def test_orgs_spread_evenly(database: Database) -> None:
     assert sorted(len(orgs) for orgs in settle(database, *replicas)) == [6, 7, 7]
 
 
-def test_a_replica_that_is_not_heard_of_is_replaced(database: Database) -> None:
-    """After its leases have run out, and not before."""
+def test_a_replica_that_stops_renewing_is_replaced(database: Database) -> None:
+    """Another replica takes the orgs when the leases have expired, and not before."""
     lost, other = replica("a"), replica("b")
     settle(database, lost, other)
     time_passes(database, LASTS.total_seconds() - 1, "b")
@@ -78,8 +78,8 @@ def test_a_replica_that_is_not_heard_of_is_replaced(database: Database) -> None:
     assert other.keep(database) == set(ORGS)
 
 
-def test_one_that_was_away_finds_its_share_again(database: Database) -> None:
-    """A replica that was stopped past its leases gets its share again."""
+def test_a_replica_that_was_suspended_gets_its_share_again(database: Database) -> None:
+    """A replica that was suspended until its leases expired gets its share again."""
     away, other = replica("a"), replica("b")
     settle(database, away, other)
     time_passes(database, LASTS.total_seconds(), "b")
@@ -88,7 +88,7 @@ def test_one_that_was_away_finds_its_share_again(database: Database) -> None:
     assert sorted(len(orgs) for orgs in settle(database, other, away)) == [10, 10]
 
 
-def test_one_that_stops_is_replaced_at_once(database: Database) -> None:
+def test_a_replica_that_stops_is_replaced_at_once(database: Database) -> None:
     """A replica that stops releases its leases at once."""
     stopping, other = replica("a"), replica("b")
     settle(database, stopping, other)
@@ -96,15 +96,15 @@ def test_one_that_stops_is_replaced_at_once(database: Database) -> None:
     assert other.keep(database) == set(ORGS)
 
 
-def test_one_that_starts_again_under_its_name_takes_its_leases_back(database: Database) -> None:
-    """Killed and restarted within the time, it waits for nothing."""
+def test_a_restarted_replica_keeps_its_leases(database: Database) -> None:
+    """A replica that is killed and restarts before its leases expire holds them at once."""
     killed, other = replica("a"), replica("b")
     before = settle(database, killed, other)[0]
     assert replica("a").keep(database) == before
 
 
-def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None:
-    """Of two replicas with one name, the later one runs, and the other takes over when it is gone."""
+def test_the_later_of_two_replicas_with_one_name_runs(database: Database) -> None:
+    """Of two replicas with the same name, the later one runs. When it is gone, the other one takes over."""
     first = replica("a")
     first.keep(database)
     second = replica("a")
@@ -117,7 +117,7 @@ def test_of_two_under_one_name_the_later_one_goes_on(database: Database) -> None
     assert first.keep(database) == set(ORGS)
 
 
-def test_no_org_is_left_to_nobody(database: Database) -> None:
+def test_every_org_is_held(database: Database) -> None:
     """Every org is held permanently, even if the replicas have different orgs configured."""
     some, every = replica("a", ORGS[:4]), replica("b")
     settle(database, some, every)
@@ -129,7 +129,7 @@ def test_no_org_is_left_to_nobody(database: Database) -> None:
     assert settle(database, some, every) == held
 
 
-def test_replicas_that_start_at_once_share_at_once(database: Database) -> None:
+def test_replicas_that_start_at_once_share_the_orgs(database: Database) -> None:
     """Replicas that start at once share the orgs without waiting, failing or holding an org twice."""
     replicas = [replica(f"replica-{number}") for number in range(5)]
     with ThreadPoolExecutor(len(replicas)) as threads:
@@ -139,7 +139,7 @@ def test_replicas_that_start_at_once_share_at_once(database: Database) -> None:
     assert sorted(len(orgs) for orgs in held) == [4] * 5
 
 
-def test_status_shows_who_holds_what(database: Database) -> None:
+def test_status_shows_the_holders(database: Database) -> None:
     """`status` shows the holder of each org on any machine."""
     assert {status.holder for status in org_statuses(database)} == {None}
     replica("a").keep(database)

@@ -29,7 +29,7 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def take(database: Database, notifier: str = "soc", *, now: datetime = NOW) -> DueNotification | None:
-    """Claim the next one."""
+    """Claim the next due notification."""
     return claim(database, notifier, now=now, lease=LEASE)
 
 
@@ -38,8 +38,8 @@ def states(database: Database) -> list[str]:
     return [row["state"] for row in sorted(rows(database, "notifications"), key=lambda row: (row["alert_id"], row["kind"]))]  # fmt: skip
 
 
-def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
-    """A claimed notification contains the alert's present state and its first event."""
+def test_a_claimed_notification_contains_its_alert_and_first_event(database: Database) -> None:
+    """A claimed notification contains the alert's current state and its first event."""
     put(database, sign_in(1), sign_in(2, who=1, at=NOW - timedelta(minutes=3)))
 
     due = take(database)
@@ -50,7 +50,7 @@ def test_it_carries_the_alert_and_its_first_event(database: Database) -> None:
     assert due.event == EventReference(sign_in(2).uuid, NOW - timedelta(minutes=3))
 
 
-def test_the_oldest_due_first(database: Database) -> None:
+def test_the_oldest_due_notification_is_claimed_first(database: Database) -> None:
     """Notifications are claimed in the order of their due times, and those of one page in the order of their alerts."""
     put(database, sign_in(3), sign_in(1))
     put(database, sign_in(2), now=NOW - timedelta(minutes=1))
@@ -65,7 +65,7 @@ def test_the_oldest_due_first(database: Database) -> None:
     ]
 
 
-def test_nobody_else_has_what_is_claimed_until_its_lease_ends(database: Database) -> None:
+def test_a_claim_lasts_until_its_lease_ends(database: Database) -> None:
     """A process that died holds a message for as long as its lease."""
     put(database, sign_in(1))
 
@@ -80,8 +80,8 @@ def test_nobody_else_has_what_is_claimed_until_its_lease_ends(database: Database
     assert (again.id, again.alert, first.attempts, again.attempts) == (first.id, first.alert, 0, 1)
 
 
-def test_claiming_at_once(database: Database) -> None:
-    """Each notification is claimed by one of several processes."""
+def test_concurrent_processes_claim_each_notification_once(database: Database) -> None:
+    """Each notification is claimed by exactly one of several processes."""
     put(database, *(sign_in(number) for number in range(40)))
 
     def work(_worker: int) -> list[str]:
@@ -116,8 +116,8 @@ def raised(database: Database, *, apart: bool) -> None:
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_what_is_overtaken_is_not_sent_twice(database: Database, *, apart: bool) -> None:
-    """An alert that rose before it was sent is sent once, in its present state."""
+def test_a_superseded_notification_is_not_sent(database: Database, *, apart: bool) -> None:
+    """An alert whose severity rises before it is sent is sent once, in its current state."""
     raised(database, apart=apart)
 
     (first, second) = take(database), take(database)
@@ -127,7 +127,7 @@ def test_what_is_overtaken_is_not_sent_twice(database: Database, *, apart: bool)
     assert states(database) == ["dropped", "pending"]
 
 
-def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> None:
+def test_a_failed_notification_can_be_superseded(database: Database) -> None:
     """An `opened` that waits for its next attempt is not sent after the `raised`."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     commit_page(database, watch, page([event(1, securityContext=APPLE)]), notify=True, advance=lambda *_: None, now=NOW)  # fmt: skip
@@ -145,8 +145,8 @@ def test_what_is_overtaken_while_its_receiver_is_away(database: Database) -> Non
     assert states(database) == ["dropped", "sent"]
 
 
-def test_both_are_sent_when_there_is_time(database: Database) -> None:
-    """A receiver that got an alert also gets its higher severity."""
+def test_a_raised_severity_is_sent_after_the_first_notification(database: Database) -> None:
+    """A receiver that got an alert is also notified of its higher severity."""
     watch = Watch(org=ORG, rules=RULES, routes=(Route(notifier="soc", min_severity=Severity.INFO),))
     for one in (event(1, securityContext=APPLE), event(2)):
         commit_page(database, watch, page([one]), notify=True, advance=lambda *_: None, now=NOW)
@@ -157,7 +157,7 @@ def test_both_are_sent_when_there_is_time(database: Database) -> None:
     assert states(database) == ["sent", "sent"]
 
 
-def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -> None:
+def test_a_notification_that_was_dropped_while_it_was_sent_is_marked_as_sent(database: Database) -> None:
     """A notification that was dropped while it was being sent is marked as sent."""
     put(database, sign_in(1))
     due = take(database)
@@ -171,7 +171,7 @@ def test_what_was_sent_is_sent_whatever_was_said_meanwhile(database: Database) -
     assert (row["state"], row["sent_at"], row["last_error"]) == ("sent", NOW, None)
 
 
-def test_late_is_what_was_published_over_an_hour_ago(database: Database) -> None:
+def test_notifications_of_events_older_than_an_hour_are_late(database: Database) -> None:
     """A notification about an event over an hour old is marked as late."""
     put(database, sign_in(1, at=NOW - timedelta(hours=1)), sign_in(2, at=NOW - timedelta(minutes=61)))
 

@@ -26,7 +26,7 @@ from tests.support.places import Place
 
 LEASE = timedelta(minutes=2)
 LATER = NOW + timedelta(days=3)
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def take(database: Database, *, now: datetime = NOW) -> DueNotification:
-    """Claim the next one."""
+    """Claim the next due notification."""
     due = claim(database, "soc", now=now, lease=LEASE)
     assert due is not None
     return due
 
 
-def die(database: Database, *, times: int = 1) -> str:
+def make_dead_letter(database: Database, *, times: int = 1) -> str:
     """Claim the next notification, and give it up after some attempts; return its id."""
     for left in reversed(range(times)):
         due = take(database)
@@ -52,44 +52,44 @@ def die(database: Database, *, times: int = 1) -> str:
     return due.id
 
 
-def letter(database: Database, one: str) -> dict[str, Any]:
+def row_of(database: Database, one: str) -> dict[str, Any]:
     """Return a notification's row."""
     (found,) = [row for row in rows(database, "notifications") if row["id"] == one]
     return found
 
 
-def test_a_dead_letter_is_revived(database: Database) -> None:
+def test_a_dead_letter_can_be_retried(database: Database) -> None:
     """A retried dead letter is due at once, its age restarts, and it is sent under its own id."""
     put(database, sign_in(1))
-    dead = die(database, times=9)
+    dead = make_dead_letter(database, times=9)
 
     retry(database, [dead], now=LATER)
 
     due = take(database, now=LATER)
     assert (due.id, due.retried_at, due.created_at) == (dead, LATER, NOW)
-    assert due.attempts == 1  # the delays start again from the shortest
+    assert due.attempts == 1  # the back-off starts again
     mark_sent(database, dead, now=LATER)
-    assert letter(database, dead)["state"] == "sent"
+    assert row_of(database, dead)["state"] == "sent"
 
 
-def test_what_was_tried_goes_into_no_digest(database: Database) -> None:
+def test_an_attempted_notification_goes_into_no_digest(database: Database) -> None:
     """A notification that was attempted is not folded into a digest, even after a retry by an operator."""
     put(database, sign_in(1))
-    dead = die(database)
+    dead = make_dead_letter(database)
     put(database, *(sign_in(number) for number in range(2, 30)))
     retry(database, [dead], now=NOW)
 
     plan_messages(database, "soc", now=NOW, per_minute=10)
 
-    assert letter(database, dead)["state"] == "pending"
-    assert letter(database, dead)["digest_id"] is None
+    assert row_of(database, dead)["state"] == "pending"
+    assert row_of(database, dead)["digest_id"] is None
 
 
-def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
-    """A retried digest is not changed any more."""
+def test_a_retried_digest_does_not_change(database: Database) -> None:
+    """No notification is added to a retried digest."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(5)))
     plan_messages(database, "soc", now=NOW, per_minute=1)
-    dead = die(database)
+    dead = make_dead_letter(database)
     retry(database, [dead], now=NOW)
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(10, 15)))
     plan_messages(database, "soc", now=NOW, per_minute=1)
@@ -97,7 +97,7 @@ def test_a_revived_digest_stays_as_it_was(database: Database) -> None:
     assert [row["digest_id"] for row in rows(database, "notifications")].count(dead) == 5
 
 
-def test_a_pending_one_is_due_now(database: Database) -> None:
+def test_a_retried_pending_notification_is_due_now(database: Database) -> None:
     """A retried pending notification is due at once."""
     put(database, sign_in(1))
     due = take(database)
@@ -108,8 +108,8 @@ def test_a_pending_one_is_due_now(database: Database) -> None:
     assert take(database).id == due.id
 
 
-def test_what_is_being_sent_is_not_sent_beside_that(database: Database) -> None:
-    """The attempt under way is the one that was asked for; when its process has died, its lease decides."""
+def test_a_claimed_notification_is_not_sent_again_by_a_retry(database: Database) -> None:
+    """A retry during an attempt sends nothing more. If the process has died, the next attempt is due when its lease ends."""
     put(database, sign_in(1))
     due = take(database)
 
@@ -119,7 +119,7 @@ def test_what_is_being_sent_is_not_sent_beside_that(database: Database) -> None:
     assert take(database, now=NOW + LEASE).id == due.id
 
 
-def test_what_was_dropped_on_its_way(database: Database) -> None:
+def test_a_claimed_notification_can_be_dropped(database: Database) -> None:
     """A dropped notification that the receiver accepts is marked as sent, and otherwise it is not retried."""
     put(database, sign_in(1), sign_in(2))
     first, second = take(database), take(database)
@@ -128,15 +128,15 @@ def test_what_was_dropped_on_its_way(database: Database) -> None:
     mark_sent(database, first.id, now=NOW)
     mark_failed(database, second.id, error="no", next_attempt_at=NOW, now=NOW)
 
-    assert letter(database, first.id)["state"] == "sent"
-    assert letter(database, second.id)["state"] == "dropped"
+    assert row_of(database, first.id)["state"] == "sent"
+    assert row_of(database, second.id)["state"] == "dropped"
     assert claim(database, "soc", now=LATER, lease=LEASE) is None
 
 
-def test_what_was_dropped_is_not_sent(database: Database) -> None:
+def test_a_dropped_notification_is_not_sent(database: Database) -> None:
     """Dropped notifications are not sent, whether they were pending or dead."""
     put(database, sign_in(1), sign_in(2))
-    dead = die(database)
+    dead = make_dead_letter(database)
     waiting = [row["id"] for row in rows(database, "notifications") if row["id"] != dead]
 
     drop(database, [dead, *waiting])
@@ -147,14 +147,14 @@ def test_what_was_dropped_is_not_sent(database: Database) -> None:
 
 @pytest.mark.parametrize("decide", [lambda database, ids: retry(database, ids, now=LATER), drop])
 def test_all_or_none(database: Database, decide: Any) -> None:
-    """If one of several notifications can't be changed, none is."""
+    """If one of several notifications can't be changed, none is changed."""
     put(database, sign_in(1), sign_in(2))
-    sent, dead = take(database).id, die(database)
+    sent, dead = take(database).id, make_dead_letter(database)
     mark_sent(database, sent, now=NOW)
     before = rows(database, "notifications")
 
     for wrong, said in (
-        (NOBODY, "no such notification"),
+        (UNKNOWN_ID, "no such notification"),
         (sent, f"is sent .{sent}.: only a pending or dead one"),
     ):
         with pytest.raises(NotificationStateError, match=said):
@@ -163,7 +163,7 @@ def test_all_or_none(database: Database, decide: Any) -> None:
     assert rows(database, "notifications") == before
 
 
-def test_deciding_beside_who_sends(database: Database) -> None:
+def test_retries_and_drops_during_a_delivery(database: Database) -> None:
     """Retries and drops during a delivery send nothing twice at once and leave nothing pending."""
     put(database, *(sign_in(number, ip=f"198.51.100.{number}") for number in range(40)))
     ids = [row["id"] for row in rows(database, "notifications")]
@@ -195,7 +195,7 @@ def test_deciding_beside_who_sends(database: Database) -> None:
 def test_the_list(database: Database) -> None:
     """Dead letters are listed first, then the latest; sent ones are left out by default, and filters combine."""
     put(database, sign_in(1), notifiers=("soc", "pager"))
-    dead = die(database)
+    dead = make_dead_letter(database)
     put(database, sign_in(2), now=NOW + timedelta(minutes=1))
     put(database, sign_in(3), now=NOW + timedelta(minutes=2))
 
@@ -240,7 +240,7 @@ def test_a_digest_belongs_to_its_alerts_orgs(database: Database) -> None:
     assert list_notifications(database, NotificationFilter(org="globex"), limit=10) == []
 
 
-def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
+def test_notifications_of_a_removed_notifier_become_dead_letters(database: Database) -> None:
     """A notification of a removed notifier becomes a dead letter after a day, with the reason."""
     put(database, sign_in(1), notifiers=("soc", "gone", "renamed"))
     put(database, sign_in(2), now=LATER, notifiers=("gone",))
@@ -255,7 +255,7 @@ def test_what_waits_for_nobody_is_given_up(database: Database) -> None:
     assert count_notifications(database, NotificationFilter(state=NotificationState.PENDING)) == 2
 
 
-def test_what_was_given_up_is_sent_when_its_notifier_is_back(database: Database) -> None:
+def test_a_dead_letter_is_sent_when_its_notifier_is_configured_again(database: Database) -> None:
     """A retry sends a dead letter of a notifier that is configured again, with its full max_age."""
     put(database, sign_in(1))
     abandon(database, [], before=NOW)

@@ -30,7 +30,7 @@ TEXTS = (
 )  # fmt: skip
 
 
-def remembered() -> list[HistoryRow]:
+def history_rows() -> list[HistoryRow]:
     """Return rows with unusual texts, with all values, and with none."""
     filled: list[HistoryRow] = []
     for number, text in enumerate(TEXTS):
@@ -43,19 +43,19 @@ def remembered() -> list[HistoryRow]:
 
 
 @contextmanager
-def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
+def old_database(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
     """Yield a database of the old revision with these rows."""
     names = ["org", *OLD]
     with place_of(kind, folder, schema=False) as place:
         made = Database(place.url, create=True)
         upgrade(made, COLUMNS_OF_HISTORY)
-        marks = ", ".join(["%s" if made.shared else "?"] * len(names))
-        statement = f"INSERT INTO history ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 -- columns' names
+        placeholders = ", ".join(["%s" if made.shared else "?"] * len(names))
+        statement = f"INSERT INTO history ({', '.join(names)}) VALUES ({placeholders})"  # noqa: S608 -- columns' names
         with made.write() as connection:
             connection.exec_driver_sql(
                 f"INSERT INTO orgs (name, created_at) VALUES ('{ORG}', '{to_text(NOW)}')"  # noqa: S608 -- this test's own
             )
-            for row in remembered():
+            for row in history_rows():
                 connection.exec_driver_sql(statement, (ORG, *row.columns[: len(OLD)]))
         yield place, made
         made.close()
@@ -63,8 +63,8 @@ def older(kind: Kind, folder: Path) -> Iterator[tuple[Place, Database]]:
 
 @pytest.fixture
 def database(kind: Kind, tmp_path: Path) -> Iterator[Database]:
-    """Yield the database of each kind."""
-    with older(kind, tmp_path) as (_, made):
+    """Yield a database of the old revision."""
+    with old_database(kind, tmp_path) as (_, made):
         yield made
 
 
@@ -72,7 +72,7 @@ def types_of(database: Database) -> list[tuple[Any, ...]]:
     """Return the names and types of history's columns, as SQL shows them."""
     asked = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
     if not database.shared:
-        # A value has a type of its own there, and a column decides how numbers and texts compare.
+        # SQLite types each value, and the column's type determines how numbers and texts compare.
         asked = ", ".join(f"typeof({name}), {name} = 1, {name} = '1'" for name in ("org", *OLD))
         asked = f"SELECT {asked} FROM history ORDER BY org, published, uuid"  # noqa: S608 -- columns' names
     with database.read() as connection:
@@ -88,10 +88,10 @@ def history_of(database: Database) -> list[dict[str, Any]]:
         return [dict(row) for row in found]
 
 
-def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
-    """Values and types, up and down again, for people and for rules."""
+def test_history_is_the_same_before_and_after_the_migrations(database: Database) -> None:
+    """Upgrades and downgrades keep the values and types of history, as SQL and as rules see them."""
     before, types = history_of(database), types_of(database)
-    assert len(before) == len(remembered())
+    assert len(before) == len(history_rows())
     for revision in (ARRAYS, ONE_ROW):
         upgrade(database, revision)
         assert (history_of(database), types_of(database)) == (before, types)
@@ -100,8 +100,8 @@ def test_every_row_reads_the_same_before_and_after(database: Database) -> None:
         found = history.between(FIRST, LAST, max_bytes=100_000_000) or []
         asked = [SeenQuery(text, FIRST, LAST, "another") for text in TEXTS]
         proxied = history.seen("actor_id", asked, event_types=["*"], conditions={"is_proxy": True})
-    # As text: True is 1 to an assertion.
-    assert sorted(map(repr, found)) == sorted(map(repr, remembered()))
+    # As text, because True equals 1.
+    assert sorted(map(repr, found)) == sorted(map(repr, history_rows()))
     assert proxied == [number % 3 == 0 for number in range(len(TEXTS))]
     for revision in (ARRAYS, COLUMNS_OF_HISTORY):
         downgrade(database, revision)
@@ -133,7 +133,7 @@ def test_history_gets_more_columns(database: Database) -> None:
     assert [row["country"] for row in rows(database, "history") if row["uuid"] == "newer"] == ["Norway"]
 
 
-def test_three_tables_become_one_row_an_event(database: Database) -> None:
+def test_three_tables_become_one_row_per_event(database: Database) -> None:
     """The migration combines the rows of an event in all three tables, even if some are missing."""
     upgrade(database, ARRAYS)
     at = to_text(NOW)
@@ -149,18 +149,18 @@ def test_three_tables_become_one_row_an_event(database: Database) -> None:
         ):
             values = f"('acme', '{at}', '{uuid}', '{rule}')"
             connection.exec_driver_sql(f"INSERT INTO signals VALUES {values}")  # noqa: S608 -- this test's own
-    history, signals, seen = (told(database, name) for name in ("history", "signals", "events"))
+    history, signals, seen = (stored_rows(database, name) for name in ("history", "signals", "events"))
     upgrade(database, ONE_ROW)
-    assert (told(database, "history"), told(database, "signals")) == (history, signals)
-    # What was remembered or a signal had been seen, though that had been forgotten.
-    assert told(database, "events") == sorted(
+    assert (stored_rows(database, "history"), stored_rows(database, "signals")) == (history, signals)
+    # Each history row and signal belongs to an event, even where the event's own row was missing.
+    assert stored_rows(database, "events") == sorted(
         {*seen, *(row[:3] for row in history), *(row[:3] for row in signals)}
     )
     downgrade(database, ARRAYS)
-    assert (told(database, "history"), told(database, "signals")) == (history, signals)
+    assert (stored_rows(database, "history"), stored_rows(database, "signals")) == (history, signals)
 
 
-def told(database: Database, name: str) -> list[tuple[Any, ...]]:
+def stored_rows(database: Database, name: str) -> list[tuple[Any, ...]]:
     """Return up to four columns of a table's rows, as sorted texts."""
     columns = {
         "history": "org, published, uuid, event_type",
@@ -183,13 +183,13 @@ def told(database: Database, name: str) -> list[tuple[Any, ...]]:
         (ARRAYS, ONE_ROW, "INSERT INTO signals VALUES ('acme', '2026-11-02', 'late', 'x')"),
     ],
 )
-def test_what_is_written_meanwhile_is_not_lost(
+def test_rows_written_during_a_migration_are_kept(
     tmp_path: Path, before: str, after: str, statement: str
 ) -> None:
-    """On Postgres, the revision waits for a page that is being written."""
+    """On Postgres, the migration waits for a page transaction in progress."""
     waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE NOT granted AND datname = current_database()"
     with (
-        older(Kind.POSTGRES, tmp_path) as (place, database),
+        old_database(Kind.POSTGRES, tmp_path) as (place, database),
         psycopg.connect(place.url.replace("+psycopg", "")) as daemon,
         ThreadPoolExecutor(1) as thread,
     ):
@@ -200,4 +200,4 @@ def test_what_is_written_meanwhile_is_not_lost(
         daemon.commit()
         upgrading.result()
         name = "history" if after == ARRAYS else "events"
-        assert "late" in {row[2] for row in told(database, name)}
+        assert "late" in {row[2] for row in stored_rows(database, name)}

@@ -25,14 +25,14 @@ from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place, place_of
 from tests.support.streams import event, page
 
-_SEEN = "INSERT INTO events (org, published, uuid) SELECT 'acme', {}, 'e' || n FROM "
+_INSERT = "INSERT INTO events (org, published, uuid) SELECT 'acme', {}, 'e' || n FROM "
 _MANY = "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 20000) "
-SEEN_BY_THE_THOUSAND = {
-    Kind.SQLITE: _MANY + _SEEN.format("'2026-11-02T12:00:00.000Z'") + "many",
-    Kind.POSTGRES: _SEEN.format("timestamptz '2026-11-02T12:00:00Z'") + "generate_series(1, 20000) AS n",
+INSERT_MANY_EVENTS = {
+    Kind.SQLITE: _MANY + _INSERT.format("'2026-11-02T12:00:00.000Z'") + "many",
+    Kind.POSTGRES: _INSERT.format("timestamptz '2026-11-02T12:00:00Z'") + "generate_series(1, 20000) AS n",
 }
 OLDEST = ("orgs", "events", "alerts", "matches", "notifications", "rejected_events")
-"""Tables that were there from the first revision on."""
+"""Tables that exist since the first revision."""
 LATER = (
     "proxied_actor",
     "fields",
@@ -42,17 +42,17 @@ LATER = (
     "change_id",
     "alert_change_id",
 )
-"""Columns of them that came later and have values here."""
+"""Later columns of these tables that have values in this test."""
 
 
 @pytest.fixture
-def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
+def empty(kind: Kind, tmp_path: Path) -> Iterator[Place]:
     """Yield a database without a schema."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
 
 
-def test_the_migrations_make_what_the_metadata_says(place: Place) -> None:
+def test_the_migrations_create_the_schema_of_the_metadata(place: Place) -> None:
     """The migrated tables have the same columns, types and indexes as the metadata."""
     with open_database(place) as database, database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -60,7 +60,7 @@ def test_the_migrations_make_what_the_metadata_says(place: Place) -> None:
 
 
 def test_the_newest_revision_is_the_one_the_program_works_with() -> None:
-    """A new revision must be named in tables.py too."""
+    """A new revision must also be set as REVISION in tables.py."""
     assert ScriptDirectory(str(migrations())).get_current_head() == tables.REVISION
 
 
@@ -75,7 +75,7 @@ def test_a_downgrade_leaves_nothing(place: Place) -> None:
         assert current(database) == tables.REVISION
 
 
-def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
+def test_rows_survive_every_downgrade_and_upgrade(place: Place) -> None:
     """Every revision can be downgraded and upgraded again without changing the rows of other tables."""
     watch = Watch(org=ORG, rules=build_rules({}, read_file=str), routes=(Route(notifier="soc"),))
     sent = page([event(1), event(2)], rejected=[RejectedEvent("no usable uuid", b"\x00")])
@@ -93,9 +93,9 @@ def test_rows_outlive_the_way_back_and_forth(place: Place) -> None:
         assert {name: rows(database, name, without=LATER) for name in OLDEST} == before
 
 
-def test_upgrading_at_once_is_safe(nothing: Place) -> None:
-    """Several processes, or hosts, may start on one new database."""
-    databases = [Database(nothing.url, create=True) for _ in range(4)]
+def test_concurrent_upgrades_are_safe(empty: Place) -> None:
+    """Several processes or hosts may start with the same new database."""
+    databases = [Database(empty.url, create=True) for _ in range(4)]
     with ThreadPoolExecutor(len(databases)) as threads:
         list(threads.map(upgrade, databases))
     assert {current(database) for database in databases} == {tables.REVISION}
@@ -103,13 +103,13 @@ def test_upgrading_at_once_is_safe(nothing: Place) -> None:
         database.close()
 
 
-def test_stopping_rolls_an_upgrade_back(nothing: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_rolls_an_upgrade_back(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that rewrites a large table is interrupted; the next start begins again."""
     monkeypatch.setattr(answer_deadline, "STOP_WITHIN_S", 0.0)
     stopping = threading.Event()
-    with closing(Database(nothing.url, create=True, stopping=stopping)) as database:
+    with closing(Database(empty.url, create=True, stopping=stopping)) as database:
         upgrade(database, "0008")
-        nothing.run(SEEN_BY_THE_THOUSAND[nothing.kind])
+        empty.run(INSERT_MANY_EVENTS[empty.kind])
 
         def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
             if "INSERT INTO events" in statement:
@@ -118,32 +118,32 @@ def test_stopping_rolls_an_upgrade_back(nothing: Place, monkeypatch: pytest.Monk
         listen(database._engine, "before_cursor_execute", stop)
         with pytest.raises(StoppedError):
             upgrade(database)
-    with closing(Database(nothing.url)) as database:
+    with closing(Database(empty.url)) as database:
         assert current(database) == "0008"
         upgrade(database)
         with database.read() as connection:
             assert connection.execute(text("SELECT count(*) FROM events")).scalar_one() == 20_000
 
 
-def test_a_database_without_a_schema_says_what_to_run(nothing: Place) -> None:
-    """Commands that only read never migrate."""
-    if nothing.kind is Kind.SQLITE:
-        (nothing.folder / "oktawatch.db").touch()
-    database = Database(nothing.url)
+def test_a_missing_schema_raises_an_error_with_the_command_to_run(empty: Place) -> None:
+    """Commands that only read don't migrate, and the error names the command to run."""
+    if empty.kind is Kind.SQLITE:
+        (empty.folder / "oktawatch.db").touch()
+    database = Database(empty.url)
     with pytest.raises(SchemaError, match="oktawatch db upgrade"):
         require_current(database)
     database.close()
 
 
 @pytest.mark.parametrize("revision", ["0002", "0003", "0007"])
-def test_an_older_schema_without_its_tables_is_refused(nothing: Place, revision: str) -> None:
-    """One line names the version that can upgrade such a schema, and nothing is changed."""
-    with closing(Database(nothing.url, create=True)) as database:
+def test_an_older_schema_without_its_tables_is_refused(empty: Place, revision: str) -> None:
+    """The one-line error names the version that can upgrade the schema, and nothing is changed."""
+    with closing(Database(empty.url, create=True)) as database:
         upgrade(database, revision)
-        nothing.run("DROP TABLE matches", "DROP VIEW alert_events")
+        empty.run("DROP TABLE matches", "DROP VIEW alert_events")
         for table in ("history", "leases", "signals", "notifiers"):
-            if nothing.has(table):
-                nothing.run(f"DROP TABLE {table}")
+            if empty.has(table):
+                empty.run(f"DROP TABLE {table}")
         with pytest.raises(SchemaError, match=f"of its schema {revision}: .* with the version that created"):
             upgrade(database)
         assert current(database) == revision
@@ -159,7 +159,7 @@ def test_a_newer_schema_is_refused(place: Place) -> None:
                 refuse(database)
 
 
-def test_a_missing_file_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
+def test_reading_does_not_create_a_missing_file(tmp_path: Path) -> None:
     """Only commands that may create a database create one."""
     with pytest.raises(StoreError, match="there is no database at"):
         Database(f"sqlite:///{tmp_path / 'none.db'}")
@@ -171,13 +171,13 @@ def test_a_missing_file_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
     [("nonsense", "is not a database URL"), ("mysql://db.example.com/x", "mysql is not supported")],
 )
 def test_an_unusable_url_is_refused(url: str, problem: str) -> None:
-    """The error says what is expected."""
+    """The error names the expected value."""
     with pytest.raises(StoreError, match=problem):
         Database(url, create=True)
 
 
-def test_what_can_only_be_read_is_refused(place: Place) -> None:
-    """A file without the right to write, or a server that copies another; nothing is written to find out."""
+def test_a_read_only_database_is_refused(place: Place) -> None:
+    """A read-only file or server refuses even a write that changes nothing."""
     with open_database(place) as database:
         commit_write(database)
         url = place.url
@@ -192,14 +192,14 @@ def test_what_can_only_be_read_is_refused(place: Place) -> None:
             commit_write(reading)
 
 
-def test_where_it_is_said_without_a_password() -> None:
+def test_the_shown_location_has_no_password() -> None:
     """The shown location contains no password, neither of the user nor in an option."""
     url = "postgresql+psycopg://u:secret@127.0.0.1:1/x?password=secret&sslpassword=secret"
     with closing(Database(url)) as database:
         assert database.place == "postgresql+psycopg://u:***@127.0.0.1:1/x"
 
 
-def test_connections_to_a_file_are_prepared(tmp_path: Path) -> None:
+def test_connections_to_a_file_set_their_pragmas(tmp_path: Path) -> None:
     """WAL, foreign keys on, commits that need no fsync each."""
     with (
         place_of(Kind.SQLITE, tmp_path) as place,

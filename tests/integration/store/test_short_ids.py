@@ -23,7 +23,7 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def put(database: Database, ids: list[str]) -> None:
-    """Fill the outbox with notifications about nothing."""
+    """Insert notifications without an alert."""
     rows = [
         {
             "id": one,
@@ -40,7 +40,7 @@ def put(database: Database, ids: list[str]) -> None:
         connection.execute(tables.notifications.insert(), rows)
 
 
-# Few beginnings, so that many are shared, some up to the last character.
+# Few different prefixes, so that many ids share one, some up to the last character.
 similar_ids = st.lists(
     st.builds(
         lambda kept, base, rest: str(uuid.UUID(int=(base << (4 * kept)) | (rest & ((1 << (4 * kept)) - 1)))),
@@ -56,7 +56,7 @@ similar_ids = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(similar_ids)
-def test_a_short_id_names_its_notification_alone(database: Database, ids: list[str]) -> None:
+def test_a_short_id_identifies_one_notification(database: Database, ids: list[str]) -> None:
     """A short id is the shortest unique prefix of at least eight characters."""
     empty(database)
     put(database, ids)
@@ -88,7 +88,7 @@ def test_an_ambiguous_id_is_refused_with_longer_ones(database: Database) -> None
 @pytest.mark.parametrize(
     "text", ["", "3f0c9a5", "3f0c9a54x", "%", "3f0c9a54%", "3f0c9a54-6f0e-5a51-9d5e-0c1f9a3b7e211"]
 )
-def test_what_is_no_id_names_nothing(database: Database, text: str) -> None:
+def test_an_invalid_id_finds_nothing(database: Database, text: str) -> None:
     """A pattern, or a text that is too short or too long, matches no id."""
     put(database, ["3f0c9a54-6f0e-5a51-9d5e-0c1f9a3b7e21"])
 

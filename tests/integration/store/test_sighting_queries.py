@@ -98,8 +98,10 @@ addresses = st.one_of(
 
 @given(st.lists(addresses, max_size=8), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_network_has_just_its_addresses(database: Database, seen: list[Any], data: st.DataObject) -> None:
-    """Of both versions, at any length of the prefix, among texts that are no addresses."""
+def test_a_network_contains_only_its_addresses(
+    database: Database, seen: list[Any], data: st.DataObject
+) -> None:
+    """A network of either version and any prefix length finds its addresses among texts that are not addresses."""
     empty(database)
     texts = [str(one) for one in seen] + ["203.0.113.x", "unknown:", "203.0.113"]
     read(database, *(sign_in(number, "nora", text) for number, text in enumerate(texts)))
@@ -121,7 +123,7 @@ def test_all_addresses_of_a_network_begin_with_its_prefix(one: Any, data: st.Dat
 
 
 def test_what_is_new_for_a_person(database: Database) -> None:
-    """Only the person's sightings before the time decide what is new."""
+    """What is new depends only on the person's sightings from before the time."""
     empty(database)
     proxied = DIRECT | {"isProxy": True, "asNumber": 64501}
     read(
@@ -142,7 +144,7 @@ def test_what_is_new_for_a_person(database: Database) -> None:
     assert first == Novelty(new=everything[:3], known_since=None, others=0)
 
 
-def test_nothing_is_new_of_what_is_unknown(database: Database) -> None:
+def test_unknown_values_are_not_new(database: Database) -> None:
     """An event without a place, network, address or actor id has nothing new."""
     empty(database)
     read(database, sign_in(1, "nora", None, at=-HOUR), sign_in(2, "eve", "203.0.113.7"))

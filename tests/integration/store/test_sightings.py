@@ -138,7 +138,7 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
             max_size=16,
         )
     )
-    # Letters and digits of both kinds: what is the greatest uuid must not depend on a language.
+    # Letters of both cases and digits: the order of uuids must not depend on the server's locale.
     uuids: list[str] = draw(st.permutations([f"{letter}-{number}" for number in range(8) for letter in "aB"]))
     return [
         event(
@@ -233,7 +233,7 @@ def test_sightings_have_the_anonymizer_of_all_evidence(database: Database) -> No
     assert rows(database, "sightings") == before
 
 
-def test_a_sign_in_that_was_seen_without_history_is_counted_when_it_is_read_again(database: Database) -> None:
+def test_a_sign_in_without_history_is_counted_when_it_is_read_again(database: Database) -> None:
     """A sign-in whose history an older version did not store is counted once, when it is read again."""
     empty(database)
     one = event(1, outcome={"result": "SUCCESS"})
@@ -284,7 +284,7 @@ def test_old_keys_are_not_kept(database: Database) -> None:
     assert rows(database, "counted_sign_ins") == []
 
 
-def test_sightings_go_by_their_latest_sign_in(database: Database) -> None:
+def test_sightings_are_pruned_by_their_latest_sign_in(database: Database) -> None:
     """Sightings are pruned by their latest sign-in, and others are unchanged."""
     empty(database)
     events = [
@@ -300,8 +300,8 @@ def test_sightings_go_by_their_latest_sign_in(database: Database) -> None:
     assert not prune_sightings(database, prune, 10).rows
 
 
-def test_orgs_are_apart(database: Database) -> None:
-    """The same person, address and event in another org is another sighting."""
+def test_each_org_has_its_own_sightings(database: Database) -> None:
+    """The same person, address and event in another org have another sighting."""
     empty(database)
     read(database, [event(1)])
     commit_page(
@@ -310,8 +310,8 @@ def test_orgs_are_apart(database: Database) -> None:
     assert [row["org"] for row in rows(database, "sightings")] == [ORG, "other"]
 
 
-def test_what_anonymizes_now_and_what_did_before(database: Database) -> None:
-    """A row has the latest anonymizer, and the time of the first one."""
+def test_a_sighting_has_the_latest_anonymizer_and_the_first_time(database: Database) -> None:
+    """A sighting has the latest anonymizer, and the time of the first sign-in through one."""
     empty(database)
     read(database, [event(1, at=-DAY), event(2, securityContext={"isProxy": False})])
     (row,) = rows(database, "sightings")

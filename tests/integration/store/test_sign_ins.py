@@ -73,15 +73,15 @@ def test_sign_ins_from_an_address(database: Database) -> None:
     assert [row["actor_id"] for row in found.rows] == ["00u1", "00u2"]
 
 
-def test_a_limit_cuts_and_says_so(database: Database) -> None:
-    """The latest are kept."""
+def test_a_limit_keeps_the_latest_sign_ins(database: Database) -> None:
+    """The latest sign-ins are returned, and the result is marked as incomplete."""
     found = nora(database, limit=3)
     assert [row["uuid"][-3:] for row in found.rows] == ["100", "001", "002"]
     assert not found.complete
 
 
-def test_patience_ends_the_search_and_says_how_far_it_came(database: Database) -> None:
-    """After one piece at least."""
+def test_the_time_limit_ends_the_search(database: Database) -> None:
+    """At least one range is read, and the result states how far back it reaches."""
     found = nora(database, patience_s=0)
     assert found.rows
     assert not found.complete
@@ -108,7 +108,7 @@ def test_the_search_starts_at_the_latest_sign_in_and_ends_at_the_first(database:
     assert (found.since, found.complete) == (since, True)
 
 
-def test_nobody_has_no_sign_ins(database: Database) -> None:
+def test_an_unknown_person_has_no_sign_ins(database: Database) -> None:
     """Without a sighting, no events are read."""
     found = recent_sign_ins(
         database,

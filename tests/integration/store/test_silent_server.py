@@ -18,7 +18,7 @@ from tests.support.postgres import behind
 from tests.support.stalling import StallingProxy, stalling
 
 SOON_S = 5.0
-"""A time limit that shows that the call did not wait for the server."""
+"""A call that ends within this time did not wait for the server."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def database(place: Place, proxy: StallingProxy, stopping: threading.Event) -> I
 
 
 def fall_silent(database: Database, proxy: StallingProxy, *, statement: str | None) -> None:
-    """Run a transaction in which the server falls silent, before a statement or before the commit."""
+    """Run a transaction in which the server stops responding, before a statement or before the commit."""
     with database.write() as connection:
         connection.execute(text("SELECT 1"))
         proxy.stall()
@@ -59,7 +59,7 @@ def fall_silent(database: Database, proxy: StallingProxy, *, statement: str | No
 
 
 @pytest.mark.parametrize("statement", ["SELECT 2", None], ids=["a statement", "the commit"])
-def test_a_server_that_falls_silent(
+def test_a_silent_server_raises_an_error(
     database: Database, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch, statement: str | None
 ) -> None:
     """A silent server raises an error after the deadline, and the next transaction uses another connection."""
@@ -70,7 +70,7 @@ def test_a_server_that_falls_silent(
     require_current(database)
 
 
-def test_connections_that_fell_silent_in_the_pool_are_replaced(
+def test_silent_pooled_connections_are_replaced(
     place: Place, proxy: StallingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Silent connections in the pool are replaced without an error."""
@@ -111,7 +111,7 @@ def test_stopping_ends_connecting(place: Place, proxy: StallingProxy, stopping: 
 
 
 def test_a_half_closed_connection_is_replaced(database: Database, proxy: StallingProxy) -> None:
-    """The server's side ended while the connection lay in the pool."""
+    """A connection that the server closed while it was in the pool is replaced."""
     proxy.half_close()
     require_current(database)
 

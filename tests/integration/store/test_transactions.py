@@ -28,8 +28,8 @@ def move(database: Database, read: Cursor | None, to: Cursor) -> None:
         move_cursor(transaction, read, to)
 
 
-def test_the_cursor_is_read_as_it_was_moved(place: Place) -> None:
-    """A cursor is read as it was moved."""
+def test_a_moved_cursor_is_read_back(place: Place) -> None:
+    """The stored cursor equals the one that it was moved to."""
     with open_database(place) as database:
         assert read_cursor(database, ORG) is None
         move(database, None, START)
@@ -38,10 +38,8 @@ def test_the_cursor_is_read_as_it_was_moved(place: Place) -> None:
 
 
 @pytest.mark.parametrize("read", [None, START])
-def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
-    place: Place, read: Cursor | None
-) -> None:
-    """Two writers on one org can't both win."""
+def test_a_page_is_rolled_back_if_another_writer_moved_the_cursor(place: Place, read: Cursor | None) -> None:
+    """If two writers move a cursor from the same value, the later page is rolled back."""
     with open_database(place) as database:
         with page_transaction(database, ORG, now=NOW) as transaction:
             move_cursor(transaction, None, NEXT)
@@ -51,9 +49,9 @@ def test_a_page_whose_cursor_was_moved_by_another_writer_is_rolled_back_whole(
         assert rows(database, "events") == []
 
 
-def test_an_org_without_a_row_gets_no_page(place: Place) -> None:
+def test_a_page_of_an_unknown_org_is_refused(place: Place) -> None:
     """An org without a row can't be locked, so its page is refused."""
-    with open_database(place) as database:  # noqa: SIM117 -- what must raise stands alone
+    with open_database(place) as database:  # noqa: SIM117 -- only the statement that must raise is inside
         with (
             pytest.raises(StoreError, match="never registered"),
             page_transaction(database, "other", now=NOW),
@@ -61,7 +59,7 @@ def test_an_org_without_a_row_gets_no_page(place: Place) -> None:
             pass
 
 
-def test_a_page_that_waits_for_its_org_gives_up_when_the_program_stops(place: Place) -> None:
+def test_a_page_that_waits_for_its_org_is_abandoned_at_a_stop(place: Place) -> None:
     """A page that waits for its org is abandoned when the program stops."""
     stopping = threading.Event()
     with open_database(place) as database, page_transaction(database, ORG, now=NOW):
@@ -75,7 +73,7 @@ def test_a_page_that_waits_for_its_org_gives_up_when_the_program_stops(place: Pl
 
 
 @pytest.mark.parametrize("held", [0.05, 1.0])
-def test_a_page_that_waits_for_its_org_goes_on_when_it_is_free(place: Place, held: float) -> None:
+def test_a_page_waits_until_its_org_is_free(place: Place, held: float) -> None:
     """A writer waits for a lock, however long another writer has it."""
     with open_database(place) as database:
         other = Database(place.url)
@@ -110,7 +108,7 @@ def test_orgs_do_not_wait_for_each_other_on_a_server(place: Place) -> None:
         assert [one.add_events([event(1)]).events, two.add_events([event(1)]).events] == [1, 1]
 
 
-def test_events_are_remembered_once(place: Place) -> None:
+def test_events_are_stored_once(place: Place) -> None:
     """Adding the same events again adds nothing and returns zero."""
     with open_database(place) as database:
         for expected in (1200, 0):
@@ -120,8 +118,8 @@ def test_events_are_remembered_once(place: Place) -> None:
         assert len(rows(database, "events")) == 1200
 
 
-def test_what_the_driver_says_becomes_a_sentence(place: Place) -> None:
-    """Callers know one family of errors, and people see which database it was."""
+def test_a_driver_error_becomes_one_line(place: Place) -> None:
+    """A driver's error becomes a StoreError with one line, which names the database."""
     with open_database(place) as database:
         with pytest.raises(StoreError) as said, database.write() as connection:
             connection.execute(text("SELECT * FROM nowhere"))

@@ -23,9 +23,9 @@ LATER = NOW + 3 * HOUR
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Yield a database with one open alert, of noon."""
+    """Yield a database with one open alert, whose event is at noon."""
     with open_database(place) as made:
-        happen(made, 1)
+        read_sign_in(made, 1)
         yield made
 
 
@@ -53,7 +53,7 @@ def reopen(database: Database, ids: list[int], *, now: datetime) -> None:
     decide(database, ids, Decision(action=Action.REOPENED, by="nora"), now=now)
 
 
-def happen(database: Database, number: int, *, at: timedelta = timedelta(), threshold: int = 1) -> None:
+def read_sign_in(database: Database, number: int, *, at: timedelta = timedelta(), threshold: int = 1) -> None:
     """Commit a page with a sign-in through a proxy."""
     options = {"Okta.Anonymizing.VPN.Login": {"threshold": threshold}}
     rules = build_rules(
@@ -69,48 +69,48 @@ def happen(database: Database, number: int, *, at: timedelta = timedelta(), thre
     )
 
 
-def test_an_acknowledged_alert_goes_on_taking_matches(database: Database) -> None:
+def test_matches_join_an_acknowledged_alert(database: Database) -> None:
     """New matches join an acknowledged alert."""
     acknowledge(database, [1], now=NOW)
     acknowledge(database, [1], now=NOW)
-    happen(database, 2, at=HOUR)
+    read_sign_in(database, 2, at=HOUR)
     (alert,) = rows(database, "alerts")
     assert (alert["status"], alert["event_count"]) == ("acknowledged", 2)
 
 
-def test_after_a_closing_the_next_match_opens_another_alert(database: Database) -> None:
+def test_a_match_after_closing_opens_another_alert(database: Database) -> None:
     """A closed alert stores the person, time, verdict and note, and the next match opens another alert."""
     close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     (alert,) = rows(database, "alerts")
     assert (alert["closed_at"], alert["closed_by"], alert["disposition"], alert["note"]) == (
         NOW + HOUR, "nora", "benign", "travelling",
     )  # fmt: skip
-    happen(database, 2, at=timedelta(minutes=30))
-    happen(database, 3, at=2 * HOUR)
+    read_sign_in(database, 2, at=timedelta(minutes=30))
+    read_sign_in(database, 3, at=2 * HOUR)
     assert [(one["status"], one["event_count"]) for one in rows(database, "alerts")] == [
         ("closed", 2),
         ("open", 1),
     ]
 
 
-def test_a_closing_answers_for_every_match_it_has_seen(database: Database) -> None:
-    """A match that a closed alert had is covered by it, even with a time in the future."""
+def test_a_closed_alert_covers_its_matches(database: Database) -> None:
+    """A closed alert covers all its matches, even one with a time in the future."""
     close(database, [1], now=NOW - HOUR)
     assert [alert["closed_at"] for alert in rows(database, "alerts")] == [NOW]
 
 
-def test_a_reopened_alert_takes_matches_again(database: Database) -> None:
+def test_matches_join_a_reopened_alert(database: Database) -> None:
     """New matches join a reopened alert, which keeps its note."""
     close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     reopen(database, [1], now=LATER)
-    happen(database, 2, at=2 * HOUR)
+    read_sign_in(database, 2, at=2 * HOUR)
     (alert,) = rows(database, "alerts")
     assert (alert["status"], alert["event_count"], alert["note"]) == ("open", 2, "travelling")
     assert (alert["closed_at"], alert["closed_by"], alert["disposition"]) == (None, None, None)
 
 
-def test_of_several_all_are_decided_about_or_none(database: Database) -> None:
-    """If one of several alerts can't be changed, none is."""
+def test_a_decision_applies_to_all_alerts_or_none(database: Database) -> None:
+    """If one of several alerts can't be changed, none is changed."""
     with pytest.raises(TriageError, match=r"no such alert \(99\)"):
         close(database, [1, 99], now=NOW)
     with pytest.raises(TriageError, match="only a closed alert"):
@@ -127,12 +127,12 @@ def test_a_closed_alert_is_not_acknowledged_by_accident(database: Database) -> N
 
 def test_a_pending_alert_can_t_be_closed(database: Database) -> None:
     """Closing a pending alert raises an error."""
-    happen(database, 2, at=24 * HOUR, threshold=2)
+    read_sign_in(database, 2, at=24 * HOUR, threshold=2)
     with pytest.raises(TriageError, match="threshold"):
         close(database, [2], now=NOW)
 
 
-def test_each_decision_leaves_a_trail(database: Database) -> None:
+def test_each_decision_is_recorded(database: Database) -> None:
     """Each decision is recorded in order with its person, time and note, and the alert has the latest state."""
     acknowledge(database, [1], now=NOW)
     decide(database, [1], Decision(action=Action.NOTED, by="abel", note="asked her"), now=NOW + HOUR)
@@ -150,7 +150,7 @@ def test_each_decision_leaves_a_trail(database: Database) -> None:
 
 
 def test_the_verdict_on_a_closed_alert_can_be_changed(database: Database) -> None:
-    """A second look: the alert stays closed since the first closing, and both verdicts are in the trail."""
+    """Closing a closed alert changes only its verdict, and both verdicts are recorded."""
     close(database, [1], disposition="benign", now=NOW + HOUR)
     close(database, [1], disposition="true_positive", now=LATER)
     shown = show_alert(database, 1)
@@ -162,15 +162,15 @@ def test_the_verdict_on_a_closed_alert_can_be_changed(database: Database) -> Non
         close(database, [1], now=LATER)
 
 
-def test_a_decision_that_fails_leaves_no_trail(database: Database) -> None:
+def test_a_failed_decision_is_not_recorded(database: Database) -> None:
     """If one of several ids is wrong, no alert changes and no decision is recorded."""
     with pytest.raises(TriageError):
         acknowledge(database, [1, 99], now=NOW)
     assert rows(database, "alert_actions") == []
 
 
-def test_the_migration_keeps_what_closed_alerts_remember(database: Database) -> None:
-    """The last closing of each alert becomes the first row of its trail."""
+def test_the_migration_keeps_the_closing_of_alerts(database: Database) -> None:
+    """The migration records the last closing of each alert as its first action."""
     close(database, [1], disposition="benign", note="travelling", now=NOW + HOUR)
     before = rows(database, "alert_actions")
     downgrade(database, "0011")

@@ -21,12 +21,12 @@ from tests.support.postgres import OwnServer
 from tests.support.streams import event
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Do nothing."""
 
 
-def write_page(database: Database, number: int, meanwhile: Callable[[], None] = nothing) -> None:
-    """Commit a page of one event; something happens in its middle."""
+def write_page(database: Database, number: int, meanwhile: Callable[[], None] = do_nothing) -> None:
+    """Commit a page of one event, and call ``meanwhile`` within the transaction."""
     with page_transaction(database, ORG, now=NOW) as transaction:
         transaction.add_events([event(number)])
         meanwhile()
@@ -34,7 +34,7 @@ def write_page(database: Database, number: int, meanwhile: Callable[[], None] = 
 
 
 def uuids(database: Database) -> list[str]:
-    """Return the stored events."""
+    """Return the uuids of the stored events."""
     return [row["uuid"] for row in rows(database, "events")]
 
 
@@ -49,8 +49,8 @@ def server(tmp_path: Path) -> Iterator[tuple[OwnServer, Database]]:
     own.close()
 
 
-def test_a_server_that_was_restarted_is_not_noticed(server: tuple[OwnServer, Database]) -> None:
-    """Connections that died in the pool are replaced before anything has begun."""
+def test_a_restarted_server_causes_no_error(server: tuple[OwnServer, Database]) -> None:
+    """Pooled connections that the restart closed are replaced before the transaction begins."""
     own, database = server
     for mode in ("fast", "immediate"):
         own.control("restart", "-m", mode)
@@ -58,7 +58,7 @@ def test_a_server_that_was_restarted_is_not_noticed(server: tuple[OwnServer, Dat
     assert uuids(database) == [event(1).uuid, event(2).uuid]
 
 
-def test_a_server_that_is_down_is_said_in_one_line(server: tuple[OwnServer, Database]) -> None:
+def test_a_server_that_is_down_causes_a_one_line_error(server: tuple[OwnServer, Database]) -> None:
     """A server that is down causes a one-line error, and works again when it is up."""
     own, database = server
     own.control("stop", "-m", "immediate")
@@ -71,8 +71,8 @@ def test_a_server_that_is_down_is_said_in_one_line(server: tuple[OwnServer, Data
     assert len(uuids(database)) == 2
 
 
-def test_a_server_that_restarts_within_a_page_has_none_of_it(server: tuple[OwnServer, Database]) -> None:
-    """The page is read again."""
+def test_a_restart_within_a_page_rolls_the_page_back(server: tuple[OwnServer, Database]) -> None:
+    """No part of the page is stored, and the same page can be committed afterwards."""
     own, database = server
     with pytest.raises(StoreError):
         write_page(database, 2, lambda: own.control("restart", "-m", "immediate"))
@@ -111,8 +111,8 @@ def test_connections_that_were_lost_between_pages(database: Database) -> None:
     assert len(uuids(database)) == 2
 
 
-def test_a_server_that_only_reads(database: Database) -> None:
-    """After a failover, a read-only server is left, and the next page connects again."""
+def test_a_read_only_server_is_left(database: Database) -> None:
+    """After a failover, connections to the read-only server are closed, and the next page connects again."""
     change = f"ALTER DATABASE {database.url.database} SET default_transaction_read_only"
     postgres.server().execute(f"{change} = on")
     end_connections(database)
@@ -125,9 +125,9 @@ def test_a_server_that_only_reads(database: Database) -> None:
     assert uuids(database) == [event(1).uuid, event(3).uuid]
 
 
-def test_a_page_that_falls_silent_frees_its_org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_ends_an_idle_page_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server ends a transaction whose process was stopped or whose host is unreachable."""
-    monkeypatch.setattr(backend, "_WRITE", backend._WRITE.replace(f"'{backend._ABANDONED}s'", "'1s'"))
+    monkeypatch.setattr(backend, "_WRITE", backend._WRITE.replace(f"'{backend._IDLE_TIMEOUT_S}s'", "'1s'"))
     with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as database:
         other = Database(place.url)
         with pytest.raises(StoreError):
@@ -136,8 +136,8 @@ def test_a_page_that_falls_silent_frees_its_org(tmp_path: Path, monkeypatch: pyt
         assert uuids(database) == [event(2).uuid]
 
 
-def test_what_the_server_says_quotes_no_rows(database: Database) -> None:
-    """A stranger's text reaches no log by way of an error."""
+def test_errors_contain_no_values_of_rows(database: Database) -> None:
+    """The text of an event reaches no log through a database error."""
     with pytest.raises(StoreError) as said, database.write() as connection:
         connection.execute(text("INSERT INTO orgs (name) VALUES ('typed by somebody')"))
     assert "typed by somebody" not in str(said.value)
@@ -161,7 +161,7 @@ def file(tmp_path: Path) -> Iterator[Database]:
     ids=["a full disk", "a read-only file"],
 )
 def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str, said: str) -> None:
-    """The page is not committed; when there is room again, the next one is."""
+    """The page is rolled back, and the next page is committed after the fault was fixed."""
     pragma = [trouble]
 
     def set_pragma(connection: sqlite3.Connection, *_: Any) -> None:
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str
     assert len(uuids(file)) == 2
 
 
-def test_a_new_file_that_somebody_else_is_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_create_a_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that create a file at once both succeed, because the second one retries."""
     with closing(sqlite3.connect(tmp_path / "oktawatch.db")) as first:
         first.execute("BEGIN EXCLUSIVE")
@@ -220,7 +220,7 @@ def damaged(tmp_path: Path) -> Iterator[Database]:
 
 
 def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
-    """The error is one line that says what to do."""
+    """The one-line error says what to do."""
     with pytest.raises(
         DamagedDatabaseError, match=r"damaged \(.*oktawatch.db\): .*; restore a backup"
     ) as said:
@@ -228,8 +228,8 @@ def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
     assert "\n" not in str(said.value)
 
 
-def test_a_small_damage_is_found_at_the_start(file: Database) -> None:
-    """A NULL in a column that allows none disturbs no statement, and is found all the same."""
+def test_minor_damage_is_found_at_the_start(file: Database) -> None:
+    """A NULL in a NOT NULL column is found, although no statement fails because of it."""
     with closing(sqlite3.connect(file.url.database or "")) as connection, connection:
         connection.execute("CREATE TABLE other (name TEXT)")
         connection.execute("INSERT INTO other VALUES ('one')")
@@ -248,8 +248,8 @@ def test_a_damaged_file_is_found_by_a_statement(damaged: Database) -> None:
         write_page(damaged, 1)
 
 
-def test_looking_for_damage_is_bounded(file: Database) -> None:
-    """Of a large file a start sees a part; afterwards statements run as long as they like."""
+def test_the_check_for_damage_is_limited_in_time(file: Database) -> None:
+    """The check reads only a part of a large file, and later statements have no time limit."""
     with page_transaction(file, ORG, now=NOW) as transaction:
         transaction.add_events([event(number) for number in range(2, 5_000)])
     file.require_undamaged(within_s=-1)
@@ -257,7 +257,7 @@ def test_looking_for_damage_is_bounded(file: Database) -> None:
         assert connection.execute(text("SELECT count(*) FROM events a, events b")).scalar_one() > 20_000_000
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     """A text file under the database's name is reported."""
     file = tmp_path / "oktawatch.db"
     file.write_text("not a database, but long enough to be taken for one\n" * 100)
@@ -269,8 +269,8 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = ON"])
-def test_a_refused_write_is_told_apart(file: Database, pragma: str) -> None:
-    """A full disk and a read-only file are distinguished from failures that any other write disproves."""
+def test_a_refused_write_is_distinguished(file: Database, pragma: str) -> None:
+    """A full disk and a read-only file raise WriteFailedError. Other errors raise StoreError."""
     sqlalchemy_event.listen(
         file._engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA {pragma}")
     )
@@ -281,8 +281,8 @@ def test_a_refused_write_is_told_apart(file: Database, pragma: str) -> None:
     assert type(said.value) is StoreError
 
 
-def test_a_server_that_can_be_written_again_is_written_at_once(tmp_path: Path) -> None:
-    """A connection that only read while the server was read-only is not used for the next write."""
+def test_a_connection_from_a_read_only_period_is_not_reused(tmp_path: Path) -> None:
+    """A connection that was opened while the server was read-only is not used for the next write."""
     with place_of(Kind.POSTGRES, tmp_path) as place, open_database(place) as database:
         name = database.url.database
         place.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
