@@ -1,8 +1,8 @@
 """Backfill: a bounded read of an org's past events through the same pipeline.
 
-After an interruption, the same command continues where it stopped. A relative time such as ``7d`` still counts from its
-first start. By default, a backfill sends no notifications. If it records an alert whose events the daemon reads later, the daemon
-sends the notification.
+After an interruption, the same command continues where it stopped. A relative time such as ``7d`` still refers to the
+time of the first start. By default, a backfill sends no notifications. If it records an alert whose events the daemon
+reads later, the daemon sends the notification.
 """
 
 import asyncio
@@ -70,12 +70,12 @@ class Backfiller:
         Raises SystemLogError or StoreError. Pages that were already committed remain.
         """
         now = self._now()
-        kept = clamp_to_okta_retention(since, now)
-        if since < kept:
+        kept_since = clamp_to_okta_retention(since, now)
+        if since < kept_since:
             _log.warning(
-                "backfill_clamped", org=self._watch.org, since=to_text(since), kept_since=to_text(kept)
+                "backfill_clamped", org=self._watch.org, since=to_text(since), kept_since=to_text(kept_since)
             )
-            since = kept
+            since = kept_since
         query = bounded_query(
             since=since, until=max(since, until), filter=self._watch.rules.filter, limit=self._page_size
         )
@@ -121,22 +121,22 @@ class Backfiller:
             await abandon(ahead)
 
     async def _commit(
-        self, page: Page, read: Backfill, total: PageResult, *, notify: bool, finished: bool
+        self, page: Page, backfill: Backfill, total: PageResult, *, notify: bool, finished: bool
     ) -> Backfill:
-        moved = [read]
+        moved = [backfill]
 
         def advance(transaction: PageTransaction, result: PageResult) -> None:
-            to = msgspec.structs.replace(
-                read,
+            advanced = msgspec.structs.replace(
+                backfill,
                 query=page.resume,
-                pages=read.pages + 1,
-                events=read.events + result.events,
-                new_events=read.new_events + result.new_events,
-                matches=read.matches + result.matches,
-                alerts=read.alerts + result.alert_count,
+                pages=backfill.pages + 1,
+                events=backfill.events + result.events,
+                new_events=backfill.new_events + result.new_events,
+                matches=backfill.matches + result.matches,
+                alerts=backfill.alerts + result.alert_count,
             )
-            move_backfill(transaction, read, to, finished=finished)
-            moved[0] = to
+            move_backfill(transaction, backfill, advanced, finished=finished)
+            moved[0] = advanced
 
         result = await self._database.run(
             commit_page, self._watch, page, notify=notify, advance=advance, now=self._now()
@@ -144,10 +144,10 @@ class Backfiller:
         total.add(result)
         self._progress(
             Progress(
-                org=read.org,
-                since=read.since,
-                until=read.until,
-                reached=read.until if finished else min(page.newest or read.since, read.until),
+                org=backfill.org,
+                since=backfill.since,
+                until=backfill.until,
+                reached=backfill.until if finished else min(page.newest or backfill.since, backfill.until),
                 events=moved[0].events,
                 total=total,
             )

@@ -8,11 +8,11 @@ from msgspec import Struct
 from oktawatch.model.durations import approximate_text
 from oktawatch.store.daemons import DaemonRow
 
-_ALIVE = timedelta(seconds=90)
-"""Daemons write every half a minute at least."""
+_SILENT_AFTER = timedelta(seconds=90)
+"""A running daemon writes its row at least every 30 s."""
 _CLOCK_TOLERANCE = timedelta(seconds=60)
-_REPORTED = timedelta(days=1)
-"""A daemon that has not written for longer is forgotten: somebody has decided to run none."""
+_FORGOTTEN_AFTER = timedelta(days=1)
+"""A daemon that has not written for longer is ignored, because it is probably no longer wanted."""
 
 
 class DaemonHealth(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class DaemonHealth(Struct, frozen=True, kw_only=True):
 
 def judge_daemons(rows: Sequence[DaemonRow], *, now: datetime) -> list[DaemonHealth]:
     """Judge all daemons that wrote within the last day."""
-    return [_judge(row, now) for row in rows if now - row.seen_at < _REPORTED]
+    return [_judge(row, now) for row in rows if now - row.seen_at < _FORGOTTEN_AFTER]
 
 
 def are_good(daemons: Sequence[DaemonHealth]) -> bool:
@@ -43,6 +43,6 @@ def _judge(row: DaemonRow, now: datetime) -> DaemonHealth:
     problem = None
     if age < -_CLOCK_TOLERANCE:
         problem = "it wrote at a time in the future: the clock was set back, so it is unknown whether it runs"
-    elif age > _ALIVE:
+    elif age > _SILENT_AFTER:
         problem = f"it has not written for {approximate_text(age)}: it was killed, or it can't write to its database; see its log"
     return DaemonHealth(row=row, problem=problem)

@@ -59,13 +59,13 @@ class DatabaseExecutor:
         transaction is left open.
         """
         call: Callable[[], T] = partial(function, self.database, *args, **kwargs)
-        begun: Future[T] = self._threads.submit(call)
-        work = asyncio.wrap_future(begun)
+        submitted: Future[T] = self._threads.submit(call)
+        work = asyncio.wrap_future(submitted)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             # Cancel the thread's own future. asyncio's future would report running work as cancelled.
-            if not begun.cancel():
+            if not submitted.cancel():
                 await discard(work)
             raise
 

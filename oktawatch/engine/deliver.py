@@ -5,7 +5,7 @@ them. If the process dies in between, the lease expires and the message is sent 
 
 A failed message backs off by itself and does not delay the others, so a receiver that fails now and then still gets
 the other messages at once. Several failures in a row pause the notifier, and so does a receiver that asks for it.
-A failing receiver then gets a single message after increasing pauses, so that the waiting messages don't use up
+A single message is then sent after each pause, and the pauses increase, so that the waiting messages don't use up
 their attempts. A failing notifier does not delay other notifiers.
 """
 
@@ -51,11 +51,11 @@ DeliveryResult = Literal["delivered", "failed", "dead"]
 """The result of an attempt: ``failed`` will be retried, ``dead`` became a dead letter."""
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
-"""Minimum attempts before a message expires: a message that waited while the daemon was down is sent, too."""
+"""Minimum attempts before a message expires, so that a message that waited while the daemon was down is still sent."""
 
 
 class Notifier:
-    """A channel and its part of the outbox. One round at a time."""
+    """Delivers the notifications of one notifier through its channel. Run one round at a time."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class Notifier:
         """Deliver the notifications of the notifier ``name`` through ``channel``.
 
         A message that can't be delivered within ``max_age`` becomes a dead letter. Messages above ``per_minute`` are
-        folded into digests; None: no limit. ``escalation`` decides which notifiers get an alarm if this one can't
-        deliver. Call ``attempted`` with the result of each attempt.
+        folded into digests. None disables this limit. ``escalation`` decides which notifiers get an alarm if this one
+        can't deliver. Call ``attempted`` with the result of each attempt.
         """
         self.name = name
         self.failed = 0
@@ -98,6 +98,7 @@ class Notifier:
         self._paused_until: float | None = None
         """By the monotonic clock. Set from a pause until the next delivery."""
         self._latest: datetime | None = None
+        """The time of the last round."""
 
     async def round(self) -> int:
         """Send the due notifications; return how many were delivered. Raises StoreError."""
@@ -105,20 +106,20 @@ class Notifier:
         await self._repair_times()
         if self._paused or not await self._anything_due():
             return 0
-        taken = 0
+        delivered = 0
         if self._paused_until is not None:
             # Don't plan until the receiver is back. Otherwise each attempt would create another digest.
             if not await self._send_next():
                 return 0
-            taken = 1
-        while self._goes_on(begun):
+            delivered = 1
+        while self._may_continue(begun):
             planned_at = self._clock()
             unsent = (await self._plan()).send
-            while unsent and self._goes_on(begun) and self._clock() - planned_at < PLAN.total_seconds():
-                taken += await self._send_next(unsent.pop(0))
+            while unsent and self._may_continue(begun) and self._clock() - planned_at < PLAN.total_seconds():
+                delivered += await self._send_next(unsent.pop(0))
             if not unsent:
                 break
-        return taken
+        return delivered
 
     async def _repair_times(self) -> None:
         """Repair times that a wrong clock has set, at the start and after the clock was set back."""
@@ -132,7 +133,7 @@ class Notifier:
         if repaired:
             _log.warning("delivery_times_repaired", notifier=self.name, notifications=repaired)
 
-    def _goes_on(self, begun: float) -> bool:
+    def _may_continue(self, begun: float) -> bool:
         return not self._paused and self._clock() - begun < ROUND.total_seconds()
 
     async def _anything_due(self) -> bool:
@@ -183,18 +184,18 @@ class Notifier:
         self._attempted("delivered")
         self._failing.clear()
         self._pauses, self._paused_until = 0, None
-        over = await self._database.run(
+        recovered = await self._database.run(
             record_success, self.name, notification.id, self._escalation, now=self._now()
         )
-        if over:
+        if recovered:
             _log.info("notifier_recovered", notifier=self.name)
         return True
 
     async def _record_failure(self, notification: DueNotification, error: DeliveryError) -> None:
         now = self._now()
-        again = None if error.final else self._next_attempt(notification, error)
+        next_attempt_at = None if error.final else self._next_attempt(notification, error)
         self.failed += 1
-        self._attempted("failed" if again is not None else "dead")
+        self._attempted("failed" if next_attempt_at is not None else "dead")
         if not error.final:
             self._back_off(notification.id, error)
         _log.warning(
@@ -203,7 +204,7 @@ class Notifier:
             notification=notification.id,
             attempt=notification.attempts + 1,
             error=str(error),
-            dead=again is None,
+            dead=next_attempt_at is None,
         )
         raised = await self._database.run(
             record_failure,
@@ -211,21 +212,21 @@ class Notifier:
             notification.id,
             self._escalation,
             error=str(error),
-            next_attempt_at=again,
+            next_attempt_at=next_attempt_at,
             now=now,
         )
         if raised:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
-        """Return the time of the next attempt, at most the time when the message expires, or None if it has."""
+        """Return the time of the next attempt, not after the message expires. Return None if it has expired."""
         now = self._now()
         delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
-        again = now + max(delay, self._asked_for(error))
-        last = (notification.retried_at or notification.created_at) + self._max_age
-        if now < last:
-            return min(again, last)
-        return again if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
+        next_attempt_at = now + max(delay, self._requested_delay(error))
+        expires_at = (notification.retried_at or notification.created_at) + self._max_age
+        if now < expires_at:
+            return min(next_attempt_at, expires_at)
+        return next_attempt_at if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
 
     def _back_off(self, notification_id: str, error: DeliveryError) -> None:
         """Pause if several messages failed in a row, or if the receiver asks for it."""
@@ -234,9 +235,9 @@ class Notifier:
             return
         pause = self._spread(FIRST_DELAY, _LONGEST_PAUSE, self._pauses)
         self._pauses += 1
-        self._paused_until = self._clock() + max(pause, self._asked_for(error)).total_seconds()
+        self._paused_until = self._clock() + max(pause, self._requested_delay(error)).total_seconds()
 
-    def _asked_for(self, error: DeliveryError) -> timedelta:
+    def _requested_delay(self, error: DeliveryError) -> timedelta:
         """Return the delay that the receiver asks for, limited to the maximum age."""
         return min(error.retry_after or timedelta(), self._max_age)
 

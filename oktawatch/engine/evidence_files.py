@@ -28,25 +28,25 @@ class EvidenceFile(Struct, frozen=True, kw_only=True):
     """The file or, for a source with a URL, the folder of the fetched files."""
     format: Literal["networks", "mmdb"] = "networks"
     kind: AnonymizerKind = AnonymizerKind.UNKNOWN
-    """Networks: what an address in the file is."""
+    """For networks: the kind of anonymizer that the file lists."""
     operator: str | None = None
-    """Networks: who operates them."""
+    """For networks: the operator of the listed networks."""
 
 
 class SourceState(Struct, frozen=True, kw_only=True):
-    """A configured source as it is now."""
+    """The current state of a configured source."""
 
     file: EvidenceFile
     fetched: bool = False
     """Whether the source has a URL."""
     contents: str | None = None
-    """A description of the contents. None if there are none that can be used."""
+    """A description of the contents. None without usable contents."""
     size: int | None = None
     """The number of entries."""
     modified_at: datetime | None = None
     """When the contents changed."""
     checked_at: datetime | None = None
-    """When the contents were last known to be current: for a file when it changed, for a URL when it was fetched."""
+    """When the contents were last known to be current: when a file changed, or a URL was last fetched or found unchanged."""
     stale: bool = False
     """Whether a source with a URL has not been fetched for twice the refresh interval."""
     problem: str | None = None
@@ -76,7 +76,7 @@ class DatabaseSource:
             metadata = self._reader.metadata()
         except (maxminddb.InvalidDatabaseError, LookupError, TypeError):
             raise ValueError("expected a database in MaxMind's format") from None
-        # Counting the networks would take seconds, and might never end in a damaged tree. Its nodes grow with them.
+        # Counting the networks would take seconds, and might never end in a damaged tree. The nodes are a rough measure.
         self.size = metadata.node_count if metadata.node_count > 1 else 0
         """The number of nodes of the search tree; 0 if it has only a root."""
         database_type = shorten(str(metadata.database_type))
@@ -85,7 +85,7 @@ class DatabaseSource:
         self.contents = f"{database_type} of {built:%Y-%m-%d}"
 
     def find(self, address: str) -> Sequence[Finding]:
-        """Return what the database says about an address. Broken records say nothing."""
+        """Return what the database says about an address. A broken record is ignored."""
         try:
             record = self._reader.get(address)
         except (TypeError, ValueError, self._broken):
@@ -95,7 +95,7 @@ class DatabaseSource:
 
 
 def load_file(file: EvidenceFile) -> EvidenceSource:
-    """Load a file. Raises OSError, OverflowError or ValueError: `describe_problem` makes a line of it."""
+    """Load a file. Raises OSError, OverflowError or ValueError: `describe_problem` formats the error."""
     if file.format == "mmdb":
         return DatabaseSource(file.name, file.path)
     with file.path.open(encoding="utf-8-sig") as lines:  # with or without a byte order mark
@@ -104,7 +104,7 @@ def load_file(file: EvidenceFile) -> EvidenceSource:
 
 
 def inspect_file(file: EvidenceFile) -> SourceState:
-    """Load a file to see what it has, or why it can't be used."""
+    """Load a file, and return its state: a description of its contents, or why it can't be used."""
     modified_at = None
     try:
         modified_at = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
@@ -130,7 +130,7 @@ def describe_problem(error: Exception) -> str:
 
 
 def _kinds_by(database_type: str) -> _KindsOf:
-    """Return how to read records of a database, by the type in its metadata."""
+    """Return the function that reads the records of a database of this type."""
     if "Anonymous" in database_type:  # GeoIP2-Anonymous-IP, GeoIP-Anonymous-Plus
         return maxmind_kinds
     if "privacy" in database_type.lower():  # ipinfo standard_privacy.mmdb

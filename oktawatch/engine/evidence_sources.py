@@ -28,7 +28,7 @@ class EvidenceFileError(ValueError):
     def __init__(self, index: int, problem: str) -> None:
         super().__init__(problem)
         self.index = index
-        """The place of the file in the configuration."""
+        """The index of the source in the configuration."""
 
 
 class EvidenceSources:
@@ -84,7 +84,7 @@ class EvidenceSources:
         ]
 
     def checked_at(self) -> dict[str, datetime]:
-        """Return when each source was last known to be current, without loading it; omit what was never read."""
+        """Return when each source was last known to be current, without loading it. Omit sources that were never read."""
         found: dict[str, datetime] = {}
         for source in self._configured:
             with suppress(OSError):

@@ -52,7 +52,7 @@ def _starts_with(file: _Readable, text: bytes, offset: int) -> bool:
 
 
 class _Limited:
-    """Reads a file, and raises ValueError beyond a number of bytes. A small file can inflate to gigabytes."""
+    """Reads a file, and raises ValueError after ``limit`` bytes, because a small file can inflate to gigabytes."""
 
     def __init__(self, file: _Readable, limit: int) -> None:
         self._file = file

@@ -44,7 +44,7 @@ _FIRST_RETRY = timedelta(minutes=5)
 """The delay after a failure. It doubles up to the refresh interval, because some publishers limit downloads per day."""
 _MOST_DOUBLINGS = 16
 _LEAST_SHARE = 0.5
-"""The share of its entries that a file must keep."""
+"""The minimum number of entries of a fetched file, as a share of the current file's."""
 _STALE_INTERVALS = 2
 LARGEST = {"networks": 64 * 1024**2, "mmdb": 512 * 1024**2}
 """The maximum size of a file in bytes, by format. Networks are kept in memory, databases are mapped."""
@@ -63,7 +63,7 @@ class Validators(Struct, frozen=True):
 
 
 Fetch = Callable[[IO[bytes], Validators | None], Awaitable[Validators | None]]
-"""Writes a file, unless the server still has the version with these validators; then returns None.
+"""Writes a file, and returns its validators. Returns None if the server still has the version with the given ones.
 
 Raises EvidenceUpdateError."""
 
@@ -85,7 +85,7 @@ class FetchedState(Struct, frozen=True, kw_only=True):
     """The recorded state of a source with a URL."""
 
     url_digest: str | None = None
-    """Identifies the URL that the file is from."""
+    """The SHA-256 of the file's URL."""
     file: str | None = None
     """The name of the file in the source's folder, and the SHA-256 of its contents."""
     contents: str | None = None
@@ -98,7 +98,7 @@ class FetchedState(Struct, frozen=True, kw_only=True):
     """When the file was last fetched or found unchanged."""
     attempted_at: datetime | None = None
     failures: int = 0
-    """The number of attempts since then that didn't succeed. An attempt is counted before its request."""
+    """The number of attempts since the last success. An attempt is counted before its request."""
     problem: str | None = None
     """Why the last attempt failed."""
 
@@ -142,7 +142,7 @@ class FetchedEvidence:
         return FetchedState(url_digest=self._url_digest)
 
     def load(self) -> LoadedFile:
-        """Load the current file. Delete one that can't be used, so that it is fetched again."""
+        """Load the current file. If its contents can't be used, delete it, so that it is fetched again."""
         name: str | None = None
         try:
             for _ in range(2):  # another process may replace the file in between
@@ -180,7 +180,7 @@ class FetchedEvidence:
         )
 
     def is_due(self, now: datetime) -> bool:
-        """Return whether the source is to be fetched. After failures, the interval doubles. Raises OSError."""
+        """Return whether the source must be fetched. The delay doubles with each failure in a row. Raises OSError."""
         state = self.state()
         wait = self._refresh
         if state.failures:
@@ -225,7 +225,7 @@ class FetchedEvidence:
         return False
 
     def _begin(self, now: datetime) -> FetchedState:
-        """Record an attempt, so that a process that dies in each attempt waits between them. Return the state before."""
+        """Record an attempt, so that the next one waits even if the process dies in this one. Return the previous state."""
         before = self.state()
         if before.file is not None and not self._is_whole(before.file):
             before = replace(before, file=None, contents=None, size=0, validators=None)
@@ -339,7 +339,7 @@ async def _finish(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 def folder_name(source: str) -> str:
-    """Return the name of a source's folder. Different sources have different folders, for any characters in their names."""
+    """Return the name of a source's folder. Different sources have different folders, whatever characters their names contain."""
     if _PLAIN_NAME(source):
         return source
     digest = hashlib.sha256(source.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Explain why an event raised an alert or not: its recorded matches, and how each rule judges it now.
+"""Explain why an event raised an alert, or why it didn't: its recorded matches, and each rule's current verdict.
 
-The event's org and time are looked up in `matches` and `allowed_matches`, then in the last days of `events`, which are indexed by time.
-Its content is fetched from Okta by its uuid, near its time if that is known. If Okta has deleted the event or
+The event's org and time are looked up in `matches` and `allowed_matches`, then in the last days of `events`, which are
+indexed by time. Its content is fetched from Okta by its uuid, near its time if that is known. If Okta has deleted the event or
 can't be reached, its history row is used instead.
 """
 
@@ -125,7 +125,7 @@ class Explainer:
         trouble = None
         event = None
         try:
-            org, event = await self._ask(event_uuid, place)
+            org, event = await self._fetch_event(event_uuid, place)
         except SystemLogError as error:
             if place is None:
                 raise
@@ -143,7 +143,9 @@ class Explainer:
             {match["rule_id"]: match for match in found},
         )
 
-    async def _ask(self, event_uuid: str, place: tuple[str, datetime] | None) -> tuple[str, Event | None]:
+    async def _fetch_event(
+        self, event_uuid: str, place: tuple[str, datetime] | None
+    ) -> tuple[str, Event | None]:
         now = self._now()
         since = clamp_to_okta_retention(now - OKTA_KEEPS, now)
         orgs, until = list(self._sources), now

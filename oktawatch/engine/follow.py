@@ -1,6 +1,6 @@
 """Detect links that lead in circles or end too early.
 
-A proxy can repeat a page under ever new links, or remove the links. Both would leave events unread without an error,
+A proxy can repeat a page under new links forever, or remove the links. Both would leave events unread without an error,
 so both are errors here.
 """
 
@@ -63,7 +63,7 @@ def is_full(page: Page, page_size: int) -> bool:
 
 
 def missing_next(org: str, page: Page) -> MissingPagesError:
-    """Build the error for a page without a next link that is not the last one."""
+    """Build the error for a page that has no next link, although it is not the last page."""
     why = page.link_error or "the response has no link to a next page"
     return MissingPagesError(
         f"can't read further ({org}, {why}): the page's events are stored, and the page is requested again; "

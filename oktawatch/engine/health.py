@@ -18,30 +18,30 @@ from oktawatch.store.status import PollState
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
 _WARNING = timedelta(days=15)
-"""How long before Okta deletes unread events `status` warns about it."""
+"""`status` warns this long before Okta deletes unread events."""
 
 
 class OrgHealth(Struct, frozen=True, kw_only=True):
     """The health of an org at a point in time."""
 
     lag: timedelta | None
-    """The time since a poll last caught up; None if no poll ever did, or if it is unknown."""
+    """The time since a poll last caught up; None if no poll ever did, or if that time is in the future."""
     behind: bool
     failing: bool
-    """The last poll failed."""
+    """Whether the last poll failed."""
     unusable: bool
-    """Too many of the recently polled events can't be used."""
+    """Whether too many of the recently polled events can't be used."""
     problems: tuple[str, ...]
     """One sentence for each problem."""
 
     @property
     def good(self) -> bool:
-        """Whether it is neither behind nor failing, and its events can be used."""
+        """Whether the org is neither behind nor failing, and its events can be used."""
         return not (self.behind or self.failing or self.unusable)
 
 
 def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> OrgHealth:
-    """Judge an org. ``status`` is None if the database does not know it.
+    """Judge an org. ``status`` is None if the database has no row for it.
 
     ``interval`` is the configured time from one poll to the next.
     """

@@ -2,7 +2,7 @@
 
 Rules look back minutes to hours, so consecutive pages need mostly the same rows. The buffers of windowed rules are
 cached, complete for some time ranges, and grow with each page. The history's version shows whether they are still
-complete. If another process has written, or our own transaction was rolled back, they are read again.
+complete. If another process has written, or this process's transaction was rolled back, the buffers are read again.
 
 The cache is bounded in bytes. The length of texts counts, because attackers can choose it. The limit applies to the
 process and not to each org, so that a few busy orgs among hundreds of quiet ones have room. An org that does not

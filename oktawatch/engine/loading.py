@@ -64,7 +64,7 @@ def load_rules(built_in: Iterable[type[Rule]], folder: Path | None) -> LoadedRul
     entries = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value))
     files = [] if folder is None else sorted(folder.iterdir())
     found = [*map(_from_package, entries)]
-    if folder is not None and (problem := _open_to_all(folder)):
+    if folder is not None and (problem := _problem_of_mode(folder)):
         found.append((str(folder), [problem]))
     else:
         found += [(str(file), list(_from_file(file))) for file in files if _is_rule_file(file)]
@@ -131,13 +131,13 @@ def _is_rule_file(file: Path) -> bool:
 def _from_file(file: Path) -> Iterator[type[Rule] | RuleProblem]:
     place = str(file)
     try:
-        open_to_all = _open_to_all(file)
+        mode_problem = _problem_of_mode(file)
         text = file.read_bytes()
     except OSError as error:
         yield RuleProblem(place, None, f"can't read it: {error.strerror}")
         return
-    if open_to_all:
-        yield open_to_all
+    if mode_problem:
+        yield mode_problem
         return
     try:
         tree = ast.parse(text, place)
@@ -186,14 +186,14 @@ def _from_package(entry: EntryPoint) -> tuple[str, Findings]:
     return place, [found if fault is None else RuleProblem(place, None, fault)]
 
 
-def _open_to_all(path: Path) -> RuleProblem | None:
+def _problem_of_mode(path: Path) -> RuleProblem | None:
     if not path.stat().st_mode & stat.S_IWOTH:
         return None
     return RuleProblem(str(path), None, f"it is world-writable, and its code runs here: chmod o-w {path}")
 
 
 def _line(error: BaseException, place: str) -> int | None:
-    """Return the last line of the file in an error's traceback."""
+    """Return the line of the file at which an error occurred."""
     if isinstance(error, SyntaxError) and error.filename == place:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)

@@ -27,13 +27,13 @@ async def log_newly_enabled_rules(
 ) -> None:
     """Log the rules that were enabled since these orgs were last polled, and the backfill for them.
 
-    The first poll of an org starts ``initial_lookback`` before now, so only rules that look back further lack history
-    there. Raises StoreError.
+    The first poll of an org starts ``initial_lookback`` before now, so only rules that look back further lack
+    history. Raises StoreError.
     """
-    on = {rule.id for rule in rules.rules}
+    enabled_ids = {rule.id for rule in rules.rules}
     before = await database.run(rules_before, orgs)
-    enabled: dict[str, Rule] = {}
-    concerned = []
+    newly_enabled: dict[str, Rule] = {}
+    affected_orgs = []
     for org in orgs:
         known = before[org]
         new = [
@@ -42,14 +42,16 @@ async def log_newly_enabled_rules(
             if (_window(rule) > initial_lookback if known is None else rule.id not in known)
         ]
         if new:
-            concerned.append(org)
-            enabled |= {rule.id: rule for rule in new}
-    if enabled:
-        backfill = _backfill(list(enabled.values()), [] if len(concerned) == len(orgs) else concerned)
-        _log.info("rules_enabled", rules=list(enabled), **({"backfill": backfill} if backfill else {}))
+            affected_orgs.append(org)
+            newly_enabled |= {rule.id: rule for rule in new}
+    if newly_enabled:
+        backfill = _backfill(
+            list(newly_enabled.values()), [] if len(affected_orgs) == len(orgs) else affected_orgs
+        )
+        _log.info("rules_enabled", rules=list(newly_enabled), **({"backfill": backfill} if backfill else {}))
     # Last, so that a process that dies before this line logs the rules again.
-    if changed := [org for org in orgs if before[org] != on]:
-        await database.run(remember_rules, changed, on)
+    if changed := [org for org in orgs if before[org] != enabled_ids]:
+        await database.run(remember_rules, changed, enabled_ids)
 
 
 def _window(rule: Rule) -> timedelta:

@@ -16,6 +16,7 @@ from oktawatch.store.outbox_admin import abandon
 _log: Any = structlog.get_logger(__name__)
 
 AGE = timedelta(days=1)
+"""The age at which a notification for an unknown notifier expires."""
 _INTERVAL = timedelta(minutes=10)
 
 
@@ -33,7 +34,7 @@ class OrphanedNotifications:
     ) -> None:
         """``notifiers`` are the names of the configured notifiers."""
         self.failed = 0
-        """Notifications that expired so far."""
+        """The number of notifications that have expired."""
         self._notifiers = tuple(notifiers)
         self._database = database
         self._now = now or database.now

@@ -51,7 +51,7 @@ def person_profiles(
 ) -> list[Profile]:
     """Return a profile for each org in which a person with this login or id has signed in.
 
-    ``since`` is the time from which on to list sign-ins. None lists those that are found quickly.
+    ``since`` is the start of the listed sign-ins. None lists sign-ins within `SPAN` that are found within `PATIENCE_S`.
     """
     profiles = []
     for org, sightings in _by_org(person(database, None, name), orgs):
@@ -96,7 +96,7 @@ def address_profiles(
 
 
 def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]:
-    """Return what a person first used within the last days. For a person who is new, return nothing."""
+    """Return what a person first used within `RECENTLY`. Return nothing for a person who was first seen within it."""
     recent = now - RECENTLY
     if not sightings or min(sighting.first_at for sighting in sightings) >= recent:
         return []

@@ -39,7 +39,7 @@ from oktawatch.systemlog.page import Page
 _log: Any = structlog.get_logger(__name__)
 
 LATE = timedelta(hours=1)
-"""An alert this long after its event is not urgent. It is folded into a digest with other late alerts."""
+"""A notification that is created this long after its event is not urgent. It is folded into a digest of late alerts."""
 
 
 class Watch(Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ Committed = Callable[[PageResult], None]
 
 
 def ignore_page(_result: PageResult) -> None:
-    """Do nothing about a committed page."""
+    """Ignore a committed page."""
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
@@ -122,9 +122,9 @@ def commit_page(
         rows = watch.rules.history_rows(page.events)
         history = watch.cache.within(transaction.history, transaction.history_version, watch.rules, rows)
         with _custom_rules(transaction, watch, page, now) as left_out:
-            found = watch.rules.evaluate(page.events, rows, history, _report)
+            found = watch.rules.evaluate(page.events, rows, history, _log_rule_error)
             grouping, allowed = _group(transaction, watch, found.matches, notify=notify)
-        alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _watching(watch))
+        alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _notifiers_of(watch))
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)
@@ -134,7 +134,7 @@ def commit_page(
         added = transaction.add_events(page.events, rows, found.signals)
         if left_out.keys().isdisjoint(watch.rules.windowed_ids):
             history.commit(transaction.history_version)
-        # Otherwise a window buffer lacks rows of this page. Without a commit, the next page reads all of them again.
+        # Otherwise a window buffer lacks rows of this page. Without this commit, the next page fills all buffers again.
         result = PageResult(
             pages=1,
             events=len(page.events),
@@ -173,7 +173,7 @@ def _custom_rules(
         yield budget.left_out
 
 
-def _watching(watch: Watch) -> list[str]:
+def _notifiers_of(watch: Watch) -> list[str]:
     return [route.notifier for route in watch.routes if route.watches(watch.org, watch.tags)]
 
 
@@ -232,7 +232,7 @@ def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> li
     ]
 
 
-def _report(rule: Rule, event_uuid: str, error: Exception) -> None:
+def _log_rule_error(rule: Rule, event_uuid: str, error: Exception) -> None:
     if isinstance(error, RuleLeftOutError):
         return  # logged once for the page
     _log.error("rule_failed", rule=rule.id, event_uuid=event_uuid, error=f"{type(error).__name__}: {error}")

@@ -4,7 +4,7 @@ The cursor is Okta's own, stored with the filter that it contains. If the filter
 refuses the cursor, polling restarts at a time before which no event is missing (``engine.restart_point``). Events
 that are read twice are recorded once.
 
-Polling has no last page. So a page without a next link is committed, but the cursor stays and the round fails.
+A polling stream never ends. So a page without a next link is committed, but the cursor stays and the round fails.
 
 The next page is fetched while the current one is processed.
 """
@@ -38,8 +38,8 @@ _log: Any = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=5)
 """How far before the restart point polling restarts, because events appear slightly out of order."""
-_STRUGGLES = 5
-"""Failures of Okta in a row after which smaller pages are requested, because the query may be too large."""
+_SMALLER_PAGES_AFTER = 5
+"""The number of consecutive failures of Okta after which smaller pages are requested. The query may be too large."""
 _SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
 """If the local clock is further ahead of Okta's, Okta's clock decides where to start."""
@@ -49,7 +49,7 @@ _RESTARTS = 3
 
 
 class CaughtUp(Struct, frozen=True, kw_only=True):
-    """How far polling has come, for the next sweep."""
+    """The time at which polling caught up, for the next sweep."""
 
     date: datetime
     """Okta's own clock when a poll caught up."""
@@ -74,7 +74,7 @@ class _Read(Struct, frozen=True, kw_only=True):
 
 
 class Poller:
-    """Polls one org. One round at a time."""
+    """Polls one org. Run one round at a time."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Poller:
     ) -> None:
         """``initial_lookback`` is how far back the first poll of an org starts.
 
-        Call ``committed`` with the result of each page, also of a round that fails later.
+        Call ``committed`` with the result of each page, even if the round fails later.
         """
         self._source = source
         self._database = database
@@ -100,12 +100,12 @@ class Poller:
         self._on_committed = committed
         self._now = now or database.now
         self._clock = clock
-        self._struggles = 0
+        self._okta_failures = 0
         self._guard = ProgressGuard(watch.org)
         self._last_restart_point: tuple[str, RestartPoint] | None = None
         """The query and the restart point of this poller's last committed cursor."""
         self.caught_up: CaughtUp | None = None
-        """The end of the last round, or None if it did not catch up."""
+        """When the last round caught up, or None if it did not."""
 
     async def round(self, *, deadline: float | None = None) -> PageResult:
         """Read from the cursor until caught up, or until ``deadline``; the next round continues there.
@@ -120,9 +120,9 @@ class Poller:
             await self._read(cursor, total, deadline)
         except UnavailableError as error:
             if isinstance(error, TimedOutError) or error.status is not None:
-                self._struggles += 1
+                self._okta_failures += 1
             raise
-        self._struggles = 0
+        self._okta_failures = 0
         return total
 
     async def _read(self, cursor: Cursor | None, total: PageResult, deadline: float | None) -> None:
@@ -173,7 +173,7 @@ class Poller:
         """Fetch a new stream's first page; return it with its ``since``.
 
         ``wanted`` returns the start for a current time. If the local clock is ahead of Okta's, start again by Okta's
-        clock: events between the two would be missed.
+        clock, because events between the two times would be missed.
         """
         now = okta_now or self._now()
         while True:
@@ -197,7 +197,7 @@ class Poller:
 
     @property
     def _limit(self) -> int:
-        if self._struggles < _STRUGGLES:
+        if self._okta_failures < _SMALLER_PAGES_AFTER:
             return self._page_size
         return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
@@ -211,7 +211,7 @@ class Poller:
         return await self._start_over(cursor, error.date)
 
     async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
-        """Start a new stream with every event that the cursor's stream may have missed."""
+        """Start a new stream that contains every event that the cursor's stream may not have returned yet."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
         page, since = await self._first_page_since(lambda _now: wanted, okta_now)
@@ -237,8 +237,8 @@ class Poller:
     async def _check_progress(self, read: _Read) -> None:
         """Raise NoProgressError after too many pages without new elements.
 
-        The cursor stays then, so each later round begins with that page. Reading continues once the next page has
-        new elements.
+        The cursor then stays in place, so each later round begins with the same page. Reading continues once the next
+        page has new elements.
         """
         page, page_size = read.page, read.stream.page_size or self._page_size
         if _is_tail(page, page_size):
@@ -256,10 +256,10 @@ class Poller:
     async def _commit(self, read: _Read, cursor: Cursor | None, total: PageResult) -> Cursor:
         """Commit a page and return the cursor. A page without a next link does not move it."""
         page, stream, now = read.page, read.stream, self._now()
-        leads_on = page.next is not None
-        caught_up = page.caught_up and leads_on
-        restart = stream.restart.after(page) if leads_on else stream.restart
-        to = Cursor(
+        has_next = page.next is not None
+        caught_up = page.caught_up and has_next
+        restart = stream.restart.after(page) if has_next else stream.restart
+        advanced = Cursor(
             filter=self._watch.rules.filter,
             query=page.resume,
             page_size=stream.page_size,
@@ -269,15 +269,15 @@ class Poller:
             last_caught_up_at=now if caught_up else (cursor.last_caught_up_at if cursor else None),
         )
         # The first cursor is stored in any case: it contains the time since which no event may be missed.
-        moved = to if leads_on or cursor is None else cursor
-        advance = _stay if moved is cursor else partial(_advance, cursor, to, page)
+        moved = advanced if has_next or cursor is None else cursor
+        advance = _stay if moved is cursor else partial(_advance, cursor, advanced, page)
         result = await self._database.run(
             commit_page, self._watch, page, notify=True, advance=advance, now=now
         )
         total.add(result)
         self._on_committed(result)
-        if moved is to:
-            self._last_restart_point = to.query, restart
+        if moved is advanced:
+            self._last_restart_point = advanced.query, restart
         if caught_up and page.date is not None:
             self.caught_up = CaughtUp(date=page.date, began_at=stream.began_at)
         log = _log.info if result.new_events or result.rejected else _log.debug
@@ -293,10 +293,10 @@ class Poller:
 
 
 def _advance(
-    read: Cursor | None, to: Cursor, page: Page, transaction: PageTransaction, result: PageResult
+    before: Cursor | None, after: Cursor, page: Page, transaction: PageTransaction, result: PageResult
 ) -> None:
     progress = page.caught_up or result.new_events > 0 or result.rejected > 0
-    move_cursor(transaction, read, to, progress=progress)
+    move_cursor(transaction, before, after, progress=progress)
     count_elements(transaction, elements=page.count, rejected=len(page.rejected))
 
 

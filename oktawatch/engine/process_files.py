@@ -1,6 +1,6 @@
-"""Small files that a process keeps for its successor, outside of the database.
+"""Small files outside of the database, which a process leaves for the next process.
 
-Each process locks a file of its own. The operating system releases the lock when the process ends, and the next process
+Each process locks a separate file. The operating system releases the lock when the process ends, and the next process
 takes the file over.
 """
 

@@ -1,12 +1,12 @@
 """Decide which rows have expired: by age, and by how much history the rules still need.
 
-History is kept as long as an event may arrive that a rule compares with it. The oldest such event is estimated from
-the end of the last sweep or, in a quiet org, from the newest event, near which polling restarts if its cursor is
-lost. Subtract the sweep window, a day for events that Okta delivers late, and the longest window of a rule. A
-running backfill counts from its start in the same way.
+History is kept while an event may still arrive with which a rule compares it. An org has been read up to the end of
+its last sweep or, if it is quiet, up to its newest event, near which polling restarts if its cursor is lost. From that
+time, the sweep window, a day for events that Okta delivers late, and the longest window of a rule are subtracted.
+Older history can expire. For a running backfill, the same time before its start is kept.
 
 So pruning never changes a rule's verdict about an event from polling or a sweep. A backfill of a time whose history
-was deleted evaluates events like one of an org that was never polled before.
+was deleted evaluates its events like those of an org that was never polled before.
 """
 
 import asyncio
@@ -43,8 +43,9 @@ PAUSE = timedelta(milliseconds=50)
 """Minimum pause between two transactions, so that other writers get their turn."""
 LATE = timedelta(days=1)
 """How late Okta may deliver an event."""
-_GONE = timedelta(days=1)
-_GOES_ON = timedelta(days=1)
+_UNWATCHED_AFTER = timedelta(days=1)
+"""An org that is not configured here is pruned if no process has polled it for longer."""
+_RESUMABLE = timedelta(days=1)
 """A backfill that has made no progress for longer is not resumed."""
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -60,7 +61,7 @@ class Ages(Struct, frozen=True, kw_only=True):
 
 
 class Pruner:
-    """Prunes the orgs of one database. One round at a time."""
+    """Prunes the orgs of one database. Run one round at a time."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class Pruner:
     async def _batches(
         self, prune: Callable[[Database, T, int], Batch], expired: T
     ) -> AsyncIterator[Counter[str]]:
-        """Delete batches until nothing is left; yield the number of rows of each, by table."""
+        """Delete batches until nothing is left; yield the number of rows of each batch, by table."""
         while True:
             begun = time.monotonic()
             batch = await self._database.run(prune, expired, self._most)
@@ -142,7 +143,7 @@ class Pruner:
                 events=_before(now, self._ages.events),
                 history=history(reading),
                 looked_back=needed,
-                going_on=_before(now, _GOES_ON),
+                going_on=_before(now, _RESUMABLE),
                 alerts=_before(now, self._ages.alerts),
                 sightings=_before(now, self._ages.sightings),
                 familiar=_before(now, OKTA_KEEPS + LATE + FAMILIAR_WINDOW),
@@ -150,7 +151,11 @@ class Pruner:
                 remembers=self._rules.remembers,
             )
             for reading in await self._database.run(readings)
-            if (holds(reading.org) if reading.org in self._orgs else now - reading.last_polled_at > _GONE)
+            if (
+                holds(reading.org)
+                if reading.org in self._orgs
+                else now - reading.last_polled_at > _UNWATCHED_AFTER
+            )
         ]
 
 

@@ -38,7 +38,7 @@ def reading_from(rules: RuleSet, since: datetime) -> datetime:
 
 
 def replayed(database: Database, *, since: datetime, until: datetime) -> Replayed:
-    """Collect the result of a backfill from its database, without alerts that were opened before ``since``."""
+    """Collect the result of a backfill from its database, without the alerts that were opened before ``since``."""
     begin = to_text(since)
     alerts = [alert for alert in list_alerts(database, AlertFilter(), limit=_ALL) if alert["anchor"] >= begin]
     counts = Counter(alert["anchor"][:10] for alert in alerts)

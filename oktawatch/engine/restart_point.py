@@ -42,7 +42,8 @@ class RestartPoint(Struct, frozen=True, kw_only=True):
     def after(self, page: Page) -> "RestartPoint":
         """Return the restart point after a page is committed."""
         at = self.at
-        caught_up = page.caught_up and page.next != page.query  # a link to itself does not show the tail
+        # A page that links to itself doesn't prove that the stream ends there.
+        caught_up = page.caught_up and page.next != page.query
         if caught_up and self.caught_up_date is not None:
             at = max(at, self.caught_up_date)
         dates = [moment for moment in (self.oldest, page.oldest) if moment is not None]

@@ -5,7 +5,7 @@ idle for 15 s, so that the page would be read again forever. So a rule that take
 of its page, and the page is committed.
 
 The time is checked after each call. A call that never returns is ended by the watchdog (``engine.rule_watchdog``).
-Calls that it has recorded are left out from the start.
+Calls that the watchdog has recorded are left out from the start.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from oktawatch.model.left_out import Frozen, LeftOut
 RULE_LIMIT_S = 2.0
 """Seconds that one rule may take on a page."""
 PAGE_LIMIT_S = 4.0
-"""Seconds that all custom rules together may take on a page. With one more call, less than Postgres' 15 s."""
+"""Seconds that all custom rules together may take on a page. With one frozen call, less than Postgres' 15 s."""
 _REPEATEDLY = 3
 _RECENT = timedelta(days=1)
 
@@ -42,7 +42,7 @@ class RuleBudget:
         self.left_out: dict[str, LeftOut] = {}
         """The rules that are left out, by id."""
         self._org = org
-        self._page = events[0].uuid if events else ""
+        self._page_uuid = events[0].uuid if events else ""
         self._watchdog = watchdog
         self._spent: dict[str, float] = {}
         self._all_spent = 0.0
@@ -66,7 +66,7 @@ class RuleBudget:
     def _begin(self, rule_id: str, event_uuid: str) -> float:
         self._running = True
         if self._watchdog is not None:
-            self._watchdog.begin(self._org, rule_id, event_uuid, self._page)
+            self._watchdog.begin(self._org, rule_id, event_uuid, self._page_uuid)
         return monotonic()
 
     def _end(self, rule_id: str, event_uuid: str, began: float) -> None:
@@ -83,7 +83,9 @@ class RuleBudget:
             self._leave_out(rule_id, event_uuid, reason)
 
     def _leave_out(self, rule_id: str, event_uuid: str, reason: str) -> None:
-        self.left_out[rule_id] = LeftOut(rule_id=rule_id, event_uuid=event_uuid or self._page, reason=reason)
+        self.left_out[rule_id] = LeftOut(
+            rule_id=rule_id, event_uuid=event_uuid or self._page_uuid, reason=reason
+        )
 
     def _leave_out_frozen(self, frozen: Sequence[Frozen], uuids: set[str], now: datetime) -> None:
         """Leave out rules that froze the process on an event of this page, or several times within a day."""

@@ -1,4 +1,4 @@
-"""All rules, built-in and users' own, with their configured options."""
+"""All rules, built-in and custom, with their configured options."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase

@@ -1,14 +1,14 @@
-"""The silence alarm: a broken detector looks just like a quiet night.
+"""Raise alarms about silent orgs, because a broken detector looks just like a quiet night.
 
-An org without a successful poll for `silence.after` raises an alarm. Every notifier of the org gets it once, and
-once more when it is over. A raised alarm is a row in the database, so a restart neither repeats it nor forgets
-to end it.
+An org without a successful poll for `silence.after` raises an alarm. Every notifier of the org gets one message when
+the alarm is raised, and one when it is over. A raised alarm is a row in the database, so a restart neither repeats it
+nor forgets to end it.
 
 After a start, an org is checked once there was enough time to poll it. So an org that was silent because the
 daemon was down raises no alarm.
 
-The silence of an org is measured by the monotonic clock, from when its last successful poll changed in the
-database. Only the age of the poll found at the start depends on the wall clock.
+The silence of an org is measured by the monotonic clock, from the moment when this process read a new time of the
+last successful poll from the database. Only the age of the poll found at the start depends on the wall clock.
 
 A notifier that can't deliver raises an alarm for the others (`notify.escalation`). Most of these are raised when
 an attempt fails. This module raises the ones that become due while the notifier waits for its next attempt.
@@ -64,8 +64,8 @@ class SilenceWatch:
     ) -> None:
         """Watch ``orgs``, a mapping of names to tags.
 
-        ``after`` is the longest time that an org may be silent. ``notifiers`` maps each notifier to the rules for
-        alarms about it.
+        ``after`` is the longest time that an org may be silent. ``notifiers`` maps each notifier to the
+        `Escalation` that decides about alarms about it.
         """
         self._orgs = orgs
         self._routes = routes
@@ -140,7 +140,7 @@ class SilenceWatch:
             for name in self._orgs
             if name in liveness and name not in active | silent and self._silent_for_long(name)
         }
-        over = {name for name in active if name not in self._orgs or self._is_well(name)}
+        over = {name for name in active if name not in self._orgs or self._has_recovered(name)}
         if not silent and not over:
             return False
         raised, ended = await self._database.run(
@@ -176,7 +176,7 @@ class SilenceWatch:
         polled = org.polled_at is not None and org.polled_at >= self._started_at
         return self._silent_for_long(org.org) and (polled or self._up_for_long)
 
-    def _is_well(self, org: str) -> bool:
+    def _has_recovered(self, org: str) -> bool:
         success = self._successes.get(org)
         return success is not None and success.certain and not self._silent_for_long(org)
 

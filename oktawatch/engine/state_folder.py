@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def state_folder(sqlite_file: Path | None) -> Path:
-    """Return the folder of the SQLite file, or without one this user's state folder.
+    """Return the folder of the SQLite file, or this user's state folder if there is no SQLite file.
 
-    The folder of the SQLite file comes first, so that a command that a person runs finds the daemon's files.
+    The folder of the SQLite file is preferred, so that a command that a person runs finds the daemon's files.
     """
     if sqlite_file is not None:
         return sqlite_file.resolve().parent

@@ -31,7 +31,7 @@ SETTLED = timedelta(minutes=5)
 
 
 class Sweeper:
-    """Sweeps one org. One round at a time."""
+    """Sweeps one org. Run one round at a time."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Sweeper:
     ) -> None:
         """``window`` is the length of the time range that a round reads.
 
-        Call ``committed`` with the result of each page, also of a round that fails later.
+        Call ``committed`` with the result of each page, even if the round fails later.
         """
         self._source = source
         self._database = database

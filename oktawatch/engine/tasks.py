@@ -1,4 +1,4 @@
-"""Discard the results of tasks. asyncio would log an error that nobody retrieves."""
+"""Discard the results of tasks. Otherwise, asyncio would log an exception that is never retrieved."""
 
 import asyncio
 from typing import Any
