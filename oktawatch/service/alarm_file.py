@@ -1,12 +1,12 @@
-"""Remember outside of the database who was told that it can't be written.
+"""Store the alarm about the database in a file, so that another process can end it.
 
-The alarm about the database doesn't use the database, so its end must not depend on it either: the daemon that raised the
-alarm may be killed, or end because the file was deleted. The next daemon reads this file, and ends the alarm.
+This alarm is sent when the database can't be written, so its state can't be stored there. The daemon that raised it may
+be killed, or exit because the database's file was deleted. The next daemon reads this file, and ends the alarm.
 
 The file is written before and after each attempt to send. If the process dies in between, the notifiers that may have
 received the alarm also get its end: a superfluous message is better than an alarm that never ends.
 
-A full disk is the usual reason for the alarm. So the file gets its size when the daemon starts, and its content is
+A full disk is the usual reason for the alarm. So the file gets its full size when the daemon starts, and its content is
 overwritten in place. It fits in one block of a disk, which is written completely or not at all. A damaged file is ignored.
 """
 
@@ -24,26 +24,26 @@ from oktawatch.engine.process_files import lock_free_file
 
 _log: Any = structlog.get_logger(__name__)
 
-_SIZE = 4096
-_LARGEST = 1 << 20
+_FILE_BYTES = 4096
+_MAX_READ_BYTES = 1 << 20
 _WRITE_WITHIN_S = 5.0
-"""The alarm must not wait longer for a disk that doesn't respond."""
+"""The timeout of a write, so that a disk that doesn't respond can't hold up the alarm."""
 
 
 class StandingAlarm(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm about the database, until all notifiers know that it is over."""
+    """An alarm about the database. It is stored until its end has been sent."""
 
     id: UUID
     since: Annotated[datetime, msgspec.Meta(tz=True)]
     error: str
     refused: tuple[str, ...] = ()
-    """The jobs whose writes were refused. The alarm stands until they have written."""
+    """The jobs whose writes were refused. The alarm lasts until these jobs have written."""
     notifiers: dict[str, bool] = {}
-    """The notifiers that must be told when it is over, and whether they certainly received the alarm."""
+    """The notifiers that get the end of the alarm. True if a notifier certainly received the alarm."""
 
 
 class AlarmFile:
-    """The file of this process. If it can't be used, this is logged once, and the alarm is only known in memory."""
+    """The alarm file of this process. If it can't be used, this is logged once, and the alarm is kept only in memory."""
 
     def __init__(self, path: Path) -> None:
         """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses, and read it."""
@@ -52,7 +52,7 @@ class AlarmFile:
         self._writing: asyncio.Task[None] | None = None
         self._failed = False
         self.alarm: StandingAlarm | None = None
-        """The alarm that the file contains: at first, the one that an earlier process left behind."""
+        """The alarm in the file. At first, this is the alarm of an earlier process."""
         try:
             self._open()
             self.alarm = self._read()
@@ -92,7 +92,7 @@ class AlarmFile:
         return self._handle
 
     def _read(self) -> StandingAlarm | None:
-        content = os.pread(self._open(), _LARGEST, 0).strip()
+        content = os.pread(self._open(), _MAX_READ_BYTES, 0).strip()
         if not content:
             return None
         try:
@@ -104,8 +104,8 @@ class AlarmFile:
     def _overwrite(self, alarm: StandingAlarm | None) -> None:
         content = b"" if alarm is None else msgspec.json.encode(alarm)
         file = self._open()
-        os.pwrite(file, content.ljust(_SIZE), 0)
-        os.ftruncate(file, max(len(content), _SIZE))
+        os.pwrite(file, content.ljust(_FILE_BYTES), 0)
+        os.ftruncate(file, max(len(content), _FILE_BYTES))
         os.fsync(file)
 
     def _log_failure(self, error: str) -> None:

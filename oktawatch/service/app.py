@@ -4,8 +4,8 @@ The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `App
 plain values: import-linter forbids other modules to import the settings, with exceptions (docs/architecture.md).
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
-once, for a program that must validate its configuration before it changes anything. If a part can't be built, it
-raises a ConfigError with the file and key.
+once, for a program that must validate its configuration before it changes anything. A part that can't be built raises
+a ConfigError with the file and key.
 
 The parts that need a database are built by `service/database.py` and by the use cases, so that reading settings
 imports neither SQLAlchemy nor the Okta SDK.
@@ -178,7 +178,7 @@ class Application:
             raise self._settings.error("no evidence", *place, expected=str(error)) from None
 
     def require_usable_rules(self) -> None:
-        """Raise ConfigError for the first rule that can't be used. Raises also as `rulebook` does."""
+        """Raise ConfigError for the first rule that can't be used, or as `rulebook` does."""
         for problem in self.rulebook.found.problems:
             raise ConfigError("unusable rule", problem.where, problem.problem)
 
@@ -195,7 +195,7 @@ class Application:
 
     @cached_property
     def allow(self) -> AllowList:
-        """The allow entries. Raises ConfigError for an unknown rule, an entry for everything, or a repeated one."""
+        """The allow entries. Raises ConfigError for an unknown rule, an entry that matches everything, or a repeated entry."""
         entries: dict[str, AllowEntry] = {}
         for index, settings in enumerate(self._settings.allow):
             entry = AllowEntry(
@@ -227,9 +227,9 @@ class Application:
         return {name: self.access(name) for name in self.orgs}
 
     def access(self, name: str, *, renewed: bool = False) -> OrgAccess:
-        """Build the access to an org. ``renewed`` reads its secret's file again.
+        """Build the access to an org. With ``renewed``, read the file of its secret again.
 
-        Raises ConfigError without usable credentials.
+        Raises ConfigError if the credentials can't be used.
         """
         org = next(org for org in self._settings.orgs if org.name == name)
         key = "token" if org.private_key is None else "private_key"

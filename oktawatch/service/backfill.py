@@ -27,7 +27,7 @@ _ORGS_AT_ONCE = 8  # each has its own rate limit, and holds two pages in memory
 class ShowProgress(Protocol):
     """Shows the progress of a backfill."""
 
-    def reached(self, reached: Progress, /) -> None:
+    def reached(self, progress: Progress, /) -> None:
         """Show how far an org has been read."""
 
     def waits(self, org: str, seconds: float, /) -> None:
@@ -49,7 +49,7 @@ class BackfillResult(Struct, kw_only=True):
 
     orgs: list[OrgBackfill]
     seconds: float
-    """From before the first request to after the last commit."""
+    """The duration from the first request to the last commit."""
     delivered: int = 0
     """The number of delivered messages."""
     failed_deliveries: int = 0
@@ -72,22 +72,26 @@ async def backfill(
     notifications. Raises StoreError if the database can't be prepared.
     """
     await prepare_database(app, database)
-    free = asyncio.Semaphore(_ORGS_AT_ONCE)
+    slots = asyncio.Semaphore(_ORGS_AT_ONCE)
     async with connections(app.tls_context) as connect, watch_orgs(app, database) as watches:
 
         async def read(org: str, watch: Watch) -> OrgBackfill:
             budget = RateBudget(app.rate_limit_share, on_wait=partial(progress.waits, org))
             client = connect(app.accesses[org], budget=budget)
-            reached = _Reached(progress)
+            recorder = _ProgressRecorder(progress)
             backfiller = Backfiller(
-                PagesAt(client, Priority.BACKFILL), database, watch, page_size=app.page_size, progress=reached
+                PagesAt(client, Priority.BACKFILL),
+                database,
+                watch,
+                page_size=app.page_size,
+                progress=recorder,
             )
-            async with free:
+            async with slots:
                 try:
                     await backfiller.run(command=command, since=since, until=until, notify=notify)
                 except (SystemLogError, StoreError) as error:
-                    return OrgBackfill(org=org, result=reached.total, error=str(error))
-                return OrgBackfill(org=org, result=reached.total)
+                    return OrgBackfill(org=org, result=recorder.total, error=str(error))
+                return OrgBackfill(org=org, result=recorder.total)
 
         began = time.perf_counter()
         orgs = await asyncio.gather(*(read(org, watch) for org, watch in watches.items()))
@@ -100,12 +104,12 @@ async def backfill(
 async def _deliver(app: Application, database: DatabaseExecutor, result: BackfillResult) -> None:
     """Send the due notifications. A daemon may do this at the same time: each message is claimed by one process."""
     async with open_notifiers(app, database) as notifiers:
-        delivered = await deliver_once(notifiers)
-    result.delivered, result.failed_deliveries = delivered.taken, delivered.failed
+        round_result = await deliver_once(notifiers)
+    result.delivered, result.failed_deliveries = round_result.delivered, round_result.failed
 
 
-class _Reached:
-    """Keeps the result of a backfill so far, in case it fails."""
+class _ProgressRecorder:
+    """Shows the progress of a backfill, and keeps its result so far, in case it fails."""
 
     def __init__(self, show: ShowProgress) -> None:
         self._show = show

@@ -1,7 +1,7 @@
 """Find requests from anonymizers that Okta itself blocks, for `oktawatch check`.
 
 Once a network zone blocks anonymizers, sign-ins through them never begin, and a rule about sign-ins falls silent. So
-`check` points out the rule about blocked requests where it would find something.
+`check` recommends the rule about blocked requests if that rule would find something.
 """
 
 import asyncio
@@ -13,21 +13,21 @@ from oktawatch.engine.page_source import PageSource
 from oktawatch.systemlog.errors import TimedOutError
 from oktawatch.systemlog.queries import bounded_query
 
-SEARCHED = timedelta(days=7)
+SEARCH_PERIOD = timedelta(days=7)
 SAMPLE = 100
-"""The number of blocked requests to look at: the first ones of this time, in one request to Okta."""
+"""The maximum number of events to evaluate: the first ones of the period, in one request to Okta."""
 _TIMEOUT_S = 20.0
 
 
 async def count_blocked_requests(
     source: PageSource, rule: EventRule, now: datetime, *, timeout_s: float = _TIMEOUT_S
 ) -> int:
-    """Return how many of the first blocked requests in ``SEARCHED`` a rule matches.
+    """Return how many of the first blocked requests in ``SEARCH_PERIOD`` a rule matches.
 
     Raises SystemLogError, also if Okta's rate limit requires a wait of more than ``timeout_s``.
     """
     query = bounded_query(
-        since=now - SEARCHED, until=now, filter=scim_filter(rule.needed_types()), limit=SAMPLE
+        since=now - SEARCH_PERIOD, until=now, filter=scim_filter(rule.needed_types()), limit=SAMPLE
     )
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,8 +1,9 @@
 """Check everything that can be checked without changing anything: `oktawatch check`.
 
 For each org, one event is requested with the filter of polling, to test the credentials, the permission and the
-filter. A second request looks for blocked requests from anonymizers, unless the rule about them is on or set to off. The database is tested with a write that changes nothing, and the disk of an SQLite file with a temporary file.
-A database that does not exist yet is not created.
+filter. A second request looks for requests from anonymizers that Okta blocked, unless the rule about them is enabled or
+explicitly disabled. The database is tested with a write that changes nothing, and the disk of an SQLite file with a
+temporary file. A database that does not exist yet is not created.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.file import FileChannel
 from oktawatch.notify.message import Message
 from oktawatch.service.app import Application, ConfiguredNotifier
-from oktawatch.service.blocked_requests import SEARCHED, count_blocked_requests
+from oktawatch.service.blocked_requests import SEARCH_PERIOD, count_blocked_requests
 from oktawatch.service.connections import connections
 from oktawatch.store.database import Database
 from oktawatch.store.errors import MissingDatabaseError, NewerSchemaError, SchemaError, StoreError
@@ -89,7 +90,7 @@ async def check(app: Application, *, send_test: bool = False) -> list[Finding]:
     findings += await asyncio.to_thread(_evidence, app)
     findings.append(await asyncio.to_thread(_database, app))
     findings += await asyncio.to_thread(_disk, app)
-    findings += await _orgs(app, rules, _unwatched(app))
+    findings += await _orgs(app, rules, _rule_to_recommend(app))
     return [*findings, *await _notifiers(app, send_test=send_test)]
 
 
@@ -209,15 +210,15 @@ def judge_space(free: int, folder: str) -> list[Finding]:
     ]
 
 
-def _unwatched(app: Application) -> EventRule | None:
-    """Return the rule about blocked requests if it is off only because that is the default."""
+def _rule_to_recommend(app: Application) -> EventRule | None:
+    """Return the rule about blocked requests if it is disabled only by default."""
     try:
         rulebook = app.rulebook
     except ConfigError:
         return None
     rule = rulebook.every[BlockedAnonymizer.id]
-    is_decided = rule in rulebook.rules.rules or app.is_turned_off(rule.id)
-    return rule if isinstance(rule, EventRule) and not is_decided else None
+    is_configured = rule in rulebook.rules.rules or app.is_turned_off(rule.id)
+    return rule if isinstance(rule, EventRule) and not is_configured else None
 
 
 async def _blocked_requests(about: str, source: PageSource, rule: EventRule) -> list[Finding]:
@@ -230,19 +231,19 @@ async def _blocked_requests(about: str, source: PageSource, rule: EventRule) -> 
     return [
         _warning(
             about,
-            f"Okta itself blocked at least {_count(count, 'request')} from anonymizers in {SEARCHED.days} days: "
+            f"Okta itself blocked at least {_count(count, 'request')} from anonymizers in {SEARCH_PERIOD.days} days: "
             f"enable {rule.id} to see them, or set its 'enabled = false'",
         )
     ]
 
 
-async def _orgs(app: Application, rules: RuleSet, unwatched: EventRule | None) -> list[Finding]:
-    """Check each org. Look for events of the ``unwatched`` rule."""
+async def _orgs(app: Application, rules: RuleSet, recommendable: EventRule | None) -> list[Finding]:
+    """Check each org. Look for events that the ``recommendable`` rule would match."""
     try:
         tls_context = app.tls_context
     except ConfigError as error:
         return [_failed("certificates", str(error))]
-    free = asyncio.Semaphore(_ORGS_AT_ONCE)
+    slots = asyncio.Semaphore(_ORGS_AT_ONCE)
     async with connections(tls_context) as connect:
 
         async def ask(org: str) -> list[Finding]:
@@ -250,10 +251,10 @@ async def _orgs(app: Application, rules: RuleSet, unwatched: EventRule | None) -
             query = polling_query(since=utc_now() - _RECENT, filter=rules.filter, limit=1)
             try:
                 access = app.access(org)
-                async with free:
+                async with slots:
                     client = connect(access, budget=RateBudget(app.rate_limit_share))
                     page = await client.page(query)
-                    blocked = await _blocked_requests(about, client, unwatched) if unwatched else []
+                    blocked = await _blocked_requests(about, client, recommendable) if recommendable else []
             except (ConfigError, SystemLogError) as error:
                 return [_failed(about, str(error))]
             readable = _ok(about, f"its System Log can be read ({access.url})")
@@ -322,7 +323,7 @@ def _probe(app: Application, notifier: str) -> _Probe | None:
 
 
 async def _reach(notifier: ConfiguredNotifier, probe: _Probe | None) -> Finding:
-    """Open a connection to the channel's host, or to the proxy for it. Of a file, check the permissions."""
+    """Open a connection to the channel's host, or to the proxy for it. Check that a file can be written."""
     about = f"notifier {notifier.name}"
     if isinstance(notifier.channel, FileChannel):
         problem = await asyncio.to_thread(notifier.channel.find_problem)

@@ -13,7 +13,7 @@ from oktawatch.systemlog.credential_refresh import Connect
 
 @asynccontextmanager
 async def connections(tls_context: ssl.SSLContext | None) -> AsyncIterator[Connect]:
-    """Yield the function that builds clients, which share connections. None trusts the system's CAs."""
+    """Yield the function that builds clients with shared connections. Without ``tls_context``, trust the system's CAs."""
     from oktawatch.systemlog.client import LogClient  # noqa: PLC0415 -- imports the SDK, see above
     from oktawatch.systemlog.transport import open_session  # noqa: PLC0415 -- imports the SDK, see above
 

@@ -1,7 +1,7 @@
 """Count what this process does, for `/metrics`.
 
-The counters start at zero with the process and outlive reloads. They are plain numbers, so that counting costs nothing
-where no metrics are served; `metrics.py` renders them for Prometheus.
+The counters start at zero with the process and outlive reloads. They are plain numbers, so that counting is cheap
+even if no metrics are served; `metrics.py` renders them for Prometheus.
 
 Labels have few values: orgs, rules and notifiers come from the configuration, severities, reasons and results from
 fixed lists. A text from an event or a server is never a label.
@@ -22,7 +22,7 @@ POLL_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Histogram:
-    """Counts values by their size, with Prometheus' cumulative buckets in mind."""
+    """Counts values by their size. `metrics.py` renders the counts as Prometheus' cumulative buckets."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         """``bounds`` are the buckets' upper bounds in ascending order."""
@@ -73,7 +73,7 @@ class Counters:
         self.duplicates[org] += page.events - page.new_events
 
     def swept(self, org: str, page: PageResult) -> None:
-        """Count a page that a sweep committed. Its known events are expected, so they are no duplicates."""
+        """Count a page that a sweep committed. Its known events are expected, so they don't count as duplicates."""
         self._committed(org, page)
         self.late[org] += page.new_events
 

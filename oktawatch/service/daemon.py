@@ -106,14 +106,14 @@ class _Daemon:
     async def run(self, app: Application) -> None:
         """Start, and watch all orgs until asked to stop."""
         await self._endpoint.listen(app.listen)
-        following = app if await self._prepare(app) else None
+        current = app if await self._prepare(app) else None
         event = "daemon_started"
-        while following is not None:
-            await self._endpoint.listen(following.listen)
-            following = await self._watch(following, event=event)
+        while current is not None:
+            await self._endpoint.listen(current.listen)
+            current = await self._watch(current, event=event)
             event = "daemon_reloaded"
-            if following is not None:
-                logs.configure(following.log_format, "debug" if self._debug else following.log_level)
+            if current is not None:
+                logs.configure(current.log_format, "debug" if self._debug else current.log_level)
 
     async def close(self) -> None:
         """Stop serving metrics, and unlock the file of alarms."""
@@ -152,7 +152,7 @@ class _Daemon:
             self._systemd.ready()
             _log.info(event, rules=[rule.id for rule in app.rules.rules], interval=app.poll_interval)
             try:
-                return await self._next(app)
+                return await self._wait_for_reload(app)
             finally:
                 if self._signals.stop.is_set():
                     self._systemd.stopping()
@@ -185,7 +185,7 @@ class _Daemon:
             self._systemd.status("starting: " + (self.trouble.error or "bringing the database up"))
             await self._database_watch.send_alarms()
 
-    async def _next(self, app: Application) -> Application | None:
+    async def _wait_for_reload(self, app: Application) -> Application | None:
         """Wait while the jobs run. Return the reloaded application, or None at the end."""
         while True:
             await self._signals.wait()

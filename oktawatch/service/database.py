@@ -31,7 +31,7 @@ def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
 
 @contextmanager
 def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
-    """Open the database for `run`, with an exclusive lock on its file. Raises ConfigError if another `run` has it."""
+    """Open the database for `run`, with an exclusive lock on its file. Raises ConfigError if another `run` holds the lock."""
     database = open_database(app)
     try:
         with exclusive_lock(database.database.file):

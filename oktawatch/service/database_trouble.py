@@ -1,10 +1,11 @@
 """The failures of the database that all jobs share.
 
-Trouble begins with a failed transaction of any job. It ends with a successful write, but not before each job has worked
-again whose write the database refused, because its disk is full or faulty or it can only be read. A full disk may still
-accept a small write where it refused a page of events, and after a failover some connections may still be read-only.
+Trouble begins with a failed transaction of any job, and ends with a successful write. But if the database refused the
+write of a job, because its disk is full or faulty or it is read-only, the trouble does not end before this job has
+succeeded again. A full disk may still accept a small write after it has refused a page of events, and after a failover
+some connections may still be read-only.
 
-A write that began before the last failure shows nothing: the server may have gone away between the two.
+A write that began before the last failure doesn't end the trouble: the server may have gone away since.
 """
 
 import time
@@ -15,8 +16,8 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
-"""How long a refusal counts. A job that still has something to write retries sooner. Otherwise its org can't be reached, it
-was removed, it runs rarely, or another replica does its work: then nothing shows whether its write would succeed."""
+"""How long a refused write counts. A job that still has something to write retries sooner. A job that doesn't retry has
+nothing to write for now, for example because its org can't be reached or another replica polls it."""
 
 
 class DatabaseTrouble:
@@ -29,7 +30,7 @@ class DatabaseTrouble:
         self._clock = clock
         self._worked_at = self._failed_at = clock()
         self._refused: dict[str, float] = {}
-        """The jobs whose last write was refused by the database of this or an earlier process, and when."""
+        """The jobs whose last write was refused, in this process or an earlier one, and the time by ``clock``."""
         self.error = ""
         """The text of the last failure."""
         self.fatal: UnusableDatabaseError | None = None
@@ -42,7 +43,7 @@ class DatabaseTrouble:
 
     @property
     def works(self) -> bool:
-        """Whether there is no trouble, and no job whose write is still expected."""
+        """Whether there is no trouble, and no job must still repeat a refused write."""
         return not self.failures and not self._refused
 
     @property
@@ -51,11 +52,11 @@ class DatabaseTrouble:
         return tuple(sorted(self._refused))
 
     def expect_writes(self, jobs: Iterable[str]) -> None:
-        """Regard the last writes of these jobs as refused, until they succeed: an earlier process had the trouble."""
+        """Treat the last writes of these jobs as refused, because they were refused in an earlier process."""
         self._refused |= dict.fromkeys(jobs, self._clock())
 
     @property
-    def lasts(self) -> timedelta:
+    def duration(self) -> timedelta:
         """The time since the last successful write before the trouble; zero without trouble."""
         return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
 
@@ -75,7 +76,7 @@ class DatabaseTrouble:
         self._refused.pop(job, None)
 
     def moment(self) -> float:
-        """Return the current time, for `wrote`."""
+        """Return the time to pass to `wrote` as ``began``."""
         return self._clock()
 
     def wrote(self, job: str | None = None, *, began: float | None = None) -> None:

@@ -5,11 +5,11 @@ down or silent, or another program holds a lock, the outbox can't be used. So th
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
 While the database could not be written, no alarm about a silent org could be raised. So the end is not sent before a
-silence check has completed: there is no time at which an org is silent and no alarm says why.
+silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
 
 The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
 doesn't repeat the alarm, and sends its end to the same notifiers once it has written to the database. Both messages keep
-their ids, so that a receiver recognizes one that is repeated because the process died at the wrong moment.
+their ids, so that a receiver recognizes a message that is repeated because the process died after sending it.
 """
 
 import asyncio
@@ -68,8 +68,8 @@ class DatabaseWatch:
     ) -> None:
         """Raise the alarm if no write has succeeded for longer than ``after``.
 
-        An alarm in ``alarm_file`` was raised by an earlier process, and stands until this one has written. ``write``
-        writes a row, to test whether that works, and raises StoreError.
+        An alarm in ``alarm_file`` was raised by an earlier process, and lasts until this one has written. ``write``
+        writes a row to test the database. It may raise StoreError.
         """
         self.trouble = trouble
         self.after = after
@@ -109,13 +109,13 @@ class DatabaseWatch:
 
     async def send_alarms(self) -> None:
         """Raise or end the alarm, and send the current message to the notifiers that have not received it."""
-        lasts = self.trouble.lasts
+        duration = self.trouble.duration
         if self._alarm is None or self._over:
-            if lasts > self.after:
-                self._raise(lasts)
+            if duration > self.after:
+                self._raise(duration)
         elif self.trouble.works and self._silence_checked:
             self._end(self._alarm)
-        elif lasts > self.after and self._message is None:
+        elif duration > self.after and self._message is None:
             self._continue(self._alarm)
         await self._send()
         await self._alarm_file.write(self._alarm)  # again, if it failed before
@@ -124,7 +124,7 @@ class DatabaseWatch:
         """Send the alarm that the daemon exits because of its database, unless an earlier process has sent it."""
         alarm = self._alarm
         if alarm is None or self._over or alarm.error != self.trouble.error:
-            self._raise(self.trouble.lasts)
+            self._raise(self.trouble.duration)
         elif self._message is None:
             self._continue(alarm)
         with suppress(TimeoutError):
@@ -132,7 +132,7 @@ class DatabaseWatch:
                 await self._send()
 
     async def probe(self) -> None:
-        """Test whether the database can be written, because no page may need a write for a while."""
+        """Test whether the database can be written. Without this, nothing might be written for a while."""
         if self._probe is None:
             self._probe = asyncio.create_task(self._database.run(self._write))
             self._probed_at, self._probe_began = self._clock(), self.trouble.moment()
@@ -179,8 +179,8 @@ class DatabaseWatch:
             await abandon(self._probe)
             self._probe = None
 
-    def _raise(self, lasts: timedelta) -> None:
-        alarm = StandingAlarm(id=uuid4(), since=self._now() - lasts, error=self.trouble.error)
+    def _raise(self, duration: timedelta) -> None:
+        alarm = StandingAlarm(id=uuid4(), since=self._now() - duration, error=self.trouble.error)
         self._alarm, self._over, self._silence_checked = alarm, False, False
         self._informed = set()
         self._compose(alarm.id, AlarmState.RAISED, alarm, error=alarm.error)
@@ -219,8 +219,12 @@ class DatabaseWatch:
         elif audience <= self._informed:
             self._message = self._alarm = None
         else:
-            left = {name: told for name, told in self._alarm.notifiers.items() if name not in self._informed}
-            await self._save(self._alarm, left)
+            remaining = {
+                name: received
+                for name, received in self._alarm.notifiers.items()
+                if name not in self._informed
+            }
+            await self._save(self._alarm, remaining)
 
     @property
     def _received(self) -> dict[str, bool]:

@@ -69,10 +69,10 @@ def orphaned_notifications(app: Application, database: DatabaseExecutor) -> Orph
     return OrphanedNotifications([notifier.name for notifier in app.notifiers], database)
 
 
-class Delivered(Struct, frozen=True, kw_only=True):
+class DeliveryRound(Struct, frozen=True, kw_only=True):
     """The result of one round of all notifiers."""
 
-    taken: int
+    delivered: int
     """The number of delivered messages."""
     failed: int
     """The number of failed attempts and rounds."""
@@ -89,30 +89,30 @@ class Delivery(Supervised[int]):
             time_limit=TIME_LIMIT,
         )
         self._sender = sender
-        self.taken = 0
+        self.delivered = 0
         """The number of delivered messages."""
 
     async def round(self) -> timedelta | None:
         """Send the due notifications. Return the delay until the next round, or None for the usual interval."""
         return await self.attempt(self._sender.round)
 
-    def succeeded(self, taken: int) -> timedelta | None:
+    def succeeded(self, delivered: int) -> timedelta | None:
         """Count the delivered messages."""
-        self.taken += taken
-        if taken:
-            # Without a delivery, the outbox was only read, which says nothing about writing.
+        self.delivered += delivered
+        if delivered:
+            # Without a delivery, the outbox was only read, which doesn't show that it can be written.
             self.database_works()
         return None
 
 
-async def deliver_once(senders: Sequence[Sender]) -> Delivered:
+async def deliver_once(senders: Sequence[Sender]) -> DeliveryRound:
     """Send the due notifications of all notifiers concurrently.
 
     A failure is logged, and the message stays in the outbox for the next run.
     """
     deliveries = [Delivery(sender, database_trouble=None) for sender in senders]
     await asyncio.gather(*(delivery.round() for delivery in deliveries))
-    return Delivered(
-        taken=sum(delivery.taken for delivery in deliveries),
+    return DeliveryRound(
+        delivered=sum(delivery.delivered for delivery in deliveries),
         failed=sum(delivery.failures for delivery in deliveries) + sum(sender.failed for sender in senders),
     )

@@ -142,7 +142,7 @@ def _redirected(url: "yarl.URL", response: "aiohttp.ClientResponse") -> "yarl.UR
 
     target = url.join(yarl.URL(response.headers.get("Location", "")))
     if target.scheme != "https" and (target.scheme, target.host) != (url.scheme, url.host):
-        # Plain http is only allowed on the local machine, from the beginning.
+        # The settings allow plain http only for the local machine. A redirect to http must stay there.
         raise _unreachable("it redirects to a URL without https")
     return target
 

@@ -2,7 +2,7 @@
 
 The address can be unavailable, for example because another program uses the port. Detecting sign-ins is more important
 than reporting numbers about it, so the daemon logs this once, runs without the endpoint, and retries every minute.
-Monitoring notices: the scrape fails.
+Monitoring notices it, because scrapes fail.
 
 There is no authentication and no TLS. Clients can be hostile: only GET and HEAD are answered, connections are limited
 in number and time, and requests never reach the database more than once a second (`vitals.py`). Answers contain no
@@ -29,12 +29,12 @@ _log: Any = structlog.get_logger(__name__)
 INTERVAL = timedelta(minutes=1)
 """Time between two attempts to listen."""
 _CONNECTIONS = 32
-_CONNECTION_LASTS_S = 30.0
+_CONNECTION_LIFETIME_S = 30.0
 """Connections are closed after this time, so that idle ones can't use up the limit. Prometheus opens a new one."""
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Otherwise each malformed request would be logged with a traceback.
-_silent = logging.getLogger("oktawatch.endpoint")
-_silent.disabled = True
+_disabled_logger = logging.getLogger("oktawatch.endpoint")
+_disabled_logger.disabled = True
 
 
 class Endpoint:
@@ -42,30 +42,30 @@ class Endpoint:
 
     def __init__(self, vitals: Vitals) -> None:
         self._vitals = vitals
-        self._wanted = ""
+        self._address = ""
         self._runner: web.ServerRunner | None = None
         self._failures = FailureLog("endpoint")
 
     async def listen(self, address: str) -> None:
         """Serve on this address from now on; serve nothing if it is empty."""
-        if address != self._wanted:
+        if address != self._address:
             await self.close()
-            self._wanted = address
+            self._address = address
             self._failures = FailureLog("endpoint", address=address)
         await self.round()
 
     async def round(self) -> None:
         """Start listening if that failed before. Never fails."""
-        if not self._wanted or self._runner is not None:
+        if not self._address or self._runner is not None:
             return
-        host, _, port = self._wanted.rpartition(":")
+        host, _, port = self._address.rpartition(":")
         runner = web.ServerRunner(_Server(self._answer), shutdown_timeout=0.1)
         await runner.setup()
         try:
             await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
         except OSError as error:
             await runner.cleanup()
-            self._failures.failed("unavailable", ListenError(self._wanted, error))
+            self._failures.failed("unavailable", ListenError(self._address, error))
             return
         self._failures.ended()
         self._runner = runner
@@ -88,9 +88,9 @@ class Endpoint:
                     text = render(self._vitals.counters, await self._vitals.snapshot())
                     return web.Response(body=text, headers={"Content-Type": _TYPE})
                 case "/healthz":
-                    return _judged(self._vitals.unhealthy())
+                    return _health_response(self._vitals.unhealthy())
                 case "/readyz":
-                    return _judged(await self._vitals.unready())
+                    return _health_response(await self._vitals.unready())
         except Exception as error:  # noqa: BLE001 -- a bug here must not reach the client, nor end the daemon
             _log.error("endpoint_broken", path=request.path, exc_info=error)
             return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -111,7 +111,7 @@ class _Server(web.Server):
     """A server that limits the number of its connections, and how long each lasts."""
 
     def __init__(self, handler: Any) -> None:
-        super().__init__(handler, access_log=None, logger=_silent, lingering_time=0.0)
+        super().__init__(handler, access_log=None, logger=_disabled_logger, lingering_time=0.0)
 
     def __call__(self) -> RequestHandler:
         """Build the protocol of a new connection."""
@@ -119,11 +119,11 @@ class _Server(web.Server):
         full = len(self.connections) >= _CONNECTIONS
         loop = asyncio.get_running_loop()
         # The transport is set after this call.
-        loop.call_later(0 if full else _CONNECTION_LASTS_S, connection.force_close)
+        loop.call_later(0 if full else _CONNECTION_LIFETIME_S, connection.force_close)
         return connection
 
 
-def _judged(problems: list[Problem]) -> web.Response:
+def _health_response(problems: list[Problem]) -> web.Response:
     body = {"ok": not problems, "version": __version__, "problems": problems}
     return web.Response(
         status=HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK,

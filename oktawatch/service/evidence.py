@@ -18,7 +18,7 @@ from oktawatch.service.supervised import Supervised
 _log: Any = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(minutes=1)
-"""Time between two looks at a source's state. A round fetches only what is due, and uses what other processes fetched."""
+"""Time between two rounds. A round fetches a source only if it is due, and loads a file that another process has fetched."""
 
 
 class EvidenceUpdate(Supervised[bool]):

@@ -23,8 +23,8 @@ _LONGEST_SLOW = timedelta(minutes=15)
 class FailureLog:
     """Logs the failures in a row of one job.
 
-    ``{name}_failed`` is logged with the first failure and whenever the reason changes, ``{name}_recovered`` with
-    the next success, which counts the failures by reason.
+    ``{name}_failed`` is logged with the first failure and whenever the reason changes. ``{name}_recovered`` is logged
+    with the next success, and counts the failures by reason.
     """
 
     def __init__(self, name: str, **about: str) -> None:
@@ -43,8 +43,8 @@ class FailureLog:
         self._reasons[reason] += 1
         if reason != self._reason:
             self._reason = reason
-            unexpected = {"exc_info": error} if reason == UNEXPECTED else {"error": str(error)}
-            _log.error(f"{self._name}_failed", **self._about, reason=reason, **unexpected)
+            details = {"exc_info": error} if reason == UNEXPECTED else {"error": str(error)}
+            _log.error(f"{self._name}_failed", **self._about, reason=reason, **details)
 
     def ended(self) -> None:
         """Record a success."""
@@ -71,7 +71,7 @@ def backoff(
     slowly: bool = False,
     jitter: Callable[[], float] = random.random,
 ) -> timedelta:
-    """Return the delay after ``failures`` in a row of a job that usually runs at an interval.
+    """Return the delay of a job's next round after this number of failures in a row. ``interval`` is the usual delay.
 
     The delay doubles from 30 s, or from the interval if that is shorter, up to 5 min. With ``slowly``, for a failure
     that a person must fix, it doubles from four times that, up to 15 min. It has a jitter of ±25 %, so that jobs that

@@ -7,7 +7,7 @@ from oktawatch.service.supervised import Supervised
 
 
 class Heartbeat(Supervised[None]):
-    """Sends a heartbeat when every org has been polled successfully since the last one."""
+    """Sends a heartbeat when every org has been polled successfully since the last heartbeat."""
 
     def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Send with ``beat``, which raises DeliveryError."""

@@ -104,7 +104,7 @@ class Jobs:
         return self._watchdog.stuck()
 
     def rate_limits_remaining(self) -> dict[str, int]:
-        """Return the requests that Okta last reported as remaining, by org."""
+        """Return the number of remaining requests that Okta last reported, by org."""
         remaining = {org: budget.remaining for org, budget in self._budgets.items()}
         return {org: count for org, count in remaining.items() if count is not None}
 
@@ -128,7 +128,7 @@ class Jobs:
     def _add_org(self, org: str, watch: Watch, connect: Connect) -> None:
         app, database, counters = self._app, self._database, self._counters
         budget = self._budgets[org] = RateBudget(
-            app.rate_limit_share, on_wait=partial(self._waits, org, WaitReason.RATE_LIMIT)
+            app.rate_limit_share, on_wait=partial(self._record_wait, org, WaitReason.RATE_LIMIT)
         )
         source = OrgSource(
             app.accesses[org],
@@ -241,13 +241,13 @@ class Jobs:
                 self._heartbeat.polled(polling.org)
         self._presence.waits.pop(polling.org, None)
         if polling.failing and delay is not None:
-            self._waits(polling.org, WaitReason.BACK_OFF, delay.total_seconds())
+            self._record_wait(polling.org, WaitReason.BACK_OFF, delay.total_seconds())
         self._watchdog.round_ended(polling.org, next_in=self._app.poll_interval if delay is None else delay)
         self._report(self._summary())
         return delay
 
-    def _waits(self, org: str, reason: WaitReason, seconds: float) -> None:
-        """Record that an org waits. Short waits are recorded only if the row is written meanwhile."""
+    def _record_wait(self, org: str, reason: WaitReason, seconds: float) -> None:
+        """Record that an org waits. A long wait is written at once, a short one only if the row is written in the meantime."""
         until = self._database.now() + timedelta(seconds=seconds)
         self._presence.waits[org] = Wait(until=until, reason=reason)
         if seconds >= _LONG_WAIT_S:
@@ -261,7 +261,7 @@ class Jobs:
 
     async def _watch_database(self) -> timedelta | None:
         await self._database_watch.round()
-        # A run that `_report` requested was skipped if this one had begun.
+        # A run that `_report` requested during this one was skipped.
         return _SOON if self._presence.outdated else None
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:

@@ -103,7 +103,7 @@ def _of_database(snapshot: Snapshot) -> Iterator[Metric]:
     gauges = snapshot.gauges
     if gauges is None:
         return
-    # Infinity where no poll ever caught up, or where the clock was set back: no lag may look like a good one.
+    # Infinity if no poll ever caught up or the clock was set back: an unknown lag must not look like a small one.
     lags = {
         (org,): float("inf") if health.lag is None else health.lag.total_seconds()
         for org, health in snapshot.health.items()

@@ -1,7 +1,7 @@
 """Poll one org in rounds.
 
-Failures in a row are logged once and recorded for `oktawatch status`. They lose no events, because the cursor stays
-at the end of the last committed page.
+Failures in a row are logged once and recorded for `oktawatch status`. No events are lost, because the cursor
+stays at the end of the last committed page.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Poll(Protocol):
     """Polls until caught up or until the deadline: `engine.poll.Poller.round`."""
 
     async def __call__(self, *, deadline: float | None = None) -> PageResult:
-        """Raise SystemLogError or StoreError."""
+        """Poll. Raises SystemLogError or StoreError."""
 
 
 class OrgPolling(Supervised[PageResult]):
@@ -113,14 +113,14 @@ class OrgPolling(Supervised[PageResult]):
             async with asyncio.timeout(_RECORDING_LIMIT_S):
                 await self._database.run(record_failure, self.org, text, now=self._now())
         except (StoppedError, TimeoutError):
-            return  # it was logged, and the next failure is recorded again
+            return  # the failure was logged, and the next one is recorded again
         except StoreError as trouble:
             # A success here does not end the database's failures: a full disk may still accept this update.
             self._trouble.failed(trouble)
 
 
 class HandedOverError(StoppedError):
-    """Another replica took over the org and moved the cursor. This page was rolled back. This is not a failure."""
+    """Another replica took over the org and moved the cursor, so the page was rolled back. This is not a failure."""
 
 
 class RoundTooLongError(SystemLogError):

@@ -1,4 +1,4 @@
-"""Record in the database that this daemon runs, for `oktawatch status`, and so test whether it can be written."""
+"""Write a row about this running daemon, for `oktawatch status`. The write also tests the database."""
 
 import asyncio
 import socket
@@ -21,14 +21,14 @@ class Presence:
     def __init__(self, name: str, now: Callable[[], datetime]) -> None:
         """``name`` is `service.instance`, or empty for the host name. ``now`` is the clock of the database."""
         self.state = "starting"
-        """What the daemon does, for people."""
+        """What the daemon is doing, in words for people."""
         self.waits: dict[str, Wait] = {}
-        """What the orgs wait for, by name."""
+        """The waiting orgs by name, with the reason and the end of each wait."""
         self._written_state = ""
         self._name = name or socket.gethostname()
         self._now = now
         self._started_at = from_text(to_text(now()))  # as the database stores it, in milliseconds
-        # Several threads use a server at the same time. A write after the deletion would leave a row behind.
+        # On Postgres, several threads write at the same time. A write after the deletion would leave a row behind.
         self._writing = threading.Lock()
         self._ended = False
 

@@ -56,7 +56,7 @@ class Replica:
         self._held_until = 0.0
 
     def holds(self, org: str) -> bool:
-        """Return whether this replica holds the org at this moment."""
+        """Return whether this replica holds the org's lease now."""
         return org in self._held and self._clock() < self._held_until
 
     async def round(self) -> None:

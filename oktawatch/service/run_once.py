@@ -72,17 +72,17 @@ async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:
     outcomes = await _poll_orgs(app, database)
     await _send_heartbeat(app, outcomes)
     async with open_notifiers(app, database) as notifiers:
-        delivered = await deliver_once([*notifiers, orphaned_notifications(app, database)])
+        round_result = await deliver_once([*notifiers, orphaned_notifications(app, database)])
     return OnceResult(
         orgs=outcomes,
-        delivered=delivered.taken,
+        delivered=round_result.delivered,
         undelivered=await database.run(count_notifications, NotificationFilter()),
-        delivery_failed=delivered.failed > 0 or await database.run(has_retries),
+        delivery_failed=round_result.failed > 0 or await database.run(has_retries),
     )
 
 
 async def _poll_orgs(app: Application, database: DatabaseExecutor) -> list[OrgOutcome]:
-    free = asyncio.Semaphore(_ORGS_AT_ONCE)
+    slots = asyncio.Semaphore(_ORGS_AT_ONCE)
     async with connections(app.tls_context) as connect, watch_orgs(app, database) as watches:
 
         async def poll(org: str, watch: Watch) -> OrgOutcome:
@@ -94,7 +94,7 @@ async def _poll_orgs(app: Application, database: DatabaseExecutor) -> list[OrgOu
                 page_size=app.page_size,
                 initial_lookback=app.initial_lookback,
             )
-            async with free:
+            async with slots:
                 return await _poll(org, poller, database)
 
         return await asyncio.gather(*(poll(org, watch) for org, watch in watches.items()))
@@ -116,7 +116,7 @@ async def _poll(org: str, poller: Poller, database: DatabaseExecutor) -> OrgOutc
     except SystemLogError as error:
         problem: Exception = error
     except StoreError as error:
-        # If a page can't be written, its failure can't be written either.
+        # If the page couldn't be written, the failure couldn't be recorded either.
         return OrgOutcome(org=org, error=str(error))
     with suppress(StoreError):
         await database.run(record_failure, org, str(problem), now=utc_now())

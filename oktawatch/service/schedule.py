@@ -68,15 +68,15 @@ class Schedule:
         self._scheduler.start()
         self._clock_watch = asyncio.create_task(self._watch_clock())
 
-    async def stop(self, patience: timedelta) -> None:
-        """Stop starting jobs, cancel the running jobs and wait for their end, at most ``patience``."""
+    async def stop(self, time_limit: timedelta) -> None:
+        """Stop starting jobs, cancel the running jobs and wait for their end, at most ``time_limit``."""
         self._scheduler.pause()
         if self._clock_watch is not None:
             self._clock_watch.cancel()
         for work in self._running.values():
             work.cancel()
         if self._running:
-            _, left = await asyncio.wait(self._running, timeout=patience.total_seconds())
+            _, left = await asyncio.wait(self._running, timeout=time_limit.total_seconds())
             if left:
                 _log.error("jobs_left_running", jobs=sorted(task.get_name() for task in left))
         self._scheduler.shutdown(wait=False)

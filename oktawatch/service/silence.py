@@ -29,8 +29,8 @@ class SilenceChecks(Supervised[bool]):
     ) -> None:
         """Check with ``watch``.
 
-        Call ``enqueued`` when there are alarms to send, and ``complete`` when nothing is left to alarm about: each
-        org has been polled successfully, or has an alarm that an earlier check enqueued.
+        Call ``enqueued`` when there are alarms to send, and ``complete`` when no more alarms are due: each org has been
+        polled successfully, or has an alarm that an earlier check enqueued.
         """
         super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
         self._watch = watch

@@ -41,7 +41,7 @@ class Supervised(Generic[T]):
     ) -> None:
         """Log failures to ``failure_log``.
 
-        ``database_trouble`` collects the failures of the database of all jobs; None logs them as the job's
+        ``database_trouble`` collects the database failures of all jobs. If it is None, they are logged as the job's
         own. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
         A round that takes longer than ``time_limit`` is cancelled. Call ``on_failure`` with the reason of each failed
         round, a short identifier such as ``token_refused``.
@@ -85,7 +85,7 @@ class Supervised(Generic[T]):
         return None
 
     async def failed(self, error: Exception) -> None:
-        """Handle a failure of the job itself. Not called for failures of the database if these are shared."""
+        """Handle a failure of the job itself. Not called for database failures that ``database_trouble`` collects."""
 
     def database_works(self) -> None:
         """Record a successful write to the database."""

@@ -31,8 +31,8 @@ class OrgSweeping(Supervised[PageResult]):
     ) -> None:
         """Sweep with ``sweep``: `engine.sweep.Sweeper.round`.
 
-        ``caught_up`` returns how far polling has come, None while it has not caught up. Call ``enqueued``
-        when there are notifications to send.
+        ``caught_up`` returns where polling caught up, or None while it has not caught up. Call ``enqueued`` when there
+        are notifications to send.
         """
         super().__init__(
             FailureLog("sweep", org=org),

@@ -35,11 +35,11 @@ class Systemd:
         self._send(f"EXTEND_TIMEOUT_USEC={by // timedelta(microseconds=1)}")
 
     def ready(self) -> None:
-        """Report the end of the start."""
+        """Report that the start is complete."""
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """Report the beginning of the stop."""
+        """Report that the stop has begun."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
@@ -59,7 +59,7 @@ class Systemd:
         # The daemon also works if the manager doesn't listen.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.settimeout(_TIMEOUT_S)
-            # On a socket that isn't connected, sending to a full queue doesn't sleep, but tries again and again.
+            # Connect first: without a connection, sending to a full queue would retry in a busy loop.
             manager.connect(address)
             manager.send(message.encode("utf-8", "replace"))
 

@@ -17,7 +17,7 @@ from oktawatch.service.new_files import NewFile, create_files, make_folder, requ
 
 CONFIGURATION = Path("/etc/oktawatch/oktawatch.toml")
 WRAPPER = Path("/usr/local/sbin/oktawatch")
-"""Comes before the other folders in root's and sudo's path."""
+"""The wrapper's folder comes before the others in the PATH of root and sudo."""
 DATABASE = "sqlite:////var/lib/oktawatch/oktawatch.db"
 _TOKEN = CONFIGURATION.parent / TOKEN_FILE
 _UNITS = Path("/etc/systemd/system")
@@ -45,12 +45,12 @@ def set_up_systemd(url: str, token: str, *, root: Path) -> Setup:
     key, and the program is not required to be usable by the service. Raises ConfigError, before a file is created,
     and OSError.
     """
-    here = root == Path("/")
+    for_this_machine = root == Path("/")
     program = _program()
-    if here:
+    if for_this_machine:
         require_reachable(program)
     _create_user(root)
-    credential = encrypt_credential(token) if here else None
+    credential = encrypt_credential(token) if for_this_machine else None
     files = _files(url, token, program, credential)
     create_files(
         [NewFile(path=_below(root, file.path), content=file.content, mode=file.mode) for file in files],

@@ -1,7 +1,7 @@
 """What the daemon knows about its own health, for `/metrics`, `/healthz` and `/readyz`.
 
-Reading the database can take long, or forever while it is locked or its server is silent. So a reading has a deadline,
-all requests share the one that is running, and a result is used for a second. `/healthz` reads nothing.
+Reading the database can take long, or forever while it is locked or its server is silent. So a read has a deadline,
+concurrent requests share one read, and its result is reused for a second. `/healthz` reads nothing.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from oktawatch.store.gauges import Gauges, read_gauges
 
 _READ_WITHIN_S = 2.0
 _FRESH_S = 1.0
-"""A reading is used for this time, so that frequent requests don't read the database more often."""
+"""The result of a read is reused for this time, so that frequent requests don't read the database more often."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -47,11 +47,11 @@ class Work(Protocol):
         """Return the orgs whose polls don't end."""
 
     def rate_limits_remaining(self) -> Mapping[str, int]:
-        """Return the requests that Okta last reported as remaining, by org."""
+        """Return the number of remaining requests that Okta last reported, by org."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The numbers of one scrape, beside the counters."""
+    """The numbers of one scrape, without the counters."""
 
     now: datetime
     orgs: list[str]
@@ -63,7 +63,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     gauges: Gauges | None
     """None if the database did not answer in time."""
     health: Mapping[str, OrgHealth]
-    """The health of each configured org that the database knows."""
+    """The health of each configured org that has a row in the database."""
     evidence: Mapping[str, datetime]
     """When each source of evidence was last known to be current."""
     database_works: bool
@@ -102,14 +102,14 @@ class Vitals:
             await abandon(self._reading)
 
     def unhealthy(self) -> list[Problem]:
-        """Return why the process should be restarted. Reads nothing, so it never waits."""
+        """Return the reasons to restart the process. Doesn't read the database, so it never waits."""
         stuck = self._work.stuck() if self._work is not None else []
         return [Problem(what="poll", name=org, problem="it should have ended long ago") for org in stuck]
 
     async def unready(self) -> list[Problem]:
-        """Return why the daemon doesn't do its work: the database, or orgs that this process polls.
+        """Return the reasons why the daemon isn't ready: problems of the database, or of orgs that this process polls.
 
-        A replica that polls no org reports about all orgs.
+        A replica that polls no org returns the problems of all orgs.
         """
         problems = []
         if self._trouble.failures:
@@ -121,7 +121,7 @@ class Vitals:
         except StoreError as error:
             return problems or [Problem(what="database", problem=str(error))]
         orgs = self._app.orgs
-        # A replica that polls no org can't know whether it will soon, so it reports about all of them.
+        # It may have to poll any of them soon.
         for org in list(filter(self._work.holds, orgs)) or orgs:
             health = self._judge(gauges, org)
             if not health.good:
@@ -129,7 +129,7 @@ class Vitals:
         return problems
 
     async def snapshot(self) -> Snapshot:
-        """Return the numbers of a scrape. Without an answer of the database in time, its numbers are missing."""
+        """Return the numbers of a scrape. If the database doesn't answer in time, its numbers are missing."""
         app, work = self._app, self._work
         gauges: Gauges | None = None
         with suppress(StoreError):
@@ -153,7 +153,7 @@ class Vitals:
         return judge(gauges.orgs.get(org), interval=interval, now=self._database.now())
 
     async def _gauges(self) -> Gauges:
-        """Read the database, or use the reading of another request. Raise StoreError without an answer in time."""
+        """Read the database, or share another request's read. Raises StoreError if there is no answer in time."""
         if self._reading is None or (self._reading.done() and self._clock() - self._read_at > _FRESH_S):
             self._reading = asyncio.create_task(self._database.run(read_gauges))
             self._read_at = self._clock()

@@ -122,9 +122,9 @@ def test_it_lasts_since_the_last_write(trouble: DatabaseTrouble, clock: Clock) -
     trouble.failed(FULL, job="poll acme")
     clock.time_s = 300
     trouble.wrote("probe")
-    assert trouble.lasts == timedelta(seconds=200)
+    assert trouble.duration == timedelta(seconds=200)
     trouble.wrote("poll acme")
-    assert trouble.lasts == timedelta()
+    assert trouble.duration == timedelta()
 
 
 class Pages(Supervised[int]):

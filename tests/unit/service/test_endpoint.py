@@ -139,7 +139,7 @@ async def test_idle_connections_are_limited_in_number_and_time(
 ) -> None:
     """The connection above the limit is closed at once, the others after a while, and then there is room again."""
     monkeypatch.setattr(module, "_CONNECTIONS", 3)
-    monkeypatch.setattr(module, "_CONNECTION_LASTS_S", 0.3)
+    monkeypatch.setattr(module, "_CONNECTION_LIFETIME_S", 0.3)
     address = await daemon.listen()
     host, _, port = address.rpartition(":")
 
