@@ -53,7 +53,7 @@ def load(
 ) -> Settings:
     """Load the settings from the first of ``path``, ``$OKTAWATCH_CONFIG``, ``./`` and ``/etc/oktawatch/``.
 
-    ``secrets_of`` lists the sections whose secret files are read. In other sections, naming a file is enough.
+    ``secrets_of`` lists the sections whose secret files are read. Secret files of other sections need not be readable.
     Raises ConfigError with the file, the key and what is expected, and MissingConfigError if there is no configuration.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
@@ -101,7 +101,7 @@ def _drop_overridden(file_layer: dict[str, Any], variables: dict[str, Any]) -> N
 
 
 def _add_default_database(data: dict[str, Any]) -> None:
-    """Set the default explicitly, so that its path is made absolute like any other."""
+    """Set the default URL explicitly, so that its path is made absolute like a configured one."""
     database = data.setdefault("database", {})
     if isinstance(database, dict) and not (database.get("url") or database.get("url_file")):
         database["url"] = DatabaseSettings().url.get_secret_value()

@@ -44,7 +44,7 @@ AsNumber = Annotated[int, Field(ge=0, le=_HIGHEST_AS_NUMBER)]
 
 
 class AllowSettings(Section):
-    """An allow entry. All given conditions must hold; a list holds if one of its values fits."""
+    """An allow entry. All of its conditions must hold. A condition holds if any of its values matches."""
 
     reason: Annotated[str, AfterValidator(_reason)]
     """Why this is allowed, for people."""

@@ -1,7 +1,7 @@
 """Load installed channels.
 
-A channel is an entry point. Its name is the ``type`` of a notifier. It is loaded with the configuration, because it
-defines the model of the notifier's keys.
+A channel is an entry point, whose name is the ``type`` of a notifier. Channels are loaded with the configuration, because
+they define the models of the notifiers' keys.
 """
 
 from importlib.metadata import EntryPoint, distribution, entry_points

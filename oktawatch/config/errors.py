@@ -57,7 +57,7 @@ class ConfigError(Exception):
 
 
 class MissingConfigError(ConfigError):
-    """There is no configuration, neither in a file nor in variables."""
+    """There is no configuration, neither in a file nor in environment variables."""
 
 
 def invalid_value(*location: str | int, expected: str, what: str = "wrong value") -> PydanticCustomError:
@@ -69,7 +69,7 @@ def invalid_value(*location: str | int, expected: str, what: str = "wrong value"
 
 @dataclass
 class Origins:
-    """The file or variable from which each value came."""
+    """The file or environment variable that each value came from."""
 
     default: str
     """The source of unrecorded locations: the configuration file."""
@@ -80,16 +80,16 @@ class Origins:
         """Record the source of a value and of everything below it."""
         self.known[location] = (source, key or format_location(location))
 
-    def alias(self, location: Location, twin: Location) -> None:
-        """Report a location under the name of another: a secret under the name of its file key."""
-        self.known[location] = self._of(twin)
+    def alias(self, location: Location, other: Location) -> None:
+        """Report a location under the name of another one, such as a secret under the name of its file key."""
+        self.known[location] = self._source_and_key(other)
 
     def where(self, location: Location) -> str:
         """Return the source and the key: ``/etc/oktawatch/oktawatch.toml: poll.interval``."""
-        source, key = self._of(location)
+        source, key = self._source_and_key(location)
         return f"{source}: {key}" if key else source
 
-    def _of(self, location: Location) -> tuple[str, str]:
+    def _source_and_key(self, location: Location) -> tuple[str, str]:
         for length in range(len(location), 0, -1):
             if location[:length] in self.known:
                 source, key = self.known[location[:length]]
@@ -139,8 +139,8 @@ def _expectation(problem: ErrorDetails, context: dict[str, Any]) -> str:
 def suggest(key: str, known: Iterable[str]) -> str:
     """Return a hint with the most similar known key, or with all known keys."""
     names = sorted(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
+    similar = difflib.get_close_matches(key, names, n=1)
+    return f"did you mean {similar[0]}?" if similar else f"expected one of {', '.join(names)}"
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> str:

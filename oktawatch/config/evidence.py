@@ -27,7 +27,7 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 def _format_by_name(data: dict[str, Any]) -> Literal["networks", "mmdb"]:
     name = data.get("path") or ""
     if data.get("url") is not None and data.get("url_file") is None:
-        # A command that reads no secrets must find the same format, so a URL in a file doesn't count.
+        # A command that reads no secrets must find the same format, so the URL in a url_file is ignored.
         name = urlsplit(data["url"].get_secret_value()).path
     return "mmdb" if name.endswith(".mmdb") else "networks"
 

@@ -47,7 +47,7 @@ class NotifierSettings(Section):
     type: Annotated[str, AfterValidator(_known_type)]
     """The name of an installed channel."""
     name: Name = Field(default_factory=_type_as_name)
-    """The notifier's name in the outbox. A new name makes a new notifier."""
+    """The notifier's name in the outbox. A renamed notifier is a new one."""
     url: Secret = None
     """The destination. Secret, because the URL of a webhook is often its only credential."""
     url_file: File = None
@@ -65,7 +65,7 @@ class NotifierSettings(Section):
         Field(strict=False),
         AfterValidator(_not_empty),
     ] = ("opened", "raised")
-    """The changes of an alert to notify: it was opened, its severity was raised, a person decided about it."""
+    """The changes to notify: an alert was opened, its severity was raised, or a person acknowledged or closed it."""
     max_per_minute: int | None = Field(default=30, ge=1)
     """The maximum number of messages per minute. Further alerts are combined into a digest.
 
@@ -92,7 +92,7 @@ class NotifierSettings(Section):
             raise invalid_value("url_file", expected=expected, what="missing secret")
 
     def refuse_receiver(self, does: str) -> None:
-        """Raise an error if a URL or secret is set, for channels that use none. ``does`` says what they do."""
+        """Raise an error if a URL or secret is set, for channels that use none. ``does`` completes the error's text."""
         for key in ("url", "secret"):
             if self.has_secret(key):
                 raise invalid_value(key, expected=f"expected no {key}: a notifier of type {self.type} {does}")

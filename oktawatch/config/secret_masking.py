@@ -13,7 +13,7 @@ _USER_AND_PASSWORD = re.compile(r"://[^:/@]*:([^@]+)@").search
 
 
 def secret_values(*secrets: SecretStr | None) -> Iterator[str]:
-    """Return the text of each secret that is set."""
+    """Yield the text of each secret that is set."""
     return (secret.get_secret_value() for secret in secrets if secret is not None)
 
 

@@ -25,7 +25,7 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "silence": ("heartbeat_url",),
     "evidence.sources": ("url",),
 }
-"""The secret keys by section. A dot separates a section from a list in it. A notifier's channel can define others."""
+"""The secret keys by section. A dot separates a section from a list in it. A channel can define further ones."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
 """The other keys that contain the path of a file or folder, by section."""
@@ -33,7 +33,7 @@ PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_
 MULTILINE = frozenset({"private_key"})
 """Secrets with several lines."""
 
-_LARGEST = 65_536  # bytes: a path can name an endless device
+_MAX_BYTES = 65_536  # limited, because the path can be that of an endless device
 _SQLITE = "sqlite:///"
 
 
@@ -44,7 +44,7 @@ class Folders:
     base: Path
     """The folder of the configuration file, or the working directory without a file."""
     credentials: Path | None
-    """systemd's folder for ``LoadCredential=``. It takes precedence for secrets."""
+    """systemd's folder for ``LoadCredential=``. A secret file is looked up here first."""
 
     def secret(self, name: str) -> Path:
         """Return the path of a secret file."""
@@ -57,11 +57,11 @@ def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
     """Read a secret from a file. Raises ValueError with what is expected."""
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as failed:
         raise ValueError(f"expected a readable file at {path}: {failed.strerror}") from None
-    if len(content) > _LARGEST:
-        raise ValueError(f"expected a secret in {path}, not more than {_LARGEST} bytes")
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"expected a secret in {path}, not more than {_MAX_BYTES} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -73,7 +73,7 @@ def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
 
 
 def parse_secret(text: str, *, multiline: bool = False) -> SecretStr:
-    """Strip a secret. Raises ValueError for characters that are invalid in a header or request."""
+    """Parse the text of a secret. Raises ValueError for characters that are invalid in a header or request."""
     secret = text.strip()
     if not secret:
         raise ValueError("expected a secret, not an empty value")
@@ -115,7 +115,7 @@ def _channel_secrets(table: dict[str, Any]) -> Collection[str]:
 
 
 def _channel_paths(table: dict[str, Any]) -> Collection[str]:
-    """Return the keys of a notifier that its channel's model declares as `File`, without those of secrets."""
+    """Return the keys of a notifier that its channel's model declares as `File`, except the files of secrets."""
     model = _channel_model(table)
     if model is None:
         return ()
@@ -147,7 +147,7 @@ def secret_keys(model: type[BaseModel]) -> list[str]:
 
 
 def _tables(data: dict[str, Any], section: str) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """Yield the tables of a section with their locations: one, or the entries of a list."""
+    """Yield the tables of a section with their locations: a single table, or the entries of a list of tables."""
     location: Location = tuple(section.split("."))
     value: Any = data
     for key in location:
@@ -168,8 +168,8 @@ def _resolve_secret(
     if value and name:
         where = origins.where((*location, key))
         raise ConfigError("conflicting keys", where, f"expected {key} or {file_key}, not both")
-    used = file_key if name else key
-    if not isinstance(table.get(used), str) or not table[used]:
+    used_key = file_key if name else key
+    if not isinstance(table.get(used_key), str) or not table[used_key]:
         return
     try:
         if name:
@@ -180,7 +180,7 @@ def _resolve_secret(
         else:
             table[key] = parse_secret(table[key], multiline=key in MULTILINE)
     except ValueError as wrong:
-        raise ConfigError("no secret", origins.where((*location, used)), str(wrong)) from None
+        raise ConfigError("no secret", origins.where((*location, used_key)), str(wrong)) from None
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -47,7 +47,7 @@ from oktawatch.config.validators import (
 )
 from oktawatch.model.durations import format_duration
 
-_BEYOND_A_SWEEP = timedelta(days=1)
+_MARGIN_AFTER_SWEEP = timedelta(days=1)
 _INTERVALS_TO_SILENCE = 1.5  # a poll starts up to a tenth of the interval late, and takes a while
 
 
@@ -95,11 +95,11 @@ class OrgSettings(Section):
     url: Annotated[str, AfterValidator(check_org_url)]
     """Scheme and host, without a trailing slash: ``https://acme.okta.com``."""
     name: Name = Field(default_factory=_host_as_name)
-    """The name in tables, logs and alerts. Defaults to the host. A new name makes a new org."""
+    """The name in tables, logs and alerts. Defaults to the host. A renamed org is a new one."""
     token: Secret = None
-    """The SSWS token, as read with the configuration."""
+    """The SSWS token, as it was when the configuration was read."""
     token_file: File = None
-    """The file of the token. A renewed token is read from it."""
+    """The file of the token. After the token is renewed, it is read from this file again."""
     client_id: OptionalName = ""
     """The client id of the OAuth service app."""
     private_key: Secret = None
@@ -177,7 +177,7 @@ class SilenceSettings(Section):
 
 
 class RetentionSettings(Section):
-    """Retention by event time. History is kept as long as the enabled rules look back."""
+    """Retention by event time. Events that an enabled rule still needs are kept longer."""
 
     events: PositiveDuration = timedelta(days=30)
     """Retention of events and rejected events."""
@@ -206,13 +206,13 @@ def _log_by_default(notifiers: tuple[NotifierSettings, ...]) -> tuple[NotifierSe
 
 
 def _merged(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Merge tables, of which the first takes precedence, key by key. Lists are not merged."""
+    """Merge tables key by key. The first table takes precedence. Lists are not merged."""
     result: dict[str, Any] = {}
     for layer in reversed(layers):
         for key, value in layer.items():
-            below = result.get(key)
-            if isinstance(value, dict) and isinstance(below, dict):
-                value = _merged((value, below))  # noqa: PLW2901 -- the merged value
+            lower = result.get(key)
+            if isinstance(value, dict) and isinstance(lower, dict):
+                value = _merged((value, lower))  # noqa: PLW2901 -- the merged value
             result[key] = value
     return result
 
@@ -251,7 +251,7 @@ class Settings(BaseModel):
         folder: Path,
         egress: Egress,
     ) -> None:
-        """Merge layers of raw tables, of which the first takes precedence, and validate the result."""
+        """Merge layers of raw tables, the first of which takes precedence, and validate the result."""
         super().__init__(**_merged(layers))
         self._origins, self._source, self._folder, self._egress = origins, source, folder, egress
 
@@ -277,7 +277,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _names_existing_orgs(self) -> "Settings":
-        # Ignoring a typo would lose alerts of a notifier, and would leave an allow entry without effect.
+        # If a typo were ignored, a notifier would miss alerts, and an allow entry would have no effect.
         names = [org.name for org in self.orgs]
         tags = sorted({f"#{tag}" for org in self.orgs for tag in org.tags})
         targets = {"*", *names, *tags}
@@ -291,8 +291,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _events_outlive_sweeps(self) -> "Settings":
-        # Otherwise a sweep would count events as late that polling found and pruning deleted.
-        least = self.poll.sweep_window + _BEYOND_A_SWEEP
+        # Otherwise a sweep would read events again that pruning has deleted, and count them as late.
+        least = self.poll.sweep_window + _MARGIN_AFTER_SWEEP
         if self.retention.events < least:
             expected = f"expected at least {format_duration(least)}: poll.sweep_window and a day"
             raise invalid_value("retention", "events", expected=expected)

@@ -72,21 +72,21 @@ def _position(wrong: Exception, text: str) -> str:
 
 def add_orgs(data: dict[str, Any], folder: Path, origins: Origins) -> None:
     """Add the ``[[orgs]]`` of each file in ``orgs.d``, in the order of the file names."""
-    _note_names(data, "orgs", origins, origins.default)
-    _note_names(data, "notifiers", origins, origins.default)
+    _record_labels(data, "orgs", origins, origins.default)
+    _record_labels(data, "notifiers", origins, origins.default)
     for file in _org_files(folder / "orgs.d"):
-        more = read_toml(file) or {}
-        if unknown := sorted(more.keys() - {"orgs"}):
+        file_data = read_toml(file) or {}
+        if unknown := sorted(file_data.keys() - {"orgs"}):
             raise ConfigError(
                 "unknown key", f"{file}: {format_location((unknown[0],))}", "expected only [[orgs]] in orgs.d"
             )
-        orgs = more.get("orgs", [])
+        orgs = file_data.get("orgs", [])
         present = data.setdefault("orgs", [])
         if not isinstance(orgs, list):
             raise ConfigError("wrong value", f"{file}: orgs", "expected [[orgs]], a list of tables")
         if not isinstance(present, list):
             return  # the validation of the settings reports it
-        _note_names(more, "orgs", origins, str(file), after=len(present))
+        _record_labels(file_data, "orgs", origins, str(file), after=len(present))
         present.extend(orgs)
 
 
@@ -102,7 +102,7 @@ def _org_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
 
 
-def _note_names(
+def _record_labels(
     data: dict[str, Any], key: str, origins: Origins, source: str, *, after: int = 0, label_prefix: str = ""
 ) -> None:
     """Record a label for each entry of a list: its name if it is unique, otherwise its number."""
@@ -135,7 +135,7 @@ def from_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, 
         *sections, key = location
         table = data.setdefault(sections[0], {}) if sections else data
         table[key] = value
-        _note_names(data, key, origins, ENVIRONMENT, label_prefix=name)
+        _record_labels(data, key, origins, ENVIRONMENT, label_prefix=name)
     return data
 
 
@@ -147,8 +147,8 @@ def _annotation(location: tuple[str, ...], name: str) -> Any:
     known = _keys(field.annotation) if field is not None else {}
     if len(location) == 2 and location[1] in known and name.isupper():  # noqa: PLR2004 -- section and key
         return known[location[1]]
-    every = [f"{PREFIX}{'__'.join(path).upper()}" for path in _every_variable()]
-    raise ConfigError("unknown variable", f"{ENVIRONMENT}: {name}", suggest(name, every))
+    known_variables = [f"{PREFIX}{'__'.join(path).upper()}" for path in _all_variables()]
+    raise ConfigError("unknown variable", f"{ENVIRONMENT}: {name}", suggest(name, known_variables))
 
 
 def _keys(section: Any) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _keys(section: Any) -> dict[str, Any]:
     return {}
 
 
-def _every_variable() -> Iterator[tuple[str, ...]]:
+def _all_variables() -> Iterator[tuple[str, ...]]:
     for section, field in Settings.model_fields.items():
         if get_origin(field.annotation) is tuple:
             yield (section,)
@@ -223,7 +223,7 @@ def from_sdk_variables(environ: Mapping[str, str], origins: Origins) -> dict[str
         origins.record(("orgs", 0, key), ENVIRONMENT, variable)
     key = org.get("private_key", "")
     if key and not key.lstrip().startswith(("-----BEGIN ", "{")):
-        # Like the SDK, accept the name of a file.
+        # Like the SDK, accept the name of a file instead of a key.
         org["private_key_file"] = org.pop("private_key")
         origins.record(("orgs", 0, "private_key_file"), ENVIRONMENT, variables["private_key"])
     if variables is _SDK_OAUTH and environ.get("OKTA_CLIENT_SCOPES"):

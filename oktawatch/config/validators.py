@@ -39,7 +39,7 @@ def _duration(value: Any) -> timedelta:
 
 
 def at_least(least: timedelta) -> AfterValidator:
-    """Return a validator of a duration's minimum."""
+    """Return a validator that refuses durations below a minimum."""
 
     def check(value: timedelta) -> timedelta:
         if value >= least:
@@ -87,11 +87,11 @@ def _plain_name(value: str) -> str:
     return _name(value)
 
 
-def _name_or_nothing(value: str) -> str:
+def _name_or_empty(value: str) -> str:
     return _name(value) if value else ""
 
 
-def _nothing(value: Any) -> Any:
+def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
@@ -106,12 +106,12 @@ KindName = Annotated[AnonymizerKind, BeforeValidator(_anonymizer_kind)]
 AdjustmentName = Annotated[SeverityAdjustment, BeforeValidator(_adjustment)]
 Levels = Annotated[int, BeforeValidator(_levels)]
 Name = Annotated[str, AfterValidator(_plain_name)]
-OptionalName = Annotated[str, AfterValidator(_name_or_nothing)]
+OptionalName = Annotated[str, AfterValidator(_name_or_empty)]
 Pattern = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_nothing)]
-File = Annotated[Path | None, BeforeValidator(_nothing)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+File = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 AnyCase = BeforeValidator(_lower)
 
 
@@ -131,7 +131,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is always the local machine."""
+    """Return whether a host name or address always refers to the local machine."""
     if host == "localhost":
         return True
     try:
@@ -161,9 +161,9 @@ def check_org_url(url: str) -> str:
 
 
 def correct_org_url(text: str) -> str:
-    """Return an org's URL as `check_org_url` accepts it, from what a person copies or types.
+    """Convert a URL that a person copied or typed to one that `check_org_url` accepts.
 
-    Adds https://, and removes the path, the query and -admin. Raises ValueError if there is no valid URL then.
+    Adds https://, and removes the path, the query and -admin. Raises ValueError if the result is not a valid URL.
     """
     url = text.strip()
     parts = split_url(url if "://" in url else f"https://{url}")
@@ -180,7 +180,7 @@ def check_secret_https(url: SecretStr | None) -> SecretStr | None:
 
 
 def check_proxy(url: SecretStr | None) -> SecretStr | None:
-    """Validate a proxy's URL. http is fine, because requests go through a TLS tunnel."""
+    """Validate a proxy's URL. http is allowed, because requests go through a TLS tunnel."""
     if url is None:
         return None
     parts = split_url(url.get_secret_value())

@@ -1,4 +1,4 @@
-"""A folder with a configuration, without this machine's own variables."""
+"""A folder with a configuration, without the files and variables of this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., Settings]:
-    """Load a text as ./oktawatch.toml, an org behind it, with variables given as keywords."""
+    """Return a function that loads a text, followed by an org, as ./oktawatch.toml. Keywords are environment variables."""
 
     def from_text(text: str = "", *, orgs: str = ORG, **environ: str) -> Settings:
         (tmp_path / "oktawatch.toml").write_text(f"{text}\n{orgs}", encoding="utf-8")

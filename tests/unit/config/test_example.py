@@ -21,8 +21,8 @@ SECRETS = {
     "acme-oauth.pem": "-----BEGIN PRIVATE KEY-----\nMIIEexample\n-----END PRIVATE KEY-----\n",
     "soc.secret": "example",
 }
-# Keys of which the example shows something of the operator's own instead of a default.
-OWN = {
+# Keys for which the example shows a sample value, because they have no useful default.
+SAMPLES = {
     "dpop",
     "name",
     "url",
@@ -45,7 +45,7 @@ OWN = {
 
 @pytest.fixture
 def uncommented(tmp_path: Path) -> Settings:
-    """Load the example with everything in it turned on."""
+    """Load the example with all of its settings uncommented."""
     for name, content in SECRETS.items():
         (tmp_path / name).write_text(content)
     text = re.sub(r"^#(?=[a-z[])", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -54,7 +54,7 @@ def uncommented(tmp_path: Path) -> Settings:
 
 
 def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
-    """With a token, the example is valid."""
+    """With a token file, the example is valid."""
     (tmp_path / "acme.token").write_text(SECRETS["acme.token"])
     (tmp_path / "oktawatch.toml").write_bytes(EXAMPLE.read_bytes())
     settings = config.load(environ={}, cwd=tmp_path)
@@ -63,10 +63,10 @@ def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
 
 def test_the_example_shows_the_defaults(uncommented: Settings, tmp_path: Path) -> None:
     """Each value in the example is the default of its key."""
-    # Everything in an allow entry is the operator's own.
+    # An allow entry has only sample values.
     for table in (table for table in _tables(uncommented) if not isinstance(table, AllowSettings)):
         defaults = type(table).model_fields
-        for key in table.model_fields_set - OWN:
+        for key in table.model_fields_set - SAMPLES:
             default = defaults[key].default
             assert default is not PydanticUndefined, key
             if f"{key}_file" not in table.model_fields_set:
@@ -81,23 +81,23 @@ def test_the_example_shows_every_key(uncommented: Settings) -> None:
         model = NotifierSettings if isinstance(table, NotifierSettings) else type(table)
         shown.setdefault(model, set()).update(table.model_fields_set)
     for model, keys in shown.items():
-        every = set(model.model_fields)
-        # Of a secret and its file, one is enough.
-        missing = {key for key in every - keys if f"{key}_file" not in keys and not key.endswith("_file")}
+        all_keys = set(model.model_fields)
+        # The example shows a secret or its file.
+        missing = {key for key in all_keys - keys if f"{key}_file" not in keys and not key.endswith("_file")}
         assert not missing, model.__name__
     assert {OrgSettings, NotifierSettings, AllowSettings} <= shown.keys()
 
 
-def test_the_example_shows_the_rule_as_it_is(uncommented: Settings) -> None:
-    """Every option of it is there, with the rule's own default."""
-    said = uncommented.rules[AnonymizingVpnLogin.id]
-    assert said.enabled is AnonymizingVpnLogin.on_by_default
-    assert said.options.keys() == {option.name for option in fields(AnonymizingVpnLogin)}
+def test_the_example_shows_the_rules_defaults(uncommented: Settings) -> None:
+    """The example has every option of the rule with its default."""
+    rule_settings = uncommented.rules[AnonymizingVpnLogin.id]
+    assert rule_settings.enabled is AnonymizingVpnLogin.on_by_default
+    assert rule_settings.options.keys() == {option.name for option in fields(AnonymizingVpnLogin)}
 
     def no_file(name: str) -> str:
         raise AssertionError(name)
 
-    shown = configured(AnonymizingVpnLogin, said.options, no_file)
+    shown = configured(AnonymizingVpnLogin, rule_settings.options, no_file)
     for option in fields(AnonymizingVpnLogin):
         if option.name != "relay_networks":  # empty here, which is its default
             assert getattr(shown, option.name) == option.default

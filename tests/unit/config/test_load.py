@@ -15,8 +15,8 @@ SDK = {"OKTA_CLIENT_ORGURL": "https://acme.okta.com/", "OKTA_CLIENT_TOKEN": "00f
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEexample\n-----END PRIVATE KEY-----"
 
 
-def test_an_org_is_all_that_is_needed(load: Load) -> None:
-    """Everything else has a default."""
+def test_only_an_org_is_required(load: Load) -> None:
+    """All settings except the org have defaults."""
     settings = load()
     assert [org.name for org in settings.orgs] == ["acme"]
     assert settings.poll.interval == timedelta(seconds=30)
@@ -24,7 +24,7 @@ def test_an_org_is_all_that_is_needed(load: Load) -> None:
 
 
 def test_a_named_file_comes_first(tmp_path: Path) -> None:
-    """--config beats the variable, that one the working directory, and that one /etc."""
+    """The order of precedence is --config, $OKTAWATCH_CONFIG, the working directory, /etc."""
     etc = tmp_path / "etc"
     etc.mkdir()
     for file in (
@@ -43,7 +43,7 @@ def test_a_named_file_comes_first(tmp_path: Path) -> None:
     assert (found.source, found.folder) == (etc / "oktawatch.toml", etc)
 
 
-def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     """A configuration file that is named explicitly must exist."""
     (tmp_path / "oktawatch.toml").write_text(ORG)
     with pytest.raises(
@@ -52,14 +52,14 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         config.load(Path("gone.toml"), environ={}, cwd=tmp_path)
 
 
-def test_a_file_that_is_a_folder_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     """A configuration file that can't be read is an error in one line with its name."""
     with pytest.raises(ConfigError, match=r"unreadable file \(.*\): Is a directory"):
         config.load(tmp_path, environ={}, cwd=tmp_path)
 
 
-def test_without_anything_it_says_where_it_looked(tmp_path: Path) -> None:
-    """The error names the places that were searched and the example file."""
+def test_a_missing_configuration_is_reported_with_the_searched_places(tmp_path: Path) -> None:
+    """The error names the places that were searched, and `oktawatch init`."""
     with pytest.raises(ConfigError) as caught:
         config.load(environ={"OKTA_CLIENT_TOKEN": "00token"}, cwd=tmp_path)
     text = str(caught.value)
@@ -69,13 +69,13 @@ def test_without_anything_it_says_where_it_looked(tmp_path: Path) -> None:
 
 
 def test_a_file_without_orgs_is_refused(load: Load) -> None:
-    """A daemon that watches nothing would look as if all were quiet; SDK variables don't fill in."""
+    """A file without orgs is an error, even if the SDK's variables describe an org."""
     with pytest.raises(ConfigError, match=r"no org \(.*oktawatch\.toml: orgs\): expected at least one"):
         load(orgs="", **SDK)
 
 
 def test_orgs_d_adds_orgs(load: Load, tmp_path: Path) -> None:
-    """Files are read in the order of their names, with secrets beside the configuration file."""
+    """The files of orgs.d are read in the order of their names. Their secrets are in the configuration's folder."""
     folder = tmp_path / "orgs.d"
     folder.mkdir()
     (tmp_path / "b.token").write_text("00b")
@@ -100,7 +100,7 @@ def test_orgs_d_adds_orgs(load: Load, tmp_path: Path) -> None:
         ("[[orgs", r"not valid TOML \(.*10\.toml, line 1, column \d+\)"),
     ],
 )
-def test_what_is_wrong_in_orgs_d_names_that_file(load: Load, tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_in_orgs_d_names_the_file(load: Load, tmp_path: Path, text: str, message: str) -> None:
     """An error in orgs.d names the file."""
     (tmp_path / "orgs.d").mkdir()
     (tmp_path / "orgs.d" / "10.toml").write_text(text)
@@ -109,14 +109,14 @@ def test_what_is_wrong_in_orgs_d_names_that_file(load: Load, tmp_path: Path, tex
 
 
 def test_an_unreadable_orgs_d_is_an_error(load: Load, tmp_path: Path) -> None:
-    """Passed over in silence it would leave orgs unwatched."""
+    """An unreadable folder is an error, because its orgs would not be watched."""
     (tmp_path / "orgs.d").symlink_to("orgs.d")  # a loop: unreadable for root, too
     with pytest.raises(ConfigError, match=r"unreadable folder \(.*orgs\.d\)"):
         load()
 
 
-def test_variables_are_laid_over_the_file(load: Load) -> None:
-    """Variables override the file for each kind of value, and other values come from the file."""
+def test_variables_override_the_file(load: Load) -> None:
+    """Variables override each type of value in the file. Other values come from the file."""
     settings = load(
         '[poll]\ninterval = "1m"\npage_size = 500\n[retention]\nevents = "3d"',
         OKTAWATCH__POLL__INTERVAL="5m",
@@ -134,7 +134,7 @@ def test_variables_are_laid_over_the_file(load: Load) -> None:
 
 
 def test_a_list_of_tables_can_be_a_variable(tmp_path: Path) -> None:
-    """A container can do without a file."""
+    """Orgs can be configured in a variable as JSON, so a container needs no file."""
     orgs = '[{"url": "https://b.okta.com", "token_file": "b.token", "tags": ["eu"]}]'
     (tmp_path / "b.token").write_text("00b")
     settings = config.load(environ={"OKTAWATCH__ORGS": orgs}, cwd=tmp_path)
@@ -142,8 +142,8 @@ def test_a_list_of_tables_can_be_a_variable(tmp_path: Path) -> None:
     assert (settings.source, settings.folder) == (None, tmp_path)
 
 
-def test_a_variable_replaces_the_files_secret_and_its_twin(load: Load, tmp_path: Path) -> None:
-    """The upper layer counts, whichever of the two spellings each layer uses."""
+def test_a_variable_replaces_a_secret_and_its_file(load: Load, tmp_path: Path) -> None:
+    """A variable ``x`` or ``x_file`` overrides both ``x`` and ``x_file`` in the file."""
     (tmp_path / "url").write_text("postgresql://from.file/a")
     set_by_file = load(
         '[database]\nurl_file = "url"', OKTAWATCH__DATABASE__URL="postgresql://from.variable/a"
@@ -154,8 +154,8 @@ def test_a_variable_replaces_the_files_secret_and_its_twin(load: Load, tmp_path:
     assert set_by_text.database.url.get_secret_value() == "postgresql://from.file/a"
 
 
-def test_what_a_variable_replaces_is_not_even_read(load: Load) -> None:
-    """A token file that is not there matters as little as the org that named it."""
+def test_an_overridden_secret_file_is_not_read(load: Load) -> None:
+    """A secret file can be missing if a variable overrides its key or the list with its key."""
     orgs = '[{"name": "b", "url": "https://b.okta.com", "token": "00b"}]'
     missing = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken_file = "gone"\n'
     settings = load(
@@ -197,7 +197,7 @@ def test_a_mistake_in_a_list_from_a_variable_names_the_variable(load: Load) -> N
     ],
 )
 def test_a_wrong_variable_is_named(load: Load, name: str, value: str, message: str) -> None:
-    """An unknown variable of ours is an error like an unknown key."""
+    """An unknown variable, or one with an invalid value, is an error that names it."""
     with pytest.raises(ConfigError) as caught:
         load(**{name: value})
     assert f"(environment: {name})" in str(caught.value)
@@ -216,7 +216,7 @@ def test_the_sdks_variables_make_one_org(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [PEM, "app.pem"])
 def test_the_sdks_variables_make_an_oauth_org(tmp_path: Path, key: str) -> None:
-    """The key is text or, as for the SDK itself, the name of a file; scopes are split."""
+    """The private key is text or, as in the SDK, the name of a file. Scopes are separated by commas or spaces."""
     (tmp_path / "app.pem").write_text(PEM)
     environ = {
         "OKTA_CLIENT_ORGURL": "https://acme.okta.com",
@@ -251,6 +251,6 @@ def test_a_wrong_sdk_variable_is_named(
     assert message in str(caught.value)
 
 
-def test_a_file_makes_the_sdks_variables_irrelevant(load: Load) -> None:
-    """With a file, the SDK's variables add no org."""
+def test_with_a_file_the_sdks_variables_are_ignored(load: Load) -> None:
+    """If there is a configuration file, the SDK's variables add no org."""
     assert [org.name for org in load(**SDK).orgs] == ["acme"]

@@ -1,4 +1,4 @@
-"""A mistake is reported in one line: what, where, and what is expected, never the value."""
+"""A mistake is reported in one line: the problem, its place and what is expected, never the value."""
 
 import json
 import traceback
@@ -22,8 +22,8 @@ ALLOW = '[[allow]]\nreason = "London office"\n'
 SOURCE = '[[evidence.sources]]\nname = "a"\n'
 
 
-def said(load: Load, text: str = "", **keywords: str) -> str:
-    """Load what can't be loaded; give the error without the file's folder."""
+def error_of(load: Load, text: str = "", **keywords: str) -> str:
+    """Return the error of a configuration that can't be loaded, without the file's folder."""
     with pytest.raises(ConfigError) as caught:
         load(text, **keywords)
     before, _, after = str(caught.value).partition("(/")
@@ -254,7 +254,7 @@ def said(load: Load, text: str = "", **keywords: str) -> str:
 )
 def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
     """The error names the problem, the key and the expected value in one line."""
-    assert said(load, text).startswith(expected)
+    assert error_of(load, text).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_a_mistake_gets_one_line(load: Load, text: str, expected: str) -> None:
 )
 def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) -> None:
     """The error names the org by its name if that is valid, else by its number."""
-    assert said(load, orgs=f"[[orgs]]\n{org}").startswith(expected)
+    assert error_of(load, orgs=f"[[orgs]]\n{org}").startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -330,10 +330,10 @@ def test_a_mistake_in_an_org_names_the_org(load: Load, org: str, expected: str) 
         ("", KEYED, "orgs[#1].private_key_file"),
     ],
 )
-def test_what_stands_in_a_secrets_file_is_told_by_the_files_key(
+def test_an_invalid_secret_in_a_file_is_reported_under_the_files_key(
     load: Load, tmp_path: Path, text: str, org: str, named: str
 ) -> None:
-    """An error about a secret's file names the file's key."""
+    """An error about a secret that was read from a file names the key of the file."""
     (tmp_path / "secret").write_text("http://example.com/nonsense")
     with pytest.raises(ConfigError) as caught:
         load(text, orgs=org)
@@ -351,8 +351,8 @@ def test_what_stands_in_a_secrets_file_is_told_by_the_files_key(
         (b"a = " + b"[" * 5000, "not valid TOML (): correct"),
     ],
 )
-def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, expected: str) -> None:
-    """The parser's own message quotes keys and characters; ours does not."""
+def test_invalid_toml_is_reported_by_line_and_column(tmp_path: Path, content: bytes, expected: str) -> None:
+    """The error contains the line and column, but not the parser's message, which quotes the file."""
     (tmp_path / "oktawatch.toml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         config.load(environ={}, cwd=tmp_path)
@@ -360,23 +360,23 @@ def test_broken_toml_is_told_by_line_and_column(tmp_path: Path, content: bytes, 
     assert caught.value.__context__ is None
 
 
-def test_of_two_with_one_name_the_second_is_told_by_number(load: Load) -> None:
-    """The second of two orgs with one name is named by its number."""
+def test_orgs_with_the_same_name_are_reported_by_number(load: Load) -> None:
+    """If two orgs have the same name, the error refers to the second one by its number."""
     org = '[[orgs]]\nname = "acme"\nurl = "https://acme.okta.com"\ntoken = "00t"\n'
-    assert said(load, orgs=org + org) == (
+    assert error_of(load, orgs=org + org) == (
         "wrong value (: orgs[#2].name): expected a unique name, and another entry has this one"
     )
 
 
-def test_a_file_of_windows_is_read(tmp_path: Path) -> None:
-    """A byte order mark and line ends of another system are no mistakes."""
+def test_a_file_with_windows_line_ends_is_read(tmp_path: Path) -> None:
+    """A byte order mark and Windows line ends are accepted."""
     text = '\ufeff[[orgs]]\r\nurl = "https://acme.okta.com"\r\ntoken = "00t"\r\n'
     (tmp_path / "oktawatch.toml").write_bytes(text.encode())
     assert config.load(environ={}, cwd=tmp_path).orgs[0].name == "acme.okta.com"
 
 
 def test_an_error_is_one_printable_line(tmp_path: Path) -> None:
-    """A file's name can hold anything; the error is one line nevertheless."""
+    """Control characters in the file's name are replaced in the error."""
     folder = tmp_path / "a\nb\x1b[31m"
     folder.mkdir()
     (folder / "oktawatch.toml").write_text("[")
@@ -386,7 +386,7 @@ def test_an_error_is_one_printable_line(tmp_path: Path) -> None:
 
 
 def test_a_rules_options_are_kept_for_the_rule(load: Load, tmp_path: Path) -> None:
-    """A rule's options are passed on unparsed, with their place for errors."""
+    """A rule's options are passed on without validation, and `Settings.error` names their file and key."""
     settings = load('[rules."A.B"]\nthreshold = 0\noptions = 1')
     assert settings.rules["A.B"].options == {"threshold": 0, "options": 1}
     assert settings.rules["A.B"].enabled is None
@@ -406,7 +406,7 @@ SHAPES: list[Callable[[str], Any]] = [str, lambda text: [text], lambda text: {"a
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(secret=SECRET, key=KEYS, shape=st.sampled_from(SHAPES), section=st.sampled_from(["orgs", "notifiers"]))
-def test_no_error_ever_holds_a_value(
+def test_no_error_contains_a_value(
     tmp_path: Path, secret: str, key: str, shape: Callable[[str], Any], section: str
 ) -> None:
     """A secret under any key, in any shape, is in no error, repr or traceback."""
@@ -419,7 +419,7 @@ def test_no_error_ever_holds_a_value(
         loaded = config.load(environ=environ, cwd=tmp_path)
     except ConfigError as error:
         shown = [str(error), repr(error), "".join(traceback.format_exception(error)), repr(error.__context__)]
-        if key in ("token_file", "name"):  # a file's name and a good name are no secrets
+        if key in ("token_file", "name"):  # the name of a file or an org is not a secret
             return
     else:
         if key not in ("token", "private_key", "url", "secret"):

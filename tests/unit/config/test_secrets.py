@@ -47,21 +47,21 @@ def token(settings: Settings) -> str:
 
 
 def test_a_token_is_read_beside_the_configuration(load: Load, tmp_path: Path) -> None:
-    """White space around it, as editors and `echo` leave it, does not belong to it; the path is kept."""
+    """A token file is read without the white space that editors and `echo` add, and its path is kept."""
     (tmp_path / "acme.token").write_text("\n  00fromfile \r\n")
     settings = load(orgs=FROM_FILE)
     assert token(settings) == "00fromfile"
     assert settings.orgs[0].token_file == tmp_path / "acme.token"
 
 
-def test_a_byte_order_mark_is_no_part_of_a_token(load: Load, tmp_path: Path) -> None:
-    """Editors of another system write one."""
+def test_a_byte_order_mark_is_not_part_of_a_token(load: Load, tmp_path: Path) -> None:
+    """The byte order mark that some editors write is ignored."""
     (tmp_path / "acme.token").write_bytes(b"\xef\xbb\xbf00fromfile\r\n")
     assert token(load(orgs=FROM_FILE)) == "00fromfile"
 
 
 def test_systemds_credentials_come_first(load: Load, tmp_path: Path) -> None:
-    """Credentials of systemd have precedence over files beside the configuration."""
+    """A credential of systemd takes precedence over a file in the configuration's folder."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (tmp_path / "acme.token").write_text("00beside")
@@ -70,8 +70,8 @@ def test_systemds_credentials_come_first(load: Load, tmp_path: Path) -> None:
     assert token(load(orgs=FROM_FILE, CREDENTIALS_DIRECTORY=str(credentials))) == "00credential"
 
 
-def test_an_absolute_path_is_taken_as_it_is(load: Load, tmp_path: Path) -> None:
-    """Credentials are for relative names."""
+def test_an_absolute_path_is_used_unchanged(load: Load, tmp_path: Path) -> None:
+    """A secret file with an absolute path is not looked up in systemd's credentials."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("00elsewhere")
     settings = load(orgs=FROM_FILE.replace("acme.token", str(elsewhere)), CREDENTIALS_DIRECTORY=str(tmp_path))
@@ -117,7 +117,7 @@ def test_an_unusable_secret_file_is_named(
 
 
 def test_a_private_key_has_many_lines(load: Load, tmp_path: Path) -> None:
-    """A PEM's line ends belong to it."""
+    """The line breaks of a private key are kept."""
     (tmp_path / "app.pem").write_text(PEM + "\n")
     (org,) = load(
         orgs='[[orgs]]\nurl = "https://a.okta.com"\nclient_id = "0oa"\nprivate_key_file = "app.pem"'
@@ -127,7 +127,7 @@ def test_a_private_key_has_many_lines(load: Load, tmp_path: Path) -> None:
 
 
 def test_a_secret_can_be_read_again(tmp_path: Path) -> None:
-    """A token that was renewed in its file is read by the same rules."""
+    """A renewed token is read and validated like the first one."""
     file = tmp_path / "acme.token"
     file.write_text("00renewed\n")
     assert config.read_secret(file).get_secret_value() == "00renewed"
@@ -136,8 +136,8 @@ def test_a_secret_can_be_read_again(tmp_path: Path) -> None:
         config.read_secret(file)
 
 
-def test_every_secret_has_its_twin_and_is_read_from_it() -> None:
-    """Every secret has a key for its file and is read from it."""
+def test_every_secret_can_be_in_a_file() -> None:
+    """Each secret key ``x`` of the models is listed in SECRET_KEYS and has a key ``x_file``."""
     for section, model in MODELS.items():
         secret = {key for key, field in model.model_fields.items() if _is_secret(field.annotation)}
         assert secret == set(SECRET_KEYS.get(section, ())), section
@@ -150,8 +150,8 @@ def _is_secret(annotation: object) -> bool:
     )
 
 
-def test_who_needs_no_secret_reads_no_file_of_one(tmp_path: Path) -> None:
-    """Without secrets, their files are not read but must be named, except the database's."""
+def test_a_command_without_secrets_reads_no_secret_files(tmp_path: Path) -> None:
+    """With ``secrets_of``, only the database's secret file is read, but an org must still have a secret or its file."""
     (tmp_path / "db.url").write_text("postgresql+psycopg://oktawatch@db.example.com/oktawatch\n")
     (tmp_path / "oktawatch.toml").write_text(
         """
@@ -234,15 +234,15 @@ def test_no_secret_is_in_any_view_of_the_settings(load: Load) -> None:
             assert secret not in view
 
 
-def test_not_even_pydantics_own_error_shows_a_value() -> None:
-    """Should one ever escape, it names the place alone."""
+def test_pydantics_own_error_does_not_show_a_value() -> None:
+    """A ValidationError of pydantic, which users never see, does not contain the value either."""
     with pytest.raises(ValidationError) as caught:
         OrgSettings.model_validate({"url": "https://acme.okta.com", "token": ["00s3cret"]})
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
-    """The settings list all secrets to hide in logs, including passwords in URLs, as written and decoded."""
+def test_the_settings_list_what_the_log_must_mask(load: Load) -> None:
+    """The settings list all secrets for the log to mask, including passwords in URLs, encoded and decoded."""
     assert set(load(ALL_SECRETS, orgs="").secrets()) == {
         "pass%21word",
         "pass!word",
@@ -262,7 +262,7 @@ def test_the_settings_name_what_the_log_must_hide(load: Load) -> None:
     assert list(load().secrets()) == ["00inline"]
 
 
-def test_what_of_an_apprise_url_the_log_must_hide(load: Load) -> None:
+def test_the_secret_parts_of_an_apprise_url(load: Load) -> None:
     """The tokens and password of an Apprise URL are masked, and its address is not."""
     urls = (
         "mailto://me:pass%40word@203.0.113.7:2525?to=soc@example.com",
@@ -283,8 +283,8 @@ def test_what_of_an_apprise_url_the_log_must_hide(load: Load) -> None:
     }
 
 
-def test_the_format_of_a_source_by_its_name(load: Load, tmp_path: Path) -> None:
-    """A path or URL that ends with .mmdb is a database; a file with the URL says nothing, whoever reads it."""
+def test_the_format_of_a_source_depends_on_its_name(load: Load, tmp_path: Path) -> None:
+    """A path or URL that ends with .mmdb is a database. A URL in a file does not determine the format."""
     (tmp_path / "a.url").write_text("https://lists.example.com/a.mmdb")
 
     def format_of(source: str, more: str = "") -> str:
@@ -299,7 +299,7 @@ def test_the_format_of_a_source_by_its_name(load: Load, tmp_path: Path) -> None:
 
 
 def test_other_paths_are_beside_the_configuration(load: Load, tmp_path: Path) -> None:
-    """Credentials are for secrets alone."""
+    """Paths of other files are relative to the configuration's folder, even if systemd has passed credentials."""
     settings = load(
         '[poll]\nca_file = "ca.pem"\n[detection]\nrules_dir = "/srv/rules"',
         CREDENTIALS_DIRECTORY="/run/credentials",
@@ -323,13 +323,13 @@ def test_an_sqlite_file_is_beside_the_configuration(tmp_path: Path, folder: str,
 
 
 def test_an_sqlite_name_is_decoded_like_any_url(load: Load, tmp_path: Path) -> None:
-    """A percent-encoded SQLite name is decoded once."""
+    """A percent-encoded name of an SQLite file is decoded once."""
     url = load('[database]\nurl = "sqlite:///a%20b.db"').database.url.get_secret_value()
     assert make_url(url).database == str(tmp_path / "a b.db")
 
 
 def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
-    """Four slashes are an absolute path."""
+    """An absolute path, after four slashes, is not changed."""
     url = "sqlite:////var/lib/oktawatch/oktawatch.db"
     assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
 
@@ -352,7 +352,7 @@ def test_an_absolute_sqlite_file_stays_where_it_is(load: Load) -> None:
     ],
 )
 def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
-    """A database in memory is refused, because it would lose the cursor."""
+    """A URL that is invalid or names a database in memory is refused."""
     with pytest.raises(ConfigError, match=r"database\.url\): expected"):
         load(f'[database]\nurl = "{url}"')
 
@@ -366,8 +366,8 @@ def test_an_unusable_database_is_refused(load: Load, url: str) -> None:
         "postgresql+psycopg://u@/x?host=db1.example.com&host=db2.example.com",
     ],
 )
-def test_a_servers_url_means_what_it_says(load: Load, url: str) -> None:
-    """A server's URL is accepted if SQLAlchemy can parse it, with any password."""
+def test_a_servers_url_is_accepted(load: Load, url: str) -> None:
+    """A server's URL is accepted with any escaped password, and SQLAlchemy parses the same user and database."""
     assert load(f'[database]\nurl = "{url}"').database.url.get_secret_value() == url
     assert make_url(url).username in {None, "u"}
     assert make_url(url).database == "x"

@@ -25,7 +25,7 @@ def test_the_configuration_describes_the_org(tmp_path: Path) -> None:
 
 
 def test_the_configuration_has_all_keys_of_the_example() -> None:
-    """Every line of the example is there; only the org's values and the first line differ."""
+    """The configuration has every line of the example. Only the first line and the org's values differ."""
     (first, *example) = shipped.read(EXAMPLE).splitlines()
     (head, *written) = starter_configuration("https://corp.okta.com").splitlines()
 

@@ -30,8 +30,8 @@ Load = Callable[..., Settings]
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_orgs_address_is_scheme_and_host(url: str, expected: str) -> None:
-    """Okta's paths are put behind it, so that nothing else may be there."""
+def test_an_orgs_url_is_scheme_and_host(url: str, expected: str) -> None:
+    """A valid URL of an org is reduced to its scheme and host, to which Okta's paths are appended."""
     assert check_org_url(url) == expected
 
 
@@ -68,15 +68,15 @@ def test_an_orgs_address_is_scheme_and_host(url: str, expected: str) -> None:
         "ftp://acme.okta.com",
     ],
 )
-def test_another_address_is_refused(url: str) -> None:
+def test_an_invalid_org_url_is_refused(url: str) -> None:
     """A URL that could leak the token, or can't be an org's address, is refused."""
     with pytest.raises(ValueError, match="expected"):
         check_org_url(url)
 
 
 @given(st.text())
-def test_no_text_breaks_the_check_of_an_address(text: str) -> None:
-    """Any text is accepted as an address or refused with what is expected, without the text."""
+def test_any_text_is_accepted_or_refused(text: str) -> None:
+    """Any text is accepted, or refused with an error that says what is expected."""
     for check in (check_org_url, check_https, check_listen):
         try:
             check(text)
@@ -85,19 +85,19 @@ def test_no_text_breaks_the_check_of_an_address(text: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_http_is_for_this_machine_alone(address: object) -> None:
-    """Of all IPv4 addresses just 127.0.0.0/8 is loopback."""
+def test_http_is_only_for_this_machine(address: object) -> None:
+    """Of all IPv4 addresses, only 127.0.0.0/8 is loopback."""
     assert is_loopback(str(address)) == str(address).startswith("127.")
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:80", "localhost:9464"])
-def test_where_to_listen_is_host_and_port(address: str) -> None:
-    """Empty turns it off."""
+def test_a_listen_address_is_host_and_port(address: str) -> None:
+    """HOST:PORT and an empty string are valid listen addresses."""
     assert check_listen(address) == address
 
 
 def test_the_name_of_an_org_is_its_host_by_default(load: Load) -> None:
-    """Two without a name on one host need names."""
+    """An org without a name is named by its host. Two such orgs on one host are refused."""
     org = '[[orgs]]\nurl = "http://127.0.0.1:{}"\ntoken = "00t"\n'
     assert load(orgs=org.format(8080)).orgs[0].name == "127.0.0.1"
     with pytest.raises(ConfigError, match=r"orgs\[#2\]\.name\): expected a unique name"):
@@ -105,7 +105,7 @@ def test_the_name_of_an_org_is_its_host_by_default(load: Load) -> None:
 
 
 def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
-    """A notifier's orgs and tags must exist."""
+    """A notifier's orgs can be names, tags and ``*``."""
     settings = load(
         '[[notifiers]]\ntype = "log"\norgs = ["acme", "#eu", "*"]',
         orgs='[[orgs]]\nname = "acme"\nurl = "https://a.okta.com"\ntoken = "00t"\ntags = ["eu"]',
@@ -126,7 +126,7 @@ def test_notifiers_reach_orgs_by_name_and_tag(load: Load) -> None:
     ],
 )
 def test_a_typed_url_is_corrected(typed: str, url: str) -> None:
-    """A URL that was copied from a browser is corrected."""
+    """A URL that a person copied from a browser or typed is corrected."""
     assert correct_org_url(typed) == url
     assert check_org_url(url) == url
 
@@ -135,6 +135,6 @@ def test_a_typed_url_is_corrected(typed: str, url: str) -> None:
     "typed", ["", "http://acme.okta.com", "ftp://acme.okta.com", "a b", "https://", "acme:99999"]
 )
 def test_a_typed_url_that_is_wrong(typed: str) -> None:
-    """A text that can't be an org's URL is refused with what is expected."""
+    """A text that can't be an org's URL is refused with an error that says what is expected."""
     with pytest.raises(ValueError, match="expected a"):
         correct_org_url(typed)
