@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 LONGEST_PERIOD = timedelta(days=400)
 """Okta keeps events for 90 days, so a longer period is a mistake. Very long ones overflow the calendar."""
+OPTION_TYPES = (Severity, timedelta, Networks, tuple, bool, int)
+"""The types of the options that the configuration can change."""
 
 ReadFile = Callable[[str], str]
 """Return the text of a file named in the configuration, or raise OSError."""

@@ -1,13 +1,17 @@
 """Call every method of a custom rule with two invented events, one complete and one empty.
 
 A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so this
-finds the mistake when the rule is loaded. Other exceptions are ignored: a method may expect values that an
-invented event can't have.
+finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
+of the wrong type. Other exceptions are ignored: a method may expect values that an invented event can't have.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
+from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.rule import EventRule, Rule
@@ -20,7 +24,8 @@ from oktawatch.detection.windows import (
     WindowRule,
 )
 from oktawatch.model.event import Event
-from oktawatch.model.history import HistoryRow
+from oktawatch.model.history import COLUMNS, HistoryRow
+from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import FIRST
 
 _NETWORK = {"asNumber": 64496, "asOrg": "Example", "isp": "Example", "domain": "example.com"}
@@ -66,11 +71,15 @@ _METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
     (SequenceInWindow, ("starts", "follows")),
     (WindowRule, ("takes", "key")),
 )
-"""Methods that take one row. Methods that call others come last."""
+"""Methods that have one row as parameter. Methods that call others come last."""
 _WINDOW_METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
     (SequenceInWindow, ("suspicious",)),
     (WindowRule, ("holds",)),
 )
+_PARAMETERS = {"suspicious": "rows", "holds": "window", "counts": "key"}
+"""The names of the parameters that are neither an event nor a row."""
+_LONG_WINDOW = 10
+_JSON_TYPES = (str, int, float, bool, list, dict)
 
 
 def probe_faults(rule: Rule) -> Iterator[str]:
@@ -86,8 +95,11 @@ def probe_faults(rule: Rule) -> Iterator[str]:
     for method in ("dedup", "title", "severity_of", "context"):
         yield from _faults(rule, method, events)
     if isinstance(rule, WindowRule):
-        yield from _key_faults(rule, "key", rows)
-    yield from _key_faults(rule, "dedup", events)
+        yield from _result_faults(rule, "key", rows)
+    if isinstance(rule, DistinctInWindow):
+        yield from _result_faults(rule, "value", rows)
+    for method in ("dedup", "title", "severity_of", "context"):
+        yield from _result_faults(rule, method, events)
 
 
 def invented_events(event_type: str) -> list[Event]:
@@ -120,50 +132,126 @@ def _row_faults(rule: Rule, rows: Sequence[HistoryRow]) -> Iterator[str]:
     for kind, methods in _METHODS:
         for method in methods if isinstance(rule, kind) else ():
             yield from _faults(rule, method, rows)
+    windows = [[row] * size for row in rows for size in (1, _LONG_WINDOW)]
     for kind, methods in _WINDOW_METHODS:
         for method in methods if isinstance(rule, kind) else ():
-            yield from _faults(rule, method, [[row] for row in rows])
+            yield from _faults(rule, method, windows)
     if isinstance(rule, FirstSeen):
         yield from _faults(rule, "counts", ["invented"])
+        yield from _any_true_faults(rule)
+
+
+def _any_true_faults(rule: FirstSeen) -> Iterator[str]:
+    columns, error = _call(rule.any_true)
+    if error is not None:
+        yield f"any_true: {_mistake(rule, error) or f'raised {type(error).__name__}: {error}'}"
+    elif not isinstance(columns, tuple) or not all(column in COLUMNS for column in columns):
+        yield f'any_true: expected a tuple of columns such as ("is_proxy",), out of {", ".join(COLUMNS)}'
 
 
 def _faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
+    bound = getattr(rule, method)
     for argument in arguments:
-        _, error = _call(getattr(rule, method), argument)
-        if error is not None and (missing := _missing_name(rule, error)):
-            yield f"{method}: {missing}"
+        if not _can_be_called(bound, argument):
+            parameter = _PARAMETERS.get(method, "event" if isinstance(argument, Event) else "row")
+            yield f"{method}: expected def {method}(self, {parameter})"
+            return
+        result, error = _call(bound, argument)
+        if error is not None and (mistake := _mistake(rule, error)):
+            yield f"{method}: {mistake}"
+        if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+            if inspect.iscoroutine(result):
+                result.close()  # otherwise, Python warns that it was never awaited
+            yield f"{method}: expected a method that returns its result, without async or yield"
+            return
 
 
-def _call(method: Callable[[Any], Any], argument: Any) -> tuple[Any, BaseException | None]:
+def _can_be_called(method: Callable[[Any], Any], argument: Any) -> bool:
+    try:
+        signature = inspect.signature(method)
+    except (ValueError, TypeError):  # some callables of C have none
+        return True
+    try:
+        signature.bind(argument)
+    except TypeError:
+        return False
+    return True
+
+
+def _call(method: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseException | None]:
     """Call a method; return its result and its exception."""
     try:
-        return method(argument), None
+        return method(*arguments), None
     except BaseException as error:
         if is_interrupt(error):
             raise
         return None, error
 
 
-def _missing_name(rule: Rule, error: BaseException) -> str | None:
-    if isinstance(error, NameError):
+def _mistake(rule: Rule, error: BaseException) -> str | None:
+    """Describe an exception that no event can prevent, or return None for others."""
+    if isinstance(error, (NameError, ImportError)):
         return f"{type(error).__name__}: {error}"
-    if not isinstance(error, AttributeError):
-        return None
-    if isinstance(error.obj, HistoryRow):
-        reason = ", and a signal can use only history columns" if isinstance(rule, SignalRule) else ""
-        return f"history has no {error.name}{reason}"
-    if isinstance(error.obj, Event):
-        return f"an event has no {error.name}"
-    return f"the rule has no {error.name}" if isinstance(error.obj, Rule) else None
+    if isinstance(error, AttributeError) and (owner := _owner(error.obj, str(error.name))):
+        is_signals_row = isinstance(rule, SignalRule) and isinstance(error.obj, HistoryRow)
+        reason = ", and a signal can use only history columns" if is_signals_row else ""
+        return f"{owner} has no {error.name}{reason}"
+    return None
 
 
-def _key_faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
-    """Find keys that are not tuples of strings, such as a key of one part without its comma."""
+def _owner(value: Any, attribute: str) -> str | None:
+    """Name a value that lacks an attribute for every event, or return None if that may depend on the event."""
+    match value:
+        case HistoryRow():
+            return "history"
+        case Event():
+            return "an event"
+        case Rule():
+            return "the rule"
+        case ModuleType():
+            return f"the module {value.__name__}"
+    # A real event's value may have another type of JSON.
+    if isinstance(value, _JSON_TYPES) and not any(hasattr(kind, attribute) for kind in _JSON_TYPES):
+        return f"a value of type {type(value).__name__}"
+    return None
+
+
+def _result_faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
+    """Find results of the wrong type, such as a key of one part without its comma."""
+    expected, is_valid = _RESULTS[method]
     for argument in arguments:
-        key, error = _call(getattr(rule, method), argument)
-        if error is None and not _is_key(key):
-            yield f"{method}: expected a tuple of strings such as (row.actor_id,), including the comma"
+        result, error = _call(getattr(rule, method), argument)
+        if error is None and not is_valid(result):
+            yield f"{method}: expected {expected}"
 
 
 def _is_key(key: Any) -> bool:
     return isinstance(key, tuple) and all(part is None or isinstance(part, str) for part in key)
+
+
+def _is_string(title: Any) -> bool:
+    return isinstance(title, str)
+
+
+def _is_severity(severity: Any) -> bool:
+    return _call(Severity, severity)[1] is None
+
+
+def _is_hashable(value: Any) -> bool:
+    return isinstance(value, Hashable) and _call(hash, value)[1] is None
+
+
+def _is_json_object(context: Any) -> bool:
+    return isinstance(context, dict) and _call(msgspec.json.encode, context)[1] is None
+
+
+_KEY = "a tuple of strings such as (row.actor_id,), including the comma"
+_RESULTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "key": (_KEY, _is_key),
+    "dedup": (_KEY, _is_key),
+    "value": ("a string or None", _is_hashable),
+    "title": ("a string", _is_string),
+    "severity_of": ("a Severity such as Severity.MEDIUM", _is_severity),
+    "context": ("a dict of JSON values", _is_json_object),
+}
+"""What methods return, and a test of it."""

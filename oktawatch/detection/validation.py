@@ -14,7 +14,7 @@ from typing import Any, get_args
 from oktawatch.detection.anonymizer_signals import AnonymizerSignals
 from oktawatch.detection.event_types import is_pattern
 from oktawatch.detection.first_seen import FirstSeen
-from oktawatch.detection.options import LONGEST_PERIOD
+from oktawatch.detection.options import LONGEST_PERIOD, OPTION_TYPES
 from oktawatch.detection.probes import probe_faults
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.detection.rule_guard import is_interrupt
@@ -49,6 +49,7 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
         yield f"creating the rule raised {type(error).__name__}: {error}"
         return
     yield from _number_faults(rule)
+    yield from _option_faults(rule_class)
     if isinstance(rule, WindowRule):
         yield from _window_faults(rule)
     yield from probe_faults(rule)
@@ -61,6 +62,16 @@ def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
         if untyped or (option.default is MISSING and option.default_factory is MISSING):
             kind = option.type.__name__ if isinstance(option.type, type) else option.type
             yield f"{option.name}: expected a default with a type: {option.name}: {kind} = …"
+
+
+def _option_faults(rule_class: type[Rule]) -> Iterator[str]:
+    """Find options whose types the configuration can't have."""
+    for option in fields(rule_class):
+        if option.default is not MISSING and not isinstance(option.default, OPTION_TYPES):
+            yield (
+                f"{option.name}: expected a Severity, timedelta, bool, int or tuple of strings. A constant that the"
+                " configuration can't change has no type annotation"
+            )
 
 
 def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:
@@ -111,8 +122,12 @@ def _column_faults(rule_class: type[HistoryRule]) -> Iterator[str]:
     column = getattr(rule_class, "column", None)
     if column not in get_args(Column):
         yield f"column: expected one of {', '.join(get_args(Column))}"
-    if issubclass(rule_class, FirstSeen) and not set(rule_class.conditions) <= set(COLUMNS):
-        yield f"conditions: expected some of {', '.join(COLUMNS)}"
+    if issubclass(rule_class, FirstSeen):
+        conditions: Any = rule_class.conditions
+        if not isinstance(conditions, Mapping):
+            yield 'conditions: expected a dict such as {"is_proxy": True}'
+        elif not conditions.keys() <= set(COLUMNS):
+            yield f"conditions: expected some of {', '.join(COLUMNS)}"
     if issubclass(rule_class, WindowRule) and rule_class.keyed_by:
         keyed_by = rule_class.keyed_by
         if not _are_strings(keyed_by, COLUMNS.__contains__) or column not in keyed_by:

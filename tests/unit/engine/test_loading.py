@@ -185,6 +185,13 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             f"line {LINE}: threshold: expected a default with a type: threshold: int = …",
         ),
         (RULE.replace("= Severity.LOW", "= 'LOW'"), f"line {LINE}: severity: expected a Severity such as"),
+        *(
+            (
+                RULE.replace("    severity:", f"    share: {kind} = {default}\n    severity:"),
+                f"line {LINE}: share: expected a Severity, timedelta, bool, int or tuple of strings",
+            )
+            for kind, default in {"float": "0.5", "str": "'most'", "object": "None"}.items()
+        ),
         (RULE.replace("hours=1", "hours=0"), f"line {LINE}: dedup_period: expected a timedelta above zero"),
         (
             RULE + "\n    def needed_types(self):\n        return 1 / 0\n",
@@ -272,6 +279,81 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         (
             KINDS["FirstSeen"].replace("return True", "return self.nothing"),
             f"line {LINE}: counts: the rule has no nothing",
+        ),
+        *(
+            (RULE.replace("def matches(self, event)", head), f"line {LINE}: matches: {said}")
+            for head, said in {
+                "def matches(self)": "expected def matches(self, event)",
+                "def matches(self, event, org)": "expected def matches(self, event)",
+                "async def matches(self, event)": "expected a method that returns its result, without async",
+            }.items()
+        ),
+        (
+            RULE.replace("return True", "yield event"),
+            f"line {LINE}: matches: expected a method that returns its result, without async or yield",
+        ),
+        (
+            RULE.replace("return True", "import nosuchmodule_at_all"),
+            f"line {LINE}: matches: ModuleNotFoundError: No module named",
+        ),
+        (
+            RULE.replace("return True", "import json; json.parse(event)"),
+            f"line {LINE}: matches: the module json has no parse",
+        ),
+        (
+            RULE.replace("return True", "return event.actor_id.lowercase()"),
+            f"line {LINE}: matches: a value of type str has no lowercase",
+        ),
+        *(
+            (
+                f"{RULE}\n    def {method}(self, event):\n        return {result}\n",
+                f"line {LINE}: {method}: expected {expected}",
+            )
+            for method, result, expected in (
+                ("title", "None", "a string"),
+                ("severity_of", "'HIGH'", "a Severity such as Severity.MEDIUM"),
+                ("context", "[]", "a dict of JSON values"),
+                ("context", "{'event': object()}", "a dict of JSON values"),
+            )
+        ),
+        (
+            RULE + "\n    def dedup(self):\n        return ()\n",
+            f"line {LINE}: dedup: expected def dedup(self, event)",
+        ),
+        (
+            WINDOW.replace("def key(self, row)", "def key(self)"),
+            f"line {LINE}: key: expected def key(self, row)",
+        ),
+        (
+            WINDOW + "\n    def holds(self, window):\n        return len(window) > 3 and window[0].ip\n",
+            f"line {LINE}: holds: history has no ip",
+        ),
+        (
+            DISTINCT.replace("row.session", "[row.client_ip]"),
+            f"line {LINE}: value: expected a string or None",
+        ),
+        *(
+            (
+                KINDS["FirstSeen"] + f"\n    def any_true({parameters}):\n        {body}\n",
+                f"line {LINE}: any_true: {said}",
+            )
+            for parameters, body, said in (
+                ("self", "return self.most", "the rule has no most"),
+                ("self", "return ('ip',)", "expected a tuple of columns such as"),
+                ("self", "return 'is_proxy'", "expected a tuple of columns such as"),
+                ("self, row", "return ()", "raised TypeError: "),
+            )
+        ),
+        *(
+            (
+                KINDS["FirstSeen"].replace("    column", f"    conditions = {wrong}\n    column"),
+                f"line {LINE}: conditions: expected a dict such as",
+            )
+            for wrong in ("('is_proxy',)", "True")
+        ),
+        (
+            KINDS["FirstSeen"].replace("def counts(self, key)", "def counts(self)"),
+            f"line {LINE}: counts: expected def counts(self, key)",
         ),
         (
             RULE + "\n    def __post_init__(self):\n        raise SystemExit\n",
