@@ -22,7 +22,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 credentials=$(mktemp -d "$runtime/oktawatch-XXXXXXXX")
-# Ctrl-C ends the command, which gets the signal too. This shell goes on, to remove the credentials.
+# Ctrl-C also interrupts the command, which ends it. This shell must survive the signal to delete the credentials.
 trap : INT TERM HUP QUIT
 trap 'rm -rf "$credentials"' EXIT
 
