@@ -14,10 +14,10 @@ from oktawatch.model.notification import AlarmState
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import from_text
 from oktawatch.notify.message import Line, Message
-from oktawatch.notify.text import given, harmless
+from oktawatch.notify.text import harmless, harmless_name
 
-_MOST_LISTED = 10  # subjects in a message for people; programs get all
-_MOST_NAMED = 3  # subjects in a heading
+_MAX_LISTED = 10  # subjects in a message for people; programs get all
+_MAX_NAMED = 3  # subjects in a heading
 _is_shell_safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 _ORG_CHECKS = (
     "See the reason above. Usually the token has expired or was revoked, or the network blocks access to Okta."
@@ -51,7 +51,7 @@ Subject = Mapping[str, Any]
 
 
 def alarm_message(notification_id: str, content: Mapping[str, Any]) -> Message:
-    """Return the message about the start or the end of a failure."""
+    """Return the message about the start or the end of failures."""
     state, subjects = AlarmState(content["state"]), content["about"]
     raised = state is AlarmState.RAISED
     orgs, unusable, notifiers, databases, rules = (
@@ -131,7 +131,7 @@ def _notifier_heading(state: AlarmState, notifiers: Sequence[Subject]) -> str:
 
 def _rule_heading(rule: Subject) -> str:
     reason = harmless(rule.get("error", "it took too long"), 100)
-    return f"Rule {_name(rule)} was skipped for some events of {given(rule['org'], 100)}: {reason}"
+    return f"Rule {_name(rule)} was skipped for some events of {harmless_name(rule['org'], 100)}: {reason}"
 
 
 def _unable(subject: Subject) -> str:
@@ -157,8 +157,12 @@ def _raised_lines(
         yield Line("What to check", _NOTIFIER_CHECKS)
         yield Line("Run", _list_command(notifiers), typed=True)
     yield from _listed("Rule", rules, _reason)
-    for rule in rules[:_MOST_LISTED]:
-        yield Line("Event", f"{given(rule['event_uuid'], 100)} of {given(rule['org'], 100)}", typed=True)
+    for rule in rules[:_MAX_LISTED]:
+        yield Line(
+            "Event",
+            f"{harmless_name(rule['event_uuid'], 100)} of {harmless_name(rule['org'], 100)}",
+            typed=True,
+        )
     if rules:
         yield Line("What to check", _RULE_CHECKS)
         yield Line("Run", "oktawatch status", typed=True)
@@ -172,14 +176,14 @@ def _over_lines(polled: Sequence[Subject], notifiers: Sequence[Subject]) -> Iter
 
 
 def _listed(label: str, subjects: Sequence[Subject], describe: Callable[[Subject], str]) -> Iterator[Line]:
-    for subject in subjects[:_MOST_LISTED]:
+    for subject in subjects[:_MAX_LISTED]:
         yield Line(label, f"{_name(subject)}: {describe(subject)}", typed=True)
-    if len(subjects) > _MOST_LISTED:
-        yield Line("More", f"{len(subjects) - _MOST_LISTED} more")
+    if len(subjects) > _MAX_LISTED:
+        yield Line("More", f"{len(subjects) - _MAX_LISTED} more")
 
 
 def _reason(subject: Subject) -> str:
-    """Return the start of a failure and its reason."""
+    """Return the reason of a failure and, if known, its start."""
     since = f"since {_moment(subject['since'])}, " if "since" in subject else ""
     return f"{since}{harmless(subject.get('error', 'for an unknown reason'), 300)}"
 
@@ -190,7 +194,7 @@ def _period(subject: Subject) -> str:
 
 
 def _list_command(notifiers: Sequence[Subject]) -> str:
-    """Return the command that lists waiting notifications.
+    """Return the command that lists the undelivered notifications.
 
     It omits a name that a shell would interpret, because people paste the command.
     """
@@ -200,12 +204,12 @@ def _list_command(notifiers: Sequence[Subject]) -> str:
 
 
 def _names(subjects: Sequence[Subject]) -> str:
-    more = f" and {len(subjects) - _MOST_NAMED} more" if len(subjects) > _MOST_NAMED else ""
-    return ", ".join(map(_name, subjects[:_MOST_NAMED])) + more
+    more = f" and {len(subjects) - _MAX_NAMED} more" if len(subjects) > _MAX_NAMED else ""
+    return ", ".join(map(_name, subjects[:_MAX_NAMED])) + more
 
 
 def _name(subject: Subject) -> str:
-    return given(subject["name"], 100)
+    return harmless_name(subject["name"], 100)
 
 
 def _since(subject: Subject) -> str:

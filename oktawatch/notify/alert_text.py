@@ -15,7 +15,7 @@ from oktawatch.model.sighting import Novelty
 from oktawatch.model.wire import RiskContext, RiskData
 from oktawatch.notify.anonymizers import anonymizers_of, read_anonymizers
 from oktawatch.notify.rule_text import RuleText
-from oktawatch.notify.text import given, harmless
+from oktawatch.notify.text import harmless, harmless_name
 
 _LONGEST_AGENT = 160  # characters
 _LONGEST_PLACE = 60
@@ -37,14 +37,14 @@ def sentence(alert: AlertRow, rule: RuleText | None, failures_before: int | None
     where = f", {harmless(where_from, _LONGEST_PLACE)}" if where_from else ""
     got_in = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
     if rule is None or not rule.about_sign_in or not _is_anonymized_sign_in(alert["context"]):
-        name = rule.name if rule else given(alert["rule_id"])
+        name = rule.name if rule else harmless_name(alert["rule_id"])
         return f"{who} {got_in}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
     verb = got_in if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
     return f"{who} {verb} through {_anonymizer(alert)}{where}"
 
 
 def login(alert: AlertRow) -> str:
-    """Return the login of an alert's actor, or else another name of the actor."""
+    """Return the login of an alert's actor. Without a login, return the display name or id."""
     return harmless(
         alert["actor_alternate_id"] or alert["actor_display_name"] or alert["actor_id"] or "somebody", 100
     )
@@ -61,21 +61,23 @@ def person(alert: AlertRow) -> str:
 def place(alert: AlertRow) -> str:
     """Return address, place and network: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
     number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
-    network = joined(number, alert["as_org"] or alert["isp"], between=" ")
+    network = joined(number, alert["as_org"] or alert["isp"], separator=" ")
     domain = alert["domain"] if alert["domain"] not in (alert["as_org"], alert["isp"]) else None
-    return joined(alert["client_ip"], joined(alert["city"], alert["country"], between=", "), network, domain)
+    return joined(
+        alert["client_ip"], joined(alert["city"], alert["country"], separator=", "), network, domain
+    )
 
 
 def anonymizers(alert: AlertRow) -> str:
     """Return the kinds of anonymizers and their operators: ``VPN (NORD_VPN)``, ``Tor``."""
-    return ", ".join(one.detailed() for one in anonymizers_of(alert))
+    return ", ".join(anonymizer.detailed() for anonymizer in anonymizers_of(alert))
 
 
 def severity(alert: AlertRow) -> str:
     """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``.
 
-    Empty without known reasons. The reasons belong to the first event, so the text says when something later raised
-    the severity.
+    Empty if no reasons are known. The reasons belong to the first event, so the text mentions a later event that
+    raised the severity.
     """
     first, found = (inside(alert["context"], key) for key in ("match_severity", "severity_reasons"))
     if not isinstance(found, list) or not found:
@@ -115,14 +117,14 @@ def outcome(alert: AlertRow, failures_before: int | None) -> str:
             ]
         )
     else:
-        return joined(alert["outcome_result"], alert["outcome_reason"], between=": ")
+        return joined(alert["outcome_result"], alert["outcome_reason"], separator=": ")
     more = f", {count(others, 'other event')}" if others > 0 else ""
     reason = f" (the first: {harmless(alert['outcome_reason'], 100)})" if alert["outcome_reason"] else ""
     return f"{counts}{more}{reason}"
 
 
 def client(alert: AlertRow) -> str:
-    """Return the program that was used: ``CHROME on Windows 10 · Mozilla/5.0 …``."""
+    """Return the browser, operating system and user agent: ``CHROME on Windows 10 · Mozilla/5.0 …``."""
     agent = inside(alert["context"], "client", "userAgent")
     browser, system, raw = (string(inside(agent, key)) for key in ("browser", "os", "rawUserAgent"))
     known = [value for value in (browser, system) if not _is_unknown(value)]
@@ -139,7 +141,7 @@ def assessment(alert: AlertRow) -> str:
 
 
 def new_for_person(alert: AlertRow, novelty: Novelty) -> list[str]:
-    """Return the attributes that were new for the alert's actor. The novelty of the device comes from Okta."""
+    """Return the attributes that were new for the alert's actor. Whether the device is new comes from Okta."""
     device = ["device"] if NEW_DEVICE in _assess(alert).behaviours else []
     return [*novelty.new, *device]
 
@@ -164,14 +166,14 @@ def when(alert: AlertRow) -> str:
     return f"{span}, {count(alert['event_count'], 'event')}"
 
 
-def joined(*parts: object, between: str = " · ") -> str:
-    """Join the parts that exist."""
-    return between.join(harmless(part, 100) for part in parts if part)
+def joined(*parts: object, separator: str = " · ") -> str:
+    """Join the parts that are not empty."""
+    return separator.join(harmless(part, 100) for part in parts if part)
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count(number: int, singular: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 failure``, ``3 failures``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _failures_before(alert: AlertRow, counted: int | None) -> int:
@@ -185,7 +187,7 @@ def _is_anonymized_sign_in(context: Any) -> bool:
 
 
 def _anonymizer(alert: AlertRow) -> str:
-    return next((one.name() for one in anonymizers_of(alert)), "an anonymizing proxy")
+    return next((anonymizer.name() for anonymizer in anonymizers_of(alert)), "an anonymizing proxy")
 
 
 def _is_unknown(value: str) -> bool:

@@ -1,7 +1,7 @@
 """Name the anonymizers behind an alert's address for people.
 
-Okta names services in the event, which is in the alert's context. The alert's columns name the worst service, which other
-evidence may have found, such as a list of Tor exits.
+Okta names the services in the event, which is in the alert's context. The alert's columns name the service with the highest
+severity, which can come from other evidence, such as a list of Tor exits.
 """
 
 import re
@@ -17,7 +17,7 @@ from oktawatch.model.wire import DebugData, IpDetails, SecurityContext
 from oktawatch.notify.text import harmless
 
 _LONGEST = 40  # characters of a kind or an operator
-_MOST = 5
+_MAX_NAMED = 5
 _CONSTANT = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)*").fullmatch
 _KINDS = {
     "VPN": "a VPN",
@@ -30,8 +30,8 @@ _OPERATORS = {"APPLE_ICLOUD_RELAY_PROXY": "iCloud Private Relay"}
 
 
 _LABELS = {kind.value: kind.label for kind in AnonymizerKind}
-_UNNAMED = ("", AnonymizerKind.PROXY, AnonymizerKind.UNKNOWN)
-"""Kinds that say no more than that the address is an anonymizer's."""
+_UNSPECIFIC = ("", AnonymizerKind.PROXY, AnonymizerKind.UNKNOWN)
+"""Kinds that only mean that the address belongs to some anonymizer."""
 
 
 class Anonymizer(Struct, frozen=True):
@@ -61,13 +61,14 @@ class Anonymizer(Struct, frozen=True):
 
 
 def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
-    """Return the distinct anonymizers behind an alert's address, the one of other evidence first.
+    """Return the distinct anonymizers behind an alert's address, starting with the one that other evidence found.
 
     Empty if the address is only marked as a proxy.
     """
     named = read_anonymizers(alert["context"])
     kind, operator = (_text(alert.get(name)) for name in ("anonymizer", "operator"))
-    is_known = operator in [one.operator for one in named] if operator else bool(named) or kind in _UNNAMED
+    operators = [anonymizer.operator for anonymizer in named]
+    is_known = operator in operators if operator else bool(named) or kind in _UNSPECIFIC
     return named if is_known else [Anonymizer(_LABELS.get(kind, kind), operator), *named]
 
 
@@ -82,12 +83,13 @@ def read_anonymizers(context: Any) -> list[Anonymizer]:
     )
     data = DebugData(tunnels=inside(debug, "tunnels"), associatedProxies=inside(debug, "associatedProxies"))
     services = [
-        *(one for one in service_categories(details) if one.get("isAnonymous") is not False),
-        *(one for one in tunnels(data) if one.get("anonymous") is not False),
+        *(service for service in service_categories(details) if service.get("isAnonymous") is not False),
+        *(tunnel for tunnel in tunnels(data) if tunnel.get("anonymous") is not False),
         *({"operator": operator} for operator in associated_proxies(details, data)),
     ]
-    named = (Anonymizer(_text(one.get("type")), _text(one.get("operator"))) for one in services)
-    return list(dict.fromkeys(one for one in named if one.kind or one.operator))[:_MOST]
+    found = (Anonymizer(_text(service.get("type")), _text(service.get("operator"))) for service in services)
+    named = (anonymizer for anonymizer in found if anonymizer.kind or anonymizer.operator)
+    return list(dict.fromkeys(named))[:_MAX_NAMED]
 
 
 def _text(value: Any) -> str:

@@ -1,14 +1,14 @@
-"""The channel for people: Slack, Teams, PagerDuty, Opsgenie, mail and a hundred others, by one URL each.
+"""The channel for people: Slack, Teams, PagerDuty, Opsgenie, mail and a hundred others, each configured by one URL.
 
 Apprise blocks in calls that nothing can interrupt, so each message is sent by its own thread. A thread that
 hangs delays neither the event loop nor the end of the program. Apprise supports neither idempotency keys
 nor Retry-After; a message that it did not deliver is tried again.
 
-Apprise's services select their own proxy, by ``HTTPS_PROXY`` and ``NO_PROXY`` alone. Mail trusts the authorities of
-`Way.trust`; services behind HTTP trust those of ``REQUESTS_CA_BUNDLE``.
+Apprise's services select their proxy themselves, only by ``HTTPS_PROXY`` and ``NO_PROXY``. Mail trusts the authorities of
+`Way.trust`; HTTP services trust those of ``REQUESTS_CA_BUNDLE``.
 
-Each service gets the form of the message that it asks for. A conversion by Apprise would undo what `text`
-made harmless.
+Each service gets the message in the format that it asks for. A conversion by Apprise would undo the escaping
+of `text`.
 
 PagerDuty keeps incidents. All messages about one alert name the same incident, so that a raised alert
 updates it and a closed one resolves it. Apprise can't acknowledge an incident.
@@ -64,13 +64,13 @@ class AppriseSettings(NotifierSettings):
         return self
 
     def masked_texts(self) -> Iterator[str]:
-        """Yield also the tokens in the URL, because services can print a token without the URL."""
+        """Also yield the tokens in the URL, because services can log a token without the URL."""
         yield from super().masked_texts()
         yield from tokens(self.url)
 
 
 class AppriseChannel:
-    """Send messages to one Apprise URL."""
+    """Sends messages to one Apprise URL."""
 
     Settings = AppriseSettings
 
@@ -103,7 +103,7 @@ class AppriseChannel:
             raise ValueError("expected a URL that Apprise knows, such as slack://… or mailtos://…")
         service.overflow_mode = OverflowMode.TRUNCATE  # instead of several messages
         if service.request_rate_per_sec == NotifyBase.request_rate_per_sec:
-            # Apprise's default pause in seconds between messages, no limit of the service: max_per_minute is ours.
+            # This is Apprise's default pause, not a limit of the service. max_per_minute limits the rate instead.
             service.request_rate_per_sec = 0
         self._service = service
         self._mail_trust = trust_for_mail(service, way.trust)
@@ -134,17 +134,17 @@ class AppriseChannel:
     def _notify(self, message: Message) -> bool:
         from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415 -- the module's docstring says why
 
-        form = self._service.resolve_format(NotifyFormat.MARKDOWN)
+        body_format = self._service.resolve_format(NotifyFormat.MARKDOWN)
         body = {
             NotifyFormat.MARKDOWN: message.markdown,
             NotifyFormat.HTML: message.html,
             NotifyFormat.TEXT: message.plain,
-        }[form]()
+        }[body_format]()
         kind = NotifyType(_notify_type(message))
         apprise = Apprise(asset=self._asset)
         apprise.add(_service_for(self._service, message))
         delivered = apprise.notify(
-            body=body, title=message.heading, body_format=form, notify_type=kind, timeout=_TIMEOUT_S
+            body=body, title=message.heading, body_format=body_format, notify_type=kind, timeout=_TIMEOUT_S
         )
         if not delivered and self._mail_trust.refusal is not None:
             raise DeliveryError(
@@ -156,23 +156,23 @@ class AppriseChannel:
 
 def _notify_type(message: Message) -> str:
     if message.type == "alert.closed":
-        return "success"  # which resolves an incident
+        return "success"  # resolves a PagerDuty incident
     return _TYPES[message.severity] if message.severity is not None else "info"
 
 
-def _keeps_incidents(service: "NotifyBase") -> bool:
+def _is_pagerduty(service: "NotifyBase") -> bool:
     from apprise.plugins.pagerduty import NotifyPagerDuty  # noqa: PLC0415 -- the module's docstring says why
 
     return isinstance(service, NotifyPagerDuty)
 
 
 def _service_for(service: "NotifyBase", message: Message) -> "NotifyBase":
-    """Return the service for a message: a copy that names the message's incident, where incidents are kept.
+    """Return the service for a message. For PagerDuty, it is a copy with the message's incident as deduplication key.
 
-    It is a copy, because the thread of an earlier message may still use the original. A key in the URL is kept.
+    The thread of an earlier message may still use the original. A deduplication key in the URL takes precedence.
     """
-    if message.incident is None or not _keeps_incidents(service) or getattr(service, "dedup", None):
+    if message.incident is None or not _is_pagerduty(service) or getattr(service, "dedup", None):
         return service
-    bound = copy(service)
-    vars(bound).update(dedup=message.incident, action="map")
-    return bound
+    incident_service = copy(service)
+    vars(incident_service).update(dedup=message.incident, action="map")
+    return incident_service

@@ -1,11 +1,11 @@
 """The interface of a channel, which sends messages to one kind of receiver.
 
 A channel is one file and one entry point in the group ``oktawatch.channels``. The entry point's name is
-the notifier's ``type``. It names a class that is constructed with a notifier's settings and the `Way` that
-requests take, and raises ValueError, with what is expected, if the settings can't be used. The class's
+the notifier's ``type``. Its class is constructed with a notifier's settings and a `Way`, the proxy and certificates
+for requests. It raises ValueError, with what is expected, if the settings can't be used. The class's
 optional attribute ``Settings`` is the model of the notifier's keys: a subclass of `NotifierSettings` with
-more keys, checks or a probe. The class is loaded whenever a configuration is read, so import modules that
-take long inside the functions that use them.
+more keys, checks or a probe. The class is loaded whenever a configuration is read, so import slow modules
+inside the functions that use them.
 """
 
 import ssl
@@ -52,8 +52,8 @@ class Channel(Protocol):
     async def send(self, message: Message) -> None:
         """Send a message, and return when the receiver has accepted it.
 
-        Can be called again for the same message, which keeps its id. Ends at once when it is cancelled.
-        Raises DeliveryError.
+        A retried message has the same id. Stop at once when cancelled. Raise DeliveryError if the message
+        was not delivered.
         """
 
     async def close(self) -> None:

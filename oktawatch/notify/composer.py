@@ -13,7 +13,7 @@ from oktawatch.notify.console_links import event_link
 from oktawatch.notify.digests import digest_message
 from oktawatch.notify.message import Line, Message
 from oktawatch.notify.rule_text import RuleText
-from oktawatch.notify.text import given, harmless
+from oktawatch.notify.text import harmless, harmless_name
 
 _DECIDED = (NotificationKind.ACKNOWLEDGED, NotificationKind.CLOSED)
 
@@ -36,7 +36,7 @@ class Composer(Struct, frozen=True, kw_only=True):
             return alarm_message(due.id, due.content)
         if due.kind is NotificationKind.TEST:
             return _test(due)
-        raise ValueError(f"there is nothing to say of a notification of kind {due.kind}")
+        raise ValueError(f"no message can be composed for a notification of kind {due.kind}")
 
     def _alert(self, due: DueNotification, alert: dict[str, Any]) -> Message:
         rule = self.rules.get(alert["rule_id"])
@@ -72,18 +72,18 @@ class Composer(Struct, frozen=True, kw_only=True):
 
 
 def _heading(due: DueNotification, alert: dict[str, Any], rule: RuleText | None) -> str:
-    happened = f"{alert_text.sentence(alert, rule, due.failures_before)} ({given(alert['org'], 100)})"
+    sentence = f"{alert_text.sentence(alert, rule, due.failures_before)} ({harmless_name(alert['org'], 100)})"
     severity = f"[{alert['severity']}]"
     by = _decided_by(due.content)
     match due.kind:
         case NotificationKind.ACKNOWLEDGED:
-            return f"{severity} Acknowledged by {by}: {happened}"
+            return f"{severity} Acknowledged by {by}: {sentence}"
         case NotificationKind.CLOSED:
-            return f"{severity} Closed by {by}: {happened}"
+            return f"{severity} Closed by {by}: {sentence}"
         case NotificationKind.RAISED if not alert_text.raised_by_success(alert):
-            return f"{severity} {happened}, raised to {alert['severity']}"
+            return f"{severity} {sentence}, raised to {alert['severity']}"
         case _:
-            return f"{severity} {happened}"
+            return f"{severity} {sentence}"
 
 
 def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | None) -> Iterator[Line]:
@@ -108,9 +108,9 @@ def _alert_lines(due: DueNotification, alert: dict[str, Any], rule: RuleText | N
             "Also at this address", alert_text.count(due.novelty.others, "other person", "other people")
         )
     yield Line("When", alert_text.when(alert))
-    rule_id = given(alert["rule_id"])
+    rule_id = harmless_name(alert["rule_id"])
     yield Line("Rule", f"{rule.name} ({rule_id})" if rule else rule_id, typed=True)
-    yield Line("Org", given(alert["org"]), typed=True)
+    yield Line("Org", harmless_name(alert["org"]), typed=True)
 
 
 def _next_steps(alert: dict[str, Any], rule: RuleText | None, kind: NotificationKind) -> Iterator[Line]:
@@ -119,7 +119,7 @@ def _next_steps(alert: dict[str, Any], rule: RuleText | None, kind: Notification
         yield Line("Reopen", f"oktawatch alerts reopen {alert['id']}", typed=True)
     elif kind is not NotificationKind.ACKNOWLEDGED:
         yield Line("Acknowledge", f"oktawatch alerts ack {alert['id']}", typed=True)
-        if rule is not None:  # last, since services cut long messages
+        if rule is not None:  # last, because services cut long messages
             yield Line("What to do", rule.short_runbook())
 
 

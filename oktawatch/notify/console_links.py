@@ -17,7 +17,7 @@ def event_link(org_url: str, event: EventReference) -> str | None:
     """Return the URL that shows an event in the System Log.
 
     The admin console of the org at ``acme.okta.com`` is at ``acme-admin.okta.com``. None if the console's host can't be
-    derived (a custom domain), or if the uuid or the time doesn't fit into a link.
+    derived (a custom domain), or if the uuid or the time can't be part of a link.
     """
     host = _match_okta_host(urlsplit(org_url).hostname or "")
     if host is None or not _is_uuid(event.uuid):

@@ -1,4 +1,4 @@
-"""Compose a digest: the number of alerts, the people with and without a success, origins, runbook and commands."""
+"""Compose a digest: the number of alerts, who got in and who only tried, origins, runbook and commands."""
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.notify.alert_text import count
 from oktawatch.notify.message import Line, Message
 from oktawatch.notify.rule_text import RuleText
-from oktawatch.notify.text import given, harmless
+from oktawatch.notify.text import harmless, harmless_name
 
-_WHY = {
+_REASONS = {
     DigestReason.LATE: "The events were read more than an hour after they happened, as after a first start, a long stop or a backfill.",
     DigestReason.ABOVE: "Single messages would exceed this notifier's max_per_minute.",
     DigestReason.CAMPAIGN: "One source affected many people within ten minutes. Later alerts about it are collected for ten minutes, too.",
 }
-_NAMED = 3  # people in a heading
+_MAX_NAMED = 3  # people in a heading
 
 
 def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, RuleText]) -> Message:
@@ -55,7 +55,7 @@ def _severity(digest: Digest) -> Severity | None:
 def _heading(digest: Digest) -> str:
     match digest.reason:
         case DigestReason.LATE:
-            return f"{count(digest.alerts, 'alert')} about the past{_got_in(digest, ': ')}"
+            return f"{count(digest.alerts, 'alert')} about old events{_got_in(digest, ': ')}"
         case DigestReason.CAMPAIGN:
             tried = f"{digest.people:,} tried" if digest.got_in < digest.people else ""
             return f"Campaign from {_source(digest)}: {tried}{_got_in(digest, ', ' if tried else '')}"
@@ -66,13 +66,13 @@ def _heading(digest: Digest) -> str:
 def _got_in(digest: Digest, prefix: str) -> str:
     if not digest.got_in:
         return ""
-    names = [harmless(name, 60) for name in list(digest.got_in_names)[:_NAMED]]
+    names = [harmless(name, 60) for name in list(digest.got_in_names)[:_MAX_NAMED]]
     return f"{prefix}{digest.got_in:,} got in: {_list(names, digest.got_in)}"
 
 
 def _orgs(digest: Digest) -> str:
     if len(digest.orgs) == 1:
-        return f" ({given(next(iter(digest.orgs)), 100)})"
+        return f" ({harmless_name(next(iter(digest.orgs)), 100)})"
     return f" ({len(digest.orgs)} orgs)" if digest.orgs else ""
 
 
@@ -87,31 +87,31 @@ def _lines(digest: Digest, runbook: str) -> Iterator[Line]:
     ids = _list([str(alert) for alert in digest.alert_ids], digest.alerts)
     about = f"{digest.alerts:,} about {count(digest.people, 'person', 'people')}"
     yield Line("Alerts", f"{about}: {ids}" if ids else about)
-    for label, names, fit in (
+    for label, names, escape in (
         ("From", digest.addresses, harmless),
         ("Countries", digest.countries, harmless),
-        ("Severities", _worst_first(digest.severities), given),
-        ("Rules", digest.rules, given),
-        ("Orgs", digest.orgs, given),
+        ("Severities", _worst_first(digest.severities), harmless_name),
+        ("Rules", digest.rules, harmless_name),
+        ("Orgs", digest.orgs, harmless_name),
     ):
         if names:
-            yield Line(label, ", ".join(_counted(names, fit)), typed=True)
+            yield Line(label, ", ".join(_counted(names, escape)), typed=True)
     if digest.first_event_at is not None and digest.last_event_at is not None:
         moments = dict.fromkeys(map(_moment, (digest.first_event_at, digest.last_event_at)))
         yield Line("When", f"{' to '.join(moments)} UTC")
-    yield Line("Why together", _WHY[digest.reason])
+    yield Line("Why together", _REASONS[digest.reason])
     if digest.alert_ids and len(digest.alert_ids) == digest.alerts:
         yield Line("Acknowledge", f"oktawatch alerts ack {' '.join(map(str, digest.alert_ids))}", typed=True)
     if digest.first_event_at is not None:
         yield Line("Look", _command(digest, digest.first_event_at), typed=True)
-    if runbook:  # last, since services cut long messages
+    if runbook:  # last, because services cut long messages
         yield Line("What to do", runbook)
 
 
-def _counted(names: Mapping[str, int], fit: Callable[[object, int], str]) -> list[str]:
-    """Return names with their numbers of alerts. Omit the number of a single name, and the number 1."""
+def _counted(names: Mapping[str, int], escape: Callable[[object, int], str]) -> list[str]:
+    """Return names with their numbers of alerts. Omit the number if there is only one name, and the number 1."""
     return [
-        f"{fit(name, 100)} ({number:,})" if number > 1 and len(names) > 1 else fit(name, 100)
+        f"{escape(name, 100)} ({number:,})" if number > 1 and len(names) > 1 else escape(name, 100)
         for name, number in names.items()
     ]
 
@@ -121,15 +121,15 @@ def _worst_first(severities: Mapping[str, int]) -> dict[str, int]:
 
 
 def _list(texts: Sequence[str], total: int) -> str:
-    """Join texts, and append the number of missing ones: ``a, b, +9 more``."""
+    """Join texts, and append how many of the ``total`` are missing: ``a, b, +9 more``."""
     more = total - len(texts)
     return ", ".join([*texts, *([f"+{more:,} more"] if texts and more > 0 else [])])
 
 
 def _runbook(digest: Digest, rules: Mapping[str, RuleText]) -> str:
-    """Return the runbook of the most frequent rule with a runbook."""
-    known = (rules[rule_id].short_runbook() for rule_id in digest.rules if rule_id in rules)
-    return next(known, "")
+    """Return the runbook of the most frequent rule that is still configured."""
+    runbooks = (rules[rule_id].short_runbook() for rule_id in digest.rules if rule_id in rules)
+    return next(runbooks, "")
 
 
 def _source(digest: Digest) -> str:

@@ -8,8 +8,8 @@ one of several processes raises the alarm.
 
 A stored time in the future comes from a clock that was ahead. It is treated as now.
 
-If an alarm itself can't be delivered, that extends the outage of the notifier it was sent to, and causes no further
-alarm. So two failing notifiers don't raise alarms about each other forever: there is one about each.
+If an alarm itself can't be delivered, the failed attempt counts towards the outage of the notifier that it was sent to, and
+causes no further alarm. So two failing notifiers raise one alarm about each other, not an endless series.
 """
 
 from datetime import datetime, timedelta
@@ -21,12 +21,12 @@ from oktawatch.model.notification import AlarmState
 from oktawatch.model.notifier_health import HealthChange, NotifierHealth
 
 REPEAT_AFTER = timedelta(hours=1)
-"""Minimum time between two alarms about a notifier, which may keep failing and recovering."""
+"""Minimum time between two alarms about the same notifier, which may fail and recover again and again."""
 _LONGEST_ERROR = 1_000  # characters
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
-    """The notifiers that get an alarm about a notifier's outage, and when they get it."""
+    """The notifiers that get an alarm about another notifier's outage, and when they get it."""
 
     names: tuple[str, ...] = ()
     """The other notifiers."""
@@ -52,7 +52,7 @@ class Escalation(Struct, frozen=True, kw_only=True):
         return HealthChange(health=healthy, alarm=AlarmState.OVER, since=since, notifiers=self.names)
 
     def on_check(self, health: NotifierHealth, *, now: datetime) -> HealthChange:
-        """Return the change if no attempt was made since: the outage may now be long enough."""
+        """Return the change without a new attempt: the outage may now have lasted long enough for an alarm."""
         since = health.failing_since
         if since is None or since > now - self.after:
             return HealthChange(health=health)

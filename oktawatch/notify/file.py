@@ -1,8 +1,8 @@
 """The channel for programs that follow a file: one JSON document per line, in ECS or OCSF.
 
 A line is appended with one write and is on the disk before the notification counts as sent. The file is opened for each
-line, so that logrotate can rename or delete it at any time. A full disk can cut a line off; the next line then begins
-after a line end, so that only the cut line is unreadable. Its notification is retried with the same id.
+line, so that logrotate can rename or delete it at any time. A full disk can truncate a line. The next write then begins
+with a line break, so that only the truncated line is unreadable. Its notification is retried with the same id.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class FileSettings(NotifierSettings):
     """Keys of a notifier of type ``file``."""
 
     path: File = None
-    """The file. It is created if it is missing; its folder is not."""
+    """The file. A missing file is created, but not a missing folder."""
     format: Literal["ecs", "ocsf"] = "ecs"
     max_per_minute: int | None = Field(default=None, ge=1)
 
@@ -69,7 +69,7 @@ class FileChannel:
         self._write: Future[None] | None = None
 
     async def send(self, message: Message) -> None:
-        """Append a message. Raise DeliveryError if it is not on the disk."""
+        """Append a message and wait for the disk. Raise DeliveryError if that fails."""
         if self._write is not None and not self._write.done():
             raise DeliveryError("the previous write has not ended: check the file system")
         line = json_line(_document(message, self._format, to_text(self._now())))
@@ -77,11 +77,11 @@ class FileChannel:
         try:
             await asyncio.shield(asyncio.wrap_future(self._write))
         except OSError as error:
-            why = (error.strerror or type(error).__name__).lower()
-            raise DeliveryError(f"{self._path} can't be written: {why}") from None
+            reason = (error.strerror or type(error).__name__).lower()
+            raise DeliveryError(f"{self._path} can't be written: {reason}") from None
 
     def find_problem(self) -> str | None:
-        """Return why the file can't be written, and how to fix it, or None. Changes nothing."""
+        """Return why the file can't be written and how to fix this. None if it can be written. Changes nothing."""
         path, folder = self._path, self._path.parent
         if not folder.is_dir():
             return f"there is no folder {folder}: create it for the user of oktawatch"
@@ -114,7 +114,7 @@ def _document(message: Message, format_: str, at: str) -> dict[str, Any]:
 
 
 def _start(write: Callable[[], None]) -> "Future[None]":
-    """Run a write in a daemon thread. A file system that hangs then delays neither the event loop nor the exit."""
+    """Run a write in a daemon thread, so that a hanging file system delays neither the event loop nor the exit."""
     future: Future[None] = Future()
     future.set_running_or_notify_cancel()
 
@@ -151,6 +151,6 @@ def _append(path: Path, line: bytes) -> None:
 def _open(path: Path) -> int:
     with suppress(FileExistsError):
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
-        os.fchmod(descriptor, _MODE)  # the process's umask allows only its own user
+        os.fchmod(descriptor, _MODE)  # the umask of the process removes the group's permission
         return descriptor
     return os.open(path, _FLAGS)

@@ -40,13 +40,13 @@ from oktawatch.model.severity import Severity
 
 MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
-"""The number of people affected by one source that is a campaign."""
+"""A source that affects at least this many people is a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""The time within which these people are counted. Later alerts of a campaign are collected for this time, too."""
+"""The time within which these people are counted, and for which later alerts of a campaign are collected."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
-"""Time for which a campaign is remembered after its last digest."""
+"""How long a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # the largest ones; alerts of others are treated like any alert
-_MOST_EARLIER = 100  # alerts of a campaign that were sent one by one; usually there are four
+_MAX_EARLIER = 100  # alerts of a campaign that were sent one by one; usually there are four
 _LATE_INTERVAL = timedelta(minutes=1)
 
 _Source = Callable[[WaitingNotification | OpenedAlert], str | int | None]
@@ -63,24 +63,26 @@ def plan_delivery(
     per_minute: int | None,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> DeliveryPlan:
-    """Return the next messages of a notifier, and the digests to create before.
+    """Return the next messages of a notifier, and the digests to create first.
 
-    ``per_minute``: the messages that the notifier gets in a minute; urgent ones and others are counted
-    separately. None: no limit, and no digests.
+    ``per_minute``: the maximum number of messages in a minute. Urgent and other messages are counted separately.
+    None: no limit, and no digests.
     """
     due = [notification for notification in outbox.waiting if notification.next_attempt_at <= now]
     if per_minute is None:
         due.sort(key=_worst_first)
         return DeliveryPlan(postponements=[], folds=[], send=[notification.id for notification in due])
-    # A message from the future was sent by a clock that ran ahead. It doesn't count until that time.
-    past = [sent for sent in outbox.sent if sent.sent_at < now + MINUTE]
-    outbox = msgspec.structs.replace(outbox, sent=past)
-    lately = [sent for sent in past if sent.sent_at > now - MINUTE]
-    urgent_sent = sum(map(is_urgent, lately))
-    urgent = _Lane([one for one in due if is_urgent(one)], max(per_minute - urgent_sent, 0), new_id)
+    # A time in the future comes from a clock that was ahead. Ignore the message until then.
+    sent = [message for message in outbox.sent if message.sent_at < now + MINUTE]
+    outbox = msgspec.structs.replace(outbox, sent=sent)
+    last_minute = [message for message in sent if message.sent_at > now - MINUTE]
+    urgent_sent = sum(map(is_urgent, last_minute))
+    urgent_due = [message for message in due if is_urgent(message)]
+    urgent = _Lane(urgent_due, max(per_minute - urgent_sent, 0), new_id)
     urgent.fold_above(DigestTopic(DigestReason.ABOVE, urgent=True), at_least=1)
-    ordinary_sent = len(lately) - urgent_sent
-    ordinary = _Lane([one for one in due if not is_urgent(one)], max(per_minute - ordinary_sent, 0), new_id)
+    ordinary_sent = len(last_minute) - urgent_sent
+    ordinary_due = [message for message in due if not is_urgent(message)]
+    ordinary = _Lane(ordinary_due, max(per_minute - ordinary_sent, 0), new_id)
     _fold_late(ordinary, outbox, now)
     for by in _SOURCES:
         _fold_campaigns(ordinary, outbox, by, now)
@@ -106,7 +108,7 @@ def _worst_first(message: WaitingNotification) -> tuple[int, datetime, int]:
 
 
 def _rank(message: WaitingNotification) -> int:
-    """Return the priority of a message: alerts by severity, then messages about no alert, then decisions."""
+    """Return the priority of a message: alerts by severity, with alarms as HIGH, then other messages, then decisions."""
     if message.kind is NotificationKind.SILENCE:
         return Severity.HIGH + 1
     if message.alert_id is None or message.severity is None:
@@ -123,7 +125,8 @@ class _Lane:
         self.postponements: list[Postponement] = []
         self._new_id = new_id
         self._digests: list[WaitingNotification] = []
-        self._tried: list[WaitingNotification] = []
+        self._single: list[WaitingNotification] = []
+        """Other messages that can't be folded: without an alert, or attempted before."""
         self._decisions: list[WaitingNotification] = []
         """Messages that are sent with the remaining allowance."""
         self.alerts: dict[str, WaitingNotification] = {}
@@ -134,7 +137,7 @@ class _Lane:
             elif notification.alert_id is not None and notification.kind not in ABOUT_NEWS:
                 self._decisions.append(notification)
             elif notification.alert_id is None or notification.attempts:
-                self._tried.append(notification)
+                self._single.append(notification)
             else:
                 self.alerts[notification.id] = notification
 
@@ -142,7 +145,7 @@ class _Lane:
     def room(self) -> int:
         """The allowance that remains after the messages that can't be folded."""
         new_digests = sum(fold.new for fold in self.folds)
-        return max(self.allowance - len(self._digests) - len(self._tried) - new_digests, 0)
+        return max(self.allowance - len(self._digests) - len(self._single) - new_digests, 0)
 
     def postpone(self, alerts: Iterable[WaitingNotification], until: datetime) -> None:
         """Keep alerts until a later time."""
@@ -157,8 +160,10 @@ class _Lane:
         people: int = 0,
         earlier: Sequence[int] = (),
     ) -> None:
-        """Fold alerts into the digest of their topic if it was not tried yet, else into a new one."""
-        unsent = next((one.id for one in self._digests if one.topic == topic and not one.attempts), None)
+        """Fold alerts into the existing digest of their topic, or into a new one if it was attempted or is missing."""
+        unsent = next(
+            (digest.id for digest in self._digests if digest.topic == topic and not digest.attempts), None
+        )
         self.folds.append(
             Fold(
                 ids=self._remove(alerts),
@@ -171,7 +176,7 @@ class _Lane:
         )
 
     def fold_above(self, topic: DigestTopic, *, at_least: int = 0) -> None:
-        """Fold the least severe alerts that exceed the allowance. Without an allowance, all alerts wait.
+        """Fold the least severe alerts that exceed the allowance. If no allowance remains, all alerts wait.
 
         ``at_least``: the number of alerts to send one by one even if their digest has to wait.
         """
@@ -183,7 +188,7 @@ class _Lane:
     def next_messages(self) -> list[str]:
         """Return the ids to send: existing digests, alerts, new digests, decisions."""
         existing = [digest.id for digest in self._digests]
-        single = [one.id for one in sorted([*self._tried, *self.alerts.values()], key=_worst_first)]
+        single = [one.id for one in sorted([*self._single, *self.alerts.values()], key=_worst_first)]
         new = [fold.digest_id for fold in self.folds if fold.new]
         decisions = [decision.id for decision in sorted(self._decisions, key=_worst_first)]
         return [*existing, *single, *new, *decisions][: self.allowance]
@@ -196,7 +201,7 @@ class _Lane:
 
 
 def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
-    """Fold alerts about old events, at most once a minute. A single one is not folded."""
+    """Fold alerts about old events, at most once a minute. A single alert is not folded."""
     late = [alert for alert in lane.alerts.values() if alert.late]
     if len(late) < 2:  # noqa: PLR2004 -- a digest of one alert would say less than the alert
         return
@@ -233,11 +238,11 @@ def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) ->
     for origin in campaigns[: min(_CAMPAIGNS_AT_ONCE, lane.room)]:
         topic = DigestTopic(DigestReason.CAMPAIGN, by, origin)
         earlier = [one.alert_id for one in outbox.opened if one.alert_id and source(one) == origin]
-        lane.fold(groups[origin], topic, people=people[origin], earlier=earlier[:_MOST_EARLIER])
+        lane.fold(groups[origin], topic, people=people[origin], earlier=earlier[:_MAX_EARLIER])
 
 
 def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | int, datetime]:
-    """Return the sources of recent campaign digests, and when the last one of each was sent."""
+    """Return the sources of recent campaign digests, with the time of each source's last digest."""
     return {
         sent.topic.source: sent.sent_at
         for sent in outbox.sent
@@ -249,7 +254,7 @@ def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | 
 
 
 def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
-    """Count the people with a recently opened alert by source. The alert can be sent or waiting."""
+    """Return the number of people with a recently opened alert, sent or waiting, by source."""
     since = now - CAMPAIGN_TIME
     waiting = [
         one

@@ -1,9 +1,8 @@
-"""The heartbeat: a request that a dead man's switch waits for.
+"""The heartbeat: a regular request to an external service, which raises an alarm when the requests stop.
 
-A program can't notice that it has stopped running. So a URL of an external service is requested after each
-good round, and the service raises an alarm when the requests stop.
+oktawatch can't report that it has stopped running. So it requests the service's URL after each successful round.
 
-The URL is a secret: anyone who knows it can keep the switch from raising its alarm.
+The URL is a secret: anyone who knows it can send requests and so suppress the alarm.
 """
 
 from http import HTTPStatus
@@ -13,20 +12,20 @@ from oktawatch.notify.channel import DIRECT, DeliveryError, Way
 _TIMEOUT_S = 10
 
 
-async def beat(url: str, way: Way = DIRECT) -> None:
+async def send_heartbeat(url: str, way: Way = DIRECT) -> None:
     """Request the URL once. Raises DeliveryError unless the status is 2xx."""
     import aiohttp  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
     from oktawatch.resolver import Resolver  # noqa: PLC0415 -- only needed where a heartbeat is configured
 
-    session_for_one_request = aiohttp.ClientSession(
+    one_request_session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=Resolver()),
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     try:
         async with (
-            session_for_one_request as session,
+            one_request_session as session,
             session.get(url, allow_redirects=False, proxy=way.proxy, ssl=way.trust or True) as response,
         ):
             status = response.status

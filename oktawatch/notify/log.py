@@ -8,7 +8,7 @@ from oktawatch.config.notifiers import NotifierSettings
 from oktawatch.notify.channel import DIRECT, Way
 from oktawatch.notify.message import Message
 
-_SHOWN = (
+_LOGGED_COLUMNS = (
     "org", "rule_id", "severity", "title", "actor_alternate_id", "client_ip", "country", "city", "as_org",
     "outcome_result", "successes", "failures", "event_count", "first_event_at", "last_event_at",
 )  # fmt: skip
@@ -31,7 +31,7 @@ class LogChannel:
     Settings = LogSettings
 
     def __init__(self, settings: NotifierSettings, way: Way = DIRECT) -> None:  # noqa: ARG002 -- every channel takes it
-        import structlog  # noqa: PLC0415 -- slow; the settings import this module, also for commands that log nothing
+        import structlog  # noqa: PLC0415 -- slow; reading the settings imports this module, even for commands that don't log
 
         self._log: Any = structlog.get_logger("oktawatch.alerts").bind(notifier=settings.name)
 
@@ -39,10 +39,10 @@ class LogChannel:
         """Write the log line."""
         name = message.type.replace(".", "_")
         if (alert := message.body.get("alert")) is not None:
-            shown = {key: alert[key] for key in _SHOWN if alert[key] is not None}
+            columns = {key: alert[key] for key in _LOGGED_COLUMNS if alert[key] is not None}
             action = message.body.get("action") or {}
-            decided = {key: action[key] for key in ("by", "disposition", "note") if action.get(key)}
-            self._log.warning(name, alert_id=alert["id"], **shown, **decided)
+            decision = {key: action[key] for key in ("by", "disposition", "note") if action.get(key)}
+            self._log.warning(name, alert_id=alert["id"], **columns, **decision)
         else:
             self._log.warning(name, **{key: value for key, value in message.body.items() if key != "type"})
 

@@ -2,8 +2,8 @@
 
 Apprise builds the TLS context for a mail server itself, has no setting for authorities, and logs the reason
 of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. The
-authorities reach it, and the reason comes back, in the service's ``verify_certificate``, which Apprise passes
-to the connection unchanged.
+service's ``verify_certificate``, which Apprise passes to the connection unchanged, holds a `MailTrust`: it
+brings the authorities to the connection, and the reason of a failure back.
 """
 
 import ssl
@@ -15,16 +15,16 @@ from apprise import NotifyBase
 from apprise.plugins.email import base, smtp
 
 _trust = threading.local()
-"""``authorities`` of the connection that this thread is opening."""
+"""Its ``authorities`` are those of the connection that this thread is opening."""
 
 
 class MailTrust:
-    """The authorities to accept for a mail server, in addition to the system's. Always true."""
+    """The authorities to accept for a mail server, in addition to the system's. Always true as a condition."""
 
     def __init__(self, trust: ssl.SSLContext | None) -> None:
         self.authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust is not None else b""
         self.refusal: str | None = None
-        """The reason why the last certificate was refused; None if it was accepted."""
+        """Why the last certificate was refused. None if it was accepted."""
 
 
 class _Connection(smtp.AppriseSMTPController):

@@ -39,10 +39,10 @@ class Message(Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     """The message for programs: a JSON object whose first key is its type."""
     incident: str | None = None
-    """The id of the incident: all messages about an alert have the same one."""
+    """The id that all messages about one alert share."""
 
     def slim_body(self) -> dict[str, Any] | None:
-        """Return the body without its large parts, for a receiver with a size limit. None if there is nothing to leave out."""
+        """Return the body without its large parts, for a receiver with a size limit. None if it has no large parts."""
         alert, silence = self.body.get("alert"), self.body.get("silence")
         if alert is not None and alert["context"] is not None:
             return self.body | {"alert": alert | {"context": None}}

@@ -26,24 +26,24 @@ _LOOK_ALIKES = str.maketrans(
         "#": "\u266f",
     }
 )
-_AT = "\uff20"  # the full-width one
+_AT = "\uff20"  # a full-width at sign
 _MENTION = re.compile(r"(?<![\w.%+-])@|@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
 # Starts with a letter beyond f, so that a group of an IPv6 address is not taken for a scheme.
 _SCHEME = re.compile(r"([g-z][a-z0-9+.-]*):(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
 _ONE_DOT = "\u2024"  # looks like a full stop
-# Chats and mail programs also turn a host without a scheme into a link. An e-mail address is left alone. Where one at
-# sign follows another, programs differ in what they take for the address, so its dots are replaced.
+# Chats and mail programs also turn a host without a scheme into a link. The dots of an e-mail address are kept. In a
+# text with several at signs, programs differ in which part they take for the address, so its dots are replaced.
 _HOST_DOT = re.compile(r"(?<![\w.%+@-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#@])|(?<=[^\W_])\.(?=[^\W\d_])")
 _INNER_UNDERSCORE = re.compile("(?<=[^\\W_\u02cd])\u02cd(?=[^\\W_\u02cd])")
 
 
 def harmless(value: object, limit: int = LONGEST) -> str:
     """Return one line of plain text that no program interprets, of at most ``limit`` characters."""
-    return _HOST_DOT.sub(lambda found: _ONE_DOT if found[0] == "." else found[0], given(value, limit))
+    return _HOST_DOT.sub(lambda found: _ONE_DOT if found[0] == "." else found[0], harmless_name(value, limit))
 
 
-def given(value: object, limit: int = LONGEST) -> str:
+def harmless_name(value: object, limit: int = LONGEST) -> str:
     """Return a configured name as harmless text, but keep its dots: ``acme.okta.com``."""
     # Normalize first: another program could turn a full-width sign into the plain one later.
     text = unicodedata.normalize("NFKC", str(value)[: 4 * limit])

@@ -1,7 +1,7 @@
 """The channel for programs: a signed POST of JSON.
 
-The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt is
-signed anew; the idempotency key stays the same. Only the status and Retry-After of the answer are read,
+The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt has a
+new signature and the same idempotency key. Only the status and Retry-After of the answer are read,
 because its text can quote the message.
 
 aiohttp is imported where it is used: every command needs the settings, few send requests.
@@ -72,7 +72,7 @@ class WebhookChannel:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message) -> None:
-        """Send a message, and wait for a status of 2xx. If it is too large, send it again without its large parts."""
+        """Send a message, and wait for a status of 2xx. If the receiver finds it too large, send it without its large parts."""
         status, retry_after = await self._post(message, message.body)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (slim := message.slim_body()) is not None:
             status, retry_after = await self._post(message, slim)
@@ -166,22 +166,22 @@ def _refusal(status: int) -> str:
 
 
 def explain_client_error(error: "aiohttp.ClientError") -> str:
-    """Return the reason why a request had no answer."""
+    """Return why a request had no answer."""
     import aiohttp  # noqa: PLC0415 -- the module's docstring says why
 
     match error:
         case aiohttp.ClientHttpProxyError():
-            why = f"the proxy refused the request (status {error.status})"
+            reason = f"the proxy refused the request (status {error.status})"
         case aiohttp.ClientProxyConnectionError():
-            why = "the proxy can't be reached"
+            reason = "the proxy can't be reached"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            why = "its TLS certificate is not accepted"
+            reason = "its TLS certificate is not accepted"
         case aiohttp.ClientConnectorDNSError():
-            why = "its host name can't be resolved"
+            reason = "its host name can't be resolved"
         case aiohttp.ClientConnectorError():
-            why = f"can't connect: {error.os_error.strerror or 'no reason given'}"
+            reason = f"can't connect: {error.os_error.strerror or 'no reason given'}"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            why = "it closed the connection without an answer"
+            reason = "it closed the connection without an answer"
         case _:
-            why = f"no usable answer ({type(error).__name__})"
-    return why
+            reason = f"no usable answer ({type(error).__name__})"
+    return reason

@@ -47,7 +47,7 @@ from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.channel import DIRECT, Channel, Way
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
-from oktawatch.notify.heartbeat import beat
+from oktawatch.notify.heartbeat import send_heartbeat
 from oktawatch.notify.rule_text import RuleText
 from oktawatch.service.download import download
 from oktawatch.systemlog.access import OrgAccess, ServiceApp
@@ -320,7 +320,7 @@ class Application:
 
     async def _send_heartbeat(self) -> None:
         if (url := self._settings.silence.heartbeat_url) is not None:
-            await beat(url.get_secret_value(), self.way(url))
+            await send_heartbeat(url.get_secret_value(), self.way(url))
 
     def _evidence_source(self, source: EvidenceSourceSettings) -> EvidenceFile | FetchedEvidence:
         fetched = source.has_secret("url")

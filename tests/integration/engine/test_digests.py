@@ -175,7 +175,7 @@ async def test_the_past_comes_together(database: DatabaseExecutor, clock: Clock)
     assert {one.type for one in receiver.taken} == {"alert.opened", "digest"}
     assert len(receiver.taken) == 2
     (heading,) = [one.heading for one in receiver.taken if one.type == "digest"]
-    assert heading == "[MEDIUM] 30 alerts about the past (acme)"
+    assert heading == "[MEDIUM] 30 alerts about old events (acme)"
 
 
 async def test_a_single_one_of_the_past(database: DatabaseExecutor, clock: Clock) -> None:

@@ -167,7 +167,7 @@ async def test_a_backfill_that_notifies_hours_later(story: Story) -> None:
 
     assert await story.deliver() == [
         GOT_IN_AFTER,
-        "[HIGH] 3 alerts about the past: 1 got in: nora@example.com (acme)",
+        "[HIGH] 3 alerts about old events: 1 got in: nora@example.com (acme)",
     ]
 
 

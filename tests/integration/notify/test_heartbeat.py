@@ -18,7 +18,7 @@ async def _hang(_writer: asyncio.StreamWriter) -> None:
 async def test_the_address_is_asked_for() -> None:
     """The heartbeat requests its URL once, unchanged."""
     async with faulty(answer(b"OK")) as server:
-        await heartbeat.beat(f"{server.url}{PATH}")
+        await heartbeat.send_heartbeat(f"{server.url}{PATH}")
 
     (request,) = server.requests
     assert request.startswith(f"GET {PATH} HTTP/1.1\r\n")
@@ -32,7 +32,7 @@ async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None
     """Redirects are not followed either."""
     async with faulty(answer(status=status, Location="https://example.com/")) as server:
         with pytest.raises(DeliveryError, match=why) as caught:
-            await heartbeat.beat(f"{server.url}{PATH}")
+            await heartbeat.send_heartbeat(f"{server.url}{PATH}")
 
     assert "secret" not in str(caught.value)
     assert len(server.requests) == 1
@@ -44,8 +44,8 @@ async def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async with faulty(_hang) as server:
         url = f"{server.url}{PATH}"
         with pytest.raises(DeliveryError, match=r"no answer within 0\.2 s") as hung:
-            await heartbeat.beat(url)
+            await heartbeat.send_heartbeat(url)
     with pytest.raises(DeliveryError, match="no answer: ClientConnectorError") as gone:
-        await heartbeat.beat(url)
+        await heartbeat.send_heartbeat(url)
 
     assert "secret" not in f"{hung.value} {gone.value}"

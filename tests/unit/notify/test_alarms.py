@@ -17,7 +17,7 @@ from tests.unit.notify.test_text import hostile
 
 SINCE, UNTIL = "2026-11-02T09:45:30.000Z", "2026-11-02T12:00:00.000Z"
 REFUSED = {"since": SINCE, "error": "Okta refuses the token"}
-AGAIN = {"since": SINCE, "until": UNTIL}
+RECOVERED = {"since": SINCE, "until": UNTIL}
 
 
 def alarm(state: str, *about: dict[str, Any]) -> Message:
@@ -36,18 +36,18 @@ def alarm(state: str, *about: dict[str, Any]) -> Message:
 
 
 def org(name: str = "acme", **more: Any) -> dict[str, Any]:
-    """Return the alarm about an org."""
+    """Return an org as the subject of an alarm."""
     return {"what": "org", "name": name, **more}
 
 
 def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
-    """Return the alarm about a notifier."""
+    """Return a notifier as the subject of an alarm."""
     return {"what": "notifier", "name": name, **more}
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_silent_org(form: int) -> None:
-    """The alarm says since when, why, what to check and where to look, and is an error."""
+    """The alarm has the start, the reason, what to check and a command, and its severity is HIGH."""
     message = alarm("raised", org(**REFUSED))
     said = forms(message)[form]
 
@@ -64,9 +64,9 @@ def test_a_silent_org(form: int) -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_an_org_that_is_heard_again(form: int) -> None:
-    """The message at the end says how long the org was silent, and is no error."""
-    message = alarm("over", org(**AGAIN))
+def test_an_org_that_is_polled_again(form: int) -> None:
+    """The message about the end says how long the org was not polled, and has no severity."""
+    message = alarm("over", org(**RECOVERED))
     said = forms(message)[form]
 
     assert message.severity is None
@@ -75,10 +75,10 @@ def test_an_org_that_is_heard_again(form: int) -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_a_notifier_that_takes_nothing(form: int) -> None:
+def test_a_notifier_that_cannot_deliver(form: int) -> None:
     """The alarm names the notifier, the reason, and the command that lists its messages."""
     raised = forms(alarm("raised", notifier(since=SINCE, error="status 410")))[form]
-    over = forms(alarm("over", notifier(**AGAIN)))[form]
+    over = forms(alarm("over", notifier(**RECOVERED)))[form]
 
     assert "[ALARM] Notifier pager has been unable to deliver since 2026-11-02 09:45 UTC" in raised
     assert "status 410" in raised
@@ -87,17 +87,20 @@ def test_a_notifier_that_takes_nothing(form: int) -> None:
     assert "oktawatch notifications list --notifier pager --state dead" in over
 
 
-def test_what_programs_get() -> None:
-    """A webhook gets all alarm fields, with a message type for each state."""
+def test_the_body_for_programs() -> None:
+    """A webhook gets all fields of the alarm, with a message type for each state."""
     about = [org(**REFUSED), org("globex", **REFUSED)]
 
     assert alarm("raised", *about).body == {"type": "silence.raised", "silence": {"about": about}}
-    assert alarm("over", org(**AGAIN)).body == {"type": "silence.over", "silence": {"about": [org(**AGAIN)]}}
+    assert alarm("over", org(**RECOVERED)).body == {
+        "type": "silence.over",
+        "silence": {"about": [org(**RECOVERED)]},
+    }
     assert alarm("raised", *about).type == "silence.raised"
 
 
 def test_many_at_once() -> None:
-    """A message for people stays short; one for programs has them all."""
+    """A message for people names a few of many subjects, and its body for programs has all of them."""
     message = alarm("raised", *(org(f"org{n}", **REFUSED) for n in range(200)), notifier(**REFUSED))
 
     assert message.heading == (
@@ -117,14 +120,14 @@ def test_many_at_once() -> None:
         ("2026-11-05T12:00:00.000Z", "3 d 2 h"),
     ],
 )
-def test_how_long(until: str, said: str) -> None:
-    """A duration has its two largest units that are not zero."""
+def test_a_duration(until: str, said: str) -> None:
+    """A duration is shown in days and hours, in hours and minutes, or in minutes."""
     heading = alarm("over", org(since=SINCE, until=until)).heading
 
     assert heading == f"[OVER] acme is polled again after {said}"
 
 
-def test_one_that_was_raised_by_an_older_version() -> None:
+def test_an_alarm_of_an_older_version() -> None:
     """An alarm of an older version has no start time."""
     message = alarm("over", org(until=UNTIL))
 
@@ -133,7 +136,7 @@ def test_one_that_was_raised_by_an_older_version() -> None:
 
 
 @given(hostile, hostile, st.sampled_from(["org", "notifier"]), st.sampled_from(["raised", "over"]))
-def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, state: str) -> None:
+def test_text_of_strangers_is_harmless(name: str, error: str, what: str, state: str) -> None:
     """Text in an alarm can't add a link, mention, markup or line."""
     message = alarm(state, {"what": what, "name": name, "since": SINCE, "until": UNTIL, "error": error})
     plain, markdown, html = forms(message)
@@ -153,7 +156,7 @@ def test_a_stranger_can_make_it_say_nothing(name: str, error: str, what: str, st
 
 
 def test_a_database_that_cannot_be_written() -> None:
-    """Polling continues where it stopped when the database works again."""
+    """The alarm says since when, and that polling continues where it stopped."""
     database = {"what": "database", "name": "/var/lib/oktawatch/oktawatch.db", "since": SINCE}
     raised = alarm("raised", database | {"error": "the disk is full"})
     over = alarm("over", database | {"until": UNTIL})
@@ -167,7 +170,7 @@ def test_a_database_that_cannot_be_written() -> None:
 
 
 def test_a_database_that_is_lost() -> None:
-    """The last alarm of a daemon promises nothing about the events that were in the lost file."""
+    """The alarm about a damaged database says how to restore it, and doesn't claim that no event is lost."""
     lost = {
         "what": "database",
         "name": "oktawatch.db",
@@ -184,8 +187,8 @@ def test_a_database_that_is_lost() -> None:
 
 
 def test_several_notifiers() -> None:
-    """A heading names several notifiers as it names several orgs."""
-    names = [notifier(name, **AGAIN, error="no") for name in ("pager", "mail")]
+    """The heading counts and names several notifiers."""
+    names = [notifier(name, **RECOVERED, error="no") for name in ("pager", "mail")]
 
     assert alarm("raised", *names).heading == "[ALARM] 2 notifiers can't deliver: pager, mail"
     assert alarm("over", *names).heading == "[OVER] 2 notifiers can deliver again: pager, mail"
@@ -214,7 +217,7 @@ def test_a_rule_that_was_left_out(form: int) -> None:
 
 
 def test_events_that_cannot_be_used() -> None:
-    """The org, the share, and where the events are kept."""
+    """The alarm names the org, the share of unusable events, and the table that keeps them."""
     about = {"what": "events", "name": "acme", "since": SINCE}
     share = "50% of the events polled lately can't be used"
     raised, over = alarm("raised", about | {"error": share}), alarm("over", about | {"until": UNTIL})

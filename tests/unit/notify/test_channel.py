@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-
 PAGER = re.search(r"^```python\n(# acme_pager\.py\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 PLAIN = '''
 class PlainChannel:
-    """Keeps how it was made."""
+    """Keeps its arguments."""
 
     def __init__(self, settings, way):
         self.settings, self.way = settings, way
@@ -39,7 +39,7 @@ Load = Callable[[str], Settings]
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Install packages with three channels: that of the docs, one without settings, and a broken one."""
+    """Install packages with three channels: the documented one, one without settings, and a broken one."""
     assert PAGER is not None
     group = {"oktawatch.channels": "pager = acme_pager:PagerChannel"}
     install(tmp_path, "acme_pager", PAGER[1], **group)
@@ -58,7 +58,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def load(installed: Path) -> Load:
-    """Load a configuration with these notifiers."""
+    """Return a function that loads a configuration with the given notifiers."""
     (installed / "pager.key").write_text("invented-routing-key\n", "utf-8")
 
     def from_text(notifiers: str) -> Settings:
@@ -69,17 +69,17 @@ def load(installed: Path) -> Load:
     return from_text
 
 
-async def test_it_delivers_with_keys_of_its_own(load: Load) -> None:
-    """The settings that it brings are read from the notifier's table, its secret from a file."""
+async def test_it_delivers_with_additional_keys(load: Load) -> None:
+    """The channel's additional keys are read from the notifier's table, and its secret from a file."""
     async with listening() as receiver:
         settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\nteam = "soc"\n')
         (channel,) = Application(settings).channels.values()
         await channel.send(COMPOSER.compose(due()))
         await channel.close()
 
-    (got,) = receiver.received
-    assert got.headers["Authorization"] == "Token invented-routing-key"
-    assert got.json["team"] == "soc"
+    (request,) = receiver.received
+    assert request.headers["Authorization"] == "Token invented-routing-key"
+    assert request.json["team"] == "soc"
 
 
 def test_its_secrets_are_masked(load: Load) -> None:
@@ -91,14 +91,17 @@ def test_its_secrets_are_masked(load: Load) -> None:
 
 
 async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: Path) -> None:
-    """`check` warns of a readable secret file, and connects to the channel's host."""
+    """`check` warns about a secret file that other users can read, and connects to the channel's host."""
     (installed / "pager.key").chmod(0o644)
     async with listening() as receiver:
         settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\n')
         found = await check(Application(settings))
 
-    said = [(one.about, one.verdict) for one in found if "pager.key" in one.message or "night" in one.about]
-    assert said == [("secrets", Verdict.WARNING), ("notifier night", Verdict.OK)]
+    relevant = [finding for finding in found if "pager.key" in finding.message or "night" in finding.about]
+    assert [(finding.about, finding.verdict) for finding in relevant] == [
+        ("secrets", Verdict.WARNING),
+        ("notifier night", Verdict.OK),
+    ]
     assert "its host can be reached" in found[-1].message
 
 
@@ -122,7 +125,7 @@ def test_a_mistake_gets_one_line(load: Load, installed: Path, keys: str, expecte
     assert str(caught.value).replace(str(installed / "oktawatch.toml"), "").startswith(expected)
 
 
-def test_one_without_settings_has_url_and_secret(load: Load) -> None:
+def test_a_channel_without_settings_has_url_and_secret(load: Load) -> None:
     """Without settings, a channel has an optional url and secret, and hides a proxy's password."""
     settings = load('[[notifiers]]\ntype = "plain"\nurl = "plain://host/x"\nsecret = "hunter2hunter2"\n')
     (notifier,) = settings.notifiers
@@ -135,7 +138,7 @@ def test_one_without_settings_has_url_and_secret(load: Load) -> None:
     assert load('[[notifiers]]\ntype = "plain"\n').notifiers[0].url is None
 
 
-def test_one_that_cant_be_loaded(load: Load) -> None:
+def test_a_channel_that_cant_be_loaded(load: Load) -> None:
     """A channel that can't be loaded is named without the text of its exception."""
     with pytest.raises(
         ConfigError, match=r"notifiers\[#1\]\.type\): expected a channel that can be loaded"
@@ -146,7 +149,7 @@ def test_one_that_cant_be_loaded(load: Load) -> None:
     assert "00secret" not in str(caught.value)
 
 
-def test_the_types_that_there_are(load: Load) -> None:
-    """A wrong type is answered with those that are installed."""
+def test_an_unknown_type(load: Load) -> None:
+    """The error about an unknown type lists the installed types."""
     with pytest.raises(ConfigError, match=r"expected apprise or file or log or webhook or .*pager"):
         load('[[notifiers]]\ntype = "mail"\n')

@@ -19,7 +19,7 @@ EVENT = EventReference("00000000-0000-4000-8000-000000000001", datetime(2026, 11
         ("https://acme.okta-emea.com", "acme-admin.okta-emea.com"),
     ],
 )
-def test_the_admin_console_has_a_host_of_its_own(org: str, host: str) -> None:
+def test_the_link_opens_the_admin_console(org: str, host: str) -> None:
     """The link opens the org's admin console with a search for the event."""
     link = urlsplit(event_link(org, EVENT) or "")
 
@@ -32,14 +32,14 @@ def test_the_admin_console_has_a_host_of_its_own(org: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("org", ["https://login.acme.example.com", "http://127.0.0.1:8080", ""])
-def test_no_link_where_nobody_can_know_the_host(org: str) -> None:
-    """Without a known admin host, there is no link."""
+def test_no_link_without_a_known_host(org: str) -> None:
+    """If the admin console's host can't be derived, there is no link."""
     assert event_link(org, EVENT) is None
 
 
 @pytest.mark.parametrize("uuid", ['x" or true', "a" * 65, "", "../admin"])
 def test_no_link_for_an_odd_uuid(uuid: str) -> None:
-    """An unusual uuid has no link, because strangers can choose it."""
+    """An unusual uuid, which a stranger may have chosen, has no link."""
     assert event_link("https://acme.okta.com", EventReference(uuid, EVENT.published)) is None
 
 
@@ -47,5 +47,5 @@ def test_no_link_for_an_odd_uuid(uuid: str) -> None:
     "moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
 )
 def test_no_link_at_the_ends_of_the_calendar(moment: datetime) -> None:
-    """An event can carry any time."""
+    """A time near the limits of datetime has no link."""
     assert event_link("https://acme.okta.com", EventReference("a", moment)) is None

@@ -30,7 +30,7 @@ SECRET = "f3b1c0"
 
 
 def example(language: str, number: int = 0) -> str:
-    """Return one of the page's code blocks."""
+    """Return the page's code block in this language with this index."""
     found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return found[number]
 
@@ -42,7 +42,7 @@ def shown(message: Message) -> str:
 
 @pytest.fixture
 async def received() -> Received:
-    """Send a signed message to a receiver; give what that got."""
+    """Send a signed message, and return the request that the receiver got."""
     async with listening() as receiver:
         settings = NotifierSettings(type="webhook", url=SecretStr(receiver.url), secret=SecretStr(SECRET))
         channel = WebhookChannel(settings, now=lambda: datetime.now(UTC))
@@ -52,7 +52,7 @@ async def received() -> Received:
 
 
 async def test_the_check_in_python(received: Received) -> None:
-    """A genuine request passes; a changed one, an old one and another secret's don't."""
+    """A genuine request passes. A changed body, an old timestamp and a different secret are refused."""
     scope: dict[str, Any] = {}
     exec(example("python"), scope)  # noqa: S102 -- what people copy is what is tested
     is_genuine: Callable[..., bool] = scope["is_genuine"]
@@ -90,7 +90,11 @@ def test_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "oktawatch.toml"
     file.write_text(org + example("toml") + example("toml", 1), "utf-8")
 
-    assert [one.name for one in config.load(file, environ={}).notifiers] == ["soc", "people", "siem"]
+    assert [notifier.name for notifier in config.load(file, environ={}).notifiers] == [
+        "soc",
+        "people",
+        "siem",
+    ]
     assert "oktawatch.channels" in tomllib.loads(example("toml", 2))["project"]["entry-points"]
 
 
@@ -114,7 +118,7 @@ def test_a_channel_imports_what_is_documented() -> None:
     ],
 )
 def test_services(url: str) -> None:
-    """Apprise makes a service of each kind of URL that the page names."""
+    """Apprise accepts each kind of URL that the page names."""
     channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(url)))
 
     assert f"`{url.partition(':')[0]}:" in PAGE

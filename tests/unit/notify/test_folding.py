@@ -26,7 +26,7 @@ SECOND = timedelta(seconds=1)
 
 
 def alert(number: int, severity: Severity | None = Severity.MEDIUM, **fields: Any) -> WaitingNotification:
-    """Return the untried notification of a new alert about a person and an address of its own."""
+    """Build the notification, not attempted yet, of a new alert. Each number has a separate person and address."""
     defaults: dict[str, Any] = {
         "id": f"alert-{number}",
         "alert_id": number,
@@ -43,16 +43,16 @@ def alert(number: int, severity: Severity | None = Severity.MEDIUM, **fields: An
 
 
 def message(name: str, kind: NotificationKind, **fields: Any) -> WaitingNotification:
-    """Return a waiting message that is about no single alert."""
+    """Build a waiting message that is not about a single alert."""
     return alert(0, None, id=name, alert_id=None, kind=kind, client_ip=None, person=None, **fields)
 
 
 def sent(
     number: int, severity: Severity = Severity.MEDIUM, *, ago: timedelta = SECOND
 ) -> list[SentNotification]:
-    """Return alerts that were sent a while ago."""
-    one = SentNotification(kind=NotificationKind.OPENED, severity=severity, sent_at=NOW - ago)
-    return [one] * number
+    """Return a number of alerts that were sent ``ago``."""
+    notification = SentNotification(kind=NotificationKind.OPENED, severity=severity, sent_at=NOW - ago)
+    return [notification] * number
 
 
 def plan(
@@ -61,7 +61,7 @@ def plan(
     sent: list[SentNotification] | None = None,
     opened: list[OpenedAlert] | None = None,
 ) -> DeliveryPlan:
-    """Plan with digests called ``digest-1``, ``digest-2`` and so on."""
+    """Plan the delivery. New digests have the ids ``digest-1``, ``digest-2`` and so on."""
     numbers = count(1)
     state = OutboxState(waiting=list(waiting), sent=sent or [], opened=opened or [])
     return plan_delivery(state, now=NOW, per_minute=per_minute, new_id=lambda: f"digest-{next(numbers)}")
@@ -91,7 +91,7 @@ def test_the_least_severe_are_folded_first() -> None:
 
 
 def test_a_flood_of_high_alerts() -> None:
-    """Of more than the urgent allowance the worst are sent by themselves, and the rest in an urgent digest."""
+    """If urgent alerts exceed the allowance, the most severe are sent one by one, and the others in an urgent digest."""
     flood = [alert(number, Severity.HIGH) for number in range(50)]
     planned = plan(*flood, alert(60, Severity.CRITICAL), alert(61, Severity.LOW), per_minute=4)
 
@@ -102,14 +102,14 @@ def test_a_flood_of_high_alerts() -> None:
 
 
 def test_one_message_a_minute() -> None:
-    """With one message a minute, the most severe alert is sent by itself and the digest a minute later."""
+    """With an allowance of one, the most severe alert is sent at once, and the digest has to wait."""
     planned = plan(*(alert(number, Severity.HIGH) for number in range(5)), per_minute=1)
 
     assert planned.send == ["alert-0"]
     assert [len(fold.ids) for fold in planned.folds] == [4]
 
 
-def test_urgent_alerts_join_no_campaign_and_no_old_news() -> None:
+def test_urgent_alerts_are_not_folded_with_others() -> None:
     """HIGH alerts join neither a campaign nor a digest of old alerts."""
     same = [alert(number, client_ip="203.0.113.7") for number in range(6)]
     bad = alert(7, Severity.HIGH, client_ip="203.0.113.7")
@@ -125,7 +125,7 @@ def test_urgent_alerts_join_no_campaign_and_no_old_news() -> None:
     }
 
 
-def test_an_alarm_about_oktawatch_waits_behind_no_flood() -> None:
+def test_an_alarm_does_not_wait_behind_a_flood() -> None:
     """An alarm about oktawatch itself counts as urgent."""
     planned = plan(
         *(alert(number) for number in range(30)),
@@ -136,15 +136,15 @@ def test_an_alarm_about_oktawatch_waits_behind_no_flood() -> None:
     assert planned.send == ["alarm"]
 
 
-def test_urgent_messages_use_up_nobody_elses_allowance() -> None:
+def test_urgent_messages_have_a_separate_allowance() -> None:
     """Ten HIGH alerts within a minute use up the limit of HIGH alerts only."""
     planned = plan(alert(1), alert(2, Severity.HIGH), sent=sent(10, Severity.HIGH))
 
     assert planned.send == ["alert-1"]
 
 
-def test_an_unsent_digest_takes_more_in() -> None:
-    """More alerts are folded into an unsent digest, unless it was attempted."""
+def test_alerts_are_added_to_an_unsent_digest() -> None:
+    """Alerts are folded into an existing digest, or into a new one if it was attempted."""
     flood = [alert(number) for number in range(20)]
     for attempts, into in ((0, "waiting"), (1, "digest-1")):
         waiting = message("waiting", NotificationKind.DIGEST, topic=ABOVE, attempts=attempts)
@@ -168,19 +168,19 @@ def test_without_a_limit_everything_is_sent_worst_first() -> None:
 def test_a_known_campaign_is_collected() -> None:
     """Alerts of a known campaign are collected for ten minutes after its digest."""
     topic = DigestTopic(DigestReason.CAMPAIGN, "client_ip", "203.0.113.7")
-    told = SentNotification(
+    digest = SentNotification(
         kind=NotificationKind.DIGEST, severity=None, sent_at=NOW - timedelta(minutes=3), topic=topic
     )
-    planned = plan(alert(1, client_ip="203.0.113.7"), sent=[told])
+    planned = plan(alert(1, client_ip="203.0.113.7"), sent=[digest])
 
     (postponed,) = planned.postponements
     assert postponed.ids == ["alert-1"]
-    assert postponed.until == told.sent_at + CAMPAIGN_TIME
+    assert postponed.until == digest.sent_at + CAMPAIGN_TIME
     assert planned.send == []
 
 
 def test_a_campaign_counts_people_of_earlier_alerts() -> None:
-    """Four people alerted before and a fifth make a campaign; one person five times does not."""
+    """Four people with earlier alerts and a fifth person are a campaign. Many alerts of one person are not."""
     before = [OpenedAlert("203.0.113.7", None, f"before{number}", number + 10) for number in range(4)]
     fifth = alert(1, client_ip="203.0.113.7")
 
@@ -189,7 +189,7 @@ def test_a_campaign_counts_people_of_earlier_alerts() -> None:
     assert plan(fifth, opened=[OpenedAlert("203.0.113.7", None, fifth.person)] * 9).folds == []
 
 
-def test_decisions_follow_the_news() -> None:
+def test_decisions_follow_new_alerts() -> None:
     """Decisions are sent after new alerts, and are never folded."""
     decisions = [alert(n, Severity.CRITICAL, kind=NotificationKind.CLOSED) for n in range(100, 130)]
     planned = plan(*decisions, *(alert(n) for n in range(8)))
@@ -226,7 +226,7 @@ waiting = st.builds(
     st.integers(1, 12),
     st.lists(st.sampled_from(Severity), max_size=15),
 )
-def test_laws(alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]) -> None:
+def test_invariants(alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]) -> None:
     """Nothing is lost or duplicated, limits hold, attempted messages are unchanged, and urgent ones are not folded."""
     before = [one for severity in lately for one in sent(1, severity)]
     planned = plan(*alerts, per_minute=per_minute, sent=before)
@@ -257,7 +257,7 @@ def test_laws(alerts: list[WaitingNotification], per_minute: int, lately: list[S
 
 
 @given(st.integers(0, 90))
-def test_the_allowance_is_that_of_a_minute(seconds: int) -> None:
+def test_the_allowance_covers_a_minute(seconds: int) -> None:
     """Messages older than a minute don't count towards the limit."""
     ago = timedelta(seconds=seconds)
     planned = plan(alert(1), sent=sent(10, ago=ago))

@@ -50,7 +50,7 @@ def due(kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> Due
 
 
 def forms(message: Message) -> tuple[str, str, str]:
-    """Return the message's three forms, with their headings."""
+    """Return the message as plain text, Markdown and HTML, with its heading."""
     return (
         f"{message.heading}\n{message.plain()}",
         f"{message.heading}\n{message.markdown()}",
@@ -59,7 +59,7 @@ def forms(message: Message) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_it_says_everything(form: int) -> None:
+def test_a_message_is_complete(form: int) -> None:
     """A message has severity, person, outcome, place, anonymizer, client, risk, time and the runbook."""
     said = forms(COMPOSER.compose(due()))[form]
 
@@ -108,7 +108,7 @@ def test_it_says_everything(form: int) -> None:
     ],
 )
 def test_a_message_explains_the_severity(first: str | None, severity: str, *, risen: bool, text: str) -> None:
-    """The reasons are those of the first event. An alert of an older version has no severity of the first event."""
+    """The reasons are those of the first event. An alert of an older version lacks the first event's severity."""
     context = ALERT["context"] | {"severity_reasons": ["tor", "familiar to this person"]}
     context |= {"match_severity": first} if first else {}
     message = COMPOSER.compose(due(severity=severity, risen=risen, context=context))
@@ -116,8 +116,8 @@ def test_a_message_explains_the_severity(first: str | None, severity: str, *, ri
 
 
 @pytest.mark.parametrize(("severity", "raised"), [("LOW", True), ("HIGH", False)])
-def test_a_heading_says_what_a_success_does_not(severity: str, *, raised: bool) -> None:
-    """The success raises the severity from MEDIUM on. Below that a later event did, so the heading says that it rose."""
+def test_a_heading_mentions_a_raise_without_a_success(severity: str, *, raised: bool) -> None:
+    """A success does not raise a severity below MEDIUM, so the heading mentions that another event raised it."""
     message = COMPOSER.compose(
         due(
             kind=NotificationKind.RAISED,
@@ -131,7 +131,7 @@ def test_a_heading_says_what_a_success_does_not(severity: str, *, raised: bool) 
 
 
 def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
-    """Another rule's alert, and one whose context has anything else there."""
+    """Without usable reasons in the context, the message has no line about the severity."""
     strange: tuple[Any, ...] = ([], None, "tor", {})
     for found in strange:
         message = COMPOSER.compose(due(context=ALERT["context"] | {"severity_reasons": found}))
@@ -158,12 +158,13 @@ def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
 def test_a_message_names_the_anonymizer_of_all_evidence(
     services: list[dict[str, str]], kind: str | None, operator: str | None, name: str, line: str | None
 ) -> None:
-    """A message names the evidence of lists and databases first, then Okta's services."""
+    """A message first names the anonymizer that lists or databases found, then Okta's services."""
     security = {"isProxy": True, "ipDetails": {"ipServiceCategories": services}}
     context = ALERT["context"] | {"security_context": security}
     message = COMPOSER.compose(due(anonymizer=kind, operator=operator, context=context))
     assert f"tried to sign in through {name}, Oslo" in message.heading
-    assert [one.text for one in message.lines if one.label == "Anonymizer"] == ([line] if line else [])
+    found = [shown.text for shown in message.lines if shown.label == "Anonymizer"]
+    assert found == ([line] if line else [])
 
 
 def test_a_long_runbook_is_cut() -> None:
@@ -178,7 +179,7 @@ def test_a_long_runbook_is_cut() -> None:
     assert message.body["runbook"] == said
 
 
-def test_a_program_gets_the_runbook_too() -> None:
+def test_the_body_for_programs() -> None:
     """A webhook gets the runbook, the rule's name, ATT&CK ids and Okta's URL, unless the rule is gone."""
     body, gone = COMPOSER.compose(due()).body, COMPOSER.compose(due(rule_id="Gone.Rule")).body
     assert "Ask the user" in body["runbook"]
@@ -189,14 +190,14 @@ def test_a_program_gets_the_runbook_too() -> None:
     assert (gone["runbook"], gone["alert"]["rule_name"], gone["alert"]["mitre"]) == ("", None, [])
 
 
-def test_nothing_goes_out_in_the_words_of_a_test() -> None:
-    """A row without content raises an error and is not sent as a test message."""
+def test_a_row_without_content_is_an_error() -> None:
+    """A row without content raises ValueError, and is not sent as a test message."""
     with pytest.raises(ValueError, match="of kind silence"):
         COMPOSER.compose(structs.replace(due(NotificationKind.SILENCE), alert=None, event=None))
 
 
-def test_a_higher_severity_is_named() -> None:
-    """A receiver that knows the alert sees why it gets it again."""
+def test_a_raised_severity_is_in_the_heading() -> None:
+    """The heading says why the receiver gets the same alert again."""
     message = COMPOSER.compose(due(NotificationKind.RAISED, severity="HIGH"))
 
     assert message.heading == (
@@ -212,7 +213,7 @@ SUCCEEDED: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", [NotificationKind.OPENED, NotificationKind.RAISED])
 def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None:
-    """A success after failures has its own heading, whether or not the alert was sent before."""
+    """The heading mentions a success after failures, whether or not the alert was sent before."""
     message = COMPOSER.compose(structs.replace(due(kind, **SUCCEEDED), failures_before=3))
 
     assert (
@@ -223,8 +224,8 @@ def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None
     )
 
 
-def test_failures_after_the_success_are_told_apart() -> None:
-    """The heading counts the failures before it; the outcome has them all."""
+def test_failures_after_the_success_are_counted_separately() -> None:
+    """The heading counts the failures before the success, and the outcome all failures."""
     message = COMPOSER.compose(structs.replace(due(**SUCCEEDED), failures_before=1))
 
     assert "got in after 1 failure through" in message.heading
@@ -270,11 +271,11 @@ def test_headings_differ_for_different_people_places_and_outcomes(
     ],
 )  # fmt: skip
 def test_outcomes(changes: dict[str, Any], text: str) -> None:
-    """Successes come first, with counts; without counts, Okta's own outcome is shown."""
+    """The outcome counts successes, then failures. Without either, it is Okta's own outcome."""
     assert [line.text for line in COMPOSER.compose(due(**changes)).lines if line.label == "Outcome"] == [text]
 
 
-def test_what_is_new_is_said_where_it_is_known() -> None:
+def test_new_attributes_are_shown_if_they_are_known() -> None:
     """A message names new places and devices, and other people at the address."""
     new, nothing, first = (
         COMPOSER.compose(structs.replace(due(context={}), novelty=novelty))
@@ -304,8 +305,8 @@ def test_a_device_is_new_if_okta_says_so() -> None:
 ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>", "at": "2026-11-02T13:00:00.000Z"}  # fmt: skip
 
 
-def test_a_decision_says_who_decided_what() -> None:
-    """A decision has its person and note, without a runbook, and its text is harmless."""
+def test_a_decision_is_shown_with_its_author() -> None:
+    """A message about a decision has the person, verdict and note as harmless text, and no runbook."""
     message = COMPOSER.compose(structs.replace(due(NotificationKind.CLOSED), content=ACTION))
 
     assert message.heading == (
@@ -321,7 +322,7 @@ def test_a_decision_says_who_decided_what() -> None:
     assert "Acknowledge:" not in acknowledged.plain()
 
 
-def test_what_is_unknown_is_not_mentioned() -> None:
+def test_unknown_values_are_not_mentioned() -> None:
     """An alert without an address, a place, an outcome or a known rule is still a message."""
     nothing: dict[str, Any] = dict.fromkeys(
         ["actor_id", "actor_alternate_id", "actor_display_name", "client_ip", "country", "city", "as_number",
@@ -356,14 +357,14 @@ def test_tunnels(tunnels: Any, said: str | None) -> None:
 
 
 class Tags(HTMLParser):
-    """Collects what a browser would act on."""
+    """Collects the tags of an HTML text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[str, list[tuple[str, str | None]]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Record the message."""
+        """Record a tag."""
         self.seen.append((tag, attrs))
 
 
@@ -371,7 +372,7 @@ TEXTS = ("title", "actor_display_name", "actor_alternate_id", "client_ip", "coun
 
 
 @given(hostile, st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4))
-def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None:
+def test_text_of_strangers_is_harmless(text: str, where: list[str]) -> None:
     """Text in an event can't add a link, mention, markup, line or flood to a message."""
     context = {
         "event_type": "user.session.start",
@@ -405,7 +406,7 @@ def test_a_stranger_can_make_it_say_nothing(text: str, where: list[str]) -> None
     assert [attrs for _, attrs in tags.seen if attrs] == [[("href", message.body["alert"]["url"])]]
 
 
-def test_a_test_message_says_that_it_is_one() -> None:
+def test_a_test_message_is_marked() -> None:
     """A test message is marked as a test."""
     message = COMPOSER.compose(
         DueNotification(

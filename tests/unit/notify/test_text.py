@@ -22,7 +22,7 @@ hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max
 
 @given(hostile, st.integers(1, 300))
 @example("ops@hereeve@evil.example.org/login", 19)
-def test_nothing_acts(text: str, limit: int) -> None:
+def test_any_text_becomes_harmless(text: str, limit: int) -> None:
     """The text has no control characters, mentions, Markdown, tags or links, and a limited length."""
     said = harmless(text, limit)
 
@@ -39,15 +39,15 @@ def test_nothing_acts(text: str, limit: int) -> None:
 
 
 @given(hostile)
-def test_once_is_enough(text: str) -> None:
-    """Neutralising a text twice, or after normalisation, changes nothing more."""
+def test_harmless_text_is_not_changed_again(text: str) -> None:
+    """Harmless text stays the same after Unicode normalization and another pass."""
     said = harmless(text)
 
     assert harmless(unicodedata.normalize("NFC", said)) == said
 
 
 def test_a_host_is_no_link() -> None:
-    """A bare host can be read and not clicked on; it is no part of an e-mail address."""
+    """The dots of a bare host are replaced, so that it is not a link. The dots of an e-mail address are kept."""
     assert harmless("go to evil.example.org/login now") == "go to evil\u2024example\u2024org/login now"
     assert harmless("eve@evil.example.org") == "eve@evil.example.org"
     assert harmless("ops@eve@evil.example.org") == "ops@eve@evil\u2024example\u2024org"
