@@ -124,8 +124,9 @@ def validate_by_channel(table: Any) -> Any:
         return table
     try:
         model = getattr(load_channel(table["type"]), "Settings", NotifierSettings)
-    except ValueError:
-        return table  # the validation of `type` reports it
+    except ValueError as error:
+        # Without the channel, its own keys would be reported as unknown.
+        raise invalid_value("type", expected=str(error)) from None
     if not isinstance(model, type) or not issubclass(model, NotifierSettings):
         raise invalid_value("type", expected="expected a channel whose Settings is a NotifierSettings")
     return model.model_validate(table)

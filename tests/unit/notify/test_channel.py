@@ -153,3 +153,9 @@ def test_an_unknown_type(load: Load) -> None:
     """The error about an unknown type lists the installed types."""
     with pytest.raises(ConfigError, match=r"expected apprise or file or log or webhook or .*pager"):
         load('[[notifiers]]\ntype = "mail"\n')
+
+
+def test_a_missing_channel_is_reported_before_its_keys(load: Load) -> None:
+    """If a channel is not installed, its type is the mistake, not its own keys."""
+    with pytest.raises(ConfigError, match=r"notifiers\[night\]\.type\): expected apprise or file or log"):
+        load(NOTIFIER.replace("pager", "pagre") + KEYS)
