@@ -9,7 +9,7 @@ help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
 
 # uv installs in seconds, and pip in more than a minute. uv ignores pip.conf, so pip is the fallback for private indexes. Like
-# pip, uv compiles the modules here, in parallel. Otherwise the first tests would, each in its own process.
+# pip, uv compiles the modules at installation. Otherwise each of the first test processes would compile them.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@echo "oktawatch: creating $(VENV) and installing the dependencies (only once, takes seconds)"
