@@ -1,6 +1,6 @@
 """Allow entries: known activity whose matches raise no alert.
 
-An entry applies to a match if all of its conditions hold. A condition holds if one of its values fits. An entry with
+An entry applies to a match if all of its conditions hold. A condition holds if one of its values matches. An entry with
 ``until`` applies to events that were published before the end of that day in UTC. Event time counts, and not the time of
 processing, so a backfill allows the same matches as polling did.
 
@@ -49,7 +49,7 @@ _ID_LENGTH = 8  # hexadecimal digits
 
 
 class Candidate:
-    """A match, or a description of one, that entries are compared with. None stands for unknown."""
+    """A match, or a description of a match, that entries are compared with. None means unknown."""
 
     def __init__(
         self,
@@ -186,11 +186,11 @@ class AllowEntry:
 
 
 class Comparison(Struct, frozen=True):
-    """An entry, and the conditions of it that a candidate does not meet."""
+    """An entry, and those of its conditions that a candidate does not meet."""
 
     entry: AllowEntry
     unmet: dict[str, Any]
-    """The candidate's values, by the names of the conditions. None stands for unknown."""
+    """The candidate's value of each unmet condition, by name. None means unknown."""
 
     @property
     def applies(self) -> bool:
@@ -226,7 +226,7 @@ class AllowList:
         return None
 
     def closest(self, candidate: Candidate) -> Comparison | None:
-        """Return the entry with the fewest unmet conditions, among them one with many met, or None without entries."""
+        """Return the entry with the fewest unmet conditions, of several the one with the most conditions. None without entries."""
         found = [
             Comparison(entry, {name: _value(name, candidate) for name in entry.unmet(candidate)})
             for entry in self.entries

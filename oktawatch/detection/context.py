@@ -64,7 +64,7 @@ _PARTS = {
     "authentication_context": "authenticationContext",
     "security_context": "securityContext",
 }
-"""The paths in an event of the values in a context, by key of the context."""
+"""The event's key for each part of a context that is copied unchanged, by the context's key."""
 
 
 def event_of_context(context: Any) -> Event:

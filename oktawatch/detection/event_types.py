@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 LONGEST_FILTER = 3_500
-"""The maximum number of characters. Okta limits URLs to 4 KB, including other parameters and percent-encoding."""
+"""The maximum length of a filter, in characters. Okta limits URLs to 4 KB, including other parameters and percent-encoding."""
 
 is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
 """Match an event type pattern that can be quoted in a SCIM filter."""
@@ -56,8 +56,8 @@ def _filter(patterns: Iterable[str]) -> str:
     terms = []
     covered: tuple[str, ...] = ()
     # Sorting puts each prefix before the names that it covers.
-    for name, whole in sorted((pattern.removesuffix("*"), not pattern.endswith("*")) for pattern in patterns):
+    for name, exact in sorted((pattern.removesuffix("*"), not pattern.endswith("*")) for pattern in patterns):
         if not name.startswith(covered):
-            covered += () if whole else (name,)
-            terms.append(f'eventType {"eq" if whole else "sw"} "{name}"')
+            covered += () if exact else (name,)
+            terms.append(f'eventType {"eq" if exact else "sw"} "{name}"')
     return " or ".join(terms) or 'eventType eq ""'

@@ -37,7 +37,7 @@ from oktawatch.model.sanitize import clean_text, shorten
 _WORST_FIRST = {kind: place for place, kind in enumerate(AnonymizerKind)}
 _MARK = "isProxy"
 _MOST_FINDINGS = 50
-"""The maximum number of findings per address. An attacker can put any number of them into an event."""
+"""The maximum number of findings per address, because an attacker can put any number of them into an event."""
 
 
 class Finding(Struct, frozen=True):
@@ -138,9 +138,9 @@ class Evidence:
         return Classification(worst.kind, worst.operator, tuple(findings)) if worst else Classification()
 
     def anonymizer_of(self, row: HistoryRow) -> Anonymizer | None:
-        """Classify the address of a row's event. Return None unless it is a sign-in whose address a signal marks.
+        """Classify the address of a row's event. Return None unless it is a sign-in with an anonymizer mark.
 
-        The other sign-ins are not classified, because classifying searches all sources.
+        Other sign-ins are not classified, because that would search all sources for each of them.
         """
         is_marked = row.is_anonymized and row.event_type == SIGN_IN
         return self.classify(row.full_event()).anonymizer if is_marked else None
@@ -182,9 +182,9 @@ def _worst(findings: Sequence[Finding]) -> Finding | None:
     services = [finding for finding in findings if not _names_no_service(finding)]
     anonymous = [finding for finding in services if finding.anonymous]
     hosting = [finding for finding in findings if finding.kind is AnonymizerKind.HOSTING]
-    counting = anonymous or services or hosting or findings
+    candidates = anonymous or services or hosting or findings
     return min(
-        counting, key=lambda finding: (_WORST_FIRST[finding.kind], finding.operator is None), default=None
+        candidates, key=lambda finding: (_WORST_FIRST[finding.kind], finding.operator is None), default=None
     )
 
 

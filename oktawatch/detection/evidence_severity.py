@@ -161,7 +161,7 @@ ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
             "earlier alert closed as benign",
             lambda sign_in: sign_in.last_disposition() in _HARMLESS and sign_in.is_trusted,
         ),
-        # An alert reports the day before already. Failures don't count: Okta evaluates devices and places only after
+        # The sign-in of the day before already has an alert. Failures don't count: Okta evaluates devices and places only after
         # the password, so a stranger's failure looks like one from the person's own device.
         SeverityAdjustment.REPEATED: Adjustment(
             -1,
@@ -187,11 +187,11 @@ OF_THE_PAST = (
 
 
 class SeverityTable(Struct, frozen=True):
-    """The configured changes of the tables."""
+    """The configured changes to the tables."""
 
     base: Mapping[AnonymizerKind, Severity] = MappingProxyType({})
     levels: Mapping[SeverityAdjustment, int] = MappingProxyType({})
-    """The levels of adjustments. 0 turns an adjustment off."""
+    """The configured levels of adjustments. 0 turns an adjustment off."""
 
     @property
     def needs_past(self) -> bool:

@@ -30,7 +30,7 @@ from oktawatch.model.timestamps import shifted
 _MAX_LISTED_TYPES = 5
 
 
-class Past(HasPasts, Protocol):
+class HistoryQueries(HasPasts, Protocol):
     """The methods of `History` that an explanation needs."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
@@ -55,7 +55,7 @@ class Condition(Struct, frozen=True):
     holds: bool
 
 
-def explain(rule: Rule, row: HistoryRow, history: Past) -> list[Condition]:
+def explain(rule: Rule, row: HistoryRow, history: HistoryQueries) -> list[Condition]:
     """Return a rule's conditions, up to the first one that the event doesn't meet. If all hold, the rule matches.
 
     ``row`` includes the complete event if it is available. ``history`` is the history of the event's org. It may
@@ -77,7 +77,7 @@ def explain_severity(rule: Rule, row: HistoryRow, history: HasPasts) -> GradedSe
     return rule.graded_in(row, history) if isinstance(rule, PastRule) else None
 
 
-def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Condition]:
+def _conditions(rule: Rule, row: HistoryRow, history: HistoryQueries) -> Iterator[Condition]:
     types = rule.needed_types()
     listed = ", ".join(types[:_MAX_LISTED_TYPES])
     if len(types) > _MAX_LISTED_TYPES:
@@ -94,7 +94,7 @@ def _conditions(rule: Rule, row: HistoryRow, history: Past) -> Iterator[Conditio
             yield from _first_seen_conditions(rule, row, history)
 
 
-def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iterator[Condition]:
+def _window_conditions(rule: WindowRule, row: HistoryRow, history: HistoryQueries) -> Iterator[Condition]:
     kinds = ""
     if isinstance(rule, PairInWindow):
         kinds = f" ({_clause(rule.first)}; or: {_clause(rule.second)})"
@@ -122,7 +122,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: Past) -> Iter
     yield Condition(text, rule.holds(window))
 
 
-def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Sequence[HistoryRow]:
+def _window(rule: WindowRule, row: HistoryRow, key: Key, history: HistoryQueries) -> Sequence[HistoryRow]:
     """Return the same window of events that the rule gets when it processes a page with this event."""
     is_needed = type_test(rule.needed_types(), any_case=rule.any_case)
     since = shifted(row.published, -rule.window)
@@ -139,7 +139,7 @@ def _window(rule: WindowRule, row: HistoryRow, key: Key, history: Past) -> Seque
     return [*(earlier[position] for position in sorted(earlier)), row]
 
 
-def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: Past) -> Iterator[Condition]:
+def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: HistoryQueries) -> Iterator[Condition]:
     for column, value in rule.conditions.items():
         actual = getattr(row, column)
         yield Condition(f"{column} is {value}: it is {actual}", actual == value)

@@ -57,7 +57,7 @@ class FirstSeen(HistoryRule):
         for (key, row), query, seen_before in zip(arrivals, queries, seen, strict=True):
             times = on_page.setdefault(key, [])
             if not seen_before and not _any_earlier(times, query):
-                yield self.match_of(row, (key,), [row], warmup=start.is_near(row))
+                yield self.match_of(row, (key,), [row], warmup=start.is_in_window_of(row))
             insort(times, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
@@ -96,8 +96,8 @@ class _HistoryStart:
         self._began: str | None = None
         self._is_known = False
 
-    def is_near(self, row: HistoryRow) -> bool:
-        """Return whether history is shorter than the window. A key can then have earlier events that are unknown."""
+    def is_in_window_of(self, row: HistoryRow) -> bool:
+        """Return whether history starts within the row's window, so that the key can have unknown earlier events."""
         if not self._is_known:
             self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:

@@ -19,7 +19,7 @@ severity is then one level above it, and another notification is sent. A late ev
 Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
 A notice is produced if all of these conditions hold:
 
-- The reader sends notifications.
+- The poll or backfill sends notifications.
 - It processes a match of an open or acknowledged alert. The match may be recorded already.
 - The alert's severity is higher than in its last notice, or the alert has no notice yet.
 """

@@ -1,7 +1,7 @@
 """The interface through which rules query history. Each query covers a whole page.
 
-A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule sends one query for
-all its events, which returns whether each had an earlier one. The number of queries depends on the number of rules, never
+A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule sends one query about
+all its events, which returns whether each has an earlier event. The number of queries depends on the number of rules, never
 on the number of events. History is read within the page's transaction, under the org's lock. Without the lock, two
 concurrent writers could each miss the events of the other.
 """
@@ -59,12 +59,12 @@ class History(Protocol):
         """
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
-        """Return what is known about the person of each query at its time."""
+        """Return, for each query, what is known about the person at the query's time."""
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        Where earlier rows were pruned, return the time from which history is complete, if that is earlier.
+        If rows were pruned, return the time since which history is complete, if that is earlier.
         """
 
 
@@ -88,11 +88,11 @@ class MemoryHistory:
                 continue
             if (day := familiar_day(row)) is not None:
                 self._days.setdefault((day.actor_id, day.service), set()).add(day.day)
-            remembered = self._rows[key] = HistoryRow(*row.columns) if row.event else row
+            stored = self._rows[key] = HistoryRow(*row.columns) if row.event else row
             for column in _SEARCHED:
                 value = getattr(row, column)
                 if value is not None:
-                    insort_right(self._by_value.setdefault((column, value), []), remembered, key=_published)
+                    insort_right(self._by_value.setdefault((column, value), []), stored, key=_published)
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
         """See ``History``."""

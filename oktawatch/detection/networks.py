@@ -29,7 +29,7 @@ class Networks:
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         packed: dict[int, list[int]] = {4: [], 16: []}
         for length, first, host_bits in ranges:
-            # Of the ranges with one first address, the largest one is sorted first. It contains the others.
+            # The largest of the ranges with the same first address is sorted first, because it contains the others.
             packed[length].append((first << 8) | (8 * length - host_bits))
         self._tables = {length: _table(8 * length, found) for length, found in packed.items()}
         self.size = sum(len(firsts) for firsts, _ in self._tables.values())
@@ -101,11 +101,11 @@ def _table(bits: int, packed: list[int]) -> tuple[list[int], bytearray]:
     """Return the sorted first addresses and the numbers of host bits, without ranges that lie in another range."""
     packed.sort()
     host_bits = bytearray()
-    count, end = 0, -1  # the ranges kept, and the last address of the latest one
+    count, end = 0, -1  # the number of ranges kept, and the last address of the latest one
     for value in packed:
         first, size = value >> 8, bits - (value & 255)
         if first > end:
-            packed[count] = first  # in place: a second list would double the peak
+            packed[count] = first  # in place: a second list would double the peak memory
             host_bits.append(size)
             count, end = count + 1, first + (1 << size) - 1
     del packed[count:]

@@ -78,7 +78,7 @@ class PastRule(EventRule):
         """Build the match. Its context has the severity and the reasons for it."""
         try:
             graded = self.graded(event, past)
-        except Exception:  # noqa: BLE001 -- as for any rule, a faulty severity must not lose the match
+        except Exception:  # noqa: BLE001 -- a rule may raise anything, and a faulty severity must not lose the match
             graded = GradedSeverity(self.severity, ())
 
         def context() -> dict[str, Any]:
@@ -126,7 +126,7 @@ def past_of_each(events: Sequence[Event], rows: Sequence[HistoryRow], history: H
 
 
 class _RowsRead:
-    """The page's rows of the people with matches, as far as they were read."""
+    """The rows of people with matches, from the page's start up to the current match."""
 
     def __init__(self, rows: Iterable[HistoryRow]) -> None:
         self._rows = iter(rows)
@@ -144,7 +144,7 @@ class _RowsRead:
                 return
 
     def added_to(self, past: Past, query: PastQuery) -> Past:
-        """Return a stored past with what the rows read so far add."""
+        """Return a stored past, extended by the rows read so far."""
         since = shifted(query.published, -FAILURE_WINDOW)
         failures = [
             key for key in self._failures.get(query.actor_id, ()) if since <= key[0] <= query.published

@@ -73,18 +73,18 @@ class RuleSet:
             )
             for rule in self.rules
         }
-        self._looking_back = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
+        self._history_rules = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
         self.has_custom_rules = any(type(rule) not in BUILT_IN for rule in self.rules)
-        """Whether any rule is not built in."""
+        """Whether any rule is custom."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
-        self._remembered = type_test({SIGN_IN, *self._needed_of_history(any_case=False)})
-        self._remembered_in_any_case = type_test(self._needed_of_history(any_case=True), any_case=True)
+        self._is_in_history = type_test({SIGN_IN, *self._history_types(any_case=False)})
+        self._is_in_history_in_any_case = type_test(self._history_types(any_case=True), any_case=True)
 
     @property
     def look_back(self) -> bool:
         """Whether any rule uses history."""
-        return bool(self._looking_back)
+        return bool(self._history_rules)
 
     @property
     def dedup_periods(self) -> dict[str, timedelta]:
@@ -99,7 +99,7 @@ class RuleSet:
     @property
     def longest_window(self) -> timedelta:
         """The longest window of any rule, which is how long history is needed. Zero if no rule uses history."""
-        return max((rule.window for rule in self._looking_back), default=timedelta())
+        return max((rule.window for rule in self._history_rules), default=timedelta())
 
     @property
     def longest_look(self) -> timedelta:
@@ -107,12 +107,12 @@ class RuleSet:
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def remembers(self, event_type: str) -> bool:
-        """Return whether events of a type go into history: sign-ins, and what a rule needs."""
-        return self._remembered(event_type) or self._remembered_in_any_case(event_type)
+        """Return whether events of a type are stored in history: sign-ins, and the types that a rule looks back at."""
+        return self._is_in_history(event_type) or self._is_in_history_in_any_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each sign-in, and each event that a rule needs in history."""
-        is_needed, is_needed_in_any_case = self._remembered, self._remembered_in_any_case
+        """Return the history rows of a page: one for each sign-in and each event that a rule needs in history."""
+        is_needed, is_needed_in_any_case = self._is_in_history, self._is_in_history_in_any_case
         rows = []
         for event in events:
             if is_needed(event.eventType) or is_needed_in_any_case(event.eventType):
@@ -139,8 +139,8 @@ class RuleSet:
                 matches += matches_of(rule, events, rows, history, on_error)
         return PageFindings(matches, signals)
 
-    def _needed_of_history(self, *, any_case: bool) -> set[str]:
-        rules = (rule for rule in self._looking_back if rule.any_case is any_case)
+    def _history_types(self, *, any_case: bool) -> set[str]:
+        rules = (rule for rule in self._history_rules if rule.any_case is any_case)
         return {kind for rule in rules for kind in rule.needed_types()}
 
 

@@ -36,7 +36,7 @@ class RuleError(Exception):
 
 
 class RuleLeftOutError(Exception):
-    """A rule was not called because it has used up its time."""
+    """A rule was not called because it has used up its time budget."""
 
 
 class Budget(Protocol):
@@ -99,7 +99,7 @@ def _guarded_method(
 
 
 def _printed(error: BaseException) -> str | None:
-    """Return an exception as text, or None if formatting it fails: its class can be the user's too."""
+    """Return an exception as text, or None if formatting it fails, because its class can be custom code as well."""
     try:
         str(error)
         return repr(error)

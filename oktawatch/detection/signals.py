@@ -1,7 +1,7 @@
 """Signals: rules whose matches are recorded for other rules to use and open no alerts.
 
 A windowed rule that uses a signal does not query a table. It calls the signal's predicate on the events of
-its window, so the order of events, late events, page boundaries and restarts make no difference. In return, a
+its window, so the order of events, late events, page boundaries and restarts make no difference. Therefore a
 signal can use only a single event and the columns of history.
 
 The view ``signals`` is for SQL queries.

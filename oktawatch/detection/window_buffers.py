@@ -84,7 +84,7 @@ class WindowScan:
     def _matches(
         self, buffer: Buffer, states: bytearray, row: HistoryRow
     ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        states.extend(bytes(len(buffer) - len(states)))  # events appended since, not yet examined
+        states.extend(bytes(len(buffer) - len(states)))  # for events appended without a scan
         first, is_new = insert(buffer, row)
         if is_new:
             states[first:first] = _NEW

@@ -33,7 +33,7 @@ from oktawatch.model.match import Match
 from oktawatch.model.timestamps import shifted
 
 MOST_EVIDENCE = 50
-"""A match's context lists the newest events of its window, up to this number."""
+"""The maximum number of events in a match's context: the newest events of its window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,10 @@ class HistoryRule(Rule):
         """Build the match of a row. Its context lists the evidence and the flags that are true."""
         flags["partial"] = row.event is None
         return self.match(
-            row.full_event(), key=key, more=partial(_more, evidence, flags), partial_event=flags["partial"]
+            row.full_event(),
+            key=key,
+            more=partial(_evidence_context, evidence, flags),
+            partial_event=flags["partial"],
         )
 
 
@@ -142,7 +145,7 @@ class WindowRule(HistoryRule):
         on_page: dict[tuple[str, str], HistoryRow] = {}
         for key, row in arrivals:
             for matched, window in scan.insert(key, row):
-                # The matched row may come from history. Only the page's row has the whole event.
+                # The matched row may come from history. Only the row from the page has the complete event.
                 if matched is not row and not on_page:
                     on_page = {(page_row.published, page_row.uuid): page_row for page_row in rows}
                 page_row = on_page.get((matched.published, matched.uuid), matched)
@@ -196,7 +199,7 @@ class CountInWindow(WindowRule):
 
     @property
     def fewest(self) -> int:
-        """``at_least``."""
+        """The smallest window that can match has ``at_least`` events."""
         return self.at_least
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
@@ -212,7 +215,7 @@ class DistinctInWindow(WindowRule):
 
     @property
     def fewest(self) -> int:
-        """``at_least``."""
+        """The smallest window that can match has ``at_least`` events."""
         return self.at_least
 
     @abstractmethod
@@ -287,7 +290,7 @@ class SequenceInWindow(WindowRule):
 
 
 def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -> list[TimeRange]:
-    """Return the ranges of history that a page's rows need: their keys, from W before to W after them."""
+    """Return the ranges of history that a page's rows need: their keys, from a window before to a window after each row."""
     return [
         TimeRange(since, until, frozenset(getattr(row, column) for row in cluster))
         for since, until, cluster in clusters(rows, window)
@@ -297,7 +300,7 @@ def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -
 def clusters(
     rows: Sequence[HistoryRow], window: timedelta
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
-    """Yield the time ranges that a page's rows need, from W before to W after them, each with its rows.
+    """Yield the time ranges that a page's rows need, from a window before to a window after each row, with their rows.
 
     Rows with overlapping ranges share one, so an ordinary page has a single range. A row with an absurd time
     has its own range, so that it can't make the page read years of history.
@@ -306,19 +309,19 @@ def clusters(
     start = 0
     while start < len(ordered):
         end = start
-        # Jump from the last row of the cluster to the last row whose range overlaps: few steps per page.
+        # Jump from the last row of the cluster to the last row whose range overlaps, so that a page takes few steps.
         while True:
-            reach = shifted(ordered[end].published, 2 * window)
-            further = bisect_right(ordered, reach, key=lambda row: row.published) - 1
-            if further == end:
+            overlap_until = shifted(ordered[end].published, 2 * window)
+            last = bisect_right(ordered, overlap_until, key=lambda row: row.published) - 1
+            if last == end:
                 break
-            end = further
+            end = last
         cluster = ordered[start : end + 1]
         yield shifted(cluster[0].published, -window), shifted(cluster[-1].published, window), cluster
         start = end + 1
 
 
-def _more(evidence: Sequence[HistoryRow], flags: dict[str, bool]) -> dict[str, Any]:
+def _evidence_context(evidence: Sequence[HistoryRow], flags: dict[str, bool]) -> dict[str, Any]:
     listed = [
         {
             "uuid": row.uuid,

@@ -53,7 +53,7 @@ class AnonymizingVpnLogin(PastRule):
     relay_networks: Networks = NO_NETWORKS
     """Additional relay ranges: a file with one CIDR per line, or Apple's CSV."""
     signals: AnonymizerSignals = ALL_SIGNALS
-    """The anonymizer marks that count. The rule as originally published has only ``is_proxy``."""
+    """The anonymizer marks that count. The original published rule uses only ``is_proxy``."""
     severity_from_evidence: bool = True
     """Whether the severity depends on the kind of anonymizer, the risk and the person's past. If False, it is INFO for a relay, else ``severity``."""
 

@@ -48,11 +48,11 @@ class BlockedAnonymizer(EventRule):
         return bool(self.signals.held(event))
 
     def condition(self, event: Event) -> str:
-        """Return the configured signals and those that the event has."""
+        """Return the configured marks and those that the event has."""
         return self.signals.condition(event)
 
     def dedup(self, event: Event) -> Key:
-        """Return the address. Most blocked requests are from nobody in particular: they come before a sign-in."""
+        """Return the address alone, because most blocked requests come before a sign-in and have no user."""
         return (event.client_ip,)
 
     def title(self, event: Event) -> str:

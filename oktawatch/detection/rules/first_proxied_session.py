@@ -44,7 +44,7 @@ class FirstProxiedSession(FirstSeen):
     dedup_period: timedelta = timedelta(days=7)
     window: timedelta = timedelta(days=7)
     signals: AnonymizerSignals = ALL_SIGNALS
-    """The anonymizer marks that count. The rule as originally published has only ``is_proxy``."""
+    """The anonymizer marks that count. The original published rule uses only ``is_proxy``."""
 
     def any_true(self) -> tuple[str, ...]:
         """Return the columns of the marks."""

@@ -79,4 +79,4 @@ class SessionCookieReplay(SequenceInWindow):
 
     def title(self, event: Event) -> str:
         """Return the user and the new address."""
-        return f"A session of {event.actor_alternate_id} went on from elsewhere (IP={event.client_ip or 'unknown'})"
+        return f"A session of {event.actor_alternate_id} continued from elsewhere (IP={event.client_ip or 'unknown'})"

@@ -29,7 +29,7 @@ from tests.support.properties import examples
 from tests.support.streams import cut, event, page, streams
 from tests.unit.detection import history_streams
 from tests.unit.detection.history_streams import pages_of, rule_of
-from tests.unit.detection.reference import LAWS, look_up
+from tests.unit.detection.reference import REFERENCE_RULES, look_up
 
 R1 = AnonymizingVpnLogin.id
 OFFICE = AllowEntry(reason="London office", networks=("198.51.100.0/24",))
@@ -132,7 +132,7 @@ def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> Non
     assert severities == [Severity.MEDIUM, Severity.LOW]
 
 
-@pytest.mark.parametrize("rule_id", LAWS)
+@pytest.mark.parametrize("rule_id", REFERENCE_RULES)
 @settings(
     deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -149,7 +149,7 @@ def test_windowed_rules_find_and_allow_the_same_in_any_order(
     for part in pages:
         commit(shared, reader, part)
         commit(shared, reader, data.draw(st.sampled_from(pages[: pages.index(part) + 1])))
-    found = LAWS[rule_id].matches(stream)
+    found = REFERENCE_RULES[rule_id].matches(stream)
     at_home = {body["uuid"] for body in stream if look_up(body, "client.ipAddress") == "203.0.113.7"}
     assert {row["event_uuid"] for row in rows(shared, "allowed_matches")} == found & at_home
     assert {row["event_uuid"] for row in rows(shared, "matches") if row["alert_id"]} == found - at_home

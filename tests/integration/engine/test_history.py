@@ -39,7 +39,7 @@ from tests.support.properties import examples
 from tests.support.streams import page
 from tests.unit.detection.events import NOON
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
-from tests.unit.detection.reference import LAWS, Body, first_seen
+from tests.unit.detection.reference import REFERENCE_RULES, Body, first_seen
 
 OTHER = "other"
 MANY = 100 * 30_000
@@ -92,7 +92,7 @@ def matched(database: Database) -> set[str]:
     return {match["event_uuid"] for match in rows(database, "matches")}
 
 
-@pytest.mark.parametrize("rule_id", LAWS)
+@pytest.mark.parametrize("rule_id", REFERENCE_RULES)
 @properties
 @given(data=st.data())
 def test_the_pipeline_records_what_a_plain_reference_finds(
@@ -115,10 +115,10 @@ def test_the_pipeline_records_what_a_plain_reference_finds(
         commit(database, rules, part, watch=watch)
         if data.draw(st.booleans(), label="reads some page again"):
             commit(database, rules, data.draw(st.sampled_from(pages)), watch=watch)
-    assert matched(database) == LAWS[rule_id].matches(stream)
+    assert matched(database) == REFERENCE_RULES[rule_id].matches(stream)
 
 
-@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@pytest.mark.parametrize("rule_id", [*REFERENCE_RULES, FirstProxiedSession.id])
 @properties
 @given(data=st.data())
 def test_any_cut_into_pages_leaves_the_same_rows(

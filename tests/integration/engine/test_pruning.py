@@ -38,7 +38,7 @@ from tests.support.properties import examples
 from tests.support.streams import event, page
 from tests.support.waiting import eventually
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
-from tests.unit.detection.reference import LAWS, Body
+from tests.unit.detection.reference import REFERENCE_RULES, Body
 
 OTHER = "other"
 DAY = timedelta(days=1)
@@ -420,7 +420,7 @@ def law(database: Database, rule_id: str, data: st.DataObject) -> None:
     assert run(pruned=True) == run(pruned=False)
 
 
-@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@pytest.mark.parametrize("rule_id", [*REFERENCE_RULES, FirstProxiedSession.id])
 @settings(properties, max_examples=examples(40))
 @given(data=st.data())
 def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.DataObject) -> None:
@@ -428,7 +428,7 @@ def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.D
     law(file, rule_id, data)
 
 
-@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@pytest.mark.parametrize("rule_id", [*REFERENCE_RULES, FirstProxiedSession.id])
 @settings(properties, max_examples=examples(5))
 @given(data=st.data())
 def test_pruning_changes_no_later_match_on_a_server(

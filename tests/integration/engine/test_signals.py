@@ -20,7 +20,7 @@ from tests.support.places import Kind, place_of
 from tests.support.properties import examples
 from tests.support.streams import page
 from tests.unit.detection.history_streams import body_of, pages_of, times
-from tests.unit.detection.reference import Body, Law, address, alternate_id, look_up, result
+from tests.unit.detection.reference import Body, ReferenceRule, address, alternate_id, look_up, result
 
 SIGNAL = "Okta.Login.Success"
 FEW = {LEANING_ID: RuleSettings(options={"failures": 2})}
@@ -61,7 +61,7 @@ def succeeded(body: Body) -> bool:
     return bool(body["eventType"] == "user.session.start" and result(body) == "SUCCESS")
 
 
-LAW = Law(
+LAW = ReferenceRule(
     WINDOW,
     lambda body: (
         body["eventType"] == "user.session.start"

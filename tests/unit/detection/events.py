@@ -1,4 +1,4 @@
-"""Events for detection tests: a small complete LogEvent, with changes by the test."""
+"""Events for detection tests: a small complete LogEvent, which a test can change."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

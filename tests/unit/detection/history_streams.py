@@ -1,4 +1,4 @@
-"""Random streams for windowed rules: few values, and times on the borders of windows."""
+"""Random streams for windowed rules, with few different values and with times at the borders of windows."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ RULES = {rule.id: rule for rule in BUILT_IN}
 
 
 def rule_of(rule_id: str) -> Rule:
-    """Return a rule whose threshold small streams can reach."""
+    """Return a rule with a threshold that small streams can reach."""
     counts = rule_id in {"Okta.Shared.Device.Token", "Okta.Failed.Logins.Unknown.User"}
     return configured(RULES[rule_id], {"at_least": 3} if counts else {}, str)
 
 
 def times(reach: timedelta) -> st.SearchStrategy[timedelta]:
-    """Draw times on a grid on which the borders of windows fall, and next to it."""
+    """Draw times at the borders of windows and next to them."""
     near = st.sampled_from([0, 0, 0, 0, -1, 1]).map(lambda off: timedelta(milliseconds=off))
     return st.builds(lambda n, off: n * reach / 2 + off, st.integers(0, 4), near)
 
@@ -119,7 +119,7 @@ def body_of(number: int, at: timedelta, values: dict[str, Any]) -> Body:
 
 @st.composite
 def streams(draw: st.DrawFn, rule_id: str) -> list[Body]:
-    """Draw a stream in any order: uuids and times have nothing to do with each other."""
+    """Draw a stream in any order, with uuids that don't depend on the times."""
     rule = configured(RULES[rule_id], {}, str)
     assert isinstance(rule, HistoryRule)
     drawn = draw(st.lists(st.tuples(times(rule.window), st.fixed_dictionaries(MIXES[rule_id])), max_size=24))
@@ -128,6 +128,6 @@ def streams(draw: st.DrawFn, rule_id: str) -> list[Body]:
 
 
 def pages_of(data: st.DataObject, stream: Sequence[Body]) -> list[Sequence[Body]]:
-    """Cut a stream into pages anywhere."""
+    """Cut a stream into pages at random places."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)))
     return [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]

@@ -1,4 +1,4 @@
-"""A second implementation of the windowed rules: slow and simple, over the bodies of all events at once.
+"""The reference implementation of the windowed rules: slow and simple, over the bodies of all events at once.
 
 It uses no code under test. An event is the JSON object that Okta sends.
 """
@@ -27,14 +27,14 @@ def alternate_id(body: Body) -> Any:
 
 
 def session(body: Body) -> Any:
-    """Return the root session, or else the session."""
+    """Return the root session, or the session if there is no root session."""
     return look_up(body, "authenticationContext.rootSessionId") or look_up(
         body, "authenticationContext.externalSessionId"
     )
 
 
 def risk(body: Body) -> Any:
-    """Return the risk level in capitals."""
+    """Return the risk level in upper case."""
     try:
         level = json.loads(look_up(body, "debugContext.debugData.logOnlySecurityData") or "")["risk"]["level"]
     except (ValueError, KeyError, TypeError):
@@ -42,7 +42,7 @@ def risk(body: Body) -> Any:
     return level and level.upper()
 
 
-class Law:
+class ReferenceRule:
     """One rule: its events, their key, and the condition on a window."""
 
     def __init__(
@@ -79,7 +79,7 @@ def time(body: Body) -> datetime:
 
 
 def place(body: Body) -> tuple[datetime, str]:
-    """Return the event's place in the order of windows."""
+    """Return the event's key in the order of windows."""
     return (time(body), body["uuid"])
 
 
@@ -89,7 +89,7 @@ def kind(body: Body) -> Any:
 
 
 def ours(body: Body) -> bool:
-    """Return whether the actor is one of Okta's own."""
+    """Return whether the actor is one of Okta's own actors."""
     names = (look_up(body, "actor.id"), look_up(body, "actor.displayName"))
     return any(name is not None and name.startswith("okta") for name in names)
 
@@ -104,7 +104,7 @@ PROGRAMS = ("python-requests", "curl/", "httpx", "aiohttp", "Go-http-client", "J
 
 
 def replayed(window: Sequence[Body]) -> bool:
-    """Return whether a session continues from another place, with a script."""
+    """Return whether a session continues from another address or client, and a program uses it."""
     last = window[-1]
     starts = [body for body in window if kind(body) == "user.session.start" and time(body) < time(last)]
     if kind(last) == "user.session.start" or not starts:
@@ -117,23 +117,23 @@ def replayed(window: Sequence[Body]) -> bool:
 
 
 def administered(body: Body) -> bool:
-    """Recognise an administrator's operation."""
+    """Return whether an event is an administrator's operation."""
     return kind(body) in {"system.api_token.create", "group.privilege.grant"} and result(body) == "SUCCESS"
 
 
 def risky(body: Body) -> bool:
-    """Recognise a risky sign-in."""
+    """Return whether an event is a sign-in with high risk."""
     wanted = {"user.session.start": "SUCCESS", "policy.evaluate_sign_on": "ALLOW"}.get(kind(body))
     return wanted is not None and result(body) == wanted and risk(body) == "HIGH"
 
 
 def changed(body: Body) -> bool:
-    """Recognise a critical operation."""
+    """Return whether an event is a critical operation."""
     return kind(body) in {"zone.update", "user.mfa.factor.reset_all"} and result(body) == "SUCCESS"
 
 
 def new_everywhere(body: Body) -> bool:
-    """Recognise a sign-in from a new country, a new place, on a new device."""
+    """Return whether an event is a sign-in from a new country, place and device."""
     said = look_up(body, "debugContext.debugData.behaviors") or ""
     return (
         kind(body) == "user.session.start"
@@ -147,8 +147,8 @@ def address(body: Body) -> Any:
     return look_up(body, "client.ipAddress")
 
 
-LAWS = {
-    "Okta.Multiple.Sessions": Law(
+REFERENCE_RULES = {
+    "Okta.Multiple.Sessions": ReferenceRule(
         timedelta(minutes=35),
         lambda body: (
             kind(body) == "user.session.start" and look_up(body, SESSION) is not None and not ours(body)
@@ -156,7 +156,7 @@ LAWS = {
         lambda body: (look_up(body, "actor.id"),),
         lambda window: len({look_up(body, SESSION) for body in window}) >= 3,
     ),
-    "Okta.Shared.Device.Token": Law(
+    "Okta.Shared.Device.Token": ReferenceRule(
         timedelta(minutes=9),
         lambda body: (
             (kind(body) == "user.session.start" or kind(body).startswith("user.authentication."))
@@ -165,7 +165,7 @@ LAWS = {
         lambda body: (look_up(body, "debugContext.debugData.dtHash"),),
         lambda window: len({alternate_id(body) for body in window} - {None}) >= 3,
     ),
-    "Okta.Session.Cookie.Replay": Law(
+    "Okta.Session.Cookie.Replay": ReferenceRule(
         timedelta(minutes=30),
         lambda body: (
             kind(body) in {"user.session.start", "policy.evaluate_sign_on", "user.authentication.sso"}
@@ -174,7 +174,7 @@ LAWS = {
         lambda body: (session(body), alternate_id(body)),
         replayed,
     ),
-    "Okta.Failed.Logins.Unknown.User": Law(
+    "Okta.Failed.Logins.Unknown.User": ReferenceRule(
         timedelta(minutes=5),
         lambda body: (
             kind(body).lower() == "user.session.start"
@@ -183,13 +183,13 @@ LAWS = {
         lambda body: (alternate_id(body) and alternate_id(body).lower(), address(body)),
         lambda window: len(window) >= 3,
     ),
-    "Okta.High.Risk.Admin.Activity": Law(
+    "Okta.High.Risk.Admin.Activity": ReferenceRule(
         timedelta(hours=1),
         lambda body: administered(body) or risky(body),
         lambda body: (look_up(body, "actor.id"), address(body), look_up(body, SESSION)),
         lambda window: any(map(administered, window)) and any(map(risky, window)),
     ),
-    "Okta.New.Device.Critical.Operation": Law(
+    "Okta.New.Device.Critical.Operation": ReferenceRule(
         timedelta(hours=1),
         lambda body: changed(body) or new_everywhere(body),
         lambda body: (look_up(body, "actor.id"), address(body)),

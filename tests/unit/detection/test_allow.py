@@ -1,4 +1,4 @@
-"""Allow entries: which of them apply to a match, and which would apply to everything."""
+"""Allow entries: the entries that apply to a match, and those that would apply to every match."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -65,7 +65,7 @@ FAILING: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", HOLDING)
 def test_a_condition_holds_if_one_of_its_values_fits(name: str) -> None:
-    """A single condition holds if one of its values matches."""
+    """A condition holds if one of its values matches."""
     values = HOLDING[name] + FAILING[name]
     assert entry_for(entry(**{name: values}), match())
     assert not entry_for(entry(**{name: FAILING[name]}), match())
@@ -73,14 +73,14 @@ def test_a_condition_holds_if_one_of_its_values_fits(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOLDING)
 def test_all_conditions_must_hold(name: str) -> None:
-    """A single condition that doesn't hold is enough."""
+    """An entry with one condition that doesn't hold does not apply."""
     assert entry_for(entry(**HOLDING), match())
     assert not entry_for(entry(**HOLDING | {name: FAILING[name]}), match())
 
 
 @pytest.mark.parametrize("name", ["actors", "networks", "as_numbers", "zones", "kinds", "operators"])
 def test_an_unknown_value_meets_no_condition(name: str) -> None:
-    """An event that lacks a value is not allowed because of it."""
+    """A condition doesn't hold for an event that lacks the value."""
     values = {"actors": ("*",), "networks": ("0.0.0.0/0", "::/0"), "kinds": tuple(Kind)}
     bare = match(
         actor={}, client={}, securityContext={"isProxy": None}, debugContext={"debugData": {"tunnels": []}}
@@ -90,11 +90,11 @@ def test_an_unknown_value_meets_no_condition(name: str) -> None:
 
 @pytest.mark.parametrize("address", ["2001:DB8::7", "2001:0db8:0:0::7"])
 def test_addresses_are_compared_as_numbers(address: str) -> None:
-    """The notation of an address doesn't matter."""
+    """A condition on addresses holds for any notation of an address."""
     assert entry_for(entry(networks=("2001:db8::/64",)), match(client={"ipAddress": address}))
 
 
-def test_a_whole_day_in_utc_is_allowed() -> None:
+def test_an_entry_applies_until_the_end_of_its_day() -> None:
     """An entry applies to the end of the day, by event time."""
     until = entry(networks=("203.0.113.7",), until=date(2026, 11, 2))
     last = datetime(2026, 11, 2, 23, 59, 59, 999_000, UTC)
@@ -105,7 +105,7 @@ def test_a_whole_day_in_utc_is_allowed() -> None:
 
 
 def test_the_first_entry_that_applies_counts() -> None:
-    """Entries may overlap."""
+    """If several entries apply, the first one allows the match."""
     narrow, wide = entry(networks=("203.0.113.7",)), entry(networks=("203.0.113.0/24",))
     allowed = AllowList([narrow, wide]).allowed(match(), "acme", ())
     assert allowed is not None
@@ -148,7 +148,7 @@ def test_a_partial_event_is_not_classified() -> None:
 
 
 def test_the_id_depends_on_the_conditions_alone() -> None:
-    """Order, notation, reason and date change nothing; each condition changes it."""
+    """Order, notation, reason and date don't change the id; each condition does."""
     whole = entry(**HOLDING)
     assert len(whole.id) == 8
     same = AllowEntry(
@@ -196,7 +196,7 @@ def test_an_entry_for_everything_is_found(conditions: dict[str, Any], everything
 
 
 def test_the_closest_entry_names_its_unmet_conditions() -> None:
-    """An entry that lacks one condition is closer than one that lacks two; among equals, the one that meets more."""
+    """The entry with the fewest unmet conditions is the closest, and of several the one with the most conditions."""
     candidate = Candidate(
         org="acme",
         rule_id=None,

@@ -67,7 +67,7 @@ def details(one: Event, rule: EventRule = RULE) -> AlertDetails:
 
 
 def camel_case(body: dict[str, Any]) -> dict[str, Any]:
-    """Spell the top-level keys as the API does, and the time."""
+    """Return the body with the API's spelling of the top-level keys."""
     names = (
         "uuid published eventType legacyEventType displayMessage severity version actor client outcome target request "
         "transaction debugContext authenticationContext securityContext p_enrichment"
@@ -82,18 +82,18 @@ def camel_case(body: dict[str, Any]) -> dict[str, Any]:
     [(RULE, Severity.HIGH), (PUBLISHED, Severity.MEDIUM)],
     ids=["evidence", "as published"],
 )
-def test_the_published_cases_keep_their_verdicts(spelling: str, rule: EventRule, proxy: Severity) -> None:
-    """Another event does not match, an anonymizing proxy does, Apple's relay does as INFO.
+def test_the_published_cases_have_their_results(spelling: str, rule: EventRule, proxy: Severity) -> None:
+    """Another event does not match, an anonymizing proxy matches, and Apple's relay matches with INFO.
 
     FastPass declined the sign-in through the published proxy as phishing, which raises its severity by one level.
     """
     cases = json.loads(shared_data("panther_r1_cases.json").read_text(encoding="utf-8"))
-    came = {}
+    severities = {}
     for case in cases:
         found = matches(Event.from_body(camel_case(case[spelling])), rule=rule)
         assert bool(found) is case["expected"]
-        came[case["name"]] = [match.severity for match in found]
-    assert came == {
+        severities[case["name"]] = [match.severity for match in found]
+    assert severities == {
         "Other Event": [],
         "Anonymizing Proxy Used": [proxy],
         "Apple Private Relay Used": [Severity.INFO],
@@ -101,7 +101,7 @@ def test_the_published_cases_keep_their_verdicts(spelling: str, rule: EventRule,
 
 
 def test_a_faulty_severity_does_not_lose_the_match() -> None:
-    """The match has the rule's severity, without reasons."""
+    """If `graded` raises, the match has the rule's severity, without reasons."""
 
     class Faulty(AnonymizingVpnLogin):
         def graded(self, event: Event, past: Past) -> GradedSeverity:
@@ -120,13 +120,13 @@ def event_of(row: HistoryRow) -> Event:
 
 
 def test_a_failed_sign_in_through_a_proxy_is_medium() -> None:
-    """The outcome is no part of the condition."""
+    """The match and its severity don't depend on the outcome."""
     (match,) = matches(event(outcome={"result": "FAILURE"}))
     assert (match.rule_id, match.event_uuid, match.severity) == (RULE.id, "e-1", Severity.MEDIUM)
 
 
 def test_apples_relay_is_info() -> None:
-    """The same sign-in is demoted when an enrichment names the relay."""
+    """A sign-in is INFO if an enrichment names Apple's relay."""
     (match,) = matches(event(p_enrichment=RELAY))
     assert match.severity is Severity.INFO
 
@@ -135,8 +135,8 @@ def test_apples_relay_is_info() -> None:
     "context",
     [{"isProxy": False}, {"isProxy": None}, {}, None, {"isProxy": "true"}, {"isProxy": 1}, [], "true", 1],
 )
-def test_whatever_is_not_jsons_true_does_not_match(context: Any) -> None:
-    """Only JSON's true matches, not false, null, a missing value or a similar one."""
+def test_only_json_true_matches(context: Any) -> None:
+    """Only JSON's true matches, not false, null, a missing value or another true-like value."""
     assert matches(event(securityContext=context)) == []
 
 
@@ -148,8 +148,8 @@ def test_another_event_type_does_not_match(kind: Any) -> None:
     assert matches(event(eventType=kind)) == []
 
 
-def test_matches_come_in_the_pages_order() -> None:
-    """Never sorted: grouping depends on the order of arrival."""
+def test_matches_are_in_the_pages_order() -> None:
+    """Matches are never sorted, because grouping depends on the order of arrival."""
     page = [event("late", timedelta(hours=2)), event("no", eventType="x"), event("early")]
     assert [match.event_uuid for match in matches(*page)] == ["late", "early"]
 
@@ -164,8 +164,8 @@ PARTS = {
 SUBSETS = [there for count in range(6) for there in itertools.combinations(PARTS, count)]
 
 
-def test_a_dot_is_no_domain_in_a_title() -> None:
-    """Okta writes one where the network has no domain."""
+def test_a_domain_that_is_a_dot_is_not_in_the_title() -> None:
+    """Okta writes a dot if the network has no domain."""
     title = details(
         event(client={}, securityContext={"isProxy": True, "isp": "Example", "domain": "."})
     ).title
@@ -174,8 +174,8 @@ def test_a_dot_is_no_domain_in_a_title() -> None:
 
 @pytest.mark.parametrize("there", SUBSETS, ids="+".join)
 @pytest.mark.parametrize("where", ["securityContext", "ipDetails"])
-def test_the_title_names_the_parts_that_exist_in_their_order(there: Sequence[str], where: str) -> None:
-    """Every combination, with the network's parts in either of their two places."""
+def test_the_title_lists_the_known_details_in_order(there: Sequence[str], where: str) -> None:
+    """The title lists any combination of details, from either place in which the event can have them."""
     network = {
         key: PARTS[part]
         for part, key in {"ASO": "asOrg", "ISP": "isp", "Domain": "domain"}.items()
@@ -210,7 +210,7 @@ def test_the_title_has_placeholders_for_names(actor: Any, who: str) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"client": None}, {"request": {"ipChain": "x"}}, {"actor": []}])
 def test_the_context_is_always_complete(changes: dict[str, Any]) -> None:
-    """The context has every part with its own type, whatever the event lacks."""
+    """The context has every part, with its type, whatever the event lacks."""
     context = details(event(**changes)).context
     assert context.keys() == CONTEXT.keys()
     assert [type(value) for value in context.values()] == [type(value) for value in CONTEXT.values()]
@@ -261,8 +261,8 @@ def test_the_dedup_key_is_the_actor_and_the_address(actor: Any, client: Any, key
     assert json.loads(match.dedup_key) == key
 
 
-def test_configured_ranges_are_a_witness_of_the_relay() -> None:
-    """A client's address within them is INFO, one outside is not."""
+def test_an_address_in_the_configured_ranges_is_a_relay() -> None:
+    """A sign-in from an address in ``relay_networks`` is INFO; from another address it is not."""
     rule = AnonymizingVpnLogin(relay_networks=Networks.parse("203.0.113.0/29"))
     inside, outside = event(), event(client={"ipAddress": "203.0.113.8"})
     assert [match.severity for match in matches(inside, outside, rule=rule)] == [
@@ -292,7 +292,7 @@ paths = st.sampled_from(
     st.dictionaries(paths, json_values, max_size=6),
 )
 def test_no_event_body_makes_the_rule_raise(strange: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Any JSON value anywhere gives a match with a complete context, or no match."""
+    """An event with any JSON value anywhere either matches with a complete context or does not match."""
     body = strange | sign_in() | {"p_enrichment": {}, "debugContext": {"debugData": {}}}
     for path, value in changes.items():
         *way, last = path.split(".")

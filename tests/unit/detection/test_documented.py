@@ -25,8 +25,8 @@ def names(beginning: str) -> list[str]:
     return re.findall(r"`(?:\w+\.)?(\w+)(?:\(\))?`", found)
 
 
-def test_an_event_has_what_is_documented() -> None:
-    """Every accessor for authors is documented, and every documented one exists."""
+def test_the_documented_accessors_of_events_exist() -> None:
+    """docs/rules.md lists exactly the accessors of events."""
     documented = names("- An `event` has")
     accessors = {
         name
@@ -37,14 +37,14 @@ def test_an_event_has_what_is_documented() -> None:
     assert sorted(documented) == sorted({"uuid", "published", "body", *(accessors - inner)})
 
 
-def test_a_row_has_what_is_documented() -> None:
-    """Every column, and the behaviours by their own accessor."""
+def test_the_documented_columns_of_rows_exist() -> None:
+    """docs/rules.md lists every column, and the accessor of behaviours."""
     documented = names("- A `row` is")
     columns = set(COLUMNS) - {"behaviours"}
     assert sorted(documented) == sorted({*columns, "observed"})
 
 
-def test_a_signal_may_use_what_is_documented() -> None:
+def test_the_documented_accessors_of_signals_exist() -> None:
     """A signal can use every documented accessor, which events and rows share."""
     (found,) = re.findall(
         r"a signal can use only\s+the columns\s+of history: (.*?); no other attributes", TEXT, re.DOTALL
@@ -53,8 +53,8 @@ def test_a_signal_may_use_what_is_documented() -> None:
     assert set(re.findall(r"`(\w+)`", found)) - {"matches"} == known - {"uuid", "published"}
 
 
-def test_history_is_searched_by_what_is_documented() -> None:
-    """Any of these can be a rule's column."""
+def test_the_documented_key_columns_exist() -> None:
+    """docs/rules.md lists exactly the columns that a rule can use as its key column."""
     found = TEXT.partition("Choose the most selective one: ")[2].partition(". By default it is")[0]
     assert re.findall(r"`(\w+)`", found) == list(get_args(Column))
 
@@ -63,8 +63,8 @@ KINDS = re.findall(r"^\| `[A-Z]\w+` \|.*$", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("row", KINDS)
-def test_a_kind_is_what_is_documented(row: str) -> None:
-    """The public module has it; the methods to write are abstract, and those with a default exist."""
+def test_the_documented_methods_of_each_kind_exist(row: str) -> None:
+    """The public module exports each documented kind. Methods to write are abstract, and methods with a default exist."""
     _, kind, _, write, _ = row.split("|")
     one = getattr(rules, kind.strip(" `"))
     needed, _, may = write.partition(";")

@@ -81,7 +81,9 @@ UNMARKED: dict[str, Any] = {"securityContext": {"isProxy": None}}
         (enriched(["Apple Private Relay"]), Kind.PROXY, None),
     ],
 )
-def test_each_source_alone(changes: dict[str, Any], kind: Kind | None, operator: str | None) -> None:
+def test_the_kind_by_each_source_alone(
+    changes: dict[str, Any], kind: Kind | None, operator: str | None
+) -> None:
     """Each source of evidence gives its kind, and broken evidence gives none."""
     found = Evidence().classify(event(**changes))
     assert (found.kind, found.operator) == (kind, operator)
@@ -104,7 +106,7 @@ def test_the_examples_of_oktas_event_schemas() -> None:
 
 
 @given(st.permutations([k for k in Kind if k is not Kind.HOSTING]), st.integers(1, 7))
-def test_the_worst_service_wins_whoever_names_it(kinds: list[Kind], count: int) -> None:
+def test_the_worst_kind_of_all_sources_applies(kinds: list[Kind], count: int) -> None:
     """The worst kind of all sources applies, in any order, over isProxy and hosting."""
     evidence = Evidence()
     evidence.sources = (source(Kind.HOSTING), *map(source, kinds[:count]))
@@ -113,7 +115,7 @@ def test_the_worst_service_wins_whoever_names_it(kinds: list[Kind], count: int) 
 
 
 def test_hosting_counts_only_where_no_service_is_named() -> None:
-    """Relays and corporate gateways are in data centres."""
+    """The kind is hosting only if no source names a service, because relays and corporate gateways are in data centres."""
     evidence = Evidence()
     evidence.sources = (source(Kind.HOSTING),)
     assert evidence.classify(event()).kind is Kind.HOSTING
@@ -138,7 +140,7 @@ def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
     assert Finding("tunnels", Kind.CORPORATE_VPN, "ACME", anonymous=False) in found.findings
 
 
-def test_own_entries_override_the_shipped_table() -> None:
+def test_configured_operators_override_the_built_in_table() -> None:
     """Configured operators take precedence in any case, and unknown ones get the kind of their type."""
     kind_of = OperatorKinds({"Nord_VPN": Kind.CORPORATE_VPN, "ACME_GATEWAY": Kind.CORPORATE_VPN}).kind_of
     assert kind_of("NORD_VPN", "VPN") is Kind.CORPORATE_VPN
@@ -149,8 +151,8 @@ def test_own_entries_override_the_shipped_table() -> None:
     assert kind_of(None, {"type": "VPN"}) is None
 
 
-def test_the_shipped_table_has_each_operator_once() -> None:
-    """A name under two kinds would have the last one."""
+def test_the_built_in_table_has_each_operator_once() -> None:
+    """A name under two kinds would get the last kind."""
     from oktawatch.detection import operators
 
     names = [name for text in operators._NAMES.values() for name in text.split()]
@@ -180,8 +182,8 @@ def test_a_maxmind_record(record: Any, kinds: set[Kind]) -> None:
     assert {kind for kind, _ in maxmind_kinds(record)} == kinds
 
 
-def test_a_strangers_text_is_bounded() -> None:
-    """Operators and services land in columns and titles, and a list of them in the context."""
+def test_texts_from_events_are_shortened() -> None:
+    """The names of operators and services are shortened, and their number is limited."""
     many = [{"operator": f"{n}" + "x" * 10_000, "anonymous": True} for n in range(1_000)]
     found = Evidence().classify(event(**tunnels(many), **enriched({"service": "\0" + "x" * 100_000})))
     assert len(found.findings) <= 50
@@ -200,14 +202,14 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values, json_values)
-def test_nothing_in_an_event_makes_it_raise(first: Any, second: Any, third: Any) -> None:
-    """Any JSON anywhere."""
+def test_no_event_makes_the_classification_raise(first: Any, second: Any, third: Any) -> None:
+    """Any JSON value in the fields with evidence is classified or ignored."""
     Evidence().classify(event(**tunnels(first), **categories(second), **enriched(third)))
     list(ipinfo_kinds(first))
     list(maxmind_kinds(second))
 
 
-def test_the_documented_kinds_are_the_kinds() -> None:
+def test_all_kinds_are_documented() -> None:
     """All kinds are documented in order, the worst first."""
     text = Path("docs/detection.md").read_text("utf-8")
     table = text.partition("## Kinds of anonymizers")[2].partition("\n## ")[0]

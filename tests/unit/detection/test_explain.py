@@ -22,13 +22,13 @@ from oktawatch.detection.signals import Seen
 from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from tests.unit.detection.history_streams import body_of, rule_of, streams
-from tests.unit.detection.reference import LAWS
+from tests.unit.detection.reference import REFERENCE_RULES
 
 BY_SIGNALS = "The address has one of the anonymizer marks is_proxy, tunnels, ip_details, associated_proxies"
 
 
-def why(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
-    """Explain the last of some events; give whether it matches and the condition that decided."""
+def deciding_condition(rule: Rule, *bodies: dict[str, Any]) -> tuple[bool, str]:
+    """Explain the last event; return whether it matches, and the deciding condition."""
     rows = [HistoryRow.of(Event.from_body(body)) for body in bodies]
     history = MemoryHistory()
     history.add(rows)
@@ -44,17 +44,17 @@ def sign_in(fields: dict[str, Any] | None = None, number: int = 0, minutes: int 
     return body_of(number, timedelta(minutes=minutes), given | (fields or {}))
 
 
-@pytest.mark.parametrize("rule_id", LAWS)
+@pytest.mark.parametrize("rule_id", REFERENCE_RULES)
 @given(data=st.data())
-def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> None:
-    """Of every event of a random stream, with all of the stream in history."""
+def test_explanations_agree_with_the_reference(rule_id: str, data: st.DataObject) -> None:
+    """For each event of a random stream, the explanation agrees with the reference, with the whole stream in history."""
     rule = rule_of(rule_id)
     stream = data.draw(streams(rule_id))
     rows = {body["uuid"]: HistoryRow.of(Event.from_body(body)) for body in stream}
     history = MemoryHistory()
     history.add(rows.values())
     matched = {uuid for uuid, row in rows.items() if all(one.holds for one in explain(rule, row, history))}
-    assert matched == LAWS[rule_id].matches(stream)
+    assert matched == REFERENCE_RULES[rule_id].matches(stream)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_it_agrees_with_a_plain_reference(rule_id: str, data: st.DataObject) -> 
         ),
     ],
 )
-def test_the_condition_that_decided_is_named(
+def test_the_deciding_condition_is_named(
     rule: Rule, bodies: list[dict[str, Any]], expected: tuple[bool, str]
 ) -> None:
-    """The first that does not hold; of a match the last."""
-    assert why(rule, *bodies) == expected
+    """The deciding condition is the first unmet one, or the last one of a match."""
+    assert deciding_condition(rule, *bodies) == expected
 
 
 def test_a_rule_that_raises_is_explained() -> None:
@@ -162,7 +162,7 @@ def test_a_rule_that_raises_is_explained() -> None:
             """Fail."""
             raise ZeroDivisionError(event.uuid)
 
-    holds, text = why(Raising(), sign_in())
+    holds, text = deciding_condition(Raising(), sign_in())
     assert not holds
     assert text.startswith("The rule raised ZeroDivisionError: ")
 

@@ -61,7 +61,7 @@ class Memory:
         self.told += [(notice.alert.id, notice.kind, notice.severity) for notice in grouping.notices]
 
     def rows(self) -> list[tuple[object, ...]]:
-        """Return the alerts as plain rows, in an order that does not depend on the order of events."""
+        """Return the alerts as rows, in an order that does not depend on the order of events."""
         return [
             (
                 *(
@@ -103,7 +103,7 @@ def cut_streams(draw: st.DrawFn) -> tuple[list[Match], list[list[Match]]]:
 
 
 def anchors(times: Sequence[datetime]) -> list[datetime]:
-    """Return the anchors of simple anchored grouping, for times in order."""
+    """Return the anchors of plain anchored grouping for sorted times."""
     found: list[datetime] = []
     for moment in times:
         if not found or moment >= found[-1] + PERIOD:
@@ -121,7 +121,7 @@ def test_every_match_is_in_exactly_one_alert(stream: list[Match]) -> None:
 
 
 @given(streams)
-def test_input_in_order_gives_the_plain_anchored_grouping(stream: list[Match]) -> None:
+def test_input_in_order_is_grouped_by_anchors(stream: list[Match]) -> None:
     """Sorted by time, each alert starts at the first match D or more after the last anchor."""
     stream = sorted(stream, key=lambda one: one.published)
     memory = Memory()
@@ -132,8 +132,8 @@ def test_input_in_order_gives_the_plain_anchored_grouping(stream: list[Match]) -
 
 
 @given(streams)
-def test_any_order_gives_between_half_and_all_of_the_alerts_in_order(stream: list[Match]) -> None:
-    """Disorder can merge alerts, never multiply them."""
+def test_disorder_merges_at_most_half_of_the_alerts(stream: list[Match]) -> None:
+    """Events in any order form at most as many alerts as in order, and at least half as many."""
     disordered, ordered = Memory(), Memory()
     disordered.page(stream)
     ordered.page(sorted(stream, key=lambda one: one.published))
@@ -142,7 +142,7 @@ def test_any_order_gives_between_half_and_all_of_the_alerts_in_order(stream: lis
 
 
 @given(cut_streams(), st.integers(1, 4))
-def test_any_cut_into_pages_gives_the_same_rows(
+def test_page_boundaries_change_no_alert(
     drawn: tuple[list[Match], list[list[Match]]], threshold: int
 ) -> None:
     """The page boundaries don't change the rows."""
@@ -171,14 +171,14 @@ def test_reading_again_changes_nothing(
 
 @given(streams)
 def test_alerts_of_one_key_have_different_anchors(stream: list[Match]) -> None:
-    """Key and anchor name an alert, so that a notification's id can be made of them."""
+    """Key and anchor identify an alert, so that a notification's id can be derived from them."""
     memory = Memory()
     memory.page(stream)
     assert len({(a.dedup_key, a.anchor) for a in memory.alerts}) == len(memory.alerts)
 
 
 @given(streams, st.lists(st.booleans(), min_size=25, max_size=25))
-def test_alerts_of_a_silent_reader_are_notified_by_the_next_one(
+def test_alerts_of_a_silent_backfill_are_notified_by_the_next_reader(
     stream: list[Match], notifies: list[bool]
 ) -> None:
     """After a notifying reader has read all, each alert has one notice per severity, up to its own."""
@@ -193,39 +193,39 @@ def test_alerts_of_a_silent_reader_are_notified_by_the_next_one(
         assert kinds == [NoticeKind.OPENED, *[NoticeKind.RAISED] * (len(kinds) - 1)]
 
 
-def test_a_silent_reader_tells_nothing() -> None:
-    """A backfill without --notify records and groups in silence."""
+def test_a_silent_backfill_sends_no_notices() -> None:
+    """A backfill without --notify records and groups matches, and sends no notices."""
     memory = Memory()
     memory.page([match(1, timedelta())], notify=False)
     assert memory.told == []
     assert memory.alerts[0].told is None
 
 
-def test_a_match_just_inside_the_period_joins_and_one_at_its_end_does_not() -> None:
-    """5 h 59 min joins; 6 h opens; 6 h 01 min then joins the second."""
+def test_a_match_joins_until_the_end_of_the_period() -> None:
+    """A match after 5 h 59 min joins, one after 6 h opens an alert, and one after 6 h 01 min joins the second alert."""
     memory = Memory()
     minutes = (0, 359, 360, 361)
     memory.page([match(n, timedelta(minutes=at)) for n, at in enumerate(minutes)])
     assert [alert.event_count for alert in memory.alerts] == [2, 2]
 
 
-def test_a_steady_trickle_opens_an_alert_each_period() -> None:
-    """The period is anchored at the first match, not sliding with the last."""
+def test_steady_matches_open_an_alert_each_period() -> None:
+    """The period starts at the first match and does not move with later ones."""
     memory = Memory()
     memory.page([match(n, timedelta(hours=3 * n)) for n in range(6)])
     assert [alert.event_count for alert in memory.alerts] == [2, 2, 2]
 
 
 def test_a_late_match_joins_the_alert_after_it() -> None:
-    """first_event_at moves back, the anchor stays."""
+    """A late match changes first_event_at, but not the anchor."""
     memory = Memory()
     memory.page([match(1, timedelta(hours=4)), match(2, timedelta())])
     (alert,) = memory.alerts
     assert (alert.anchor, alert.first_event_at) == (NOON + timedelta(hours=4), NOON)
 
 
-def test_a_match_after_the_closing_opens_another_alert_and_one_before_joins_quietly() -> None:
-    """A closed alert covers earlier matches only."""
+def test_a_closed_alert_covers_only_earlier_matches() -> None:
+    """A match after the closing opens another alert, and a match before it joins without a notice."""
     memory = Memory()
     memory.page([match(1, timedelta(), severity=Severity.INFO)])
     (alert,) = memory.alerts
@@ -237,7 +237,7 @@ def test_a_match_after_the_closing_opens_another_alert_and_one_before_joins_quie
     assert len(memory.alerts) == 2
 
 
-def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
+def test_below_the_threshold_an_alert_is_pending() -> None:
     """Below the threshold, an alert is pending, and the match that reaches it opens and notifies it."""
     memory = Memory(threshold=3)
     memory.page([match(1, timedelta()), match(2, timedelta())])
@@ -248,8 +248,8 @@ def test_below_the_threshold_an_alert_is_pending_and_untold() -> None:
     assert memory.told == [(1, NoticeKind.OPENED, Severity.MEDIUM)]
 
 
-def test_a_worse_match_raises_the_alert_and_is_told() -> None:
-    """An INFO relay sign-in must not hide a later MEDIUM one."""
+def test_a_more_severe_match_raises_the_alert_and_is_notified() -> None:
+    """A MEDIUM match of an INFO alert raises its severity, and a second notice is sent."""
     memory = Memory()
     memory.page([match(1, timedelta(), severity=Severity.INFO)])
     memory.page(
@@ -285,7 +285,7 @@ def test_an_alert_counts_the_outcomes_of_its_events(stream: list[Match]) -> None
 
 
 @given(streams)
-def test_an_alert_in_order_rises_when_its_first_outcome_is_a_failure_and_somebody_gets_in(
+def test_a_success_after_a_failure_raises_an_alert(
     stream: list[Match],
 ) -> None:
     """A success after a failure raises an alert of MEDIUM or above by one level."""
@@ -301,7 +301,7 @@ def test_an_alert_in_order_rises_when_its_first_outcome_is_a_failure_and_somebod
 
 
 @given(streams)
-def test_what_has_risen_stays_risen(stream: list[Match]) -> None:
+def test_a_risen_alert_stays_risen(stream: list[Match]) -> None:
     """No later match lowers a raised alert."""
     memory = Memory()
     for one in stream:
@@ -315,7 +315,7 @@ def test_what_has_risen_stays_risen(stream: list[Match]) -> None:
 
 @given(streams)
 def test_without_raise_on_success_severities_are_those_of_the_matches(stream: list[Match]) -> None:
-    """The option turns rising off and leaves the counts."""
+    """Without the option, an alert has the highest severity of its matches, and outcomes are still counted."""
     memory = Memory(raise_on_success=False)
     memory.page(stream)
     for alert in memory.alerts:
@@ -323,7 +323,7 @@ def test_without_raise_on_success_severities_are_those_of_the_matches(stream: li
         assert not alert.risen
 
 
-def test_the_first_success_after_failures_is_told_once_and_names_the_alert_anew() -> None:
+def test_the_first_success_after_failures_is_notified_once_with_a_new_title() -> None:
     """The first success after failures is notified once as raised, with a new title."""
     memory = Memory()
     failures = [match(n, timedelta(minutes=n), outcome="FAILURE") for n in range(3)]
@@ -349,14 +349,14 @@ def test_a_success_before_the_failures_raises_nothing() -> None:
     assert memory.alerts[0].title is None
 
 
-def test_a_success_that_arrives_late_and_came_first_raises_nothing() -> None:
-    """The earliest outcome decides, in any order of arrival."""
+def test_a_late_success_before_the_failures_raises_nothing() -> None:
+    """An alert does not rise if its earliest outcome is a success, even one that arrives late."""
     memory = Memory()
     memory.page([match(2, timedelta(minutes=1), outcome="FAILURE"), match(1, timedelta(), outcome="SUCCESS")])
     assert (memory.alerts[0].risen, memory.alerts[0].severity) == (False, Severity.MEDIUM)
 
 
-def test_an_info_alert_stays_until_a_worse_match_joins_it() -> None:
+def test_an_info_alert_rises_only_with_a_more_severe_match() -> None:
     """A success after a failure does not raise an INFO alert until a MEDIUM match joins it."""
     memory = Memory()
     memory.page(

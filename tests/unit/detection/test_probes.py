@@ -1,4 +1,4 @@
-"""The invented events that rules are tried on."""
+"""The invented events with which rules are probed."""
 
 import inspect
 
@@ -8,8 +8,8 @@ from oktawatch.model.event import Event
 from oktawatch.model.history import COLUMNS
 
 
-def test_of_one_event_everything_is_known_and_of_the_other_nothing() -> None:
-    """Every documented accessor and every column: a new one must be added to the invented event."""
+def test_one_invented_event_is_complete_and_the_other_is_empty() -> None:
+    """The complete event has a value for each documented accessor and each column, so a new one must be added to it."""
     known, unknown = invented_events("user.session.start")
     rows = [stored_row(event) for event in (known, unknown)]
     always = {"published", "published_at", "uuid", "event_type", "debug_data"}

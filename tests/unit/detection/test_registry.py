@@ -18,7 +18,7 @@ R1 = AnonymizingVpnLogin.id
 
 
 def read_file(path: str) -> str:
-    """Return a few files."""
+    """Return the contents of the test's files."""
     match path:
         case "relays.csv":
             return "192.0.2.0/24\n"
@@ -32,7 +32,7 @@ def read_file(path: str) -> str:
 def build(
     options: dict[str, Any] | None = None, *, enabled: bool | None = None, enable: Iterable[str] = ()
 ) -> RuleSet:
-    """Build the rules with the main one configured so."""
+    """Build the rules with these settings of the main rule."""
     return build_rules({R1: RuleSettings(enabled, options or {})}, enable=enable, read_file=read_file)
 
 
@@ -60,7 +60,7 @@ def test_only_the_main_detection_is_on_by_default() -> None:
 
 
 def test_the_filter_of_the_main_detection_alone_is_exactly_its_event_type() -> None:
-    """Okta sends nothing else then."""
+    """With the main rule alone, Okta sends only sign-ins."""
     assert build().filter == 'eventType eq "user.session.start"'
 
 
@@ -82,7 +82,7 @@ def test_the_filter_is_the_union_of_what_the_rules_need(types: list[list[str]], 
     assert RuleSet(with_types(*some) for some in types).filter == wanted
 
 
-def test_a_filter_that_a_url_can_not_hold_is_widened() -> None:
+def test_a_filter_that_is_too_long_for_a_url_is_widened() -> None:
     """A filter that is too long for a URL is widened to prefixes, then to all events."""
     many = [f"{word}.number.{n}" for word in ("user", "zone") for n in range(100)]
     assert RuleSet([with_types("single", *many)]).filter == (
@@ -91,7 +91,7 @@ def test_a_filter_that_a_url_can_not_hold_is_widened() -> None:
     assert RuleSet([with_types(*(f"word{n}.x" for n in range(500)))]).filter == "eventType pr"
 
 
-def test_all_rules_together_need_a_filter_that_a_url_can_hold() -> None:
+def test_the_filter_of_all_rules_fits_a_url() -> None:
     """The filter of all rules fits a URL and has each needed type."""
     rules = build(enable=["*"])
     assert len(rules.rules) == len(BUILT_IN)
@@ -102,8 +102,8 @@ def test_all_rules_together_need_a_filter_that_a_url_can_hold() -> None:
     assert 'eventType eq "user.authentication.sso"' not in rules.filter
 
 
-def test_lists_can_be_changed_and_with_them_the_filter() -> None:
-    """An operation that is added is asked of Okta."""
+def test_configured_event_types_change_the_filter() -> None:
+    """An event type that is added to a rule's list is in the filter."""
     rule_id = "Okta.High.Risk.Admin.Activity"
     settings = {rule_id: RuleSettings(enabled=True, options={"operations": ["app.oauth2.client.create"]})}
     rules = build_rules(settings, read_file=read_file)
@@ -112,7 +112,7 @@ def test_lists_can_be_changed_and_with_them_the_filter() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", [], [7], [""], ['a" or eventType pr'], ["a b"], [["a"]], {"a": 1}])
-def test_a_list_of_event_types_that_are_none_is_refused(value: Any) -> None:
+def test_invalid_event_types_are_refused(value: Any) -> None:
     """Invalid event types are refused, because they become part of a filter."""
     options = {"operations": value}
     settings = {"Okta.High.Risk.Admin.Activity": RuleSettings(options=options)}
@@ -121,7 +121,7 @@ def test_a_list_of_event_types_that_are_none_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.id)
-def test_every_built_in_rule_says_what_it_is(rule: type[Rule]) -> None:
+def test_every_built_in_rule_has_complete_metadata(rule: type[Rule]) -> None:
     """Every built-in rule has complete metadata."""
     for text in (rule.id, rule.name, rule.description, rule.runbook, rule.false_positives):
         assert text
@@ -131,8 +131,8 @@ def test_every_built_in_rule_says_what_it_is(rule: type[Rule]) -> None:
     assert rule.on_by_default is (rule.id == R1)
 
 
-def test_options_change_a_rules_numbers() -> None:
-    """Every number is a default."""
+def test_options_override_defaults() -> None:
+    """Each option of a rule can be overridden."""
     options = {"severity": "high", "dedup_period": "1h", "threshold": 3, "relay_networks": "relays.csv"}
     (rule,) = build(options).rules
     assert isinstance(rule, AnonymizingVpnLogin)
@@ -141,8 +141,8 @@ def test_options_change_a_rules_numbers() -> None:
     assert build(options).policies[R1].threshold == 3
 
 
-def test_an_empty_path_names_no_ranges() -> None:
-    """The default, written out."""
+def test_an_empty_path_means_no_ranges() -> None:
+    """An empty path is the default, no ranges."""
     (rule,) = build({"relay_networks": ""}).rules
     assert isinstance(rule, AnonymizingVpnLogin)
     assert rule.relay_networks.empty
@@ -152,7 +152,7 @@ def test_an_empty_path_names_no_ranges() -> None:
     ("enabled", "enable", "on"),
     [(None, [], True), (False, [], False), (False, ["*"], False), (True, [], True), (None, ["Okta.*"], True)],
 )
-def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
+def test_a_rules_own_setting_overrides_globs_and_the_default(
     enabled: bool | None, enable: list[str], on: bool
 ) -> None:
     """A rule's own setting takes precedence over globs, and globs over the default."""
@@ -187,16 +187,16 @@ def test_a_rules_own_word_goes_before_globs_and_globs_before_the_default(
     ],
 )
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_wrong_option_is_refused_with_what_is_expected(
+def test_an_invalid_option_is_refused_with_the_expected_value(
     options: dict[str, Any], key: str, problem: str, enabled: bool
 ) -> None:
-    """Of a rule that is off, too: turning it on must not be the moment when it is found."""
+    """Options are checked even if the rule is disabled, so that enabling it can't fail."""
     with pytest.raises(RuleOptionError, match=problem) as caught:
         build(options, enabled=enabled)
     assert (caught.value.rule_id, caught.value.key) == (R1, key)
 
 
-def test_a_rule_that_does_not_exist_is_refused_with_those_that_do() -> None:
+def test_an_unknown_rule_is_refused_with_the_known_ids() -> None:
     """An unknown id or a glob without a match is refused with the known ids."""
     with pytest.raises(RuleOptionError, match=f"no such rule; there are: {R1}"):
         build_rules({"Okta.Anonymising": RuleSettings()}, read_file=read_file)

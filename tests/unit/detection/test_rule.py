@@ -16,13 +16,13 @@ from tests.unit.detection.events import event
 
 
 def fails() -> Any:
-    """Raise what a rule's author did not think of."""
+    """Raise an exception that the rule's author did not expect."""
     raise KeyError("surprise")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example(EventRule):
-    """A rule whose parts return the values of the test."""
+    """A rule whose methods return the values that a test gives."""
 
     id: ClassVar[str] = "Example.Rule"
     name: ClassVar[str] = "An example"
@@ -39,7 +39,7 @@ class Example(EventRule):
         return fails() if self.gives is fails else (self.gives or {}).get(part, usual)
 
     def matches(self, event: Event) -> bool:
-        """Match all but one, which raises."""
+        """Match every event except one, for which it raises."""
         return bool(fails()) if event.uuid == "broken" else True
 
     def severity_of(self, event: Event) -> Severity:
@@ -64,7 +64,7 @@ class Example(EventRule):
 
 
 def matches_of(gives: Any, *events: Event) -> list[Match]:
-    """Evaluate the example on a page; errors in ``matches`` are none of this page."""
+    """Evaluate the example rule on a page. ``matches`` must not raise."""
     return list(Example(gives=gives).evaluate(events or [event()], lambda *_: fails()))
 
 
@@ -79,8 +79,8 @@ def test_an_exception_in_matches_stops_neither_the_page_nor_the_rule() -> None:
     assert told == [("Example.Rule", "broken", "KeyError('surprise')")]
 
 
-def test_exceptions_in_what_a_match_says_never_lose_it() -> None:
-    """Title, severity, context and key fall back to the rule's own."""
+def test_exceptions_in_title_severity_context_or_key_lose_no_match() -> None:
+    """A title, severity, context or key that raises is replaced by a default."""
     (match,) = matches_of(fails)
     shown = match.details()
     assert (match.severity, shown.title) == (Severity.LOW, "An example")
@@ -113,7 +113,7 @@ def test_parts_of_the_wrong_type_never_lose_a_match(gives: dict[str, Any]) -> No
     assert shown.context.keys() <= {"_error", "anonymizer"}
 
 
-def test_a_context_is_made_fit_for_a_database() -> None:
+def test_a_context_is_converted_for_the_database() -> None:
     """Values that JSON or a database can't store are converted."""
     (match,) = matches_of(
         {"context": {"a\0": "\0", "n": 10**30, 1: timedelta(hours=1), "s": {"x"}, "f": float("nan")}}
@@ -130,7 +130,7 @@ def test_a_context_is_made_fit_for_a_database() -> None:
 
 
 def test_a_title_is_one_bounded_printable_line() -> None:
-    """Line breaks, escape codes and marks that turn the writing round become spaces."""
+    """Line breaks, escape codes and characters that change the direction of text become spaces."""
     (match,) = matches_of({"title": "a\nb\x1b[31m\u202ec\0" + "x" * 2000})
     title = match.details().title
     assert title.startswith("a b [31m c xxx")
@@ -138,7 +138,7 @@ def test_a_title_is_one_bounded_printable_line() -> None:
 
 
 def test_long_key_parts_stay_different() -> None:
-    """Long parts of a dedup key are shortened, and different ones remain different."""
+    """Long parts of a dedup key are shortened, and different parts remain different."""
     (one,) = matches_of({"dedup": ("x" * 2_000_000 + "1",)})
     (other,) = matches_of({"dedup": ("x" * 2_000_000 + "2",)})
     assert one.dedup_key != other.dedup_key
@@ -158,6 +158,6 @@ def test_long_key_parts_stay_different() -> None:
         ({}, False),
     ],
 )
-def test_event_types_are_whole_names_or_beginnings(kind: Any, wanted: bool) -> None:
+def test_an_event_type_is_a_name_or_a_prefix(kind: Any, wanted: bool) -> None:
     """An event type with a trailing star is a prefix."""
     assert type_test(Example.event_types)(kind) is wanted

@@ -15,7 +15,7 @@ base: {eventType: user.session.start, securityContext: {isProxy: true}, client: 
 
 
 def problems(folder: Path, case: str) -> tuple[str, ...]:
-    """Run one case and give its problems."""
+    """Run one case and return its problems."""
     (result,) = run_rule_tests([written(folder, f"{HEAD}cases: [{{name: one, {case}}}]\n")])
     return result.problems
 
@@ -37,7 +37,7 @@ def test_the_built_in_rules_pass_their_cases(result: RuleTestResult) -> None:
 
 
 def test_every_built_in_rule_has_cases() -> None:
-    """A detection without a test case is a guess."""
+    """Each built-in rule has a file of test cases."""
     assert {result.rule_id for result in RESULTS} == {rule.id for rule in BUILT_IN}
 
 
@@ -55,15 +55,15 @@ def test_every_built_in_rule_has_cases() -> None:
         ("event: {eventType: x}, expect: {severity: INFO}", "expected a match, got none"),
     ],
 )
-def test_a_case_that_fails_says_what_was_expected_and_what_came(
+def test_a_failed_case_names_the_expected_and_the_actual_value(
     tmp_path: Path, case: str, problem: str
 ) -> None:
-    """One sentence for each difference."""
+    """Each difference is one sentence with the expected and the actual value."""
     assert problems(tmp_path, case) == (problem,)
 
 
 def test_a_title_that_differs_is_shown(tmp_path: Path) -> None:
-    """Word for word, so that it can be copied into the case when it is right."""
+    """A different title is shown in full, so that it can be copied into the case."""
     (problem,) = problems(tmp_path, "expect: {title: x}")
     assert problem.startswith(
         "title: expected x, got <displayName-not-found> <alternateId-not-found> tried to"
@@ -82,8 +82,8 @@ def test_cases_do_not_change_the_base_that_they_share(tmp_path: Path) -> None:
     assert [result.passed for result in results] == [True, True, True]
 
 
-def test_dates_that_yaml_recognises_are_text(tmp_path: Path) -> None:
-    """An event's own time need not be quoted."""
+def test_yaml_dates_are_converted_to_text(tmp_path: Path) -> None:
+    """An event's time need not be quoted."""
     case = "events: [{event: {published: 2026-11-01T08:00:00Z}}, {event: {published: 2026-11-01}}]"
     assert problems(tmp_path, f"{case}, expect: {{match: [1, 2], alerts: [1, 1]}}") == ()
 
@@ -153,7 +153,7 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_wrong_is_named_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_invalid_file_is_named_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
     """The error is one line with the file, the line or case, and the problem."""
     with pytest.raises(RuleTestError) as caught:
         run_rule_tests([written(tmp_path, text)])
@@ -162,8 +162,8 @@ def test_a_file_that_is_wrong_is_named_with_the_place(tmp_path: Path, text: str,
     assert "\n" not in message
 
 
-def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
-    """A missing file, one that is no text, a folder without any."""
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    """The error names a missing file, a file that is not text, or a folder without files."""
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa")
     (tmp_path / "empty").mkdir()
     for name, problem in {

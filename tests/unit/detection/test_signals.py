@@ -27,7 +27,7 @@ METADATA: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sso(SignalRule):
-    """A user's signal."""
+    """A custom signal."""
 
     id = "Acme.Sso"
     name = description = runbook = false_positives = "x"
@@ -38,13 +38,13 @@ class Sso(SignalRule):
     results: tuple[str, ...] = ("SUCCESS",)
 
     def matches(self, event: Seen) -> bool:
-        """Match these outcomes."""
+        """Match the configured outcomes."""
         return event.outcome_result in self.results
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManySso(CountInWindow):
-    """A rule that counts them."""
+    """A rule that counts the events of the signal."""
 
     id = "Acme.Many.Sso"
     name = description = runbook = false_positives = "x"
@@ -58,7 +58,7 @@ class ManySso(CountInWindow):
     at_least: int = 2
 
     def takes(self, row: HistoryRow) -> bool:
-        """Use the rows with the signal."""
+        """Return whether the row is the signal."""
         return self.signalled(row, Sso.id)
 
     def key(self, row: HistoryRow) -> tuple[str | None, ...]:
@@ -66,14 +66,14 @@ class ManySso(CountInWindow):
         return (row.actor_id,)
 
 
-def asking(**options: Any) -> Rule:
-    """Build the rule, with options of the signal."""
-    said = {Sso.id: RuleSettings(options=options)}
-    return configured_rules(said, read_file=str, classes=(Sso, ManySso))[ManySso.id]
+def rule_with_signal(**options: Any) -> Rule:
+    """Build the counting rule, with options of its signal."""
+    settings = {Sso.id: RuleSettings(options=options)}
+    return configured_rules(settings, read_file=str, classes=(Sso, ManySso))[ManySso.id]
 
 
 def sso(number: int, **fields: Any) -> dict[str, Any]:
-    """Build a sign-on."""
+    """Build a single sign-on."""
     given = {"eventType": "user.authentication.sso", "actor.id": "00u1", "outcome.result": "SUCCESS"}
     return body_of(number, number * timedelta(minutes=1), given | fields)
 
@@ -93,18 +93,18 @@ def fail(_rule: Rule, _uuid: str, error: Exception) -> None:
     raise error
 
 
-def test_their_events_lie_in_the_window() -> None:
-    """A rule that asks for a signal needs its events of Okta, and remembers them; the signal need not be on."""
-    rule = asking()
+def test_events_of_a_signal_are_in_the_window() -> None:
+    """A rule that uses a signal adds its event types to the filter and to history, even if the signal is not enabled."""
+    rule = rule_with_signal()
     assert rule.needed_types() == ("zone.update", "user.authentication.sso")
     assert 'eventType eq "user.authentication.sso"' in RuleSet([rule]).filter
     assert matched(rule, sso(1), sso(2, **{"outcome.result": "FAILURE"}), sso(3)) == ["e-003"]
 
 
-def test_the_signal_has_its_own_numbers() -> None:
+def test_a_signal_uses_its_own_options() -> None:
     """A signal uses its own options, whichever rule calls it."""
-    assert matched(asking(results=["FAILURE"]), sso(1), sso(2)) == []
-    assert matched(asking(results=["FAILURE", "SUCCESS"]), sso(1), sso(2)) == ["e-002"]
+    assert matched(rule_with_signal(results=["FAILURE"]), sso(1), sso(2)) == []
+    assert matched(rule_with_signal(results=["FAILURE", "SUCCESS"]), sso(1), sso(2)) == ["e-002"]
 
 
 def test_a_signal_is_recorded_and_makes_no_alert() -> None:
@@ -117,7 +117,7 @@ def test_a_signal_is_recorded_and_makes_no_alert() -> None:
 
 
 def test_a_signal_that_raises_is_reported_and_stops_nothing() -> None:
-    """A signal that raises is reported like the rule that uses it."""
+    """An exception of a signal is reported as one of the rule that uses it."""
     broken = type("Broken", (Sso,), {"matches": lambda _self, _event: 1 / 0})
     made = configured_rules(
         {}, read_file=str, classes=(dataclass(frozen=True, kw_only=True)(broken), ManySso)
@@ -125,7 +125,7 @@ def test_a_signal_that_raises_is_reported_and_stops_nothing() -> None:
     rules, reported = RuleSet([made[ManySso.id]]), []
     event = Event.from_body(sso(1))
     rows = rules.history_rows([event])
-    rules.evaluate([event], rows, MemoryHistory(), lambda *said: reported.append(said[0].id))
+    rules.evaluate([event], rows, MemoryHistory(), lambda *settings: reported.append(settings[0].id))
     assert reported == [ManySso.id]
 
 
@@ -140,7 +140,7 @@ PATHS = (
 
 
 @given(chosen=st.lists(st.tuples(st.sampled_from(PATHS), values), max_size=8))
-def test_an_event_and_its_row_say_the_same(chosen: list[tuple[str, Any]]) -> None:
+def test_a_signal_gives_the_same_result_for_an_event_and_its_row(chosen: list[tuple[str, Any]]) -> None:
     """A signal gives the same result for an event and its row."""
     body: dict[str, Any] = body_of(1, timedelta(), {})
     for path, value in chosen:
@@ -156,12 +156,12 @@ def test_an_event_and_its_row_say_the_same(chosen: list[tuple[str, Any]]) -> Non
         assert getattr(event, name) == getattr(row, name), name
 
 
-def test_the_built_in_signal_can_be_asked_for() -> None:
-    """A rule can use the built-in signal, and no rule that raises alerts."""
+def test_a_rule_can_use_the_built_in_signal() -> None:
+    """A rule can use the built-in signal, but not a rule that raises alerts."""
     assert [rule.id for rule in BUILT_IN if issubclass(rule, SignalRule)] == ["Okta.Login.Success"]
 
 
-def test_what_history_does_not_remember_is_no_signal() -> None:
+def test_a_signal_can_use_only_history_columns() -> None:
     """A signal that reads a field that history lacks is refused when its file is loaded."""
     foreign: Any = dataclass(frozen=True, kw_only=True)(
         type("Foreign", (Sso,), {"matches": lambda _self, event: event.isp == "Example"})
@@ -180,8 +180,8 @@ def test_what_history_does_not_remember_is_no_signal() -> None:
         (ManySso, (Sso,)),
     ],
 )
-def test_who_may_ask(kind: type[Rule], signals: Any) -> None:
-    """Rules in a window, for ids."""
+def test_only_windowed_rules_can_use_signals(kind: type[Rule], signals: Any) -> None:
+    """Only windowed rules can use signals, which are a tuple of ids."""
     methods = {
         "matches": lambda *_: True,
         "column": "actor_id",

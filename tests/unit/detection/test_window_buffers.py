@@ -14,7 +14,7 @@ from oktawatch.model.timestamps import to_text
 from tests.unit.detection.events import NOON
 
 WINDOW, LATEST = 3, 4
-"""Minutes that a window reaches back, and that an event may be late."""
+"""The length of a window, and the maximum delay of an event, in minutes."""
 
 Place = tuple[str, str]
 Found = tuple[Key, Place, list[Place]]
@@ -31,12 +31,12 @@ def at(minute: int) -> str:
 
 
 def place(row: HistoryRow) -> Place:
-    """Return what a buffer is ordered by."""
+    """Return the key by which a buffer is sorted."""
     return (row.published, row.uuid)
 
 
 def scan(buffers: WindowBuffers, page: Sequence[tuple[Key, HistoryRow]], fewest: int) -> list[Found]:
-    """Return the events of a page that match, and the earlier ones that match now."""
+    """Scan a page; return the matching events, which include earlier events that match now."""
     holds = lambda window: len(window) >= fewest  # noqa: E731 -- a rule's predicate
     scanning = WindowScan(buffers, timedelta(minutes=WINDOW), holds, fewest=fewest)
     return [
@@ -49,8 +49,8 @@ def scan(buffers: WindowBuffers, page: Sequence[tuple[Key, HistoryRow]], fewest:
 def expected(
     known: dict[Key, dict[Place, int]], page: Sequence[tuple[Key, Place, int]], fewest: int
 ) -> Iterator[Found]:
-    """Return the same by looking at everything after each event."""
-    given_already = set()
+    """Return the same as `scan`, by examining all windows after each event."""
+    reported = set()
     for key, came, minute in page:
         minutes = known.setdefault(key, {})
         minutes[came] = minute
@@ -58,14 +58,14 @@ def expected(
             window = [
                 other for other in sorted(minutes) if other <= one and minutes[other] >= minutes[one] - WINDOW
             ]
-            concerned = one >= came and minutes[one] <= minute + WINDOW
-            if concerned and len(window) >= fewest and (key, one) not in given_already:
-                given_already.add((key, one))
+            affected = one >= came and minutes[one] <= minute + WINDOW
+            if affected and len(window) >= fewest and (key, one) not in reported:
+                reported.add((key, one))
                 yield key, one, window
 
 
 @given(PAGES, st.integers(1, 4))
-def test_what_is_kept_decides_as_all_that_came(
+def test_buffered_windows_agree_with_complete_lists(
     pages: list[tuple[list[tuple[str, int, str]], int, bool]], fewest: int
 ) -> None:
     """Buffered windows agree with complete lists, for late, repeated and pruned events."""
@@ -83,8 +83,8 @@ def test_what_is_kept_decides_as_all_that_came(
 
 
 @given(st.lists(ARRIVALS, max_size=6))
-def test_what_was_deleted_is_gone(pages: list[list[tuple[str, int, str]]]) -> None:
-    """A deleted event is not in the window, and later events are."""
+def test_deleted_events_are_in_no_window(pages: list[list[tuple[str, int, str]]]) -> None:
+    """Deleted events are not in the buffers, and all later events are."""
     buffers = WindowBuffers()
     came: set[tuple[str, Place]] = set()
     for number, drawn in enumerate(pages):
@@ -97,7 +97,7 @@ def test_what_was_deleted_is_gone(pages: list[list[tuple[str, int, str]]]) -> No
         assert {(name, place(row)) for name in "abc" for row in buffers.buffer((name,))} == came
 
 
-def test_deleted_events_are_held_by_nothing() -> None:
+def test_deleted_events_are_released() -> None:
     """Keys without recent events are removed from the buffers."""
     buffers = WindowBuffers()
     rows = [HistoryRow(at(minute), "1", "x") for minute in range(4)]

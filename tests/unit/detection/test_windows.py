@@ -26,9 +26,9 @@ from oktawatch.model.timestamps import to_text
 from tests.support.properties import examples
 from tests.unit.detection.events import NOON, event
 from tests.unit.detection.history_streams import body_of, pages_of, rule_of, streams
-from tests.unit.detection.reference import LAWS, Body, first_seen
+from tests.unit.detection.reference import REFERENCE_RULES, Body, first_seen
 
-EVERYTHING = RuleSet(configured(rule, {}, str) for rule in BUILT_IN)
+ALL_RULES = RuleSet(configured(rule, {}, str) for rule in BUILT_IN)
 
 
 class Memory:
@@ -40,7 +40,7 @@ class Memory:
         self.recorded: dict[MatchKey, Match] = {}
 
     def page(self, bodies: Sequence[Body], *, committed: bool = True) -> None:
-        """Read a page; one that is not committed leaves nothing behind."""
+        """Evaluate a page, and store the result if the page is ``committed``."""
         events = [Event.from_body(body) for body in bodies]
         rows = self.rules.history_rows(events)
         found = self.rules.evaluate(events, rows, self.history, no_error).matches
@@ -66,11 +66,11 @@ def no_error(rule: Rule, uuid: str, error: Exception) -> None:
     raise AssertionError(f"{rule.id} raised at {uuid}") from error
 
 
-@pytest.mark.parametrize("rule_id", LAWS)
+@pytest.mark.parametrize("rule_id", REFERENCE_RULES)
 @given(data=st.data())
 @settings(max_examples=examples(60))
-def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: st.DataObject) -> None:
-    """Any order, any cut into pages, any repetition, any crash before a commit."""
+def test_windowed_rules_agree_with_the_reference(rule_id: str, data: st.DataObject) -> None:
+    """Rules agree with the reference for any order, page boundaries, repetitions and crashes before a commit."""
     stream = data.draw(streams(rule_id))
     pages = pages_of(data, stream)
     memory = Memory(rule_of(rule_id))
@@ -80,17 +80,15 @@ def test_windowed_rules_record_what_a_plain_reference_finds(rule_id: str, data: 
         memory.page(page)
         if data.draw(st.booleans(), label="read some page again"):
             memory.page(data.draw(st.sampled_from(pages)))
-    # A repeated page is only another order of arrival.
-    assert set(memory.uuids()) == LAWS[rule_id].matches(stream)
+    # Repeating a page is another order of arrival.
+    assert set(memory.uuids()) == REFERENCE_RULES[rule_id].matches(stream)
 
 
-@pytest.mark.parametrize("rule_id", [*LAWS, FirstProxiedSession.id])
+@pytest.mark.parametrize("rule_id", [*REFERENCE_RULES, FirstProxiedSession.id])
 @given(data=st.data())
 @settings(max_examples=examples(40))
-def test_where_pages_end_changes_neither_the_matches_nor_their_order_nor_the_alerts(
-    rule_id: str, data: st.DataObject
-) -> None:
-    """A page at once, cut anywhere, or event by event."""
+def test_page_boundaries_change_neither_matches_nor_alerts(rule_id: str, data: st.DataObject) -> None:
+    """One page, several pages or a page per event give the same matches in the same order, and the same alerts."""
     stream = data.draw(streams(rule_id))
     whole, cut, single = Memory(rule_of(rule_id)), Memory(rule_of(rule_id)), Memory(rule_of(rule_id))
     whole.page(stream)
@@ -126,7 +124,7 @@ def test_reading_a_first_occurrence_again_changes_nothing(stream: list[Body], da
     assert memory.uuids() == before
 
 
-def test_each_org_has_its_own_memory() -> None:
+def test_each_org_has_its_own_history() -> None:
     """The same actor's first event in another org is a first event."""
     body = body_of(
         1,
@@ -151,7 +149,7 @@ def failures(count: int, *, every: timedelta) -> list[Body]:
 
 
 def test_the_context_lists_the_newest_events_of_the_window() -> None:
-    """At most fifty, the matching event last."""
+    """The context lists at most fifty events, the matching event last."""
     memory = Memory(FailedLoginsUnknownUser(at_least=60))
     memory.page(failures(60, every=timedelta(seconds=1)))
     (match,) = memory.recorded.values()
@@ -168,7 +166,7 @@ def test_the_context_lists_the_newest_events_of_the_window() -> None:
     }
 
 
-def test_a_match_on_a_remembered_event_is_marked_partial() -> None:
+def test_a_match_on_a_history_row_is_marked_partial() -> None:
     """A match on a history row is marked as partial, and a match on the page's own event is complete."""
     stream = failures(3, every=timedelta(seconds=1))
     memory = Memory(FailedLoginsUnknownUser(at_least=3))
@@ -197,7 +195,7 @@ class Counting(MemoryHistory):
         self.given = 0
 
     def rows(self, *arguments: Any) -> list[HistoryRow]:
-        """Count one question and its rows."""
+        """Count a query and its rows."""
         self.questions += 1
         found = list(super().rows(*arguments))
         self.given += len(found)
@@ -214,8 +212,8 @@ class Counting(MemoryHistory):
         return super().began(*arguments)
 
 
-def test_questions_depend_on_the_number_of_rules_not_of_events() -> None:
-    """A page of hundreds of users, each of whom concerns every rule, is asked about once a rule."""
+def test_the_number_of_queries_depends_on_rules_and_not_on_events() -> None:
+    """A page with events of hundreds of users, each needed by every rule, causes one query per rule."""
     history = Counting()
     for size in (1, 300):
         bodies = [
@@ -241,25 +239,25 @@ def test_questions_depend_on_the_number_of_rules_not_of_events() -> None:
         ]
         events = [Event.from_body(body) for body in bodies]
         history.questions = 0
-        EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)
-        assert history.questions == 8  # six windows; first seen asks twice
+        ALL_RULES.evaluate(events, ALL_RULES.history_rows(events), history, no_error)
+        assert history.questions == 8  # six windowed rules, and two queries of FirstSeen
 
 
-def test_a_page_without_interesting_events_asks_nothing() -> None:
-    """Most pages, for most rules."""
+def test_a_page_without_needed_events_causes_no_query() -> None:
+    """A page without events that a rule needs causes no query."""
     history = Counting()
     events = [event(f"e-{n}", securityContext={"isProxy": False}, actor=None) for n in range(9)]
-    found = EVERYTHING.evaluate(events, EVERYTHING.history_rows(events), history, no_error)
+    found = ALL_RULES.evaluate(events, ALL_RULES.history_rows(events), history, no_error)
     assert (found.matches, found.signals) == ([], {})
     assert history.questions == 0
 
 
 def row(at: timedelta, actor: str) -> HistoryRow:
-    """Build a row of an actor."""
+    """Build a history row of an actor."""
     return HistoryRow(to_text(NOON + at), actor, "x", actor_id=actor)
 
 
-def test_neighbouring_rows_share_a_range_and_an_absurd_time_has_its_own() -> None:
+def test_nearby_rows_share_a_time_range_and_an_absurd_time_has_its_own() -> None:
     """An event dated 9999 does not make a page read years of history."""
     hour = timedelta(hours=1)
     rows = [row(hour, "b"), row(timedelta(), "a"), row(timedelta(days=9), "c")]
@@ -337,7 +335,7 @@ def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> No
     assert told == [("e-000", "TypeError")]
 
 
-def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_makes() -> None:
+def test_a_key_comes_from_a_column_or_declared_columns_or_a_method() -> None:
     """A rule's key is its column, its declared columns, or the value of its own method, which has precedence."""
 
     class Declared(MultipleSessions):
@@ -362,7 +360,7 @@ def test_a_key_is_its_column_or_the_columns_it_is_declared_by_or_what_a_method_m
         assert all(rule.key(row) == key for key, row in parts)
 
 
-def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
+def test_a_key_part_that_is_not_text_loses_no_match() -> None:
     """A match whose key has a part that is not a text gets the default dedup key."""
 
     class Broken(FailedLoginsUnknownUser):
@@ -375,29 +373,29 @@ def test_a_part_of_a_key_that_is_no_text_loses_no_match() -> None:
     assert match.dedup_key == AnonymizingVpnLogin().match(events[1]).dedup_key
 
 
-def test_history_is_needed_as_long_as_the_longest_window() -> None:
+def test_history_is_needed_for_the_longest_window() -> None:
     """The needed length of history is the longest window, and none for the main detection."""
     alone = RuleSet([AnonymizingVpnLogin()])
-    assert (EVERYTHING.longest_window, alone.longest_window) == (timedelta(days=7), timedelta())
+    assert (ALL_RULES.longest_window, alone.longest_window) == (timedelta(days=7), timedelta())
 
 
-def test_sign_ins_go_into_history_whichever_rules_are_on() -> None:
+def test_sign_ins_are_in_history_with_any_rules() -> None:
     """History has all sign-ins, and the types that rules look back at."""
     kinds = ("user.session.start", "user.authentication.sso", "user.lifecycle.create")
     events = [event(eventType=kind) for kind in kinds]
-    found = [[row.event_type for row in rules.history_rows(events)] for rules in (RuleSet([]), EVERYTHING)]
+    found = [[row.event_type for row in rules.history_rows(events)] for rules in (RuleSet([]), ALL_RULES)]
     assert found == [["user.session.start"], list(kinds[:2])]
     assert [RuleSet([]).remembers(kind) for kind in kinds] == [True, False, False]
 
 
-def test_every_windowed_rule_has_its_law_in_the_reference() -> None:
+def test_the_reference_implements_every_windowed_rule() -> None:
     """The reference implements every windowed rule."""
-    assert {rule.id for rule in BUILT_IN if issubclass(rule, WindowRule)} == set(LAWS)
+    assert {rule.id for rule in BUILT_IN if issubclass(rule, WindowRule)} == set(REFERENCE_RULES)
     assert [rule.id for rule in BUILT_IN if issubclass(rule, FirstSeen)] == [FirstProxiedSession.id]
 
 
-def test_memory_history_answers_like_the_protocol_says() -> None:
-    """Ends are included, an event is not earlier than itself, types and conditions count."""
+def test_memory_history_follows_the_protocol() -> None:
+    """Time ranges include both ends, an event is not earlier than itself, and types and conditions apply."""
     history = MemoryHistory()
     times_of = [timedelta(), timedelta(minutes=1), timedelta(minutes=2)]
     rows = [row(at, "a") for at in times_of]
