@@ -27,7 +27,7 @@ class LogStream:
     """A text stream for log lines. A line that can't be written is dropped."""
 
     def __init__(self, stream: TextIO, describe_dropped: Callable[[int], str]) -> None:
-        """`describe_dropped` returns the line that reports a number of dropped lines."""
+        """``describe_dropped`` returns the log line that reports how many lines were dropped."""
         self._stream = stream
         self._describe_dropped = describe_dropped
         self._lock = (
@@ -44,7 +44,7 @@ class LogStream:
             if not self._stream.closed:  # the descriptor of a closed stream can belong to another file
                 self._writer.write(data, self._describe_dropped)
             return
-        # The reader can be gone, which must not make the caller fail.
+        # The caller must not fail because the reader is gone.
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._stream.write(data.decode(encoding))
             self._stream.flush()

@@ -39,18 +39,18 @@ QUIET = {
     "apprise": logging.WARNING,  # logs URLs with tokens at DEBUG
     "asyncio": logging.WARNING,
 }
-"""The minimum level of each library, independent of the configured level."""
+"""The minimum level of each library, even if a lower level is configured."""
 
 _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _PLAIN_VALUE = re.compile(r"[^\s\"'=]+").fullmatch
 
 
 class _Secrets:
-    """The secrets to mask, in every encoding in which a line can contain them."""
+    """The secrets to mask, in every encoding that a log line can contain."""
 
     def __init__(self) -> None:
         self._encodings: set[str] = set()
-        self._find: re.Pattern[str] | None = None
+        self._pattern: re.Pattern[str] | None = None
 
     def add(self, secret: str) -> None:
         # The line ends of a multi-line key are escaped in the log, so mask each line separately.
@@ -64,10 +64,10 @@ class _Secrets:
                     json.dumps(line, ensure_ascii=False)[1:-1],
                 }
         longest_first = sorted(self._encodings, key=len, reverse=True)
-        self._find = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def mask(self, text: str) -> str:
-        return self._find.sub(HIDDEN, text) if self._find is not None else text
+        return self._pattern.sub(HIDDEN, text) if self._pattern is not None else text
 
 
 _secrets = _Secrets()
@@ -105,10 +105,10 @@ def configure(
 def configure_libraries(
     log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
 ) -> tuple["_Renderer", LogStream]:
-    """Log the records of libraries like `configure`, for a program that logs nothing itself."""
+    """Log the records of libraries in the same way as `configure`, for a command that logs nothing itself."""
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
-    # Don't look at systemd's variables: the shells of a desktop inherit them. A journal is not a terminal anyway.
+    # systemd's JOURNAL_STREAM is not used, because the shells of a desktop inherit it. The journal is not a terminal.
     as_json = log_format == "json" or (log_format == "auto" and not is_terminal)
     layout = _json_line if as_json else _Console(colours=is_terminal and "NO_COLOR" not in os.environ)
     render = _Renderer(layout, tracebacks=_number(level) <= logging.DEBUG)
@@ -137,8 +137,8 @@ def _route_libraries(handler: logging.Handler, level: int) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    for name, least in QUIET.items():
-        logging.getLogger(name).setLevel(max(least, level))
+    for name, minimum in QUIET.items():
+        logging.getLogger(name).setLevel(max(minimum, level))
     sdk = logging.getLogger("okta-sdk-python")
     sdk.handlers = [logging.NullHandler()]
     sdk.propagate = False

@@ -37,7 +37,7 @@ class Resolver(AbstractResolver):
 
 def _start_lookup(query: _Query) -> "Future[_Addresses]":
     lookup = _lookups[query] = Future()
-    # Makes the future uncancellable: a caller that gives up must not cancel the look-up of the others.
+    # This makes the future uncancellable: a caller that gives up must not cancel the look-up for other callers.
     lookup.set_running_or_notify_cancel()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The files that ship with the program for those who run it: units, example configuration, alert rules, recipes.
+"""The files for operators that ship with the program: units, example configuration, alert rules, recipes.
 
 In the repository they are in ``config/``. The wheel contains a copy of that folder inside the package.
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def folder() -> Path:
-    """Return the folder of the files: in the installed package, else beside it in the repository."""
+    """Return the folder of the files: inside the installed package, or else beside the package in the repository."""
     package = Path(str(resources.files("oktawatch")))
     installed = package / "_config"
     return installed if installed.is_dir() else package.parent / "config"
 
 
 def names() -> Iterator[str]:
-    """Yield the name of each file, its path below the folder, in order."""
+    """Yield the path of each file relative to the folder, sorted."""
     root = folder()
     yield from sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 

@@ -12,7 +12,7 @@ from oktawatch.model.match import FAILURES, SUCCESSES
 from oktawatch.model.severity import Severity
 
 ECS_VERSION = "9.4.0"
-_OWN = (
+_OWN_COLUMNS = (
     "status", "disposition", "event_count", "successes", "failures", "succeeded_at", "failed_at", "risen", "anonymizer",
     "operator", "isp", "note", "closed_at", "closed_by",
 )  # fmt: skip
@@ -52,7 +52,7 @@ def alert_document(
         "related": {"ip": _addresses(ip, events), "user": [login, alert["actor_id"]]},
         "organization": {"name": alert["org"]},
     }
-    own = {name: alert[name] for name in _OWN} | {
+    own = {name: alert[name] for name in _OWN_COLUMNS} | {
         "id": alert["id"],
         "incident": incident,
         "notification": notification,

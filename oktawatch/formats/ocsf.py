@@ -25,14 +25,14 @@ from oktawatch.model.severity import Severity
 
 OCSF_VERSION = "1.5.0"
 _CLASS = 2004
-_SEVERITIES = ("Informational", "Low", "Medium", "High", "Critical")  # OCSF has the same five, from 1
+_SEVERITIES = ("Informational", "Low", "Medium", "High", "Critical")  # numbered from 1, as our own
 _STATUSES = {"open": (1, "New"), "acknowledged": (2, "In Progress"), "closed": (4, "Resolved")}
 _VERDICTS = {
     "false_positive": (1, "False Positive"),
     "true_positive": (2, "True Positive"),
     "benign": (5, "Benign"),
 }
-_OWN = (
+_OWN_COLUMNS = (
     "id", "dedup_key", "anchor", "outcome_result", "outcome_reason", "successes", "failures", "succeeded_at", "failed_at",
     "risen", "anonymizer", "operator", "closed_at", "closed_by",
 )  # fmt: skip
@@ -89,7 +89,7 @@ def finding(
             "event_code": alert["rule_id"],
             "tenant_uid": alert["org"],
         },
-        "unmapped": {name: alert[name] for name in _OWN},
+        "unmapped": {name: alert[name] for name in _OWN_COLUMNS},
     }
     found: dict[str, Any] = compact(document)
     return found
@@ -185,7 +185,7 @@ def _user(alert: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _endpoint(alert: Mapping[str, Any], client_ip: str | None) -> dict[str, Any]:
-    """Return the endpoint of an address. Only the alert's own address has a known place and network."""
+    """Return the endpoint of an address. Place and network are only known for the alert's own address."""
     ip = address(client_ip)
     endpoint = {"ip": ip, "name": client_ip if ip is None else None}
     if not client_ip or client_ip != alert["client_ip"]:

@@ -26,7 +26,7 @@ class Attack(Struct, frozen=True):
 
 
 def json_line(document: Mapping[str, Any]) -> str:
-    """Return a document as one line of ASCII, so that no program splits it or interprets its characters."""
+    """Return a document as one line of printable ASCII, so that no program splits the line or acts on its characters."""
     # JSON does not escape DEL.
     return json.dumps(document, separators=(",", ":")).replace("\x7f", "\\u007f")
 
@@ -42,12 +42,12 @@ def compact(value: Any) -> Any:
 
 
 def milliseconds(text: str | None) -> int | None:
-    """Return canonical text as milliseconds since 1970."""
+    """Convert a canonical timestamp to milliseconds since 1970."""
     return None if text is None else (from_text(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def address(text: str | None) -> str | None:
-    """Return a text if it is an IP address without a scope, else None."""
+    """Return the IP address in a text, or None if the text is anything else or an address with a scope."""
     try:
         return None if text is None or "%" in text else str(ip_address(text.strip()))
     except ValueError:
@@ -60,7 +60,7 @@ def email(text: str | None) -> str | None:
 
 
 def attacks(mitre: Iterable[str]) -> list[Attack]:
-    """Parse ATT&CK ids such as ``TA0001:T1078.004``. Skip others: the author of a rule can write anything."""
+    """Parse ATT&CK ids such as ``TA0001:T1078.004``. Skip invalid ids, because authors of rules can write any text."""
     found = (_ATTACK(text) for text in mitre if text)
     return [
         Attack(match[1], match[2], f"{match[2]}{match[3]}" if match[3] else None) for match in found if match

@@ -17,7 +17,7 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _LONGEST_LABEL = 24  # characters
 _BAR_HEIGHT = 26  # pixels
 _FONT = 13  # pixels
-_ROOM = 1.12  # for the total at the end of a bar
+_AXIS_TO_LONGEST_BAR = 1.12  # leaves room for the total at the end of the longest bar
 
 
 class Series(Struct, frozen=True, kw_only=True):
@@ -32,10 +32,10 @@ class Series(Struct, frozen=True, kw_only=True):
 def columns(
     labels: Sequence[str], series: Sequence[Series], *, width: int, height: int, shown: Collection[int]
 ) -> ET.Element:
-    """Draw stacked vertical bars. ``shown`` are the places of the labels to show."""
+    """Draw stacked vertical bars. ``shown`` contains the indexes of the labels to show."""
     from pygal import StackedBar  # noqa: PLC0415 -- only pages with charts need it
 
-    texts = [label if place in shown else "" for place, label in enumerate(labels)]
+    texts = [label if index in shown else "" for index, label in enumerate(labels)]
     chart = StackedBar(width=width, height=height, **_options(series, margin_bottom=4))
     return _drawn(chart, texts, labels, series)
 
@@ -44,18 +44,21 @@ def bars(labels: Sequence[str], series: Sequence[Series], *, width: int) -> ET.E
     """Draw stacked horizontal bars, the first at the top."""
     from pygal import HorizontalStackedBar  # noqa: PLC0415 -- only pages with charts need it
 
-    turned = [
+    # pygal draws the first bar at the bottom.
+    bottom_up = [
         Series(name=one.name, css_class=one.css_class, values=list(reversed(one.values))) for one in series
     ]
     names = list(reversed(labels))
     height = 40 + _BAR_HEIGHT * len(labels)
-    chart = HorizontalStackedBar(width=width, height=height, **_options(series, room=_ROOM))
-    root = _drawn(chart, [_shortened(name) for name in names], names, turned)
-    _add_totals(root, [sum(values) for values in zip(*(one.values for one in turned), strict=True)])
+    chart = HorizontalStackedBar(
+        width=width, height=height, **_options(series, axis_to_longest=_AXIS_TO_LONGEST_BAR)
+    )
+    root = _drawn(chart, [_shortened(name) for name in names], names, bottom_up)
+    _add_totals(root, [sum(values) for values in zip(*(one.values for one in bottom_up), strict=True)])
     return root
 
 
-def _options(series: Sequence[Series], *, room: float = 1, **more: Any) -> dict[str, Any]:
+def _options(series: Sequence[Series], *, axis_to_longest: float = 1, **more: Any) -> dict[str, Any]:
     from pygal.style import Style  # noqa: PLC0415 -- only pages with charts need it
 
     highest = max(map(sum, zip(*(one.values for one in series), strict=True)), default=0)
@@ -68,7 +71,7 @@ def _options(series: Sequence[Series], *, room: float = 1, **more: Any) -> dict[
         "spacing": 8,
         "max_scale": 5,
         "min_scale": 2,
-        "range": (0, max(highest * room, 4)),  # at least 4: no fractions of alerts on the axis
+        "range": (0, max(highest * axis_to_longest, 4)),  # at least 4: no fractions of alerts on the axis
         "value_formatter": lambda value: f"{value:.0f}",
         "disable_xml_declaration": True,
         "no_data_text": "",

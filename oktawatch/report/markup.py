@@ -10,7 +10,7 @@ Child = ET.Element | str
 
 
 def element(tag: str, *children: Child, css_class: str = "", **attributes: str) -> ET.Element:
-    """Return an element. Texts become escaped text."""
+    """Return an element with elements and texts as children. Texts are escaped when the page is written."""
     made = ET.Element(tag, attributes | ({"class": css_class} if css_class else {}))
     for child in children:
         if isinstance(child, ET.Element):
@@ -28,7 +28,7 @@ def stranger(text: str) -> ET.Element:
 
 
 def page(title: str, style: str, *body: ET.Element) -> str:
-    """Return a complete page that loads nothing and runs no script, whatever is in its texts."""
+    """Return a complete page. Its content security policy forbids scripts and loading of files, whatever its texts are."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     style_element = ET.Element("style")

@@ -1,4 +1,4 @@
-"""The page of a report: one self-contained HTML file with charts, for light and dark displays, wide and narrow."""
+"""The page of a report: a self-contained HTML file with charts, for light and dark, wide and narrow displays."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from oktawatch.report.summary import Bar, Summary, anonymizer, who
 from oktawatch.report.text import clean, count, minute, short_day
 
 _WIDE, _NARROW = 1060, 400  # pixels of a drawing, as wide as it is shown
-_HALF = 400
+_HALF_WIDTH = 400
 _NONE = "No alerts in this period."
 
 
@@ -93,9 +93,12 @@ def _days(summary: Summary) -> ET.Element:
         for severity in shown
     ]
     drawings = []
-    for width, height, css_class, most in ((_WIDE, 240, "chart wide", 16), (_NARROW, 200, "chart narrow", 5)):
-        every = -(-len(labels) // most)
-        shown_labels = range(len(labels) - 1, -1, -every)
+    for width, height, css_class, max_labels in (
+        (_WIDE, 240, "chart wide", 16),
+        (_NARROW, 200, "chart narrow", 5),
+    ):
+        step = -(-len(labels) // max_labels)
+        shown_labels = range(len(labels) - 1, -1, -step)
         drawing = columns(labels, series, width=width, height=height, shown=shown_labels)
         drawing.set("class", css_class)
         drawing.set("aria-label", f"Alerts by {unit} and severity")
@@ -112,7 +115,7 @@ def _days(summary: Summary) -> ET.Element:
 def _hours(summary: Summary) -> ET.Element:
     labels = [f"{hour:02}" for hour in range(24)]
     series = [Series(name="alerts", css_class="c-accent", values=summary.hours)]
-    drawing = columns(labels, series, width=_HALF, height=200, shown=range(0, 24, 3))
+    drawing = columns(labels, series, width=_HALF_WIDTH, height=200, shown=range(0, 24, 3))
     drawing.set("aria-label", "Alerts by hour of the day")
     return element(
         "section", element("h2", "Time of day"), element("p", "Hour in UTC", css_class="muted"), drawing
@@ -127,7 +130,7 @@ def _bar_section(heading: str, found: Sequence[Bar]) -> ET.Element:
             name="without a success", css_class="c-accent", values=[bar.alerts - bar.got_in for bar in found]
         ),
     ]
-    drawing = bars(labels, series, width=_HALF)
+    drawing = bars(labels, series, width=_HALF_WIDTH)
     drawing.set("aria-label", f"Alerts by {heading.lower()}")
     legend = [("got in", "c-strong", None), ("without a success", "c-accent", None)]
     return element("section", element("h2", heading), _legend(legend), drawing)
@@ -153,7 +156,7 @@ def _got_in(summary: Summary) -> ET.Element:
     if not summary.successes:
         text = "None: no alert in this period contains a successful sign-in."
         return element("section", element("h2", heading), element("p", text, css_class="muted"))
-    rest = summary.got_in - len(summary.successes)
+    left_out = summary.got_in - len(summary.successes)
     rows = [_success(fact) for fact in summary.successes]
     headings = ("Severity", "Who", "From", "First event", "Failures#", "Anonymizer", "Status", "Alert#")
     section = _table(heading, headings, rows)
@@ -165,8 +168,8 @@ def _got_in(summary: Summary) -> ET.Element:
             css_class="muted",
         ),
     )
-    if rest:
-        section.append(element("p", f"And {count(rest, 'other alert')}.", css_class="muted"))
+    if left_out:
+        section.append(element("p", f"And {count(left_out, 'other alert')}.", css_class="muted"))
     return section
 
 
@@ -195,11 +198,11 @@ def _rules(summary: Summary, names: Mapping[str, str]) -> ET.Element:
             [rule.false_positive for rule in judged],
         )
         series = [
-            Series(name=name, css_class=color, values=one)
-            for (name, color), one in zip(colors, values, strict=True)
+            Series(name=name, css_class=color, values=counts)
+            for (name, color), counts in zip(colors, values, strict=True)
         ]
         labels = [clean(names.get(rule.rule_id, rule.rule_id)) for rule in judged]
-        drawing = bars(labels, series, width=_HALF)
+        drawing = bars(labels, series, width=_HALF_WIDTH)
         drawing.set("aria-label", "Verdicts by rule")
         parts = [
             _legend((name, color, None) for name, color in colors),
@@ -222,13 +225,13 @@ def _rules(summary: Summary, names: Mapping[str, str]) -> ET.Element:
     section = _table("Rules", ("Rule", "Advice", "Precision#", "Judged#", "Alerts#"), rows)
     note = "Precision is the share of true positives among the alerts that were closed with a verdict."
     section.insert(1, element("p", note, css_class="muted"))
-    for place, part in enumerate(parts, start=2):
-        section.insert(place, part)
+    for index, part in enumerate(parts, start=2):
+        section.insert(index, part)
     return section
 
 
 def _table(heading: str, headings: Iterable[str], rows: Iterable[list[ET.Element]]) -> ET.Element:
-    """Return a section with a table. A heading that ends in # is that of a column of numbers."""
+    """Return a section with a table. A trailing # in a heading marks a column of numbers."""
     head = element(
         "tr",
         *(

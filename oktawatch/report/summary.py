@@ -17,9 +17,9 @@ _MOST_GOT_IN = 20
 _MOST_DAYS = 92
 """A longer period is counted by week."""
 _MOST_SPANS = 106
-"""The latest two years by week. Events can have any date."""
+"""The latest two years by week. The number is limited, because events can have any date."""
 FEWEST_VERDICTS = 5
-"""The number of verdicts below which a rule's precision says nothing."""
+"""With fewer verdicts, a rule's precision means nothing."""
 _KEEP, _TUNE = 30, 5  # percent
 
 
@@ -33,7 +33,7 @@ class Advice(StrEnum):
 
 
 class Bar(Struct, frozen=True, kw_only=True):
-    """The alerts with one property, such as a country."""
+    """The alerts with the same value of a property, such as the same country."""
 
     label: str
     alerts: int
@@ -72,7 +72,7 @@ class RuleVerdicts(Struct, frozen=True, kw_only=True):
 
     @property
     def precision_percent(self) -> int | None:
-        """The share of true positives among the judged alerts, or None without any."""
+        """The share of true positives among the judged alerts. None if there are no judged alerts."""
         return 100 * self.true_positive // self.judged if self.judged else None
 
     @property
@@ -90,7 +90,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     since: datetime
     until: datetime
     orgs: list[str]
-    """The orgs with alerts."""
+    """The selected orgs, or all orgs with alerts."""
     alerts: int
     events: int
     people: int
@@ -115,7 +115,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class _Group:
-    """Counts the alerts with one property."""
+    """Counts the alerts with the same value of a property."""
 
     def __init__(self) -> None:
         self.alerts = 0
@@ -131,7 +131,7 @@ class _Group:
 
 
 def who(fact: AlertFact) -> str:
-    """Return the login of an alert's actor, or else the actor's id."""
+    """Return the login of an alert's actor. Without a login, return the actor's id."""
     return fact.actor_alternate_id or fact.actor_id or UNKNOWN
 
 
@@ -161,7 +161,7 @@ _PROPERTIES: dict[str, Callable[[AlertFact], str]] = {
 def summarize(
     facts: Iterable[AlertFact], *, since: datetime, until: datetime, orgs: Sequence[str] = ()
 ) -> Summary:
-    """Count alerts whose first event is in a period. ``orgs`` are the selected ones; by default all."""
+    """Count alerts whose first event is in a period. ``orgs`` are the selected orgs, by default all."""
     groups: dict[str, dict[str, _Group]] = {name: defaultdict(_Group) for name in _PROPERTIES}
     days: dict[date, Counter[Severity]] = defaultdict(Counter)
     got_in_by_day: Counter[date] = Counter()
@@ -182,8 +182,8 @@ def summarize(
             total["got_in"] += 1
             got_in_by_day[day] += 1
             successes.append(fact)
-        for name, read in _PROPERTIES.items():
-            groups[name][read(fact)].add(fact)
+        for name, value_of in _PROPERTIES.items():
+            groups[name][value_of(fact)].add(fact)
     days_per_span = 7 if (until - since).days > _MOST_DAYS else 1
     return Summary(
         since=since,
@@ -249,7 +249,7 @@ def _spans(
     until: datetime,
     days_per_span: int,
 ) -> list[Span]:
-    """Return every day or week of the period, also those without alerts. The last one ends with the period."""
+    """Return every day or week of the period, including those without alerts. The last one ends with the period."""
     last = (until - timedelta(microseconds=1)).date()
     count = ((last - since.date()).days + days_per_span) // days_per_span
     spans = []

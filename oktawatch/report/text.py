@@ -11,7 +11,7 @@ def printable(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text that a stranger typed, printable and of limited length."""
+    """Return a text that a stranger typed as printable text of limited length."""
     shown = printable(text[: 2 * _LONGEST])
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 

@@ -90,7 +90,7 @@ def containers() -> list[dict[str, Any]]:
 
 
 def resolved(container: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of a container: the image's, its own, and those from the secret."""
+    """Return the environment variables of a container: from the image, the pod and the secret."""
     found = image_variables()
     for variable in container["env"]:
         source = variable.get("valueFrom", {})
@@ -106,7 +106,7 @@ def resolved(container: dict[str, Any]) -> dict[str, str]:
 def test_a_container_has_a_command_and_settings(
     container: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its command exists, and the settings that it sees are valid and use Postgres."""
+    """The container's command exists, and its settings are valid and use Postgres."""
     assert main([*container["args"], "--help"]) == 0
     assert capsys.readouterr().out
     settings = settings_with(tmp_path, MANIFESTS["ConfigMap"]["data"]["oktawatch.toml"], resolved(container))
@@ -115,8 +115,8 @@ def test_a_container_has_a_command_and_settings(
 
 
 @pytest.mark.parametrize("container", containers(), ids=lambda container: container["name"])
-def test_a_container_can_do_little(container: dict[str, Any]) -> None:
-    """It has a read-only root, no privileges, and only mounts of volumes that exist."""
+def test_a_container_is_restricted(container: dict[str, Any]) -> None:
+    """A container has a read-only root, no privileges, and only mounts of existing volumes."""
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -16,7 +16,7 @@ PATIENCE_S = 10
 
 @contextmanager
 def _pipe() -> "Iterator[tuple[LogStream, int]]":
-    """Open a log stream that writes into a pipe; yield it with the end to read from."""
+    """Open a log stream that writes to a pipe. Yield it and the read end of the pipe."""
     reader, writer = os.pipe()
     with open(writer, "w", encoding="utf-8") as stream:  # noqa: PTH123 -- a descriptor has no path
         yield LogStream(stream, lambda lines: f"dropped {lines}"), reader
@@ -41,8 +41,8 @@ def test_a_line_is_written_before_the_call_returns() -> None:
             assert os.read(reader, 100) == f"line {number}\n".encode()
 
 
-def test_a_pipe_that_nobody_drains_holds_up_nobody() -> None:
-    """Lines beyond the backlog are dropped, and counted once the reader is back."""
+def test_a_full_pipe_does_not_block() -> None:
+    """Lines beyond the backlog are dropped, and their number is written when the reader reads again."""
     line = "x" * 1_000
     lines = 3 * LARGEST_BACKLOG // len(line)
     with _pipe() as (log, reader):
@@ -57,7 +57,7 @@ def test_a_pipe_that_nobody_drains_holds_up_nobody() -> None:
     assert read[-1] == f"dropped {lines - read.count(line)}"
 
 
-def test_after_a_reader_is_back_everything_is_written_again() -> None:
+def test_lines_are_written_again_after_a_stall() -> None:
     """After a stall, the number of dropped lines is written, and then the new lines."""
     with _pipe() as (log, reader):
         for _ in range(3_000):
@@ -68,7 +68,7 @@ def test_after_a_reader_is_back_everything_is_written_again() -> None:
 
 
 @pytest.mark.parametrize("drained", [True, False])
-def test_a_process_ends_whoever_reads_its_log(*, drained: bool) -> None:
+def test_a_stuck_reader_does_not_delay_the_exit(*, drained: bool) -> None:
     """At exit, the last log lines are written, unless their reader is stuck for half a second."""
     code = (
         "import sys; from oktawatch.log_stream import LogStream; log = LogStream(sys.stderr, str)\n"

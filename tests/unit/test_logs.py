@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave structlog, logging and the secrets as they were."""
+    """Restore structlog, logging and the secrets after each test."""
     monkeypatch.setattr(logs, "_secrets", logs._Secrets())
     monkeypatch.delenv("NO_COLOR", raising=False)
     loggers = [logging.getLogger(name) for name in LIBRARIES]
@@ -47,7 +47,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def written(log_format: Any, event: str, *, level: str = "info", **values: Any) -> str:
-    """Log one event; return what was written."""
+    """Log one event, and return the written text."""
     stream = io.StringIO()
     logs.configure(log_format, level, stream)
     with time_machine.travel(NOW, tick=False):
@@ -56,7 +56,7 @@ def written(log_format: Any, event: str, *, level: str = "info", **values: Any) 
 
 
 def test_a_json_line_is_time_level_event_and_values() -> None:
-    """One object a line, the time in UTC."""
+    """Each line is a JSON object with the time in UTC."""
     line = written("json", "page_committed", org="acme", events=1000)
     assert line.endswith("}\n")
     assert json.loads(line) == {
@@ -68,8 +68,8 @@ def test_a_json_line_is_time_level_event_and_values() -> None:
     }
 
 
-def test_a_console_line_reads_like_a_sentence() -> None:
-    """Values with spaces or signs are quoted, so that they can't imitate another key."""
+def test_a_console_line_has_keys_and_values() -> None:
+    """Values with spaces or special characters are quoted, so that they can't imitate another key."""
     line = written("console", "page_committed", org="acme", new=998, title='a "b" c', forged="x alerts=0")
     assert line == (
         "2026-11-24T08:00:00.123Z info     page_committed"
@@ -78,7 +78,7 @@ def test_a_console_line_reads_like_a_sentence() -> None:
 
 
 def test_auto_is_json_unless_a_terminal_reads() -> None:
-    """Under systemd, in a pipe or a file: JSON."""
+    """The format ``auto`` is JSON, but console on a terminal."""
     assert written("auto", "started").startswith("{")
     terminal = Terminal()
     logs.configure("auto", "info", terminal)
@@ -99,8 +99,8 @@ def test_only_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in terminal.getvalue()
 
 
-def test_levels_below_the_chosen_one_are_silent() -> None:
-    """Chosen by name."""
+def test_lower_levels_are_not_logged() -> None:
+    """Events below the configured level are not logged."""
     assert written("json", "started", level="warning") == ""
     assert written("json", "started", level="debug") != ""
 
@@ -124,7 +124,7 @@ def test_whatever_a_stranger_typed_stays_one_printable_line(value: str, key: str
 @pytest.mark.parametrize(
     "letter", ["\x1b", "\x07", "\x7f", "\x9b", "\n", "\r", "\u2028", "\u202e", "\u2066", "\ud800"]
 )
-def test_what_can_act_on_a_terminal_is_written_as_an_escape(log_format: str, letter: str) -> None:
+def test_control_characters_in_event_names_are_escaped(log_format: str, letter: str) -> None:
     """Control characters in the name of a log event are escaped, too."""
     line = written(log_format, f"a{letter}b", who=f"a{letter}b")
     assert letter not in line[:-1]
@@ -142,7 +142,7 @@ def test_a_stream_without_unicode_gets_escapes(tmp_path: Path) -> None:
     ] == ("Zoë fox \ud800")
 
 
-class Unsayable:
+class Unprintable:
     """A value whose repr fails."""
 
     def __str__(self) -> str:
@@ -160,7 +160,7 @@ class Unsayable:
         ({1: (None, True, 1.5)}, {"1": [None, True, 1.5]}),
         (float("nan"), "nan"),
         (b"\xff", "b'\\xff'"),
-        (Unsayable(), "<Unsayable>"),
+        (Unprintable(), "<Unprintable>"),
     ],
 )
 def test_any_value_can_be_logged(value: object, shown: object) -> None:
@@ -169,7 +169,7 @@ def test_any_value_can_be_logged(value: object, shown: object) -> None:
 
 
 def test_a_huge_value_is_cut() -> None:
-    """A megabyte in a user name does not fill the journal, in text, number or nesting."""
+    """A huge text, number or nested list is cut, so that a stranger can't fill the journal."""
     nested: list[Any] = []
     for _ in range(500):
         nested = [nested]
@@ -177,7 +177,7 @@ def test_a_huge_value_is_cut() -> None:
     assert len(line) < 4 * logs.LONGEST_VALUE
 
 
-def test_a_value_can_be_named_like_one_of_ours() -> None:
+def test_a_value_can_have_the_name_of_a_built_in_key() -> None:
     """A value with the name of a built-in key does not replace it."""
     line = json.loads(written("json", "tried", timestamp="never"))
     assert (line["timestamp"], line["timestamp_"]) == ("2026-11-24T08:00:00.123Z", "never")
@@ -207,14 +207,14 @@ def test_an_exception_is_one_line(log_format: str) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_debug_adds_the_traceback(log_format: str) -> None:
-    """Within the object, or indented below the line."""
+    """At level debug, the traceback is in the JSON object, or indented below the console line."""
     text = _fail(io.StringIO(), log_format, "debug")
     assert "Traceback (most recent call last)" in text
     assert text.count("\n") == 1 if log_format == "json" else "\n    Traceback" in text
 
 
-def test_an_error_that_was_given_is_kept() -> None:
-    """A sentence for people beats the exception's own."""
+def test_an_explicit_error_text_is_kept() -> None:
+    """An explicit value of ``error`` is not replaced by the exception's text."""
     error = ValueError("internal")
     line = json.loads(written("json", "poll_failed", error="Okta refuses the token", exc_info=error))
     assert line["error"] == "Okta refuses the token"
@@ -271,22 +271,22 @@ def test_a_secret_at_the_edge_of_a_cut_is_hidden() -> None:
     assert "00token" not in line
 
 
-def test_of_two_secrets_the_longer_one_is_hidden_whole() -> None:
+def test_a_longer_secret_is_hidden_completely() -> None:
     """If a secret begins with another secret, the whole longer one is hidden."""
     logs.hide("00token")
     logs.hide("00token-and-more")
     assert "more" not in written("json", "tried", text="00token-and-more")
 
 
-def test_a_short_secret_leaves_words_alone() -> None:
-    """Striking out every "a" would hide nothing and spoil everything."""
+def test_a_short_secret_is_not_masked() -> None:
+    """A secret of one character is not masked, because every line would become unreadable."""
     logs.hide("a")
     logs.hide("")
     assert "page_committed" in written("json", "page_committed")
 
 
 def test_libraries_log_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through logging's own calls, arguments that don't fit included."""
+    """Records of libraries are logged as events, even if their arguments don't fit the message."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own would fail on such arguments
     stream = io.StringIO()
     logs.configure("json", "info", stream)
@@ -301,8 +301,8 @@ def test_libraries_log_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("name", "level"), logs.QUIET.items())
-def test_libraries_are_quieter_than_we_are(name: str, level: int) -> None:
-    """Messages of libraries below their level are not logged."""
+def test_libraries_have_a_minimum_level(name: str, level: int) -> None:
+    """Records of a library below its minimum level are not logged, even at level debug."""
     stream = io.StringIO()
     logs.configure("json", "debug", stream)
     library = logging.getLogger(f"{name}.part")
@@ -311,7 +311,7 @@ def test_libraries_are_quieter_than_we_are(name: str, level: int) -> None:
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["shown"]
 
 
-def test_the_sdks_logger_stays_shut() -> None:
+def test_the_sdks_logger_stays_disabled() -> None:
     """The SDK's logger, which writes Authorization headers, stays disabled even if its level is set again."""
     stream = io.StringIO()
     logs.configure("json", "debug", stream)
@@ -323,7 +323,7 @@ def test_the_sdks_logger_stays_shut() -> None:
     assert stream.getvalue() == ""
 
 
-def test_configured_twice_writes_once() -> None:
+def test_a_second_configuration_replaces_the_first() -> None:
     """A second configuration replaces the first."""
     first, second = io.StringIO(), io.StringIO()
     logs.configure("json", "info", first)
@@ -334,7 +334,7 @@ def test_configured_twice_writes_once() -> None:
     assert second.getvalue().count("once") == 2
 
 
-def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+def test_a_log_without_a_reader_is_no_error() -> None:
     """A log whose reader is gone raises no error."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -345,7 +345,7 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
 
 
 def test_importing_logs_and_settings_is_cheap() -> None:
-    """Logs and settings import no large packages, for which `status` and `alerts list` would wait."""
+    """Logs and settings import no large packages, so that `status` and `alerts list` start fast."""
     code = "import sys, oktawatch.logs, oktawatch.config; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

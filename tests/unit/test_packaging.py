@@ -22,7 +22,7 @@ def names(requirements: list[str]) -> set[str]:
     return {re.sub(r"[-_.]+", "-", match[0]).lower() for match in found if match}
 
 
-def test_what_runs_is_pinned_apart_from_what_development_needs() -> None:
+def test_runtime_dependencies_are_pinned_separately() -> None:
     """`requirements.txt` has exactly the runtime dependencies, in the versions of the tests."""
     runtime, everything = pins("requirements.txt"), pins("constraints.txt")
     development = names(PROJECT["optional-dependencies"]["dev"])
@@ -32,7 +32,7 @@ def test_what_runs_is_pinned_apart_from_what_development_needs() -> None:
     assert runtime.items() <= everything.items()
 
 
-def test_what_runs_is_pinned_by_hash() -> None:
+def test_runtime_dependencies_are_pinned_by_hash() -> None:
     """Every package in `requirements.txt` has hashes."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
     packages = [at for at, line in enumerate(lines) if line[:1].isalnum()]

@@ -21,7 +21,7 @@ SLOW = [f"org-{number}.example.com" for number in range(40)]
 
 
 class Names:
-    """A name service that knows one name at once, and answers others when the test releases them."""
+    """A name service that answers one name at once, and the others when the test releases them."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
@@ -46,8 +46,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     made.answers.set()
 
 
-async def test_forty_slow_names_hold_up_no_other(names: Names) -> None:
-    """A session that all orgs share reaches the one whose name is found."""
+async def test_slow_names_do_not_delay_others(names: Names) -> None:
+    """While forty names are slow, a shared session can reach a host whose name is resolved at once."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(text="here")

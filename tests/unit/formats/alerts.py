@@ -1,4 +1,4 @@
-"""Alerts as the database returns them, with the hostile values that strangers can type."""
+"""Alerts as the database returns them, including hostile values that strangers can type."""
 
 from typing import Any
 

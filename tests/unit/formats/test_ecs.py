@@ -24,7 +24,7 @@ ADDRESSES = {"source.ip", "related.ip"}
 
 
 def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names of a document's fields with their values, without oktawatch's own."""
+    """Yield the dotted names of a document's fields with their values, without those below ``oktawatch``."""
     if not isinstance(value, dict):
         yield path, value
         return
@@ -40,8 +40,8 @@ def documented() -> set[str]:
     return {name for found in names for name in found} - {"oktawatch.alert.*"}
 
 
-def test_the_documented_fields_are_those_of_a_document() -> None:
-    """A complete alert has every documented field and no other."""
+def test_a_document_has_the_documented_fields() -> None:
+    """The document of a complete alert has exactly the documented fields."""
     document = alert_document(ALERT, document_id="id-1", incident="incident-1")
     assert dict(fields(document)).keys() == documented()
     own = document["oktawatch"]["alert"]
@@ -49,7 +49,7 @@ def test_the_documented_fields_are_those_of_a_document() -> None:
 
 
 def test_an_alert_is_mapped() -> None:
-    """Times, severity, outcome, person, origin and rule are where ECS has them."""
+    """Times, severity, outcome, person, origin and ATT&CK ids are in the fields of ECS."""
     document = dict(fields(alert_document(ALERT, document_id="id-1", incident="incident-1")))
     assert document["@timestamp"] == ALERT["last_event_at"]
     assert document["ecs.version"] == ECS_VERSION
@@ -62,7 +62,7 @@ def test_an_alert_is_mapped() -> None:
 
 
 def test_all_addresses_are_related() -> None:
-    """A search for an address finds the alerts of which any event came from it."""
+    """The addresses of all events are in ``related.ip``, so that a search for any of them finds the alert."""
     events = [EVENT, EVENT | {"client_ip": "198.51.100.9"}, EVENT | {"client_ip": "nowhere"}]
     document = alert_document(ALERT | {"events": events}, document_id="id-1", incident="incident-1")
     assert document["related"]["ip"] == ["203.0.113.7", "198.51.100.9"]
@@ -70,7 +70,7 @@ def test_all_addresses_are_related() -> None:
 
 @given(alerts())
 def test_every_alert_has_the_types_of_ecs(alert: dict[str, Any]) -> None:
-    """No text makes a document that Elasticsearch would refuse, and a document is one line of ASCII."""
+    """Any alert becomes a document with the types of ECS, in one line of ASCII."""
     document = alert_document(alert, document_id="id-1", incident="incident-1")
     found = dict(fields(document))
     assert found.keys() <= documented()
@@ -89,7 +89,7 @@ def test_every_alert_has_the_types_of_ecs(alert: dict[str, Any]) -> None:
 
 
 def test_other_messages_are_events() -> None:
-    """An alarm about oktawatch itself is no alert."""
+    """A message that is not about an alert has the kind ``event``."""
     document = other_document(
         "test", "a test", {"type": "test"}, document_id="id-1", at="2026-11-02T12:00:00.000Z"
     )

@@ -1,4 +1,4 @@
-"""OCSF documents are valid by the published schema of their version, whatever strangers typed."""
+"""OCSF documents are valid according to the published schema of their version, whatever strangers typed."""
 
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ def validator(name: str, *profiles: str) -> Draft202012Validator:
 
 
 def validated(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document after its validation with the class and profiles that it names."""
+    """Validate a document with the class and profiles that it names, and return it."""
     name = {2004: "detection_finding", 0: "base_event"}[document["class_uid"]]
     validator(name, *document["metadata"].get("profiles", ())).validate(document)
     assert document["metadata"]["version"] == OCSF_VERSION
@@ -30,16 +30,16 @@ def validated(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def found(**changes: Any) -> dict[str, Any]:
-    """Return the valid finding of an alert."""
+def valid_finding(**changes: Any) -> dict[str, Any]:
+    """Return the finding of an alert, after validating it."""
     return validated(
         finding(ALERT | changes, document_id="id-1", incident="incident-1", activity=Activity.CLOSE)
     )
 
 
 def test_an_alert_is_a_detection_finding() -> None:
-    """Severity, status, verdict, rule, ATT&CK, actor, origin and events are where OCSF has them."""
-    document = found()
+    """Severity, status, verdict, rule, ATT&CK, actor, origin and events are in the attributes of OCSF."""
+    document = valid_finding()
 
     assert (document["class_uid"], document["type_uid"]) == (2004, 200403)
     assert (document["severity_id"], document["status_id"], document["verdict_id"]) == (3, 4, 5)
@@ -76,13 +76,13 @@ def test_an_alert_is_a_detection_finding() -> None:
 )
 def test_decisions(status: str, disposition: str | None, status_id: int, verdict_id: int | None) -> None:
     """Status and disposition become OCSF's status and verdict."""
-    document = found(status=status, disposition=disposition)
+    document = valid_finding(status=status, disposition=disposition)
     assert (document["status_id"], document.get("verdict_id")) == (status_id, verdict_id)
 
 
-def test_the_place_is_only_that_of_the_address_that_it_belongs_to() -> None:
-    """An alert's columns describe its first address; another event's address has no known place."""
-    document = found(events=[EVENT, EVENT | {"client_ip": "198.51.100.9"}])
+def test_only_the_alerts_address_has_a_place() -> None:
+    """An alert's columns describe its first address, so the address of another event has no place."""
+    document = valid_finding(events=[EVENT, EVENT | {"client_ip": "198.51.100.9"}])
     first, second = (evidence["src_endpoint"] for evidence in document["evidences"])
     assert first["location"] == {"city": "Oslo", "country": "Norway"}
     assert second == {"ip": "198.51.100.9"}
@@ -90,13 +90,13 @@ def test_the_place_is_only_that_of_the_address_that_it_belongs_to() -> None:
 
 @given(alerts(), st.sampled_from(Activity))
 def test_every_alert_is_valid(alert: dict[str, Any], activity: Activity) -> None:
-    """No text makes a document that the schema refuses."""
+    """Any alert becomes a document that the schema accepts."""
     validated(finding(alert, document_id="id-1", incident="incident-1", activity=activity))
 
 
 @pytest.mark.parametrize("severity", [None, *Severity])
 def test_other_messages_are_base_events(severity: Severity | None) -> None:
-    """An alarm about oktawatch itself is no finding."""
+    """A message that is not about an alert is a Base Event."""
     body = {"type": "silence.raised", "silence": {"about": [{"what": "org", "name": "acme", "error": None}]}}
     document = base_event(
         "silence.raised", "acme is silent", severity, body, document_id="id-1", at="2026-11-02T12:00:00.000Z"

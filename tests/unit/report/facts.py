@@ -1,4 +1,4 @@
-"""Alerts of a month, with names that strangers chose."""
+"""A month of alerts, including one with hostile names."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ def fact(number: int = 1, **changes: Any) -> AlertFact:
 
 
 def month(alerts: int = 400) -> list[AlertFact]:
-    """Return a month of alerts, the same every time, with a flood on one day."""
+    """Return a month of alerts with a flood on one day. The random seed is fixed."""
     draw = random.Random(7)
     facts = []
     for number in range(alerts):

@@ -1,4 +1,4 @@
-"""The page of a report contains every text as text, and nothing that a browser loads or runs."""
+"""The page of a report escapes every text, and contains nothing that a browser loads or runs."""
 
 import base64
 import hashlib
@@ -48,7 +48,7 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect an element."""
+        """Record the start of an element."""
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
         found = dict(attrs)
@@ -58,7 +58,7 @@ class Page(HTMLParser):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Leave an element."""
+        """Require that the innermost open element ends."""
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -86,7 +86,7 @@ def require_harmless(page: Page) -> None:
 
 
 def test_a_month() -> None:
-    """Every part is there, with the names of rules, and hostile names are text."""
+    """The page has all parts and the names of rules, and shows hostile names as text."""
     facts = month()
     page = page_of(*facts)
     require_harmless(page)
@@ -102,14 +102,14 @@ def test_a_month() -> None:
 
 
 def test_a_period_without_alerts() -> None:
-    """The page says so."""
+    """The page of a period without alerts says so."""
     page = page_of()
     require_harmless(page)
     assert "No alerts in this period." in page.texts
 
 
 def test_nobody_got_in() -> None:
-    """The page says so, because that is what the reader wants to know."""
+    """Without a success, the page says that nobody got in."""
     assert "None: no alert in this period contains a successful sign-in." in page_of(fact()).texts
 
 
@@ -126,7 +126,7 @@ def test_any_text_is_shown(text: str) -> None:
 
 @given(st.lists(st.text(max_size=30), min_size=8, max_size=8))
 def test_no_text_breaks_a_page(texts: list[str]) -> None:
-    """Strangers' text is escaped."""
+    """Text of strangers is escaped, so that the page loads and runs nothing."""
     login, ip, country, name, operator, org, rule_id, actor_id = texts
     require_harmless(
         page_of(

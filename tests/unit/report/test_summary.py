@@ -20,7 +20,7 @@ def summary_of(*facts: AlertFact) -> Summary:
 
 
 def test_a_month() -> None:
-    """Days, severities, hours and rules add up to all alerts, and each day of the period is there."""
+    """The counts by day, severity, hour and rule add up to all alerts, and every day of the period has a span."""
     facts = month()
     summary = summary_of(*facts)
     assert summary.alerts == len(facts)
@@ -41,7 +41,7 @@ def test_a_month() -> None:
 
 
 def test_a_bar_counts_people_and_successes() -> None:
-    """One person with two alerts is one person, and the worst severity is kept."""
+    """A person with two alerts counts once, and the bar has the highest severity."""
     summary = summary_of(
         fact(1, severity=Severity.LOW),
         fact(2, severity=Severity.HIGH, successes=2),
@@ -83,7 +83,7 @@ def test_successes_after_failures_come_first() -> None:
 def test_advice(
     true_positive: int, benign: int, false_positive: int, percent: int | None, advice: Advice
 ) -> None:
-    """A rule's precision is the share of true positives, and says something from five verdicts on."""
+    """A rule's precision is the share of true positives. The advice needs at least five verdicts."""
     rule = RuleVerdicts(
         rule_id="x", alerts=50, true_positive=true_positive, benign=benign, false_positive=false_positive
     )
@@ -100,7 +100,7 @@ def test_advice(
     ],
 )
 def test_anonymizers(kind: str | None, operator: str | None, text: str) -> None:
-    """The kind and the operator are named as far as they are known."""
+    """The known ones of kind and operator are named."""
     assert anonymizer(fact(anonymizer=kind, operator=operator)) == text
 
 
@@ -110,7 +110,7 @@ def test_anonymizers(kind: str | None, operator: str | None, text: str) -> None:
     seconds=st.integers(1, 86_400),
 )
 def test_any_period(begin: datetime, days: int, seconds: int) -> None:
-    """A period of a second or of centuries has a limited number of days or weeks, and its last alert is in the last one."""
+    """A period of any length has a limited number of days or weeks, and an alert at its end is in the last one."""
     end = datetime(9999, 12, 31, tzinfo=UTC)
     until = begin + min(days * DAY + timedelta(seconds=seconds), end - begin)
     last = until - timedelta(microseconds=1)
