@@ -18,6 +18,21 @@ _NOT_FOUND = {
     "database_recovered": "info",
     "log_lines_dropped": "warning",
 }
+_MORE_KEYS: dict[str, tuple[str, ...]] = {
+    # Keys that the code passes with **, or to an event whose name is computed.
+    **dict.fromkeys(("daemon_started", "daemon_reloaded"), ("rules", "interval")),
+    "events_unusable": ("error",),
+    "log_lines_dropped": ("lines",),
+    "org_silent": ("error",),
+    "rules_enabled": ("backfill",),
+    **dict.fromkeys(("alert_opened", "alert_raised"), ("notifier", "alert_id")),
+    **dict.fromkeys(
+        ("alert_acknowledged", "alert_closed"), ("notifier", "alert_id", "by", "disposition", "note")
+    ),
+    "digest": ("notifier", "digest", "runbook"),
+    **dict.fromkeys(("silence_raised", "silence_over"), ("notifier", "silence")),
+    "test": ("notifier", "message"),
+}
 _ALERTS = (
     "alert_opened",
     "alert_raised",
@@ -34,12 +49,13 @@ HEAD = """\
 # Log events
 
 Each line of the log is an event with a name and keys, as JSON under systemd and as text on a terminal
-(`service.log_format`). This page lists all events, generated from the code by `make docs`. Names and keys are stable. Find the
+(`service.log_format`). This page, generated from the code by `make docs`, lists all events. Names and keys are stable. Find the
 lines of one event, for example, with
 
     journalctl -u oktawatch -o cat | grep poll_failed
 
-Events of level *error* need a person. *warning* is unusual, and oktawatch deals with it. *info* is for reading later.
+Events of level *error* need a person. Events of level *warning* are alerts, or unusual conditions that oktawatch handles itself.
+Events of level *info* are for later analysis.
 """
 
 
@@ -66,6 +82,8 @@ def events() -> dict[str, Found]:
         found[name].levels.add(level)
     for name in _ALERTS:
         found[name].levels.add("warning")
+    for name, more_keys in _MORE_KEYS.items():
+        found[name].keys |= dict.fromkeys(more_keys)
     return found
 
 
