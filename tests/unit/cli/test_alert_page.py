@@ -162,7 +162,9 @@ def test_the_page_fits_the_terminal(
     monkeypatch.setenv("COLUMNS", "1000")
     whole = call(*command).out
     cut = [word.rstrip("…") for word in re.sub(r"\x1b\[[0-9;]*m", "", out).split()]
-    assert all(word in whole for word in cut)
+    # Between the two calls, the free space of the disk and the ages in `status` can change.
+    fixed = [word for word in cut if command[0] != "status" or not word[:1].isdigit()]
+    assert all(word in whole for word in fixed)
 
 
 def test_many_events_are_cut_in_the_middle(call: Call, fill: Callable[[Sequence[Event]], None]) -> None:
