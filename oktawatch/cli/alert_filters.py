@@ -150,11 +150,11 @@ def network(text: str, option: str) -> "Network":
     from ipaddress import ip_network
 
     try:
-        return ip_network(text.strip(), strict=False)
+        if "%" not in text:  # The interface of fe80::1%eth0 means nothing to anyone but its host.
+            return ip_network(text.strip(), strict=False)
     except ValueError:
-        raise UsageError(
-            f"not an address ({option} {text}): expected one such as 203.0.113.7 or 203.0.113.0/24"
-        ) from None
+        pass
+    raise UsageError(f"not an address ({option} {text}): expected one such as 203.0.113.7 or 203.0.113.0/24")
 
 
 def autonomous_system(text: str, option: str) -> int:

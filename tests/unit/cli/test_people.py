@@ -90,6 +90,7 @@ def test_a_limit_and_a_time(call: Call) -> None:
         (("user", "nobody@example.com"), 1, "error: no sign-in of nobody@example.com is known"),
         (("ip", "192.0.2.1"), 1, "error: no sign-in from 192.0.2.1 is known"),
         (("ip", "nowhere"), 2, "error: not an address (ADDRESS nowhere): expected one such as"),
+        (("ip", "fe80::1%eth0"), 2, "error: not an address (ADDRESS fe80::1%eth0): expected one such as"),
         (
             ("user", "nora@example.com", "--org", "other"),
             2,
