@@ -194,7 +194,9 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
 
 def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
     escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return func.lower(column).like(escaped.lower().replace("*", "%").replace("?", "_"), escape="\\")
+    pattern = escaped.replace("*", "%").replace("?", "_")
+    # The database lowers both: SQLite's lower() changes only ASCII.
+    return func.lower(column).like(func.lower(pattern), escape="\\")
 
 
 def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limit: int | None) -> list[int]:

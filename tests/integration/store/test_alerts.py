@@ -64,6 +64,29 @@ def test_alerts_of_networks(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
+    "wanted",
+    [
+        AlertFilter(actors=["Änne@example.com"]),
+        AlertFilter(actors=["Änne@EXAMPLE.com"]),
+        AlertFilter(actors=["Ä*"]),
+        AlertFilter(countries=["Åland Islands"]),
+        AlertFilter(countries=["Åland ISLANDS"]),
+    ],
+)
+def test_filters_find_a_name_as_it_is_written(place: Place, wanted: AlertFilter) -> None:
+    """A filter finds a name with letters beyond ASCII, in which upper and lower case need not be the same."""
+    with open_database(place) as database:
+        person = event(
+            1,
+            actor={"id": "00u1", "alternateId": "Änne@example.com"},
+            client={"ipAddress": "203.0.113.7", "geographicalContext": {"country": "Åland Islands"}},
+        )
+        watch = Watch(org=ORG, rules=build_rules({}, read_file=str))
+        commit_page(database, watch, page([person]), notify=False, advance=lambda *_: None, now=NOW)
+        assert count_alerts(database, wanted) == 1
+
+
+@pytest.mark.parametrize(
     ("wanted", "column"),
     [
         (AlertFilter(orgs=[ORG], actor_ids=["00u1"]), "actor_id"),
