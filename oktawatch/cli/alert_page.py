@@ -162,14 +162,25 @@ def _commands(page: AlertPage) -> Iterator[str]:
         yield f'oktawatch alerts close {alert["id"]} --as benign --note "…"    # or true_positive, false_positive'
     elif alert["status"] == "closed":
         yield f"oktawatch alerts reopen {alert['id']}"
-    if alert["actor_alternate_id"]:
-        yield f"oktawatch user {shlex.quote(alert['actor_alternate_id'])}"
+    if name := _name_to_look_up(alert):
+        # After "--", a login that begins with "-" is no option.
+        yield f"oktawatch user {'-- ' if name.startswith('-') else ''}{shlex.quote(name)}"
     if alert["client_ip"]:
         yield f"oktawatch ip {shlex.quote(alert['client_ip'])}"
     yield f"oktawatch explain --alert {alert['id']}"
     yield f"oktawatch alerts show {alert['id']} --context    # the first event, as JSON"
     if page.link is not None:
         yield f"In Okta: {page.link}"
+
+
+def _name_to_look_up(alert: Mapping[str, Any]) -> str | None:
+    """Return the person's login, or the id if the login can't be copied from a terminal.
+
+    Return None for an actor without an id: `oktawatch user` finds only users that Okta knows.
+    """
+    login: str | None = alert["actor_alternate_id"]
+    actor_id: str | None = alert["actor_id"]
+    return login if actor_id and login and shown(login) == login else actor_id
 
 
 def _time(text: str) -> str:

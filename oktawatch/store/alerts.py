@@ -6,10 +6,11 @@ from itertools import islice
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, case, desc, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, desc, false, func, not_, or_, select
 
 from oktawatch.model.alert import AlertStatus
 from oktawatch.model.match import MatchedEvent
+from oktawatch.model.privacy import REDACTED
 from oktawatch.model.severity import Severity
 from oktawatch.model.timestamps import to_text
 from oktawatch.store import tables
@@ -125,9 +126,14 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
 def related_alerts(
     database: Database, alert: Mapping[str, Any], *, limit: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the person's other alerts and other people's alerts at the same address, each the latest first."""
+    """Return the person's other alerts and other people's alerts at the same address, each the latest first.
+
+    A redacted login names nobody: its alerts can be of several people.
+    """
     name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
     person, address = alert[name], alert["client_ip"]
+    if person == REDACTED:
+        person = None
     others = (
         select(tables.alerts)
         .where(
@@ -136,12 +142,14 @@ def related_alerts(
         .order_by(desc(_columns.last_event_at), desc(_columns.id))
         .limit(limit)
     )
-    is_of_person = _columns[name] == person
+    is_of_person = _columns[name] == person if person is not None else false()
     with database.read() as connection:
         of_person = _rows(connection, others.where(is_of_person)) if person is not None else []
         if address is None:
             return of_person, []
-        at_address = others.where(_columns.client_ip == address, is_of_person.is_not(True))
+        at_address = others.where(
+            _columns.client_ip == address, or_(not_(is_of_person), _columns[name].is_(None))
+        )
         return of_person, _rows(connection, at_address)
 
 
@@ -175,7 +183,7 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
         columns = (_columns.actor_id, _columns.actor_alternate_id)
         conditions.append(or_(*(_matches_glob(column, glob) for column in columns for glob in wanted.actors)))
     if wanted.countries:
-        conditions.append(func.lower(_columns.country).in_([name.lower() for name in wanted.countries]))
+        conditions.append(func.lower(_columns.country).in_([func.lower(name) for name in wanted.countries]))
     equal = {
         _columns.org: wanted.orgs,
         _columns.rule_id: wanted.rules,

@@ -1,6 +1,7 @@
 """The page of `alerts show`."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -122,6 +123,49 @@ def test_the_page_has_the_runbook_and_commands(call: Call) -> None:
     assert out.startswith("Alert 1: CRITICAL, closed as benign\n")
     assert "closed as benign by abel: travelling" in out
     assert "oktawatch alerts reopen 1" in out
+
+
+@pytest.mark.parametrize(
+    ("actor", "command"),
+    [
+        ({"id": "00u1", "alternateId": "-x@example.com"}, "oktawatch user -- -x@example.com"),
+        ({"id": "00u1", "alternateId": "n\u202eora@example.com"}, "oktawatch user 00u1"),
+        ({"id": "00u1", "alternateId": "n ora@example.com"}, "oktawatch user 'n ora@example.com'"),
+        ({"id": "unknown", "alternateId": "norra@example.com"}, None),
+        ({"id": "unknown", "alternateId": "a password"}, None),
+    ],
+)
+def test_the_command_about_the_person_finds_the_person(
+    call: Call, fill: Callable[[Sequence[Event]], None], actor: dict[str, str], command: str | None
+) -> None:
+    """The command can be pasted whatever the login is. For an actor that Okta doesn't know, there is none."""
+    fill([sign_in(1, seconds=0, result="FAILURE", actor=actor)])
+    commands = [
+        line for line in call("alerts", "show", "1").out.splitlines() if line.startswith("oktawatch user")
+    ]
+
+    assert commands == ([command] if command else [])
+    if command:
+        assert call(*shlex.split(command)[1:]).code == 0
+
+
+def test_an_unknown_person_has_no_other_alerts(call: Call, fill: Callable[[Sequence[Event]], None]) -> None:
+    """Alerts with a redacted login can be of several people: they are related by their address only."""
+    unknown = {"id": "unknown", "alternateId": "a password"}
+    elsewhere = CLIENT | {"ipAddress": "198.51.100.9"}
+    fill(
+        [
+            sign_in(1, seconds=0, result="FAILURE", actor=unknown),
+            sign_in(2, seconds=1, result="FAILURE", actor=unknown, client=elsewhere),
+            sign_in(3, seconds=2, result="FAILURE", actor=EVE),
+            sign_in(4, seconds=40_000, result="FAILURE", actor=unknown),
+        ]
+    )
+    out = call("alerts", "show", "1").out
+
+    assert "Other alerts of" not in out
+    at_address = out.partition("Other alerts at 203.0.113.7\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in at_address.splitlines()[1:]] == ["4", "3"]
 
 
 @pytest.mark.parametrize(
