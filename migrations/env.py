@@ -11,7 +11,7 @@ from oktawatch.store.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Run the migrations within the connection's transaction, so that all of them happen or none."""
+    """Run the migrations within the connection's transaction, so that all of them are applied or none."""
     context.configure(
         connection=connection,
         target_metadata=metadata,

@@ -1,4 +1,4 @@
-"""Signals in a table of their own, in order of time."""
+"""A table of signals, in order of time."""
 
 import sqlalchemy as sa
 from alembic import op

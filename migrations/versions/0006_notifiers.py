@@ -1,4 +1,4 @@
-"""The health of notifiers, the begin of an alarm, and claims and retries of notifications."""
+"""The health of notifiers, the start of alarms, and claims and retries of notifications."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Up to when history was pruned."""
+"""The time before which history was pruned, by event type."""
 
 import sqlalchemy as sa
 from alembic import op

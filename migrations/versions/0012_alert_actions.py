@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table, with the closing that each closed alert remembers."""
+    """Create the table, and record the closing of each closed alert as its first action."""
     op.create_table(
         "alert_actions",
         sa.Column("id", count(), autoincrement=True, nullable=False),

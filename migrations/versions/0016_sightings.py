@@ -14,7 +14,7 @@ depends_on = None
 IS_ANONYMIZED = (
     "is_proxy OR anonymous_tunnel OR anonymous_service OR associated_proxy OR operators IS NOT NULL"
 )
-"""Whether a signal marks the address as an anonymizer. Older rows lack the signals but have the operators."""
+"""Whether the address has an anonymizer mark. Older rows lack the marks but have the operators."""
 
 
 def summary() -> str:
@@ -59,7 +59,7 @@ def upgrade() -> None:
     if on_postgres():
         op.execute(
             "LOCK TABLE events IN EXCLUSIVE MODE"
-        )  # waits for pages that are being written, so that they are counted
+        )  # waits for page transactions in progress, so that their sign-ins are counted
     op.create_table(
         "sightings",
         sa.Column("org", sa.String(), nullable=False),

@@ -70,5 +70,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Call every anonymizer a proxy again. Operators beside the worst one are not restored."""
+    """Set every anonymizer to `proxy` again. Only the operator of the worst service remains."""
     op.execute("UPDATE sightings SET anonymizer = 'proxy' WHERE anonymizer IS NOT NULL")

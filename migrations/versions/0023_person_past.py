@@ -1,4 +1,4 @@
-"""Add what severities need of a person's past: failed sign-ins by actor, familiar days, and an index of verdicts."""
+"""Add the facts about people on which severities depend: failed sign-ins by actor, familiar days, and an index of verdicts."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def failures() -> str:
 def days() -> str:
     """Return the query for the familiar days of all sign-ins in history.
 
-    Sign-ins with several operators are left out: which of them is the worst depends on the program.
+    Sign-ins with several operators are left out, because which operator is the worst depends on the program's version.
     """
     if on_postgres():
         operator, count = "operators::jsonb ->> 0", "jsonb_array_length(operators::jsonb)"
@@ -54,7 +54,7 @@ def days() -> str:
 def upgrade() -> None:
     """Add the column, the table and the indexes, and fill them from history."""
     if on_postgres():
-        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # waits for pages that are being written
+        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")  # waits for page transactions in progress
     op.add_column("events", sa.Column("failed_actor", sa.String()))
     op.execute(failures())
     is_failed, has_verdict = sa.text("failed_actor IS NOT NULL"), sa.text("disposition IS NOT NULL")
@@ -79,7 +79,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the column, the table and the indexes."""
     op.drop_table("familiar_days")
     op.drop_index("ix_alerts_verdicts", "alerts")
     op.drop_index("ix_events_failed", "events")
