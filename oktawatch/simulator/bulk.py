@@ -1,4 +1,4 @@
-"""Sign-ins by the million, generated from a few hundred templates."""
+"""Millions of sign-ins, generated from a few hundred templates."""
 
 import hashlib
 import json

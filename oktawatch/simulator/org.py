@@ -115,7 +115,7 @@ class Org:
         since = max(query.since, now - RETENTION)
         start = order.index_from(since)
         if query.place is not None:
-            start = max(start, order.index_at(_behind(query.place)))
+            start = max(start, order.index_at(_next_place(query.place)))
         selected = self._select(query, order, range(start, self._visible(now)), query.limit)
         reached = order.place(selected[-1]) if selected else query.place or (since, -1)
         self._polled = max(self._polled or 0, reached[0])
@@ -128,7 +128,7 @@ class Org:
         if query.place is not None and query.descending:
             end = min(end, order.index_at(query.place))
         elif query.place is not None:
-            start = max(start, order.index_at(_behind(query.place)))
+            start = max(start, order.index_at(_next_place(query.place)))
         span = range(end - 1, start - 1, -1) if query.descending else range(start, end)
         visible = (at for at in span if self._record.persisted(order.number(at)) <= now)
         selected = self._select(query, order, visible, query.limit + 1)
@@ -143,7 +143,7 @@ class Org:
             event = event.event
             if (
                 self._polled is not None
-            ):  # one millisecond earlier, because a poll at exactly this time would still return it
+            ):  # one millisecond earlier, because a poll can continue within the millisecond that it has reached
                 persisted = min(persisted, self._polled - 1)
         self._record.add(persisted, event)
 
@@ -184,6 +184,6 @@ def _new_token() -> str:
     return "00" + secrets.token_urlsafe(30)
 
 
-def _behind(place: Place) -> Place:
+def _next_place(place: Place) -> Place:
     time, number = place
     return time, number + 1

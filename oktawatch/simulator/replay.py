@@ -1,4 +1,4 @@
-"""Events from a file with one JSON object per line, as an alternative to invented events."""
+"""Events from a file with one JSON object per line, instead of invented events."""
 
 import json
 from collections.abc import Iterator

@@ -190,10 +190,10 @@ def _traffic(
 
 def _delay(rng: random.Random) -> int:
     """Return a random delay until an event is persisted, in milliseconds: usually under two seconds."""
-    luck = rng.random()
-    if luck < 0.01:  # noqa: PLR2004 -- one in a hundred
+    chance = rng.random()
+    if chance < 0.01:  # noqa: PLR2004 -- one in a hundred
         return rng.randrange(20_000, 50_000)
-    return rng.randrange(2_000, 20_000) if luck < 0.1 else rng.randrange(100, 2_000)  # noqa: PLR2004 -- one in ten
+    return rng.randrange(2_000, 20_000) if chance < 0.1 else rng.randrange(100, 2_000)  # noqa: PLR2004 -- one in ten
 
 
 def _source(seed: int, name: str) -> random.Random:

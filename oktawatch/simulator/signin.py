@@ -15,7 +15,7 @@ from .people import City, Device, Network, Person
 _BEHAVIORS = ("New Geo-Location", "New Device", "New IP", "New State", "New Country", "Velocity", "New City")
 
 BLOCKED = "security.request.blocked"
-"""The event type of a request that a network zone denied, before anybody signed in."""
+"""The event type of a request that a network zone denied before the sign-in."""
 
 _MESSAGES = {
     "user.session.start": ("User login to Okta", "core.user_auth.login_success"),

@@ -47,10 +47,10 @@ def ordinary(rng: random.Random, people: list[Person]) -> StoryMaker:
         waiting.append(person)
         office = rng.random() < 0.1  # noqa: PLR2004 -- an invented share
         visit = visit_of(rng, person, CORPORATE_VPN if office else person.network, person.host)
-        luck = rng.random()
-        if luck < 0.02:  # noqa: PLR2004 -- an invented share
+        chance = rng.random()
+        if chance < 0.02:  # noqa: PLR2004 -- an invented share
             return [Step(0, _nobody(rng, visit), UNVERIFIED)]
-        failures = 1 if luck < 0.08 else 0  # noqa: PLR2004 -- an invented share
+        failures = 1 if chance < 0.08 else 0  # noqa: PLR2004 -- an invented share
         return _attempts(rng, visit, failures) + _session(rng, visit, after=failures * 8 * SECOND)
 
     return make
@@ -77,12 +77,12 @@ def anonymized(rng: random.Random, people: list[Person]) -> StoryMaker:
             reasons=reasons,
             new=frozenset(rng.sample(behaviors, 3)),
         )
-        luck = rng.random()
-        if luck < 0.1:  # noqa: PLR2004 -- an invented share
+        chance = rng.random()
+        if chance < 0.1:  # noqa: PLR2004 -- an invented share
             return [Step(0, _nobody(rng, visit), UNVERIFIED)]
         failures = rng.choice((0, 0, 1, 2, 3))
         story = _attempts(rng, visit, failures)
-        gave_up = failures > 1 and luck < 0.6  # noqa: PLR2004 -- an invented share
+        gave_up = failures > 1 and chance < 0.6  # noqa: PLR2004 -- an invented share
         return story if gave_up else story + _session(rng, visit, after=failures * 8 * SECOND)
 
     return make

@@ -77,7 +77,7 @@ def concurrent() -> Fault:
 
 
 def html(status: int) -> Fault:
-    """Answer with a gateway's HTML page: it has a date, but no headers of Okta's."""
+    """Answer with a gateway's HTML page, which has a date but none of Okta's headers."""
 
     async def commit(exchange: "Exchange") -> web.Response:
         response = exchange.add_okta_headers(_page(status, _reason(status)))

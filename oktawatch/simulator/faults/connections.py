@@ -1,4 +1,4 @@
-"""Faults of the connection: it breaks or stalls."""
+"""Connections that break or stall."""
 
 import socket
 import struct

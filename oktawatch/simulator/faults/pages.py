@@ -1,4 +1,4 @@
-"""Pages that are well-formed and still inconvenient: the System Log API doesn't rule them out."""
+"""Well-formed but inconvenient pages, which the System Log API doesn't rule out."""
 
 import json
 from collections.abc import Callable

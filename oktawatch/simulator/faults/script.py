@@ -30,13 +30,13 @@ class Script:
 
     def next(self, count: int, fault: Fault, *, path: str = LOGS) -> None:
         """Inject a fault into the next `count` requests to which it applies."""
-        left = count
+        remaining = count
 
         def rule(applies: Applies) -> Fault | None:
-            nonlocal left
-            if left == 0 or not applies(fault):
+            nonlocal remaining
+            if remaining == 0 or not applies(fault):
                 return None
-            left -= 1
+            remaining -= 1
             return fault
 
         self._add(path, rule)

@@ -40,8 +40,8 @@ def refusal(answer: Answer) -> tuple[int, str]:
         "SSWS \xff",
     ],
 )
-async def test_credentials_are_checked_with_their_space(client: Client, header: str) -> None:
-    """Anything but `SSWS`, one space and the token is a 401."""
+async def test_credentials_need_exactly_one_space(client: Client, header: str) -> None:
+    """Anything but `SSWS`, one space and the token causes a 401."""
     assert refusal(await client.get("/api/v1/logs", Authorization=header)) == (401, "E0000011")
 
 
@@ -75,13 +75,13 @@ async def test_no_credentials_are_refused(org: SimulatedOrg) -> None:
         ({"after": "*"}, "E0000029"),
     ],
 )
-async def test_bad_questions_are_refused(client: Client, params: dict[str, str], code: str) -> None:
+async def test_invalid_requests_are_refused(client: Client, params: dict[str, str], code: str) -> None:
     """An invalid request is refused with status 400 and Okta's error code."""
     assert refusal(await client.logs(**params)) == (400, code)
 
 
 async def test_since_and_after_exclude_each_other(org: SimulatedOrg, client: Client) -> None:
-    """A cursor has its own beginning."""
+    """A request with both is refused, because a cursor contains its position."""
     org.persist(event(1))
     link = (await client.logs()).links["next"]
     assert refusal(await client.get(f"{link}&since=2026-11-24T00:00:00Z")) == (400, "E0000001")
@@ -97,13 +97,13 @@ async def test_a_changed_cursor_is_refused(org: SimulatedOrg, client: Client) ->
 
 
 async def test_other_paths_are_not_found(client: Client) -> None:
-    """This org has a System Log and nothing else."""
+    """Paths other than the System Log and the token endpoint cause a 404."""
     assert refusal(await client.get("/api/v1/users")) == (404, "E0000007")
     assert refusal(await client.get("/")) == (404, "E0000007")
 
 
 async def test_the_log_is_read_only(org: SimulatedOrg) -> None:
-    """Another method is a 405."""
+    """Another method than GET causes a 405."""
     headers = {"Authorization": f"SSWS {TOKEN}"}
     async with (
         serve(org) as url,
@@ -139,8 +139,8 @@ async def test_every_answer_has_oktas_headers(org: SimulatedOrg, client: Client)
     assert [int(answer.headers["X-Rate-Limit-Remaining"]) for answer in answers] == [99_999, 99_998, 99_997]
 
 
-async def test_pages_are_compressed_for_those_who_accept_it(org: SimulatedOrg) -> None:
-    """Gzip on request, the plain body otherwise; the same events either way."""
+async def test_pages_are_compressed_on_request(org: SimulatedOrg) -> None:
+    """A page is compressed only if the client accepts gzip, and has the same events either way."""
     org.extend(generate(50, end=NOW))
     request = {"Authorization": f"SSWS {TOKEN}"}
     bodies = {}
@@ -152,7 +152,7 @@ async def test_pages_are_compressed_for_those_who_accept_it(org: SimulatedOrg) -
     assert gzip.decompress(bodies["gzip"]) == bodies[None]
 
 
-async def test_requests_are_remembered(org: SimulatedOrg, client: Client) -> None:
+async def test_requests_are_recorded(org: SimulatedOrg, client: Client) -> None:
     """The org records each request's path and query, and the status of its answer."""
     await client.get("/api/v1/logs?limit=5&filter=eventType%20pr")
     await client.get("/api/v1/logs?limit=x")
@@ -174,8 +174,8 @@ def test_an_org_can_run_in_a_thread(org: SimulatedOrg) -> None:
         urllib.request.urlopen(request, timeout=10)  # noqa: S310 -- http on loopback
 
 
-def test_a_taken_port_is_an_os_error(org: SimulatedOrg) -> None:
-    """The caller learns it; no thread is left behind."""
+def test_a_port_in_use_raises_an_os_error(org: SimulatedOrg) -> None:
+    """The caller gets the error, and no thread is left."""
     with running(org) as url:
         port = URL(url).port
         assert port is not None

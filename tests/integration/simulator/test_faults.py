@@ -28,8 +28,8 @@ async def client(org: SimulatedOrg) -> AsyncIterator[Client]:
         yield Client(url, session)
 
 
-async def struck(org: SimulatedOrg, client: Client, fault: Fault) -> Answer:
-    """Return the answer to a request that gets a fault; the next one must be answered well."""
+async def faulty_answer(org: SimulatedOrg, client: Client, fault: Fault) -> Answer:
+    """Return the answer to a request with a fault. The next request must be answered normally."""
     org.faults.next(1, fault)
     answer = await client.logs(limit="5")
     assert (await client.logs(limit="5")).numbers == [0, 1, 2, 3, 4]
@@ -52,7 +52,7 @@ async def struck(org: SimulatedOrg, client: Client, fault: Fault) -> Answer:
 async def test_connections_break(
     org: SimulatedOrg, client: Client, fault: Fault, error: type[Exception]
 ) -> None:
-    """Before the answer, or in its middle; the next request is answered well."""
+    """A connection breaks before or within the answer, and the next request is answered normally."""
     org.faults.next(1, fault)
     with pytest.raises(error):
         await client.logs()
@@ -60,16 +60,16 @@ async def test_connections_break(
     assert [(found.status, found.fault) for found in org.requests] == [(None, fault.name), (200, None)]
 
 
-async def test_a_reset_is_told_as_one(org: SimulatedOrg, client: Client) -> None:
+async def test_a_reset_reaches_the_client(org: SimulatedOrg, client: Client) -> None:
     """The client gets a connection reset by the peer."""
     org.faults.next(1, faults.reset())
-    with pytest.raises(aiohttp.ClientOSError) as told:
+    with pytest.raises(aiohttp.ClientOSError) as received:
         await client.logs()
-    assert told.value.errno == errno.ECONNRESET
+    assert received.value.errno == errno.ECONNRESET
 
 
-async def test_aiohttps_client_asks_once_more(org: SimulatedOrg) -> None:
-    """Aiohttp repeats a request whose connection broke; both are recorded, and both can get a fault."""
+async def test_aiohttp_repeats_a_request_once(org: SimulatedOrg) -> None:
+    """Aiohttp repeats a request whose connection broke. Both requests are recorded, and both can get a fault."""
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
         client = Client(url, session)
         org.faults.next(1, faults.reset())
@@ -83,11 +83,11 @@ async def test_aiohttps_client_asks_once_more(org: SimulatedOrg) -> None:
 async def test_a_hanging_request_ends_when_the_client_gives_up(org: SimulatedOrg, client: Client) -> None:
     """The org forgets a hanging request when the client closes the connection."""
     org.faults.next(1, faults.hang())
-    asking = asyncio.create_task(client.logs())
+    requests = asyncio.create_task(client.logs())
     await org.faults.hangs.reached()
     assert (len(org.faults.hangs), org.requests) == (1, [])
-    asking.cancel()
-    await asyncio.wait([asking])
+    requests.cancel()
+    await asyncio.wait([requests])
     assert len((await client.logs()).numbers) == 10
     assert len(org.faults.hangs) == 0
     assert [(found.status, found.fault) for found in org.requests] == [(None, "hang"), (200, None)]
@@ -97,24 +97,24 @@ async def test_hanging_requests_can_be_released(org: SimulatedOrg, client: Clien
     """A released request is answered, normally or with its fault."""
     org.faults.next(1, faults.hang())
     org.faults.next(1, faults.hang(faults.html(504)))
-    asking = [asyncio.create_task(client.logs()) for _ in range(2)]
+    requests = [asyncio.create_task(client.logs()) for _ in range(2)]
     await org.faults.hangs.reached(2)
     org.faults.hangs.release()
-    assert sorted([(await task).status for task in asking]) == [200, 504]
+    assert sorted([(await task).status for task in requests]) == [200, 504]
 
 
-async def test_an_org_goes_down_while_requests_hang(org: SimulatedOrg) -> None:
-    """Quickly, without a warning."""
+async def test_an_org_stops_while_requests_hang(org: SimulatedOrg) -> None:
+    """An org with hanging requests stops quickly, without a warning."""
     org.faults.next(2, faults.hang())
     async with aiohttp.ClientSession(headers=HEADERS) as session:
         async with serve(org) as url:
             client = Client(url, session)
-            asking = [asyncio.create_task(client.logs()) for _ in range(2)]
+            requests = [asyncio.create_task(client.logs()) for _ in range(2)]
             await org.faults.hangs.reached(2)
             began = time.monotonic()
         assert time.monotonic() - began < 5
-        await asyncio.wait(asking)
-        for task in asking:
+        await asyncio.wait(requests)
+        for task in requests:
             assert task.done()
             task.exception()
 
@@ -153,25 +153,25 @@ async def test_refusals_look_like_oktas(
     org: SimulatedOrg, client: Client, fault: Fault, status: int, code: str
 ) -> None:
     """A refusal has Okta's error body, its own date and the rate limit."""
-    answer = await struck(org, client, fault)
+    answer = await faulty_answer(org, client, fault)
     assert (answer.status, answer.json["errorCode"]) == (status, code)
     assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
     assert all(name in answer.headers for name in RATE)
 
 
-async def test_rate_limits_that_are_not_ours(org: SimulatedOrg, client: Client) -> None:
+async def test_rate_limits_caused_by_other_clients(org: SimulatedOrg, client: Client) -> None:
     """A 429 can mean a used-up window, or a limit of 0 for too many requests at once."""
-    used_up = await struck(org, client, faults.too_many_requests())
+    used_up = await faulty_answer(org, client, faults.too_many_requests())
     assert [used_up.headers[name] for name in RATE] == ["100000", "0", str(int(NOW.timestamp()) + 60)]
-    concurrent = await struck(org, client, faults.concurrent())
+    concurrent = await faulty_answer(org, client, faults.concurrent())
     assert [concurrent.headers[name] for name in RATE[:2]] == ["0", "0"]
     assert org.violations == 0
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_gateways_answer_in_html(org: SimulatedOrg, client: Client, status: int) -> None:
+async def test_gateways_answer_with_html(org: SimulatedOrg, client: Client, status: int) -> None:
     """A gateway's error has a date and none of Okta's headers."""
-    answer = await struck(org, client, faults.html(status))
+    answer = await faulty_answer(org, client, faults.html(status))
     assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/html")
     assert answer.headers["Date"] == "Tue, 24 Nov 2026 08:00:00 GMT"
     assert not any(name.startswith(("X-Rate", "X-Okta")) for name in answer.headers)
@@ -180,23 +180,23 @@ async def test_gateways_answer_in_html(org: SimulatedOrg, client: Client, status
 @pytest.mark.parametrize("status", [429, 503])
 async def test_an_answer_can_be_bare(org: SimulatedOrg, client: Client, status: int) -> None:
     """An answer can have a status without useful headers, and without a date."""
-    answer = await struck(org, client, faults.bare(status))
+    answer = await faulty_answer(org, client, faults.bare(status))
     assert (answer.status, answer.body) == (status, b"")
     assert set(answer.headers) <= {"Content-Type", "Content-Length", "Connection"}
 
 
 async def test_redirects_and_login_pages(org: SimulatedOrg, client: Client) -> None:
     """A login page or a redirect to it can replace the answer."""
-    moved = await struck(org, client, faults.redirect("https://portal.example.org/", 307))
+    moved = await faulty_answer(org, client, faults.redirect("https://portal.example.org/", 307))
     assert (moved.status, moved.headers["Location"]) == (307, "https://portal.example.org/")
-    page = await struck(org, client, faults.login_page())
+    page = await faulty_answer(org, client, faults.login_page())
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert b"<html>" in page.body
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 async def test_bodies_are_broken(org: SimulatedOrg, client: Client, compressed: bool) -> None:
-    """Empty, an object, half: with status 200 and the good answer's links."""
+    """A broken body, such as an empty or a half one, has status 200 and the links of the normal answer."""
     encoding = {"Accept-Encoding": "gzip" if compressed else "identity"}
     good = (await client.get("/api/v1/logs", **encoding)).body
     bodies = {}
@@ -212,7 +212,7 @@ async def test_bodies_are_broken(org: SimulatedOrg, client: Client, compressed: 
 
 async def test_a_next_link_can_lead_elsewhere(org: SimulatedOrg, client: Client) -> None:
     """The next link has another origin, and the self link is right."""
-    answer = await struck(org, client, faults.elsewhere("https://elsewhere.example.net"))
+    answer = await faulty_answer(org, client, faults.elsewhere("https://elsewhere.example.net"))
     good = await client.logs(limit="5")
     assert answer.links["self"] == good.links["self"]
     assert answer.links["next"] == good.links["next"].replace(client.base, "https://elsewhere.example.net")
@@ -220,7 +220,7 @@ async def test_a_next_link_can_lead_elsewhere(org: SimulatedOrg, client: Client)
 
 async def test_a_polls_next_link_can_be_missing(org: SimulatedOrg, client: Client) -> None:
     """A poll's next link is removed, and a bounded request keeps its own."""
-    assert list((await struck(org, client, faults.unlinked())).links) == ["self"]
+    assert list((await faulty_answer(org, client, faults.unlinked())).links) == ["self"]
     org.faults.next(1, faults.unlinked())
     bounded = await client.logs(limit="5", until=(NOW + timedelta(days=1)).isoformat())
     assert list(bounded.links) == ["self", "next"]
@@ -235,10 +235,10 @@ async def test_pages_can_be_short(org: SimulatedOrg, client: Client, bounds: dic
     assert (first.numbers, second.numbers) == ([0, 1], [2, 3, 4, 5, 6])
 
 
-async def test_events_can_come_twice(org: SimulatedOrg, client: Client) -> None:
+async def test_events_can_be_repeated(org: SimulatedOrg, client: Client) -> None:
     """Events are repeated on one page or two, and paging makes progress."""
-    assert (await struck(org, client, faults.repeat())).numbers == [0, 1, 2, 3, 4, 0]
-    first = await struck(org, client, faults.overlap(2))
+    assert (await faulty_answer(org, client, faults.repeat())).numbers == [0, 1, 2, 3, 4, 0]
+    first = await faulty_answer(org, client, faults.overlap(2))
     second = await client.get(first.links["next"])
     assert (first.numbers, second.numbers) == ([0, 1, 2, 3, 4], [3, 4, 5, 6, 7])
     org.faults.next(1, faults.overlap(99))
@@ -246,7 +246,7 @@ async def test_events_can_come_twice(org: SimulatedOrg, client: Client) -> None:
     assert (await client.get(first.links["next"])).numbers == [1, 2, 3]
 
 
-async def test_an_overlap_always_gets_on(org: SimulatedOrg, client: Client) -> None:
+async def test_overlaps_make_progress(org: SimulatedOrg, client: Client) -> None:
     """A poll reaches its end in spite of any number of overlaps."""
     org.faults.some(1, [faults.overlap(5)], seed=1)
     answer = await client.logs(limit="4")
@@ -258,9 +258,9 @@ async def test_an_overlap_always_gets_on(org: SimulatedOrg, client: Client) -> N
     assert len(read) > 10
 
 
-async def test_a_uuid_can_come_with_two_bodies(org: SimulatedOrg, client: Client) -> None:
-    """The first body is the right one, and the second one follows directly."""
-    first, second, *rest = (await struck(org, client, faults.contradict())).json
+async def test_a_uuid_can_have_two_bodies(org: SimulatedOrg, client: Client) -> None:
+    """The original body comes first, and the contradicting one follows directly."""
+    first, second, *rest = (await faulty_answer(org, client, faults.contradict())).json
     assert first == event(0)
     assert (second["uuid"], second["published"], second["eventType"]) == (
         first["uuid"],
@@ -271,8 +271,8 @@ async def test_a_uuid_can_come_with_two_bodies(org: SimulatedOrg, client: Client
     assert [found["number"] for found in rest] == [1, 2, 3, 4]
 
 
-async def test_a_contradiction_needs_an_event_that_can_be_read(org: SimulatedOrg) -> None:
-    """A page of broken events stays as it is."""
+async def test_unreadable_events_are_not_contradicted(org: SimulatedOrg) -> None:
+    """A page of broken events is unchanged."""
     org.persist(b"[" * 5000 + b"]" * 5000)
     org.faults.next(1, faults.contradict())
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
@@ -280,7 +280,7 @@ async def test_a_contradiction_needs_an_event_that_can_be_read(org: SimulatedOrg
 
 
 async def test_a_cursor_is_refused_once(org: SimulatedOrg, client: Client) -> None:
-    """A fault refuses it this time; a first request is not struck."""
+    """A fault refuses a cursor once, and doesn't apply to a request without a cursor."""
     org.faults.next(1, faults.refused_cursor())
     link = (await client.logs(limit="5")).links["next"]
     refused = await client.get(link)
@@ -289,7 +289,7 @@ async def test_a_cursor_is_refused_once(org: SimulatedOrg, client: Client) -> No
 
 
 async def test_a_cursor_is_forgotten(org: SimulatedOrg, client: Client, clock: Clock) -> None:
-    """All cursors, those of a time, or a single one are refused, and those of a new stream work."""
+    """All cursors, the cursors from before a time, or a single one can be refused, and new cursors work."""
     link = (await client.logs(limit="5")).links["next"]
     org.cursors.forget()
     assert [(await client.get(link)).status for _ in range(2)] == [400, 400]
@@ -301,7 +301,7 @@ async def test_a_cursor_is_forgotten(org: SimulatedOrg, client: Client, clock: C
     assert (await client.get(fresh)).json["errorCode"] == "E0000029"
 
 
-async def test_every_fault_leaves_the_org_as_it_was(org: SimulatedOrg, client: Client) -> None:
+async def test_no_fault_changes_the_org(org: SimulatedOrg, client: Client) -> None:
     """After any fault, the next request is answered normally, and both count towards the rate limit."""
     link = (await client.logs(limit="5")).links["next"]
     before = int((await client.get(link)).headers["X-Rate-Limit-Remaining"])
@@ -317,15 +317,15 @@ async def test_every_fault_leaves_the_org_as_it_was(org: SimulatedOrg, client: C
         assert int(good.headers["X-Rate-Limit-Remaining"]) == before - 2 * count
 
 
-async def test_the_others_of_an_org_use_up_its_rate_limit(clock: Clock) -> None:
+async def test_other_clients_use_up_the_rate_limit(clock: Clock) -> None:
     """Other clients use up the limit, and only the client's own violations are counted."""
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=10, others=6)
     async with serve(org) as url, aiohttp.ClientSession(headers=HEADERS) as session:
         client = Client(url, session)
         await client.logs()
         clock.time += timedelta(seconds=59)
-        told = [(await client.logs()).headers["X-Rate-Limit-Remaining"] for _ in range(3)]
-        assert (told, org.violations) == (["3", "2", "1"], 0)
+        received = [(await client.logs()).headers["X-Rate-Limit-Remaining"] for _ in range(3)]
+        assert (received, org.violations) == (["3", "2", "1"], 0)
         await client.logs()
         assert ((await client.logs()).status, org.violations, org.budget.refused) == (429, 1, 1)
 
@@ -334,7 +334,7 @@ async def test_the_others_of_an_org_use_up_its_rate_limit(clock: Clock) -> None:
 async def test_links_can_be_missing_or_lead_nowhere(
     org: SimulatedOrg, client: Client, bounds: dict[str, str]
 ) -> None:
-    """Stripped, to the page itself, to the page under ever new URLs, to nothing under ever new URLs."""
+    """A link can be missing, lead to the same URL, or lead to the same or an empty page under a new URL each time."""
 
     async def asked(fault: Fault) -> Answer:
         org.faults.next(1, fault)
@@ -352,11 +352,11 @@ async def test_links_can_be_missing_or_lead_nowhere(
 
 async def test_a_next_link_can_name_another_limit(org: SimulatedOrg, client: Client) -> None:
     """The next link has a smaller limit than the request."""
-    answer = await struck(org, client, faults.cap(2))
+    answer = await faulty_answer(org, client, faults.cap(2))
     assert answer.numbers == [0, 1]
     assert (await client.get(answer.links["next"])).numbers == [2, 3]
 
 
 async def test_a_body_can_be_a_bomb(org: SimulatedOrg, client: Client) -> None:
-    """Small on the wire, and many elements."""
-    assert (await struck(org, client, faults.bomb(5_000))).json == [{}] * 5_000
+    """A body that is small on the wire can have many elements."""
+    assert (await faulty_answer(org, client, faults.bomb(5_000))).json == [{}] * 5_000

@@ -36,7 +36,7 @@ async def test_polling_never_ends(org: SimulatedOrg, client: Client, clock: Cloc
     assert (await client.get(tail.links["next"])).numbers == [2]
 
 
-async def test_an_empty_org_has_a_next_too(org: SimulatedOrg, client: Client) -> None:
+async def test_an_empty_org_has_a_next_link(org: SimulatedOrg, client: Client) -> None:
     """A poll that has found nothing yet finds the org's first event under its link."""
     empty = await client.logs()
     org.persist(event(1))
@@ -61,7 +61,7 @@ async def test_a_full_last_page_has_no_next(org: SimulatedOrg, client: Client) -
     assert list((await client.logs(limit="2", until=NOW.isoformat())).links) == ["self"]
 
 
-async def test_links_are_two_header_lines(org: SimulatedOrg, client: Client) -> None:
+async def test_each_link_has_its_own_header_line(org: SimulatedOrg, client: Client) -> None:
     """The self link is the request's URL, and the next link has an after and no since."""
     org.persist(event(1))
     text = 'eventType eq "user.session.start"'
@@ -88,7 +88,7 @@ async def test_a_cursor_keeps_its_limit_and_filter(org: SimulatedOrg, client: Cl
     assert (unchanged.body, unchanged.links["next"]) == (second.body, second.links["next"])
 
 
-async def test_the_last_seven_days_are_what_nobody_bounds(org: SimulatedOrg, client: Client) -> None:
+async def test_the_default_time_range_is_seven_days(org: SimulatedOrg, client: Client) -> None:
     """Without since, a request starts seven days ago, or seven days before until."""
     for number, days in enumerate((8, 6, 3)):
         org.persist(event(number, NOW - days * DAY), persisted_at=NOW - days * DAY)
@@ -97,7 +97,7 @@ async def test_the_last_seven_days_are_what_nobody_bounds(org: SimulatedOrg, cli
     assert (await client.logs(until=(NOW - 0.5 * DAY).isoformat())).numbers == [1, 2]
 
 
-async def test_ninety_days_are_kept(org: SimulatedOrg, client: Client) -> None:
+async def test_events_are_kept_for_ninety_days(org: SimulatedOrg, client: Client) -> None:
     """A request with an older since returns the last 90 days."""
     for number, days in enumerate((91, 89)):
         org.persist(event(number, NOW - days * DAY), persisted_at=NOW - days * DAY)
@@ -115,7 +115,7 @@ async def test_limits(org: SimulatedOrg, client: Client, limit: str | None, expe
 
 
 async def test_a_filter_reads_any_attribute(org: SimulatedOrg, client: Client) -> None:
-    """The proxied sign-ins of a scenario, found by Okta's side as by ours."""
+    """A filter finds the same proxied sign-ins as the test does in the events."""
     org.follow(build(["anonymizing-vpn"], start=NOW, rate=20))
     text = 'eventType eq "user.session.start" and securityContext.isProxy eq true'
     found = await client.logs(filter=text, limit="1000")

@@ -38,7 +38,7 @@ class Reader:
         self._oauth = self._executor._oauth
 
     async def read(self) -> tuple[int, Any]:
-        """Return the status and the body of a page; or 0 and the error of the token request."""
+        """Return the status and the body of a page, or 0 and the error of the token request."""
         request, error = await self._executor.create_request("GET", "/api/v1/logs")
         if error is not None:
             return 0, error
@@ -46,13 +46,13 @@ class Reader:
         return response.status, json.loads(body) if body else None
 
     def forget_token(self) -> None:
-        """Drop the access token, as one does after a 401."""
+        """Delete the access token, as a client does after a 401."""
         self._oauth.clear_access_token()
 
 
 @pytest.fixture(autouse=True)
 def machine() -> Iterator[Traveller]:
-    """Stop the machine's clock, by which the SDK signs."""
+    """Stop the machine's clock, which the SDK uses for signatures."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 
@@ -65,7 +65,7 @@ def app() -> ServiceApp:
 
 @pytest.fixture
 def org(app: ServiceApp) -> SimulatedOrg:
-    """Return an org with one event, which knows the app; its clock is the machine's."""
+    """Return an org with one event and the app. It uses the machine's clock."""
     org = SimulatedOrg(now=lambda: datetime.now(UTC))
     org.oauth.register(app)
     org.persist(event(1))
@@ -80,13 +80,13 @@ async def url(org: SimulatedOrg) -> AsyncIterator[str]:
 
 
 def paths(org: SimulatedOrg) -> list[tuple[str, int | None]]:
-    """Return what the org was asked, and how it answered."""
+    """Return the path and the status of each request."""
     return [(found.path_qs, found.status) for found in org.requests]
 
 
 @pytest.mark.parametrize("key", ["pem", "pem with kid", "jwk"])
 async def test_the_sdk_signs_in_with_a_private_key(org: SimulatedOrg, url: str, key: str) -> None:
-    """PEM text, with its name or without, or a JWK: one token, and it is used again."""
+    """The SDK accepts a key as PEM, with or without an id, or as a JWK, and reuses its token."""
     given: dict[str, dict[str, Any]] = {
         "pem": {},
         "pem with kid": {"kid": "k1"},
@@ -107,7 +107,7 @@ async def test_the_sdk_proves_its_key(org: SimulatedOrg, app: ServiceApp, url: s
         status, events = await reader.read()
         assert (status, len(events)) == (200, 1)
     assert paths(org) == [(TOKEN, 400), (TOKEN, 200)] + [("/api/v1/logs", 200)] * 3
-    # A new token needs no new challenge, until there is another nonce.
+    # A new token needs no new challenge until the nonce changes.
     reader.forget_token()
     await reader.read()
     org.oauth.proofs.renew_nonce()
@@ -116,8 +116,8 @@ async def test_the_sdk_proves_its_key(org: SimulatedOrg, app: ServiceApp, url: s
     assert [status for path, status in paths(org)[5:] if path == TOKEN] == [200, 400, 200]
 
 
-async def test_the_sdk_meets_an_app_that_requires_proofs(app: ServiceApp, url: str) -> None:
-    """Without proofs, the SDK's error has Okta's code."""
+async def test_an_app_that_requires_proofs_refuses_the_sdk_without_them(app: ServiceApp, url: str) -> None:
+    """If an app requires proofs and the SDK sends none, the SDK's error has Okta's code."""
     app.dpop = True
     status, error = await Reader(url).read()
     assert status == 0
@@ -141,7 +141,7 @@ async def test_a_revoked_token_is_replaced(org: SimulatedOrg, url: str, *, dpop:
 async def test_the_sdk_renews_a_token_before_it_expires(
     org: SimulatedOrg, app: ServiceApp, url: str, machine: Traveller
 ) -> None:
-    """Five minutes before, as it is configured; one that lasts no longer is renewed with each call."""
+    """The SDK renews a token five minutes before it expires, and a token that lasts no longer at each call."""
     reader = Reader(url)
     await reader.read()
     machine.move_to(NOW + timedelta(minutes=54))
@@ -156,7 +156,9 @@ async def test_the_sdk_renews_a_token_before_it_expires(
     assert [path for path, _ in paths(org)].count(TOKEN) == 4
 
 
-async def test_a_clock_that_is_wrong_is_refused(org: SimulatedOrg, url: str, machine: Traveller) -> None:
+async def test_an_assertion_from_a_wrong_clock_is_refused(
+    org: SimulatedOrg, url: str, machine: Traveller
+) -> None:
     """An assertion from a clock that is an hour behind has expired."""
     org.oauth._now = (NOW + timedelta(hours=1)).timestamp
     status, error = await Reader(url).read()
@@ -165,7 +167,7 @@ async def test_a_clock_that_is_wrong_is_refused(org: SimulatedOrg, url: str, mac
     assert (await Reader(url).read())[0] == 200
 
 
-async def test_permission_is_told_apart(app: ServiceApp, url: str) -> None:
+async def test_missing_permissions_cause_different_errors(app: ServiceApp, url: str) -> None:
     """A missing role causes a 403, a missing scope no token, and another key an unknown client."""
     app.can_read_logs = False
     status, body = await Reader(url).read()
@@ -176,7 +178,7 @@ async def test_permission_is_told_apart(app: ServiceApp, url: str) -> None:
     assert "invalid_client" in str((await Reader(url).read())[1])
 
 
-async def test_the_token_endpoint_has_a_bucket_of_its_own(org: SimulatedOrg, url: str) -> None:
+async def test_the_token_endpoint_has_its_own_rate_limit(org: SimulatedOrg, url: str) -> None:
     """The token endpoint has its own rate limit and faults, separate from the System Log."""
     org.token_budget.limit = 1
     reader = Reader(url)
@@ -190,8 +192,8 @@ async def test_the_token_endpoint_has_a_bucket_of_its_own(org: SimulatedOrg, url
     assert (await reader.read())[0] == 200
 
 
-async def test_tokens_are_posted_for(url: str) -> None:
-    """Another method is a 405; a body that is no form is refused like an empty one."""
+async def test_tokens_are_requested_with_post(url: str) -> None:
+    """Another method causes a 405, and a body that is not a form is refused like an empty one."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}{TOKEN}") as response:
             assert (response.status, response.headers["Allow"]) == (405, "POST")
@@ -209,12 +211,12 @@ async def test_tokens_are_posted_for(url: str) -> None:
 async def test_the_token_endpoint_answers_as_recorded(
     app: ServiceApp, url: str, recording: str, *, dpop: bool
 ) -> None:
-    """Status, body and DPoP header are those of a real org in the same conversation."""
+    """Status, body and DPoP header equal those of a real org for the same requests."""
     path = shared_data(f"okta-sdk-cassettes/{recording}.yaml")
     recorded = [
-        told["response"]
-        for told in yaml.safe_load(path.read_text("utf-8"))["interactions"]
-        if told["request"]["uri"].endswith(TOKEN)
+        received["response"]
+        for received in yaml.safe_load(path.read_text("utf-8"))["interactions"]
+        if received["request"]["uri"].endswith(TOKEN)
     ][:2]
     app.dpop = True
     signer, holder = Signer(), Signer()
@@ -225,14 +227,14 @@ async def test_the_token_endpoint_answers_as_recorded(
         headers = {"DPoP": holder.proof("POST", audience, nonce=nonce)} if dpop else {}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(audience, data=signer.form(audience), headers=headers) as told,
+            session.post(audience, data=signer.form(audience), headers=headers) as received,
         ):
-            body = await told.json()
-            assert told.status == expected["status"]["code"]
-            assert ("dpop-nonce" in told.headers) == ("dpop-nonce" in expected["headers"])
-            nonce = told.headers.get("dpop-nonce")
+            body = await received.json()
+            assert received.status == expected["status"]["code"]
+            assert ("dpop-nonce" in received.headers) == ("dpop-nonce" in expected["headers"])
+            nonce = received.headers.get("dpop-nonce")
             good = json.loads(expected["body"]["string"])
-            if told.status == 200:
+            if received.status == 200:
                 assert list(body) == list(good)
                 assert (body["token_type"], body["expires_in"]) == (good["token_type"], good["expires_in"])
             else:

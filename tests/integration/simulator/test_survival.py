@@ -63,7 +63,7 @@ class Reader:
                 return
 
     async def _page(self, asked: str) -> Answer | None:
-        """Return a page or a 400; None for anything else."""
+        """Return the answer if it is a page or a 400, otherwise None."""
         try:
             answer = await self._client.get(asked)
         except (aiohttp.ClientError, OSError):
@@ -87,7 +87,7 @@ def _is_page(body: object) -> bool:
 
 
 def traffic(start: datetime) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
-    """Yield an event each half minute, some of them odd."""
+    """Yield an event every half minute, some of them malformed."""
     odd = itertools.cycle(
         [broken.USABLE["nul"], broken.USABLE["surrogate"], broken.USABLE["text_for_object"]]
     )
@@ -98,8 +98,8 @@ def traffic(start: datetime) -> Iterator[tuple[datetime, dict[str, Any] | bytes]
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_careful_reader_loses_nothing(seed: int) -> None:
-    """Two virtual days of every fault at once, late events, and cursors that are forgotten."""
+async def test_a_careful_reader_loses_no_event(seed: int) -> None:
+    """The reader gets every event in two virtual days with every fault, late events and forgotten cursors."""
     clock = Clock()
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=60, others=20)
     org.follow(delay(traffic(NOW), share=0.02, by=LATEST, seed=seed))
@@ -120,11 +120,11 @@ async def test_a_careful_reader_loses_nothing(seed: int) -> None:
         await reader.poll()
         await reader.sweep()
     settled = (clock.time - LATEST - MINUTE).isoformat()
-    there = [found for found in org.events if found["published"] < settled]
-    assert {found["uuid"] for found in there} <= reader.seen.keys()
-    assert all(reader.seen[found["uuid"]] == found for found in there)
-    assert len(there) > 5000
+    settled_events = [found for found in org.events if found["published"] < settled]
+    assert {found["uuid"] for found in settled_events} <= reader.seen.keys()
+    assert all(reader.seen[found["uuid"]] == found for found in settled_events)
+    assert len(settled_events) > 5000
     assert reader.late > 10
     assert org.violations == 0
-    struck = {found.fault for found in org.requests}
-    assert struck >= {fault.name for fault in faults.every()}
+    injected = {found.fault for found in org.requests}
+    assert injected >= {fault.name for fault in faults.every()}

@@ -10,12 +10,12 @@ from tests.support.logclient import event
 
 
 def read(body: bytes) -> Any:
-    """Read a body as tolerantly as Python can."""
+    """Parse a body as tolerantly as Python can."""
     return json.loads(body.decode("utf-8", "surrogateescape"))
 
 
 @pytest.mark.parametrize("name", sorted(broken.USABLE.keys() - {"nested"}))
-def test_odd_events_say_which_they_are(name: str) -> None:
+def test_usable_broken_events_keep_uuid_time_and_type(name: str) -> None:
     """A broken event has the uuid, time and type of the original, and one defect."""
     good = event(1, displayMessage="Sign-in", version="0")
     made = read(broken.USABLE[name](good))
@@ -23,7 +23,7 @@ def test_odd_events_say_which_they_are(name: str) -> None:
     assert json.dumps(made) != json.dumps(good)
 
 
-def test_a_nested_event_is_deeper_than_parsers_go() -> None:
+def test_a_nested_event_is_too_deep_for_parsers() -> None:
     """A nested event without its nested field is the original."""
     body = broken.USABLE["nested"](event(1))
     with pytest.raises(RecursionError):
@@ -33,8 +33,8 @@ def test_a_nested_event_is_deeper_than_parsers_go() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(broken.UNUSABLE))
-def test_nameless_events_have_no_uuid_or_no_time(name: str) -> None:
-    """One of the two is missing or cannot be used."""
+def test_unusable_events_lack_a_uuid_or_time(name: str) -> None:
+    """An unusable event has no valid uuid or no valid time."""
     made = read(broken.UNUSABLE[name](event(1)))
     fields = made if isinstance(made, dict) else {}
     uuid, published = fields.get("uuid"), fields.get("published")
@@ -42,8 +42,8 @@ def test_nameless_events_have_no_uuid_or_no_time(name: str) -> None:
     assert not (named and published == event(1)["published"])
 
 
-def test_the_awkward_ones_are_what_they_say() -> None:
-    """A megabyte, a NUL, half a surrogate pair, bytes that are no text, a number that no machine holds."""
+def test_extreme_values_are_as_described() -> None:
+    """The events have a megabyte of text, a NUL, half a surrogate pair, a huge and an infinite number, and invalid UTF-8."""
     made = {name: make(event(1)) for name, make in broken.USABLE.items()}
     assert len(made["huge"]) > 1_000_000
     assert "\0" in read(made["nul"])["displayMessage"]

@@ -45,7 +45,7 @@ def sign_ins(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def operators(found: dict[str, Any]) -> list[str | None]:
-    """Return the operators that an event's address is known by."""
+    """Return the operators that Okta names for an event's address."""
     return [category["operator"] for category in found["securityContext"]["ipDetails"]["ipServiceCategories"]]
 
 
@@ -86,7 +86,7 @@ def test_scenarios_do_not_disturb_each_other() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, one in SCENARIOS.items() if one.own_people])
-def test_an_attack_is_about_people_of_its_own(name: str) -> None:
+def test_people_in_an_attack_have_no_other_events(name: str) -> None:
     """The people in an attack have no other events."""
     ordinary = {event["uuid"] for event in day("quiet")}
     events = day(name)
@@ -99,8 +99,8 @@ def test_an_attack_is_about_people_of_its_own(name: str) -> None:
     assert not there & added
 
 
-def test_ordinary_people_do_not_come_again_at_once() -> None:
-    """Three sessions of one person within half an hour would be no ordinary sight."""
+def test_ordinary_people_do_not_sign_in_repeatedly() -> None:
+    """No ordinary person has three sessions within half an hour."""
     starts: dict[str, list[int]] = {}
     for event in day("quiet", rate=60):
         if event["eventType"] == "user.session.start" and event["outcome"]["result"] == "SUCCESS":
@@ -113,7 +113,7 @@ def test_ordinary_people_do_not_come_again_at_once() -> None:
 
 
 def test_each_event_has_its_own_uuid() -> None:
-    """A uuid of version 1 whose time is the event's, as Okta publishes them."""
+    """Each event has a unique uuid of version 1 with the event's time, like Okta's."""
     events = day("anonymizing-vpn", "apple-relay")
     uuids = Counter(event["uuid"] for event in events)
     assert max(uuids.values()) == 1
@@ -133,7 +133,7 @@ def test_a_quiet_org_has_no_proxies_but_its_own_vpn() -> None:
 
 
 def test_anonymized_sign_ins_succeed_fail_and_repeat() -> None:
-    """Several people, both outcomes, and the same person by the same address more than once."""
+    """Several people sign in, with both outcomes, and some of them repeatedly from the same address."""
     found = sign_ins(day("anonymizing-vpn"))
     assert Counter(event["outcome"]["result"] for event in found).keys() == {"SUCCESS", "FAILURE"}
     who = Counter((event["actor"]["id"], event["client"]["ipAddress"]) for event in found)
@@ -167,8 +167,8 @@ def test_debug_data_is_text() -> None:
         assert debug["threatSuspected"] in {"true", "false"}
 
 
-def test_everything_is_invented() -> None:
-    """Addresses and domains are those reserved for documentation."""
+def test_all_addresses_and_domains_are_reserved() -> None:
+    """All addresses and domains are reserved for documentation."""
     for event in day("anonymizing-vpn", "apple-relay"):
         address = ipaddress.ip_address(event["client"]["ipAddress"])
         assert any(address in net for net in RESERVED)
@@ -178,7 +178,7 @@ def test_everything_is_invented() -> None:
         assert "@" not in login or login.endswith("@example.com")
 
 
-def test_the_past_and_the_future_have_their_own_rates() -> None:
+def test_past_and_live_events_have_separate_rates() -> None:
     """Past events have the given rate and later ones the live rate, and none is before the span."""
     stream = build(["quiet"], start=NOW, span=timedelta(hours=10), rate=30, live_rate=3600)
     hour = timedelta(hours=1)
@@ -208,15 +208,15 @@ def test_an_unknown_scenario_is_named() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_is_described_in_a_line(name: str) -> None:
-    """For a list that people read."""
+    """Each description is one line, for the list of scenarios."""
     scenario = SCENARIOS[name]
     assert scenario.name == name
     assert scenario.description
     assert "\n" not in scenario.description
 
 
-def test_generated_events_have_the_share_of_proxies_that_was_asked_for() -> None:
-    """Evenly over the span, in the order of their persistence, by so many people."""
+def test_generated_events_have_the_requested_share_of_proxies() -> None:
+    """Generated events are evenly distributed over the span, in persistence order, from the given number of people."""
     org = SimulatedOrg(now=Clock())
     org.extend(generate(5000, end=NOW, span=timedelta(hours=5), proxy_share=0.1, people=7))
     events = org.events
@@ -230,7 +230,7 @@ def test_generated_events_have_the_share_of_proxies_that_was_asked_for() -> None
     assert to_ms(NOW - timedelta(hours=5)) - 2000 <= min(published) < max(published) <= to_ms(NOW)
 
 
-def test_generated_twice_is_twice_as_much() -> None:
+def test_generating_twice_adds_different_events() -> None:
     """Generated events of an org have different uuids, even from one seed."""
     org = SimulatedOrg(now=Clock())
     org.extend(generate(100, end=NOW))

@@ -25,7 +25,7 @@ def numbers(page: Page) -> list[int]:
     return [int(body.split(b'"number":')[1].split(b",")[0]) for body in page.bodies]
 
 
-def test_a_late_event_is_behind_each_poll() -> None:
+def test_a_late_event_is_missed_by_each_poll() -> None:
     """A running poll never returns a late event, and bounded requests do."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
@@ -40,7 +40,7 @@ def test_a_late_event_is_behind_each_poll() -> None:
     assert numbers(ask(org)) == [2, 1, 3]
 
 
-def test_a_late_event_before_any_poll_is_like_another() -> None:
+def test_no_event_is_late_before_the_first_poll() -> None:
     """Before the first poll, no event is late."""
     org = SimulatedOrg(now=Clock())
     org.persist(event(1))
@@ -49,14 +49,14 @@ def test_a_late_event_before_any_poll_is_like_another() -> None:
 
 
 def endless() -> Iterator[tuple[datetime, dict[str, Any]]]:
-    """Yield an event a second."""
+    """Yield an event every second."""
     for number in itertools.count():
         moment = NOW + number * SECOND
         yield moment, event(number, moment)
 
 
-def test_a_share_of_a_stream_comes_late() -> None:
-    """A stream has each event once in the order of appearance, and late ones within the given time."""
+def test_a_share_of_a_stream_is_late() -> None:
+    """A stream has each event once in the order of appearance, and no event is later than the given time."""
     stream = delay(endless(), share=0.1, by=600 * SECOND, seed=3)
     taken = list(itertools.islice(stream, 5000))
     assert [moment for moment, _ in taken] == sorted(moment for moment, _ in taken)
@@ -70,14 +70,14 @@ def test_a_share_of_a_stream_comes_late() -> None:
     assert seen >= set(range(4300))
 
 
-def test_late_events_of_a_stream_that_ends_come_too() -> None:
+def test_all_late_events_appear_before_a_stream_ends() -> None:
     """At the end of a stream, all late events appear."""
     stream = delay(itertools.islice(endless(), 20), share=1, by=3600 * SECOND, seed=1)
     assert len(list(stream)) == 20
 
 
 def test_a_stream_with_late_events_can_be_followed() -> None:
-    """A poll misses just the late events, and a bounded request finds them all."""
+    """A poll misses only the late events, and a bounded request finds all events."""
     clock = Clock()
     org = SimulatedOrg(now=clock)
     stream = delay(itertools.islice(endless(), 500), share=0.2, by=100 * SECOND, seed=2)
@@ -102,7 +102,7 @@ def cursor(org: SimulatedOrg) -> queries.Query:
     return found
 
 
-def test_cursors_are_honoured_until_forgotten() -> None:
+def test_cursors_are_accepted_until_forgotten() -> None:
     """Cursors from before a time, or all until now, can be forgotten; later ones work."""
     org = SimulatedOrg(now=Clock())
     cursors, early, late = Cursors(), cursor(org), cursor(org).at((7, 7))
@@ -116,7 +116,7 @@ def test_cursors_are_honoured_until_forgotten() -> None:
     assert cursors.accepts(late, 0)
 
 
-def test_one_cursor_can_be_forgotten_by_its_link() -> None:
+def test_a_single_cursor_can_be_forgotten() -> None:
     """One cursor can be forgotten, and the others work."""
     org = SimulatedOrg(now=Clock())
     cursors, one, other = Cursors(), cursor(org), cursor(org).at((7, 7))
@@ -124,7 +124,7 @@ def test_one_cursor_can_be_forgotten_by_its_link() -> None:
     assert (cursors.accepts(one, 0), cursors.accepts(other, 0)) == (False, True)
 
 
-def test_a_lifetime_runs_from_when_a_cursor_was_last_given_out() -> None:
+def test_a_cursors_lifetime_restarts_when_it_is_issued_again() -> None:
     """A cursor's lifetime restarts each time that it is returned."""
     org = SimulatedOrg(now=Clock())
     cursors, one = Cursors(lifetime=60 * SECOND), cursor(org)

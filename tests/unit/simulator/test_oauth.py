@@ -1,4 +1,4 @@
-"""Who gets an access token from the simulated org, and what it permits."""
+"""The access tokens of the simulated org: who gets one, and what it permits."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def signer() -> Signer:
-    """Return the app's owner."""
+    """Return the signer of the app's assertions and proofs."""
     return Signer()
 
 
@@ -39,17 +39,17 @@ def app(signer: Signer) -> ServiceApp:
 
 @pytest.fixture
 def org(clock: Clock, app: ServiceApp) -> SimulatedOrg:
-    """Return an org that knows the app."""
+    """Return an org with the app."""
     org = SimulatedOrg(now=clock)
     org.oauth.register(app)
     return org
 
 
 def refused(org: SimulatedOrg, form: dict[str, str], proof: Proof = PLAIN) -> tuple[int, str, str]:
-    """Return status, code and description of a token request's refusal."""
-    with pytest.raises(OAuthError) as told:
+    """Return the status, code and description with which a token request is refused."""
+    with pytest.raises(OAuthError) as refusal:
         org.oauth.issue(form, proof)
-    return told.value.status, told.value.code, told.value.summary
+    return refusal.value.status, refusal.value.code, refusal.value.summary
 
 
 def token(org: SimulatedOrg, form: dict[str, str], proof: Proof = PLAIN) -> str:
@@ -60,7 +60,7 @@ def token(org: SimulatedOrg, form: dict[str, str], proof: Proof = PLAIN) -> str:
 
 
 def call(org: SimulatedOrg, header: str, proof: str | None = None) -> tuple[int, str]:
-    """Return status and code of the answer to an API call: 200 when it may pass."""
+    """Return the status and code of the answer to an API call, 200 if it is authorized."""
     try:
         authorize(org, header, Proof(proof, "GET", LOGS))
     except OktaError as error:
@@ -68,14 +68,14 @@ def call(org: SimulatedOrg, header: str, proof: str | None = None) -> tuple[int,
     return 200, ""
 
 
-def nonced(org: SimulatedOrg, signer: Signer, **claims: Any) -> Proof:
-    """Return a proof for the token endpoint that has the nonce it asks for."""
+def proof_with_nonce(org: SimulatedOrg, signer: Signer, **claims: Any) -> Proof:
+    """Return a proof for the token endpoint with the required nonce."""
     good = {"nonce": org.oauth.proofs.nonce}
     return Proof(signer.proof("POST", URL, **(good | claims)), "POST", URL)
 
 
 def test_a_signed_assertion_gets_a_token(org: SimulatedOrg, signer: Signer) -> None:
-    """A bearer's, for an hour, with the scope that was asked for; it opens the System Log."""
+    """A signed assertion gets a bearer token for an hour, with the requested scope, which can read the System Log."""
     issued = org.oauth.issue(signer.form(URL), PLAIN)
     access = issued.pop("access_token")
     assert issued == {"token_type": "Bearer", "expires_in": 3600, "scope": "okta.logs.read"}
@@ -110,14 +110,14 @@ def test_a_signed_assertion_gets_a_token(org: SimulatedOrg, signer: Signer) -> N
         ({"kid": "k2"}, "The client_assertion JWT kid is invalid."),
     ],
 )
-def test_an_assertion_that_says_the_wrong_thing_is_refused(
+def test_an_assertion_with_a_wrong_claim_is_refused(
     org: SimulatedOrg, signer: Signer, claims: dict[str, Any], description: str
 ) -> None:
     """Each claim is checked, and the error names it."""
     assert refused(org, signer.form(URL, **claims)) == (401, "invalid_client", description)
 
 
-def test_an_hour_is_the_longest_that_an_assertion_may_last(org: SimulatedOrg, signer: Signer) -> None:
+def test_an_assertion_lasts_at_most_an_hour(org: SimulatedOrg, signer: Signer) -> None:
     """An assertion may last one hour to the second."""
     assert token(org, signer.form(URL, exp=SECONDS + 3600))
 
@@ -142,7 +142,7 @@ def test_an_assertion_needs_the_apps_own_signature(org: SimulatedOrg, signer: Si
         assert answer == (401, "invalid_client", "The client_assertion signature is invalid.")
 
 
-def test_the_only_key_needs_no_name(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
+def test_a_single_key_needs_no_id(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
     """An assertion needs a key id only if the app has two keys."""
     assert token(org, signer.form(URL, kid=None))
     app.keys = [signer.public, Signer("k2").public]
@@ -150,8 +150,8 @@ def test_the_only_key_needs_no_name(org: SimulatedOrg, app: ServiceApp, signer: 
     assert refused(org, signer.form(URL, kid=None))[2] == "The client_assertion JWT kid is invalid."
 
 
-def test_an_assertion_is_good_once(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
-    """A request that is refused for another reason uses it up too."""
+def test_an_assertion_can_be_used_once(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
+    """An assertion can be used once, even if its request is refused for another reason."""
     form = signer.form(URL)
     assert token(org, form)
     assert refused(org, form)[2] == "The client_assertion token has already been used."
@@ -162,13 +162,13 @@ def test_an_assertion_is_good_once(org: SimulatedOrg, app: ServiceApp, signer: S
 
 
 @pytest.mark.parametrize("scope", ["", "okta.users.read", "okta.logs.read okta.users.read"])
-def test_only_granted_scopes_are_given(org: SimulatedOrg, signer: Signer, scope: str) -> None:
+def test_only_granted_scopes_are_issued(org: SimulatedOrg, signer: Signer, scope: str) -> None:
     """All requested scopes are granted, or none."""
     assert refused(org, signer.form(URL, scope))[:2] == (400, "invalid_scope")
 
 
-def test_other_ways_to_ask_are_refused(org: SimulatedOrg, signer: Signer) -> None:
-    """Another grant, a client secret."""
+def test_other_grant_types_are_refused(org: SimulatedOrg, signer: Signer) -> None:
+    """Another grant type or a client secret is refused."""
     good = signer.form(URL)
     assert refused(org, good | {"grant_type": "password"})[:2] == (400, "unsupported_grant_type")
     del good["client_assertion"]
@@ -195,14 +195,14 @@ def test_tokens_expire_and_can_be_revoked(
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer x", "bearer {}", "SSWS {}", "DPoP {}", "{}", "Bearer  {}"]
 )
-def test_a_bearer_token_comes_as_one(org: SimulatedOrg, signer: Signer, header: str) -> None:
+def test_a_bearer_token_needs_the_bearer_scheme(org: SimulatedOrg, signer: Signer, header: str) -> None:
     """A token in another header causes a 401."""
     access = token(org, signer.form(URL))
     assert call(org, header.format(access)) == (401, "E0000011")
 
 
-def test_permission_is_apart_from_the_scope(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
-    """An app needs a role too, as the owner of an API token does; a token for something else opens nothing."""
+def test_an_app_needs_a_role_and_a_scope(org: SimulatedOrg, app: ServiceApp, signer: Signer) -> None:
+    """An app needs an admin role in addition to the scope, and a token with another scope can't read the System Log."""
     app.scopes = frozenset({"okta.logs.read", "okta.users.read"})
     other, access = token(org, signer.form(URL, "okta.users.read")), token(org, signer.form(URL))
     assert call(org, f"Bearer {other}") == (403, "E0000015")
@@ -211,11 +211,11 @@ def test_permission_is_apart_from_the_scope(org: SimulatedOrg, app: ServiceApp, 
     assert call(org, f"SSWS {org.token}") == (403, "E0000006")
 
 
-def test_refusals_say_why_in_a_header(org: SimulatedOrg) -> None:
+def test_refusals_have_the_reason_in_a_header(org: SimulatedOrg) -> None:
     """A refusal has the header that RFC 6750 requires."""
-    with pytest.raises(OktaError) as told:
+    with pytest.raises(OktaError) as refusal:
         authorize(org, "Bearer x", Proof(None, "GET", LOGS))
-    assert told.value.headers["WWW-Authenticate"] == (
+    assert refusal.value.headers["WWW-Authenticate"] == (
         'Bearer authorization_uri="http://127.0.0.1:8080/oauth2/v1/authorize", realm="http://127.0.0.1:8080", '
         'scope="okta.logs.read", error="invalid_token", error_description="The access token is invalid.", '
         'resource="/api/v1/logs"'
@@ -231,15 +231,15 @@ def test_an_app_can_require_proofs(org: SimulatedOrg, app: ServiceApp, signer: S
         "The DPoP proof JWT header is missing.",
     )
     holder = Signer()
-    with pytest.raises(OAuthError) as told:
+    with pytest.raises(OAuthError) as refusal:
         org.oauth.issue(signer.form(URL), Proof(holder.proof("POST", URL), "POST", URL))
-    assert (told.value.code, told.value.summary) == (
+    assert (refusal.value.code, refusal.value.summary) == (
         "use_dpop_nonce",
         "Authorization server requires nonce in DPoP proof.",
     )
     issued = org.oauth.issue(
         signer.form(URL),
-        Proof(holder.proof("POST", URL, nonce=told.value.headers["dpop-nonce"]), "POST", URL),
+        Proof(holder.proof("POST", URL, nonce=refusal.value.headers["dpop-nonce"]), "POST", URL),
     )
     assert issued["token_type"] == "DPoP"
     access = issued["access_token"]
@@ -248,7 +248,7 @@ def test_an_app_can_require_proofs(org: SimulatedOrg, app: ServiceApp, signer: S
 
 def test_a_proof_binds_the_token_even_where_none_is_required(org: SimulatedOrg, signer: Signer) -> None:
     """A token that was requested with a proof works only with the same key."""
-    assert org.oauth.issue(signer.form(URL), nonced(org, signer))["token_type"] == "DPoP"
+    assert org.oauth.issue(signer.form(URL), proof_with_nonce(org, signer))["token_type"] == "DPoP"
 
 
 @pytest.mark.parametrize(
@@ -264,22 +264,22 @@ def test_a_proof_binds_the_token_even_where_none_is_required(org: SimulatedOrg, 
     ],
 )
 def test_a_proof_is_for_one_request(org: SimulatedOrg, signer: Signer, claims: dict[str, Any]) -> None:
-    """Of this method and address, now, with an id."""
-    status, code, description = refused(org, signer.form(URL), nonced(org, signer, **claims))
+    """A proof is refused unless its method, URL, time and id fit the request."""
+    status, code, description = refused(org, signer.form(URL), proof_with_nonce(org, signer, **claims))
     (name,) = claims
     assert (status, code) == (400, "invalid_dpop_proof")
     assert description == f"'{name}' claim in the DPoP proof JWT is invalid."
 
 
-def test_a_proof_is_good_once(org: SimulatedOrg, signer: Signer) -> None:
+def test_a_proof_can_be_used_once(org: SimulatedOrg, signer: Signer) -> None:
     """A repeated proof is refused."""
-    proof = nonced(org, signer)
+    proof = proof_with_nonce(org, signer)
     assert token(org, signer.form(URL), proof)
     assert refused(org, signer.form(URL), proof)[2] == "The DPoP proof JWT has already been used."
 
 
-def test_a_proof_must_be_one(org: SimulatedOrg, signer: Signer) -> None:
-    """Of its type, signed by the key that it names, which is a public one."""
+def test_a_proof_must_be_valid(org: SimulatedOrg, signer: Signer) -> None:
+    """A proof must have its type, and be signed by the public key in its header."""
     nonce = org.oauth.proofs.nonce
     good = {"jti": "1", "htm": "POST", "htu": URL, "iat": SECONDS, "nonce": nonce}
     public = signer.public
@@ -304,7 +304,10 @@ def test_a_nonce_lasts_a_day(org: SimulatedOrg, signer: Signer, clock: Clock) ->
     assert org.oauth.proofs.nonce == old
     clock.time += timedelta(hours=1)
     form = signer.form(URL, exp=SECONDS + 90_000)
-    assert refused(org, form, nonced(org, signer, nonce=old, iat=SECONDS + 86_400))[1] == "use_dpop_nonce"
+    assert (
+        refused(org, form, proof_with_nonce(org, signer, nonce=old, iat=SECONDS + 86_400))[1]
+        == "use_dpop_nonce"
+    )
     current = org.oauth.proofs.nonce
     org.oauth.proofs.renew_nonce()
     assert len({old, current, org.oauth.proofs.nonce}) == 3
@@ -313,7 +316,7 @@ def test_a_nonce_lasts_a_day(org: SimulatedOrg, signer: Signer, clock: Clock) ->
 def test_a_bound_token_needs_its_key_each_time(org: SimulatedOrg, signer: Signer) -> None:
     """A missing, foreign, old or unsuitable proof causes a 400."""
     holder = Signer()
-    access, other = (token(org, signer.form(URL), nonced(org, holder)) for _ in range(2))
+    access, other = (token(org, signer.form(URL), proof_with_nonce(org, holder)) for _ in range(2))
     good = holder.proof("GET", LOGS, token=access)
     assert call(org, f"DPoP {access}", good) == (200, "")
     for proof in (
@@ -333,13 +336,13 @@ def test_a_bound_token_needs_its_key_each_time(org: SimulatedOrg, signer: Signer
     )
 
 
-def test_a_failed_proof_is_told_in_a_header_alone(org: SimulatedOrg, signer: Signer) -> None:
-    """Okta's body is empty then."""
-    access = token(org, signer.form(URL), nonced(org, signer))
-    with pytest.raises(OktaError) as told:
+def test_a_refused_proof_is_reported_in_a_header_alone(org: SimulatedOrg, signer: Signer) -> None:
+    """The answer to a refused proof has the reason in a header, and an empty body."""
+    access = token(org, signer.form(URL), proof_with_nonce(org, signer))
+    with pytest.raises(OktaError) as refusal:
         authorize(org, f"DPoP {access}", Proof(None, "GET", LOGS))
-    assert told.value.body() == b""
-    header = told.value.headers["WWW-Authenticate"]
+    assert refusal.value.body() == b""
+    header = refusal.value.headers["WWW-Authenticate"]
     assert header.startswith('DPoP algs="RS256 RS384 RS512 ES256 ES384 ES512", authorization_uri="http://127')
     assert 'error="invalid_dpop_proof", error_description="The DPoP proof JWT header is missing."' in header
 

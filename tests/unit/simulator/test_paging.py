@@ -113,7 +113,7 @@ def test_what_is_persisted_in_the_future_is_invisible_until_then() -> None:
     assert [found["number"] for found in org.events] == [1, 2]
 
 
-def test_a_stream_is_taken_in_as_time_goes_on() -> None:
+def test_a_stream_is_read_up_to_the_current_time() -> None:
     """An endless stream is read up to the current time and one event further."""
     taken: list[int] = []
 
@@ -131,7 +131,7 @@ def test_a_stream_is_taken_in_as_time_goes_on() -> None:
     assert taken == [0, 1, 2, 3, 4]
 
 
-def test_an_event_persisted_behind_a_poll_is_found_by_bounded_requests_alone() -> None:
+def test_an_event_persisted_before_a_polls_cursor_is_found_only_by_bounded_requests() -> None:
     """A poll misses events that appear before its cursor."""
     org = SimulatedOrg(now=Clock())
     org.persist(event(1))
@@ -141,7 +141,7 @@ def test_an_event_persisted_behind_a_poll_is_found_by_bounded_requests_alone() -
     assert numbers(ask(org, until="2026-11-25T00:00:00Z")) == [2, 1]
 
 
-def test_bytes_are_served_as_they_are() -> None:
+def test_bytes_are_served_unchanged() -> None:
     """Bytes of a test are served unchanged, and are found by type and time."""
     org = SimulatedOrg(now=Clock())
     start = b'{"eventType":"user.session.start","published":"2026-11-24T07:00:00.000Z","more":'

@@ -32,7 +32,7 @@ def served(path: Path, *, keep_times: bool) -> SimulatedOrg:
     return org
 
 
-def test_times_are_moved_together(events_file: Path) -> None:
+def test_times_are_shifted_together(events_file: Path) -> None:
     """The newest event is published now, and the others keep their distances and contents."""
     org = served(events_file, keep_times=False)
     assert [(event["uuid"], event["published"]) for event in org.events] == [
@@ -43,14 +43,14 @@ def test_times_are_moved_together(events_file: Path) -> None:
     assert org.events[2]["actor"] == {"displayName": "\ud800\x00"}
 
 
-def test_times_can_stay(events_file: Path) -> None:
+def test_times_can_be_kept(events_file: Path) -> None:
     """With original times, each event is served unchanged, in the file's order."""
     org = served(events_file, keep_times=True)
     assert org.events == [json.loads(line) for line in LINES if line]
 
 
-def test_an_event_of_the_future_is_there_at_once(tmp_path: Path) -> None:
-    """An event of the year 2099 hides neither itself nor the following ones."""
+def test_a_future_event_is_visible_at_once(tmp_path: Path) -> None:
+    """With kept times, an event of the year 2099 is visible at once, and so are the following events."""
     path = tmp_path / "events.ndjson"
     path.write_text('{"published":"2099-01-01T00:00:00Z"}\n{"published":"2026-11-01T00:00:00Z"}\n', "utf-8")
     assert len(served(path, keep_times=True)) == 2
@@ -76,8 +76,8 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     assert str(error.value).startswith(f"{complaint} ({path}, line 3): ")
 
 
-def test_times_beyond_the_calendar_are_not_moved(tmp_path: Path) -> None:
-    """An event of the first year and one of the last can't both be near now."""
+def test_times_too_far_apart_are_refused(tmp_path: Path) -> None:
+    """Events of the first and of the last year can't be shifted together, so the file is refused."""
     path = tmp_path / "events.ndjson"
     path.write_text('{"published":"0001-01-02T00:00:00Z"}\n{"published":"9999-01-01T00:00:00Z"}\n', "utf-8")
     with pytest.raises(EventsFileError, match="use --keep-times"):

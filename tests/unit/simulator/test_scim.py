@@ -111,12 +111,12 @@ def test_an_expression_that_is_refused(text: str) -> None:
 
 
 @given(st.text() | st.text(alphabet='ab. ()"\\eqnorp1t'))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     """Any text is parsed or refused with this error."""
     try:
         scim.parse(text)
     except OktaError as refusal:
-        assert refusal.code == "E0000031"  # noqa: PT017 -- most texts are refused, and some may be read
+        assert refusal.code == "E0000031"  # noqa: PT017 -- most texts are refused, but some are valid
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=6), st.sampled_from("abcd"))
@@ -126,7 +126,7 @@ def test_or_is_membership(names: list[str], name: str) -> None:
     assert holds(text, {"eventType": name}) == (name in names)
 
 
-def test_a_filter_knows_what_it_reads() -> None:
-    """The paths of an expression are known before any event is."""
+def test_a_filter_has_the_paths_that_it_reads() -> None:
+    """The paths of an expression are known without an event."""
     wanted = scim.parse('eventType eq "a" and not (actor.id pr)')
     assert wanted.paths == {("eventType",), ("actor", "id")}
