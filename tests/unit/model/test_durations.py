@@ -68,7 +68,7 @@ def test_a_duration_is_written_in_its_largest_unit(duration: timedelta, expected
     ],
 )
 def test_a_long_duration_is_rounded_for_people(duration: timedelta, expected: str) -> None:
-    """Down, in the largest unit that it has two of."""
+    """A long duration is rounded down to the largest unit of which it has at least two."""
     assert approximate_text(duration) == expected
 
 

@@ -106,7 +106,7 @@ def test_any_part_may_have_any_shape(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "true", "false", 1, 0, [], {}, "TRUE"])
 def test_only_jsons_own_true_is_a_proxy(value: Any) -> None:
-    """Text and numbers are no answer."""
+    """A text or number as `isProxy` counts as missing."""
     assert _decoded(_with(value, "securityContext", "isProxy")).is_proxy is None
 
 
@@ -127,12 +127,12 @@ def test_jsons_false_is_no_proxy() -> None:
     ],
 )
 def test_placeholders_are_nothing(nothing: str, path: tuple[str, ...], accessor: str) -> None:
-    """Okta writes several texts for "nothing"."""
+    """Okta's placeholder texts count as missing."""
     assert getattr(_decoded(_with(nothing, *path)), accessor) is None
 
 
 def test_a_dot_is_no_domain() -> None:
-    """The domain "." counts as missing, and another place is used."""
+    """The domain "." counts as missing, and the one in ipDetails is used."""
     assert _decoded(_with({"domain": "."}, "securityContext")).domain is None
     context = {"domain": ".", "isp": ".", "ipDetails": {"domain": "example.org"}}
     event = _decoded(_with(context, "securityContext"))
@@ -140,7 +140,7 @@ def test_a_dot_is_no_domain() -> None:
 
 
 def test_network_facts_come_from_ip_details_where_they_lack() -> None:
-    """SecurityContext first, then its ipDetails, field by field."""
+    """Each field is read from securityContext, or else from its ipDetails."""
     details = {"asNumber": 64500, "asOrg": "other", "isp": "other isp", "domain": "example.org"}
     body = _with(
         {"asOrg": "first", "isp": "unknown", "domain": None, "ipDetails": details}, "securityContext"
@@ -161,7 +161,7 @@ def test_an_odd_as_number_is_none(number: Any) -> None:
 
 
 def test_long_texts_are_bounded() -> None:
-    """A megabyte in a user name fills no column, and two of them stay different."""
+    """A user name of a megabyte is shortened, and two different ones stay different."""
     one, other = (_decoded(_with("a" * 10**6 + end, "actor", "alternateId")) for end in "xy")
     assert one.actor_alternate_id is not None
     assert len(one.actor_alternate_id) == 512
@@ -189,12 +189,12 @@ def test_an_event_needs_a_usable_published(published: Any) -> None:
 
 @pytest.mark.parametrize("uuid", ["x", "x" * 255, "AbC-123-XyZ", "\u00e9"])
 def test_a_uuid_is_any_short_text(uuid: str) -> None:
-    """Okta documents no form for it."""
+    """Any short text is accepted as a uuid, because Okta documents no format."""
     assert _decoded(_with(uuid, "uuid")).uuid == uuid
 
 
 def test_published_becomes_canonical() -> None:
-    """All spellings of a point in time become one."""
+    """`published` in any ISO 8601 spelling becomes canonical text."""
     assert (
         _decoded(_with("2026-11-24T10:00:00.1239+02:00", "published")).published == "2026-11-24T08:00:00.123Z"
     )
@@ -223,7 +223,7 @@ def test_a_user_named_like_a_placeholder_is_told_alike_both_ways() -> None:
 
 
 def test_a_field_named_raw_is_nothing_special() -> None:
-    """The event's own JSON can't be replaced from outside."""
+    """A key named `raw` in an event doesn't replace the event's JSON."""
     event = _decoded(BODY | {"raw": "{}"})
     assert event.body() == BODY | {"raw": "{}"}
 
@@ -251,7 +251,7 @@ def test_a_nul_in_the_uuid_is_replaced_at_once() -> None:
     ],
 )
 def test_a_skipped_field_that_is_odd_is_read_leniently(odd: bytes, expected: str) -> None:
-    """Narrow decoding does not look at it; ``body`` does."""
+    """A malformed field that the decoder skips is parsed leniently by ``body``."""
     raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + odd + b"}"
     event = msgspec.json.decode(raw, type=Event)
     event.accept(raw)
@@ -260,7 +260,7 @@ def test_a_skipped_field_that_is_odd_is_read_leniently(odd: bytes, expected: str
 
 
 def test_absurd_nesting_costs_only_itself() -> None:
-    """The event keeps everything else."""
+    """A field with absurdly deep nesting is dropped, and the event keeps everything else."""
     raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + b"[" * 700 + b"]" * 700 + b"}"
     event = msgspec.json.decode(raw, type=Event)
     event.accept(raw)
@@ -274,7 +274,7 @@ def test_absurd_nesting_costs_only_itself() -> None:
     st.dictionaries(HOSTILE_TEXT, HOSTILE_VALUE),
 )
 def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: dict[str, Any]) -> None:
-    """Accessors and body are fit for every encoder and both databases."""
+    """Every encoder and both databases accept the values of accessors and body."""
     body = others | BODY | {name: part for name, part in parts.items() if name not in {"uuid", "published"}}
     event = Event.from_body(body)
     for stored in (event.body(), _shown(event)):
@@ -285,7 +285,7 @@ def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: di
 
 @given(HOSTILE_VALUE, HOSTILE_VALUE)
 def test_any_uuid_and_published_are_taken_or_refused(uuid: Any, published: Any) -> None:
-    """Any other value raises the documented error only."""
+    """Any uuid and `published` are accepted, or raise the documented error."""
     try:
         event = Event.from_body(BODY | {"uuid": uuid, "published": published})
     except UnusableEventError:

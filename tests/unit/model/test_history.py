@@ -85,7 +85,7 @@ def test_a_rebuilt_event_has_the_same_signals_and_operators(signals: set[str], o
 
 
 def test_the_operators_of_an_older_row_are_kept() -> None:
-    """Rows from before the columns of signals existed name operators alone."""
+    """A row without the columns of the anonymizer marks keeps its operators when it is rebuilt."""
     row = HistoryRow(BARE["published"], "e-1", "x", operators='["A_VPN"]')
     assert row.full_event().operators == '["A_VPN"]'
 
@@ -98,7 +98,7 @@ def test_a_row_of_a_bare_event_is_empty() -> None:
 
 
 def test_a_session_stands_for_its_root_where_there_is_none() -> None:
-    """Sessions are followed by their root."""
+    """A session without a root session is its own root."""
     for unknown in ("unknown", None, ""):
         context = {"externalSessionId": "s1", "rootSessionId": unknown}
         assert (
@@ -107,7 +107,7 @@ def test_a_session_stands_for_its_root_where_there_is_none() -> None:
 
 
 def test_a_login_that_may_be_a_password_is_remembered_redacted() -> None:
-    """History is no way round the redaction."""
+    """A login that may be a password is redacted in the history row, too."""
     actor = {"id": "unknown", "alternateId": "hunter2!", "displayName": "hunter2!"}
     row = HistoryRow.of(Event.from_body(BODY | {"actor": actor}))
     assert "hunter2!" not in row.columns

@@ -36,13 +36,13 @@ def test_odd_values_come_through(raw: bytes, expected: Any) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{", b'{"a":1', b"[1 2]", b"tru", b"<html>", b'"\\', b"[" * 5_000])
 def test_what_is_no_json_is_refused(raw: bytes) -> None:
-    """Leniency ends where the value has no end or no sense."""
+    """Text that is incomplete or not JSON at all raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(raw)
 
 
 def test_only_the_part_that_is_too_deep_is_dropped() -> None:
-    """The rest of the object stays, before it and after it."""
+    """Only the part that is nested too deeply is dropped, and the values before and after it stay."""
     deep = b'{"a":' * 9_999 + b"[]" + b"}" * 9_999
     raw = b'{"before":"[[[","deep":[' + deep + b"," + deep + b'],"after":{"b":[1]}}'
     found = parse_json(raw)
@@ -83,13 +83,13 @@ def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, 
     ],
 )
 def test_what_is_no_list_is_not_cut(raw: bytes) -> None:
-    """A body cut short must not pass for a shorter list."""
+    """A truncated list raises ValueError instead of being taken for a shorter list."""
     with pytest.raises(ValueError, match="list"):
         cut_list(raw)
 
 
 def test_an_empty_list_has_no_elements() -> None:
-    """Spaces are no element; a comma makes two."""
+    """A list of spaces is empty, and a comma separates two elements."""
     assert cut_list(b" [ \n] ") == []
     assert cut_list(b"[ , ]") == [b"", b""]
 

@@ -67,7 +67,7 @@ def test_nothing_typed_is_nothing_to_hide() -> None:
 
 
 def test_a_hostile_user_name_takes_no_time() -> None:
-    """The pattern's work grows no faster than the text."""
+    """Matching a hostile user name takes time linear in its length."""
     assert may_be_password("a@" + "a." * 500_000)
     assert may_be_password("a" * 1_000_000)
 
@@ -103,7 +103,7 @@ def test_its_targets_are_hidden_likewise() -> None:
 
 
 def test_the_same_text_goes_from_names_and_debug_data() -> None:
-    """At any depth of those three parts."""
+    """The typed text is redacted in the event's other fields, at any depth."""
     body = _failed(
         "hunter2", debugContext={"debugData": {"list": ["hunter2", {"user": "hunter2", "x": "y"}]}}
     )
@@ -137,7 +137,7 @@ def test_an_actor_of_another_shape_is_left_alone(actor: Any) -> None:
 
 
 def test_the_body_that_came_is_not_changed() -> None:
-    """Redaction returns a new object."""
+    """Redaction returns a new object and leaves the original unchanged."""
     body = _failed("hunter2", target=[{"alternateId": "hunter2"}])
     redact_body(body)
     assert body == _failed("hunter2", target=[{"alternateId": "hunter2"}])
@@ -258,7 +258,7 @@ def test_typing_what_detections_decide_by_blanks_none_of_it(typed: str, fields: 
 
 
 def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
-    """The work grows no faster than the event."""
+    """Redacting a long hostile user name takes time linear in the size of the event."""
     typed = "a" * 500_000
     body = _failed(
         typed, displayMessage=f"<{typed}>", debugContext={"debugData": {"x": ["aaaa" * 10] * 10_000}}

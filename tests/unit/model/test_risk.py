@@ -16,7 +16,7 @@ BASE = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "us
 
 
 def assessed(debug_data: Any = None, security: Any = None) -> Assessment:
-    """Assess an event with these two."""
+    """Assess an event with this securityContext and debugData."""
     parts = {"debugContext": {"debugData": debug_data}, "securityContext": security}
     event = Event.from_body(BASE | parts)
     return assess(event.securityContext, event.debug_data)
@@ -134,7 +134,7 @@ SHAPES: list[dict[str, Any]] = [
 
 @given(st.text(), st.text(alphabet='{}=, POSITIVElevel:"[]'))
 def test_no_text_makes_it_raise(one: str, other: str) -> None:
-    """Everything in debugData may be anything."""
+    """Any texts in debugData are assessed without an exception."""
     assessed({"risk": one, "behaviors": other, "logOnlySecurityData": other})
     assessed({"risk": other, "behaviors": one, "logOnlySecurityData": one})
     assessed({"risk": [one, {"level": other}], "behaviors": [other, {"name": one, "result": other}]})
@@ -142,7 +142,7 @@ def test_no_text_makes_it_raise(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_read_alike_of_an_ordinary_event(shape: dict[str, Any]) -> None:
-    """Whether it is decoded with its page or from a dict."""
+    """The assessment is the same whether the event is decoded with its page or built from a dict."""
     body = BASE | {"actor": {"id": "00u1"}} | shape
     (ordinary,) = decode(json.dumps([body]).encode()).events
     for event in (ordinary, Event.from_body(body)):

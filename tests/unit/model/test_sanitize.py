@@ -77,7 +77,7 @@ def test_what_is_clean_needs_no_cleaning(value: Any, indent: int | None, upper: 
 
 
 def test_an_ordinary_event_is_clean() -> None:
-    """Addresses, times, versions and ids are no odd numbers."""
+    """The addresses, times, versions and ids of an ordinary event need no cleaning."""
     assert is_clean(
         b'{"published": "2026-11-24T08:00:00.123Z", "ip": "203.0.113.254", "lat": -52.0908, "agent": "Chrome/141.0.0.0 '
         b'Safari/537.36", "uuid": "3e5a1b7c-0e12-4f3e-8e99-1234567890ab", "asNumber": 64496, "list": [1, -2, 0.5]}'
@@ -104,7 +104,7 @@ def test_a_number_too_long_for_decimal_is_written_all_the_same() -> None:
 
 
 def test_keys_are_cleaned_too() -> None:
-    """A key is as much a stranger's text as a value."""
+    """The keys of objects are cleaned like their values."""
     assert clean_json({"a\x00": {"\udcff": 1}}) == {"a\ufffd": {"\ufffd": 1}}
 
 
@@ -142,7 +142,7 @@ def test_whatever_was_cleaned_can_be_encoded(value: Any) -> None:
 
 
 def test_a_short_text_stays_as_it_is() -> None:
-    """Only what is over the limit is shortened."""
+    """A text within the limit is unchanged."""
     assert shorten("x" * 512) == "x" * 512
 
 
@@ -155,12 +155,12 @@ def test_a_shortened_text_is_no_longer_than_its_limit(text: str, limit: int) -> 
 
 
 def test_two_long_texts_with_one_beginning_stay_different() -> None:
-    """A megabyte in a user name must not pass for another user."""
+    """Two long texts with the same beginning stay different when they are shortened."""
     assert shorten("a" * 10_000 + "x") != shorten("a" * 10_000 + "y")
 
 
 @given(st.lists(st.sampled_from([b"\\", b"u", b"0000", rb"\u0000", rb"\u014c", b"x" * 5_000]), max_size=12))
 def test_the_one_character_is_found_wherever_it_is(parts: list[bytes]) -> None:
-    """In a text with few escapes as in one with many."""
+    """U+0000 is found in texts with few escapes and with many."""
     encoded = b"".join(parts)
     assert needs_cleaning(encoded) is (rb"\u0000" in encoded)

@@ -11,11 +11,11 @@ def test_severities_are_ordered() -> None:
 
 
 def test_a_severity_is_read_in_any_case() -> None:
-    """People write severities as they like."""
+    """A severity is parsed in any case."""
     assert Severity.parse(" medium ") is Severity.MEDIUM
 
 
 def test_an_unknown_severity_is_refused_with_the_names() -> None:
-    """The error lists what would be right."""
+    """The error about an unknown severity lists the valid names."""
     with pytest.raises(ValueError, match="INFO, LOW, MEDIUM, HIGH, CRITICAL"):
         Severity.parse("urgent")

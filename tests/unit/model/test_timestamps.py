@@ -13,12 +13,12 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 
 
 def test_canonical_text_has_milliseconds_and_ends_in_z() -> None:
-    """The spelling is the one that Okta uses; what lies below a millisecond is cut, not rounded."""
+    """Canonical text is Okta's format, truncated to milliseconds."""
     assert to_text(datetime(2026, 11, 24, 8, 0, 0, 999_999, tzinfo=UTC)) == "2026-11-24T08:00:00.999Z"
 
 
 def test_canonical_text_is_in_utc() -> None:
-    """A point in time of another zone is the same point in time."""
+    """A time in another zone is converted to UTC."""
     assert (
         to_text(datetime(2026, 11, 24, 9, 30, tzinfo=timezone(timedelta(hours=1.5))))
         == "2026-11-24T08:00:00.000Z"
@@ -43,7 +43,7 @@ def test_early_years_keep_the_width() -> None:
     ],
 )
 def test_every_spelling_of_a_moment_has_one_canonical_text(text: str) -> None:
-    """ISO 8601 has many spellings; no zone means UTC."""
+    """All ISO 8601 spellings of a time have the same canonical text, and a missing zone means UTC."""
     assert canonical(text) == "2026-11-24T08:00:00.123Z"
 
 
@@ -63,14 +63,14 @@ def test_every_spelling_of_a_moment_has_one_canonical_text(text: str) -> None:
     ],
 )
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    """A text that looks canonical is still checked, and what UTC's years don't hold is out of range."""
+    """Invalid dates in canonical format and times outside of the years 1 to 9999 in UTC are refused."""
     with pytest.raises(ValueError, match=r"."):
         canonical(text)
 
 
 @given(MOMENTS, MOMENTS)
 def test_comparing_canonical_texts_compares_times(one: datetime, other: datetime) -> None:
-    """SQLite compares texts; to the millisecond that is comparing times."""
+    """Canonical texts sort like their times, because SQLite compares the texts."""
     assert (to_text(one) < to_text(other)) == (from_text(to_text(one)) < from_text(to_text(other)))
 
 
@@ -102,13 +102,13 @@ def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
     ],
 )
 def test_people_give_a_time_or_an_age(text: str, expected: datetime) -> None:
-    """An age counts back from now."""
+    """A time or an age is parsed, and an age is subtracted from now."""
     assert parse_when(text, now=NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7", "7 days", "-1d"])
 def test_what_people_get_wrong_is_answered_with_examples(text: str) -> None:
-    """The message says what would be right."""
+    """The error shows valid examples."""
     with pytest.raises(ValueError, match=r"such as 2026-11-01 .* or an age such as 90m"):
         parse_when(text, now=NOW)
 
@@ -120,7 +120,7 @@ def test_an_age_before_the_first_year_is_refused() -> None:
 
 
 def test_now_has_a_zone() -> None:
-    """A naive time could be compared with no other."""
+    """The current time has a zone, so that it can be compared with other times."""
     assert utc_now().tzinfo is UTC
 
 
@@ -132,7 +132,7 @@ def test_now_has_a_zone() -> None:
 @example(["2026-11-24T08:00:00.123Z\n"])
 @example(["\uff12026-11-24T08:00:00.123Z"])
 def test_many_are_canonical_when_each_is(texts: list[str]) -> None:
-    """Asked at once or one by one."""
+    """`are_canonical` agrees with checking each text."""
     assert are_canonical(texts) == all(_is_canonical(text) for text in texts)
 
 
