@@ -186,7 +186,7 @@ async def test_a_refused_filter(org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_a_refused_cursor(org: OrgAccess, vcr: Cassette) -> None:
-    """A cursor that Okta never made is a request that it refuses."""
+    """An invalid cursor raises RequestRefusedError."""
     with pytest.raises(RequestRefusedError) as caught:
         await _ask(org, vcr, "/api/v1/logs?after=damaged&limit=5&sortOrder=ASCENDING")
     assert caught.value.status == 400
@@ -225,7 +225,7 @@ async def test_a_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
 
 @_recorded
 async def test_a_service_app_with_dpop(app_org: OrgAccess, vcr: Cassette) -> None:
-    """Okta asks for a nonce first."""
+    """A service app with DPoP answers Okta's challenge with the nonce."""
     assert app_org.app is not None
     bound = replace(app_org, app=replace(app_org.app, dpop=True))
     pages = await _ask(bound, vcr, polling_query(since=_since(), filter=SIGN_INS, limit=5), most=MOST_PAGES)
@@ -235,7 +235,7 @@ async def test_a_service_app_with_dpop(app_org: OrgAccess, vcr: Cassette) -> Non
 
 @_recorded
 async def test_a_refused_service_app(app_org: OrgAccess, vcr: Cassette) -> None:
-    """A stranger gets no access token."""
+    """An unknown service app gets no access token."""
     stranger = replace(app_org, app=ServiceApp("0oa-of-a-stranger", rsa_pem()))
     with pytest.raises(TokenRefusedError, match="invalid_client"):
         await _ask(stranger, vcr, polling_query(since=_since(), filter="", limit=5))

@@ -26,7 +26,7 @@ TOKEN = "00invented-token-of-nobody"
 
 @pytest.fixture
 def ca(tmp_path: Path) -> PrivateCa:
-    """Found an authority."""
+    """Create a certificate authority."""
     return PrivateCa(tmp_path)
 
 

@@ -44,7 +44,7 @@ OKTA_ERROR = b'{"errorCode":"E0000011","errorSummary":"Invalid token provided","
 
 
 async def test_a_request_is_written_as_okta_wants_it() -> None:
-    """The scheme with its space, the URL to the letter, a name of our own, nothing of the environment."""
+    """A request has the SSWS scheme, the unchanged URL and oktawatch's User-Agent, and nothing from the environment."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         odd = f"{QUERY}&after=%7e,%2C+'()~%20"
         await client.page(odd)
@@ -89,7 +89,7 @@ async def test_a_refusal_says_what_okta_said(status: str, kind: type[SystemLogEr
 
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
 async def test_no_redirect_is_followed(status: str) -> None:
-    """The token would go along."""
+    """A redirect is not followed, because the request would contain the token."""
     async with faulty(answer()) as other:
         moved = answer(b"", status=status, Location=f"{other.url}{QUERY}")
         async with faulty(moved) as server, client_of(server.url) as client:
@@ -138,7 +138,7 @@ async def _chunks_cut_short(writer: asyncio.StreamWriter) -> None:
     ],
 )
 async def test_a_broken_answer_is_never_an_empty_page(given: bytes | Writer) -> None:
-    """A cursor that moved past it would lose events."""
+    """A broken answer raises an error instead of becoming an empty page, because the cursor would skip events."""
     async with faulty(given) as server, client_of(server.url) as client:
         with pytest.raises(BrokenTransferError) as caught:
             await client.page(QUERY)
@@ -191,7 +191,7 @@ async def test_a_large_page_is_decoded_beside_the_loop(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("given", [_hang, _hang_in_the_body], ids=["no answer", "no end"])
 async def test_a_server_that_hangs_is_given_up(given: bytes | Writer) -> None:
-    """After the time-out, wherever it hangs."""
+    """A server that hangs raises TimedOutError after the timeout, before or within the answer."""
     async with faulty(given) as server, client_of(server.url, seconds=0.05) as client:
         with pytest.raises(UnavailableError, match=r"no answer within 0\.05 s"):
             await client.page(QUERY)
@@ -205,7 +205,7 @@ async def test_a_server_that_hangs_up_is_unavailable() -> None:
 
 
 async def test_nobody_listening_is_unavailable() -> None:
-    """The line names the org and the address."""
+    """A refused connection raises UnavailableError with the org and the address."""
     async with faulty() as server:
         url = server.url
     async with client_of(url) as client:
@@ -214,7 +214,7 @@ async def test_nobody_listening_is_unavailable() -> None:
 
 
 async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name service may be down as well as the name wrong."""
+    """An unknown host name raises UnavailableError, because the name service may be down."""
 
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -226,7 +226,7 @@ async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.Monke
 
 
 async def test_a_connection_that_breaks_is_made_anew_once() -> None:
-    """Okta may close a kept one in the moment in which it is used again: that is no failure, twice is one."""
+    """A request is repeated once if the server closes the connection; the second time is a failure."""
     async with faulty(b"", answer(), b"", b"", answer()) as server, client_of(server.url) as client:
         assert (await client.page(QUERY)).count == 0
         await client.close()
@@ -304,7 +304,7 @@ async def test_both_link_lines_are_read() -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    """Okta's session cookies would tie requests together that the token alone should."""
+    """Cookies are not kept, so that only the token identifies the client."""
     async with faulty(answer(Set_Cookie="sid=1; Path=/")) as server, client_of(server.url) as client:
         await client.page(QUERY)
         await client.page(QUERY)
@@ -423,7 +423,7 @@ async def test_only_the_log_is_asked() -> None:
 
 
 async def test_clients_share_a_session_and_leave_it_open() -> None:
-    """Two hundred orgs need no two hundred pools."""
+    """Clients share a session, and closing a client leaves it open."""
     async with faulty(answer()) as server, open_session(None) as session:
         for name in ("acme", "globex"):
             client = LogClient(OrgAccess(name, server.url, TOKEN), session=session)
@@ -443,7 +443,7 @@ async def test_a_closed_client_can_be_used_again() -> None:
 
 
 async def test_two_orgs_keep_their_tokens_apart() -> None:
-    """The SDK keeps some of its state on classes."""
+    """Two orgs use their own tokens, although the SDK keeps some state on classes."""
     async with (
         faulty(answer()) as one,
         faulty(answer()) as other,
@@ -456,5 +456,5 @@ async def test_two_orgs_keep_their_tokens_apart() -> None:
 
 
 def test_gzip_is_inflated_by_isal() -> None:
-    """Three times faster than zlib, on the hot path."""
+    """Answers are decompressed by isal, which is three times as fast as zlib."""
     assert ZLibBackend.name == "isal.isal_zlib"

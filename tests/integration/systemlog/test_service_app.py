@@ -1,4 +1,4 @@
-"""A service app reads an org: its signatures, its renewals, and Okta's refusals."""
+"""A service app reads an org: signatures, renewal of tokens, and Okta's refusals."""
 
 import asyncio
 import threading
@@ -71,7 +71,7 @@ async def url(org: SimulatedOrg) -> AsyncIterator[str]:
 
 
 def _asked(org: SimulatedOrg) -> list[tuple[str, int | None]]:
-    return [(one.path_qs.partition("?")[0], one.status) for one in org.requests]
+    return [(request.path_qs.partition("?")[0], request.status) for request in org.requests]
 
 
 async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -> None:
@@ -114,7 +114,7 @@ async def test_a_token_is_tried_once_more_and_no_oftener(org: SimulatedOrg, url:
 
 
 async def test_a_short_lived_token_is_used_more_than_once(org: SimulatedOrg, app: App, url: str) -> None:
-    """The SDK's own margin of five minutes would ask for a token of five minutes with every page."""
+    """A token that is valid for five minutes is used for several pages, unlike with the SDK's default margin."""
     app.lifetime = timedelta(minutes=5)
     async with client_of(url, app=APP) as client:
         for _ in range(3):
@@ -136,7 +136,7 @@ async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "kind", "code", "mend"),
+    ("wrong", "kind", "code", "advice"),
     [
         ({"scopes": frozenset()}, PermissionMissingError, "invalid_scope", "grant the app okta.logs.read"),
         ({"can_read_logs": False}, PermissionMissingError, "E0000006", "a read-only role such as"),
@@ -151,13 +151,13 @@ async def test_a_refusal_says_what_to_do(
     wrong: dict[str, Any],
     kind: type[SystemLogError],
     code: str,
-    mend: str,
+    advice: str,
 ) -> None:
     """Each mistake in the app's set-up has a specific error, without a secret."""
     org.oauth.apps.clear()
     org.oauth.register(replace(app, **wrong))
     async with client_of(url, app=APP) as client:
-        with pytest.raises(kind, match=mend) as caught:
+        with pytest.raises(kind, match=advice) as caught:
             await client.page(_query())
     assert code in str(caught.value)
     assert f"(acme, {url}, HTTP " in str(caught.value)
@@ -179,7 +179,7 @@ async def test_an_app_that_requires_dpop_gets_it(org: SimulatedOrg, app: App, ur
 
 
 async def test_an_app_that_begins_to_require_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
-    """An admin turns it on while the daemon runs."""
+    """DPoP is used as soon as Okta requires it, even if an admin enables it while the daemon runs."""
     async with client_of(url, app=APP) as client:
         await client.page(_query())
         app.dpop = True
@@ -198,7 +198,7 @@ async def test_dpop_can_be_forbidden(org: SimulatedOrg, app: App, url: str) -> N
 
 
 async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> None:
-    """An assertion of the past is refused like a wrong key."""
+    """If the local clock is wrong, the error names the clock as a possible cause."""
     org.oauth._now = lambda: time.time() + 7200
     async with client_of(url, app=APP) as client:
         with pytest.raises(TokenRefusedError, match=r"expired.*this machine's clock"):
@@ -248,7 +248,7 @@ async def test_a_token_endpoint_that_is_busy_is_waited_for(org: SimulatedOrg, ur
 
 
 async def test_a_token_endpoint_that_hangs_is_given_up(org: SimulatedOrg, url: str) -> None:
-    """After the same time as any request."""
+    """A token endpoint that hangs raises TimedOutError after the timeout of a request."""
     org.faults.next(1, faults.hang(), path=TOKEN_PATH)
     async with client_of(url, app=APP, seconds=0.2) as client:
         with pytest.raises(TimedOutError):
@@ -267,7 +267,7 @@ async def test_a_token_endpoint_that_hangs_is_given_up(org: SimulatedOrg, url: s
     ],
 )
 async def test_an_odd_token_is_no_token(body: bytes) -> None:
-    """The SDK trips over some of these."""
+    """A malformed answer of the token endpoint raises an error."""
     async with faulty(answer(body)) as server, client_of(server.url, app=APP) as client:
         with pytest.raises(BrokenTransferError, match="contains no access token"):
             await client.page(_query())
@@ -275,7 +275,7 @@ async def test_an_odd_token_is_no_token(body: bytes) -> None:
 
 
 async def test_a_host_that_is_no_org_is_named() -> None:
-    """A wrong url is found out at the token endpoint already."""
+    """If the URL is not an org's, the token request raises an error that names it."""
     missing = answer(b"", status="404 Not Found")
     async with faulty(missing) as server, client_of(server.url, app=APP) as client:
         with pytest.raises(WrongHostError, match="check the org's url"):
@@ -285,7 +285,7 @@ async def test_a_host_that_is_no_org_is_named() -> None:
 async def test_the_loop_goes_on_while_something_is_signed(
     app: App, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys, assertions and proofs are made in a thread of their own: 200 orgs would stall the loop."""
+    """Keys, assertions and proofs are created in a separate thread, so that they don't block the event loop."""
     app.dpop = True
     threads = set()
 
@@ -323,7 +323,7 @@ async def test_an_assertion_is_the_sdks(url: str) -> None:
 
 
 async def test_a_wait_for_a_token_ends_at_once_when_it_is_cancelled(org: SimulatedOrg, url: str) -> None:
-    """The daemon stops within seconds."""
+    """Cancelling ends a wait for the token endpoint's rate limit at once."""
     org.faults.next(1, faults.hang(), path=TOKEN_PATH)
     async with client_of(url, app=APP) as client:
         task = asyncio.create_task(client.page(_query()))

@@ -94,7 +94,7 @@ async def test_bounded_reading_brings_every_event_in_order_of_published(org: Sim
 
 
 async def test_what_others_published_comes_over_the_wire(clock: VirtualTime) -> None:
-    """Bytes as they are, gzip in between."""
+    """Published example events arrive unchanged over HTTP with gzip."""
     lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
     org = SimulatedOrg(token=TOKEN, now=clock)
     org.extend((NOW - timedelta(hours=1), line) for line in lines)
@@ -196,7 +196,7 @@ async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, q
 
 
 async def test_many_orgs_are_read_at_once(clock: VirtualTime) -> None:
-    """Over one session, each with its own token and its own events."""
+    """Many orgs are read concurrently over one session, each with its token and events."""
     orgs = [SimulatedOrg(token=f"00invented-{number}", now=clock) for number in range(6)]
     for number, org in enumerate(orgs):
         org.extend(generate(5, seed=number, end=NOW))

@@ -28,10 +28,10 @@ def time() -> VirtualTime:
     return VirtualTime()
 
 
-def _told(
+def _headers(
     time: VirtualTime, limit: int | None = None, remaining: int | None = None, reset: int | None = None
 ) -> dict[str, str]:
-    """Write an answer's headers; ``reset`` is in so many seconds."""
+    """Return an answer's headers, with the reset in ``reset`` seconds."""
     numbers = {
         "X-Rate-Limit-Limit": limit,
         "X-Rate-Limit-Remaining": remaining,
@@ -58,35 +58,35 @@ async def test_our_share_is_never_exceeded(
     """The share can be used at once, and the next request waits for the window's end."""
     budget = time.budget(share)
     for left in range(expected):
-        await _ask(budget, _told(time, limit, limit - left - 1, 60))
+        await _ask(budget, _headers(time, limit, limit - left - 1, 60))
     assert time.slept == []
-    await _ask(budget, _told(time, limit, limit - 1, 60))
+    await _ask(budget, _headers(time, limit, limit - 1, 60))
     assert time.slept == [61]
 
 
 async def test_the_last_request_is_never_taken(time: VirtualTime) -> None:
-    """Okta mails the admins when nothing is left."""
+    """The last request of a window is never used, because Okta would mail the admins."""
     budget = time.budget()
-    await _ask(budget, _told(time, 10, 2, 30))
-    await _ask(budget, _told(time, 10, 1, 30))
+    await _ask(budget, _headers(time, 10, 2, 30))
+    await _ask(budget, _headers(time, 10, 1, 30))
     assert (time.slept, budget.remaining) == ([], 1)
-    await _ask(budget, _told(time, 10, 9, 60))
+    await _ask(budget, _headers(time, 10, 9, 60))
     assert (time.slept, budget.remaining) == ([31], 9)
 
 
 async def test_what_others_take_meanwhile_is_reckoned_in(time: VirtualTime) -> None:
     """Requests of other clients since the last answer are estimated from their rate."""
     budget = time.budget(share=0.5)
-    await _ask(budget, _told(time, 600, 599, 60))
+    await _ask(budget, _headers(time, 600, 599, 60))
     time.now += timedelta(seconds=30)
-    await _ask(budget, _told(time, 600, 50, 30))
+    await _ask(budget, _headers(time, 600, 50, 30))
     time.now += timedelta(seconds=25)
-    await _ask(budget, _told(time, 600, 599, 60))
+    await _ask(budget, _headers(time, 600, 599, 60))
     assert time.slept == [6]
 
 
 async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None:
-    """A tenth of our share is for polling alone, so that no poll waits for another window."""
+    """A tenth of oktawatch's share is reserved for polling, so that a backfill doesn't delay a poll."""
     window_over = asyncio.Event()
 
     async def sleep(_: float) -> None:
@@ -94,10 +94,10 @@ async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None
 
     budget = RateBudget(0.5, clock=time.monotonic, sleep=sleep)
     for taken in range(1, 10):
-        await _ask(budget, _told(time, 20, 20 - taken, 60), priority=BACKFILL)
+        await _ask(budget, _headers(time, 20, 20 - taken, 60), priority=BACKFILL)
     backfill = asyncio.create_task(_ask(budget, {}, priority=BACKFILL))
     await asyncio.sleep(0)
-    await _ask(budget, _told(time, 20, 10, 60))
+    await _ask(budget, _headers(time, 20, 10, 60))
     assert not backfill.done()
     time.now += timedelta(seconds=61)
     window_over.set()
@@ -105,14 +105,14 @@ async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None
 
 
 async def test_each_wait_is_reported(time: VirtualTime) -> None:
-    """Whoever shows the progress learns how long each wait takes, before it begins."""
+    """`on_wait` is called with the duration of each wait before the wait begins."""
     waits: list[float] = []
     budget = RateBudget(
         0.5, clock=time.monotonic, sleep=time.sleep, jitter=lambda: 0.25, on_wait=waits.append
     )
-    await _ask(budget, _told(time, 600, 300, 44))
-    await _ask(budget, _told(time, 600, 1, 44))
-    await _ask(budget, _told(time, 600, 599, 60))
+    await _ask(budget, _headers(time, 600, 300, 44))
+    await _ask(budget, _headers(time, 600, 1, 44))
+    await _ask(budget, _headers(time, 600, 599, 60))
     assert waits == time.slept == [45.25]  # a second later, because Okta's numbers are whole seconds
 
 
@@ -156,7 +156,7 @@ async def test_without_any_header_nobody_waits(time: VirtualTime) -> None:
 
 
 async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime) -> None:
-    """Until something else is answered."""
+    """Repeated 429 answers without headers increase the wait, until there is another answer."""
     budget = time.budget()
     for status in (429, 429, 429, 429, 429, 503, 429, 200):
         await _ask(budget, {}, status)
@@ -164,12 +164,12 @@ async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime
 
 
 async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None:
-    """A limit of 0 means too many requests at once, and the rest of the window is used."""
+    """After a 429 with the limit 0 (too many concurrent requests), the rest of the window is still used."""
     budget = time.budget()
-    await _ask(budget, _told(time, 100, 50, 60))
-    await _ask(budget, _told(time, 0, 0, 60), 429)
-    await _ask(budget, _told(time, 100, 48, 55))
-    await _ask(budget, _told(time, 100, 47, 55))
+    await _ask(budget, _headers(time, 100, 50, 60))
+    await _ask(budget, _headers(time, 0, 0, 60), 429)
+    await _ask(budget, _headers(time, 100, 48, 55))
+    await _ask(budget, _headers(time, 100, 47, 55))
     assert (time.slept, budget.remaining) == ([5], 47)
 
 
@@ -187,12 +187,12 @@ async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
 async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
     """A request without an answer counts once, in the window after the one in which it was sent."""
     budget = time.budget(share=0.5)
-    await _ask(budget, _told(time, 8, 7, 60))
+    await _ask(budget, _headers(time, 8, 7, 60))
     for _ in range(3):
         await _ask(budget, {}, 503)
     await _ask(budget, {}, 503)
     assert time.slept == [61]
-    await _ask(budget, _told(time, 8, 7, 60))
+    await _ask(budget, _headers(time, 8, 7, 60))
     assert time.slept == [61, 65]
 
 
@@ -200,11 +200,11 @@ async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualT
     """A response from the previous window does not change the present one."""
     budget = time.budget(share=0.5)
     for left in (7, 6, 5):
-        await _ask(budget, _told(time, 8, left, 1))
+        await _ask(budget, _headers(time, 8, left, 1))
     for left in (7, 6, 5, 4):
-        await _ask(budget, _told(time, 8, left, 61))
+        await _ask(budget, _headers(time, 8, left, 61))
     assert time.slept == []
-    await _ask(budget, _told(time, 8, 7, 60))
+    await _ask(budget, _headers(time, 8, 7, 60))
     assert time.slept == [62]
 
 
@@ -243,10 +243,10 @@ async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
     answers = [
         (
-            one["response"]["status"]["code"],
-            {key.title(): values[0] for key, values in one["response"]["headers"].items()},
+            interaction["response"]["status"]["code"],
+            {key.title(): values[0] for key, values in interaction["response"]["headers"].items()},
         )
-        for one in interactions
+        for interaction in interactions
     ]
     budget, waits = time.budget(), []
     for status, headers in answers:
@@ -260,7 +260,7 @@ async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
 async def _hours(
     *, limit: int, others: int, share: float, interval: int, bursts: Sequence[int], backfill: bool
 ) -> OrgBudget:
-    """Poll for two hours, a burst of pages an interval, and read the past in between."""
+    """Poll for two hours with a burst of pages in each interval, and run a backfill in between."""
     time = VirtualTime()
     org, budget = OrgBudget(limit, others), time.budget(share)
 

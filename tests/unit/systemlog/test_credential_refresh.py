@@ -21,7 +21,7 @@ PAGE = Page.read(b"[]", query=QUERY, url="https://acme.okta.com", links=[], date
 
 
 class Okta:
-    """An Okta that accepts one token, and counts requests."""
+    """A simulated Okta that accepts one token and records the requests."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -36,7 +36,7 @@ class Okta:
 
 
 class Client:
-    """Asks with one token."""
+    """A client that sends requests with one token."""
 
     def __init__(self, okta: Okta, token: str) -> None:
         self._okta = okta

@@ -38,7 +38,7 @@ def _uuids(decoded: Decoded) -> list[str]:
 
 
 def test_events_come_in_oktas_order() -> None:
-    """The order of arrival is part of the law of grouping."""
+    """Events keep Okta's order, because grouping depends on the order of arrival."""
     assert _uuids(decode(json.dumps([_event("b"), _event("a"), _event("c")]).encode())) == ["b", "a", "c"]
 
 
@@ -75,7 +75,7 @@ def test_an_event_that_cannot_be_remembered_is_set_aside(
     """Both decoders reject an unusable event with its bytes and the reason."""
     raw = json.dumps(_event() | fields | {"odd": odd}).encode()
     decoded = decode(_page(raw, _signin()))
-    assert [(one.reason, one.raw) for one in decoded.rejected] == [(reason, raw)]
+    assert [(rejected.reason, rejected.raw) for rejected in decoded.rejected] == [(reason, raw)]
     assert _uuids(decoded) == ["u1"]
 
 
@@ -107,7 +107,7 @@ def test_the_first_of_a_uuid_wins_within_a_page() -> None:
     ids=lambda odd: f"{odd[:12]!r}",
 )
 def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
-    """No value hides an event or its neighbours, and all values can be stored."""
+    """An odd value hides neither its event nor the others on the page, and all values can be stored."""
     decoded = decode(_page(_signin("before"), _signin("odd", odd), _signin("after")))
     assert _uuids(decoded) == ["before", "odd", "after"]
     assert decoded.rejected == []
@@ -119,7 +119,7 @@ def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
 
 
 def test_odd_things_may_come_together() -> None:
-    """A big integer and a lone surrogate in one page, which no single parser reads and writes."""
+    """A page with both a huge integer and a lone surrogate is decoded, which no single parser can do."""
     decoded = decode(_page(_signin("a", "1" * 40), _signin("b", r'"\ud800"'), _signin("c", "1e999")))
     odd = [event.body()["debugContext"]["debugData"]["odd"] for event in decoded.events]
     assert odd == ["1" * 40, "\ufffd", "inf"]
@@ -150,7 +150,7 @@ def test_odd_things_may_come_together() -> None:
     ids=lambda body: f"{body[:12]!r}",
 )
 def test_what_is_no_list_is_no_page(body: bytes) -> None:
-    """A body cut short must not pass for a shorter page."""
+    """A truncated body raises ValueError instead of being taken for a shorter page."""
     with pytest.raises(ValueError, match=r"."):
         decode(body)
 
@@ -250,7 +250,7 @@ def test_everything_of_an_event_can_be_stored(values: list[Any], ascii_only: boo
     ids=["NUL", "type", "length", "proxy", "target", "debugContext"],
 )
 def test_an_odd_event_costs_the_others_nothing(odd: bytes) -> None:
-    """The rest of the page reads as it would without it."""
+    """An odd event doesn't change how the page's other events are decoded."""
     ordinary = _event("a", actor={"id": "00u1", "displayName": "Nora"}, outcome={"result": "SUCCESS"})
     first, second = decode(_page(json.dumps(ordinary).encode(), odd)).events
     (alone,) = decode(_page(json.dumps(ordinary).encode())).events
@@ -271,7 +271,7 @@ def test_any_bytes_are_a_page_or_a_value_error(body: bytes) -> None:
 
 
 def test_every_event_that_others_published_decodes() -> None:
-    """Okta's own examples among them, which its published schema refuses."""
+    """All published example events are decoded, also Okta's own, which its schema refuses."""
     lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
     decoded = decode(_page(*lines))
     assert len(decoded.events) == len(lines) > 50

@@ -28,7 +28,7 @@ def _okta(code: str, summary: str, **more: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "mend"),
+    ("status", "body", "kind", "advice"),
     [
         (400, _okta("E0000031", "Invalid search criteria."), errors.RequestRefusedError, "filter"),
         (400, _okta("E0000029", "Invalid paging request."), errors.RequestRefusedError, "filter"),
@@ -51,13 +51,13 @@ def _okta(code: str, summary: str, **more: Any) -> str:
         (999, "", errors.UnavailableError, "retried"),
     ],
 )
-def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], mend: str) -> None:
+def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], advice: str) -> None:
     """The status selects the error, whose line contains Okta's code and advice."""
     error = refusal(ORG, status, HEADERS, body)
     assert type(error) is kind
     text = str(error)
     assert f"(acme, https://acme.okta.com, HTTP {status}" in text
-    assert mend in text.partition("): ")[2]
+    assert advice in text.partition("): ")[2]
     assert (error.status, error.request_id) == (status, "abc123")
     assert error.date is not None
     if body.startswith("{"):
@@ -67,7 +67,7 @@ def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], 
 
 
 def test_reasons_are_short_names_of_their_own() -> None:
-    """Metrics are labelled with them."""
+    """The reasons of errors are short and unique, because they are labels of metrics."""
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SystemLogError)
     ]
@@ -104,7 +104,7 @@ def test_a_redirect_says_where_to() -> None:
     ],
 )
 def test_an_error_body_may_be_anything(body: str) -> None:
-    """Parts of it can be missing or of another type."""
+    """An error body whose parts are missing or have another type still results in an error."""
     error = refusal(ORG, 400, {}, body)
     assert (error.error_code, error.request_id, error.date) == (None, None, None)
     assert "(acme, https://acme.okta.com, HTTP 400): " in str(error)
@@ -113,7 +113,7 @@ def test_an_error_body_may_be_anything(body: str) -> None:
 def test_the_token_never_shows() -> None:
     """No error contains the token, even if a server or a proxy echoes the request."""
     echo = f"Authorization: SSWS {TOKEN}"
-    told = [
+    shown = [
         refusal(
             ORG, 401, {"X-Okta-Request-Id": echo}, _okta(TOKEN, echo, errorCauses=[{"errorSummary": TOKEN}])
         ),
@@ -123,13 +123,13 @@ def test_the_token_never_shows() -> None:
         failure(ORG, aiohttp.ClientPayloadError(echo), 45),
         failure(ORG, aiohttp.ClientConnectionError(echo), 45),
     ]
-    for error in told:
+    for error in shown:
         assert TOKEN not in f"{error} {error!r} {vars(error)}"
     assert TOKEN not in repr(ORG)
 
 
 def test_what_a_server_wrote_is_quoted_with_care() -> None:
-    """Terminals obey escape codes, logs lines, readers right-to-left marks."""
+    """Escape codes, line breaks and right-to-left marks of a server are removed from quotes."""
     assert quoted("a\x1b[31mb\r\nc\u202ed\x00e\u2028f", hide=()) == "a [31mb c d e f"
     assert quoted("x" * 10_000, hide=()) == "x" * 200 + "…"
 
@@ -145,7 +145,7 @@ def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "expected"),
     [
         (TimeoutError(), errors.TimedOutError, "no answer within 45 s"),
         (aiohttp.ServerTimeoutError(), errors.TimedOutError, "no answer within 45 s"),
@@ -158,25 +158,25 @@ def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
     ],
 )
 def test_a_request_without_an_answer_says_why(
-    error: Exception, kind: type[SystemLogError], said: str
+    error: Exception, kind: type[SystemLogError], expected: str
 ) -> None:
-    """An outage passes; a broken answer has something in between."""
-    told = failure(ORG, error, 45)
-    assert type(told) is kind
-    assert said in str(told)
-    assert "acme, https://acme.okta.com" in str(told)
+    """Each failure without an answer has the matching error and advice."""
+    described = failure(ORG, error, 45)
+    assert type(described) is kind
+    assert expected in str(described)
+    assert "acme, https://acme.okta.com" in str(described)
 
 
 @pytest.mark.parametrize("token", ["", " ", "00abc def", "00abc\n", "00\u00e9", "00\x00"])
 def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
-    """At once, naming the org."""
+    """A token that is invalid in a header raises an error with the org's name, without quoting it."""
     with pytest.raises(ValueError, match="the token of org acme") as caught:
         OrgAccess("acme", "https://acme.okta.com", token)
     assert not token.strip() or token.strip() not in str(caught.value)
 
 
 def test_a_slash_after_the_url_makes_no_difference() -> None:
-    """Two of them in a row are another path to Okta."""
+    """A slash at the end of the org's URL is removed, because Okta refuses a double slash."""
     assert OrgAccess("acme", "https://acme.okta.com/", TOKEN).url == "https://acme.okta.com"
 
 
@@ -187,7 +187,7 @@ def test_what_was_signed_never_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "kind", "mend"),
+    ("status", "headers", "kind", "advice"),
     [
         (401, {}, errors.TokenRefusedError, "dpop is not false"),
         (403, {}, errors.PermissionMissingError, "okta.logs.read"),
@@ -197,13 +197,13 @@ def test_what_was_signed_never_shows() -> None:
     ],
 )
 def test_a_service_app_gets_its_own_advice(
-    status: int, headers: dict[str, str], kind: type[SystemLogError], mend: str
+    status: int, headers: dict[str, str], kind: type[SystemLogError], advice: str
 ) -> None:
     """A service app's errors have specific advice, and a refused DPoP proof is not taken for a refused cursor."""
     org = OrgAccess("acme", "https://acme.okta.com", app=ServiceApp("0oa", "pem"))
     error = refusal(org, status, headers, "")
     assert type(error) is kind
-    assert mend in str(error).partition("): ")[2]
+    assert advice in str(error).partition("): ")[2]
 
 
 def _recorded_refusals() -> Iterator[tuple[int, str]]:
@@ -215,12 +215,12 @@ def _recorded_refusals() -> Iterator[tuple[int, str]]:
 
 
 def test_refusals_of_real_orgs_are_understood() -> None:
-    """A real 429, a bad filter, a refused cursor."""
-    told = {
+    """Recorded refusals of real orgs (429, a bad filter, a refused cursor) raise the matching errors."""
+    refusals = {
         (error.status, error.error_code): error
         for error in (refusal(ORG, *(s, {}, b)) for s, b in _recorded_refusals())
     }
-    assert type(told[429, "E0000047"]) is errors.RateLimitedError
-    assert type(told[400, "E0000029"]) is errors.RequestRefusedError
-    assert "Invalid paging request." in str(told[400, "E0000029"])
-    assert "Api validation failed" in str(told[400, "E0000001"])
+    assert type(refusals[429, "E0000047"]) is errors.RateLimitedError
+    assert type(refusals[400, "E0000029"]) is errors.RequestRefusedError
+    assert "Invalid paging request." in str(refusals[400, "E0000029"])
+    assert "Api validation failed" in str(refusals[400, "E0000001"])

@@ -93,7 +93,7 @@ def test_jwk_without_a_name() -> None:
     ],
 )
 def test_what_is_no_key(text: str, expected: str) -> None:
-    """The error is one sentence without any of the text."""
+    """An invalid key raises an error of one sentence that doesn't quote the key."""
     with pytest.raises(ValueError, match=expected) as caught:
         read_private_key(text)
     assert caught.value.__context__ is None or "Error" in type(caught.value.__context__).__name__

@@ -41,14 +41,14 @@ def test_the_next_link_is_found(values: list[str]) -> None:
 
 
 def test_a_url_may_hold_commas_and_semicolons() -> None:
-    """Splitting a header at commas would cut it."""
+    """A link's URL may contain commas and semicolons."""
     target = "/api/v1/logs?after=a,b;c&filter=eventType%20eq%20%22x%22,%3E"
     joined = f'{SELF.replace("limit=2", "q=a,b;rel=next")}, <{URL}{target}>; rel="next"'
     assert next_query([joined], URL) == target
 
 
 def test_path_and_query_stay_as_okta_wrote_them() -> None:
-    """Encoding them again could make another cursor of it."""
+    """Path and query are kept unchanged, because encoding them again could change the cursor."""
     target = "/api/v1/logs?after=%7e%7E+%20~&limit=2&filter=a%2Cb&"
     assert next_query([f'<{URL}{target}>; rel="next"'], URL) == target
 
@@ -57,7 +57,7 @@ def test_path_and_query_stay_as_okta_wrote_them() -> None:
     "values", [[], [""], [SELF], [NEXT.replace("next", "prev")], [NEXT.replace("next", "nextish")]]
 )
 def test_without_a_next_link_there_is_none(values: list[str]) -> None:
-    """The last page of a bounded read has only itself."""
+    """A header with only a `self` link has no next link, as on the last page of a bounded read."""
     assert next_query(values, URL) is None
 
 
@@ -91,7 +91,7 @@ def test_only_the_first_rel_of_a_link_counts() -> None:
     ],
 )
 def test_a_link_out_of_the_orgs_log_is_refused(target: str) -> None:
-    """The token must not follow it, and no cursor may be made of it."""
+    """A link to another host or path raises ValueError, because requests contain the token."""
     with pytest.raises(ValueError, match=r"."):
         next_query([f'<{target}>; rel="next"'], URL)
 
@@ -116,7 +116,7 @@ def test_any_header_is_read_or_refused(values: list[str]) -> None:
 
 
 def test_a_hostile_header_takes_no_time() -> None:
-    """The pattern's work grows no faster than the text."""
+    """Parsing a hostile header takes time linear in its length."""
     for value in (
         "<" * 8_000,
         "<a>" + "; rel" * 2_000 + '"',

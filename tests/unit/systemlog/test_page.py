@@ -25,7 +25,7 @@ def _read(
     query: str = QUERY,
     **answer: Any,
 ) -> Page:
-    body = json.dumps([{"uuid": f"u{n}", "published": one} for n, one in enumerate(published)]).encode()
+    body = json.dumps([{"uuid": f"u{n}", "published": moment} for n, moment in enumerate(published)]).encode()
     links = [] if following is None else [f'<{URL}{following}>; rel="next"']
     return Page.read(**({"body": body, "query": query, "url": URL, "links": links, "date": DATE} | answer))
 
@@ -95,7 +95,7 @@ def test_rejected_elements_fill_a_page_too() -> None:
 
 
 def test_an_answer_that_is_no_page_is_refused() -> None:
-    """Never an empty page."""
+    """An answer that is not a page raises ValueError instead of returning an empty page."""
     with pytest.raises(ValueError, match=r"."):
         _read([], body=b"<html>")
 
@@ -115,7 +115,7 @@ def test_a_bad_next_link_spoils_no_event(links: list[str], error: str) -> None:
 
 
 def test_a_stripped_link_header_is_told_from_a_last_page() -> None:
-    """Okta's last page still links to itself."""
+    """A removed Link header is distinguished from Okta's last page, which links to itself."""
     assert not _read([OLD], following=None).linked
     assert _read([OLD], links=[f'<{URL}{QUERY}>; rel="self"']).linked
 

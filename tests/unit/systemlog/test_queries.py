@@ -14,7 +14,7 @@ FILTER = 'eventType eq "user.session.start"'
 
 
 def test_a_polling_request_has_no_until_and_ascends() -> None:
-    """Okta: that makes it an endless stream in the order of persistence."""
+    """A polling query has no `until` and sorts ascending, which makes the stream endless."""
     assert polling_query(since=SINCE, filter=FILTER, limit=1000) == (
         "/api/v1/logs?since=2026-11-24T08%3A00%3A00.000Z"
         "&filter=eventType%20eq%20%22user.session.start%22&limit=1000&sortOrder=ASCENDING"
@@ -35,13 +35,13 @@ def test_a_bounded_request_has_both_bounds() -> None:
 
 
 def test_no_filter_asks_for_every_event() -> None:
-    """An empty parameter would be a filter that Okta can't read."""
+    """Without a filter, the query has no filter parameter, because Okta refuses an empty one."""
     assert "filter" not in polling_query(since=SINCE, filter="", limit=1000)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_filter_arrives_as_it_was(text: str) -> None:
-    """Quotes, ampersands and percent signs in it change nothing else."""
+    """Any filter is encoded so that it arrives unchanged and alters no other parameter."""
     query = polling_query(since=SINCE, filter=text, limit=1000)
     assert query.isascii()
     assert query.isprintable()

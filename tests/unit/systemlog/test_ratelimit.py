@@ -32,7 +32,7 @@ def _pause(headers: dict[str, str], attempt: int = 0) -> float:
     ],
 )
 def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: int) -> None:
-    """Never less than a second, never much more than a window."""
+    """The wait is a second longer than by the server's clock, and limited to 1 to 65 seconds."""
     assert _pause({"X-Rate-Limit-Reset": f" {reset} ", "Date": DATE}) == expected
 
 
@@ -60,7 +60,7 @@ def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> Non
 
 @given(st.text(max_size=20), st.text(max_size=40), st.integers(0, 100))
 def test_any_headers_give_a_wait(reset: str, date: str, attempt: int) -> None:
-    """Within a window and a little."""
+    """Any headers result in a wait of at most a window and a margin."""
     assert 1 <= _pause({"X-Rate-Limit-Reset": reset, "Date": date}, attempt) <= 65
 
 
@@ -68,7 +68,7 @@ def test_a_real_429_is_waited_out_to_its_reset() -> None:
     """A real org's recorded 429 is waited for until its reset, after which a 200 was recorded."""
     name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
-    found = [one["response"] for one in interactions]
+    found = [interaction["response"] for interaction in interactions]
     refused = next(response for response in found if response["status"]["code"] == 429)
     headers = {key.title(): values[0] for key, values in refused["headers"].items()}
     answered = parsedate_to_datetime(headers["Date"]).timestamp()
@@ -76,7 +76,7 @@ def test_a_real_429_is_waited_out_to_its_reset() -> None:
 
 
 def test_too_many_at_once_say_nothing_of_the_window() -> None:
-    """Okta: a 429 with a limit of 0 is about requests at the same time."""
+    """A 429 with the limit 0 is about concurrent requests, so its other numbers are ignored."""
     headers = {
         "X-Rate-Limit-Limit": "0",
         "X-Rate-Limit-Remaining": "0",
@@ -91,5 +91,5 @@ def test_each_number_may_be_absent() -> None:
     """Each rate limit header is optional."""
     assert Limits.read({"X-Rate-Limit-Limit": "120"}) == (120, None, None, None)
     assert Limits.read({"X-Rate-Limit-Remaining": "0"}) == (None, 0, None, None)
-    told = {"X-Rate-Limit-Limit": "120", "X-Rate-Limit-Reset": str(EPOCH + 9), "Date": DATE}
-    assert Limits.read(told) == (120, None, EPOCH + 9, 10)
+    headers = {"X-Rate-Limit-Limit": "120", "X-Rate-Limit-Reset": str(EPOCH + 9), "Date": DATE}
+    assert Limits.read(headers) == (120, None, EPOCH + 9, 10)
