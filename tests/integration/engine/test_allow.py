@@ -72,12 +72,12 @@ def is_allowed(event: Event) -> bool:
 
 
 def alerts_of(database: Database) -> dict[str, Any]:
-    """Return what people see of R1 alone: alerts, their matches and notifications."""
+    """Return the alerts of R1, with their matches and notifications."""
     found = outcome(database)
     alerts = [alert for alert in found["alerts"] if alert["rule_id"] == R1]
     matches = [match for match in found["matches"] if match["rule_id"] == R1]
-    told = [row for row in found["notifications"] if row["alert"][0] == R1]
-    return {"alerts": alerts, "matches": matches, "notifications": told}
+    notifications = [row for row in found["notifications"] if row["alert"][0] == R1]
+    return {"alerts": alerts, "matches": matches, "notifications": notifications}
 
 
 @settings(
@@ -96,7 +96,9 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
     pages: list[Page] = cut(stream, borders)
     empty(shared)
     for part in pages:
-        commit(shared, watch(rules=RULES_WITHOUT_PAST), [one for one in part.events if not is_allowed(one)])
+        commit(
+            shared, watch(rules=RULES_WITHOUT_PAST), [event for event in part.events if not is_allowed(event)]
+        )
     expected = alerts_of(shared)
     empty(shared)
     counted = 0
@@ -108,7 +110,7 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
             assert commit(shared, allowing, again.events).allowed == 0
     assert alerts_of(shared) == expected
     allowed = rows(shared, "allowed_matches")
-    matched = {one.uuid for one in stream if one.is_proxy and is_allowed(one)}
+    matched = {event.uuid for event in stream if event.is_proxy and is_allowed(event)}
     assert {row["event_uuid"] for row in allowed if row["rule_id"] == R1} == matched
     assert counted == len(allowed)
     keys = {(row["rule_id"], row["event_uuid"]) for row in rows(shared, "matches")}
@@ -116,7 +118,7 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
 
 
 def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> None:
-    """A success through the operator of an allowed sign-in of the day before is a level lower."""
+    """A success is a level lower if an allowed sign-in through the same operator succeeded the day before."""
     marks = {"isProxy": True, "asNumber": 64500}
     severities = []
     for before in (
@@ -140,7 +142,7 @@ def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> Non
 def test_windowed_rules_find_and_allow_the_same_in_any_order(
     shared: Database, rule_id: str, data: st.DataObject
 ) -> None:
-    """All matches of the plain reference are recorded: the allowed ones by the entry, the others in alerts."""
+    """All matches of the reference implementation are recorded: allowed ones with their entry, the others in alerts."""
     empty(shared)
     home = AllowEntry(reason="Home", networks=("203.0.113.7",))
     reader = Watch(org=ORG, rules=RuleSet([rule_of(rule_id)]), allow=AllowList([home]))
@@ -190,7 +192,7 @@ def test_a_match_stays_what_it_was(place: Place) -> None:
 
 
 def test_two_events_with_one_uuid_are_one_match(place: Place) -> None:
-    """The first one decides, whichever of them is allowed."""
+    """Of two events with the same uuid, the first one decides whether the match is allowed."""
     office, elsewhere = event(1, client={"ipAddress": "198.51.100.9"}), event(1)
     with open_database(place) as database:
         commit(database, watch(OFFICE), [office, elsewhere])
@@ -205,7 +207,7 @@ def test_two_events_with_one_uuid_are_one_match(place: Place) -> None:
 
 
 def test_an_allowed_event_still_counts_in_windows(place: Place) -> None:
-    """Three sessions, two of them from the office: the third, from elsewhere, completes the pattern."""
+    """After two allowed sessions from the office, a third from elsewhere completes the pattern."""
     sessions = [
         event(
             number,
@@ -226,7 +228,7 @@ def test_an_allowed_event_still_counts_in_windows(place: Place) -> None:
 
 
 def test_a_signal_is_recorded_whatever_is_allowed(place: Place) -> None:
-    """Signals raise no alert, so nothing is allowed."""
+    """A signal is recorded even if an allow entry matches its event."""
     success = event(1, client={"ipAddress": "198.51.100.9"}, outcome={"result": "SUCCESS"})
     with open_database(place) as database:
         commit(database, watch(OFFICE), [success])
@@ -235,7 +237,7 @@ def test_a_signal_is_recorded_whatever_is_allowed(place: Place) -> None:
 
 
 def test_a_match_completed_by_a_late_event_is_allowed(place: Place) -> None:
-    """Network, actor and zone of an older event are known from history; its kind of anonymizer is not."""
+    """An older event's match is allowed by the network, actor and zone in its history row, but not by its anonymizer's kind."""
     sessions = [
         event(
             number,
@@ -257,7 +259,7 @@ def test_a_match_completed_by_a_late_event_is_allowed(place: Place) -> None:
 
 
 def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
-    """By event time, in batches, and a count names as many rows as are deleted."""
+    """Allowed matches are pruned by event time like alerts, in batches. `count` returns the same number of rows."""
     old = [event(number, at=-2 * HOUR, client={"ipAddress": f"198.51.100.{number}"}) for number in range(5)]
     recent = event(9, client={"ipAddress": "198.51.100.9"})
     only = Watch(org=ORG, rules=build_rules({}, read_file=str), allow=AllowList([OFFICE]))
@@ -287,5 +289,5 @@ def test_two_readers_at_once_record_an_allowed_match_once(place: Place) -> None:
         results = list(threads.map(lambda reader: commit(database, reader, events), readers))
         allowed = [row["event_uuid"] for row in rows(database, "allowed_matches") if row["rule_id"] == R1]
         matches = [row["event_uuid"] for row in rows(database, "matches") if row["rule_id"] == R1]
-    assert sorted(allowed + matches) == sorted(one.uuid for one in events)
+    assert sorted(allowed + matches) == sorted(event.uuid for event in events)
     assert sum(result.new_events for result in results) == len(events)

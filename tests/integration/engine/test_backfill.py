@@ -52,10 +52,10 @@ async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageRe
 async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -> None:
     """A backfill requests both bounds and follows the links to the end."""
     pages = bounded(3)
-    source = Script({one.query: one for one in pages}, first=pages[0])
+    source = Script({page_.query: page_ for page_ in pages}, first=pages[0])
     result = await run(source, database)
-    asked = parameters(source.asked[0])
-    assert (asked["since"], asked["until"]) == (to_text(SINCE), to_text(UNTIL))
+    sent = parameters(source.asked[0])
+    assert (sent["since"], sent["until"]) == (to_text(SINCE), to_text(UNTIL))
     assert source.asked[1:] == [pages[1].query, pages[2].query]
     assert (result.pages, result.new_events, result.severities) == (3, 3, {Severity.MEDIUM: 3})
 
@@ -87,7 +87,9 @@ async def test_the_same_command_goes_on_where_it_was_interrupted(database: Datab
     )  # fmt: skip
     assert source.asked == [pages[2].query]
     assert result.new_events == 1
-    assert [(one.since, one.until, one.reached, one.events) for one in progress] == [(SINCE, UNTIL, UNTIL, 3)]
+    assert [(reached.since, reached.until, reached.reached, reached.events) for reached in progress] == [
+        (SINCE, UNTIL, UNTIL, 3)
+    ]
     (row,) = rows(database.database, "backfills")
     assert (row["pages"], row["events"], row["finished_at"]) == (3, 3, NOW)
 
@@ -116,7 +118,7 @@ async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
 
 
 async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor) -> None:
-    """Typed again, it reads again, and finds everything recorded."""
+    """A finished backfill that is run again reads everything again and records nothing new."""
     (only,) = bounded(1)
     assert (await run(Script({}, first=only), database)).new_events == 1
     again = await run(Script({}, first=only), database)
@@ -132,7 +134,7 @@ async def test_what_okta_keeps_no_more_is_not_asked_for(database: DatabaseExecut
 
 
 class Endless(Script):
-    """Serves a page or nothing, under ever new links."""
+    """Serves the same events under a new link each time."""
 
     def __init__(self, events: list[Event]) -> None:
         super().__init__({})
@@ -216,12 +218,12 @@ async def test_a_full_last_page_without_a_usable_event(
     again: list[Event],
     missing: list[RejectedEvent],
 ) -> None:
-    """It is checked by a request for the newest usable event and everything after it, or for everything."""
+    """A full last page with unusable events is checked by a request from the newest usable event on, or for everything."""
     last = page(rejected=[unusable(1), unusable(2)], query="/api/v1/logs?until=x&limit=2")
     linked = [
         msgspec.structs.replace(earlier, next=f"{last.query}&after={n}") for n, earlier in enumerate(before)
     ]
-    earlier = [rejected for one in before for rejected in one.rejected]
+    earlier = [rejected for page_ in before for rejected in page_.rejected]
     rest = page(again, rejected=[*earlier, *last.rejected, *missing])
     source = Sequence([*linked, last, rest])
 

@@ -72,7 +72,7 @@ async def poller(org: SimulatedOrg, database: DatabaseExecutor) -> AsyncIterator
 async def test_what_can_be_used_is_used_and_the_rest_set_aside(
     poller: Poller, database: DatabaseExecutor
 ) -> None:
-    """Usable events are stored and evaluated, and the other elements are stored as they are."""
+    """Usable events are stored and evaluated, and the other elements are stored unchanged."""
     with capture_logs() as logs:
         result = await poller.round()
     found = {row["uuid"] for row in rows(database.database, "events")}

@@ -62,8 +62,8 @@ async def test_everything_due_is_sent(database: DatabaseExecutor, clock: Clock) 
 
     assert [await soc.round(), await soc.round()] == [5, 0]
 
-    assert [one.body["alert"]["actor_id"] for one in receiver.taken] == [f"00u{n}" for n in range(5)]
-    assert {one["state"] for one in rows(database.database, "notifications")} == {"sent"}
+    assert [message.body["alert"]["actor_id"] for message in receiver.taken] == [f"00u{n}" for n in range(5)]
+    assert {notification["state"] for notification in rows(database.database, "notifications")} == {"sent"}
 
 
 async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, clock: Clock) -> None:
@@ -81,7 +81,7 @@ async def test_delays_grow_from_seconds_to_an_hour(database: DatabaseExecutor, c
     assert await soc.round() == 1
 
     assert waits == [5.625, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3150, 3150, 3150, 3150]
-    assert len({one.id for one in receiver.asked}) == 1
+    assert len({message.id for message in receiver.asked}) == 1
     assert (row(database)["state"], row(database)["attempts"], row(database)["last_error"]) == (
         "sent",
         15,
@@ -115,7 +115,7 @@ async def test_delays_are_spread(
 
 
 async def test_a_receiver_says_when(database: DatabaseExecutor, clock: Clock) -> None:
-    """Retry-After holds for the message and for everything else that waits for the same receiver."""
+    """Retry-After delays the message and all other messages to the same receiver."""
     put(database.database, sign_in(1), sign_in(2))
     receiver = Receiver(DeliveryError("status 429", retry_after=timedelta(minutes=10)))
     soc = notifier(receiver, database, clock)
@@ -136,7 +136,10 @@ async def test_refused_for_good(database: DatabaseExecutor, clock: Clock) -> Non
 
     assert await notifier(receiver, database, clock).round() == 1
 
-    states = {one["state"]: one["last_error"] for one in rows(database.database, "notifications")}
+    states = {
+        notification["state"]: notification["last_error"]
+        for notification in rows(database.database, "notifications")
+    }
     assert states == {"dead": "status 410", "sent": None}
 
 
@@ -220,7 +223,9 @@ async def test_a_receiver_that_is_down_gets_one_message_at_a_time(
 
     assert asked == [TROUBLE, TROUBLE + 1, TROUBLE + 2]
     assert await soc.round() == 10
-    assert sum(one["attempts"] for one in rows(database.database, "notifications")) == 10 + 5
+    assert (
+        sum(notification["attempts"] for notification in rows(database.database, "notifications")) == 10 + 5
+    )
 
 
 async def test_a_receiver_that_fails_now_and_then(database: DatabaseExecutor, clock: Clock) -> None:
@@ -270,7 +275,7 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     clock.advance(seconds=6)
     await soc.round()
 
-    assert sorted(one.body["alert"]["actor_id"] for one in picky.taken) == ["00u1", "00u2", "00u3"]
+    assert sorted(message.body["alert"]["actor_id"] for message in picky.taken) == ["00u1", "00u2", "00u3"]
 
 
 async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> None:
@@ -313,7 +318,7 @@ async def test_stopped_in_the_middle_of_a_send(database: DatabaseExecutor, clock
     clock.advance(seconds=LEASE.total_seconds())
 
     assert await soc.round() == 1
-    assert [one.id for one in receiver.taken] == [row(database)["id"]]
+    assert [message.id for message in receiver.taken] == [row(database)["id"]]
 
 
 async def test_one_that_fails_delays_no_other(database: DatabaseExecutor, clock: Clock) -> None:
@@ -326,7 +331,7 @@ async def test_one_that_fails_delays_no_other(database: DatabaseExecutor, clock:
 
 
 async def test_a_slow_receiver_ends_a_round(database: DatabaseExecutor, clock: Clock) -> None:
-    """A round ends with the message it is at, before it would be cut off in the middle of one."""
+    """A round that takes too long ends after the current message."""
     put(database.database, *(sign_in(number) for number in range(10)))
 
     class Slow(Receiver):
@@ -365,7 +370,9 @@ async def test_a_message_from_the_future_is_sent(database: DatabaseExecutor, clo
     receiver = Receiver()
 
     assert await notifier(receiver, database, clock).round() == 2
-    assert {one["created_at"] for one in rows(database.database, "notifications")} == {clock()}
+    assert {notification["created_at"] for notification in rows(database.database, "notifications")} == {
+        clock()
+    }
 
 
 async def test_a_wait_that_is_meant_is_kept(database: DatabaseExecutor, clock: Clock) -> None:

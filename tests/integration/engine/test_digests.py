@@ -45,7 +45,7 @@ def notifier(receiver: Receiver, database: DatabaseExecutor, clock: Clock, per_m
 
 def digests(receiver: Receiver) -> list[dict[str, Any]]:
     """Return the content of the digests that arrived."""
-    return [one.body["digest"] for one in receiver.taken if one.type == "digest"]
+    return [message.body["digest"] for message in receiver.taken if message.type == "digest"]
 
 
 def states(database: DatabaseExecutor) -> dict[str, int]:
@@ -69,7 +69,7 @@ async def test_what_is_above_comes_together(database: DatabaseExecutor, clock: C
 
     assert await notifier(receiver, database, clock).round() == 10
 
-    assert [one.type for one in receiver.taken] == ["alert.opened"] * 9 + ["digest"]
+    assert [message.type for message in receiver.taken] == ["alert.opened"] * 9 + ["digest"]
     (digest,) = digests(receiver)
     assert (digest["reason"], digest["alerts"], digest["people"]) == ("above", 41, 41)
     assert digest["severities"] == {"MEDIUM": 41}
@@ -109,9 +109,9 @@ async def test_a_flood_hides_no_high_alert(database: DatabaseExecutor, clock: Cl
 
     assert await soc.round() == 1
 
-    (told,) = receiver.taken
-    assert (told.type, told.body["alert"]["severity"]) == ("alert.opened", "HIGH")
-    assert "user500@example.com" in told.plain()
+    (message,) = receiver.taken
+    assert (message.type, message.body["alert"]["severity"]) == ("alert.opened", "HIGH")
+    assert "user500@example.com" in message.plain()
 
 
 async def test_high_alerts_come_first_and_worst_first(database: DatabaseExecutor, clock: Clock) -> None:
@@ -122,8 +122,8 @@ async def test_high_alerts_come_first_and_worst_first(database: DatabaseExecutor
 
     assert await notifier(receiver, database, clock).round() == 20
 
-    told = [one.severity and one.severity.name for one in receiver.taken]
-    assert told == ["HIGH"] * 10 + ["MEDIUM"] * 10
+    severities = [message.severity and message.severity.name for message in receiver.taken]
+    assert severities == ["HIGH"] * 10 + ["MEDIUM"] * 10
     assert [(digest["alerts"], digest["severities"]) for digest in digests(receiver)] == [
         (21, {"HIGH": 21}),
         (31, {"MEDIUM": 31}),
@@ -148,7 +148,7 @@ async def test_a_high_alert_overtakes_a_slow_receivers_queue(
     slow = Slow()
     await notifier(slow, database, clock).round()
 
-    severities = [one.severity and one.severity.name for one in slow.taken]
+    severities = [message.severity and message.severity.name for message in slow.taken]
     assert severities.index("HIGH") <= 4
 
 
@@ -172,9 +172,9 @@ async def test_the_past_comes_together(database: DatabaseExecutor, clock: Clock)
 
     (digest,) = digests(receiver)
     assert (digest["reason"], digest["alerts"]) == ("late", 30)
-    assert {one.type for one in receiver.taken} == {"alert.opened", "digest"}
+    assert {message.type for message in receiver.taken} == {"alert.opened", "digest"}
     assert len(receiver.taken) == 2
-    (heading,) = [one.heading for one in receiver.taken if one.type == "digest"]
+    (heading,) = [message.heading for message in receiver.taken if message.type == "digest"]
     assert heading == "[MEDIUM] 30 alerts about old events (acme)"
 
 
@@ -185,7 +185,7 @@ async def test_a_single_one_of_the_past(database: DatabaseExecutor, clock: Clock
 
     await notifier(receiver, database, clock).round()
 
-    assert [one.type for one in receiver.taken] == ["alert.opened"]
+    assert [message.type for message in receiver.taken] == ["alert.opened"]
 
 
 async def test_a_long_past_is_one_digest_a_minute(database: DatabaseExecutor, clock: Clock) -> None:
@@ -214,7 +214,7 @@ async def test_a_campaign(database: DatabaseExecutor, clock: Clock) -> None:
         "campaign", "203.0.113.7", 8, 8,
     )  # fmt: skip
     assert len(receiver.taken) == 2
-    (message,) = [one for one in receiver.taken if one.type == "digest"]
+    (message,) = [message for message in receiver.taken if message.type == "digest"]
     assert message.heading == "[MEDIUM] Campaign from 203.0.113.7: 8 tried (acme)"
     assert "Tried: user0@example.com, user1@example.com" in message.plain()
     assert "--ip 203.0.113.7" in message.plain()
@@ -227,8 +227,8 @@ async def test_a_slow_campaign(database: DatabaseExecutor, clock: Clock) -> None
         put(database.database, sign_in(n, at=clock()), now=clock())
         await soc.round()
         clock.advance(seconds=30)
-    told = [one.type for one in receiver.taken]
-    assert told == ["alert.opened"] * 4 + ["digest"]
+    types = [message.type for message in receiver.taken]
+    assert types == ["alert.opened"] * 4 + ["digest"]
     assert (digests(receiver)[0]["alerts"], digests(receiver)[0]["people"]) == (1, 5)
     clock.advance(minutes=8)
 
@@ -252,7 +252,7 @@ async def test_a_network(database: DatabaseExecutor, clock: Clock) -> None:
 
 
 async def test_one_person_is_no_campaign(database: DatabaseExecutor, clock: Clock) -> None:
-    """Many alerts about one person are many alerts."""
+    """Many alerts about one person are not a campaign."""
     events = [sign_in(n, who=1, at=NOW - timedelta(minutes=1), ip="203.0.113.7") for n in range(3)]
     put(database.database, *events)
     receiver = Receiver()
@@ -274,9 +274,13 @@ async def test_a_digest_is_retried_as_it_was(database: DatabaseExecutor, clock: 
 
     await soc.round()
 
-    said = [(one.id, one.body["digest"]["alerts"]) for one in receiver.asked if one.type == "digest"]
-    assert said[0] == said[1]
-    assert [alerts for _, alerts in said] == [41, 41, 42]
+    digests_sent = [
+        (message.id, message.body["digest"]["alerts"])
+        for message in receiver.asked
+        if message.type == "digest"
+    ]
+    assert digests_sent[0] == digests_sent[1]
+    assert [alerts for _, alerts in digests_sent] == [41, 41, 42]
 
 
 async def test_a_digest_whose_process_died_in_between(database: DatabaseExecutor, clock: Clock) -> None:
@@ -305,7 +309,7 @@ async def test_an_alert_whose_process_died_in_between(database: DatabaseExecutor
 
     await notifier(receiver, database, clock, per_minute=2).round()
 
-    assert {one.id for one in receiver.taken if one.type == "alert.opened"} == {first.id}
+    assert {message.id for message in receiver.taken if message.type == "alert.opened"} == {first.id}
     assert [digest["alerts"] for digest in digests(receiver)] == [8]
 
 
@@ -318,19 +322,19 @@ def test_processes_that_fold_at_once(database: DatabaseExecutor) -> None:
             put(database.database, *apart(20, first=1_000 * replica + 20 * turn))
             plan_messages(database.database, "soc", now=NOW, per_minute=1)
             claimed.append(claim(database.database, "soc", now=NOW, lease=LEASE))
-        return [one for one in claimed if one is not None]
+        return [due for due in claimed if due is not None]
 
     with ThreadPoolExecutor(4) as replicas:
-        claimed = [one for share in replicas.map(work, range(4)) for one in share]
+        claimed = [due for share in replicas.map(work, range(4)) for due in share]
     plan_messages(database.database, "soc", now=NOW, per_minute=1)
 
     found = rows(database.database, "notifications")
     held = Counter(row["digest_id"] for row in found if row["digest_id"] is not None)
-    alone = [one.id for one in claimed if one.digest is None]
+    alone = [due.id for due in claimed if due.digest is None]
     assert held.total() + len(alone) == 4 * 6 * 20
     assert set(held) == {row["id"] for row in found if row["kind"] == "digest"}
-    for one in claimed:
-        assert one.digest is None or one.digest.alerts == held[one.id]
+    for due in claimed:
+        assert due.digest is None or due.digest.alerts == held[due.id]
 
 
 async def test_a_receiver_that_is_down_for_long(database: DatabaseExecutor, clock: Clock) -> None:
@@ -381,7 +385,7 @@ async def test_what_was_sent_by_a_clock_that_ran_ahead_uses_up_no_allowance(
 
 
 async def test_a_clock_that_is_ahead_makes_no_alert_late(database: DatabaseExecutor, clock: Clock) -> None:
-    """Whether an alert is news is a matter of Okta's time alone."""
+    """A clock that is ahead makes no alert late, because lateness is measured by Okta's clock."""
     clock.jump(days=1)
     put(database.database, sign_in(1, at=NOW), sign_in(2, at=NOW), now=clock(), date=NOW)
     receiver = Receiver()

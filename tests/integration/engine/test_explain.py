@@ -36,7 +36,7 @@ async def test_an_event_at_an_end_of_the_calendar(database: DatabaseExecutor, pu
 
 
 async def test_the_severity_is_explained_by_the_past_of_the_event(database: DatabaseExecutor) -> None:
-    """Show the same reasons as the alert, and the severity now if it was recorded with another one."""
+    """An explanation has the same reasons as the alert, and the current severity even if another one was recorded."""
     rules = build_rules({}, read_file=str)
     watch = Watch(org=ORG, rules=rules)
     day = timedelta(days=1)
@@ -62,8 +62,8 @@ async def test_the_severity_is_explained_by_the_past_of_the_event(database: Data
         now=lambda: NOW,
     )
     verdicts = []
-    for one in (found, late, repeated):
-        explanation = await explainer.explain(one.uuid)
+    for event_ in (found, late, repeated):
+        explanation = await explainer.explain(event_.uuid)
         assert explanation is not None
         verdicts += explanation.verdicts
     assert [

@@ -97,7 +97,7 @@ class Flooded:
         self.seconds.append(time.perf_counter() - begun)
 
     async def watch(self) -> None:
-        """Remember how long the event loop was held up, as the daemon's watchdog would see it, and the memory."""
+        """Record how long the event loop was blocked, and the memory."""
         before = resident()
         while True:
             begun = time.perf_counter()
@@ -121,7 +121,7 @@ class Flooded:
 
 @pytest.fixture
 async def flooded(place: Place) -> AsyncIterator[Flooded]:
-    """Start with nothing."""
+    """Return a daemon with an empty database."""
     clock = Clock()
     with open_database(place):
         executor = DatabaseExecutor(place.url)
@@ -157,16 +157,18 @@ async def test_ten_thousand_alerts_in_a_minute(flooded: Flooded) -> None:
         await flooded.notifier.round()
 
     states = flooded.states()
-    told = Counter(one.json["type"] for one in flooded.receiver.taken)
+    types = Counter(message.json["type"] for message in flooded.receiver.taken)
     assert set(states) == {"sent", "digested"}
     assert states["digested"] > 0.9 * ALERTS
-    assert told["digest"] < 100
-    assert told.total() <= TAKES * (minutes + 2)
+    assert types["digest"] < 100
+    assert types.total() <= TAKES * (minutes + 2)
     alerts = sum(
-        one.json["digest"]["alerts"] for one in flooded.receiver.taken if one.json["type"] == "digest"
+        message.json["digest"]["alerts"]
+        for message in flooded.receiver.taken
+        if message.json["type"] == "digest"
     )
     assert alerts == states["digested"]
-    assert any(one.answer.status == 429 for one in flooded.receiver.received)
+    assert any(message.answer.status == 429 for message in flooded.receiver.received)
     assert median(flooded.seconds) < 3 * alone + 1
     assert max(flooded.seconds) < PATIENCE
     assert max(flooded.stalls) < 3
@@ -202,7 +204,7 @@ def waiting(place: Place) -> Iterator[Database]:
 
 
 def plans(database: Database, work: Callable[[], object]) -> list[str]:
-    """Run some work; give the plans of its questions about notifications."""
+    """Run some work; return the plans of its queries about notifications."""
     asked: list[tuple[str, Any]] = []
 
     def ask(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:

@@ -98,7 +98,7 @@ def matched(database: Database) -> set[str]:
 def test_the_pipeline_records_what_a_plain_reference_finds(
     database: Database, rule_id: str, data: st.DataObject
 ) -> None:
-    """Any order, any cut into pages, any repetition, any failure before a commit, any restart."""
+    """The pipeline finds the reference's matches for any order, page boundaries, repetitions, crashes and restarts."""
     empty(database)
     rules = RuleSet([rule_of(rule_id)])
     watch = Watch(org=ORG, rules=rules)
@@ -124,7 +124,7 @@ def test_the_pipeline_records_what_a_plain_reference_finds(
 def test_any_cut_into_pages_leaves_the_same_rows(
     database: Database, rule_id: str, data: st.DataObject
 ) -> None:
-    """Alerts, matches and their contexts, between one page and many."""
+    """Alerts, matches and their contexts are the same for one page and for many."""
     rules = RuleSet([rule_of(rule_id)])
     stream = data.draw(streams(rule_id))
     empty(database)
@@ -149,7 +149,7 @@ def test_any_cut_into_pages_leaves_the_same_rows(
 def test_a_first_occurrence_is_the_first_of_the_stream(
     database: Database, stream: list[Body], data: st.DataObject
 ) -> None:
-    """Read page by page, from a database."""
+    """A first occurrence is the first event of the stream, read page by page from a database."""
     empty(database)
     for part in pages_of(data, stream):
         commit(database, RuleSet([FirstProxiedSession()]), list(part))
@@ -169,7 +169,7 @@ def test_orgs_have_their_own_past(database: Database) -> None:
 
 
 def test_every_rule_can_be_on_at_once(database: Database) -> None:
-    """A page that concerns them all; a signal makes no alert."""
+    """All rules can evaluate the same page, and signals raise no alerts."""
     empty(database)
     rules = build_rules({}, enable=["*"], read_file=str)
     assert len(rules.rules) == len(BUILT_IN)
@@ -265,11 +265,11 @@ def test_the_database_answers_as_memory_does(
         add_events(connection, OTHER, theirs, theirs)
         both: list[MemoryHistory | StoredHistory] = [memory, stored]
         for column in ("actor_id", "client_ip"):
-            first, second = (plain(one.rows(column, ranges)) for one in both)
+            first, second = (plain(history.rows(column, ranges)) for history in both)
             assert first == second
         seen = [
-            one.seen("actor_id", asked, event_types=types, conditions=conditions, any_true=any_true)
-            for one in both
+            history.seen("actor_id", asked, event_types=types, conditions=conditions, any_true=any_true)
+            for history in both
         ]
         assert seen[0] == seen[1]
         assert memory.began(types) == stored.began(types)
@@ -326,14 +326,14 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
     )
 )
 def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) -> None:
-    """For rules and for people, and is found by any of its fields."""
+    """Any text is stored unchanged in history, for rules and for people, and is found by each of its columns."""
     empty(database)
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
         both = [row, HistoryRow(row.published, f"{row.uuid}+", row.event_type)]
         add_events(connection, ORG, both, both)
         first, second = sorted(
-            stored.between(FIRST, LAST, max_bytes=MANY) or [], key=lambda one: len(one.uuid)
+            stored.between(FIRST, LAST, max_bytes=MANY) or [], key=lambda row: len(row.uuid)
         )
         assert first.columns == row.columns
         assert second.columns == (row.published, f"{row.uuid}+", row.event_type, *[None] * (len(COLUMNS) - 3))
@@ -344,12 +344,12 @@ def test_any_text_is_remembered_as_it_is(database: Database, row: HistoryRow) ->
                 assert found.columns == row.columns
                 assert stored.seen(column, asked, event_types=[row.event_type], conditions={}) == [True]
     shown = {name: getattr(row, name) for name in COLUMNS[1:]}
-    (seen,) = (one for one in rows(database, "history") if one["uuid"] == row.uuid)
+    (seen,) = (stored_row for stored_row in rows(database, "history") if stored_row["uuid"] == row.uuid)
     assert seen == {"org": ORG, "published": from_text(row.published)} | shown
 
 
 def test_what_an_older_version_remembered_lacks_later_fields(database: Database) -> None:
-    """A row is read by the places of its fields; those that came after it are empty."""
+    """A row of an older version is read by position, and columns that were added later are None."""
     empty(database)
     with database.write() as connection:
         stored = StoredHistory(connection, ORG)
@@ -358,7 +358,7 @@ def test_what_an_older_version_remembered_lacks_later_fields(database: Database)
         connection.exec_driver_sql("""UPDATE events SET fields = '["zone.update", "00u1"]'""")
         (row,) = stored.between(FIRST, LAST, max_bytes=MANY) or []
     assert row == HistoryRow(to_text(NOON), "u", "zone.update", "00u1")
-    assert [one["risk"] for one in rows(database, "history")] == [None]
+    assert [row["risk"] for row in rows(database, "history")] == [None]
 
 
 class Explaining(StoredHistory):
@@ -376,7 +376,7 @@ class Explaining(StoredHistory):
 
 
 def test_what_a_page_asks_is_answered_in_one_go(database: Database) -> None:
-    """A thousand keys that were never seen don't read a week of the org a thousand times."""
+    """Many keys that were never seen are looked up by one query, which scans the time range once."""
     empty(database)
     with database.write() as connection:
         history = Explaining(connection, ORG)
@@ -392,7 +392,7 @@ def test_what_a_page_asks_is_answered_in_one_go(database: Database) -> None:
 
 
 def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
-    """Never through the table: it holds a week of an org."""
+    """The first events through an anonymizer are found by an index, and not by a scan of a week."""
     rule = FirstProxiedSession()
     empty(database)
     with database.write() as connection:
@@ -423,7 +423,7 @@ def test_first_proxied_events_are_found_by_an_index(database: Database) -> None:
 
 
 class Actors(MultipleSessions):
-    """A rule that takes every event of an actor."""
+    """A rule that counts every event of an actor."""
 
     window = timedelta(minutes=1)
 
@@ -439,7 +439,9 @@ class Actors(MultipleSessions):
 def around(rows: Iterable[HistoryRow], row: HistoryRow) -> list[tuple[Any, ...]]:
     """Return the rows of an actor that a rule may use when an event arrives."""
     since, until = shifted(row.published, -Actors.window), shifted(row.published, Actors.window)
-    return plain(one for one in rows if since <= one.published <= until and one.actor_id == row.actor_id)
+    return plain(
+        other for other in rows if since <= other.published <= until and other.actor_id == row.actor_id
+    )
 
 
 @settings(properties, max_examples=examples(100))
@@ -549,10 +551,10 @@ def test_who_came_lately_is_not_asked_for(database: Database, monkeypatch: pytes
     for minute in range(3):
         moment = to_text(NOON + timedelta(minutes=minute))
         row = HistoryRow(moment, f"{minute}", "user.session.start", actor_id="00u1", is_proxy=True)
-        one = SeenQuery("00u1", to_text(NOON), moment, row.uuid)
+        query = SeenQuery("00u1", to_text(NOON), moment, row.uuid)
         with page_transaction(database, ORG, now=NOW) as transaction:
             current = cache.within(transaction.history, transaction.history_version, rules, [row])
-            found = current.seen("actor_id", [one], event_types=["user.*"], conditions={"is_proxy": True})
+            found = current.seen("actor_id", [query], event_types=["user.*"], conditions={"is_proxy": True})
             assert found == [minute > 0]
             transaction.add_events([row], [row])
             current.commit(transaction.history_version)
@@ -627,7 +629,7 @@ def test_no_more_is_read_than_there_is_room_for(database: Database) -> None:
 
 
 def test_a_long_key_is_not_cached_among_those_seen() -> None:
-    """A few thousand keys are cached of each org, and a stranger may have chosen them."""
+    """A long key is not cached, because thousands of keys are cached for each org and attackers can choose them."""
     cache = HistoryCache()
     for value, cached in (("a" * 100, True), ("a" * 101, False)):
         query = SeenQuery(value, to_text(NOON), to_text(NOON), "u1")

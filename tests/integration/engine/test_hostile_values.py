@@ -140,7 +140,7 @@ def read(database: Database, found: Decoded) -> dict[str, Any]:
         left.append(outcome(database) | {"history": rows(database, "history")})
     assert left[0] == left[1]
     assert {row["uuid"] for row in left[0]["events"]} == {event.uuid for event in found.events}
-    assert len(left[0]["rejected"]) == len({one.raw for one in found.rejected})
+    assert len(left[0]["rejected"]) == len({rejected.raw for rejected in found.rejected})
     return left[0]
 
 
@@ -149,8 +149,8 @@ def same(both: tuple[Database, Database], elements: list[bytes]) -> dict[str, An
     found = decode(b"[" + b",".join(elements) + b"]")
     first, second = (read(database, found) for database in both)
     for table, expected in first.items():
-        for one, other in zip(expected, second[table], strict=True):
-            assert other == one, table
+        for expected_row, actual_row in zip(expected, second[table], strict=True):
+            assert actual_row == expected_row, table
     return first
 
 
@@ -181,7 +181,7 @@ def test_hostile_times(both: tuple[Database, Database]) -> None:
 
 
 def test_a_page_of_events_that_are_all_hostile(both: tuple[Database, Database]) -> None:
-    """Every value at every field at once."""
+    """A page whose events have every hostile value at every field is committed."""
     random_of = random.Random(3)
     elements = []
     for number in range(60):

@@ -27,12 +27,12 @@ DOWN = DeliveryError("status 503")
 
 
 def escalation(name: str) -> Escalation:
-    """Return the escalation to all the others."""
+    """Return an escalation to all other notifiers."""
     return Escalation(names=tuple(other for other in NAMES if other != name), after=AFTER)
 
 
 class Team:
-    """Three notifiers on one database, one clock, and what watches over them."""
+    """Three notifiers with one database, clock and silence watch."""
 
     def __init__(self, executor: DatabaseExecutor) -> None:
         self.executor = executor
@@ -73,12 +73,12 @@ class Team:
             self.clock.advance(minutes=1)
             await self.round()
 
-    def heard(self, name: str) -> list[tuple[str, list[str]]]:
+    def received(self, name: str) -> list[tuple[str, list[str]]]:
         """Return the alarms that a notifier has received: their types and subjects."""
         return [
-            (one.type, [about["name"] for about in one.body["silence"]["about"]])
-            for one in self.receivers[name].taken
-            if one.type.startswith("silence")
+            (message.type, [about["name"] for about in message.body["silence"]["about"]])
+            for message in self.receivers[name].taken
+            if message.type.startswith("silence")
         ]
 
     @property
@@ -114,10 +114,12 @@ async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
         await team.pass_(1)
 
     assert (
-        team.heard("pager") == team.heard("mail") == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
+        team.received("pager")
+        == team.received("mail")
+        == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
     )
-    assert team.heard("soc") == []
-    raised, over = (one.body["silence"]["about"][0] for one in team.receivers["pager"].taken)
+    assert team.received("soc") == []
+    raised, over = (message.body["silence"]["about"][0] for message in team.receivers["pager"].taken)
     assert raised == {
         "what": "notifier",
         "name": "soc",
@@ -127,12 +129,12 @@ async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
     assert over == {
         "what": "notifier", "name": "soc", "since": "2026-11-02T12:00:00.000Z", "until": "2026-11-02T12:06:00.000Z",
     }  # fmt: skip
-    said = [line["event"] for line in logs if line["event"].startswith("notifier_")]
-    assert said == ["notifier_failing", "notifier_recovered"]
+    events = [line["event"] for line in logs if line["event"].startswith("notifier_")]
+    assert events == ["notifier_failing", "notifier_recovered"]
 
 
 async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
-    """At `silence.after` from its first failure, however long its next attempt is away; once."""
+    """An alarm is raised once, `silence.after` after the first failure, even if the next attempt is much later."""
     team.receivers["soc"].script = [DOWN] * 100
     team.alert("soc")
     await team.round()
@@ -144,7 +146,7 @@ async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
         ("mail", NOW + AFTER),
         ("pager", NOW + AFTER),
     ]
-    assert team.heard("pager") == [("silence.raised", ["soc"])]
+    assert team.received("pager") == [("silence.raised", ["soc"])]
 
 
 async def test_a_short_trouble_is_not_told(team: Team) -> None:
@@ -167,7 +169,7 @@ async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None
         team.alert("soc")
         await team.pass_(1)
 
-    assert team.heard("pager") == [
+    assert team.received("pager") == [
         ("silence.raised", ["soc"]), ("silence.over", ["soc"]), ("silence.raised", ["soc"]), ("silence.over", ["soc"]),
     ]  # fmt: skip
     first, second = (row["created_at"] for row in team.alarms if row["content"]["state"] == "raised" and row["notifier"] == "mail")  # fmt: skip
@@ -180,11 +182,11 @@ async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) ->
         team.receivers["soc"].script = list(script)
         team.alert("soc")
         await team.pass_(1)
-    before = team.heard("pager")
+    before = team.received("pager")
     await team.pass_(70)
 
     assert before == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
-    assert team.heard("pager")[2:] == [("silence.raised", ["soc"])]
+    assert team.received("pager")[2:] == [("silence.raised", ["soc"])]
 
 
 async def test_no_circle(team: Team) -> None:
@@ -194,8 +196,8 @@ async def test_no_circle(team: Team) -> None:
     team.alert("soc", "pager")
     await team.pass_(300)
 
-    told = [(row["content"]["about"][0]["name"], row["notifier"], row["state"]) for row in team.alarms]
-    assert sorted(told) == [
+    alarms = [(row["content"]["about"][0]["name"], row["notifier"], row["state"]) for row in team.alarms]
+    assert sorted(alarms) == [
         (name, other, "dead") for name in sorted(NAMES) for other in sorted(NAMES) if other != name
     ]
 
@@ -210,7 +212,7 @@ async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(team: Te
     team.start()
     await team.pass_(60)
 
-    assert team.heard("pager") == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
+    assert team.received("pager") == [("silence.raised", ["soc"]), ("silence.over", ["soc"])]
 
 
 async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
@@ -245,14 +247,16 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
     database: Database = executor.database
     put(database, *(sign_in(number) for number in range(8)))
     claimed = [claim(database, "soc", now=NOW, lease=AFTER) for _ in range(8)]
-    ids = [one.id for one in claimed if one is not None]
-    told = escalation("soc")
+    ids = [due.id for due in claimed if due is not None]
+    to_others = escalation("soc")
 
-    def die(one: str) -> bool:
-        return record_failure(database, "soc", one, told, error="status 410", next_attempt_at=None, now=NOW)
+    def die(notification_id: str) -> bool:
+        return record_failure(
+            database, "soc", notification_id, to_others, error="status 410", next_attempt_at=None, now=NOW
+        )
 
-    def succeed(one: str) -> bool:
-        return record_success(database, "soc", one, told, now=NOW + AFTER)
+    def succeed(notification_id: str) -> bool:
+        return record_success(database, "soc", notification_id, to_others, now=NOW + AFTER)
 
     with ThreadPoolExecutor(4) as processes:
         raised = list(processes.map(die, ids))
@@ -266,7 +270,7 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
 def test_it_is_told_with_the_mark_or_not_at_all(
     executor: DatabaseExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mark whose alarm does not get into the outbox is no mark, and nothing is noted."""
+    """If the alarm can't be enqueued, the notifier's failure is not recorded either."""
 
     def fail(*_: object, **__: object) -> None:
         raise StoreError("the disk is full")
@@ -276,9 +280,9 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     due = claim(database, "soc", now=NOW, lease=AFTER)
     assert due is not None
     monkeypatch.setattr("oktawatch.store.notifiers.enqueue_alarms", fail)
-    told = escalation("soc")
+    to_others = escalation("soc")
     with pytest.raises(StoreError):
-        record_failure(database, "soc", due.id, told, error="no", next_attempt_at=None, now=NOW)
+        record_failure(database, "soc", due.id, to_others, error="no", next_attempt_at=None, now=NOW)
 
     (row,) = rows(database, "notifications")
     assert row["state"] == "pending"
@@ -295,11 +299,11 @@ async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
 
     await team.pass_(40)
 
-    assert team.heard("pager") == team.heard("mail") == [("silence.raised", ["soc"])]
+    assert team.received("pager") == team.received("mail") == [("silence.raised", ["soc"])]
 
 
 async def test_trouble_after_an_alarm_from_the_future_is_told(team: Team) -> None:
-    """An alarm that was raised and over while the clock was ahead keeps no later one back."""
+    """An alarm that began and ended while the clock was ahead doesn't suppress a later one."""
     team.receivers["soc"].script = [GONE, None, GONE]
     team.clock.jump(days=1)
     team.alert("soc")
@@ -311,4 +315,8 @@ async def test_trouble_after_an_alarm_from_the_future_is_told(team: Team) -> Non
         await team.round()
     await team.pass_(2)
 
-    assert [kind for kind, _ in team.heard("pager")] == ["silence.raised", "silence.over", "silence.raised"]
+    assert [kind for kind, _ in team.received("pager")] == [
+        "silence.raised",
+        "silence.over",
+        "silence.raised",
+    ]

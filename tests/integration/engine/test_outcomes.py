@@ -49,7 +49,7 @@ def read(
     commit_page(database, watch, page(events), notify=notify, advance=lambda *_: None, now=NOW)
 
 
-def told(database: Database) -> list[tuple[str, str]]:
+def notified(database: Database) -> list[tuple[str, str]]:
     """Return the kinds and severities in the outbox."""
     return sorted((row["kind"], row["severity"].name) for row in rows(database, "notifications"))
 
@@ -64,12 +64,12 @@ ONCE = [("opened", "MEDIUM"), ("raised", "HIGH")]
 
 
 def test_the_success_is_told_once(database: Database) -> None:
-    """A FAILURE, 8 seconds later a SUCCESS: one alert that went up a level, with both counted."""
+    """A success 8 seconds after a failure raises the alert by one level once, and both are counted."""
     read(database, [FAILED])
-    assert told(database) == [("opened", "MEDIUM")]
+    assert notified(database) == [("opened", "MEDIUM")]
     read(database, [GOT_IN])
     read(database, [FAILED, GOT_IN])
-    assert told(database) == ONCE
+    assert notified(database) == ONCE
     row = alert(database)
     assert (row["successes"], row["failures"], row["risen"]) == (1, 1, True)
     assert (row["succeeded_at"], row["failed_at"]) == (NOW + timedelta(seconds=8), NOW)
@@ -80,31 +80,31 @@ def test_the_success_is_told_once(database: Database) -> None:
 def test_both_on_one_page_are_told_as_from_two(database: Database) -> None:
     """A failure and a success cause the same messages on one page as on two."""
     read(database, [FAILED, GOT_IN])
-    assert told(database) == ONCE
+    assert notified(database) == ONCE
 
 
 def test_a_failure_that_arrives_after_its_success_raises_the_alert(database: Database) -> None:
-    """The failure came first in time, however late it arrived."""
+    """A failure before the success raises the alert, however late it arrives."""
     read(database, [GOT_IN])
     read(database, [FAILED])
-    assert told(database) == ONCE
+    assert notified(database) == ONCE
     assert alert(database)["title"].startswith("Nora Vale <nora@example.com> signed in from")
 
 
 def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
     """A poll notifies once of an alert that a backfill without notifications recorded."""
     read(database, [FAILED, GOT_IN], notify=False)
-    assert told(database) == []
+    assert notified(database) == []
     read(database, [FAILED])
-    assert told(database) == [("opened", "HIGH")]
+    assert notified(database) == [("opened", "HIGH")]
     read(database, [GOT_IN])
-    assert told(database) == [("opened", "HIGH")]
+    assert notified(database) == [("opened", "HIGH")]
 
 
 def test_without_raise_on_success_the_alert_keeps_its_severity(database: Database) -> None:
     """The option keeps the severity of the published rule, and the outcomes are counted."""
     read(database, [FAILED, GOT_IN], raise_on_success=False)
-    assert told(database) == [("opened", "MEDIUM")]
+    assert notified(database) == [("opened", "MEDIUM")]
     assert (alert(database)["successes"], alert(database)["risen"]) == (1, False)
 
 
@@ -114,8 +114,14 @@ def test_each_event_behind_an_alert_can_be_read_back(database: Database) -> None
     shown = show_alert(database, alert(database)["id"])
     assert shown is not None
     assert [
-        (one["event_type"], one["outcome"], one["outcome_reason"], one["client_ip"], one["user_agent"])
-        for one in shown["events"]
+        (
+            event["event_type"],
+            event["outcome"],
+            event["outcome_reason"],
+            event["client_ip"],
+            event["user_agent"],
+        )
+        for event in shown["events"]
     ] == [
         ("user.session.start", "FAILURE", "INVALID_CREDENTIALS", "203.0.113.7", AGENT),
         ("user.session.start", "SUCCESS", None, "203.0.113.7", AGENT),

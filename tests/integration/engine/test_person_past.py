@@ -88,10 +88,10 @@ def severities(database: Database) -> dict[str, Severity]:
     return {row["event_uuid"]: row["severity"] for row in rows(database, "matches")}
 
 
-def severity_of(database: Database, one: Event) -> Severity:
+def severity_of(database: Database, attempt: Event) -> Severity:
     """Read an event, and return the severity of its match."""
-    read(database, [one])
-    return severities(database)[one.uuid]
+    read(database, [attempt])
+    return severities(database)[attempt.uuid]
 
 
 def reasons(database: Database) -> list[str]:
@@ -130,45 +130,50 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
     return [
         sign_in(
             number,
-            at=one["day"] * DAY + one["at"] * timedelta(minutes=1),
-            succeeded=one["succeeded"],
-            actor=one["actor"],
+            at=fields["day"] * DAY + fields["at"] * timedelta(minutes=1),
+            succeeded=fields["succeeded"],
+            actor=fields["actor"],
             client={"ipAddress": f"203.0.113.{number}"},
-            debugContext=NEW_DEVICE if one["new"] else None,
+            debugContext=NEW_DEVICE if fields["new"] else None,
             securityContext={
-                "isProxy": one["isProxy"],
+                "isProxy": fields["isProxy"],
                 "asNumber": 64500,
-                "associatedProxies": [one["operator"]] if one["operator"] and one["isProxy"] else None,
+                "associatedProxies": [fields["operator"]]
+                if fields["operator"] and fields["isProxy"]
+                else None,
             },
         )
-        for number, one in enumerate(drawn)
+        for number, fields in enumerate(drawn)
     ]
 
 
-def expected(earlier: Sequence[Event], one: Event) -> Severity:
-    """Grade a sign-in by all events that were read before it, by the words of docs/detection.md."""
+def expected(earlier: Sequence[Event], attempt: Event) -> Severity:
+    """Return the severity of a sign-in after these events, as docs/detection.md describes it."""
     level = Severity.MEDIUM
-    theirs = {other.uuid: other for other in earlier if other.actor_id == one.actor_id is not None}.values()
+    theirs = {
+        other.uuid: other for other in earlier if other.actor_id == attempt.actor_id is not None
+    }.values()
     failures = [
         other
         for other in theirs
-        if other.outcome_result == "FAILURE" and timedelta() <= one.published_at - other.published_at <= HOUR
+        if other.outcome_result == "FAILURE"
+        and timedelta() <= attempt.published_at - other.published_at <= HOUR
     ]
-    if one.outcome_result == "SUCCESS" and len(failures) >= 3:
+    if attempt.outcome_result == "SUCCESS" and len(failures) >= 3:
         level = Severity(level + 1)
     days = {
         other.published_at.date()
         for other in theirs
         if other.outcome_result == "SUCCESS"
         and other.is_proxy
-        and other.operators == one.operators
+        and other.operators == attempt.operators
         and not other.behaviours
-        and timedelta() < one.published_at.date() - other.published_at.date() <= 30 * DAY
+        and timedelta() < attempt.published_at.date() - other.published_at.date() <= 30 * DAY
     }
-    if len(days) >= 3 and not one.behaviours:
+    if len(days) >= 3 and not attempt.behaviours:
         return Severity(level - 1)
-    repeated = one.outcome_result == "SUCCESS" and one.published_at.date() - DAY in days
-    if repeated and level is Severity.MEDIUM and not one.behaviours:
+    repeated = attempt.outcome_result == "SUCCESS" and attempt.published_at.date() - DAY in days
+    if repeated and level is Severity.MEDIUM and not attempt.behaviours:
         return Severity.LOW
     return level
 
@@ -176,7 +181,7 @@ def expected(earlier: Sequence[Event], one: Event) -> Severity:
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_severities_agree_with_a_recount(database: Database, data: st.DataObject) -> None:
-    """In any order, cut, repetition and crash. The first reading of an event decides."""
+    """Severities agree with the recount for any order, page boundaries, repetitions and crashes."""
     empty(database)
     events = data.draw(sign_ins())
     seen: list[Event] = []
@@ -185,10 +190,10 @@ def test_severities_agree_with_a_recount(database: Database, data: st.DataObject
         part = data.draw(st.lists(st.sampled_from(events), min_size=10, max_size=20))
         killed = data.draw(st.sampled_from([False, False, True]))
         read(database, part, killed=killed)
-        for one in () if killed else part:
-            if one.is_proxy and one.uuid not in wanted:
-                wanted[one.uuid] = expected(seen, one)
-            seen.append(one)
+        for attempt in () if killed else part:
+            if attempt.is_proxy and attempt.uuid not in wanted:
+                wanted[attempt.uuid] = expected(seen, attempt)
+            seen.append(attempt)
     assert severities(database) == wanted
 
 
@@ -212,10 +217,10 @@ def test_a_success_after_three_failures_within_an_hour_is_raised(database: Datab
 def test_a_match_keeps_its_severity(database: Database) -> None:
     """Failures that arrive late change no recorded match, even when it is read again."""
     empty(database)
-    one = sign_in(1, at=timedelta(minutes=30))
-    assert severity_of(database, one) is Severity.MEDIUM
+    attempt = sign_in(1, at=timedelta(minutes=30))
+    assert severity_of(database, attempt) is Severity.MEDIUM
     read(database, [sign_in(number, at=timedelta(), succeeded=False) for number in range(2, 5)])
-    assert severity_of(database, one) is Severity.MEDIUM
+    assert severity_of(database, attempt) is Severity.MEDIUM
 
 
 def familiar(
@@ -231,7 +236,7 @@ def familiar(
 
 @pytest.mark.parametrize("operator", ["NORD_VPN", None], ids=["operator", "network"])
 def test_a_familiar_service_is_a_level_lower(database: Database, operator: str | None) -> None:
-    """After three days, for failures as well. Another operator, network, person or org is not familiar."""
+    """A service that the person used on three days is a level lower, for failures as well. Other services and people are not."""
     familiar(database, operator=operator)
     assert severity_of(database, sign_in(1, at=timedelta(), operator=operator)) is Severity.LOW
     assert reasons(database) == ["commercial_vpn" if operator else "proxy", "familiar to this person"]
@@ -250,7 +255,7 @@ def test_a_familiar_service_is_a_level_lower(database: Database, operator: str |
 
 
 def test_what_is_not_familiar(database: Database) -> None:
-    """Two days, failures, new devices, then or now, and days that are more than thirty days ago."""
+    """Two days, failures, new devices (then or now), and days more than thirty days ago don't make a service familiar."""
     familiar(database, days=2, last=2)
     today = [sign_in(number, at=-number * HOUR) for number in range(2, 5)]
     read(database, today)  # the day itself does not count: the attacker may have been there already
@@ -269,7 +274,7 @@ def test_what_is_not_familiar(database: Database) -> None:
 
 @pytest.mark.parametrize("operator", ["NORD_VPN", None], ids=["operator", "network"])
 def test_the_service_of_the_day_before_is_a_level_lower(database: Database, operator: str | None) -> None:
-    """For successes from a known device and place. Another operator, network, person or org has its own severity."""
+    """A success through the service of the day before is a level lower, from a known device and place, for the same person and org."""
     familiar(database, operator=operator, days=1)
     assert severity_of(database, sign_in(1, at=timedelta(), operator=operator)) is Severity.LOW
     assert reasons(database) == ["commercial_vpn" if operator else "proxy", "used the day before"]
@@ -280,8 +285,8 @@ def test_the_service_of_the_day_before_is_a_level_lower(database: Database, oper
         {"actor": "00u2"}, {"securityContext": elsewhere}, {"securityContext": unnamed}, {"at": 2 * DAY},
     )  # fmt: skip
     for number, changes in enumerate(different):
-        one = sign_in(10 + number, **{"at": HOUR, "operator": operator} | changes)
-        assert severity_of(database, one) is Severity.MEDIUM, changes
+        attempt = sign_in(10 + number, **{"at": HOUR, "operator": operator} | changes)
+        assert severity_of(database, attempt) is Severity.MEDIUM, changes
     read(database, [sign_in(2, at=timedelta(), operator=operator)], org="other")
     assert severities(database)[sign_in(2, at=timedelta()).uuid] is Severity.MEDIUM
 
@@ -296,7 +301,7 @@ def test_what_the_day_before_does_not_lower(database: Database, changes: dict[st
 
 
 def test_the_day_before_lowers_nothing_that_a_verdict_or_a_risk_decides(database: Database) -> None:
-    """It doesn't add up with familiarity or a benign verdict, and outweighs no raise. A true positive ends it."""
+    """The day before adds nothing to familiarity or a benign verdict, outweighs no raise, and a true positive ends its effect."""
     risky = {"debugData": {"risk": "{level=HIGH}"}}
     familiar(database, operator="TOR")
     assert severity_of(database, sign_in(1, at=timedelta(), operator="TOR")) is Severity.MEDIUM
@@ -312,16 +317,20 @@ def test_the_day_before_lowers_nothing_that_a_verdict_or_a_risk_decides(database
 
 
 def test_a_thief_does_not_get_familiar_by_staying(database: Database) -> None:
-    """A stolen password is used through the same residential proxy, every hour of some days, at MEDIUM and above."""
+    """A thief who signs in through the same residential proxy every hour for days stays at MEDIUM or above."""
     empty(database)
     proxy = "OXYLABS_PROXY"
     first = {"debugData": {"behaviors": "{New Device=POSITIVE, New Country=POSITIVE}"}}
     stolen = [sign_in(0, at=timedelta(), debugContext=first, operator=proxy)]
     stolen += [sign_in(number, at=number * HOUR, operator=proxy) for number in range(1, 100)]
-    for one in stolen:
-        read(database, [one])
+    for attempt in stolen:
+        read(database, [attempt])
     found = severities(database)
-    assert [found[one.uuid] for one in stolen[:3]] == [Severity.CRITICAL, Severity.HIGH, Severity.HIGH]
+    assert [found[attempt.uuid] for attempt in stolen[:3]] == [
+        Severity.CRITICAL,
+        Severity.HIGH,
+        Severity.HIGH,
+    ]
     assert min(found.values()) is Severity.MEDIUM
 
 
@@ -349,7 +358,7 @@ def test_a_true_positive_ends_familiarity_for_thirty_days(database: Database) ->
 
 @pytest.mark.parametrize("disposition", ["benign", "false_positive"])
 def test_a_verdict_lowers_the_next_sign_ins_through_the_service(database: Database, disposition: str) -> None:
-    """For ninety days, and from a known device only. Sign-ins before the verdict keep the severity."""
+    """A benign verdict lowers later sign-ins through the service from a known device, for ninety days."""
     empty(database)
     read(database, [sign_in(50, at=-2 * DAY)])
     close(database, disposition, at=timedelta())
@@ -392,10 +401,10 @@ def test_familiarity_and_a_verdict_add_up(database: Database) -> None:
 def test_the_past_is_read_only_when_it_matters(database: Database, *, is_proxy: bool) -> None:
     """The past is not read for a page without matches, or for the published severities."""
     empty(database)
-    one = sign_in(1, at=timedelta(), operator=None, securityContext={"isProxy": is_proxy})
+    attempt = sign_in(1, at=timedelta(), operator=None, securityContext={"isProxy": is_proxy})
     options = {"severity_from_evidence": False} if is_proxy else {}
     rules = build_rules({RULE: RuleSettings(options=options)}, read_file=str)
-    asked = _statements(database, lambda: read(database, [one], rules))
+    asked = _statements(database, lambda: read(database, [attempt], rules))
     assert not [statement for statement, _ in asked if "familiar_days WHERE" in " ".join(statement.split())]
     everything = _statements(database, lambda: read(database, [sign_in(2, at=HOUR)]))
     assert [statement for statement, _ in everything if "familiar_days WHERE" in " ".join(statement.split())]
@@ -471,7 +480,7 @@ def test_the_migration_fills_the_past_from_history(database: Database) -> None:
 
 
 def test_days_are_pruned_when_no_sign_in_can_look_back_to_them(database: Database) -> None:
-    """In batches, oldest included, and counted by `--dry-run` before."""
+    """Days that no sign-in can look back to are pruned in batches, and counted by `--dry-run` before."""
     familiar(database, days=5)
     prune = expiry(events=NOW, served=NOW - 2 * DAY)
     assert prune_familiar_days(database, prune, 2).more
@@ -484,9 +493,9 @@ def test_a_row_that_gets_its_history_later_counts(database: Database) -> None:
     empty(database)
     failures = [sign_in(number, at=timedelta(), succeeded=False) for number in range(3)]
     with database.write() as connection:
-        for one in failures:
+        for attempt in failures:
             connection.exec_driver_sql(
-                f"INSERT INTO events (org, published, uuid) VALUES ('{ORG}', '{one.published}', '{one.uuid}')"  # noqa: S608 -- this test's own
+                f"INSERT INTO events (org, published, uuid) VALUES ('{ORG}', '{attempt.published}', '{attempt.uuid}')"  # noqa: S608 -- this test's own
             )
     read(database, failures)
     assert severity_of(database, sign_in(9, at=HOUR)) is Severity.HIGH

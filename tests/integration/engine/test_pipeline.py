@@ -45,19 +45,19 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield made
 
 
-def commit(database: Database, one: Page, *, notify: bool = True) -> PageResult:
+def commit(database: Database, page_: Page, *, notify: bool = True) -> PageResult:
     """Commit a page that moves no cursor."""
     return commit_page(
-        database, WATCH, one, notify=notify, advance=lambda _transaction, _result: None, now=NOW
+        database, WATCH, page_, notify=notify, advance=lambda _transaction, _result: None, now=NOW
     )
 
 
-def poll(database: Database, one: Page) -> PageResult:
+def poll(database: Database, page_: Page) -> PageResult:
     """Commit a page as a poll does, which moves the cursor from the value it was read at."""
     advance = partial(
-        _advance, read_cursor(database, ORG), Cursor(filter="f", began_at=NOW, query=one.resume)
+        _advance, read_cursor(database, ORG), Cursor(filter="f", began_at=NOW, query=page_.resume)
     )
-    return commit_page(database, WATCH, one, notify=True, advance=advance, now=NOW)
+    return commit_page(database, WATCH, page_, notify=True, advance=advance, now=NOW)
 
 
 def _advance(read: Cursor | None, to: Cursor, transaction: Any, _result: PageResult) -> None:
@@ -66,11 +66,11 @@ def _advance(read: Cursor | None, to: Cursor, transaction: Any, _result: PageRes
 
 def read_on(database: Database, pages: list[Page]) -> None:
     """Read the stream from the cursor to its end."""
-    by_query = {one.query: number for number, one in enumerate(pages)}
+    by_query = {page_.query: number for number, page_ in enumerate(pages)}
     cursor = read_cursor(database, ORG)
     start = by_query.get(cursor.query, len(pages)) if cursor else 0
-    for one in pages[start:]:
-        poll(database, one)
+    for page_ in pages[start:]:
+        poll(database, page_)
 
 
 properties = settings(
@@ -83,7 +83,7 @@ properties = settings(
 def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[Page]) -> None:
     """The page boundaries don't change the rows."""
     empty(database)
-    commit(database, page([one for part in pages for one in part.events]))
+    commit(database, page([event for part in pages for event in part.events]))
     whole = outcome(database)
     empty(database)
     for part in pages:
@@ -96,7 +96,7 @@ def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[
 def test_reading_any_page_again_changes_nothing(
     database: Database, pages: list[Page], data: st.DataObject
 ) -> None:
-    """Whether or not the reader notifies, and in any order."""
+    """Reading pages again changes nothing, in any order, with and without notifications."""
     empty(database)
     for part in pages:
         commit(database, part)
@@ -156,18 +156,20 @@ def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Ev
     """A poll notifies once of alerts that a backfill without notifications recorded."""
     empty(database)
     commit(database, page(stream))
-    told = outcome(database)["notifications"]
+    notifications = outcome(database)["notifications"]
     empty(database)
     commit(database, page(stream[:quiet]), notify=False)
     assert rows(database, "notifications") == []
     commit(database, page(stream))
     after = outcome(database)
-    assert {one["alert"] for one in after["notifications"]} == {one["alert"] for one in told}
+    assert {notification["alert"] for notification in after["notifications"]} == {
+        notification["alert"] for notification in notifications
+    }
     assert all(alert["told"] == alert["severity"] for alert in after["alerts"])
 
 
 def test_a_transaction_that_fails_in_its_middle_moves_nothing(place: Place) -> None:
-    """The outbox can't be written; events, matches, alerts and cursor stay as they were."""
+    """If the outbox can't be written, events, matches, alerts and cursor are rolled back."""
     with open_database(place) as database:
         first, second = cut([event(1), event(2, client={"ipAddress": "198.51.100.9"})], [1])
         poll(database, first)
@@ -186,7 +188,7 @@ def test_a_transaction_that_fails_in_its_middle_moves_nothing(place: Place) -> N
 
 
 def test_an_alert_shows_what_its_first_match_was(place: Place) -> None:
-    """Joining moves count, times and severity; title and columns stay."""
+    """A joining match updates the alert's count, times and severity, and keeps its title and columns."""
     with open_database(place) as database:
         commit(
             database,
@@ -216,8 +218,8 @@ def test_a_notification_goes_to_each_route_that_wants_it(place: Place) -> None:
         assert result.severities == {Severity.INFO: 1}
         assert [row["notifier"] for row in rows(database, "notifications")] == ["all"]
         commit(database, page([event(2)]))
-        told = sorted((row["notifier"], row["kind"]) for row in rows(database, "notifications"))
-        assert told == [("all", "opened"), ("all", "raised"), ("soc", "raised")]
+        sent_to = sorted((row["notifier"], row["kind"]) for row in rows(database, "notifications"))
+        assert sent_to == [("all", "opened"), ("all", "raised"), ("soc", "raised")]
 
 
 def test_a_notification_has_the_same_id_after_the_database_was_lost(place: Place) -> None:
@@ -238,4 +240,4 @@ def test_what_could_not_be_used_is_set_aside_once(place: Place) -> None:
         assert [commit(database, page([], rejected=broken)).rejected for _ in range(2)] == [1, 0]
         (row,) = rows(database, "rejected_events")
         assert (row["raw"], row["reason"]) == (b'{"uuid": null}', "no usable uuid")
-        assert [one["events_rejected"] for one in rows(database, "orgs")] == [1]
+        assert [org["events_rejected"] for org in rows(database, "orgs")] == [1]

@@ -58,7 +58,7 @@ def parameters(query: str) -> dict[str, str]:
 
 def script(pages: list[Page], **more: Any) -> Script:
     """Serve pages one after the other."""
-    return Script({one.query: one for one in pages} | more, first=pages[0])
+    return Script({page_.query: page_ for page_ in pages} | more, first=pages[0])
 
 
 async def test_the_first_round_starts_at_the_initial_lookback(database: DatabaseExecutor) -> None:
@@ -75,7 +75,7 @@ async def test_the_first_round_starts_at_the_initial_lookback(database: Database
 
 
 async def test_a_clock_that_is_ahead_leaves_nothing_out(database: DatabaseExecutor) -> None:
-    """An org is watched from a day before its own now; days later by ours, nothing of today would be read."""
+    """If the local clock is days ahead, polling starts a day before Okta's time, so that no event is missed."""
     source = script(cut([event(1)], []))
     with structlog.testing.capture_logs() as logs:
         await poller(source, database, now=NOW + timedelta(days=3)).round()
@@ -112,7 +112,7 @@ async def test_the_next_round_goes_on_at_okta_s_own_link(database: DatabaseExecu
 
 
 async def test_nothing_is_asked_beyond_a_page_that_has_caught_up(database: DatabaseExecutor) -> None:
-    """Following at once would trickle and burn the rate limit."""
+    """The next page is not requested after a page that caught up, to save the rate limit."""
     source = script(cut([event(1), event(2), event(3)], [1, 2]))
     await poller(source, database).round()
     assert source.asked[1:] == ["/api/v1/logs?after=1&limit=1000", "/api/v1/logs?after=2&limit=1000"]
@@ -138,12 +138,12 @@ async def test_an_event_from_the_future_does_not_poison_last_published(database:
 
 
 async def test_other_rules_start_another_cursor_a_little_earlier(database: DatabaseExecutor) -> None:
-    """A link has its filter frozen: another filter needs another stream, and loses nothing of this one."""
+    """Another filter needs a new stream, which starts a little earlier and misses no event."""
     tail = page(caught_up=True, query="/api/v1/logs?after=1&limit=1000", following="/api/v1/logs?after=2")
     source = script([*cut([event(1, at=-timedelta(hours=3))], []), tail])
-    one = poller(source, database)
-    await one.round()
-    await one.round()
+    polling = poller(source, database)
+    await polling.round()
+    await polling.round()
     none = Script({}, first=page(caught_up=True, following="/api/v1/logs?after=new"))
     await poller(none, database, rules=RuleSet([])).round()
     assert parameters(none.asked[0])["since"] == to_text(NOW - OVERLAP)
@@ -260,7 +260,7 @@ async def test_a_round_that_waits_for_the_lock_ends_when_the_program_stops(
 async def test_what_okta_keeps_no_more_is_not_asked_for_and_said(
     database: DatabaseExecutor,
 ) -> None:
-    """A daemon that was down too long starts where Okta's memory begins."""
+    """After a downtime longer than Okta's retention, polling starts at the oldest kept event, and logs the gap."""
     await poller(script(cut([event(1)], [])), database).round()
     later = NOW + timedelta(days=120)
     none = Script({}, first=page(caught_up=True, following=STALE, date=later))
@@ -277,16 +277,16 @@ async def test_pages_get_smaller_when_okta_struggles_and_grow_again_when_it_does
     await poller(script(cut([event(1)], [])), database).round()
     tail = "/api/v1/logs?after=1&limit=1000"
     slow = Script({tail: UnavailableError("timed out", status=500)})
-    one = poller(slow, database)
+    polling = poller(slow, database)
     for _ in range(5):
         with pytest.raises(UnavailableError):
-            await one.round()
+            await polling.round()
     assert slow.asked == [tail] * 5
     small = "/api/v1/logs?after=small&limit=250"
     slow._first = page([event(2)], caught_up=True, following=small)
-    await one.round()
+    await polling.round()
     assert parameters(slow.asked[-1])["limit"] == "250"
-    await one.round()
+    await polling.round()
     assert parameters(slow.asked[-1])["limit"] == "1000"
     assert len(rows(database.database, "events")) == 2
 
@@ -294,19 +294,19 @@ async def test_pages_get_smaller_when_okta_struggles_and_grow_again_when_it_does
 async def test_an_org_that_can_t_be_reached_is_no_reason_for_smaller_pages(
     database: DatabaseExecutor,
 ) -> None:
-    """The link is kept, however long the outage."""
+    """An org that can't be reached keeps its cursor and page size, however long the outage."""
     await poller(script(cut([event(1)], [])), database).round()
     tail = "/api/v1/logs?after=1&limit=1000"
     away = Script({tail: UnavailableError("connection refused")})
-    one = poller(away, database)
+    polling = poller(away, database)
     for _ in range(8):
         with pytest.raises(UnavailableError):
-            await one.round()
+            await polling.round()
     assert away.asked == [tail] * 8
 
 
 async def test_a_clock_that_is_ahead_does_not_clamp_a_restart(database: DatabaseExecutor) -> None:
-    """Half a year ahead, everything since the last poll would seem to be out of Okta's reach."""
+    """If the local clock is half a year ahead, a restart still starts at the restart point, by Okta's clock."""
     await poller(script(cut([event(1)], [])), database).round()
     fresh = Script({}, first=page(caught_up=True, following=STALE))
     await poller(fresh, database, rules=RuleSet([]), now=NOW + timedelta(days=180)).round()
@@ -331,7 +331,7 @@ async def test_a_page_without_a_next_one_is_kept_and_is_an_error(
 
 
 async def test_a_first_page_without_a_next_one_still_marks_the_beginning(database: DatabaseExecutor) -> None:
-    """A day later the lookback would begin a day later, too."""
+    """A first page without a next link still stores a cursor, so that a later start reads from the same time."""
     alone = Script({}, first=page([event(1)], query="/api/v1/logs?since=x&limit=1000"))
     for _ in range(2):
         with pytest.raises(BrokenTransferError):
@@ -351,10 +351,10 @@ async def test_the_same_page_under_ever_new_links_is_an_error(database: Database
             return page([event(1, at=-timedelta(days=1))], query=query, following=f"{STALE}{len(self.asked)}")
 
     circle = Circle({})
-    one = poller(circle, database)
+    polling = poller(circle, database)
     for _ in range(2):
         with pytest.raises(NoProgressError, match="have no new events"):
-            await one.round()
+            await polling.round()
     assert len(circle.asked) <= 9
     assert len(rows(database.database, "events")) == 1
 
@@ -377,13 +377,13 @@ async def test_reading_goes_on_once_pages_no_longer_repeat(
             return page(repeated, query=query, following=links_to)
 
     circle = Circle({})
-    one = poller(circle, database)
+    polling = poller(circle, database)
     for _ in range(3):
         with pytest.raises(NoProgressError):
-            await one.round()
+            await polling.round()
     circle.broken = False
-    await one.round()
-    assert one.caught_up is not None
+    await polling.round()
+    assert polling.caught_up is not None
     assert len(rows(database.database, "events")) == 1 + len(behind)
 
 
@@ -415,23 +415,23 @@ async def test_a_full_page_that_links_to_itself_is_an_error(database: DatabaseEx
     """A full page that links to itself raises, because the events after it would never be read."""
     stuck = "/api/v1/logs?after=1&limit=2"
     full = page([event(1), event(2)], query=stuck, following=stuck, caught_up=True)
-    one = poller(Script({}, first=full), database, page_size=2)
+    polling = poller(Script({}, first=full), database, page_size=2)
     for _ in range(5):
-        await one.round()
+        await polling.round()
     with pytest.raises(NoProgressError):
-        await one.round()
+        await polling.round()
 
 
 async def test_a_quiet_tail_that_links_to_itself_is_no_error(database: DatabaseExecutor) -> None:
     """The last page of a quiet org may link to itself for hours."""
     tail = "/api/v1/logs?after=1&limit=1000"
-    one = poller(Script({}, first=page([event(1)], query=tail, following=tail, caught_up=True)), database)
+    polling = poller(Script({}, first=page([event(1)], query=tail, following=tail, caught_up=True)), database)
     for _ in range(20):
-        await one.round()
+        await polling.round()
 
 
 async def test_a_link_that_names_another_limit_is_followed(database: DatabaseExecutor) -> None:
-    """Okta may serve smaller pages than it is asked for; asking again would change nothing."""
+    """A link with a smaller limit than requested is followed, because a restart would not change it."""
     smaller = "/api/v1/logs?after=1&limit=500"
     first = page([event(1)], query="/api/v1/logs?since=x&limit=1000", following=smaller, caught_up=True)
     tail = page(query=smaller, following=smaller, caught_up=True)
@@ -443,7 +443,7 @@ async def test_a_link_that_names_another_limit_is_followed(database: DatabaseExe
 
 
 async def test_cursors_that_are_always_refused_end_the_round(database: DatabaseExecutor) -> None:
-    """Restarting again and again would read the same page until the deadline."""
+    """A round ends with an error if Okta refuses the cursor of each restart."""
     first = page([event(1)], query="/api/v1/logs?since=x", following=STALE)
 
     class Refusing(Script):
@@ -460,7 +460,7 @@ async def test_cursors_that_are_always_refused_end_the_round(database: DatabaseE
 
 
 async def test_unusable_events_are_bad_health(database: DatabaseExecutor) -> None:
-    """Polls catch up, and nothing that they bring can be looked at."""
+    """An org whose polls catch up but whose events can't be used is unhealthy."""
     broken = [RejectedEvent("no usable uuid", b'{"n":%d}' % number) for number in range(5)]
     tail = page(rejected=broken, following=STALE, caught_up=True)
     await poller(Script({}, first=tail), database).round()

@@ -94,7 +94,7 @@ def read(
     rejected: bool = False,
     kind: str = SIGN_IN,
 ) -> None:
-    """Commit a page of events so old, each of a person of its own, at the time at which they came."""
+    """Commit a page of events of these ages at the time of the oldest, each of another person."""
     events = [
         event(
             number,
@@ -164,8 +164,8 @@ async def test_what_has_had_its_time_goes(database: Database, executor: Database
         connection.execute(
             insert(tables.alert_actions),
             [
-                {"alert_id": one, "at": NOW, "by": "nora", "action": "noted"}
-                for one in connection.execute(select(tables.alerts.c.id)).scalars()
+                {"alert_id": alert_id, "at": NOW, "by": "nora", "action": "noted"}
+                for alert_id in connection.execute(select(tables.alerts.c.id)).scalars()
             ],
         )
         for age, finished in ((31, 31), (29, 29), (31, None)):
@@ -349,7 +349,7 @@ async def test_an_old_org_does_not_warm_up_again(database: Database, executor: D
 
 
 async def test_what_was_turned_off_warms_up_anew(database: Database, executor: DatabaseExecutor) -> None:
-    """Of a type that no rule looks at any more it is forgotten, too, that there were events; of sign-ins it never is."""
+    """If no rule uses an event type any more, an org counts as new for it after pruning, except for sign-ins."""
     polled(database, NOW)
     sso = "user.authentication.sso"
     read(database, 40 * DAY, kind=sso)
@@ -363,7 +363,7 @@ async def test_what_was_turned_off_warms_up_anew(database: Database, executor: D
 
 
 async def test_a_past_that_is_gone_is_warming_up(database: Database, executor: DatabaseExecutor) -> None:
-    """A backfill of a time whose history was pruned treats the org as new."""
+    """A backfill of a time range whose history was pruned treats the org as new."""
     polled(database, NOW)
     read(database, 60 * DAY)
     await pruner(executor, ages=BRIEF).round()
@@ -434,7 +434,7 @@ def test_pruning_changes_no_later_match(file: Database, rule_id: str, data: st.D
 def test_pruning_changes_no_later_match_on_a_server(
     database: Database, rule_id: str, data: st.DataObject
 ) -> None:
-    """The same on either database."""
+    """Pruning changes no later match on Postgres either."""
     law(database, rule_id, data)
 
 
@@ -448,7 +448,7 @@ def compared(database: Database) -> dict[str, Any]:
 
 
 def test_one_event_too_many_is_noticed(database: Database) -> None:
-    """The law is no formality: history that is cut off a millisecond too late loses a match."""
+    """The comparison detects pruning that is a millisecond too late, which loses a match."""
     empty(database)
     rule = rule_of(FailedLoginsUnknownUser.id)
     rules = RuleSet([rule])
@@ -522,14 +522,14 @@ async def test_pages_and_two_who_prune_at_once(database: Database, executor: Dat
             )
 
     try:
-        one, two, _ = await asyncio.gather(
+        first, second, _ = await asyncio.gather(
             pruner(executor, most=20).round(), pruner(other, most=7).round(), pages()
         )
         await pruner(executor).round()
     finally:
         other.close()
         again.close()
-    assert all((one + two)[name] >= expected[name] for name in ("alerts", "matches", "events"))
+    assert all((first + second)[name] >= expected[name] for name in ("alerts", "matches", "events"))
     assert (await pruner(executor).count()) == {}
     kept = {name: len(rows(database, name)) for name in ("signals", "events")}
     assert kept == {"signals": 0, "events": 20}
@@ -559,7 +559,7 @@ async def test_trouble_is_a_store_error(database: Database, executor: DatabaseEx
 
 
 def test_a_file_takes_up_again_what_was_given_free(tmp_path: Any) -> None:
-    """SQLite's file stays as large as it ever was, and no larger: pages are used again."""
+    """SQLite reuses the space of pruned rows, so that the file doesn't grow."""
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
 
         def fill(first: int) -> int:

@@ -34,7 +34,7 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 @st.composite
 def sign_ins(draw: st.DrawFn) -> list[Event]:
-    """Draw sign-ins in order of time, with everything that the rule can be configured to look at."""
+    """Draw sign-ins in order of time, with all fields that the rule can be configured to use."""
     drawn: list[dict[str, Any]] = draw(
         st.lists(
             st.fixed_dictionaries(
@@ -61,19 +61,23 @@ def sign_ins(draw: st.DrawFn) -> list[Event]:
     return [
         event(
             number,
-            at=one["hour"] * HOUR,
-            client={"ipAddress": one["ip"]},
-            outcome=one["outcome"],
+            at=fields["hour"] * HOUR,
+            client={"ipAddress": fields["ip"]},
+            outcome=fields["outcome"],
             securityContext={
-                "isProxy": one["is_proxy"],
+                "isProxy": fields["is_proxy"],
                 "asNumber": 64500,
-                "ipDetails": {"ipServiceCategories": one["services"]},
+                "ipDetails": {"ipServiceCategories": fields["services"]},
             },
             debugContext={
-                "debugData": {"tunnels": one["tunnels"], "behaviors": one["behaviors"], "risk": one["risk"]}
+                "debugData": {
+                    "tunnels": fields["tunnels"],
+                    "behaviors": fields["behaviors"],
+                    "risk": fields["risk"],
+                }
             },
         )
-        for number, one in enumerate(sorted(drawn, key=lambda one: one["hour"]))
+        for number, fields in enumerate(sorted(drawn, key=lambda fields: fields["hour"]))
     ]
 
 
@@ -84,17 +88,17 @@ def published(events: Sequence[Event]) -> list[tuple[str, int, str]]:
     an actor and address within six hours of its first one.
     """
     alerts: list[dict[str, Any]] = []
-    for one in events:
-        body = one.body()
+    for event_ in events:
+        body = event_.body()
         if body["securityContext"]["isProxy"] is not True:
             continue
         services = body["securityContext"]["ipDetails"]["ipServiceCategories"] or []
         is_relay = services == [RELAY] and body["debugContext"]["debugData"]["tunnels"] is None
         severity = Severity.INFO if is_relay else Severity.MEDIUM
-        key = json.dumps([one.actor_id, one.client_ip], separators=(",", ":"))
+        key = json.dumps([event_.actor_id, event_.client_ip], separators=(",", ":"))
         latest = next((alert for alert in reversed(alerts) if alert["key"] == key), None)
-        if latest is None or one.published_at - latest["anchor"] >= 6 * HOUR:
-            latest = {"key": key, "anchor": one.published_at, "count": 0, "severity": severity}
+        if latest is None or event_.published_at - latest["anchor"] >= 6 * HOUR:
+            latest = {"key": key, "anchor": event_.published_at, "count": 0, "severity": severity}
             alerts.append(latest)
         latest["count"] += 1
         latest["severity"] = max(latest["severity"], severity)
@@ -114,5 +118,5 @@ def test_the_published_rule(database: Database, data: st.DataObject) -> None:
         commit_page(database, watch, part, notify=True, advance=lambda *_: None, now=NOW)
     found = rows(database, "alerts")
     assert [(row["dedup_key"], row["event_count"], row["severity"]) for row in found] == published(events)
-    matched = {one.uuid for one in events if one.is_proxy is True}
+    matched = {event_.uuid for event_ in events if event_.is_proxy is True}
     assert {row["event_uuid"] for row in rows(database, "matches")} == matched

@@ -82,7 +82,7 @@ def refused(org: SimulatedOrg) -> dict[str, Any]:
     ],
 )
 async def test_a_future_date_does_not_lose_the_backlog(database: DatabaseExecutor, restart: Restart) -> None:
-    """A third of three days has been read, wrong dates among it; the rest is read from where it is missing."""
+    """After a third of a backlog with wrong dates was read, a restart reads the rest."""
     org = behind(300)
     async with serve(org) as url, client_of(url) as client:
         first = make_poller(client, database)
@@ -106,7 +106,7 @@ async def test_a_future_date_does_not_lose_the_backlog(database: DatabaseExecuto
 def test_nothing_is_lost_wherever_cursors_are_refused(
     ages: list[timedelta], wrong: timedelta, seed: int, page_size: int
 ) -> None:
-    """Random streams behind by days, every third event dated wrongly, pages of any size, refusals at any of them."""
+    """A backlog of days with wrong dates is read completely, for any page size and any refused cursors."""
 
     async def read() -> None:
         org = SimulatedOrg(token=TOKEN, now=lambda: NOW)

@@ -29,7 +29,7 @@ TYPES = ("user.session.start",)
 
 
 class Clock:
-    """The monotonic clock, which rules move on."""
+    """A monotonic clock that rules advance."""
 
     now_s = 0.0
 
@@ -73,9 +73,9 @@ def rule(kind: type, name: str, **methods: Any) -> type:
 
 
 def watch(*classes: Any, watched: str = "*") -> Watch:
-    """Return how an org is watched with these rules."""
+    """Return a watch with these rules."""
     every = configured_rules({}, read_file=str, classes=(*BUILT_IN, *classes))
-    rules = RuleSet([every[one.id] for one in (*classes, BUILT_IN[0])])
+    rules = RuleSet([every[rule_class.id] for rule_class in (*classes, BUILT_IN[0])])
     return Watch(org=ORG, rules=rules, routes=(Route(notifier="soc", orgs=(watched,)),))
 
 
@@ -93,7 +93,7 @@ def commit(database: Database, watched: Watch, first: int = 0, count: int = 200,
 
 
 def slow(clock: Clock, seconds: float = 0.02) -> Any:
-    """Return a method that takes its time and holds."""
+    """Return a method that takes some time and returns True."""
 
     def method(_self: Any, _argument: Any) -> bool:
         clock.now_s += seconds
@@ -120,9 +120,9 @@ def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
         result = commit(database, watched)
     assert (result.new_events, matched(database, BUILT_IN[0].id)) == (200, 200)
     assert RULE_LIMIT_S < clock.now_s < RULE_LIMIT_S + 0.1
-    (line,) = [one for one in logs if one["event"] == "rule_left_out"]
+    (line,) = [line for line in logs if line["event"] == "rule_left_out"]
     assert (line["org"], line["rule"], line["log_level"]) == (ORG, "Acme.Slow", "error")
-    assert not [one for one in logs if one["event"] == "rule_failed"]
+    assert not [line for line in logs if line["event"] == "rule_failed"]
     (status,) = left_out_since(database, NOW)
     assert (status.org, status.rule_id, status.event_uuid) == (ORG, "Acme.Slow", line["event_uuid"])
     assert status.reason == f"it took more than {RULE_LIMIT_S:g} s on one page"
@@ -143,9 +143,11 @@ def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> N
     watched = watch(rule(EventRule, "Slow", matches=slow(clock)))
     for minute in (0, 1, 59, 60):
         commit(database, watched, first=200 * minute, now=NOW + timedelta(minutes=minute))
-    told = sorted(row["created_at"] for row in rows(database, "notifications") if row["kind"] == "silence")
-    assert told == [NOW, NOW + _HOUR]
-    assert [one.at for one in left_out_since(database, NOW)] == [NOW + _HOUR]
+    alarm_times = sorted(
+        row["created_at"] for row in rows(database, "notifications") if row["kind"] == "silence"
+    )
+    assert alarm_times == [NOW, NOW + _HOUR]
+    assert [left_out.at for left_out in left_out_since(database, NOW)] == [NOW + _HOUR]
     assert len(rows(database, "rules_left_out")) == 1
 
 
@@ -154,7 +156,7 @@ def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -
     classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
     commit(database, watch(*classes))
     assert PAGE_LIMIT_S < clock.now_s < PAGE_LIMIT_S + 0.1
-    assert {one.reason for one in left_out_since(database, NOW)} == {
+    assert {left_out.reason for left_out in left_out_since(database, NOW)} == {
         f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
     }
 
@@ -201,7 +203,7 @@ class UnprintableError(Exception):
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_rule_raises_is_contained(database: Database, error: BaseException) -> None:
-    """An exception costs the rule its match of the event, or the match its text, and nothing else."""
+    """An exception of a rule only prevents its match of the event, or the text of the match."""
 
     def raise_(_self: Any, _argument: Any) -> Any:
         raise error
@@ -250,7 +252,7 @@ def test_what_froze_the_process_is_left_out(database: Database) -> None:
     assert commit(database, watched, first=200).new_events == 200
     assert asked == uuids[200:]
     assert len([row for row in rows(database, "notifications") if row["kind"] == "silence"]) == 1
-    assert [one.reason for one in left_out_since(database, NOW)] == [FROZE]
+    assert [left_out.reason for left_out in left_out_since(database, NOW)] == [FROZE]
 
 
 def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) -> None:

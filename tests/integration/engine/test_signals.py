@@ -43,7 +43,7 @@ def database(kind: Kind, folder: Path) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def rules(folder: Path) -> dict[bool, RuleSet]:
-    """Load the documented rule; give it with the signal on, and with it off."""
+    """Load the documented rule; return it with the signal enabled and disabled."""
     found = load_files(BUILT_IN, [write_example(folder / "rules", LEANING_ID)])
     assert found.problems == ()
     return {

@@ -62,14 +62,14 @@ class Watched:
             await watch.check()
 
     @property
-    def told(self) -> list[tuple[str, str, list[str]]]:
+    def sent(self) -> list[tuple[str, str, list[str]]]:
         """The sent messages in order, with their receivers and subjects."""
         messages = sorted(
             rows(self.database, "notifications"), key=lambda row: (row["created_at"], row["notifier"])
         )
         assert {row["kind"] for row in messages} <= {"silence"}
         return [
-            (row["notifier"], row["content"]["state"], [one["name"] for one in row["content"]["about"]])
+            (row["notifier"], row["content"]["state"], [alarm["name"] for alarm in row["content"]["about"]])
             for row in messages
         ]
 
@@ -92,7 +92,7 @@ async def test_an_org_that_is_polled_is_no_alarm(watched: Watched) -> None:
     """An org that is polled without events raises no alarm."""
     await watched.pass_(watched.start(), 60, acme=None, globex=None)
 
-    assert watched.told == []
+    assert watched.sent == []
 
 
 async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> None:
@@ -100,15 +100,17 @@ async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> Non
     watch = watched.start()
 
     await watched.pass_(watch, 60, acme="Okta refuses the token", globex=None)
-    before = watched.told
+    before = watched.sent
     await watched.pass_(watch, 60, acme=None, globex=None)
 
     assert before == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
-    assert watched.told[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
-    told = rows(watched.database, "notifications")
-    about: list[dict[str, Any]] = [one for row in told for one in row["content"]["about"] if "error" in one]
-    assert {one["error"] for one in about} == {"Okta refuses the token"}
-    assert {row["created_at"] for row in told if row["content"]["state"] == "raised"} == {
+    assert watched.sent[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
+    notifications = rows(watched.database, "notifications")
+    about: list[dict[str, Any]] = [
+        alarm for row in notifications for alarm in row["content"]["about"] if "error" in alarm
+    ]
+    assert {alarm["error"] for alarm in about} == {"Okta refuses the token"}
+    assert {row["created_at"] for row in notifications if row["content"]["state"] == "raised"} == {
         NOW + timedelta(minutes=16)
     }
 
@@ -118,37 +120,37 @@ async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(watched:
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
     for _ in range(3):
         await watched.pass_(watched.start(), 20, acme="down", globex=None)
-    before = watched.told
+    before = watched.sent
 
     await watched.pass_(watched.start(), 1, acme=None, globex=None)
 
     assert len(before) == 2
-    assert [state for _, state, _ in watched.told] == ["raised", "raised", "over", "over"]
+    assert [state for _, state, _ in watched.sent] == ["raised", "raised", "over", "over"]
 
 
 async def test_a_daemon_that_did_not_run_is_no_alarm(watched: Watched) -> None:
-    """After a day without it, the first poll has its time."""
+    """A daemon that was down for a day raises no alarm before its first poll had enough time."""
     watched.clock.advance(days=1)
     watch = watched.start()
 
     await watch.check()
     await watched.pass_(watch, 5, acme=None, globex=None)
 
-    assert watched.told == []
+    assert watched.sent == []
 
 
 async def test_after_a_downtime_the_first_poll_that_fails_is_an_alarm(watched: Watched) -> None:
-    """A daemon that is restarted again and again would never be up for long enough."""
+    """After a downtime, the first failed poll raises the alarm, even if the daemon is restarted again and again."""
     watched.clock.advance(days=1)
     watch = watched.start()
 
     await watched.pass_(watch, 1, acme="down", globex=None)
 
-    assert [names for _, _, names in watched.told] == [["acme"], ["acme"]]
+    assert [names for _, _, names in watched.sent] == [["acme"], ["acme"]]
 
 
 async def test_after_a_downtime_an_org_is_undecided_until_its_first_poll_ends(watched: Watched) -> None:
-    """A silent org that this process hasn't polled is neither well nor a reason for an alarm; a poll decides that."""
+    """A silent org is undecided until this process has polled it."""
     watched.clock.advance(days=1)
     watch = watched.start()
     await watch.check()
@@ -165,24 +167,24 @@ async def test_polls_that_never_end_are_silence(watched: Watched) -> None:
     """Polls that neither fail nor end raise the alarm."""
     await watched.pass_(watched.start(), 16)
 
-    assert ("all", "raised", ["acme", "globex"]) in watched.told
+    assert ("all", "raised", ["acme", "globex"]) in watched.sent
 
 
 async def test_an_alarm_that_stands_is_not_over_because_of_a_restart(watched: Watched) -> None:
-    """Until a poll has succeeded, nothing is well again."""
+    """After a restart, an alarm ends only with a successful poll."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
     watched.clock.advance(days=1)
 
     await watched.start().check()
 
-    assert {state for _, state, _ in watched.told} == {"raised"}
+    assert {state for _, state, _ in watched.sent} == {"raised"}
 
 
 async def test_many_orgs_at_once_are_one_message(watched: Watched) -> None:
     """Each notifier gets one message about all of its silent orgs."""
     await watched.pass_(watched.start(), 20, acme="the network is down", globex="the network is down")
 
-    assert watched.told == [
+    assert watched.sent == [
         ("acme", "raised", ["acme"]),
         ("all", "raised", ["acme", "globex"]),
         ("prod", "raised", ["globex"]),
@@ -196,7 +198,7 @@ async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
 
     await watched.pass_(watched.start(), 20, acme="Okta refuses the token", globex=None)
 
-    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+    assert watched.sent == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
 
 
 async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
@@ -205,18 +207,18 @@ async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
 
     await watched.pass_(watched.start("globex"), 20, globex=None)
 
-    assert {state for _, state, _ in watched.told} == {"raised"}
+    assert {state for _, state, _ in watched.sent} == {"raised"}
     assert rows(watched.database, "alarms") == []
 
 
 async def test_two_replicas_tell_once(watched: Watched) -> None:
     """Two replicas raise an alarm once."""
-    one, two = watched.start(), watched.start()
+    first, second = watched.start(), watched.start()
 
-    await watched.pass_(one, 20, acme="down", globex=None)
-    await watched.pass_(two, 20, acme="down", globex=None)
+    await watched.pass_(first, 20, acme="down", globex=None)
+    await watched.pass_(second, 20, acme="down", globex=None)
 
-    assert len(watched.told) == 2
+    assert len(watched.sent) == 2
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(days=-1), timedelta(minutes=-20)])
@@ -228,7 +230,7 @@ async def test_a_clock_that_is_set_back_hides_no_silence(watched: Watched, jump:
 
     await watched.pass_(watch, 16, acme="down", globex=None)
 
-    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+    assert watched.sent == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1), timedelta(days=9_000)])
@@ -241,7 +243,7 @@ async def test_a_clock_that_jumps_forward_is_no_silence(watched: Watched, jump: 
         await watch.check()
         await watched.pass_(watch, 20, acme=None, globex=None)
 
-    assert watched.told == []
+    assert watched.sent == []
 
 
 async def test_a_poll_in_the_future_is_no_life_sign(watched: Watched) -> None:
@@ -252,22 +254,22 @@ async def test_a_poll_in_the_future_is_no_life_sign(watched: Watched) -> None:
 
     await watched.pass_(watched.start(), 17, acme="down", globex=None)
 
-    assert watched.told == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
+    assert watched.sent == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
 
 
 async def test_a_clock_that_is_set_back_ends_no_alarm(watched: Watched) -> None:
-    """Until a poll has succeeded, nothing is well again, restart or not."""
+    """A clock that is set back ends no alarm before a successful poll, with or without a restart."""
     watch = watched.start()
     await watched.pass_(watch, 20, acme="down", globex=None)
     watched.clock.jump(days=-1)
     await watched.pass_(watch, 20, acme="down", globex=None)
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
-    before = {state for _, state, _ in watched.told}
+    before = {state for _, state, _ in watched.sent}
 
     await watched.pass_(watched.start(), 1, acme=None, globex=None)
 
     assert before == {"raised"}
-    assert {state for _, state, _ in watched.told} == {"raised", "over"}
+    assert {state for _, state, _ in watched.sent} == {"raised", "over"}
 
 
 async def test_events_that_cannot_be_used_are_an_alarm(watched: Watched) -> None:
@@ -280,18 +282,18 @@ async def test_events_that_cannot_be_used_are_an_alarm(watched: Watched) -> None
 
     bring(50, 2)
     await watched.pass_(watch, 3, acme=None, globex=None)
-    before = watched.told
+    before = watched.sent
     bring(5, 5)
     await watched.pass_(watch, 3, acme=None, globex=None)
-    raised = watched.told
+    raised = watched.sent
     await watched.pass_(watched.start(), 3, acme=None, globex=None)
-    assert watched.told == raised
+    assert watched.sent == raised
     for _ in range(4):
         bring(60, 0)
     await watched.pass_(watch, 3, acme=None, globex=None)
 
     assert before == []
     assert raised == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
-    assert watched.told[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
+    assert watched.sent[2:] == [("acme", "over", ["acme"]), ("all", "over", ["acme"])]
     (message, *_) = rows(watched.database, "notifications")
-    assert {one["what"] for one in message["content"]["about"]} == {"events"}
+    assert {about["what"] for about in message["content"]["about"]} == {"events"}

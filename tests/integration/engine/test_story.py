@@ -122,7 +122,7 @@ async def test_what_is_new_for_the_person(story: Story) -> None:
 
 
 async def test_both_before_anything_is_sent(story: Story) -> None:
-    """One page with both makes one message, and that has the success."""
+    """A failure and a success on one page cause one message, which has the success."""
     story.read([FAILED, GOT_IN])
 
     assert await story.deliver() == [GOT_IN_AFTER]
@@ -194,7 +194,7 @@ def digests(story: Story) -> list[Message]:
 
 
 async def test_a_campaign_names_who_got_in(story: Story) -> None:
-    """Fourteen tried and one got in: by name in the heading, first in the list, a level up."""
+    """A campaign names the person who succeeded in its heading and first in its list, and is a level higher."""
     story.read([*people(14), sign_in(200, "SUCCESS", who="q3", at=60 * SECONDS)])
     headings = await story.deliver()
 
@@ -238,7 +238,7 @@ async def test_a_campaign_names_who_got_in_before_it_was_one(story: Story) -> No
 
 
 async def test_a_campaign_in_which_many_got_in(story: Story) -> None:
-    """Three names in the heading, ten in the list, and how many more there are."""
+    """Of many successes in a campaign, the heading names three and the list ten, and both count the others."""
     story.read([sign_in(300 + n, "SUCCESS", who=f"z{n:02}", at=n * SECONDS) for n in range(12)])
 
     assert await story.deliver() == [

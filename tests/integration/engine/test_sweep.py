@@ -71,7 +71,7 @@ async def test_it_does_not_look_where_polling_has_not_been(database: DatabaseExe
 
 
 async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) -> None:
-    """The next sweep reads the same stretch again."""
+    """A failed sweep keeps its committed pages, and the next sweep reads the same time range again."""
     first = page([event(1, at=-timedelta(hours=1))], following="/api/v1/logs?after=s1")
     broken = Script({"/api/v1/logs?after=s1": UnavailableError("no")}, first=first)
     with pytest.raises(UnavailableError):
@@ -81,18 +81,18 @@ async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) ->
 
 async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> None:
     """A poller that caught up returns the server's time."""
-    one = poller(script(cut([event(1), event(2)], [1])), database)
-    assert one.caught_up is None
-    await one.round(deadline=0.0)
-    assert one.caught_up is None
+    polling = poller(script(cut([event(1), event(2)], [1])), database)
+    assert polling.caught_up is None
+    await polling.round(deadline=0.0)
+    assert polling.caught_up is None
     behind = "/api/v1/logs?after=1&limit=1000"
-    one = poller(Script({behind: page(caught_up=True, following=behind)}), database)
-    await one.round()
-    assert one.caught_up == CaughtUp(date=NOW, began_at=EARLY)
+    polling = poller(Script({behind: page(caught_up=True, following=behind)}), database)
+    await polling.round()
+    assert polling.caught_up == CaughtUp(date=NOW, began_at=EARLY)
 
 
 async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExecutor) -> None:
-    """Each moment is swept for the length of the window, in spite of restarts."""
+    """After missed sweeps, the next sweep also reads the time since the last one, in spite of restarts."""
     await poller(script(cut([event(1)], [])), database).round()
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up())
@@ -114,7 +114,7 @@ async def test_a_sweep_that_never_ends_is_an_error(database: DatabaseExecutor, e
 
 
 async def test_a_sweep_of_which_a_part_is_missing_is_an_error(database: DatabaseExecutor) -> None:
-    """A link that can't be followed is not the end of the stretch."""
+    """A sweep raises an error if it can't follow the next link."""
     await poller(script(cut([event(2)], [])), database).round()
     only = page([event(1, at=-timedelta(hours=1))], link_error="a next link to another host")
     with pytest.raises(MissingPagesError):

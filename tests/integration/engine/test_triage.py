@@ -40,7 +40,7 @@ def decide(
     disposition: str | None = None,
     note: str | None = None,
 ) -> None:
-    """Decide about alerts as Eva."""
+    """Apply a decision of Eva to alerts."""
     decision = Decision(action=action, by="eva", disposition=disposition, note=note)
     decide_and_notify(database.database, ids or (1,), decision, routes=routes, tags={ORG: ("prod",)}, now=NOW)
 
@@ -89,7 +89,7 @@ async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "notified"),
     [
         ({}, True),
         ({"on": (NotificationKind.OPENED, NotificationKind.RAISED)}, False),
@@ -101,17 +101,17 @@ async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor
     ],
 )
 async def test_only_notifiers_that_want_it(
-    database: DatabaseExecutor, changes: dict[str, Any], told: bool
+    database: DatabaseExecutor, changes: dict[str, Any], notified: bool
 ) -> None:
     """Decisions are routed by kind, severity, rule, org and tag, like the alert."""
     fields: dict[str, Any] = {"notifier": "pager", "on": EVERYTHING} | changes
     decide(database, Action.CLOSED, routes=(Route(**fields),))
 
-    assert (("pager", "closed", "pending") in states(database)) is told
+    assert (("pager", "closed", "pending") in states(database)) is notified
 
 
 async def test_nothing_is_opened_after_it_was_closed(database: DatabaseExecutor) -> None:
-    """An ``opened`` that could not be sent yet would open the receiver's incident again after the ``closed``."""
+    """A pending ``opened`` is dropped when its alert is closed, because it would reopen the receiver's incident."""
     clock, receiver = Clock(), Receiver(DeliveryError("status 500"))
     soc = notifier(receiver, database, clock)
     put(database.database, sign_in(1), notifiers=("other",))
@@ -145,7 +145,7 @@ async def test_a_decision_that_is_refused_tells_nothing(database: DatabaseExecut
 
 
 async def test_decisions_are_sent_one_by_one_after_the_news(database: DatabaseExecutor) -> None:
-    """A receiver that keeps incidents gets each of them, and a new alert does not wait behind them."""
+    """Decisions are sent one by one and not in digests, and a new alert is sent before them."""
     put(database.database, *(sign_in(n, ip=f"198.51.100.{n}") for n in range(2, 20)))
     clock, receiver = Clock(), Receiver()
     soc = notifier(receiver, database, clock)

@@ -1,4 +1,4 @@
-"""A daemon runs only if it can write that it does."""
+"""A daemon counts as running while it writes its row."""
 
 from datetime import timedelta
 
@@ -34,14 +34,14 @@ def _row(age: timedelta, name: str = "web-1") -> DaemonRow:
     ],
 )
 def test_a_daemon_runs_while_it_writes(age: timedelta, problem: str) -> None:
-    """A row from the future shows nothing, because its age is unknown."""
+    """A daemon runs while its row is fresh. A row from the future is a problem, because its age is unknown."""
     (daemon,) = judge_daemons([_row(age)], now=NOW)
     assert (daemon.problem or "").startswith(problem)
     assert daemon.running == are_good([daemon]) == (not problem)
 
 
 def test_no_daemon_is_no_problem() -> None:
-    """Somebody runs `run --once` from cron, or stopped the daemon; a row of last week is forgotten."""
+    """Without a row, or with only a row of last week, no daemon is expected to run."""
     assert judge_daemons([_row(timedelta(days=7))], now=NOW) == []
     assert are_good([])
 

@@ -1,4 +1,4 @@
-"""Database work in its own thread: begun work is finished, other work is dropped."""
+"""Database work runs in its own thread. After a cancellation, work that has begun is finished, and other work is dropped."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from oktawatch.store.errors import StoppedError
 
 
 class Work:
-    """Work that reports its begin and ends when the test releases it."""
+    """Work that reports its start and ends when the test releases it."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -28,7 +28,7 @@ class Work:
 
 
 async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
-    """Cancelling does not leave a transaction behind that is still going on."""
+    """A cancelled caller waits for work that has begun, so that no transaction is left open."""
     executor, work = DatabaseExecutor("sqlite://"), Work()
     caller = asyncio.create_task(executor.run(work))
     await asyncio.to_thread(work.begun.wait, 10)
@@ -45,7 +45,7 @@ async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
 
 
 async def test_an_error_of_a_cancelled_caller_is_not_logged() -> None:
-    """A transaction that is aborted while the program stops is no error that asyncio must report."""
+    """The error of work whose caller was cancelled is not reported by asyncio."""
     executor, work, reported = DatabaseExecutor("sqlite://"), Work(), list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
 

@@ -17,7 +17,7 @@ def file_of(path: Path) -> EvidenceFile:
 
 
 def test_a_list_of_networks(tmp_path: Path) -> None:
-    """An address in it has the source's kind and operator."""
+    """An address in a list of networks has the source's kind and operator."""
     path = tmp_path / "exits.txt"
     path.write_text("198.51.100.7\n2001:db8::/64\n")
     source = load_file(file_of(path))
@@ -27,7 +27,7 @@ def test_a_list_of_networks(tmp_path: Path) -> None:
 
 
 def test_loading_needs_no_memory_for_the_text(tmp_path: Path) -> None:
-    """A tenth of Apple's list is loaded in a tenth of 60 MB, the text included."""
+    """A tenth of Apple's list is loaded in 6 MB, including its text."""
     path = tmp_path / "exits.txt"
     path.write_text("".join(f"2a02:{n >> 8:x}:{n & 255:x}00::/45,NO,NO-46,Bergen,\n" for n in range(28_000)))
     tracemalloc.start()

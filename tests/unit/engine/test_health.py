@@ -1,4 +1,4 @@
-"""When an org counts as behind, and when as failing."""
+"""An org's health: when it is behind, failing or unusable."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ LONGEST = 3 * INTERVAL + timedelta(seconds=60)
 
 
 def health(**known: Any) -> OrgHealth:
-    """Judge an org of which this is known."""
+    """Judge an org with this poll state."""
     nothing: dict[str, Any] = dict.fromkeys(OrgStatus.__struct_fields__)
     return judge(
         OrgStatus(**nothing | {"org": "acme", "recent_elements": 0, "recent_rejected": 0} | known),
@@ -33,7 +33,7 @@ def health(**known: Any) -> OrgHealth:
     ],
 )
 def test_behind(lag: timedelta, behind: bool) -> None:
-    """Behind is a lag above three intervals and a minute, and nothing less."""
+    """An org is behind if its lag is more than three intervals and a minute."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - lag)
 
     assert (found.lag, found.behind, found.good) == (lag, behind, not behind)
@@ -80,7 +80,7 @@ def test_failing() -> None:
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """A poll in the future of the clock has no lag, rather than one below nothing."""
+    """The lag is None, and not negative, if the last poll is in the future."""
     assert health(last_poll_at=NOW, last_caught_up_at=NOW + INTERVAL).lag == timedelta()
 
 
@@ -88,7 +88,7 @@ def test_a_clock_that_was_set_back() -> None:
     ("elements", "rejected", "unusable"), [(2, 2, False), (3, 3, True), (100, 10, False), (100, 11, True)]
 )
 def test_an_org_whose_events_cannot_be_used_is_not_well(elements: int, rejected: int, unusable: bool) -> None:
-    """One odd event is nothing; over a tenth of them is."""
+    """An org is unusable if more than a tenth of its events can't be used, but not for a single one."""
     found = health(
         last_poll_at=NOW, last_caught_up_at=NOW, recent_elements=elements, recent_rejected=rejected
     )

@@ -99,7 +99,7 @@ Load = Callable[[str], Settings]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load a text as ./oktawatch.toml, an org before it."""
+    """Load a configuration from a text, to which an org is added."""
 
     def from_text(text: str) -> Settings:
         (tmp_path / "oktawatch.toml").write_text(ORG + text, "utf-8")
@@ -117,7 +117,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(folder: Path) -> LoadedRules:
-    """Load a folder."""
+    """Load the rules of a folder."""
     return load_rules(BUILT_IN, folder)
 
 
@@ -129,13 +129,15 @@ def problems(folder: Path) -> list[str]:
 def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -> None:
     """A rule from a folder can be enabled and configured by its id, and follows the built-in rules."""
     file = write_example(folder)
-    said = f'[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."{RULE_ID}"]\nat_least = 7\n'
-    rulebook = Application(load(said)).rulebook
+    configuration = (
+        f'[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."{RULE_ID}"]\nat_least = 7\n'
+    )
+    rulebook = Application(load(configuration)).rulebook
     _, rule = rulebook.rules.rules
     assert (rule.id, getattr(rule, "at_least", None)) == (RULE_ID, 7)
     assert 'eventType eq "user.mfa.factor.reset_all"' in rulebook.rules.filter
     assert rulebook.found.places[RULE_ID] == str(file)
-    assert list(rulebook.found.rules) == [*(one.id for one in BUILT_IN), RULE_ID]
+    assert list(rulebook.found.rules) == [*(rule.id for rule in BUILT_IN), RULE_ID]
 
 
 def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
@@ -149,7 +151,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("x = 1\ndef f(:\n", "line 2: SyntaxError: "),
         ("x = 1\n\nimport nosuchmodule_at_all\n", "line 3: ModuleNotFoundError: No module named"),
@@ -369,19 +371,19 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
         ),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, said: str) -> None:
+def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, expected: str) -> None:
     """One line says what to fix, and the other rules are loaded."""
     (folder / "broken.py").write_text(text, "utf-8")
     write_example(folder)
     (problem,) = problems(folder)
-    assert problem.startswith((f"broken.py, {said}", f"broken.py: {said}"))
+    assert problem.startswith((f"broken.py, {expected}", f"broken.py: {expected}"))
     assert problem.isprintable()
     assert RULE_ID in found(folder).rules
 
 
 @pytest.mark.parametrize("text", [RULE, *KINDS.values(), DISTINCT.replace("row.session", "row.client_ip")])
 def test_a_correct_rule_of_each_kind_is_usable(folder: Path, text: str) -> None:
-    """The probes find no fault in correct rules."""
+    """The checks find no fault in a correct rule of each kind."""
     (folder / "mine.py").write_text(text, "utf-8")
     assert problems(folder) == []
 
@@ -436,7 +438,7 @@ def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None:
-    """A daemon without its operator's rules would look as if all were well."""
+    """A missing rules folder raises ConfigError, because the daemon would silently run without these rules."""
     with pytest.raises(
         ConfigError, match=r"detection.rules_dir\): expected a folder that can be read: No such"
     ):
@@ -444,16 +446,18 @@ def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None
 
 
 def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
-    """The configuration of a rule that can't be loaded stops nothing; with all in order a slip is an error."""
-    said = '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
-    said += '[[notifiers]]\ntype = "log"\nrules = ["Acme.Mine"]\n'
+    """Settings of an unknown rule are ignored while a file can't be loaded, and are an error otherwise."""
+    configuration = (
+        '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
+    )
+    configuration += '[[notifiers]]\ntype = "log"\nrules = ["Acme.Mine"]\n'
     (folder / "mine.py").write_text(RULE + "(\n", "utf-8")
-    assert len(Application(load(said)).rules.rules) == 1
+    assert len(Application(load(configuration)).rules.rules) == 1
     (folder / "mine.py").write_text(RULE, "utf-8")
-    assert len(Application(load(said)).rules.rules) == 2
+    assert len(Application(load(configuration)).rules.rules) == 2
     (folder / "mine.py").unlink()
     with pytest.raises(ConfigError, match="no such rule"):
-        _ = Application(load(said)).rules
+        _ = Application(load(configuration)).rules
 
 
 def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,7 +479,7 @@ def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
-    """Else the rule can't be used; in another file it may be, whichever is read first."""
+    """A rule whose signal is missing can't be used. The signal may be in another file, read before or after it."""
     folder = tmp_path / "rules"
     folder.mkdir()
     (folder / "asking.py").write_text(WINDOW)
@@ -486,7 +490,9 @@ def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     )
     assert found.rules.keys() == found.places.keys() == {rule.id for rule in BUILT_IN}
     (folder / "mine.py").write_text(RULE)
-    assert [one.problem for one in load_rules(BUILT_IN, folder).problems] == [problem.problem]
+    assert [found_problem.problem for found_problem in load_rules(BUILT_IN, folder).problems] == [
+        problem.problem
+    ]
     (folder / "mine.py").write_text(RULE.replace("EventRule)", "SignalRule)"))
     found = load_rules(BUILT_IN, folder)
     assert (found.problems, "Acme.Asking" in found.rules) == ((), True)

@@ -39,12 +39,12 @@ HOME = sighting("198.51.100.9", days_ago=60)
 
 
 def test_a_new_address_of_a_known_network_is_new_alone() -> None:
-    """Country and network were there before."""
+    """Only the address is new if its country and network were used before."""
     assert new(HOME, sighting("198.51.100.10", days_ago=1)) == [("address", "198.51.100.10")]
 
 
 def test_everything_about_a_new_place_is_new() -> None:
-    """Country, network, address and the anonymizer, each since it began."""
+    """Country, network, address and anonymizer are new, each since its first use."""
     away = sighting(
         "203.0.113.7", days_ago=2, country="Iceland", as_number=64501, anonymizer="proxy", operator="EXAMPLE_VPN",
         anonymizer_at=NOW - DAY,
@@ -60,7 +60,7 @@ def test_after_a_week_nothing_is_new() -> None:
 
 
 def test_nothing_is_new_for_a_new_person() -> None:
-    """Everything would be."""
+    """Nothing is new for a person whose first sign-in is recent."""
     assert new(sighting("203.0.113.7", days_ago=1), sighting("203.0.113.8", days_ago=0.5)) == []
     assert new() == []
 

@@ -37,7 +37,7 @@ def histories(draw: st.DrawFn) -> list[tuple[timedelta, timedelta]]:
 def test_everything_before_the_restart_point_is_committed(
     history: list[tuple[timedelta, timedelta]], data: st.DataObject
 ) -> None:
-    """Behind by days, in pages of any size, with events dated anywhere, and with pages that are empty by mistake."""
+    """Every event before the restart point is committed, for any page size, event dates and pages that are empty by mistake."""
     point = RestartPoint(at=BEGINNING)
     place = 0
     with mock.patch.object(restart_point, "BLOCK", BLOCK):
@@ -67,7 +67,7 @@ def test_a_block_of_events_moves_the_point() -> None:
 
 
 def test_two_polls_that_caught_up_move_the_point_to_the_first() -> None:
-    """One may be empty by mistake."""
+    """The second of two polls that caught up moves the point to the first, because one may be empty by mistake."""
     later = NOW + timedelta(seconds=30)
     once = RestartPoint(at=BEGINNING).after(page(caught_up=True, following="x"))
     twice = once.after(page(caught_up=True, following="y", date=later))
@@ -76,7 +76,7 @@ def test_two_polls_that_caught_up_move_the_point_to_the_first() -> None:
 
 
 def test_without_okta_s_clock_the_point_stays() -> None:
-    """This machine's clock may be anywhere."""
+    """Without Okta's Date, the point stays, because this machine's clock may be wrong."""
     events = [event(number) for number in range(1000)]
     point = RestartPoint(at=BEGINNING)
     assert point.after(page(events, following="x", date=None)).at == BEGINNING

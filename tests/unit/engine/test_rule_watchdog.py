@@ -50,7 +50,7 @@ def found(path: Path) -> str | None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the watchdog's files are."""
+    """Return the path of the watchdog's files."""
     return tmp_path / "state" / "rules"
 
 
@@ -71,7 +71,7 @@ while True: call('quick', lambda: time.sleep(0.01))
     ],
 )
 def test_a_call_that_never_returns_ends_the_process(path: Path, body: str, event: str) -> None:
-    """The next process on the file learns of it, until it has armed its own watchdog."""
+    """The call ends the process, and the next process that uses the file finds the call until it arms its own watchdog."""
     assert ended(path, body) == -signal.SIGALRM
     assert found(path) == event
     assert found(path) == event
@@ -81,7 +81,7 @@ def test_a_call_that_never_returns_ends_the_process(path: Path, body: str, event
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_rule_is_blamed_for_another_end(path: Path, number: signal.Signals) -> None:
-    """A process that is killed while a rule runs has not been frozen by it."""
+    """A process that is killed while a rule runs leaves no frozen call."""
     assert ended(path, f"call('killed', lambda: os.kill(os.getpid(), {int(number)}))") == -number
     assert found(path) is None
 

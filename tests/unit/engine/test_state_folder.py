@@ -18,7 +18,7 @@ def test_the_folder_of_an_sqlite_file_comes_first(tmp_path: Path, monkeypatch: p
 
 
 def test_without_an_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systemd's folder, of which there can be several, or else the user's own."""
+    """Without an SQLite file, the folder is the first of systemd's state directories, or else the user's."""
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/oktawatch:/var/lib/other")
     assert state_folder(None) == Path("/var/lib/oktawatch")
     monkeypatch.delenv("STATE_DIRECTORY")
@@ -30,7 +30,7 @@ def test_without_an_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers run programs as users that don't exist in them."""
+    """A user without a home, as in a container, has a default folder."""
 
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
