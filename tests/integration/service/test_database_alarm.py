@@ -1,4 +1,4 @@
-"""Whatever keeps an SQLite file from being written is told to a real receiver, past the outbox, once and once when over."""
+"""If an SQLite file can't be written, a real receiver gets one alarm without the outbox, and one message when it is over."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,7 +30,7 @@ Break = Callable[["World"], AbstractContextManager[None]]
 
 
 class World:
-    """A daemon's watch over a file, with a receiver, and a clock that is moved by hand."""
+    """A daemon's database watch with a receiver, and a clock that the test advances."""
 
     def __init__(self, file: Path, receiver: HttpReceiver) -> None:
         self.file = file
@@ -65,7 +65,7 @@ class World:
             self.watch.silence_checked()
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def received(self) -> list[dict[str, Any]]:
         """The messages that the receiver got."""
         return [request.json for request in self.receiver.received]
 
@@ -121,7 +121,7 @@ def _read_only(world: World) -> Iterator[None]:
 
 @contextmanager
 def _locked(world: World) -> Iterator[None]:
-    """Hold the lock as a forgotten SQL session does."""
+    """Hold the lock, as a forgotten SQL session does."""
     with closing(sqlite3.connect(world.file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -138,30 +138,30 @@ def _locked(world: World) -> Iterator[None]:
     ids=["full", "read-only", "locked"],
 )
 async def test_a_file_that_cannot_be_written_is_told(world: World, broken: Break, error: str) -> None:
-    """Told within `silence.after` and one interval although no page needs a write, and told once when it is over."""
+    """The alarm is sent within `silence.after` and one interval, even without a page to write, and its end is sent once."""
     await world.live(timedelta(minutes=5))
     with broken(world):
         await world.live(AFTER)
-        assert world.told == []
+        assert world.received == []
         await world.live(check_interval(AFTER))
-        (raised,) = world.told
+        (raised,) = world.received
         await world.live(timedelta(hours=1))
     await world.live(timedelta(minutes=2))
 
     assert raised["type"] == "silence.raised"
     about = raised["silence"]["about"][0]
     assert (about["what"], about["error"].endswith(error)) == ("database", True)
-    assert [message["type"] for message in world.told] == ["silence.raised", "silence.over"]
+    assert [message["type"] for message in world.received] == ["silence.raised", "silence.over"]
     assert world.lost == 0
 
 
 async def test_a_file_that_is_gone_is_told_at_once(world: World) -> None:
-    """The daemon ends, because what it writes would be lost, and tells why before that."""
+    """If the file is deleted, the daemon sends an alarm and ends, because its writes would be lost."""
     world.file.unlink()
     await world.watch.round()
     await world.watch.send_last_alarm()
 
-    (raised,) = world.told
+    (raised,) = world.received
     assert world.lost == 1
     about = raised["silence"]["about"][0]
     assert about["lost"] is True

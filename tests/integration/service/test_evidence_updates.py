@@ -1,4 +1,4 @@
-"""Sources with a URL: fetched over HTTP, refused if they can't replace the present file, whole after a crash."""
+"""Sources with a URL are fetched over HTTP, never replaced by an unusable file, and intact after a crash."""
 
 import asyncio
 import gzip
@@ -145,7 +145,7 @@ async def test_a_server_without_etags(publisher: Publisher, tmp_path: Path) -> N
 async def test_a_file_that_must_not_replace_the_present_one(
     publisher: Publisher, tmp_path: Path, content: str | bytes, problem: str
 ) -> None:
-    """The present file stays, with its ETag; the state has the reason, and nothing from the file."""
+    """An unusable file doesn't replace the current one or its ETag. The state has the reason, and no text of the file."""
     source = source_of(publisher, tmp_path)
     await update(source)
     publisher.publish(content, etag='"two"')
@@ -163,7 +163,7 @@ async def test_a_file_that_must_not_replace_the_present_one(
 
 
 async def test_half_of_the_entries_are_enough(publisher: Publisher, tmp_path: Path) -> None:
-    """A list may lose half of its entries; the first one may have any size."""
+    """A list may lose up to half of its entries, and the first list may have any size."""
     source = source_of(publisher, tmp_path)
     await update(source)
     publisher.publish("".join(f"192.0.2.{n}\n" for n in range(5)))
@@ -215,7 +215,7 @@ async def test_an_answer_without_a_file(
 
 
 async def test_a_redirect_is_followed(publisher: Publisher, tmp_path: Path) -> None:
-    """To the URL that the answer names, with the same conditions."""
+    """A redirect is followed with the same conditional headers."""
 
     async def once(request: web.BaseRequest) -> web.StreamResponse:
         if "key=" in request.path_qs:
@@ -228,7 +228,7 @@ async def test_a_redirect_is_followed(publisher: Publisher, tmp_path: Path) -> N
 
 
 async def test_a_password_is_not_sent_to_another_host(tmp_path: Path) -> None:
-    """The user and password of the URL are for its own host. MaxMind redirects to a storage service."""
+    """A redirect to another host is followed without the URL's user and password. MaxMind redirects to a storage service."""
     ca = PrivateCa(tmp_path)
     trust = ssl.create_default_context(cafile=ca.file)
     async with listening(receiver=Publisher(OLD), tls=ca.server) as receiver:
@@ -281,7 +281,7 @@ async def test_a_body_without_end(
 async def test_a_gzip_file_that_inflates_to_gigabytes(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit is that of the unpacked file."""
+    """The size limit applies to the unpacked file."""
     monkeypatch.setitem(evidence_updates.LARGEST, "networks", 1024**2)
     publisher.publish(gzip.compress(b"\n" * 50 * 1024**2))
     with pytest.raises(EvidenceUpdateError, match="can't be used: expected at most 1 MiB"):
@@ -332,7 +332,7 @@ def archive(name: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("packed", ["plain", "gzip", "tar"])
 async def test_a_database(publisher: Publisher, tmp_path: Path, packed: str) -> None:
-    """Plain, compressed, or in an archive like MaxMind's."""
+    """A database is accepted uncompressed, compressed, or in an archive like MaxMind's."""
     content = database(100)
     pack: dict[str, Callable[[bytes], bytes]] = {
         "plain": bytes,
@@ -416,7 +416,7 @@ async def test_a_crash_at_any_moment_leaves_a_whole_file_with_its_own_etag(
 
 
 async def test_a_damaged_file_is_fetched_again(publisher: Publisher, tmp_path: Path) -> None:
-    """A file that is not as it was written gets no conditional request, so the server sends it again."""
+    """A damaged file is fetched again without conditional headers."""
     source = source_of(publisher, tmp_path)
     await update(source)
     name = source.state().file
@@ -455,10 +455,10 @@ async def test_another_url_is_another_source(publisher: Publisher, tmp_path: Pat
 @given(st.lists(st.text(min_size=1, max_size=100), min_size=2, max_size=2, unique=True))
 def test_each_source_has_its_own_folder(names: list[str]) -> None:
     """Any two names have different folders within the folder of evidence."""
-    one, other = map(folder_name, names)
-    assert one.casefold() != other.casefold()
-    assert Path("evidence", one).resolve().parent == Path("evidence").resolve()
-    assert len(one.encode()) < 100
+    folder, other_folder = map(folder_name, names)
+    assert folder.casefold() != other_folder.casefold()
+    assert Path("evidence", folder).resolve().parent == Path("evidence").resolve()
+    assert len(folder.encode()) < 100
 
 
 async def test_nothing_that_is_written_contains_the_url(publisher: Publisher, tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ async def test_nothing_that_is_written_contains_the_url(publisher: Publisher, tm
 
 
 async def test_when_a_source_is_due(publisher: Publisher, tmp_path: Path) -> None:
-    """At once, then after the refresh interval; after failures, the delay doubles from five minutes."""
+    """A source is due at once, then after the refresh interval. After failures, the delay doubles from five minutes."""
     source = source_of(publisher, tmp_path)
     assert source.is_due(NOW)
     publisher.respond = status(500)
@@ -494,7 +494,7 @@ async def test_when_a_source_is_due(publisher: Publisher, tmp_path: Path) -> Non
 
 
 async def test_an_attempt_that_ends_the_process_counts(publisher: Publisher, tmp_path: Path) -> None:
-    """A daemon that is killed in each attempt does not fetch at each restart; one that is stopped does."""
+    """An attempt in which the daemon is killed counts as a failure; one that is cancelled by a stop doesn't."""
     source = source_of(publisher, tmp_path)
     counted: list[bool] = []
 
@@ -515,7 +515,7 @@ async def test_an_attempt_that_ends_the_process_counts(publisher: Publisher, tmp
 async def test_a_stop_waits_for_a_step_that_has_begun(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Cancelled while a thread replaces the file, the update ends with the new file in use."""
+    """An update that is cancelled while a thread replaces the file ends with the new file in use."""
     source = source_of(publisher, tmp_path)
     await update(source)
     publisher.publish(NEW, etag='"two"')

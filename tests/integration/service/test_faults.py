@@ -55,7 +55,7 @@ SURVIVED = [
 
 
 class Watched:
-    """An org, and the polling of it, in one virtual time."""
+    """An org and its polling, in virtual time."""
 
     def __init__(self, name: str, time: VirtualTime, *, patience: float = PATIENCE) -> None:
         """``patience``: the seconds, of real time, after which a request that hangs is given up."""
@@ -122,7 +122,7 @@ def _name(value: object) -> str | None:
 
 
 def test_every_fault_of_the_simulated_org_is_here() -> None:
-    """Each fault of the simulated org has an expected result here."""
+    """This module has an expected result for each fault of the simulated org."""
     here = [*SURVIVED, *(fault for some in (PASSING | LASTING).values() for fault in some)]
     assert {fault.name for fault in here} == {fault.name for fault in faults.every()} | {"hang", "stall"}
 
@@ -161,7 +161,7 @@ async def test_a_fault_is_outlived(
         await bad.close()
         await good.close()
     expected = [minutes * MINUTE for minutes in (SLOWLY if reason in LASTING else QUICKLY)]
-    assert all(0.75 * wait <= taken <= 1.25 * wait for taken, wait in zip(delays, expected, strict=True))
+    assert all(0.75 * wait <= delay <= 1.25 * wait for delay, wait in zip(delays, expected, strict=True))
     lines = [line for line in logs if line["event"].startswith("poll_")]
     assert [(line["event"], line["org"]) for line in lines] == [("poll_failed", ORG), ("poll_recovered", ORG)]
     assert (lines[0]["reason"], lines[1]["reasons"]) == (reason, {reason: TRIES})

@@ -82,7 +82,7 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 class Org:
-    """An org's polling with everything around it watched."""
+    """The polling of an org, with a record of its callbacks."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Org:
 
     async def status(self) -> OrgStatus:
         """Return the row that `status` reads."""
-        (found,) = [one for one in await self._database.run(org_statuses) if one.org == self._name]
+        (found,) = [status for status in await self._database.run(org_statuses) if status.org == self._name]
         return found
 
 
@@ -159,7 +159,7 @@ async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: Datab
 
 
 async def test_a_streak_is_told_and_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
-    """Failures in a row are one line, stay visible to `status`, and end with another line."""
+    """Failures in a row are logged once, are recorded for `status`, and their end is logged."""
     down = [UnavailableError(f"the org can't be reached, try {n}") for n in range(3)]
     org = Org(database, Rounds(*down, PageResult()))
 
@@ -180,7 +180,7 @@ async def test_a_streak_is_told_and_recorded(database: DatabaseExecutor, logs: l
 async def test_what_people_must_mend_is_tried_slowly(
     database: DatabaseExecutor, kind: type[SystemLogError]
 ) -> None:
-    """Refused credentials are not sent again every half a minute."""
+    """A failure that a person must fix is retried less often."""
     org = Org(database, Rounds(kind("refused"), kind("refused")))
 
     first, second = await org.rounds(2)
@@ -194,7 +194,7 @@ async def test_what_people_must_mend_is_tried_slowly(
 async def test_the_databases_trouble_is_told_once_for_all(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
-    """A database that refuses is one line, however many orgs it stops, and one when it works again."""
+    """A database failure is logged once, however many orgs it affects, and once when it is over."""
     trouble = DatabaseTrouble(lost=lambda: None)
     orgs = [
         Org(database, Rounds(StoreError("disk full"), PageResult()), trouble=trouble, name=name)

@@ -50,7 +50,7 @@ async def test_no_row_is_left_behind(database: DatabaseExecutor, monkeypatch: py
 
 
 async def test_only_waits_that_last_are_written(database: DatabaseExecutor) -> None:
-    """A wait that is over when the row is written says nothing about now."""
+    """A wait that has ended when the row is written is not in the row."""
     presence = Presence("web-1", database.now)
     minute = timedelta(minutes=1)
     presence.waits = {
@@ -63,7 +63,7 @@ async def test_only_waits_that_last_are_written(database: DatabaseExecutor) -> N
 
 
 async def test_a_state_that_was_not_written_is_outdated(database: DatabaseExecutor) -> None:
-    """The row must be written again soon. A write that failed is not repeated for the same state."""
+    """A changed state is outdated until a write of it begins, even if that write fails."""
     presence = Presence("web-1", database.now)
     outdated = []
     for state in ("starting", "watching 2 orgs"):

@@ -43,7 +43,7 @@ def load(place: Place) -> Load:
 
 @pytest.fixture
 def load_file(tmp_path: Path) -> Iterator[Load]:
-    """Do the same for what concerns SQLite's file."""
+    """Load a configuration with an SQLite file."""
     with place_of(Kind.SQLITE, tmp_path) as file:
         yield _loading(file)
 
@@ -70,12 +70,12 @@ async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> N
     """One run reads every page and sends every alert, and a second run changes nothing."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
-        first, told = await _run(settings)
+        first, output = await _run(settings)
         second, again = await _run(settings)
 
     assert first.orgs[0].result is not None
     assert (first.orgs[0].result.new_events, first.orgs[0].result.matches, first.exit_code) == (25, 3, 0)
-    assert told.count("alert_opened") == first.delivered == first.orgs[0].result.alert_count > 0
+    assert output.count("alert_opened") == first.delivered == first.orgs[0].result.alert_count > 0
     assert first.undelivered == 0
     assert second.orgs[0].result is not None
     assert (second.orgs[0].result.new_events, second.delivered, second.exit_code) == (0, 0, 0)
@@ -92,15 +92,15 @@ def _with_notifier(place: Place, notifier: str) -> Settings:
 
 
 async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place) -> None:
-    """A failed delivery makes this run, and the next one that still waits for its retry, exit with 1."""
+    """A run exits with 1 if a delivery failed in it, or still waits for its retry."""
     async with serve(org) as url:
         load(acme=(url, TOKEN))
         settings = _with_notifier(place, AWAY)
-        first, told = await _run(settings)
+        first, output = await _run(settings)
         second, _ = await _run(settings)
 
     assert (first.delivered, first.undelivered, first.errors, first.exit_code) == (0, 1, [], 1)
-    assert "delivery_failed" in told
+    assert "delivery_failed" in output
     assert (second.undelivered, second.exit_code) == (1, 1)
 
 
@@ -108,7 +108,7 @@ async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place
 async def test_a_failure_is_told_by_its_own_run_alone(
     load: Load, org: SimulatedOrg, place: Place, answers: tuple[Answer, ...]
 ) -> None:
-    """A dead letter ends its run with 1, and no later one; so does a retry that succeeds."""
+    """A dead letter makes only its own run exit with 1, and a retry that succeeds makes no later run do so."""
     async with serve(org) as url, listening(*answers) as receiver:
         load(acme=(url, TOKEN))
         settings = _with_notifier(place, f'[[notifiers]]\ntype = "webhook"\nurl = "{receiver.url}"\n')
@@ -124,13 +124,13 @@ async def test_a_failure_is_told_by_its_own_run_alone(
 async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
     """An org with a refused token makes the run exit with 1, and the other org is read and notified."""
     async with serve(org) as url:
-        result, told = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
+        result, output = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
 
     (error,) = result.errors
     assert error.startswith("Okta refuses the token (globex, ")
     assert result.exit_code == 1
     assert [outcome.result is None for outcome in result.orgs] == [True, False]
-    assert "alert_opened" in told
+    assert "alert_opened" in output
     database = Database(place.url)
     kept = {status.org: status.last_error for status in org_statuses(database)}
     database.close()
@@ -154,14 +154,16 @@ async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
 async def test_interrupted_while_another_program_holds_the_database(
     load: Load, org: SimulatedOrg, place: Place
 ) -> None:
-    """Ctrl-C does not wait for another process's lock, and the page is rolled back."""
+    """Ctrl-C doesn't wait for another program's lock, and the page is rolled back."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
         await _run(settings)
         org.persist(event(100, NOW))
         with place.locked():
             run = asyncio.create_task(run_once(Application.build(settings)))
-            await eventually(lambda: "oktawatch-database_0" in {one.name for one in threading.enumerate()})
+            await eventually(
+                lambda: "oktawatch-database_0" in {thread.name for thread in threading.enumerate()}
+            )
             run.cancel()
             done, _ = await asyncio.wait([run], timeout=5)
         ((count,),) = place.ask("SELECT count(*) FROM events")

@@ -1,4 +1,4 @@
-"""The daemon knows what is wrong with it, also while its database does not answer."""
+"""The daemon reports its problems, even while its database doesn't answer."""
 
 import asyncio
 import threading
@@ -118,7 +118,7 @@ async def test_a_daemon_that_polls_is_ready(world: World) -> None:
 
 
 async def test_a_starting_daemon_is_healthy_but_not_ready(world: World) -> None:
-    """While it waits for its database, it says so, and why."""
+    """A starting daemon is not ready, with the reason why it waits for its database."""
     starting = Vitals(world.executor, world.trouble)
     world.trouble.failed(StoreError("the server is down"))
 
@@ -130,7 +130,7 @@ async def test_a_starting_daemon_is_healthy_but_not_ready(world: World) -> None:
 
 
 async def test_an_org_that_is_not_read_in_time_is_named(world: World) -> None:
-    """Behind, failing and never polled are different texts; another replica's org is not this daemon's."""
+    """Each problem of an org (behind, failing, never polled) has its text, and orgs of other replicas are ignored."""
     world.poll("acme", ago=timedelta(minutes=10), error="401: the token was refused")
 
     problems = await world.vitals.unready()
@@ -147,7 +147,7 @@ async def test_an_org_that_is_not_read_in_time_is_named(world: World) -> None:
 
 
 async def test_a_poll_in_the_future_is_not_ready(world: World) -> None:
-    """A clock that was set back hides for how long nothing was read, so it is no good lag."""
+    """An org whose last poll is in the future is not ready, because its lag is unknown."""
     world.poll("acme", ago=-timedelta(hours=3))
     world.poll("globex")
 
@@ -173,7 +173,7 @@ async def test_a_database_that_failed_is_named(world: World) -> None:
 
 
 async def test_a_database_that_does_not_answer_delays_nothing(world: World) -> None:
-    """Readiness and metrics answer without it after the deadline, in one reading for all; health reads nothing."""
+    """If the database doesn't answer, readiness and metrics answer at the deadline and share one read. Health reads nothing."""
     world.vitals._read_within_s = 0.2
     release = threading.Event()
     stuck = [
@@ -204,7 +204,7 @@ async def test_readings_are_shared_for_a_second(world: World) -> None:
 
 
 async def test_polls_that_do_not_end_are_unhealthy(world: World) -> None:
-    """Only a restart can fix them, so the liveness probe fails."""
+    """The daemon is unhealthy if a poll doesn't end, because only a restart can fix it."""
     world.jobs.stuck_orgs = ["acme"]
 
     (problem,) = world.vitals.unhealthy()

@@ -1,4 +1,4 @@
-"""The file that remembers who was told that the database can't be written."""
+"""The file of the alarm about the database, which the next process reads."""
 
 import asyncio
 import uuid
@@ -49,7 +49,7 @@ async def test_the_next_process_finds_the_alarm(path: Path, file: AlarmFile) -> 
 
 
 async def test_an_alarm_needs_no_more_space_than_none(path: Path, file: AlarmFile) -> None:
-    """The disk is usually full when there is something to write, so the space is reserved at the start."""
+    """An alarm needs no additional space, because the disk is usually full then: the file has its full size from the start."""
     (created,) = path.parent.iterdir()
     before = created.stat()
     await file.write(ALARM)
@@ -84,7 +84,7 @@ async def test_each_process_has_a_file_of_its_own(path: Path, file: AlarmFile) -
 async def test_a_file_that_was_deleted_with_the_database_is_created_again(
     path: Path, file: AlarmFile
 ) -> None:
-    """``rm oktawatch.db*`` also deletes this file, right before it is needed."""
+    """The file is created again after ``rm oktawatch.db*`` has deleted it, right before it is needed."""
     for created in path.parent.iterdir():
         created.unlink()
     await file.write(ALARM)

@@ -30,7 +30,7 @@ Load = Callable[..., Settings]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Load a text as ./oktawatch.toml, one org before it."""
+    """Load a configuration from a text, to which an org is added."""
 
     def from_text(text: str = "", *, org: str = ORG + 'token = "00inline"\n') -> Settings:
         file = tmp_path / "oktawatch.toml"
@@ -48,11 +48,11 @@ def test_rules_have_their_defaults(load: Load) -> None:
 
 
 def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
-    """A rule gets its common and specific options, and files beside the configuration."""
+    """A rule gets its common and specific options, and reads files relative to the configuration."""
     (tmp_path / "relays.csv").write_text("192.0.2.0/24,US\n", encoding="utf-8")
-    said = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
+    options = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
 
-    (rule,) = Application(load(R1 + said)).rules.rules
+    (rule,) = Application(load(R1 + options)).rules.rules
 
     assert isinstance(rule, AnonymizingVpnLogin)
     assert (rule.severity, rule.dedup_period, rule.threshold) == (Severity.HIGH, timedelta(hours=2), 3)
@@ -60,12 +60,12 @@ def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
 
 
 def test_rule_turned_off(load: Load) -> None:
-    """A rule that is not enabled looks at nothing."""
+    """A disabled rule is not evaluated."""
     assert Application(load(R1 + "enabled = false\n")).rules.rules == ()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ('[rules."Okta.Login"]\n', 'rules."Okta.Login"): no such rule'),
         (R1 + "colour = 1\n", 'rules."Okta.Anonymizing.VPN.Login".colour): no such option'),
@@ -78,17 +78,17 @@ def test_rule_turned_off(load: Load) -> None:
         ),
     ],
 )
-def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: str) -> None:
+def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, expected: str) -> None:
     """An invalid rule option raises ConfigError with file and key."""
     with pytest.raises(ConfigError) as caught:
         _ = Application(load(text)).rules
 
     assert "oktawatch.toml: " in str(caught.value)
-    assert said in str(caught.value).replace(str(tmp_path), "")
+    assert expected in str(caught.value).replace(str(tmp_path), "")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (
             ALLOW + 'rules = ["Okta.*", "Okta.Anonymising.*"]\nactors = ["a"]\n',
@@ -109,16 +109,16 @@ def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: s
         ),
     ],
 )
-def test_allow_entries_that_make_no_sense(load: Load, tmp_path: Path, text: str, said: str) -> None:
-    """An entry for an unknown rule, for everything or for what another entry allows is refused at the start."""
+def test_allow_entries_that_make_no_sense(load: Load, tmp_path: Path, text: str, expected: str) -> None:
+    """An entry for an unknown rule, for everything or with another entry's conditions is refused at the start."""
     with pytest.raises(ConfigError) as caught:
         Application.build(load(text))
 
-    assert str(caught.value).replace(str(tmp_path), "").startswith(said)
+    assert str(caught.value).replace(str(tmp_path), "").startswith(expected)
 
 
 async def test_watch_has_the_allow_entries(load: Load) -> None:
-    """Every condition reaches the watch of an org, also the date as text."""
+    """Every condition of an allow entry is passed on, including a date that is configured as text."""
     conditions = (
         'rules = ["Okta.*"]\norgs = ["#prod"]\nactors = ["nora@*"]\nnetworks = ["203.0.113.0/24"]\n'
         'as_numbers = [64500]\noperators = ["NORD"]\nkinds = ["tor"]\nzones = ["Office"]\n'
@@ -152,7 +152,7 @@ def test_one_rule_alone_keeps_its_allow_entries(load: Load) -> None:
 
 
 async def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:
-    """An org is watched under its name, with its tags, and its alerts go where notifiers want them."""
+    """An org has its configured name and tags, and routes to the notifiers that want its alerts."""
     app = Application(
         load('[[notifiers]]\ntype = "log"\nname = "console"\nmin_severity = "HIGH"\norgs = ["#prod"]\n')
     )
@@ -168,7 +168,7 @@ async def test_watch_has_the_orgs_tags_and_routes(load: Load) -> None:
 
 
 def test_access_has_the_token(load: Load) -> None:
-    """An org is read with its token, which stays out of the repr."""
+    """The access to an org contains its token, but the repr doesn't."""
     settings = load()
 
     access = Application(settings).access("acme")
@@ -178,7 +178,7 @@ def test_access_has_the_token(load: Load) -> None:
 
 
 def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None:
-    """A token that was renewed in its file is found there; before, the one from the start counts."""
+    """A renewed access has the token that is in the file now; otherwise it has the token from the start."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
     settings = load(org=ORG + 'token_file = "acme.token"\n')
@@ -288,7 +288,7 @@ def test_only_the_chosen_orgs_need_credentials(load: Load) -> None:
 
 
 def test_only_one_rule(load: Load) -> None:
-    """A command that tries one rule uses that one, whether it is on or not."""
+    """A command for a single rule uses only that rule, enabled or not."""
     app = Application.build(load(R1 + "enabled = false\n"), rule_id="Okta.Anonymizing.VPN.Login")
 
     assert app.rules.rules == (AnonymizingVpnLogin(),)
@@ -297,7 +297,7 @@ def test_only_one_rule(load: Load) -> None:
 
 
 def test_building_finds_what_is_wrong(load: Load, tmp_path: Path) -> None:
-    """Everything that can be built without a database is built before anything is touched."""
+    """`build` finds the errors of all parts that need no database."""
     mistakes = {
         '[detection]\nenable = ["Nothing.*"]\n': "unknown rule",
         '[[notifiers]]\ntype = "apprise"\nurl = "carrier-pigeon://token/loft"\n': "wrong value",
@@ -323,7 +323,7 @@ def test_a_url_that_apprise_does_not_know(load: Load) -> None:
 
 
 async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> None:
-    """Preparing makes the file, its schema and a row for each org; opening alone touches nothing."""
+    """Preparing a database creates its file, its schema and a row for each org. Opening it alone creates nothing."""
     settings = load()
     database = open_database(Application(settings))
     assert not (tmp_path / "oktawatch.db").exists()
@@ -336,7 +336,7 @@ async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> No
 
 
 def test_database_that_is_not_there(load: Load) -> None:
-    """A database this program can't use is one line with file and key."""
+    """An unusable database raises an error of one line with file and key."""
     settings = load('[database]\nurl = "sqlite:///nowhere.db"\n')
 
     with pytest.raises(ConfigError, match=r"oktawatch\.toml: database\.url\): .*there is no database at"):

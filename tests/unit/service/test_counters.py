@@ -1,4 +1,4 @@
-"""What happens is counted, by labels of the configuration alone."""
+"""Pages, polls and deliveries are counted."""
 
 from hypothesis import given
 from hypothesis import strategies as st

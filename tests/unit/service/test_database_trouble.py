@@ -1,4 +1,4 @@
-"""Trouble with the database is over when what failed works again."""
+"""Trouble with the database ends when the refused jobs can write again."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ JOBS = ("poll acme", "poll globex", "delivery_round soc", "probe")
 
 
 class Clock:
-    """A monotonic clock that is moved by hand."""
+    """A monotonic clock that the test advances."""
 
     def __init__(self) -> None:
         self.time_s = 0.0
@@ -52,7 +52,7 @@ def trouble(clock: Clock) -> DatabaseTrouble:
 
 
 def test_another_jobs_write_does_not_end_a_full_disk(trouble: DatabaseTrouble) -> None:
-    """A small write may fit where a page does not: the trouble is logged once, until the page fits."""
+    """On a full disk, another job's small write does not end the trouble. It is logged once, and ends when the page fits."""
     with capture_logs() as logs:
         trouble.failed(FULL, job="poll acme")
         for job in ("delivery_round soc", "probe", "poll globex", None):
@@ -65,14 +65,14 @@ def test_another_jobs_write_does_not_end_a_full_disk(trouble: DatabaseTrouble) -
 
 
 def test_any_write_ends_a_lock(trouble: DatabaseTrouble) -> None:
-    """A server that is back is back for all jobs, also while an org can't be reached."""
+    """A write of any job ends trouble in which no write was refused."""
     trouble.failed(LOCKED, job="poll acme")
     trouble.wrote("probe")
     assert trouble.failures == 0
 
 
 def test_a_write_from_before_the_failure_shows_nothing(trouble: DatabaseTrouble, clock: Clock) -> None:
-    """A server that shuts down may still commit a transaction after it has ended another one."""
+    """A write that began before the last failure doesn't end the trouble."""
     with capture_logs() as logs:
         began = trouble.moment()
         clock.time_s = 1
@@ -85,7 +85,7 @@ def test_a_write_from_before_the_failure_shows_nothing(trouble: DatabaseTrouble,
 
 
 def test_a_refusal_is_forgotten_after_ten_minutes(trouble: DatabaseTrouble, clock: Clock) -> None:
-    """The org may be unreachable, removed or polled elsewhere by then: the trouble must not last forever."""
+    """A refused write no longer counts after ten minutes, because its org may be unreachable, removed or polled elsewhere."""
     trouble.failed(FULL, job="poll acme")
     clock.time_s += 590
     trouble.wrote("probe")
@@ -98,7 +98,7 @@ def test_a_refusal_is_forgotten_after_ten_minutes(trouble: DatabaseTrouble, cloc
 
 @given(st.lists(st.tuples(st.sampled_from(JOBS), st.sampled_from(["full", "locked", "wrote"])), max_size=30))
 def test_trouble_lasts_while_a_refused_job_has_not_worked(steps: list[tuple[str, str]]) -> None:
-    """Whatever happens in between, and it is over once all refused jobs have worked."""
+    """Trouble ends once all refused jobs have written, whatever happens in between."""
     trouble = DatabaseTrouble(lost=lambda: None, clock=Clock())
     refused: set[str] = set()
     failing = False
@@ -115,7 +115,7 @@ def test_trouble_lasts_while_a_refused_job_has_not_worked(steps: list[tuple[str,
 
 
 def test_it_lasts_since_the_last_write(trouble: DatabaseTrouble, clock: Clock) -> None:
-    """Writes that did not end it don't count."""
+    """The duration is measured from the last write before the trouble; writes that did not end it don't count."""
     clock.time_s = 100
     trouble.wrote("probe")
     clock.time_s = 200
@@ -141,7 +141,7 @@ class Pages(Supervised[int]):
         await self.attempt(lambda: self._database.run(self._write))
 
     def succeeded(self, _result: int) -> None:
-        """Record that it worked."""
+        """Record the success."""
         self.database_works()
 
     def _write(self, database: Database) -> int:
@@ -169,7 +169,7 @@ async def file(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
 async def test_a_disk_with_room_for_small_rows_is_full_once(
     file: DatabaseExecutor, trouble: DatabaseTrouble
 ) -> None:
-    """SQLite refuses each page of events and takes the daemon's own row in between: one trouble, not many."""
+    """A disk on which SQLite refuses pages but accepts the daemon's small row causes one trouble, not many."""
     pages_free = [20]
 
     def limit(connection: sqlite3.Connection, *_: Any) -> None:

@@ -41,12 +41,12 @@ class Receiver:
 
     @property
     def types(self) -> list[str]:
-        """The kinds of messages that it took."""
+        """The types of the accepted messages."""
         return [message.type for message in self.taken]
 
 
 class World:
-    """A watch over an empty database in memory, with a clock of the test's own."""
+    """A database watch over an empty database in memory, with a clock that the test advances."""
 
     def __init__(self, folder: Path, *receivers: Receiver) -> None:
         self.seconds = 0.0
@@ -116,7 +116,7 @@ async def world(worlds: list[World], tmp_path: Path) -> World:
 
 
 async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> None:
-    """The alarm has the start and the reason, and the message at the end has both times."""
+    """The alarm has its start and reason, and the message about its end has the times of start and end."""
     (soc,) = world.receivers
     await world.live(15, FULL)
     assert soc.taken == []
@@ -138,7 +138,7 @@ async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> No
 
 
 async def test_the_end_waits_for_a_silence_check(world: World) -> None:
-    """The alarm ends after a check that completed when the database worked again, whatever was checked before."""
+    """The alarm ends only after a silence check that completed after the database worked again."""
     (soc,) = world.receivers
     await world.live(20, FULL)
     world.trouble.wrote()
@@ -189,7 +189,7 @@ async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World], tmp_p
 
 
 async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world: World) -> None:
-    """The probe's row is small: on a full disk it may fit where no page does."""
+    """A successful probe ends trouble with a lock, but not with a full disk, where its small row may fit although no page does."""
     await world.database.run(create_schema)
     for error, failures in ((LOCKED, 0), (FULL, 1)):
         world.trouble.failed(error, job="poll acme")
@@ -246,7 +246,7 @@ async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
 
 
 async def test_the_next_process_ends_the_alarm_once(world: World) -> None:
-    """A process that was killed while the alarm stood is followed by one that ends it, after a write."""
+    """After a process was killed during an alarm, the next process ends the alarm once it has written."""
     (soc,) = world.receivers
     await world.live(20, LOCKED)
     await world.restart()
@@ -281,7 +281,7 @@ async def test_the_next_process_does_not_repeat_the_alarm(worlds: list[World], t
 
 @pytest.mark.parametrize("sent", ["silence.raised", "silence.over"])
 async def test_a_process_that_dies_while_it_sends(world: World, sent: str) -> None:
-    """A receiver that took a message from a dying process gets the end, and recognizes a repeated message."""
+    """A receiver that got a message from a process that died gets the end, and can recognize a repeated message by its id."""
     (soc,) = world.receivers
     taken = soc.taken
 
@@ -313,7 +313,7 @@ async def test_a_process_that_dies_while_it_sends(world: World, sent: str) -> No
 
 
 async def test_a_notifier_that_was_removed_gets_no_end(world: World) -> None:
-    """The next process forgets the alarm, although nobody is left to tell."""
+    """The next process ends the alarm even if its only notifier was removed."""
     await world.live(20, LOCKED)
     world.channels["pager"] = pager = Receiver()
     del world.channels["soc0"]
@@ -326,7 +326,7 @@ async def test_a_notifier_that_was_removed_gets_no_end(world: World) -> None:
 
 
 async def test_the_page_that_did_not_fit_ends_the_alarm_of_an_earlier_process(world: World) -> None:
-    """On a full disk, the probe of the next process may fit where the page still does not."""
+    """An earlier process's alarm ends when the refused page is written, and not with the small row of the probe."""
     (soc,) = world.receivers
     world.trouble.failed(FULL, job="poll acme")
     await world.live(20, FULL)
@@ -340,7 +340,7 @@ async def test_the_page_that_did_not_fit_ends_the_alarm_of_an_earlier_process(wo
 
 
 async def test_a_daemon_that_cannot_start_sends_its_last_alarm_once(world: World) -> None:
-    """A service manager that restarts it over and over does not repeat the alarm. Another reason is told."""
+    """A daemon that is restarted again and again sends its last alarm once, and again only for another reason."""
     (soc,) = world.receivers
     for error in ("is damaged", "is damaged", "is damaged", "was deleted"):
         await world.restart()

@@ -41,12 +41,12 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 async def _rounds(notifier: Rounds) -> list[timedelta | None]:
-    one = Delivery(notifier, database_trouble=DatabaseTrouble(lost=lambda: None))
-    return [await one.round() for _ in range(len(notifier.ends))]
+    delivery = Delivery(notifier, database_trouble=DatabaseTrouble(lost=lambda: None))
+    return [await delivery.round() for _ in range(len(notifier.ends))]
 
 
 async def test_good_rounds(logs: list[EventDict]) -> None:
-    """A round that delivers, or has nothing to, is followed by the usual one."""
+    """A round with or without deliveries is followed by the next one after the usual interval."""
     assert await _rounds(Rounds(0, 3)) == [None, None]
 
     assert logs == []
@@ -74,7 +74,7 @@ async def test_the_databases_trouble(logs: list[EventDict]) -> None:
 async def test_a_channel_that_hangs_is_cut_off(
     logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A receiver that never answers holds its notifier up for a bounded time."""
+    """A channel that hangs is cancelled at the time limit of its round."""
     monkeypatch.setattr(delivery, "TIME_LIMIT", timedelta())
 
     (wait,) = await _rounds(Rounds(None))

@@ -30,7 +30,7 @@ def test_a_streak_is_told_once() -> None:
 
 
 def test_another_reason_is_told() -> None:
-    """A changed reason is logged, and the failures remain one series."""
+    """A changed reason is logged, and the failures are still counted together."""
     streak = FailureLog("poll")
 
     with capture_logs() as logs:
@@ -87,7 +87,7 @@ def test_backoff_is_spread() -> None:
 
 
 def test_backoff_of_a_long_outage() -> None:
-    """A number of failures that no float holds is still the longest wait."""
+    """Even a huge number of failures results in the longest delay."""
     assert backoff(10**6, INTERVAL, jitter=lambda: 0.5) == timedelta(minutes=5)
 
 

@@ -21,7 +21,7 @@ class Beats:
 
 
 async def test_it_beats_once_a_good_round_of_every_org() -> None:
-    """One org that fails stops it."""
+    """A heartbeat is sent once every org has been polled successfully since the last heartbeat."""
     beats = Beats()
     heartbeat = Heartbeat(beats)
     counts = []

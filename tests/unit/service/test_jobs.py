@@ -48,7 +48,7 @@ class Silent:
 
 
 class Manager(Systemd):
-    """A systemd that counts how often its watchdog was fed."""
+    """A fake of systemd that counts watchdog messages."""
 
     def __init__(self) -> None:
         super().__init__(watchdog=timedelta(milliseconds=20))
@@ -156,7 +156,7 @@ async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
 
 
 async def test_what_has_had_its_time_is_pruned(watch: Make, tmp_path: Path) -> None:
-    """Every hour, and first some minutes after the start."""
+    """Expired rows are pruned every hour, and for the first time some minutes after the start."""
     jobs, _ = await watch(1)
     job = jobs.schedule._scheduler.get_job("pruning")
     assert job.trigger.interval == timedelta(hours=1)

@@ -109,7 +109,7 @@ def test_the_numbers_are_rendered() -> None:
 
 
 def test_without_the_database_its_numbers_are_missing() -> None:
-    """A number that can't be read is absent, not zero: an alert on a good value would be false."""
+    """Numbers that can't be read from the database are absent, and not zero, which could hide a problem."""
     samples = _samples(render(_counters(), _snapshot(database=False)))
 
     assert samples["oktawatch_database_up{}"] == 0

@@ -39,7 +39,7 @@ def _pruning(rounds: Rounds, *, okta_time: datetime | None = NOW) -> Pruning:
     )
 
 
-async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
+async def _logged(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
     rounds = Rounds(*ends)
     pruning = _pruning(rounds)
     with capture_logs() as logs:
@@ -50,30 +50,30 @@ async def _said(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
 
 async def test_what_went_is_said() -> None:
     """One line reports what was deleted, and a round without deletions logs nothing."""
-    (line,) = await _said(Counter(), Counter(events=3, alerts=1, leases=0))
+    (line,) = await _logged(Counter(), Counter(events=3, alerts=1, leases=0))
     assert line == {"event": "pruned", "log_level": "info", "alerts": 1, "events": 3}
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (StoreError("disk full"), ["database_failed", "database_recovered"]),
         (KeyError("a bug"), ["pruning_failed", "pruning_recovered"]),
         (StoppedError("stopping"), []),
     ],
 )
-async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
+async def test_trouble_is_outlived(error: Exception, expected: list[str]) -> None:
     """A failing database is logged once, and pruning continues."""
-    lines = [line["event"] for line in await _said(error, error, Counter(events=1))]
-    assert lines == [*said, "pruned"]
+    lines = [line["event"] for line in await _logged(error, error, Counter(events=1))]
+    assert lines == [*expected, "pruned"]
 
 
 async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
-    """A round that deletes nothing does not end the database's failure, as the disk may still be full."""
-    lines = [line["event"] for line in await _said(StoreError("disk full"), Counter(), Counter(events=1))]
+    """A round that deletes nothing doesn't end the database's trouble, because the disk may still be full."""
+    lines = [line["event"] for line in await _logged(StoreError("disk full"), Counter(), Counter(events=1))]
     assert lines == ["database_failed", "database_recovered", "pruned"]
 
-    only_empty = [line["event"] for line in await _said(StoreError("disk full"), Counter())]
+    only_empty = [line["event"] for line in await _logged(StoreError("disk full"), Counter())]
     assert only_empty == ["database_failed"]
 
 

@@ -73,7 +73,7 @@ async def _begun(*jobs: Job) -> None:
 
 
 async def test_the_first_run_is_at_once(schedule: Schedule) -> None:
-    """A job does not wait for its interval to pass; then it does, a tenth of it at most beyond."""
+    """A job first runs at once, and then at its interval with a jitter of at most a tenth."""
     job = Job()
     schedule.every(HOUR, "job", job)
 
@@ -121,7 +121,7 @@ async def test_a_job_can_be_run_now(schedule: Schedule) -> None:
 
 
 async def test_a_job_that_runs_is_not_begun_again(schedule: Schedule) -> None:
-    """One instance of a job is enough."""
+    """A job that is still running is not started again."""
     job, other = Hanging(), Job()
     schedule.every(HOUR, "job", job)
     schedule.every(HOUR, "other", other, after=HOUR)
@@ -216,7 +216,7 @@ def clock_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("clock_checks")
 @pytest.mark.parametrize("jump", [-2 * HOUR, -HOUR * 24 * 365 * 30, HOUR, HOUR * 24])
 async def test_jobs_run_on_when_the_clock_jumps(schedule: Schedule, jump: timedelta) -> None:
-    """Back or forward, and when it is set right again; each jump is logged once."""
+    """Jobs continue at their intervals when the clock jumps back or forward, and each jump is logged once."""
     job, rare = Ticking(), Job()
     schedule.every(job.interval, "job", job)
     schedule.every(timedelta(days=400), "rare", rare, after=timedelta(days=365))
@@ -251,7 +251,7 @@ def test_missed_runs_are_not_counted(*, exact: bool) -> None:
 async def test_a_clock_that_is_kept_right_is_no_jump(
     schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second more or less is how clocks are synchronised."""
+    """A clock that is corrected by a second has not jumped."""
     checks = 0
 
     async def sleep(_: float) -> None:

@@ -47,12 +47,12 @@ async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
 
 
 async def test_what_is_told_is_sent_at_once() -> None:
-    """Delivery is asked for when there is something to deliver."""
+    """A check that enqueues alarms triggers their delivery."""
     assert await _rounds(False, True, False) == (1, [])
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         # Only an alarm that was written ends it: a check that finds nothing has only read.
         (StoreError("disk full"), ["database_failed", "database_recovered"]),
@@ -60,13 +60,13 @@ async def test_what_is_told_is_sent_at_once() -> None:
         (StoppedError("stopping"), []),
     ],
 )
-async def test_trouble_is_outlived(error: Exception, said: list[str]) -> None:
+async def test_trouble_is_outlived(error: Exception, expected: list[str]) -> None:
     """A failing database is logged once, and the checks continue."""
-    assert await _rounds(error, error, True) == (1, said)
+    assert await _rounds(error, error, True) == (1, expected)
 
 
 async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
-    """A check that raised alarms, failed, or knows too little about an org is not complete."""
+    """A check that raised alarms, failed, or has undecided orgs is not complete."""
     for end, undecided, complete in (
         (False, set[str](), 1),
         (False, {"acme"}, 0),
@@ -81,7 +81,7 @@ async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
 
 
 async def test_an_alarm_that_is_no_longer_needed_does_not_prolong_the_trouble() -> None:
-    """A refused alarm about an org that is polled again is not written, so the next write shows that the database works."""
+    """If the refused write of an alarm is no longer needed, the next write of any job ends the database's trouble."""
     trouble = DatabaseTrouble(lost=lambda: None)
     checks = _checks(Watch(WriteFailedError("read-only"), False), Counter(), trouble)
     await checks.round()
@@ -95,7 +95,7 @@ async def test_an_alarm_that_is_no_longer_needed_does_not_prolong_the_trouble() 
 
 @pytest.mark.parametrize(("after", "often"), [("15m", 30.0), ("10s", 5.0)])
 def test_it_looks_often_enough(after: str, often: float) -> None:
-    """Silence is noticed soon after it has lasted long enough."""
+    """The interval of the checks is short compared to `silence.after`."""
     from oktawatch.model.durations import parse_duration
 
     assert check_interval(parse_duration(after)) == timedelta(seconds=often)

@@ -78,7 +78,7 @@ async def test_a_result_reaches_the_hook() -> None:
     ],
 )
 async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) -> None:
-    """A failure of the job itself is logged with its reason, calls the hook, and its end is logged."""
+    """A failure of the job itself is logged with its reason, is passed to the hook, and its end is logged."""
     job = Job()
     with capture_logs() as logs:
         await job.attempt(_raising(error))
@@ -142,5 +142,5 @@ async def test_failures_delay_the_next_round() -> None:
 
 
 async def test_without_an_interval_failures_delay_nothing() -> None:
-    """A job that is cheap keeps to its usual time."""
+    """Without an interval, failures don't delay the next round."""
     assert await Job(interval=None).attempt(_raising(SystemLogError("down"))) is None

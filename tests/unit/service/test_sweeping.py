@@ -44,7 +44,7 @@ class Sweeps:
 
 
 async def test_a_sweep_that_finds_something_has_it_sent() -> None:
-    """Delivery is asked for when a late event is an alert, and only then."""
+    """A sweep triggers deliveries only if it enqueued notifications."""
     sweeps = Sweeps(PageResult(), PageResult(notifications=2))
 
     assert [await sweeps.sweeping.round() for _ in range(2)] == [None, None]

@@ -15,7 +15,7 @@ from oktawatch.service.systemd import Systemd
 
 @pytest.fixture(params=["a path", "an abstract name"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
-    """Listen as systemd does; give the address as NOTIFY_SOCKET has it, and the socket."""
+    """Listen as systemd does. Yield the value of NOTIFY_SOCKET, and the socket."""
     name = f"@oktawatch-test-{os.getpid()}"
     address = str(tmp_path / "notify") if request.param == "a path" else name
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
@@ -34,12 +34,12 @@ def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
     systemd.status("watching\n3 orgs")
     systemd.stopping()
 
-    heard = [listening.recv(1000) for _ in range(4)]
-    assert heard == [b"READY=1", b"WATCHDOG=1", b"STATUS=watching 3 orgs", b"STOPPING=1"]
+    received = [listening.recv(1000) for _ in range(4)]
+    assert received == [b"READY=1", b"WATCHDOG=1", b"STATUS=watching 3 orgs", b"STOPPING=1"]
 
 
 def test_the_same_status_is_told_once(manager: tuple[str, socket.socket]) -> None:
-    """A status that stays is no news."""
+    """An unchanged status is sent once."""
     address, listening = manager
     systemd = Systemd(address)
 
@@ -88,5 +88,5 @@ def test_nobody_listens(address: str | None) -> None:
     ],
 )
 def test_watchdog_that_is_wanted(environ: dict[str, str], expected: timedelta | None) -> None:
-    """The watchdog is fed when it is ours and counts."""
+    """The watchdog's timeout is parsed if it is valid and meant for this process."""
     assert Systemd.from_environment(environ).watchdog == expected

@@ -33,7 +33,7 @@ def test_a_program_that_everybody_can_run(program: Path) -> None:
 
 @pytest.mark.parametrize("part", ["bin", "bin/oktawatch"])
 def test_a_program_behind_a_closed_folder(program: Path, part: str) -> None:
-    """The error names what to open, because the service would fail only at its start."""
+    """A program in a folder that the service user can't enter is refused, with the command that opens the folder."""
     closed = program.parents[1] / part
     closed.chmod(0o700)
     try:

@@ -9,7 +9,7 @@ _MINUTE = 60.0
 
 
 class Clock:
-    """A monotonic clock that is moved by hand."""
+    """A monotonic clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = 1_000.0
@@ -45,7 +45,7 @@ def test_a_first_round_that_does_not_end_is_stuck() -> None:
 
 
 def test_a_stuck_org_that_comes_free_is_well() -> None:
-    """A round that ends late ends the alarm."""
+    """An org is no longer stuck once its round has ended, however late."""
     clock = Clock()
     health = Watchdog(["acme"], clock=clock)
     clock.time += 11 * _MINUTE
