@@ -102,7 +102,7 @@ class Notifier:
 
     async def round(self) -> int:
         """Send the due notifications; return how many were delivered. Raises StoreError."""
-        begun = self._clock()
+        began_s = self._clock()
         await self._repair_times()
         if self._paused or not await self._anything_due():
             return 0
@@ -112,10 +112,12 @@ class Notifier:
             if not await self._send_next():
                 return 0
             delivered = 1
-        while self._may_continue(begun):
+        while self._may_continue(began_s):
             planned_at = self._clock()
             unsent = (await self._plan()).send
-            while unsent and self._may_continue(begun) and self._clock() - planned_at < PLAN.total_seconds():
+            while (
+                unsent and self._may_continue(began_s) and self._clock() - planned_at < PLAN.total_seconds()
+            ):
                 delivered += await self._send_next(unsent.pop(0))
             if not unsent:
                 break
@@ -133,8 +135,8 @@ class Notifier:
         if repaired:
             _log.warning("delivery_times_repaired", notifier=self.name, notifications=repaired)
 
-    def _may_continue(self, begun: float) -> bool:
-        return not self._paused and self._clock() - begun < ROUND.total_seconds()
+    def _may_continue(self, began_s: float) -> bool:
+        return not self._paused and self._clock() - began_s < ROUND.total_seconds()
 
     async def _anything_due(self) -> bool:
         return await self._database.run(anything_due, self.name, now=self._now())

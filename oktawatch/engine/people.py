@@ -109,12 +109,12 @@ def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]
         }
         for what, value in values.items():
             if value is not None:
-                begun = first.get((what, value), sighting.first_at)
-                first[what, value] = min(begun, sighting.first_at)
+                first_used_at = first.get((what, value), sighting.first_at)
+                first[what, value] = min(first_used_at, sighting.first_at)
     anonymized = [(sighting.anonymizer_at, sighting) for sighting in sightings if sighting.anonymizer_at]
     if anonymized:
-        begun, sighting = min(anonymized, key=itemgetter(0))
-        first["anonymizer", sighting.operator or sighting.anonymizer or ""] = begun
+        first_used_at, sighting = min(anonymized, key=itemgetter(0))
+        first["anonymizer", sighting.operator or sighting.anonymizer or ""] = first_used_at
     new = [Newcomer(what=what, value=value, since=at) for (what, value), at in first.items() if at >= recent]
     return sorted(new, key=lambda newcomer: newcomer.since, reverse=True)
 

@@ -121,13 +121,13 @@ class Pruner:
     ) -> AsyncIterator[Counter[str]]:
         """Delete batches until nothing is left; yield the number of rows of each batch, by table."""
         while True:
-            begun = time.monotonic()
+            began_s = time.monotonic()
             batch = await self._database.run(prune, expired, self._most)
             yield batch.rows
             if not batch.more:
                 return
             # Leave at least half of the time to other writers, however slow the disk is.
-            await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - begun))
+            await asyncio.sleep(max(self._pause.total_seconds(), time.monotonic() - began_s))
 
     async def _expiries(self, now: datetime, holds: Callable[[str], bool]) -> list[Expiry]:
         needed = self._ages.sweep_window + LATE + self._rules.longest_window

@@ -103,8 +103,8 @@ class SilenceWatch:
         """Raise alarms about orgs whose polls succeed but whose events can't be used."""
         active = {name for kind, name in await self._database.run(active_alarms) if kind == _EVENTS}
         unusable = {org for org in self._orgs if org in liveness and liveness[org].rejected_share.too_large}
-        begun, over = sorted(unusable - active), sorted(active - unusable)
-        if not begun and not over:
+        newly_unusable, usable_again = sorted(unusable - active), sorted(active - unusable)
+        if not newly_unusable and not usable_again:
             return False
         raised, ended = await self._database.run(
             change_alarms,
@@ -115,9 +115,9 @@ class SilenceWatch:
                     since=now,
                     details={"error": str(liveness[org].rejected_share)},
                 )
-                for org in begun
+                for org in newly_unusable
             ],
-            end=[self._end(org, _EVENTS) for org in over],
+            end=[self._end(org, _EVENTS) for org in usable_again],
             now=now,
         )
         for alarm in raised:
