@@ -93,9 +93,9 @@ async def backfill(
                     return OrgBackfill(org=org, result=recorder.total, error=str(error))
                 return OrgBackfill(org=org, result=recorder.total)
 
-        began = time.perf_counter()
+        began_s = time.perf_counter()
         orgs = await asyncio.gather(*(read(org, watch) for org, watch in watches.items()))
-        result = BackfillResult(orgs=orgs, seconds=time.perf_counter() - began)
+        result = BackfillResult(orgs=orgs, seconds=time.perf_counter() - began_s)
     if notify:
         await _deliver(app, database, result)
     return result

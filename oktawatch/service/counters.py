@@ -34,11 +34,11 @@ class Histogram:
     @contextmanager
     def time(self) -> Iterator[None]:
         """Count the seconds that the block takes, even if it fails."""
-        begun = time.monotonic()
+        began_s = time.monotonic()
         try:
             yield
         finally:
-            self.observe(time.monotonic() - begun)
+            self.observe(time.monotonic() - began_s)
 
     def observe(self, value: float) -> None:
         """Count a value."""

@@ -61,7 +61,7 @@ class Replica:
 
     async def round(self) -> None:
         """Renew, acquire and release leases. A lease that can't be renewed expires by itself."""
-        begun, moment = self._clock(), self._database_trouble.moment()
+        began_s, moment = self._clock(), self._database_trouble.moment()
         try:
             await self._database.read_clock()
             held = await self._database.run(self._leases.keep)
@@ -77,7 +77,7 @@ class Replica:
             self._name_trouble.ended()
             self._database_trouble.wrote(_JOB, began=moment)
         gained, lost = held - self._held, self._held - held
-        self._held, self._held_until = held, begun + self._duration.total_seconds()
+        self._held, self._held_until = held, began_s + self._duration.total_seconds()
         if gained or lost:
             _log.info("leases_changed", held=len(held), gained=_some(gained), lost=_some(lost))
         for org in gained:

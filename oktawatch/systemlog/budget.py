@@ -89,7 +89,7 @@ class RateBudget:
         """Wait until a request can be sent. Cancelling ends the wait immediately."""
         await self._wait(priority)
         self._in_flight = True
-        self._window.take(self._clock())
+        self._window.count_request(self._clock())
         try:
             yield
         finally:
@@ -100,7 +100,7 @@ class RateBudget:
         """Update the budget from an answer. Call it for every answer, whatever its status."""
         now = self._clock()
         limits = Limits.read(headers)
-        self._window.learn(limits, now)
+        self._window.update(limits, now)
         if limits.remaining is not None:
             self._remaining = limits.remaining
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -185,7 +185,7 @@ class _Window:
         self._taken_at = self._confirmed_at = -math.inf
         self._others = _OtherClients(share)
 
-    def take(self, now: float) -> None:
+    def count_request(self, now: float) -> None:
         """Count a request. If the window has ended, start a new one first."""
         if now >= self.ends:
             self._begin(now + LONGEST_PAUSE_S)
@@ -195,7 +195,7 @@ class _Window:
         if self.remaining is not None:
             self.remaining -= 1
 
-    def learn(self, limits: Limits, now: float) -> None:
+    def update(self, limits: Limits, now: float) -> None:
         """Update the window from the limits of an answer."""
         if limits.reset is not None and limits.seconds_left is not None:
             if self._reset is not None and abs(limits.reset - self._reset) > _SAME_WINDOW_S:
