@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 MATCH_EVERY = 50
-"""One event in this number matches the anonymizing-proxy rule: exactly 2 %."""
+"""One in this number of events matches the rule for anonymizing proxies, exactly 2 %."""
 PEOPLE = 12_000
 """A person signs in about five times a day, and rarely three times in half an hour."""
 ANONYMOUS_PEOPLE = 40

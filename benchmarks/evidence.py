@@ -32,14 +32,14 @@ def ranges(count: int, seed: int) -> list[str]:
     """Return distinct ranges that don't overlap, like a relay's: a tenth of them IPv4, most of them IPv6 /64."""
     generator = random.Random(seed)
     ipv4 = int(count * _IPV4_SHARE)
-    made = [
+    networks = [
         str(ipaddress.IPv4Network((number << 3, 29))) for number in generator.sample(range(1 << 29), ipv4)
     ]
     base = int(ipaddress.IPv6Address("2a02:26f7::"))
     numbers = generator.sample(range(1 << 32), count - ipv4)
-    made += [str(ipaddress.IPv6Network((base + (number << 64), 64))) for number in numbers]
-    generator.shuffle(made)
-    return made
+    networks += [str(ipaddress.IPv6Network((base + (number << 64), 64))) for number in numbers]
+    generator.shuffle(networks)
+    return networks
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -77,16 +77,16 @@ def find_us(source: EvidenceSource, addresses: list[str]) -> float:
 
 def measured(count: int, seed: int) -> dict[str, float]:
     """Write a list, load it and search it. Raises ClientError if its ranges aren't found."""
-    made = ranges(count, seed)
+    networks = ranges(count, seed)
     with tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder:
         path = pathlib.Path(folder) / "ranges.csv"
-        path.write_text("".join(f"{made_range},NO,NO-46,Bergen,\n" for made_range in made))
+        path.write_text("".join(f"{network},NO,NO-46,Bergen,\n" for network in networks))
         file = EvidenceFile(name="relay", path=path, kind=AnonymizerKind.RELAY)
         kept, peak = peak_mb(file)
         load_s = seconds(lambda: load_file(file))
         source = load_file(file)
     generator = random.Random(seed + 1)
-    inside = [made_range.partition("/")[0] for made_range in generator.choices(made, k=_LOOKUPS)]
+    inside = [network.partition("/")[0] for network in generator.choices(networks, k=_LOOKUPS)]
     outside = [str(ipaddress.IPv6Address(generator.getrandbits(128))) for _ in range(_LOOKUPS)]
     if source.size != count or not all(map(source.find, inside)):
         raise machine.ClientError(f"{source.size:,} ranges were loaded, not {count:,}, or some are not found")

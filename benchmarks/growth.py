@@ -1,4 +1,4 @@
-"""Measure how reading and looking up grow with the database: `python -m benchmarks.growth`.
+"""Measure how backfills and look-ups slow down as the database grows: `python -m benchmarks.growth`.
 
 For each number of events, a database is filled by SQL (`benchmarks.past`), with 100,000 alerts unless it is empty. Then
 people, addresses and alerts are looked up, and a backfill with all rules adds pages. The ten million events need 10 GB of
@@ -33,12 +33,12 @@ _TIMES = 5
 _SHOWN = 20
 
 Lookups = dict[str, Callable[[int], object]]
-"""Functions by their names, each of which looks up a person by number, or that person's address."""
+"""Named functions, each of which takes the number of a person and looks up this person or their address."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lookup:
-    """The longest of several look-ups of different people."""
+    """The slowest of several look-ups of different people."""
 
     name: str
     seconds: float
@@ -75,7 +75,7 @@ def lookups(database: Database, now: dt.datetime) -> Lookups:
 
 
 def alert_lists(database: Database, now: dt.datetime) -> Lookups:
-    """Return the ways of listing alerts: a hundred, and the number of all, as `alerts list` does."""
+    """Return functions that list a hundred alerts and count all, as `alerts list` does, with different filters."""
     filters: dict[str, Callable[[int], AlertFilter]] = {
         "": lambda _: AlertFilter(),
         " --since": lambda _: AlertFilter(since=now - dt.timedelta(days=30)),
@@ -105,8 +105,8 @@ def timed(functions: Lookups, people: int) -> Iterator[Lookup]:
         yield Lookup(name, *(max(values) for values in zip(*spans, strict=True)))
 
 
-def grown(server: machine.RunningServer, folder: pathlib.Path, count: int) -> dict[str, Any]:
-    """Measure at a number of events. Raises ClientError if the backfill failed."""
+def measure(server: machine.RunningServer, folder: pathlib.Path, count: int) -> dict[str, Any]:
+    """Measure a database with a number of events. Raises ClientError if the backfill failed."""
     path = folder / f"{count}.db"
     alerts = _ALERTS if count else 0
     until = dt.datetime.fromisoformat(server.ready.since)
@@ -156,7 +156,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder,
         ):
             pinned = machine.pin(machine.CLIENT_CORE)
-            rows = [grown(server, pathlib.Path(folder), count) for count in given.sizes]
+            rows = [measure(server, pathlib.Path(folder), count) for count in given.sizes]
     except machine.ClientError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 The sign-ins of a simulated org (`benchmarks.noise_org`) go page by page through the engine into an SQLite file, with several
 configurations of the rule. The result depends only on the seed. `--write` puts it into docs/detection.md. `--seeds 10`
-measures the share of the published rule's alerts that familiarity leaves, for each of ten seeds.
+measures, for each of ten seeds, the share of the published rule's alerts that remain with familiarity.
 """
 
 import argparse
@@ -76,11 +76,11 @@ class Mode:
     sources: tuple[EvidenceSource, ...] = ()
     allow: AllowList = NO_ENTRIES
     backfilled: bool = False
-    """Whether the days before the measured ones are read first."""
+    """Whether a backfill reads the days before the measured ones first."""
     triage: bool = False
     """Whether people close the alerts of each day: as benign, or as a true positive if an attacker got in."""
     attempts_are_true_positives: bool = False
-    """Whether they also close attempts as true positives. Else, attempts get no verdict."""
+    """Whether they also close attempts as true positives. Otherwise, attempts get no verdict."""
 
     def rules(self) -> RuleSet:
         """Build the rule."""
@@ -129,13 +129,13 @@ class Result:
     """The names of the attacks that are in an alert of MEDIUM or above."""
 
     @property
-    def worth_looking_at(self) -> int:
+    def medium_and_above(self) -> int:
         """The number of alerts of MEDIUM or above in the noise."""
         return sum(count for severity, count in self.noise.items() if severity >= Severity.MEDIUM)
 
 
 def measure(mode: Mode, org: noise_org.Org) -> Result:
-    """Read all events of an org with a mode."""
+    """Read all events of an org with the configuration of a mode."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/noise.db", create=True)
         try:
@@ -167,7 +167,7 @@ def _read(database: Database, watch: Watch, bodies: Sequence[Mapping[str, Any]],
 
 
 def _close_all(database: Database, mode: Mode, now: dt.datetime, *, since: dt.datetime) -> None:
-    """Close the open alerts of MEDIUM or above, as people do who know which of them are attacks."""
+    """Close the open alerts of MEDIUM or above, like analysts who know which alerts are attacks."""
     verdicts: dict[str | None, list[int]] = {}
     for alert in _alerts(database, since=since):
         if alert.is_open and alert.severity >= Severity.MEDIUM:
@@ -222,7 +222,7 @@ def _result(database: Database, mode: Mode, org: noise_org.Org) -> Result:
 
 
 def table(results: Sequence[Result], org: noise_org.Org) -> str:
-    """Return the results as a table in Markdown: alerts per 1,000 people and day, and attacks found."""
+    """Return the results as a Markdown table: alerts per 1,000 people and day, and attacks found."""
     levels = list(Severity)
     kinds = noise_org.ATTACK_KINDS
     heading = [
@@ -234,7 +234,7 @@ def table(results: Sequence[Result], org: noise_org.Org) -> str:
     rows = [heading, ["---", *["---:"] * (len(heading) - 1)]]
     scale = 1_000 / len(org.people) / org.days
     for result in results:
-        counts = [*(result.noise.get(level, 0) for level in levels), result.worth_looking_at]
+        counts = [*(result.noise.get(level, 0) for level in levels), result.medium_and_above]
         rows.append(
             [
                 result.mode.name,
@@ -246,12 +246,12 @@ def table(results: Sequence[Result], org: noise_org.Org) -> str:
 
 
 def _share(found: Iterable[str], org: noise_org.Org, kind: str) -> str:
-    every = {attack.name for attack in org.attacks if attack.kind == kind}
-    return f"{len(every & set(found))}/{len(every)}"
+    of_kind = {attack.name for attack in org.attacks if attack.kind == kind}
+    return f"{len(of_kind & set(found))}/{len(of_kind)}"
 
 
 def measure_seeds(people: int, days: int, *, lead: int, seeds: int) -> str:
-    """Return, as a table in Markdown, what familiarity leaves of the published rule's alerts with each seed."""
+    """Return a Markdown table with the share of the published rule's alerts that remain with familiarity, by seed."""
     rows = [
         "| seed | published rule | with familiarity | share | missed attacks |\n| ---: | ---: | ---: | ---: | ---: |\n"
     ]
@@ -261,7 +261,7 @@ def measure_seeds(people: int, days: int, *, lead: int, seeds: int) -> str:
         published, familiar = (
             measure(mode, noise_org.Org(people, days, lead=lead, seed=seed)) for mode in (PUBLISHED, FAMILIAR)
         )
-        counts = published.worth_looking_at, familiar.worth_looking_at
+        counts = published.medium_and_above, familiar.medium_and_above
         shares.append(counts[1] / counts[0])
         missed = len(published.found - familiar.found)
         rows.append(f"| {seed} | {counts[0]} | {counts[1]} | {shares[-1]:.1%} | {missed} |\n")
@@ -277,7 +277,9 @@ def main() -> None:
     )
     parser.add_argument("--people", type=int, default=2_000)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--lead", type=int, default=30, help="days that a backfill reads before")
+    parser.add_argument(
+        "--lead", type=int, default=30, help="days before the measured ones, which a backfill reads"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="replace the table in docs/detection.md")
     parser.add_argument(
@@ -288,7 +290,7 @@ def main() -> None:
     def org() -> noise_org.Org:
         return noise_org.Org(given.people, given.days, lead=given.lead, seed=given.seed)
 
-    # Else each page with allowed matches is logged.
+    # Otherwise, each page with allowed matches would be logged.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if given.seeds:
         print(measure_seeds(given.people, given.days, lead=given.lead, seeds=given.seeds), end="")

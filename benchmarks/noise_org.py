@@ -1,11 +1,11 @@
 """Simulate the sign-ins of an org for a month: ordinary people, and labelled attacks.
 
 The events have the fields that detection reads, in Okta's format. The same seed and size give the same events. Most
-people never use an anonymizer. These do, with rates from public surveys where there are some:
+people never use an anonymizer. The following people do, with rates from public surveys where they exist:
 
 - Relays: 4 % of the people use iCloud Private Relay on their phones. Network operators see a few per mille of all traffic
   (DENOG 15, 2023, https://media.ccc.de/v/denog15-37329-private-relay-services-insights-from-an-access-network-perspective);
-  sign-ins are web traffic of phones, so this is a guess above it.
+  sign-ins are web traffic of phones, so the assumed rate is higher.
 - Habits: 6 % use a VPN whenever they work from home. In a survey of 3,000 people by PCMag (2018), 29 % used a VPN, and
   6 % used one on all of their devices.
 - Built-in VPNs: 1 % use a browser with one, a third of Opera's share of desktop browsers (2 to 3 %, StatCounter).
@@ -60,7 +60,7 @@ class Network:
 
 
 def _vpn(operator: str, number: int) -> tuple[Network, Network]:
-    """Return the exits of a VPN: those that Okta names, and those that it only marks."""
+    """Return the exits of a VPN: those whose service Okta names, and those that Okta only marks with `isProxy`."""
     service = {"anonymous": True, "operator": operator, "type": "VPN"}
     return Network(number, service, is_proxy=True), Network(number + 1, is_proxy=True)
 
@@ -116,7 +116,7 @@ class Attack:
 
     kind: str
     name: str
-    """The beginning of the uuids of its events."""
+    """The prefix of the uuids of its events."""
 
 
 ATTACK_KINDS = ("tor", "residential_proxy", "stuffing", "push_bombing", "stolen_session")
@@ -128,7 +128,7 @@ class Org:
     def __init__(
         self, people: int = 2_000, days: int = 30, *, lead: int = 30, attacks: int = 4, seed: int = 1
     ) -> None:
-        """``lead`` is the number of days without attacks before the measured ``days``, with ``attacks`` of each kind."""
+        """``lead`` is the number of days before the measured ``days``, which have ``attacks`` attacks of each kind."""
         self._random = rng = random.Random(seed)
         self.days = days
         self._all_days = lead + days
@@ -143,13 +143,13 @@ class Org:
     def __iter__(self) -> Iterator[tuple[dt.datetime, list[Json]]]:
         """Yield the start and the events of each day, in order of time."""
         for day in range(self._all_days):
-            found = [one for person in self.people for one in self._person_day(person, day)]
+            found = [event for person in self.people for event in self._person_day(person, day)]
             for attack in self.attacks:
                 if self._attack_days[attack] == day:
                     found += self._attack(attack, day)
             yield (
                 START + dt.timedelta(days=day),
-                sorted(found, key=lambda one: (one["published"], one["uuid"])),
+                sorted(found, key=lambda event: (event["published"], event["uuid"])),
             )
 
     def _person(self, number: int, rng: random.Random) -> Person:
@@ -245,7 +245,7 @@ class Org:
             )
 
     def _stuffing(self, attack: Attack, at: dt.timedelta) -> Iterator[Json]:
-        """Try one leaked password for each of many people. One of them is right."""
+        """Try a leaked password for each of many people. One password is right."""
         rng = self._random
         victims = rng.sample(self.people, min(60, len(self.people)))
         networks: Sequence[Network] = (*HOSTING, UNMARKED_HOSTING, MARKED_RESIDENTIAL)

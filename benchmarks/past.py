@@ -1,6 +1,6 @@
-"""Fill a database with a past by SQL: any number of sign-ins with their sightings, and alerts.
+"""Fill a database by SQL with any number of past sign-ins, their sightings, and alerts.
 
-Event `n` belongs to pair `n % pairs` of a person and an address, so that sightings are computed and not counted. A person
+Event `n` belongs to pair `n % pairs` of a person and an address, so that sightings can be computed without the events. A person
 signs in about four times a day, from forty addresses in turn. Three people share an address. One person in fifty uses
 an anonymizing proxy.
 """
@@ -17,7 +17,7 @@ from oktawatch.store.history_fields import encode_fields
 from oktawatch.store.schema import upgrade
 
 SPAN = dt.timedelta(days=90)
-"""The time range of the events: what Okta keeps."""
+"""The time range of the events, which is Okta's retention."""
 _EVENTS_OF_A_PERSON = 400
 _ADDRESSES_OF_A_PERSON = 40
 
@@ -94,12 +94,12 @@ def fill(database: pathlib.Path, org: str, *, events: int, alerts: int, until: d
             connection.execute(_SIGHTINGS, common | counts)
         if alerts:
             values = {"alerts": alerts, "step": SPAN.days / alerts, "rule": "Okta.Anonymizing.VPN.Login"}
-            context = '{"debug": "' + "x" * 1_500 + '"}'  # as long as the event of the benchmark
+            context = '{"debug": "' + "x" * 1_500 + '"}'  # as long as an event of the benchmark
             connection.execute(_ALERTS, common | values | {"context": context})
 
 
 def _fields(*, is_proxy: bool) -> str:
-    """Return the array of a history row, with placeholders for what depends on the person and the address."""
+    """Return the array of a history row, with placeholders for the person's and the address's values."""
     row = HistoryRow(
         "",
         "",

@@ -32,7 +32,7 @@ FILTER = 'eventType eq "user.session.start"'
 """The filter that all events match. A filter with more types returns the same events."""
 PATH = "/api/v1/logs"
 _DAYS_BACK = 14
-"""The age of the first event in days: within Okta's retention, and with all events in the past."""
+"""The age of the first event in days. All events are within Okta's retention and in the past."""
 
 _BEGINNING = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -78,7 +78,7 @@ class Answer:
 
 
 class Archive:
-    """All pages of an org, ordered by `published`. `compressed` tells whether their bodies are gzipped."""
+    """All pages of an org, ordered by `published`. `compressed` is True if their bodies are gzipped."""
 
     def __init__(self, pages: Sequence[Page], *, compressed: bool) -> None:
         self.pages = pages

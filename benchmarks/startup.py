@@ -19,7 +19,7 @@ _CONFIGURATION = '[[orgs]]\nname = "acme"\nurl = "http://127.0.0.1:9"\ntoken = "
 
 
 def processor_time_s(command: list[str], folder: pathlib.Path) -> float:
-    """Run a command, and return its user and system time in seconds. Raises ClientError if it can't be used."""
+    """Run a command, and return its user and system time in seconds. Raises ClientError if the command failed."""
     environ = machine.environment() | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -42,7 +42,7 @@ def measured(runs: int) -> dict[str, float]:
         (folder / "oktawatch.toml").write_text(_CONFIGURATION)
         processor_time_s([*program, "db", "upgrade"], folder)
         for command in commands.values():
-            processor_time_s(command, folder)  # compiles
+            processor_time_s(command, folder)  # compiles the bytecode
         return {
             name: min(processor_time_s(command, folder) for _ in range(runs))
             for name, command in commands.items()

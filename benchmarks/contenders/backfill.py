@@ -1,7 +1,7 @@
 """The contender oktawatch: `oktawatch backfill`, with the default rule or with all rules.
 
 The duration comes from its summary, from before the first request to after the last commit, like that of the other
-contenders. (The difference between a run over the whole window and a run over one page agrees with it to 3 %.) Events and
+contenders. (It agrees within 3 % with the difference between a run over the whole window and a run over one page.) Events and
 matches are counted in the database.
 """
 

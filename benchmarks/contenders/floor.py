@@ -18,7 +18,7 @@ CREATE TABLE cursors (org TEXT PRIMARY KEY, cursor TEXT NOT NULL);
 
 
 class Floor:
-    """The floor, with an SQLite file."""
+    """The floor, which writes to an SQLite file."""
 
     def __init__(self, database: str) -> None:
         self.connection = sqlite3.connect(database, isolation_level=None)

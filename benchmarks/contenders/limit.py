@@ -34,7 +34,7 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Limit:
-    """The limit, with an SQLite file."""
+    """The limit, which writes to an SQLite file."""
 
     def __init__(self, database: str) -> None:
         self.connection = sqlite3.connect(database, isolation_level=None)

@@ -1,6 +1,6 @@
-"""The limit, remembering: the fastest known program that also stores the slim row and the summary of sightings.
+"""The limit, remembering: the fastest known program that also stores history rows and sightings.
 
-msgspec decodes only the fields of the slim row, which is stored as one JSON array in the row of the event. The sightings
+msgspec decodes only the fields of the history row, which is stored as one JSON array in the row of the event. The sightings
 of a page are summed up in a dict and merged with one upsert for each person and address. Nothing is read before it is
 written: pages that are read twice would be counted twice.
 """
@@ -37,7 +37,7 @@ class Actor(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The place of the client."""
+    """The location of the client."""
 
     country: str | None = None
     city: str | None = None
@@ -81,7 +81,7 @@ class Security(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The fields of an event for the rule, the key and the slim row."""
+    """The fields of an event for the rule, the key and the history row."""
 
     uuid: str
     published: str
@@ -94,16 +94,16 @@ class Event(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Remembering(limit.Limit):
-    """The limit with slim rows and sightings, with an SQLite file."""
+    """The limit with history rows and sightings, in an SQLite file."""
 
     def __init__(self, database: str) -> None:
         super().__init__(database)
         self.connection.executescript(_SCHEMA)
-        self.decode_slim = msgspec.json.Decoder(list[Event]).decode
+        self.decode_events = msgspec.json.Decoder(list[Event]).decode
 
     def page(self, body: bytes, cursor: str, measured: reading.Measured) -> None:
         """Decode, match, insert, sum up, commit."""
-        events = self.decode_slim(body)
+        events = self.decode_events(body)
         matching = [number for number, event in enumerate(events) if event.security_context.is_proxy]
         if matching:
             slices = self.cut(body)
@@ -111,7 +111,7 @@ class Remembering(limit.Limit):
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.executemany(
             "INSERT INTO events (org, published, uuid, fields) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(reading.ORG, event.published, event.uuid, _slim(event)) for event in events],
+            [(reading.ORG, event.published, event.uuid, _history_row(event)) for event in events],
         )
         self.connection.executemany(_MERGE, _sightings(events))
         self.connection.execute(
@@ -124,8 +124,8 @@ class Remembering(limit.Limit):
 _encode = msgspec.json.Encoder().encode
 
 
-def _slim(event: Event) -> str:
-    """Return the columns of the slim row as a JSON array."""
+def _history_row(event: Event) -> str:
+    """Return the columns of the history row as a JSON array."""
     actor, client, place = event.actor, event.client, event.client.geographical_context
     session, outcome, security = event.authentication_context, event.outcome, event.security_context
     fields = (

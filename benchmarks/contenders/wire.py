@@ -1,4 +1,4 @@
-"""The contender wire: it discards the pages, which measures aiohttp, the socket and the server alone."""
+"""The contender wire: it discards the pages, so it measures only aiohttp, the socket and the server."""
 
 from benchmarks.contenders import reading
 from benchmarks.server import PAGE_SIZE

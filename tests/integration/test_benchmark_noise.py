@@ -1,4 +1,4 @@
-"""The simulation of an org's noise is deterministic, and its laws hold for a small org."""
+"""The simulated org of the noise benchmark is deterministic, and a small org has the documented properties."""
 
 from functools import cache
 
@@ -24,26 +24,26 @@ def measured(name: str) -> noise.Result:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_each_attack_that_the_published_rule_finds_is_found(name: str) -> None:
-    """No configuration loses an attack, although each has fewer alerts or more signals."""
+    """Every configuration finds each attack that the published rule finds."""
     assert measured(name).found >= measured(noise.PUBLISHED.name).found
 
 
-def test_the_published_rule_misses_what_only_other_signals_show() -> None:
-    """Residential proxies without isProxy are found by all signals only."""
+def test_the_published_rule_misses_attacks_that_only_other_signals_show() -> None:
+    """Residential proxies without isProxy are found only with all signals."""
     every = {attack.name for attack in org().attacks}
     assert measured(noise.PUBLISHED.name).found < measured("all signals").found <= every
 
 
 def test_each_step_has_less_noise() -> None:
-    """Evidence, a familiar past and a longer past each lower alerts of MEDIUM and above."""
+    """Evidence, familiarity and a longer history each reduce the number of alerts of MEDIUM and above."""
     steps = ("all signals", "with evidence", "with familiarity, no backfill", "with familiarity")
-    counts = [measured(name).worth_looking_at for name in steps]
+    counts = [measured(name).medium_and_above for name in steps]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 3 * counts[-1] > 0
 
 
 def test_verdicts_change_the_noise() -> None:
-    """Benign verdicts make more alerts INFO, and true positives make more people unfamiliar."""
+    """Benign verdicts lower severities, and true positives reduce familiarity."""
     before, closed, attempts = (
         measured(name)
         for name in (
@@ -53,7 +53,7 @@ def test_verdicts_change_the_noise() -> None:
         )
     )
     assert closed.noise[Severity.INFO] > before.noise[Severity.INFO]
-    assert closed.worth_looking_at < attempts.worth_looking_at
+    assert closed.medium_and_above < attempts.medium_and_above
 
 
 def test_allowed_matches_make_no_noise() -> None:
@@ -83,8 +83,8 @@ def _cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
 
 
-def test_seeds_are_compared() -> None:
-    """Each seed has a row with the share of the alerts that familiarity leaves. The last rows summarize the shares."""
+def test_the_table_of_seeds_has_a_row_for_each_seed() -> None:
+    """Each seed has a row with the share of the alerts that remain with familiarity. The last rows summarize the shares."""
     heading, _, *rows = _cells(noise.measure_seeds(40, 2, lead=1, seeds=2))
     found = [dict(zip(heading, row, strict=True)) for row in rows]
     assert [row["seed"] for row in found] == ["1", "2", "min", "median", "max"]
@@ -106,7 +106,7 @@ def test_the_documentation_has_the_table() -> None:
 
 
 def test_a_tenth_of_the_noise_finds_all_attacks() -> None:
-    """The documented counts keep the promise: with familiarity, and before verdicts and allow entries."""
+    """With familiarity, without verdicts and allow entries, at most a tenth of the documented alerts remain, and no attack is lost."""
     rows = documented()
     published, familiar = rows[noise.PUBLISHED.name], rows[noise.FAMILIAR.name]
     assert float(familiar["MEDIUM and above"]) <= float(published["MEDIUM and above"]) / 10

@@ -19,8 +19,8 @@ FROM sightings ORDER BY 2, 3
 """
 
 
-def test_sightings_are_those_of_the_events(tmp_path: Path) -> None:
-    """For each person and address; there are as many events and alerts as asked for, in the time range."""
+def test_computed_sightings_equal_a_count(tmp_path: Path) -> None:
+    """The computed sightings equal a count by person and address, and the events and alerts are in the time range."""
     database = tmp_path / "past.db"
     past.fill(database, "acme", events=4_000, alerts=50, until=UNTIL)
     with closing(sqlite3.connect(database)) as connection:

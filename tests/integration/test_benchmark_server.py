@@ -23,12 +23,12 @@ WINDOW = {"since": "2026-11-01T00:00:00.000Z", "until": "2026-11-08T00:00:00.000
 
 @cache
 def sign_ins() -> list[events.Json]:
-    """Return the events that are served."""
+    """Return the served events."""
     return list(events.sign_ins(COUNT, start=START))
 
 
 class Client:
-    """A plain HTTP client, which shares nothing with what the benchmark measures."""
+    """A plain HTTP client, which shares no code with the measured programs."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -94,12 +94,12 @@ def test_a_window_is_cut_where_it_ends(client: Client, begin: int, end: int) -> 
 
 
 def test_an_empty_window_is_one_empty_page(client: Client) -> None:
-    """A window in which nothing happened is an empty list without a next link."""
+    """A window without events is one empty page without a next link."""
     assert client.pages(since="2026-12-01T00:00:00Z", until="2026-12-02T00:00:00Z") == [[]]
 
 
-def test_a_response_has_the_headers_that_a_client_goes_by(client: Client) -> None:
-    """Date, rate limit and both links are there, the links with the filter and the end of the window."""
+def test_a_response_has_the_headers_that_a_client_uses(client: Client) -> None:
+    """A response has the date, the rate limit and both links, which contain the filter and the end of the window."""
     response, _ = client.get(first_request(**WINDOW))
     date = email.utils.parsedate_to_datetime(response.headers["Date"])
     assert int(response.headers["X-Rate-Limit-Reset"]) >= date.timestamp()
@@ -127,27 +127,29 @@ def test_a_response_has_the_headers_that_a_client_goes_by(client: Client) -> Non
         ("/api/v1/users?limit=1000", 404, "E0000007"),
     ],
 )
-def test_what_it_cannot_serve_is_refused(client: Client, url: str, status: int, code: str) -> None:
-    """A request that these pages are no answer to gets Okta's error for it, never a page."""
+def test_requests_that_the_pages_cannot_answer_are_refused(
+    client: Client, url: str, status: int, code: str
+) -> None:
+    """A request that the prebuilt pages can't answer gets Okta's error and no page."""
     response, document = client.get(url)
     assert (response.status, document["errorCode"]) == (status, code)
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer x", "SSWSx"])
 def test_a_request_without_a_token_is_refused(client: Client, authorization: str) -> None:
-    """Any token will do, but one must be there, in Okta's spelling."""
+    """Any token is accepted, but it must exist and have Okta's scheme."""
     response, document = client.get(first_request(**WINDOW), authorization)
     assert (response.status, document["errorCode"]) == (401, "E0000011")
 
 
 def test_the_same_seed_makes_the_same_events() -> None:
-    """Events depend on number, start and seed alone, so that two runs measure the same work."""
+    """Events depend only on the number, start and seed, so that two runs measure the same work."""
     assert list(events.sign_ins(COUNT, start=START)) == sign_ins()
     assert list(events.sign_ins(COUNT, start=START, seed=1)) != sign_ins()
 
 
-def test_the_events_are_what_the_benchmark_says() -> None:
-    """Two per cent match, by at most forty people; uuids are unique, times rise; an event is about 1.4 KB."""
+def test_the_events_are_as_documented() -> None:
+    """Two per cent of the events match, from at most forty people. Uuids are unique, times rise, and events have about 1.4 KB."""
     whole = sign_ins()[: COUNT - COUNT % events.MATCH_EVERY]
     matching = [event for event in whole if event["securityContext"]["isProxy"]]
     published = [event["published"] for event in sign_ins()]

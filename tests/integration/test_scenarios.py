@@ -32,7 +32,7 @@ ATTACKS = {
     "blocked-anonymizer": "Okta.Request.Blocked.Anonymizer",
     "new-device-critical-operation": "Okta.New.Device.Critical.Operation",
 }
-"""Scenarios, and the rule that finds what each is about."""
+"""The scenarios with attacks, each with the rule that finds them."""
 
 HOUR = timedelta(hours=1)
 SPAN = 16 * HOUR
@@ -46,7 +46,7 @@ def org_of(scenario: str) -> SimulatedOrg:
     Generating events takes longer than reading them, and reading doesn't change the org, so all tests share it.
     """
     org = SimulatedOrg(now=Clock(), token=TOKEN)
-    # After its span hardly anybody comes any more.
+    # After its span there are hardly any visits.
     org.follow(build([scenario], start=NOW - 2 * HOUR, span=SPAN, rate=30, live_rate=0.001))
     return org
 
@@ -61,13 +61,13 @@ def attackers(scenario: str) -> set[str]:
 
 @pytest.fixture
 def rules() -> RuleSet:
-    """Turn every rule on."""
+    """Return all rules, enabled."""
     return build_rules({}, enable=["*"], read_file=str)
 
 
 @pytest.mark.parametrize("scenario", [*ATTACKS, "quiet"])
 @pytest.mark.parametrize("way", ["live", "backfill"])
-async def test_of_a_scenario_exactly_the_attacks_are_alerts(
+async def test_exactly_the_attacks_of_a_scenario_are_alerts(
     place: Place, rules: RuleSet, scenario: str, way: str
 ) -> None:
     """With all rules enabled, each attack raises one alert from its address, and nothing else does."""
@@ -105,5 +105,5 @@ async def test_of_a_scenario_exactly_the_attacks_are_alerts(
 
 
 def test_every_scenario_with_an_attack_is_tested() -> None:
-    """A new one can't be left out."""
+    """A new scenario with attacks must be added to this test."""
     assert {name for name, scenario in SCENARIOS.items() if scenario.own_people} == ATTACKS.keys()
