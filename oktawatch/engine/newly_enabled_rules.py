@@ -31,11 +31,11 @@ async def log_newly_enabled_rules(
     history. Raises StoreError.
     """
     enabled_ids = {rule.id for rule in rules.rules}
-    before = await database.run(rules_before, orgs)
+    previous = await database.run(rules_before, orgs)
     newly_enabled: dict[str, Rule] = {}
     affected_orgs = []
     for org in orgs:
-        known = before[org]
+        known = previous[org]
         new = [
             rule
             for rule in rules.rules
@@ -50,7 +50,7 @@ async def log_newly_enabled_rules(
         )
         _log.info("rules_enabled", rules=list(newly_enabled), **({"backfill": backfill} if backfill else {}))
     # Last, so that a process that dies before this line logs the rules again.
-    if changed := [org for org in orgs if before[org] != enabled_ids]:
+    if changed := [org for org in orgs if previous[org] != enabled_ids]:
         await database.run(remember_rules, changed, enabled_ids)
 
 

@@ -203,11 +203,12 @@ def _allow(
 
     ``new`` are the matches that are not in an alert. A match stays allowed after its entry was removed.
     """
-    before = transaction.allowed([match.key for match in new])
-    first = {match.key: match for match in reversed(new) if match.key not in before}
-    decided = {key: watch.allow.allowed(match, watch.org, watch.tags) for key, match in first.items()}
-    allowed = {key: match for key, match in decided.items() if match is not None}
-    return before | allowed.keys(), list(allowed.values())
+    recorded = transaction.allowed([match.key for match in new])
+    # Reversed, so that the first of several matches with the same key decides.
+    undecided = {match.key: match for match in reversed(new) if match.key not in recorded}
+    decisions = {key: watch.allow.allowed(match, watch.org, watch.tags) for key, match in undecided.items()}
+    allowed = {key: match for key, match in decisions.items() if match is not None}
+    return recorded | allowed.keys(), list(allowed.values())
 
 
 def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> list[Notification]:

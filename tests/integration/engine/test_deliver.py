@@ -156,7 +156,7 @@ async def test_given_up_at_its_greatest_age(database: DatabaseExecutor, clock: C
         minutes += 1
 
     assert row(database)["state"] == "dead"
-    assert 10 < minutes <= 16  # the pause that its receiver has at that time comes on top
+    assert 10 < minutes <= 16  # the receiver's current pause is added
 
 
 async def test_what_waited_in_a_daemon_that_was_down_is_tried(

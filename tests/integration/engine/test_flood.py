@@ -87,7 +87,7 @@ class Flooded:
     async def page(self, alerts: int) -> None:
         """Commit a page that opens alerts; record the duration, including the wait for the lock."""
         first, self._number = self._number, self._number + alerts
-        # Half of them from 200 addresses that trouble many, half each from one of its own.
+        # Half of the sign-ins are from 200 shared addresses, each of the others from a separate one.
         events = [
             sign_in(n, at=self.clock(), ip=f"203.0.113.{n % 200}" if n % 2 else f"2001:db8::{n:x}")
             for n in range(first, self._number)

@@ -137,7 +137,7 @@ def test_any_cut_into_pages_leaves_the_same_rows(
     cut = outcome(database)
     for kept in (whole, cut):
         for alert in kept["alerts"]:
-            # Where the pages end decides whether an older event is still at hand whole.
+            # Only events of the current page are complete, so most of the context depends on the page boundaries.
             alert["context"] = {
                 key: alert["context"].get(key) for key in ("evidence", "warmup", "event_type")
             }
@@ -460,7 +460,7 @@ def test_what_is_kept_is_what_the_database_has(
     cache, other = HistoryCache(limit, evict_above=evict_above * ROW), HistoryCache(limit)
     rule = Actors()
     rules = RuleSet([rule])
-    first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
+    first: dict[tuple[str, str], HistoryRow] = {}  # repeated events have the same content
     for drawn in pages:
         rows_of_page = [
             HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn
@@ -510,7 +510,7 @@ def test_what_was_seen_is_what_the_database_has_seen(
     empty(database)
     cache, rules = HistoryCache(), RuleSet([FirstProxiedSession()])
     types = ["user.session.start", "zone.update"]
-    first: dict[tuple[str, str], HistoryRow] = {}  # an event has one body, however often it comes
+    first: dict[tuple[str, str], HistoryRow] = {}  # repeated events have the same content
     for drawn in pages:
         page_rows = [HistoryRow(*first.setdefault((row.published, row.uuid), row).columns) for row in drawn]
         asked = [
@@ -624,7 +624,7 @@ def test_no_more_is_read_than_there_is_room_for(database: Database) -> None:
         assert stored.between(FIRST, LAST, max_bytes=memory_of(long) - 1) is None
         assert stored.between(FIRST, LAST, max_bytes=2_000 * ROW_BYTES) is None
         found = stored.between(FIRST, LAST, max_bytes=memory_of(long)) or []
-    # In no order: Postgres reads the index or the table, whichever its statistics favour.
+    # The rows have no order: Postgres scans the index or the table, depending on its statistics.
     assert sorted(found, key=lambda row: row.uuid) == long
 
 

@@ -131,7 +131,7 @@ def test_each_event_behind_an_alert_can_be_read_back(database: Database) -> None
 def test_the_migration_counts_what_is_stored(database: Database) -> None:
     """Without history, the migration counts only the outcome of the alert's first event."""
     read(database, [FAILED, GOT_IN], raise_on_success=False)
-    with database.write() as connection:  # older versions remembered only what a rule looked back at
+    with database.write() as connection:  # older versions stored history only if a rule needed it
         connection.execute(update(events).values(fields=null()))
     downgrade(database, "0009")
     upgrade(database)
@@ -151,7 +151,7 @@ def test_the_migration_counts_what_history_remembers(database: Database) -> None
     rules = build_rules({}, enable=["*"], read_file=str)
     watch = Watch(org=ORG, rules=rules)
     commit_page(database, watch, page([FAILED, GOT_IN]), notify=True, advance=lambda *_: None, now=NOW)
-    unknown = ("risen", "anonymizer", "operator", "change_id")  # no revision fills them
+    unknown = ("risen", "anonymizer", "operator", "change_id")  # no migration fills them
     before = rows(database, "alerts", without=unknown)
     matches = rows(database, "matches")
     downgrade(database, "0009")

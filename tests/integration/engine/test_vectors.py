@@ -109,6 +109,6 @@ async def test_the_cases_hold_the_whole_way(
             assert first["title"] == expect.title, case.name
         if expect.dedup_key is not None:
             assert msgspec.json.decode(first["dedup_key"]) == expect.dedup_key, case.name
-        if expect.context is not None and way is polled:  # how much is at hand whole depends on the pages
+        if expect.context is not None and way is polled:  # other page boundaries change the context
             assert rule_tests._object_differences(expect.context, first["context"], case.name) == []
         assert sum(alert["event_count"] for alert in alerts) == len(recorded), case.name
