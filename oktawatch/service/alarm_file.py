@@ -30,7 +30,7 @@ _WRITE_WITHIN_S = 5.0
 """The timeout of a write, so that a disk that doesn't respond can't hold up the alarm."""
 
 
-class StandingAlarm(msgspec.Struct, frozen=True, kw_only=True):
+class DatabaseAlarm(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm about the database. It is stored until its end has been sent."""
 
     id: UUID
@@ -51,7 +51,7 @@ class AlarmFile:
         self._handle: int | None = None
         self._writing: asyncio.Task[None] | None = None
         self._failed = False
-        self.alarm: StandingAlarm | None = None
+        self.alarm: DatabaseAlarm | None = None
         """The alarm in the file. At first, this is the alarm of an earlier process."""
         try:
             self._open()
@@ -60,7 +60,7 @@ class AlarmFile:
         except OSError as error:
             self._log_failure(error.strerror or str(error))
 
-    async def write(self, alarm: StandingAlarm | None) -> None:
+    async def write(self, alarm: DatabaseAlarm | None) -> None:
         """Replace the content. Never fails."""
         if alarm == self.alarm and not self._failed:
             return
@@ -91,17 +91,17 @@ class AlarmFile:
             self._handle = lock_free_file(self._path)
         return self._handle
 
-    def _read(self) -> StandingAlarm | None:
+    def _read(self) -> DatabaseAlarm | None:
         content = os.pread(self._open(), _MAX_READ_BYTES, 0).strip()
         if not content:
             return None
         try:
-            return msgspec.json.decode(content, type=StandingAlarm)
+            return msgspec.json.decode(content, type=DatabaseAlarm)
         except msgspec.MsgspecError as error:
             _log.warning("database_alarm_forgotten", path=str(self._path), error=str(error))
             return None
 
-    def _overwrite(self, alarm: StandingAlarm | None) -> None:
+    def _overwrite(self, alarm: DatabaseAlarm | None) -> None:
         content = b"" if alarm is None else msgspec.json.encode(alarm)
         file = self._open()
         os.pwrite(file, content.ljust(_FILE_BYTES), 0)

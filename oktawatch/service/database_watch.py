@@ -31,7 +31,7 @@ from oktawatch.model.timestamps import to_text, utc_now
 from oktawatch.notify.alarms import alarm_message
 from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.message import Message
-from oktawatch.service.alarm_file import AlarmFile, StandingAlarm
+from oktawatch.service.alarm_file import AlarmFile, DatabaseAlarm
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import backoff
 from oktawatch.store.database import Database
@@ -180,24 +180,24 @@ class DatabaseWatch:
             self._probe = None
 
     def _raise(self, duration: timedelta) -> None:
-        alarm = StandingAlarm(id=uuid4(), since=self._now() - duration, error=self.trouble.error)
+        alarm = DatabaseAlarm(id=uuid4(), since=self._now() - duration, error=self.trouble.error)
         self._alarm, self._over, self._silence_checked = alarm, False, False
         self._informed = set()
         self._compose(alarm.id, AlarmState.RAISED, alarm, error=alarm.error)
         _log.error("database_alarm_raised", since=alarm.since, error=alarm.error)
 
-    def _continue(self, alarm: StandingAlarm) -> None:
+    def _continue(self, alarm: DatabaseAlarm) -> None:
         """Send the alarm of an earlier process to the notifiers that may not have received it."""
         self._informed = {name for name, received in alarm.notifiers.items() if received}
         self._compose(alarm.id, AlarmState.RAISED, alarm, error=self.trouble.error)
 
-    def _end(self, alarm: StandingAlarm) -> None:
+    def _end(self, alarm: DatabaseAlarm) -> None:
         self._over = True
         self._informed = set()
         self._compose(uuid5(alarm.id, "over"), AlarmState.OVER, alarm, until=to_text(self._now()))
         _log.info("database_alarm_over")
 
-    def _compose(self, message_id: UUID, state: AlarmState, alarm: StandingAlarm, **details: str) -> None:
+    def _compose(self, message_id: UUID, state: AlarmState, alarm: DatabaseAlarm, **details: str) -> None:
         place, since = self._database.database.place, to_text(alarm.since)
         about: dict[str, Any] = {"what": "database", "name": place, "since": since, **details}
         if state is AlarmState.RAISED and self.trouble.fatal is not None:
@@ -230,7 +230,7 @@ class DatabaseWatch:
     def _received(self) -> dict[str, bool]:
         return dict.fromkeys(sorted(self._informed), True)
 
-    async def _save(self, alarm: StandingAlarm, notifiers: dict[str, bool]) -> None:
+    async def _save(self, alarm: DatabaseAlarm, notifiers: dict[str, bool]) -> None:
         self._alarm = replace(alarm, notifiers=notifiers, refused=self.trouble.refused)
         await self._alarm_file.write(self._alarm)
 

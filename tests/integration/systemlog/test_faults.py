@@ -281,7 +281,7 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
             await client.page(QUERY)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 10_000_000  # it stops at the bound, and does not inflate the rest
+    assert peak < 10_000_000  # decompression stops at the limit
 
 
 async def test_of_a_huge_error_only_the_beginning_is_read() -> None:

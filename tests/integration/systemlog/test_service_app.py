@@ -271,7 +271,7 @@ async def test_an_odd_token_is_no_token(body: bytes) -> None:
     async with faulty(answer(body)) as server, client_of(server.url, app=APP) as client:
         with pytest.raises(BrokenTransferError, match="contains no access token"):
             await client.page(_query())
-    assert all("POST" in head for head in server.requests), "no page is asked for without one"
+    assert all("POST" in head for head in server.requests), "no page is requested without a token"
 
 
 async def test_a_host_that_is_no_org_is_named() -> None:

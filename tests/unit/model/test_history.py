@@ -124,6 +124,6 @@ texts = st.text(st.characters(codec="utf-8"))
 )
 def test_memory_of_rows_is_no_less_than_what_they_take(rows: list[HistoryRow]) -> None:
     """The estimated memory of rows is never below their actual memory."""
-    msgspec.json.encode([row.columns for row in rows])  # Python keeps the UTF-8 form that this makes
+    msgspec.json.encode([row.columns for row in rows])  # fills the UTF-8 caches of the strings
     texts = sum(sys.getsizeof(value) for row in rows for value in row.columns if isinstance(value, str))
     assert memory_of(rows) >= sum(map(sys.getsizeof, rows)) + texts

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from oktawatch.service.alarm_file import AlarmFile, StandingAlarm
+from oktawatch.service.alarm_file import AlarmFile, DatabaseAlarm
 
-ALARM = StandingAlarm(
+ALARM = DatabaseAlarm(
     id=uuid.UUID(int=7),
     since=datetime(2026, 11, 2, 12, tzinfo=UTC),
     error="the database refused (oktawatch.db): database or disk is full",
@@ -34,7 +34,7 @@ def file(path: Path) -> Iterator[AlarmFile]:
         yield opened
 
 
-def _left_behind(path: Path) -> StandingAlarm | None:
+def _left_behind(path: Path) -> DatabaseAlarm | None:
     """Return what the next process finds."""
     with closing(AlarmFile(path)) as opened:
         return opened.alarm
@@ -64,7 +64,7 @@ async def test_an_alarm_needs_no_more_space_than_none(path: Path, file: AlarmFil
 async def test_many_notifiers_fit(path: Path, file: AlarmFile) -> None:
     """An alarm that is longer than a block is stored, and a shorter one after it."""
     await file.write(
-        StandingAlarm(
+        DatabaseAlarm(
             id=ALARM.id, since=ALARM.since, error="", notifiers=dict.fromkeys(map(str, range(2000)), True)
         )
     )

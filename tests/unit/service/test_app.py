@@ -98,7 +98,7 @@ def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, expecte
             ALLOW + 'rules = ["Okta.*"]\norgs = ["#prod"]\nnetworks = ["0.0.0.0/0", "::/0"]\n',
             "entry for everything (/oktawatch.toml: allow[#1]): expected a condition that some matches don't meet",
         ),
-        # The only rule that is on.
+        # The only enabled rule.
         (
             ALLOW + 'rules = ["Okta.Anonymizing.VPN.Login"]\n',
             "entry for everything (/oktawatch.toml: allow[#1])",

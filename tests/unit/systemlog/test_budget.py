@@ -253,7 +253,7 @@ async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
         del time.slept[:]
         await _ask(budget, headers, status)
         waits.append((status, int(headers["X-Rate-Limit-Remaining"]), sum(time.slept)))
-    # Nothing is left after the first answer, 49 s before the reset; nor after the 429, 48 s before.
+    # No requests remain after the first answer, 49 s before the reset, or after the 429, 48 s before the reset.
     assert waits == [(200, 0, 0), (429, 0, 50), (200, 9, 49)]
 
 
@@ -296,7 +296,7 @@ async def _hours(
 )
 @example(
     limit=10, others=0.75, share=0.5, interval=45, bursts=[4], backfill=False
-)  # more than theirs, at once
+)  # the other clients exceed their share in a burst
 async def test_no_window_is_ever_used_up(
     *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
 ) -> None:

@@ -74,7 +74,7 @@ def test_jwk_without_a_name() -> None:
         ),
         pytest.param(_pem(ec.generate_private_key(ec.SECP256R1())), "RSA private key", id="another kind"),
         pytest.param(
-            _pem(rsa.generate_private_key(65537, 1024)),  # noqa: S505 -- that it is refused is what is tested
+            _pem(rsa.generate_private_key(65537, 1024)),  # noqa: S505 -- the test is that a small key is refused
             "at least 2048 bits",
             id="too small",
         ),
