@@ -1,9 +1,9 @@
 """Decide which rows have expired: by age, and by how much history the rules still need.
 
-History is kept while an event may still arrive with which a rule compares it. An org has been read up to the end of
-its last sweep or, if it is quiet, up to its newest event, near which polling restarts if its cursor is lost. From that
-time, the sweep window, a day for events that Okta delivers late, and the longest window of a rule are subtracted.
-Older history can expire. For a running backfill, the same time before its start is kept.
+History is kept as long as a rule may need it for an event that arrives later. Such an event can be older than the
+last sweep by the sweep window, and by a day if Okta delivers it late. In a quiet org, it can be older than the newest
+event by the same time, because polling restarts near that event if its cursor is lost. History is kept for the longest
+window of a rule before the oldest such event, and in the same way before the start of a running backfill.
 
 So pruning never changes a rule's verdict about an event from polling or a sweep. A backfill of a time whose history
 was deleted evaluates its events like those of an org that was never polled before.
