@@ -16,8 +16,8 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
-"""How long a refused write counts. A job that still has something to write retries sooner. A job that doesn't retry has
-nothing to write for now, for example because its org can't be reached or another replica polls it."""
+"""How long a refused write counts. A job that still has something to write retries sooner. Other jobs may not write for
+long or at all: their org can't be reached or was removed, they run rarely, or another replica does their work."""
 
 
 class DatabaseTrouble:
