@@ -35,11 +35,12 @@ def sentence(alert: AlertRow, rule: RuleText | None, failures_before: int | None
     who = login(alert)
     where_from = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
     where = f", {harmless(where_from, _LONGEST_PLACE)}" if where_from else ""
-    got_in = f"got in after {count(_failures_before(alert, failures_before), 'failure')}"
+    before = _failures_before(alert, failures_before)
+    got_in = f"got in after {count(before, 'failure')}" if alert["risen"] and before else None
     if rule is None or not rule.about_sign_in or not _is_anonymized_sign_in(alert["context"]):
         name = rule.name if rule else harmless_name(alert["rule_id"])
-        return f"{who} {got_in}: {name}{where}" if alert["risen"] else f"{who}: {name}{where}"
-    verb = got_in if alert["risen"] else "signed in" if alert["successes"] else "tried to sign in"
+        return f"{who} {got_in}: {name}{where}" if got_in else f"{who}: {name}{where}"
+    verb = got_in or ("signed in" if alert["successes"] else "tried to sign in")
     return f"{who} {verb} through {_anonymizer(alert)}{where}"
 
 
@@ -103,10 +104,10 @@ def outcome(alert: AlertRow, failures_before: int | None) -> str:
     """Return the outcome with counts: ``3 failures, then a success at 12:00:08 UTC``."""
     successes, failures = alert["successes"], alert["failures"]
     others = alert["event_count"] - successes - failures
-    if alert["risen"] and alert["succeeded_at"]:
-        before = count(_failures_before(alert, failures_before), "failure")
-        counts = f"{before}, then a success at {alert['succeeded_at'][11:19]} UTC"
-        if (successes, failures) != (1, _failures_before(alert, failures_before)):
+    before = _failures_before(alert, failures_before)
+    if alert["risen"] and alert["succeeded_at"] and before:
+        counts = f"{count(before, 'failure')}, then a success at {alert['succeeded_at'][11:19]} UTC"
+        if (successes, failures) != (1, before):
             counts += f"; in all {count(successes, 'success', 'successes')} and {count(failures, 'failure')}"
     elif successes or failures:
         counts = ", ".join(
@@ -177,8 +178,11 @@ def count(number: int, singular: str, plural: str = "") -> str:
 
 
 def _failures_before(alert: AlertRow, counted: int | None) -> int:
-    """Return the number of failures before the first success, or of all failures if that number is unknown."""
-    return counted or alert["failures"]
+    """Return the number of failures before the first success, or of all failures if that number is unknown.
+
+    In a risen alert, it is 0 if an earlier success arrived late.
+    """
+    return counted if counted is not None else alert["failures"]
 
 
 def _is_anonymized_sign_in(context: Any) -> bool:

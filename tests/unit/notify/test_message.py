@@ -232,6 +232,15 @@ def test_failures_after_the_success_are_counted_separately() -> None:
     assert "1 failure, then a success at 12:05:30 UTC; in all 1 success and 3 failures" in message.plain()
 
 
+def test_a_success_before_all_failures_is_not_after_them() -> None:
+    """A success that arrives late can precede all failures of a risen alert. The message claims no other order."""
+    alert = due(NotificationKind.CLOSED, **SUCCEEDED | {"successes": 2, "event_count": 5})
+    message = COMPOSER.compose(structs.replace(alert, failures_before=0))
+
+    assert "nora@example.com signed in through ExampleVPN" in message.heading
+    assert "Outcome: 2 successes, 3 failures (the first: INVALID_CREDENTIALS)" in message.plain()
+
+
 @pytest.mark.parametrize(
     ("changes", "heading"),
     [
