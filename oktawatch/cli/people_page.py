@@ -18,7 +18,7 @@ _SIGN_INS = (
     Column(heading="UTC"),
     Column(heading="OUTCOME", min_width=8),
     Column(heading="WHO", min_width=12),
-    Column(heading="ADDRESS", min_width=15),
+    Column(heading="ADDRESS", min_width=15, optional=True),
     Column(heading="PLACE", min_width=8, optional=True),
     Column(heading="NETWORK", optional=True),
     Column(heading="CLIENT", min_width=20, optional=True),
@@ -41,9 +41,9 @@ def print_person(profile: "Profile") -> None:
         Column(heading="FIRST"),
         Column(heading="LAST"),
         Column(heading="✗ ✓"),
-        Column(heading="COUNTRY", min_width=7),
+        Column(heading="COUNTRY", min_width=7, optional=True),
         Column(heading="NETWORK", optional=True),
-        Column(heading="ANONYMIZER", min_width=8),
+        Column(heading="ANONYMIZER", min_width=8, optional=True),
         Column(heading="OTHERS", right=True, optional=True),
     )
     rows = [
@@ -67,10 +67,8 @@ def print_person(profile: "Profile") -> None:
 
 def print_address(address: str, profile: "Profile") -> None:
     """Print an address or a network: people, sign-ins, alerts."""
-    latest = profile.sightings[0]
     print_text(f"{address} in {profile.org}", style="bold")
-    network = f"AS{latest.as_number}" if latest.as_number is not None else None
-    facts = [part for part in (latest.country, network, latest.operator or latest.anonymizer) if part]
+    facts = _common_facts(profile.sightings)
     people = {sighting.actor_id for sighting in profile.sightings}
     print_text(" · ".join([*facts, _summary(profile.sightings, _count(len(people), "person", "people"))]))
     print_heading("People, the latest first")
@@ -79,7 +77,7 @@ def print_address(address: str, profile: "Profile") -> None:
         Column(heading="FIRST"),
         Column(heading="LAST"),
         Column(heading="✗ ✓"),
-        Column(heading="ADDRESS", min_width=15),
+        Column(heading="ADDRESS", min_width=15, optional=True),
         Column(heading="ANONYMIZER", min_width=8, optional=True),
     )
     rows = [
@@ -97,6 +95,34 @@ def print_address(address: str, profile: "Profile") -> None:
     _note_rest(len(profile.sightings), "rows")
     _print_sign_ins(profile, of_person=False)
     _print_alerts(profile)
+
+
+def _common_facts(sightings: "Sequence[Sighting]") -> list[str]:
+    """Return country, network and anonymizer of an address, as in its latest sightings.
+
+    Several addresses can differ. Then the number of different values takes the place of a value.
+    """
+    latest: dict[str, Sighting] = {}
+    for sighting in sightings:  # the latest first
+        latest.setdefault(sighting.client_ip, sighting)
+    found = {
+        ("country", "countries"): [sighting.country for sighting in latest.values()],
+        ("network", "networks"): [
+            f"AS{sighting.as_number}" if sighting.as_number is not None else None
+            for sighting in latest.values()
+        ],
+        ("anonymizer", "anonymizers"): [
+            sighting.operator or sighting.anonymizer for sighting in latest.values()
+        ],
+    }
+    facts: list[str] = []
+    for (singular, plural), values in found.items():
+        different = {value for value in values if value}
+        if len(different) == 1 and all(values):
+            facts += different
+        elif different:
+            facts.append(_count(len(different), singular, plural))
+    return facts
 
 
 def profile_as_json(profile: "Profile") -> dict[str, Any]:

@@ -3,15 +3,20 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+from oktawatch.cli.people_page import print_address, print_person
 from oktawatch.detection.registry import build_rules
+from oktawatch.engine.people import Profile
 from oktawatch.engine.pipeline import Watch, commit_page
+from oktawatch.model.sighting import Sighting
 from oktawatch.model.timestamps import to_text, utc_now
-from tests.support.databases import open_database
+from oktawatch.store.sign_ins import SignIns
+from tests.support.databases import NOW, open_database
 from tests.support.places import Kind, place_of
 from tests.support.streams import event, page
 from tests.unit.cli.conftest import Done
@@ -21,6 +26,33 @@ Call = Callable[..., Done]
 HOME = {"ipAddress": "198.51.100.9", "geographicalContext": {"city": "Boston", "country": "United States"}}
 AWAY = {"ipAddress": "203.0.113.7", "geographicalContext": {"city": "Oslo", "country": "Norway"}}
 EVE = {"id": "00u2", "alternateId": "eve@example.com"}
+LONG_LOGIN = "nora@example.com" * 9
+LONGEST_ADDRESS = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+LONGEST = Profile(
+    org="acme",
+    sightings=[
+        Sighting(
+            org="acme", actor_id="00u1", client_ip=LONGEST_ADDRESS, actor_alternate_id=LONG_LOGIN, first_at=NOW, last_at=NOW,
+            successes=12_345, failures=12_345, as_number=4_294_967_295, country="山田太郎" * 9,
+            anonymizer="residential_proxy", operator="OPERATOR" * 9, anonymizer_at=NOW,
+        )
+    ],
+    others={LONGEST_ADDRESS: 12_345},
+    new=[],
+    sign_ins=SignIns(
+        rows=[
+            {
+                "published": to_text(NOW), "outcome": "FAILURE", "outcome_reason": "INVALID_CREDENTIALS",
+                "actor_id": "00u1", "actor_alternate_id": LONG_LOGIN, "client_ip": LONGEST_ADDRESS, "city": "山田太郎" * 9,
+                "country": "Norway", "as_number": 4_294_967_295, "user_agent": "Mozilla/5.0 " * 9,
+                "alerts": [123_456, 123_457],
+            }
+        ],
+        since=NOW,
+        complete=True,
+    ),
+    alerts=[],
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +136,54 @@ def test_errors(call: Call, words: tuple[str, ...], code: int, error: str) -> No
     done = call(*words)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(error)
+
+
+def test_a_network_of_different_addresses_has_no_single_place(folder: Path, call: Call) -> None:
+    """The summary of a network counts countries and networks. Only what all of its addresses share is named."""
+    now = utc_now()
+    norway, poland = ({"geographicalContext": {"country": name}} for name in ("Norway", "Poland"))
+    events = [
+        event(
+            number, published=to_text(now), client=location | {"ipAddress": address}, securityContext=security
+        )
+        for number, (address, location, security) in enumerate(
+            [
+                ("192.0.2.1", norway, {"isProxy": True, "asNumber": 64500}),
+                ("192.0.2.2", poland, {"isProxy": False, "asNumber": 64500}),
+                ("192.0.2.129", norway, {"isProxy": False}),
+            ],
+            start=30,
+        )
+    ]
+    with place_of(Kind.SQLITE, folder) as opened, open_database(opened) as database:
+        watch = Watch(org="acme", rules=build_rules({}, read_file=str))
+        commit_page(database, watch, page(events), notify=False, advance=lambda *_: None, now=now)
+
+    summaries = {address: call("ip", address).out.splitlines()[1] for address in (
+        "192.0.2.1", "192.0.2.0/25", "192.0.2.0/24",
+    )}  # fmt: skip
+    assert summaries["192.0.2.1"].startswith("Norway · AS64500 · proxy · 1 person, ")
+    assert summaries["192.0.2.0/25"].startswith("2 countries · AS64500 · 1 anonymizer · 1 person, ")
+    assert summaries["192.0.2.0/24"].startswith("2 countries · 1 network · 1 anonymizer · 1 person, ")
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+@pytest.mark.parametrize("draw", [print_person, partial(print_address, "2001:db8::/32")])
+def test_the_longest_values_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    draw: Callable[[Profile], None],
+) -> None:
+    """The widest values make no line wider than the terminal, and ids and times are complete."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    draw(LONGEST)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    assert all(cell_len(line.rstrip()) <= width for line in lines)
+    assert any(re.search(r"11-02 12:00 +11-02 12:00 ✗12345 ✓12345", line) for line in lines)
+    assert any(re.match(r"11-02 12:00:00 .*123456, 123457$", line) for line in lines)
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
