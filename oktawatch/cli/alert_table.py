@@ -15,7 +15,7 @@ _COLUMNS = (
     Column(heading="STATUS"),
     Column(heading="WHO", min_width=12),
     Column(heading="✗ ✓"),
-    Column(heading="ADDRESS", min_width=15),
+    Column(heading="ADDRESS", min_width=15, optional=True),
     Column(heading="COUNTRY", min_width=7, optional=True),
     Column(heading="EVT", right=True, optional=True),
 )
@@ -26,8 +26,8 @@ _WIDE_COLUMNS = (
 )
 _STATUSES = {"acknowledged": "ack"}
 _OMITTED_FROM_CSV = ("context", "events")  # too long for a cell
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a cell that begins with one of these as a formula."""
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A spreadsheet runs a cell that begins with one of these as a formula. The last four are full-width signs."""
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
@@ -50,7 +50,7 @@ def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
 def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield alerts as lines of CSV without line ends, after a line with the names of the columns."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")  # cells with line ends are quoted
+    writer = csv.writer(buffer, lineterminator="\r\n")  # cells with either of them are quoted
     for number, alert in enumerate(alerts):
         values = {name: value for name, value in alert.items() if name not in _OMITTED_FROM_CSV}
         if number == 0:
@@ -90,7 +90,7 @@ def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _csv_line(writer: Any, buffer: io.StringIO, cells: Iterable[Any]) -> str:
     writer.writerow(cells)
-    line = buffer.getvalue().removesuffix("\n")
+    line = buffer.getvalue().removesuffix("\r\n")
     buffer.seek(0)
     buffer.truncate()
     return line

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from oktawatch.cli.alert_table import csv_lines, print_alerts
 from oktawatch.detection.registry import build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.timestamps import to_text
@@ -79,6 +80,28 @@ def test_the_list_fits_the_terminal(call: Call, monkeypatch: pytest.MonkeyPatch,
     assert [line.split()[:3] for line in lines[1:]] == [
         ["2", "11-02", "12:00"], ["1", "11-02", "11:10"], ["3", "11-01", "12:00"],
     ]  # fmt: skip
+
+
+LONGEST = {
+    "id": 123_456, "org": "acme", "title": "", "last_event_at": to_text(NOW), "severity": "CRITICAL", "status": "closed",
+    "actor_alternate_id": "nora@example.com" * 9, "failures": 1_234, "successes": 1_234, "country": "山田太郎" * 9,
+    "client_ip": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "event_count": 12_345,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_longest_values_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """The widest values make no line wider than the terminal, and ids and times are complete."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_alerts([LONGEST])
+    heading, line = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    assert max(cell_len(heading), cell_len(line)) <= width
+    assert line.startswith("123456 11-02 12:00 CRITICAL closed nora@exam")
+    assert "✗1234 ✓1234" in line
 
 
 @pytest.mark.usefixtures("alerts")
@@ -174,6 +197,19 @@ def test_csv_is_safe_from_formulas(call: Call) -> None:
     assert (header[0], "context" in header, len(alerts)) == ("id", False, 3)
     titles = [dict(zip(header, alert, strict=True))["actor_display_name"] for alert in alerts]
     assert titles == [HOSTILE_LINE, "Nora Vale", '\'=HYPERLINK("https://evil.example.com")']
+
+
+@pytest.mark.parametrize("sign", [*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"])
+def test_no_cell_begins_as_a_formula(sign: str) -> None:
+    """A cell that a spreadsheet would run begins with an apostrophe."""
+    (_, cell) = csv.reader([line + "\n" for line in csv_lines([{"title": f"{sign}1+1"}])])
+    assert cell == [f"'{sign}1+1"]
+
+
+def test_a_cell_with_a_line_end_begins_no_row() -> None:
+    """A carriage return within a cell is quoted: a spreadsheet would begin a row there, and run its first cell."""
+    (_, line) = csv_lines([{"title": "Nora\r=1+1"}])
+    assert line == '"Nora\r=1+1"'
 
 
 @pytest.mark.usefixtures("alerts")
