@@ -86,7 +86,7 @@ def test_systemd_hears_of_it(org: SimulatedOrg, place: Place) -> None:
         while heard.count("WATCHDOG=1") < 3 or "STATUS=watching 1 org" not in heard:
             heard.append(daemon.message())
         daemon.process.send_signal(signal.SIGTERM)
-        daemon.heard("STOPPING=1")
+        daemon.wait_for_message("STOPPING=1")
         code = daemon.process.wait(STOPS_WITHIN)
 
     assert (heard[0], schemas, code) == ("READY=1", 1, 0)
@@ -152,7 +152,7 @@ def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
             seen = _count(place, "events")
             _poll_brings(org, 1)
             for _ in range(5):
-                daemon.heard("WATCHDOG=1")
+                daemon.wait_for_message("WATCHDOG=1")
             assert _count(place, "events") == seen
         until(lambda: _count(place, "events") == seen + 1, "the event")
 
@@ -193,7 +193,7 @@ def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
     with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         for _ in range(3):
             server.accept()[0].close()
-        daemon.heard("STATUS=watching 1 org, 1 failing: acme")
+        daemon.wait_for_message("STATUS=watching 1 org, 1 failing: acme")
         assert daemon.stop()[0] == 0
 
     (failed,) = daemon.events("poll_failed")
@@ -206,10 +206,10 @@ def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
     with running(org) as url:
         text = SETTINGS + _org(url, org.token)
         with Daemon(tmp_path, text) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             second = daemon.run_another()
         with Daemon(tmp_path, text) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
 
     assert (second.returncode, second.stderr.count("\n")) == (2, 1)
     assert second.stderr.startswith("error: another oktawatch runs on this database (")

@@ -16,7 +16,7 @@ from tests.support.daemon import PATIENCE, Daemon, until
 from tests.support.http import HttpReceiver, receiving
 from tests.support.logclient import event
 from tests.support.places import Kind, Place, damage, place_of
-from tests.support.postgres import OwnServer, behind
+from tests.support.postgres import OwnServer, proxied_server
 from tests.support.stalling import stalling
 
 pytestmark = pytest.mark.waits
@@ -53,7 +53,7 @@ class Watched:
     def start(self) -> None:
         """Start it, and wait until it polls."""
         self._stack.enter_context(self.daemon)
-        self.daemon.heard("READY=1")
+        self.daemon.wait_for_message("READY=1")
         until(lambda: len(self.org.requests) > 1, "a poll")
 
     def kill(self) -> None:
@@ -181,7 +181,7 @@ def test_a_server_that_only_reads(tmp_path: Path) -> None:
 def test_a_silent_server(tmp_path: Path) -> None:
     """A server that keeps connections open without responding causes an alarm."""
     with place_of(Kind.POSTGRES, tmp_path) as direct:
-        upstream, by_proxy = behind(direct.url)
+        upstream, by_proxy = proxied_server(direct.url)
         with (
             stalling(upstream) as proxy,
             watched(Place(direct.kind, tmp_path, by_proxy(proxy.port))) as world,
@@ -204,9 +204,9 @@ def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
         own.control("stop", "-m", "immediate")
         with watched(Place(Kind.POSTGRES, tmp_path, own.url_of(name))) as world, world.daemon:
             world.wait_for("silence.raised")
-            world.daemon.heard("EXTEND_TIMEOUT_USEC=60000000")
+            world.daemon.wait_for_message("EXTEND_TIMEOUT_USEC=60000000")
             own.control("start", "-o", f'-h "" -k {own.folder}')
-            world.daemon.heard("READY=1")
+            world.daemon.wait_for_message("READY=1")
             world.wait_for("silence.over")
             assert world.daemon.stop()[0] == 0
         assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]

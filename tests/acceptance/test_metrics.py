@@ -80,7 +80,7 @@ def test_the_metrics_of_a_daemon_agree_with_its_org(place: Place) -> None:
         for number in range(20):
             org.persist(event(number, datetime.now(UTC), securityContext={"isProxy": True}))
         with Daemon(place, _configuration(url, org.token, receiver.url), listen=None) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             address = _address(daemon)
             until(lambda: _ready(address)["ok"], "a daemon that is ready")
             until(
@@ -120,7 +120,7 @@ def test_a_refused_token_is_named_and_counted(place: Place) -> None:
         receiving() as receiver,
         Daemon(place, _configuration(url, "00wrong", receiver.url), listen=None) as daemon,
     ):
-        daemon.heard("READY=1")
+        daemon.wait_for_message("READY=1")
         address = _address(daemon)
         failures = "oktawatch_poll_failures_total{org=acme,reason=token_refused}"
         until(lambda: _samples(address).get(failures, 0) > 0, "a refused token")
@@ -143,7 +143,7 @@ def test_a_reload_moves_the_endpoint_and_keeps_the_counters(tmp_path: Path) -> N
             for where in ("127.0.0.1:0", "[::1]:0", "")
         ]
         with Daemon(tmp_path, made[0], listen=None) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             first = _address(daemon)
             until(lambda: _samples(first)["oktawatch_events_total{org=acme}"] > 0, "an event")
             (tmp_path / "oktawatch.toml").write_text(made[1], "utf-8")

@@ -8,7 +8,7 @@ import pytest
 from oktawatch.simulator import SimulatedOrg, running
 from tests.support.daemon import STOPS_WITHIN, Daemon, until
 from tests.support.places import Kind, Place, place_of
-from tests.support.postgres import behind
+from tests.support.postgres import proxied_server
 from tests.support.stalling import StallingProxy, stalling
 
 
@@ -16,7 +16,7 @@ from tests.support.stalling import StallingProxy, stalling
 def proxy(tmp_path: Path) -> Iterator[tuple[Place, StallingProxy]]:
     """Yield a proxy for a server, and the database URL through it."""
     with place_of(Kind.POSTGRES, tmp_path) as made:
-        upstream, by_proxy = behind(made.url)
+        upstream, by_proxy = proxied_server(made.url)
         with stalling(upstream) as proxy:
             yield Place(made.kind, tmp_path, by_proxy(proxy.port)), proxy
 
@@ -32,7 +32,7 @@ def test_it_stops_in_time(proxy: tuple[Place, StallingProxy], when: str) -> None
             stalled.stall()
         with Daemon(place, text + '[service]\nlog_format = "json"\n') as daemon:
             if when == "watching":
-                daemon.heard("READY=1")
+                daemon.wait_for_message("READY=1")
                 stalled.stall()
                 until(lambda: stalled.held > 0, "a statement without an answer")
             daemon.logged("daemon_starting")

@@ -22,7 +22,7 @@ def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
         program.configure(("acme", url, org.token))
         text = (place.folder / "oktawatch.toml").read_text("utf-8")
         with Daemon(place, text + '[service]\nlog_format = "json"\ninstance = "web-1"\n') as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             until(lambda: "watching 1 org" in program.run("status").stdout, "the daemon's row")
             table = program.run("status").stdout
             with_daemon = program.run("status", "--json")
@@ -61,7 +61,7 @@ def test_what_orgs_wait_for(place: Place) -> None:
         )
         text = (place.folder / "oktawatch.toml").read_text("utf-8")
         with Daemon(place, text + '[service]\nlog_format = "json"\n') as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             until(lambda: "rate_limit" in str(place.ask("SELECT waits FROM daemons")), "an org that waits")
             shown = program.run("status")
             found = json.loads(program.run("status", "--json").stdout)

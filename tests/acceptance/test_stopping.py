@@ -38,7 +38,7 @@ def test_slow_names_of_forty_orgs_hold_up_neither_another_org_nor_the_end(tmp_pa
     with running(org) as url:
         text = SETTINGS + slow + _org(url.replace("127.0.0.1", "localhost"), org.token)
         with Daemon(tmp_path, text, sitecustomize=SLOW_NAMES) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             until(lambda: len(org.requests) >= 5, "polls of the org whose name is found")
             code, seconds = daemon.stop()
 
@@ -59,7 +59,7 @@ def test_a_log_that_nobody_reads_holds_up_neither_polls_nor_the_end(tmp_path: Pa
     os.set_blocking(full, True)
     try:
         with running(org) as url, Daemon(tmp_path, SETTINGS + _org(url, org.token), stderr=full) as daemon:
-            daemon.heard("READY=1")
+            daemon.wait_for_message("READY=1")
             until(lambda: len(org.requests) >= 5, "polls")
             code, seconds = daemon.stop(signal.SIGTERM)
     finally:

@@ -26,10 +26,10 @@ class Tab:
         self._socket = socket
         self._numbers = itertools.count(1)
         self.events: list[dict[str, Any]] = []
-        """What the browser has reported, such as requests and errors."""
+        """The events that the browser has reported, such as requests and errors."""
 
     async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Run a command; return its result."""
+        """Run a command, and return its result."""
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         while True:

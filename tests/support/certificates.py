@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and a server with its certificate."""
+"""A certificate authority for tests, and a TLS context with its certificate."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -23,26 +23,26 @@ class PrivateCa:
         self._server = folder / "server.pem"
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("oktawatch's tests")
-        self.file.write_bytes(self._own().public_bytes(Encoding.PEM))
+        self.file.write_bytes(self._ca_certificate().public_bytes(Encoding.PEM))
 
     @property
     def server(self) -> ssl.SSLContext:
         """Return a server's TLS context with a certificate of this CA."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(HOST), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-        made = (
-            _begun(_name(HOST), self._name, key.public_key())
+        certificate = (
+            _builder(_name(HOST), self._name, key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(self._authority(), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self._server.write_bytes(private + made.public_bytes(Encoding.PEM))
+        self._server.write_bytes(private + certificate.public_bytes(Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._server)
         return context
 
-    def _own(self) -> x509.Certificate:
+    def _ca_certificate(self) -> x509.Certificate:
         usage = x509.KeyUsage(
             digital_signature=False,
             content_commitment=False,
@@ -55,7 +55,7 @@ class PrivateCa:
             decipher_only=False,
         )
         return (
-            _begun(self._name, self._name, self._key.public_key())
+            _builder(self._name, self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
@@ -70,7 +70,9 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
     today = datetime.now(UTC)
     return (
         x509.CertificateBuilder()

@@ -20,10 +20,10 @@ STOPS_WITHIN = 5.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds that another process causes."""
+    """Wait until another process has made a condition true. ``what`` describes it in the error."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"in vain: {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.02)
 
 
@@ -43,12 +43,12 @@ class Daemon:
     ) -> None:
         """Write the configuration.
 
-        ``listen`` is the address of the metrics, by default none, because tests run at the same time; None leaves it to
-        the configuration.
+        ``listen`` is the address of the metrics. By default there is none, because tests run in parallel. None: the
+        configuration decides.
 
         ``watchdog`` is systemd's time-out in seconds. ``cold`` starts a new interpreter. ``sitecustomize`` is Python
-        code that the process runs first, in a new interpreter. ``stderr`` is the file descriptor that takes the
-        place of the log file.
+        code that the process runs first, in a new interpreter. ``stderr`` is a file descriptor to use instead of the
+        log file.
         """
         place = where if isinstance(where, Place) else None
         folder = where.folder if isinstance(where, Place) else where
@@ -76,7 +76,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the daemon."""
         with self._log.open("wb") as log:
             self._process = launch.launch(
                 self._arguments, environ=self._environ, cold=self._cold, stderr=self._stderr or log
@@ -108,7 +108,7 @@ class Daemon:
             timeout=PATIENCE,
         )
 
-    def heard(self, message: str) -> None:
+    def wait_for_message(self, message: str) -> None:
         """Wait until the fake systemd receives this message, skipping others."""
         while self.message() != message:
             pass
@@ -118,12 +118,12 @@ class Daemon:
         return self._manager.recv(4096).decode()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; return the exit code and the seconds until the exit."""
+        """Send a signal. Return the exit code and the seconds until the exit."""
         begun = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
         seconds = time.monotonic() - begun
-        assert self.events("jobs_left_running") == [], "it ended by running out of patience"
+        assert self.events("jobs_left_running") == [], "it ended while jobs were still running"
         return code, seconds
 
     @property

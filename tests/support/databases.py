@@ -39,7 +39,7 @@ VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
 
 
 def create_schema(database: Database) -> None:
-    """Create the current schema where it is missing."""
+    """Create the current schema if it is missing."""
     file = database.file
     if file is not None and not file.exists():
         file.write_bytes(migrated_file())
@@ -49,7 +49,7 @@ def create_schema(database: Database) -> None:
 
 @contextmanager
 def open_database(place: Place, *orgs: str) -> Iterator[Database]:
-    """Yield a new database with a schema, in which ``acme`` and other orgs are registered."""
+    """Yield the place's database with a schema, in which ``acme`` and the other orgs are registered."""
     database = Database(place.url, create=True)
     create_schema(database)
     register_orgs(database, [ORG, *orgs], now=NOW)
@@ -76,9 +76,9 @@ def rows(database: Database, name: str, *, without: tuple[str, ...] = ()) -> lis
 
 
 def outcome(database: Database) -> dict[str, Any]:
-    """Return what reading a stream has stored, without ids and processing times, which may vary.
+    """Return the rows that reading a stream has stored, without ids and processing times, which may vary.
 
-    A match and a notification carry their alert's rule, key and anchor in place of its id.
+    In matches and notifications, the alert's rule, key and anchor replace its id.
     """
     alerts = rows(database, "alerts", without=("created_at", "updated_at", "change_id"))
     names: dict[int | None, Any] = {
@@ -86,8 +86,8 @@ def outcome(database: Database) -> dict[str, Any]:
     }
     names[None] = None
     matches = rows(database, "matches")
-    told = rows(database, "notifications", without=("created_at", "next_attempt_at"))
-    for row in [*matches, *told]:
+    notifications = rows(database, "notifications", without=("created_at", "next_attempt_at"))
+    for row in [*matches, *notifications]:
         row["alert"] = names[row.pop("alert_id")]
     return {
         "events": rows(database, "events"),
@@ -95,6 +95,6 @@ def outcome(database: Database) -> dict[str, Any]:
         "matches": matches,
         "allowed": rows(database, "allowed_matches"),
         "signals": rows(database, "signals"),
-        "notifications": told,
+        "notifications": notifications,
         "rejected": rows(database, "rejected_events", without=("received_at",)),
     }

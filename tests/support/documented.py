@@ -5,12 +5,12 @@ from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "rules.md"
 RULE_ID = "Acme.Factor.Reset.Spree"
-LEANING_ID = "Acme.Guessed.Password"
-"""The example that uses a signal."""
+RULE_WITH_SIGNAL_ID = "Acme.Guessed.Password"
+"""The documented rule that uses a signal."""
 
 
 def write_example(folder: Path, rule_id: str = RULE_ID) -> Path:
-    """Write a documented rule and its test cases into a folder; return the rule's path."""
+    """Write a documented rule and its test cases into a folder. Return the rule's path."""
     text = DOCUMENT.read_text("utf-8")
     folder.mkdir(exist_ok=True)
     blocks: list[tuple[str, str]] = re.findall(

@@ -22,9 +22,9 @@ def answer(
     body: bytes = b"[]", length: int | None = None, *, status: str = "200 OK", **headers: str
 ) -> bytes:
     """Build a response. ``length`` is the claimed Content-Length. Underscores in header names become hyphens."""
-    given = {"Content_Type": "application/json", "Date": DATE} | headers
+    all_headers = {"Content_Type": "application/json", "Date": DATE} | headers
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in all_headers.items()]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
 
 
@@ -76,17 +76,17 @@ async def faulty(*answers: bytes | Writer, tls: ssl.SSLContext | None = None) ->
         yield server
     finally:
         listening.close()
-        left = list(server.serving)
-        for task in left:
+        unfinished = list(server.serving)
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
         for transport in server.transports:
             transport.abort()  # a TLS connection would wait for the client's confirmation
         await asyncio.sleep(0)
 
 
 class Sleeps:
-    """A clock that advances by each sleep without waiting, and records the sleeps."""
+    """A replacement for `asyncio.sleep` that only advances a clock, and records the sleeps."""
 
     def __init__(self) -> None:
         """Start without any sleep."""
@@ -116,7 +116,7 @@ async def client_of(
     sleep: Sleeps | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[LogClient]:
-    """Yield a client of one org that doesn't sleep."""
+    """Yield a client of one org whose sleeps take no time."""
     budget = (sleep or Sleeps()).budget()
     access = OrgAccess("acme", url, "" if app else token, app)
     client = LogClient(access, budget=budget, timeout=seconds, clock=clock)

@@ -1,8 +1,8 @@
-"""Coverage-guided fuzzing of what reads strangers' bytes: the same seed reads the same bodies.
+"""Coverage-guided fuzzing of the code that parses untrusted bytes. The same seed gives the same bodies.
 
-Bodies are mutations of a corpus of invented events. A body that runs a line after another one which it never
-followed before joins the corpus, so that later bodies go on from there. Nothing but the standard library is
-needed: atheris has no build for every platform that oktawatch runs on, and sees no more of msgspec's C than this does.
+Bodies are mutations of a corpus of invented events. A body that runs two lines one after the other for the first time is
+added to the corpus, so that later bodies are mutations of it. Only the standard library is needed: atheris is not
+available for every platform that oktawatch runs on, and can't trace msgspec's C code either.
 """
 
 import inspect
@@ -19,7 +19,7 @@ Arc = tuple[CodeType, int, int]
 
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null')
 _LONGEST = 100_000
-"""Maximum bytes of a body. Larger bodies are slower and find nothing more."""
+"""Maximum bytes of a body. Larger bodies are slower and find no further faults."""
 
 
 class Tracer:
@@ -33,7 +33,7 @@ class Tracer:
     def run(self, function: Callable[[bytes], None], body: bytes) -> bool:
         """Call a function and return whether an arc ran for the first time."""
         before = len(self.arcs)
-        sys.settrace(self._called)
+        sys.settrace(self._trace_call)
         try:
             function(body)
         finally:
@@ -41,17 +41,17 @@ class Tracer:
             self._last.clear()
         return len(self.arcs) > before
 
-    def _called(self, frame: FrameType, _event: str, _argument: Any) -> Any:
-        return self._moved if frame.f_code.co_filename in self._files else None
+    def _trace_call(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        return self._trace_line if frame.f_code.co_filename in self._files else None
 
-    def _moved(self, frame: FrameType, event: str, _argument: Any) -> Any:
+    def _trace_line(self, frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "line":
             number = id(frame)
             self.arcs.add((frame.f_code, self._last.get(number, 0), frame.f_lineno))
             self._last[number] = frame.f_lineno
         elif event == "return":
             self._last.pop(id(frame), None)
-        return self._moved
+        return self._trace_line
 
     def missed(self, module: ModuleType) -> tuple[int, list[int]]:
         """Return the number of lines in a module's functions, and the lines that did not run."""
@@ -70,18 +70,18 @@ def _functions(module: ModuleType) -> Iterator[CodeType]:
 
 
 def _lines(code: CodeType) -> Iterator[int]:
-    # A function's own line runs as its call, which is no line event.
+    # The line of a function's definition is reported as a call, not as a line.
     return (line for _, _, line in code.co_lines() if line and line != code.co_firstlineno)
 
 
 def mutations(seed: int, corpus: list[bytes], values: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the corpus, then an endless sequence of mutations of it. The corpus may grow meanwhile."""
+    """Yield the corpus, then an endless sequence of its mutations. The caller may add to the corpus meanwhile."""
     yield from tuple(corpus)
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     while True:
-        body = chance.choice(corpus)
-        for _ in range(chance.choice((1, 1, 2, 4))):
-            body = chance.choice(_MUTATIONS)(chance, body, corpus, values)
+        body = rng.choice(corpus)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            body = rng.choice(_MUTATIONS)(rng, body, corpus, values)
         yield body[:_LONGEST]
 
 
@@ -94,9 +94,9 @@ def fuzz(
     values: Sequence[bytes],
     bodies: int,
 ) -> int:
-    """Read ``bodies`` mutations of a corpus; return the final size of the corpus.
+    """Call ``read`` with a number of mutations of a corpus (``bodies``). Return the final size of the corpus.
 
-    What ``read`` raises has the body as a note.
+    If ``read`` raises an exception, the body is added to it as a note.
     """
     known = set(corpus)
     for body in islice(mutations(seed, corpus, values), len(corpus) + bodies):
@@ -111,40 +111,36 @@ def fuzz(
     return len(corpus)
 
 
-def _replace_value(
-    chance: random.Random, body: bytes, _corpus: list[bytes], values: Sequence[bytes]
-) -> bytes:
+def _replace_value(rng: random.Random, body: bytes, _corpus: list[bytes], values: Sequence[bytes]) -> bytes:
     places = list(_VALUE.finditer(body))
     if not places:
         return body
-    place = chance.choice(places)
-    return body[: place.start()] + chance.choice(values) + body[place.end() :]
+    place = rng.choice(places)
+    return body[: place.start()] + rng.choice(values) + body[place.end() :]
 
 
-def _move_value(chance: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
-    places = list(_VALUE.finditer(chance.choice(corpus)))
-    return _replace_value(chance, body, corpus, [place[0] for place in places] or [b"null"])
+def _move_value(rng: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
+    places = list(_VALUE.finditer(rng.choice(corpus)))
+    return _replace_value(rng, body, corpus, [place[0] for place in places] or [b"null"])
 
 
-def _replace_byte(
-    chance: random.Random, body: bytes, _corpus: list[bytes], _values: Sequence[bytes]
-) -> bytes:
-    at = chance.randrange(len(body) + 1)
-    return body[:at] + bytes([chance.randrange(256)]) + body[at + 1 :]
+def _replace_byte(rng: random.Random, body: bytes, _corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
+    at = rng.randrange(len(body) + 1)
+    return body[:at] + bytes([rng.randrange(256)]) + body[at + 1 :]
 
 
-def _cut(chance: random.Random, body: bytes, _corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
-    start, end = sorted(chance.randrange(len(body) + 1) for _ in range(2))
+def _cut(rng: random.Random, body: bytes, _corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
+    start, end = sorted(rng.randrange(len(body) + 1) for _ in range(2))
     return body[:start] + body[end:]
 
 
-def _splice(chance: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
-    other = chance.choice(corpus)
-    return body[: chance.randrange(len(body) + 1)] + other[chance.randrange(len(other) + 1) :]
+def _splice(rng: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
+    other = rng.choice(corpus)
+    return body[: rng.randrange(len(body) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
-def _join(chance: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
-    return body.rstrip()[:-1] + b"," + chance.choice(corpus).lstrip()[1:]
+def _join(rng: random.Random, body: bytes, corpus: list[bytes], _values: Sequence[bytes]) -> bytes:
+    return body.rstrip()[:-1] + b"," + rng.choice(corpus).lstrip()[1:]
 
 
 _MUTATIONS = (

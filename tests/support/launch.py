@@ -2,8 +2,8 @@
 
 Importing the Okta SDK and SQLAlchemy takes most of a second of CPU time, more than most programs that tests start do
 afterwards. The forked program has its own arguments, folder, environment, standard files, signals and exit code. It
-is a child of the test process like any other. `cold=True` starts a new interpreter; so does a variable that an
-interpreter reads when it starts, and everything does with ``OKTAWATCH_TEST_COLD=1``, as in `make test-all`.
+is a child of the test process like any other. A new interpreter starts instead with `cold=True`, with a changed variable
+that an interpreter reads at its start, and for all programs with ``OKTAWATCH_TEST_COLD=1``, as in `make test-all`.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from typing import Any
 
 COLD = os.environ.get("OKTAWATCH_TEST_COLD") == "1" or sys.platform != "linux"
 _WARNINGS = "error,ignore:'imghdr' is deprecated:DeprecationWarning"
-"""Apprise checks whether this module exists."""
+"""All warnings are errors, except the one that Apprise causes by checking whether imghdr exists."""
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -44,8 +44,8 @@ def launch(
     """Start ``python -m oktawatch``. ``files`` are arguments of ``Popen`` such as ``stdout`` and ``text``."""
     command = [sys.executable, "-m", "oktawatch", *arguments]
     warm = not (cold or COLD) and _settings_of(environ) == _settings_of(environment())
-    kind = _Forked if warm else subprocess.Popen
-    return kind(command, cwd=cwd or Path.cwd(), env=environ, **files)
+    popen = _Forked if warm else subprocess.Popen
+    return popen(command, cwd=cwd or Path.cwd(), env=environ, **files)
 
 
 def run(
@@ -84,11 +84,11 @@ class _WarmProgram:
     def fork(
         self, arguments: Sequence[str], folder: str, environ: Mapping[str, str], files: list[int]
     ) -> int:
-        """Start a program; return its process id."""
+        """Start a program, and return its process id."""
         os.umask(umask := os.umask(0o077))
-        asked = {"arguments": arguments, "folder": folder, "umask": umask, "environment": dict(environ)}
+        request = {"arguments": arguments, "folder": folder, "umask": umask, "environment": dict(environ)}
         with self._lock:
-            socket.send_fds(self._ours, [json.dumps(asked).encode()], files)
+            socket.send_fds(self._ours, [json.dumps(request).encode()], files)
             return int(self._ours.recv(32))
 
     def _end(self) -> None:
@@ -108,7 +108,8 @@ class _Forked(subprocess.Popen[Any]):
         p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *_: Any,
     ) -> None:  # fmt: skip
         files = [
-            given if given != -1 else ours for given, ours in ((p2cread, 0), (c2pwrite, 1), (errwrite, 2))
+            redirected if redirected != -1 else inherited
+            for redirected, inherited in ((p2cread, 0), (c2pwrite, 1), (errwrite, 2))
         ]
         self.pid = _warm_program().fork(args[3:], str(cwd), env, files)
         self._child_created = True

@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the events, which `event` encodes."""
+        """The numbers of the events, which `event` has set."""
         return [found["number"] for found in self.json]
 
     @property

@@ -1,4 +1,4 @@
-"""Fill an outbox through pages, and observe deliveries."""
+"""Fill an outbox by committing pages, and observe deliveries."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -98,7 +98,7 @@ def sign_in(
     ip: str = "203.0.113.7",
     network: int | None = None,
 ) -> Event:
-    """Return a proxied sign-in of a separate user, which opens a separate alert."""
+    """Return a proxied sign-in. By default each number has a separate user, and so opens a separate alert."""
     person = number if who is None else who
     return event(
         number,
@@ -117,9 +117,9 @@ def put(
     notifiers: tuple[str, ...] = ("soc",),
     rules: RuleSet = RULES,
 ) -> None:
-    """Commit a page with these events; its alerts wait in the outbox of these notifiers.
+    """Commit a page with these events, which enqueues its alerts for these notifiers.
 
-    ``date`` is Okta's time, by default the same as ours.
+    ``date`` is Okta's time, by default the same as ``now``.
     """
     routes = tuple(Route(notifier=name) for name in notifiers)
     watch = Watch(org=ORG, rules=rules, routes=routes)

@@ -51,10 +51,10 @@ class Place:
             return list(connection.execute(query).fetchall())
 
     def run(self, statement: str, *before: str) -> None:
-        """Run statements in one transaction."""
+        """Run the statements in ``before``, then ``statement``, on one connection without a transaction."""
         with self._connected() as connection:
-            for one in (*before, statement):
-                connection.execute(one)
+            for each in (*before, statement):
+                connection.execute(each)
 
     def has(self, table: str) -> bool:
         """Return whether the database and the table exist."""
@@ -125,7 +125,7 @@ def place_of(kind: Kind, folder: Path, *, schema: bool = True) -> Iterator[Place
 
 @cache
 def migrated_file() -> bytes:
-    """Return an SQLite file that the real migrations created. Copying it is ten times as fast as migrations."""
+    """Return the bytes of an SQLite file that the real migrations created, because running migrations is slow."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "oktawatch.db"
         database = Database(f"sqlite:///{file}", create=True)

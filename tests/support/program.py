@@ -53,14 +53,14 @@ class Program:
         )
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed; return the JSON document that it prints."""
+        """Run a command that must succeed, and return the JSON document that it prints."""
         done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     @contextmanager
     def started(self, *arguments: str, stderr: int = subprocess.PIPE) -> "Iterator[subprocess.Popen[str]]":
-        """Start a command, and stop it at the end of the block."""
+        """Start a command, and kill it at the end of the block."""
         with launch.launch(
             arguments,
             cwd=self.folder,
@@ -99,5 +99,5 @@ def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition outside of this process holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it has not happened"
+        assert time.monotonic() < deadline, "timed out waiting for the condition"
         time.sleep(0.05)

@@ -3,19 +3,19 @@
 from hypothesis import HealthCheck, settings
 
 QUICK, THOROUGH = "quick", "thorough"
-_SHARE = 5
-"""The ratio of examples between the thorough and the quick profile."""
+_THOROUGH_TO_QUICK = 5
+"""The ratio of the numbers of examples in the thorough and the quick profile."""
 _DEFAULT = 100
 
 
 def register_profiles() -> None:
     """Register both profiles and load the quick one; ``--hypothesis-profile=thorough`` loads the other.
 
-    Neither has a deadline: how long an example takes depends on the machine's load and decides no property.
+    Neither has a deadline, because the duration of an example depends on the load of the machine.
     """
     slow = [HealthCheck.too_slow]
     settings.register_profile(
-        QUICK, max_examples=_DEFAULT // _SHARE, deadline=None, suppress_health_check=slow
+        QUICK, max_examples=_DEFAULT // _THOROUGH_TO_QUICK, deadline=None, suppress_health_check=slow
     )
     settings.register_profile(THOROUGH, max_examples=_DEFAULT, deadline=None, suppress_health_check=slow)
     settings.load_profile(QUICK)
@@ -23,4 +23,4 @@ def register_profiles() -> None:
 
 def examples(thorough: int) -> int:
     """Return ``max_examples`` for a property that needs another number of examples."""
-    return thorough if settings.get_current_profile_name() == THOROUGH else -(-thorough // _SHARE)
+    return thorough if settings.get_current_profile_name() == THOROUGH else -(-thorough // _THOROUGH_TO_QUICK)

@@ -32,7 +32,7 @@ class ForwardProxy:
         """The request lines."""
         return [head.split("\r\n", 1)[0] for head in self.heads]
 
-    def answer_to(self, head: str) -> str | None:
+    def refusal_of(self, head: str) -> str | None:
         """Return the status that refuses a request, or None to forward it."""
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if f"proxy-authorization: basic {expected}".lower() not in head.lower():
@@ -70,7 +70,7 @@ def _serve(proxy: ForwardProxy, client: socket.socket) -> None:
         head += chunk
     text = head.decode("latin-1")
     proxy.heads.append(text)
-    refusal = proxy.answer_to(text)
+    refusal = proxy.refusal_of(text)
     if refusal is not None:
         client.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         return
@@ -88,7 +88,7 @@ def _serve(proxy: ForwardProxy, client: socket.socket) -> None:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Forward the data of a stream and its end."""
+    """Forward the data of a stream, and then its end."""
     with contextlib.suppress(OSError):
         while chunk := source.recv(65_536):
             sink.sendall(chunk)

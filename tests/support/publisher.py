@@ -1,12 +1,11 @@
-"""A server that publishes one file, and can misbehave."""
+"""A server that publishes one file, or responds with a fault."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tests.support.http import Answer as NoAnswer
-from tests.support.http import HttpReceiver, Received
+from tests.support.http import Answer, HttpReceiver, Received
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -32,7 +31,7 @@ class Publisher(HttpReceiver):
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Respond to a request."""
-        self.received.append(Received(dict(request.headers), b"", NoAnswer()))
+        self.received.append(Received(dict(request.headers), b"", Answer()))
         if self.respond is not None:
             return await self.respond(request)
         known = {request.headers.get("If-None-Match"), request.headers.get("If-Modified-Since")} - {None}
@@ -56,7 +55,7 @@ def status(code: int, **headers: str) -> Respond:
 
 
 async def endless(request: web.BaseRequest) -> web.StreamResponse:
-    """Send networks for ever."""
+    """Send a list of networks that never ends."""
     response = web.StreamResponse()
     await response.prepare(request)
     while True:
@@ -64,7 +63,7 @@ async def endless(request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def stalling(request: web.BaseRequest) -> web.StreamResponse:
-    """Send a part of a body, and nothing more."""
+    """Send the start of a body, then keep the connection open without sending more."""
     response = web.StreamResponse()
     await response.prepare(request)
     await response.write(b"198.51.100.7\n")

@@ -1,8 +1,8 @@
 """Remove tokens, hosts and people from a recorded exchange with an org.
 
-All values that are not listed as harmless are replaced. Headers are left out. Each text is replaced by an invented one,
-and equal texts by equal ones, so that a recording still shows which events have the same user. So a real org can be
-recorded and the recording published.
+All values that are not listed as harmless are replaced. Headers that are not listed are left out. Each text is replaced
+by an invented text, and equal texts by the same one, so that a recording still shows which events have the same user. So
+the recording of a real org can be published.
 """
 
 import ipaddress
@@ -93,7 +93,7 @@ class Scrubber:
         if isinstance(value, list):
             return [self._value(key, inner) for inner in value]
         if isinstance(value, float):
-            return 0.0  # where somebody was
+            return 0.0  # a coordinate of a person's location
         if isinstance(value, str) and key not in _KEPT and value not in _NOTHING:
             return self._text(key, value)
         return value

@@ -32,20 +32,20 @@ class Signer:
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
         """Return a token with these claims. None removes a claim."""
-        told = {name: value for name, value in claims.items() if value is not None}
-        extra = {name: value for name, value in header.items() if value is not None}
-        return jwt.encode(told, self._key, algorithm="ES256", headers=extra)
+        payload = {name: value for name, value in claims.items() if value is not None}
+        headers = {name: value for name, value in header.items() if value is not None}
+        return jwt.encode(payload, self._key, algorithm="ES256", headers=headers)
 
     def assertion(self, audience: str, kid: str | None = "k1", **claims: Any) -> str:
         """Return an assertion that is valid at NOW, except for the given changes."""
-        good = {
+        valid = {
             "iss": CLIENT,
             "sub": CLIENT,
             "aud": audience,
             "exp": SECONDS + 300,
             "jti": f"a-{next(_SERIAL)}",
         }
-        return self.sign(good | claims, kid=kid)
+        return self.sign(valid | claims, kid=kid)
 
     def form(self, audience: str, scope: str = "okta.logs.read", **claims: Any) -> dict[str, str]:
         """Return the form of a token request with this assertion."""
@@ -58,11 +58,11 @@ class Signer:
 
     def proof(self, method: str, url: str, *, token: str | None = None, **claims: Any) -> str:
         """Return a DPoP proof for a request at NOW, except for the given changes."""
-        good = {"jti": f"p-{next(_SERIAL)}", "htm": method, "htu": url, "iat": SECONDS}
+        valid = {"jti": f"p-{next(_SERIAL)}", "htm": method, "htu": url, "iat": SECONDS}
         if token is not None:
-            good["ath"] = sha256_base64url(token)
+            valid["ath"] = sha256_base64url(token)
         public = {name: value for name, value in self.public.items() if name != "kid"}
-        return self.sign(good | claims, typ="dpop+jwt", jwk=public)
+        return self.sign(valid | claims, typ="dpop+jwt", jwk=public)
 
 
 @functools.cache
@@ -77,7 +77,7 @@ def rsa_pem() -> str:
 
 
 def rsa_private_jwk(kid: str) -> dict[str, Any]:
-    """Return the private key as a JWK with string values only, because the SDK reads no lists."""
+    """Return the private key as a JWK with string values only, because the SDK does not accept lists."""
     jwk = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True) | {"kid": kid}
     return {name: value for name, value in jwk.items() if isinstance(value, str)}
 

@@ -40,14 +40,14 @@ from tests.support.logclient import NOW, TOKEN, Clock
 
 MINUTE = timedelta(minutes=1)
 POLLS = 300
-EVERY = 10 * MINUTE
+POLL_INTERVAL = 10 * MINUTE
 LATEST = 20 * MINUTE
 """The maximum delay of an event."""
 DEDUP_PERIOD = timedelta(hours=6)
 OPERATOR = "APPLE_ICLOUD_RELAY_PROXY"
-PATIENCE = 0.5
+TIMEOUT_S = 0.5
 """Seconds of real time after which a hanging request is abandoned."""
-NOBODY = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 """A URL that refuses connections."""
 
 
@@ -56,7 +56,7 @@ def sign_ins(
 ) -> Iterator[tuple[datetime, dict[str, Any] | bytes]]:
     """Yield an endless sequence of sign-ins, one every two minutes: few users and addresses, some broken.
 
-    ``unreadable`` gets what is nested too deeply for Python to read it from the org's record again.
+    ``unreadable`` collects the events that are nested too deeply for Python to parse them from the org's record again.
     """
     rng = random.Random(seed)
     odd = itertools.cycle(broken.USABLE.items())
@@ -108,7 +108,7 @@ class Soak:
         """``url`` is the database's."""
         self.rng = random.Random(seed)
         self.clock = Clock()
-        # Some orgs have a rate limit with other tools on it, some tell of none that matters.
+        # Some orgs share a low rate limit with other tools. The limit of the others is never reached.
         limits = {"rate_limit": 60, "others": self.rng.choice([0, 20, 40])} if seed % 3 else {}
         self.org = SimulatedOrg(now=self.clock, token=TOKEN, **limits)
         self._unreadable: list[dict[str, Any]] = []
@@ -133,18 +133,18 @@ class Soak:
         """Run for several days, then for an hour without faults."""
         await self._database.run(create_schema)
         await self._database.run(register_orgs, [ORG], now=self.clock())
-        with mock.patch.object(PageTransaction, "add_matches", _spying(self.recorded)):
+        with mock.patch.object(PageTransaction, "add_matches", _recording_matches(self.recorded)):
             async with serve(self.org) as url:
-                owed = False
+                sweep_due = False
                 for number in range(POLLS):
                     if number % 50 == 0:
                         # The process was killed and is started again.
-                        client, poller, sweeper, notifier = self._started(url)
-                    self.clock.time = max(self.clock.time, NOW + number * EVERY)
+                        client, poller, sweeper, notifier = self._start(url)
+                    self.clock.time = max(self.clock.time, NOW + number * POLL_INTERVAL)
                     if self.rng.random() < 0.02:
                         self.org.cursors.forget()
-                    owed = owed or number % 6 == 5
-                    owed = not await self._round(poller, sweeper, sweep=owed) and owed
+                    sweep_due = sweep_due or number % 6 == 5
+                    sweep_due = not await self._round(poller, sweeper, sweep=sweep_due) and sweep_due
                     await notifier.round()
                     if number % 50 == 49:
                         await client.close()
@@ -156,21 +156,23 @@ class Soak:
         """The database that the reader wrote."""
         return self._database.database
 
-    def happened(self) -> list[dict[str, Any]]:
+    def sign_ins(self) -> list[dict[str, Any]]:
         """Return every sign-in of the org."""
-        known = [*self.org.events, *self._unreadable]
+        events = [*self.org.events, *self._unreadable]
         return [
-            one for one in known if isinstance(one, dict) and one.get("eventType") == "user.session.start"
+            event
+            for event in events
+            if isinstance(event, dict) and event.get("eventType") == "user.session.start"
         ]
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
 
-    def _started(self, url: str) -> tuple[LogClient, Poller, Sweeper, Notifier]:
+    def _start(self, url: str) -> tuple[LogClient, Poller, Sweeper, Notifier]:
         client = LogClient(
             OrgAccess(ORG, url, TOKEN),
-            timeout=PATIENCE,
+            timeout=TIMEOUT_S,
             budget=RateBudget(clock=self._seconds, sleep=self._sleep, jitter=self.rng.random),
         )
         poller = Poller(
@@ -203,7 +205,7 @@ class Soak:
         return client, poller, sweeper, notifier
 
     async def _round(self, poller: Poller, sweeper: Sweeper, *, sweep: bool) -> bool:
-        """Poll, and sweep after catching up; return whether both succeeded."""
+        """Poll and, if a sweep is requested, sweep after catching up. Return whether everything succeeded."""
         try:
             await poller.round(deadline=self._seconds() + 300)
             if sweep and poller.caught_up is not None:
@@ -215,7 +217,7 @@ class Soak:
 
     async def _unreachable(self) -> None:
         """Poll while the org refuses connections."""
-        client, poller, sweeper, _ = self._started(NOBODY)
+        client, poller, sweeper, _ = self._start(UNREACHABLE)
         assert not await self._round(poller, sweeper, sweep=True)
         await client.close()
 
@@ -223,7 +225,7 @@ class Soak:
         self.org.faults.clear()
         self.end = self.clock()
         """The time before which all events must be stored."""
-        client, poller, sweeper, notifier = self._started(url)
+        client, poller, sweeper, notifier = self._start(url)
         self.clock.time += LATEST + 10 * MINUTE
         while not await self._round(poller, sweeper, sweep=True):
             self.clock.time += MINUTE
@@ -240,8 +242,8 @@ class Soak:
         await asyncio.sleep(0)
 
 
-def _spying(recorded: list[Match]) -> Any:
-    """Record new matches. A match is recorded once, and its transaction never fails afterwards."""
+def _recording_matches(recorded: list[Match]) -> Any:
+    """Return a replacement of `add_matches` that also records new matches. Its transaction never fails afterwards."""
     original = PageTransaction.add_matches
 
     def add_matches(transaction: PageTransaction, matches: Sequence[tuple[Match, Any]]) -> None:

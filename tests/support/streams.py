@@ -41,7 +41,7 @@ def page(
     rejected: Sequence[RejectedEvent] = (),
     link_error: str | None = None,
 ) -> Page:
-    """Return a page like the System Log's client."""
+    """Return a page as the System Log's client returns it."""
     return Page(
         query=query,
         next=following,
@@ -66,7 +66,7 @@ class Script:
         self.asked: list[str] = []
 
     async def page(self, query: str) -> Page:
-        """Answer."""
+        """Return the page for a query, or raise its error."""
         self.asked.append(query)
         answer = self._answers.get(query, self._first)
         if answer is None:
@@ -77,12 +77,12 @@ class Script:
 
 
 def cut(events: Sequence[Event], borders: Sequence[int]) -> list[Page]:
-    """Cut a stream into consecutive pages. The last one has caught up."""
-    places = [0, *borders, len(events)]
-    last = len(places) - 2
+    """Cut a stream into consecutive pages at these indexes. The last page has caught up."""
+    edges = [0, *borders, len(events)]
+    last = len(edges) - 2
     return [
         page(
-            events[places[number] : places[number + 1]],
+            events[edges[number] : edges[number + 1]],
             query=_link(number),
             following=_link(number + 1),
             caught_up=number == last,
@@ -95,7 +95,7 @@ def _link(number: int) -> str:
     return f"/api/v1/logs?after={number}&limit=1000"
 
 
-# A coarse grid of hours, few people and addresses: equal times, joins and borders come up all the time.
+# With full hours, few people and few addresses, equal times, grouped matches and edges of windows are frequent.
 sign_ins = st.tuples(
     st.integers(0, 30),
     st.sampled_from(["00u1", "00u2", "unknown"]),
@@ -108,7 +108,7 @@ sign_ins = st.tuples(
 
 @st.composite
 def streams(draw: st.DrawFn, *, longest: int = 20) -> list[Event]:
-    """Draw a stream of sign-ins, some of them no proxies, some through Apple's relay."""
+    """Draw a stream of sign-ins, some without a proxy and some through Apple's relay."""
     return [
         event(
             number,

@@ -45,14 +45,14 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
             if (program := os.fork()) > 0:
                 os.write(theirs, str(program).encode())
                 os._exit(0)
-            requests.detach()  # its number, 0, is the new program's standard input
+            requests.detach()  # its descriptor, 0, becomes the new program's standard input
             os.close(ours)
             os.close(theirs)
             for number, file in enumerate(files):
                 os.dup2(file, number)
                 os.close(file)
-            asked: dict[str, Any] = json.loads(body)
-            return asked
+            request: dict[str, Any] = json.loads(body)
+            return request
         os.close(theirs)
         for file in files:
             os.close(file)
@@ -61,14 +61,14 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
         os.close(ours)
 
 
-def become(asked: dict[str, Any]) -> None:
+def apply_request(request: dict[str, Any]) -> None:
     """Set the folder, umask, environment and arguments of the requested program."""
-    os.chdir(asked["folder"])
-    os.umask(asked["umask"])
+    os.chdir(request["folder"])
+    os.umask(request["umask"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
+    os.environ.update(request["environment"])
     time.tzset()
-    sys.argv = ["oktawatch", *asked["arguments"]]
+    sys.argv = ["oktawatch", *request["arguments"]]
     sys.path.insert(0, str(Path.cwd()))
     sys.stdin = sys.__stdin__ = _opened(0, sys.stdin)  # type: ignore[misc]  # final in its types
     sys.stdout = sys.__stdout__ = _opened(1, sys.stdout)  # type: ignore[misc]  # final in its types
@@ -76,7 +76,7 @@ def become(asked: dict[str, Any]) -> None:
 
 
 def _opened(number: int, like: Any) -> io.TextIOWrapper:
-    """Open a standard stream like the interpreter at its start."""
+    """Open a standard stream as the interpreter does at its start, with the encoding and buffering of ``like``."""
     unbuffered = like.write_through and number > 0
     stream = open(number, "wb" if number else "rb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115 -- it lives as long as the process
     return io.TextIOWrapper(
@@ -108,15 +108,15 @@ def run() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
-        sys.exit(code)  # the interpreter has a way of its own to report this
+        sys.exit(code)  # lets the interpreter report the error itself
     os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":
     import_everything()
-    gc.freeze()  # what is imported stays in pages that all programs share
+    gc.freeze()  # so that the imported modules stay in memory pages that all programs share
     with socket.socket(fileno=0) as requests:
-        asked = serve(requests)
-    if asked is not None:
-        become(asked)
+        request = serve(requests)
+    if request is not None:
+        apply_request(request)
         run()

@@ -19,10 +19,10 @@ def log_event_validator() -> jsonschema.Draft202012Validator:
 
 
 def translate(schema: Any) -> Any:
-    """Return an OpenAPI 3.0 schema as JSON Schema. It has no `nullable`, so null becomes an alternative."""
+    """Translate an OpenAPI 3.0 schema to JSON Schema, which has no `nullable`: null becomes an alternative."""
     if isinstance(schema, list):
         return [translate(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {key: translate(part) for key, part in schema.items() if key not in {"nullable", "example"}}
-    return {"anyOf": [{"type": "null"}, told]} if schema.get("nullable") is True else told
+    translated = {key: translate(part) for key, part in schema.items() if key not in {"nullable", "example"}}
+    return {"anyOf": [{"type": "null"}, translated]} if schema.get("nullable") is True else translated

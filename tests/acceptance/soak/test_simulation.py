@@ -89,7 +89,7 @@ class Simulation(RuleBasedStateMachine):
     )
     def events_happen(self, kind: str, count: int) -> None:
         """Add events to those that are generated over time."""
-        self._world.okta.happen(kind, count)
+        self._world.okta.create_events(kind, count)
         self._count(f"events: {kind}")
 
     @rule(trouble=st.sampled_from(("none", *TROUBLES)), minutes=_MINUTES)
@@ -184,9 +184,9 @@ class Simulation(RuleBasedStateMachine):
         world = self._world
         now = world.clocks.true
         since, until = now - back * MINUTE, now - MINUTE
-        world.okta.until_now()
+        world.okta.catch_up()
         there = {one.uuid for one in world.okta.log if one.proxied and since <= one.published < until}
-        ended = world.backfill(since=since, until=until, telling=telling)
+        ended = world.backfill(since=since, until=until, notify=telling)
         self._count("backfill: finished" if ended else "backfill: failed")
         if ended and world.okta.trouble == "none":
             assert there <= self._matched().keys()
@@ -216,7 +216,7 @@ class Simulation(RuleBasedStateMachine):
         for name, receiver in world.receivers.items():
             if receiver.mode != "takes":
                 continue
-            since = max(world.started_at, receiver.well_since, receiver.alerted_at or world.started_at)
+            since = max(world.started_at, receiver.accepting_since, receiver.alerted_at or world.started_at)
             alerted = self._alerted(name)
             waiting = [
                 one
@@ -226,7 +226,7 @@ class Simulation(RuleBasedStateMachine):
             first = min((one.persisted for one in waiting), default=now)
             if now - first <= AFTER + _GRACE:
                 continue
-            stands = {about for one in world.receivers.values() for about in one.standing}
+            stands = {about for one in world.receivers.values() for about in one.active_alarms}
             stands = {(what, who) for what, who in stands if what != "notifier" or who == name}
             assert stands, f"{name} heard nothing since {since}, now {now}: {_shown(world)}"
             self._count("law: blind, and told so")
@@ -277,7 +277,7 @@ class Simulation(RuleBasedStateMachine):
         left = [f"lost: {uuid}" for uuid in sorted(wanted - self._matched().keys())]
         for name, receiver in world.receivers.items():
             left += [f"not alerted at {name}: {uuid}" for uuid in sorted(wanted - self._alerted(name))]
-            left += [f"not over at {name}: {about}" for about in receiver.standing]
+            left += [f"not over at {name}: {about}" for about in receiver.active_alarms]
         pending = world.storage.ask(
             "SELECT id, notifier, last_error FROM notifications WHERE state = 'pending'"
         )
@@ -303,7 +303,7 @@ class Simulation(RuleBasedStateMachine):
         return self.world
 
     def _pass(self, time: timedelta) -> None:
-        self._world.pass_(time)
+        self._world.advance(time)
         self._count("minutes", time // MINUTE)
 
     def _count(self, what: str, number: int = 1) -> None:

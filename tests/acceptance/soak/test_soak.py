@@ -31,7 +31,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice(seed: int, one_place: Pla
 
 
 def _compare(soak: Soak) -> None:
-    there = [found for found in soak.happened() if _usable(found)]
+    there = [found for found in soak.sign_ins() if _usable(found)]
     settled = to_text(soak.end)
     wanted = {_clean(found["uuid"]) for found in there if str(found["published"]) < settled}
     events = Counter(row["uuid"] for row in rows(soak.database, "events"))

@@ -21,7 +21,7 @@ from tests.acceptance.soak.test_soak import FIRST, SEEDS
 from tests.support.daemon import STOPS_WITHIN
 from tests.support.http import receiving
 from tests.support.places import Kind, Place, place_of
-from tests.support.postgres import behind
+from tests.support.postgres import proxied_server
 from tests.support.stalling import StallingProxy, stalling
 
 FAULTS = ("stall", "drip", "half_close", "hold_present")
@@ -50,7 +50,7 @@ def test_nothing_is_lost_when_connections_stall(seed: int, tmp_path: Path) -> No
     rng = random.Random(seed)
     with ExitStack() as stack:
         direct = stack.enter_context(place_of(Kind.POSTGRES, tmp_path))
-        upstream, by_proxy = behind(direct.url)
+        upstream, by_proxy = proxied_server(direct.url)
         server = stack.enter_context(stalling(upstream))
         receiver = stack.enter_context(receiving())
         hook, receiver.url = proxied(stack, receiver.url)

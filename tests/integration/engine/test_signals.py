@@ -15,7 +15,7 @@ from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.event import Event
 from oktawatch.store.database import Database
 from tests.support.databases import NOW, ORG, empty, open_database, rows
-from tests.support.documented import LEANING_ID, write_example
+from tests.support.documented import RULE_WITH_SIGNAL_ID, write_example
 from tests.support.places import Kind, place_of
 from tests.support.properties import examples
 from tests.support.streams import page
@@ -23,7 +23,7 @@ from tests.unit.detection.history_streams import body_of, pages_of, times
 from tests.unit.detection.reference import Body, ReferenceRule, address, alternate_id, look_up, result
 
 SIGNAL = "Okta.Login.Success"
-FEW = {LEANING_ID: RuleSettings(options={"failures": 2})}
+FEW = {RULE_WITH_SIGNAL_ID: RuleSettings(options={"failures": 2})}
 """A threshold that small streams reach."""
 WINDOW = timedelta(minutes=10)
 
@@ -43,14 +43,14 @@ def database(kind: Kind, folder: Path) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def rules(folder: Path) -> dict[bool, RuleSet]:
-    """Load the documented rule; return it with the signal enabled and disabled."""
-    found = load_files(BUILT_IN, [write_example(folder / "rules", LEANING_ID)])
+    """Load the documented rule, and return it with the signal enabled and disabled."""
+    found = load_files(BUILT_IN, [write_example(folder / "rules", RULE_WITH_SIGNAL_ID)])
     assert found.problems == ()
     return {
         on: RuleSet(
             rule
             for rule in build_rules(FEW, enable=["*"], read_file=str, classes=found.rules.values()).rules
-            if rule.id == LEANING_ID or (on and rule.id == SIGNAL)
+            if rule.id == RULE_WITH_SIGNAL_ID or (on and rule.id == SIGNAL)
         )
         for on in (True, False)
     }

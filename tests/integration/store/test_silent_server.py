@@ -14,7 +14,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.errors import StoppedError, StoreError
 from oktawatch.store.schema import require_current
 from tests.support.places import Kind, Place, place_of
-from tests.support.postgres import behind
+from tests.support.postgres import proxied_server
 from tests.support.stalling import StallingProxy, stalling
 
 SOON_S = 5.0
@@ -31,7 +31,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.fixture
 def proxy(place: Place) -> Iterator[StallingProxy]:
     """Yield a proxy for the server."""
-    with stalling(behind(place.url)[0]) as made:
+    with stalling(proxied_server(place.url)[0]) as made:
         yield made
 
 
@@ -44,7 +44,7 @@ def stopping() -> threading.Event:
 @pytest.fixture
 def database(place: Place, proxy: StallingProxy, stopping: threading.Event) -> Iterator[Database]:
     """Yield the database through the proxy, with a connection in its pool."""
-    with closing(Database(behind(place.url)[1](proxy.port), stopping=stopping)) as made:
+    with closing(Database(proxied_server(place.url)[1](proxy.port), stopping=stopping)) as made:
         require_current(made)
         yield made
 
@@ -75,7 +75,7 @@ def test_silent_pooled_connections_are_replaced(
 ) -> None:
     """Silent connections in the pool are replaced without an error."""
     monkeypatch.setattr(answer_deadline, "BEGIN_WITHIN_S", 0.3)
-    with closing(Database(behind(place.url)[1](proxy.port))) as database:
+    with closing(Database(proxied_server(place.url)[1](proxy.port))) as database:
         require_current(database)
         proxy.hold_present()
         require_current(database)
@@ -104,7 +104,7 @@ def test_stopping_ends_connecting(place: Place, proxy: StallingProxy, stopping: 
     proxy.stall()
     stopping.set()
     begun = time.monotonic()
-    database = Database(behind(place.url)[1](proxy.port), stopping=stopping)
+    database = Database(proxied_server(place.url)[1](proxy.port), stopping=stopping)
     with closing(database), pytest.raises(StoppedError):
         require_current(database)
     assert time.monotonic() - begun < SOON_S

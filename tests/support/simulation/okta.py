@@ -1,7 +1,7 @@
 """A model of Okta in virtual time. It creates events and answers polls and bounded queries.
 
-It produces the bytes and headers of answers, and shares no code with the program that parses them. It keeps Okta's
-promises: polling returns events in the order of persistence and skips only late events, and a cursor keeps its position
+It produces the bytes and headers of answers, and shares no code with the program that parses them. It guarantees what Okta
+guarantees: polling returns events in the order of persistence and skips only late events, and a cursor keeps its position
 until Okta refuses it. A test can break everything else.
 """
 
@@ -44,7 +44,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Happened:
+class OrgEvent:
     """An event of the org."""
 
     uuid: str
@@ -64,10 +64,10 @@ class OktaModel:
         self._rng = random.Random(seed)
         self._numbers = itertools.count(1)
         self._next = now()
-        self._coming: list[tuple[datetime, int, Happened]] = []
-        self.log: list[Happened] = []
+        self._coming: list[tuple[datetime, int, OrgEvent]] = []
+        self.log: list[OrgEvent] = []
         """The events that bounded queries return, in the order of persistence."""
-        self._stream: list[Happened] = []
+        self._stream: list[OrgEvent] = []
         """The events that polling returns, in the order of persistence."""
         self._generation = 0
         self._frozen: int | None = None
@@ -80,7 +80,7 @@ class OktaModel:
         """Whether the model has stopped creating events by itself."""
         self.covered: Counter[str] = Counter()
 
-    def happen(self, kind: str, count: int) -> None:
+    def create_events(self, kind: str, count: int) -> None:
         """Create ``count`` events now. ``kind`` is their defect, such as a wrong date."""
         now = self._now()
         for _ in range(count):
@@ -104,7 +104,7 @@ class OktaModel:
         """Refuse all cursors of earlier answers."""
         self._generation += 1
 
-    def until_now(self) -> None:
+    def catch_up(self) -> None:
         """Create the regular events up to now, and persist the events that are due."""
         now = self._now()
         while self._next <= now and not self.quiet:
@@ -118,15 +118,15 @@ class OktaModel:
 
     def answer(self, query: str) -> Answer:
         """Answer a request. Raises Refusal."""
-        self.until_now()
+        self.catch_up()
         self.covered["requests"] += 1
-        path, _, asked = query.partition("?")
+        path, _, encoded = query.partition("?")
         assert path == PATH
-        given = {name: values[0] for name, values in parse_qs(asked).items()}
-        limit = int(given["limit"])
-        if "until" in given:
-            return self._bounded(given, limit, query)
-        return self._polling(given, limit, query)
+        parameters = {name: values[0] for name, values in parse_qs(encoded).items()}
+        limit = int(parameters["limit"])
+        if "until" in parameters:
+            return self._bounded(parameters, limit, query)
+        return self._polling(parameters, limit, query)
 
     def _add(self, published: datetime, persisted: datetime, *, polled: bool) -> None:
         number = next(self._numbers)
@@ -142,15 +142,15 @@ class OktaModel:
             "client": {"ipAddress": f"203.0.113.{self._rng.randrange(200)}"},
             "securityContext": {"isProxy": proxied, "asNumber": 64496 + self._rng.randrange(9)},
         }
-        one = Happened(str(body["uuid"]), published, persisted, proxied, polled, body)
-        heapq.heappush(self._coming, (persisted, number, one))
+        event = OrgEvent(str(body["uuid"]), published, persisted, proxied, polled, body)
+        heapq.heappush(self._coming, (persisted, number, event))
 
-    def _polling(self, given: dict[str, str], limit: int, query: str) -> Answer:
-        if "after" in given:
-            place = self._cursor(given["after"])
+    def _polling(self, parameters: dict[str, str], limit: int, query: str) -> Answer:
+        if "after" in parameters:
+            place = self._cursor(parameters["after"])
             start = int(place[0])
         else:
-            since = _moment(given["since"])
+            since = _moment(parameters["since"])
             start = bisect_left(self._stream, since, key=lambda one: one.persisted)
         oddity = self.oddities.pop() if self.oddities else None
         events = self._stream[start : start + limit]
@@ -178,14 +178,14 @@ class OktaModel:
             link = query
         return self._page(events, link, query, oddity)
 
-    def _bounded(self, given: dict[str, str], limit: int, query: str) -> Answer:
-        since, until = _moment(given["since"]), _moment(given["until"])
+    def _bounded(self, parameters: dict[str, str], limit: int, query: str) -> Answer:
+        since, until = _moment(parameters["since"]), _moment(parameters["until"])
         found = sorted(
             (one for one in self.log if since <= one.published < until),
             key=lambda one: (one.published, one.uuid),
         )
-        if "after" in given:
-            seen = self._cursor(given["after"])
+        if "after" in parameters:
+            seen = self._cursor(parameters["after"])
             last = (float(seen[0]), seen[1])
             found = [one for one in found if (one.published.timestamp(), one.uuid) > last]
         oddity = self.oddities.pop() if self.oddities else None
@@ -196,10 +196,15 @@ class OktaModel:
         link = None
         if rest:
             place = f"b.{self._generation}.{events[-1].published.timestamp()!r}.{events[-1].uuid}"
-            asked = {"after": place, "since": given["since"], "until": given["until"], "limit": limit}
+            asked = {
+                "after": place,
+                "since": parameters["since"],
+                "until": parameters["until"],
+                "limit": limit,
+            }
             link = f"{PATH}?{urlencode(asked)}"
         if self.trouble == "repeats" and rest:
-            asked = {name: value for name, value in given.items() if name != "x"}
+            asked = {name: value for name, value in parameters.items() if name != "x"}
             link = f"{PATH}?{urlencode({**asked, 'x': next(self._links)})}"
         return self._page(events, link, query, oddity)
 
@@ -213,7 +218,7 @@ class OktaModel:
             return [moment, uuid]
         return place[0].split(".")
 
-    def _page(self, events: list[Happened], link: str | None, query: str, oddity: str | None) -> Answer:
+    def _page(self, events: list[OrgEvent], link: str | None, query: str, oddity: str | None) -> Answer:
         links = [f'<{URL}{query}>; rel="self"']
         if link is not None:
             links.append(f'<{URL}{link}>; rel="next"')

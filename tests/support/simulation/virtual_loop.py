@@ -93,7 +93,7 @@ class _NoFiles:
     def select(self, timeout: float | None = None) -> list[Any]:
         """Advance the time to the next timer."""
         if timeout is None:
-            raise RuntimeError("nothing will ever happen any more in this loop")
+            raise RuntimeError("the loop would wait forever: no task is ready and no timer is set")
         if timeout > 0:
             self._clocks.advance(timeout)
         return []
@@ -107,7 +107,7 @@ class _NoFiles:
         return SelectorKey(fileobj, 0, 0, None)
 
     def get_key(self, fileobj: Any) -> SelectorKey:
-        """Do nothing: there are no files."""
+        """Raise KeyError: there are no files."""
         raise KeyError(fileobj)
 
     def get_map(self) -> dict[Any, Any]:
@@ -122,7 +122,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in which waiting takes no time."""
 
     def __init__(self, clocks: VirtualClocks) -> None:
-        super().__init__(_NoFiles(clocks))  # type: ignore[arg-type]  # all of a selector that a loop calls
+        super().__init__(_NoFiles(clocks))  # type: ignore[arg-type]  # it has all methods that a loop calls
         self._clocks = clocks
 
     def time(self) -> float:

@@ -1,7 +1,7 @@
 """Run the daemon in virtual time, with a simulated Okta, a database file, receivers and wrong clocks.
 
-The real `run_daemon` runs. A test double replaces five parts: the clocks with the event loop, the database's thread, the
-client for Okta, the channels, and the log, which only counts lines.
+The real `run_daemon` runs. Test doubles replace five of its parts: the clocks with the event loop, the database's thread,
+the client for Okta, the channels, and the log, which only counts lines.
 """
 
 import asyncio
@@ -127,22 +127,22 @@ class Receiver:
     now: Callable[[], datetime]
     rng: random.Random
     mode: str = "takes"
-    well_since: datetime = field(init=False)
+    accepting_since: datetime = field(init=False)
     taken: list[tuple[datetime, Message]] = field(default_factory=list)
     covered: Counter[str] = field(default_factory=Counter)
-    life: int = 0
-    """The number of processes that were killed so far."""
+    kills: int = 0
+    """How often the daemon has been killed so far."""
 
-    MODES = ("takes", "refuses", "fails one in four", "hangs", "takes, and doesn't say so", "raises", "asks for peace")  # fmt: skip
+    MODES = ("takes", "refuses", "fails one in four", "hangs", "takes, and doesn't say so", "raises", "asks for a delay")  # fmt: skip
 
     def __post_init__(self) -> None:
         """Start in the mode ``takes``."""
-        self.well_since = self.now()
+        self.accepting_since = self.now()
 
     def become(self, mode: str) -> None:
         """Change the mode."""
         if mode == "takes" and self.mode != "takes":
-            self.well_since = self.now()
+            self.accepting_since = self.now()
         self.mode = mode
 
     @property
@@ -151,32 +151,32 @@ class Receiver:
         return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
 
     @property
-    def standing(self) -> set[tuple[str, str]]:
-        """The alarms that were received and have not ended."""
-        left: Counter[tuple[str, str]] = Counter()
+    def active_alarms(self) -> set[tuple[str, str]]:
+        """The subjects of the received alarms that have not ended."""
+        raised: Counter[tuple[str, str]] = Counter()
         for message in {message.id: message for _, message in self.taken}.values():
             if message.type.startswith("silence."):
                 # Count them, because a retried alarm can arrive after the message about its end.
                 change = 1 if message.type == "silence.raised" else -1
-                for one in message.body["silence"]["about"]:
-                    left[one["what"], one["name"]] += change
-        return {about for about, count in left.items() if count > 0}
+                for subject in message.body["silence"]["about"]:
+                    raised[subject["what"], subject["name"]] += change
+        return {subject for subject, count in raised.items() if count > 0}
 
     async def send(self, message: Message) -> None:
         """Accept or refuse a message, according to the mode."""
-        life = self.life
+        kills = self.kills
         await asyncio.sleep(0.05)
         mode = self.mode
-        if life != self.life:
+        if kills != self.kills:
             await asyncio.Event().wait()  # the sender is dead
         if mode == "hangs":
             await asyncio.Event().wait()
         if mode == "refuses" or (mode == "fails one in four" and self.rng.random() < 0.25):
             raise DeliveryError("no")
-        if mode == "asks for peace":
+        if mode == "asks for a delay":
             raise DeliveryError("not now", retry_after=timedelta(seconds=self.rng.randrange(1, 240)))
         if mode == "raises":
-            raise ValueError("a bug of the channel's")
+            raise ValueError("a bug in the channel")
         self.taken.append((self.now(), message))
         self.covered[f"message {message.type}"] += 1
         if mode == "takes, and doesn't say so":
@@ -279,7 +279,7 @@ class World:
         finally:
             self._stack.close()
 
-    def pass_(self, time: timedelta) -> None:
+    def advance(self, time: timedelta) -> None:
         """Advance the time. If the daemon exits, restart it like a service manager."""
         end = self.clocks.passed_s + time.total_seconds()
         while (left := end - self.clocks.passed_s) > 0:
@@ -288,7 +288,7 @@ class World:
             assert self._daemon is not None
             self._run(asyncio.wait([self._daemon], timeout=left))
             if self._daemon.done():
-                self._bury()
+                self._record_end()
                 self._run(asyncio.sleep(min(_RESTART_S, max(end - self.clocks.passed_s, 0))))
 
     def start(self) -> None:
@@ -300,12 +300,12 @@ class World:
         )
 
     def kill(self, calls: int | None = None) -> None:
-        """Kill the daemon, if it runs: now, or before or after the database call with the number ``calls``."""
+        """Kill the daemon if it runs: now, or before or after a database call, when ``calls`` other such moments have passed."""
         if calls is not None:
             self._kill_in = calls
         elif self._daemon is not None:
             self._die()
-            self._bury(killed=True)
+            self._record_end(killed=True)
 
     def stop(self) -> float:
         """Stop the daemon like a service manager. Return the duration in seconds."""
@@ -317,7 +317,7 @@ class World:
         self._run(asyncio.wait([self._daemon], timeout=600))
         took = self.clocks.passed_s - begun
         assert self._daemon.done(), "SIGTERM was not answered"
-        self._bury()
+        self._record_end()
         return took
 
     def reload(self) -> None:
@@ -325,12 +325,12 @@ class World:
         if self._daemon is not None:
             self._loop.deliver(signal.SIGHUP)
 
-    def backfill(self, *, since: datetime, until: datetime, telling: bool) -> bool:
+    def backfill(self, *, since: datetime, until: datetime, notify: bool) -> bool:
         """Run a backfill beside the daemon. Return whether it succeeded."""
-        ended: bool = self._run(self._backfill(since, until, telling=telling))
-        return ended
+        succeeded: bool = self._run(self._backfill(since, until, notify=notify))
+        return succeeded
 
-    async def _backfill(self, since: datetime, until: datetime, *, telling: bool) -> bool:
+    async def _backfill(self, since: datetime, until: datetime, *, notify: bool) -> bool:
         database = self._executor(daemon=False)
         application = Application(self._settings)
         watch = Watch(org=ORG, rules=application.rules, routes=application.routes)
@@ -338,7 +338,7 @@ class World:
         backfiller = Backfiller(source, database, watch, page_size=25)
         try:
             async with asyncio.timeout(300):
-                await backfiller.run(command=f"{since} {until}", since=since, until=until, notify=telling)
+                await backfiller.run(command=f"{since} {until}", since=since, until=until, notify=notify)
         except (SystemLogError, StoreError, TimeoutError) as error:
             self.covered[f"backfill {type(error).__name__}"] += 1
             return False
@@ -349,15 +349,15 @@ class World:
     def _run(self, awaitable: Any) -> Any:
         return self._loop.run_until_complete(awaitable)
 
-    def _bury(self, *, killed: bool = False) -> None:
+    def _record_end(self, *, killed: bool = False) -> None:
         """Record how the daemon ended. If it was killed, cancel its remaining tasks."""
         task, self._daemon = self._daemon, None
         assert task is not None
         if killed or (self._kill_in is not None and self._kill_in < 0):
             if tasks := asyncio.all_tasks(self._loop):
-                for one in sorted(tasks, key=asyncio.Task.get_name):
-                    if self.storage.thread is None or one is not self.storage.thread.work:
-                        one.cancel()
+                for remaining in sorted(tasks, key=asyncio.Task.get_name):
+                    if self.storage.thread is None or remaining is not self.storage.thread.work:
+                        remaining.cancel()
                 self._run(asyncio.wait(tasks))
             if not task.cancelled():
                 task.exception()
@@ -366,8 +366,8 @@ class World:
             self.ended_with_error.append(error)
             self.covered[f"ended with {type(error).__name__}"] += 1
 
-    def _called(self) -> bool:
-        """Count a call of the database. Return whether the process ends here."""
+    def _killed_here(self) -> bool:
+        """Count a point before or after a database call. Return whether the process is killed here."""
         if self._kill_in is None:
             return False
         self._kill_in -= 1
@@ -377,11 +377,11 @@ class World:
         return True
 
     def _die(self) -> None:
-        """Cut the daemon off from the database and the receivers, and cancel it."""
+        """Disconnect the daemon from the database and the receivers, and cancel it."""
         if self.storage.thread is not None:
             self.storage.thread.die()
         for receiver in self.receivers.values():
-            receiver.life += 1
+            receiver.kills += 1
         if self._daemon is not None:
             self._daemon.cancel()
 
@@ -396,7 +396,7 @@ class World:
         thread = VirtualThread(
             stopping=executor._stopping,
             slow_s=self.storage.slow_s,
-            ended=self._called if daemon else lambda: False,
+            ended=self._killed_here if daemon else lambda: False,
         )
         executor._threads.shutdown()
         executor._threads = thread  # type: ignore[assignment]  # it has all methods that the executor uses

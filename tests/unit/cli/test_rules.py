@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.documented import LEANING_ID, RULE_ID, write_example
+from tests.support.documented import RULE_ID, RULE_WITH_SIGNAL_ID, write_example
 from tests.unit.cli.conftest import Done
 
 Call = Callable[..., Done]
@@ -141,7 +141,7 @@ def test_the_documented_rule_is_listed(folder: Path, call: Call) -> None:
     assert (rule["at_least"], rule["window"], rule["source"]) == (5, "10m", str(file))
 
 
-@pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (LEANING_ID, 4)])
+@pytest.mark.parametrize(("rule_id", "cases"), [(RULE_ID, 3), (RULE_WITH_SIGNAL_ID, 4)])
 def test_the_documented_cases_pass(folder: Path, call: Call, rule_id: str, cases: int) -> None:
     """The documented cases pass for the rule's file, the file of cases, and their folder."""
     file = write_example(folder / "rules", rule_id)
