@@ -100,7 +100,7 @@ def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:
     from oktawatch.store.status import org_statuses
 
     now = database.now()
-    known = {found.org: found for found in org_statuses(database)}
+    known = {row.org: row for row in org_statuses(database)}
     configured = [org.name for org in settings.orgs]
     return [
         _as_json(
@@ -113,13 +113,11 @@ def _orgs(settings: "Settings", database: "Database") -> list[dict[str, Any]]:
     ]
 
 
-def _as_json(
-    name: str, found: "OrgStatus | None", health: "OrgHealth", *, configured: bool
-) -> dict[str, Any]:
+def _as_json(name: str, row: "OrgStatus | None", health: "OrgHealth", *, configured: bool) -> dict[str, Any]:
     from oktawatch.model.timestamps import to_text
 
     def moment(key: str) -> str | None:
-        value = getattr(found, key, None)
+        value = getattr(row, key, None)
         return to_text(value) if value else None
 
     return {
@@ -134,15 +132,15 @@ def _as_json(
         "last_poll_at": moment("last_poll_at"),
         "last_caught_up_at": moment("last_caught_up_at"),
         "last_published": moment("last_published"),
-        "events_seen": found.events_seen if found else 0,
-        "events_rejected": found.events_rejected if found else 0,
-        "events_late": found.events_late if found else 0,
-        "open_alerts": found.open_alerts if found else 0,
-        "pending_notifications": found.pending_notifications if found else 0,
-        "dead_notifications": found.dead_notifications if found else 0,
-        "last_error": found.last_error if found else None,
+        "events_seen": row.events_seen if row else 0,
+        "events_rejected": row.events_rejected if row else 0,
+        "events_late": row.events_late if row else 0,
+        "open_alerts": row.open_alerts if row else 0,
+        "pending_notifications": row.pending_notifications if row else 0,
+        "dead_notifications": row.dead_notifications if row else 0,
+        "last_error": row.last_error if row else None,
         "last_error_at": moment("last_error_at"),
-        "holder": found.holder if found else None,
+        "holder": row.holder if row else None,
     }
 
 
@@ -198,8 +196,8 @@ def _age(moment: datetime | None, now: datetime) -> str:
 def _state(org: dict[str, Any]) -> str:
     if not org["configured"]:
         return "not configured"
-    found = [name for name in ("failing", "behind", "unusable") if org[name]]
-    return ", ".join(found) or "ok"
+    states = [name for name in ("failing", "behind", "unusable") if org[name]]
+    return ", ".join(states) or "ok"
 
 
 def _lag(seconds: float | None) -> str:

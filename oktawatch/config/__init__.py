@@ -54,7 +54,7 @@ def load(
     """Load the settings from the first of ``path``, ``$OKTAWATCH_CONFIG``, ``./`` and ``/etc/oktawatch/``.
 
     ``secrets_of`` lists the sections whose secret files are read. Secret files of other sections need not be readable.
-    Raises ConfigError with the file, the key and what is expected, and MissingConfigError if there is no configuration.
+    Raises ConfigError, which names the file, the key and the expected value, or MissingConfigError without a configuration.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
     found = sources.find(path, environ, here)

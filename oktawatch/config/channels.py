@@ -12,7 +12,7 @@ GROUP = "oktawatch.channels"
 
 
 def load_channel(name: str) -> Any:
-    """Return the class of a channel. Raises ValueError with what is expected."""
+    """Return the class of a channel. Raises ValueError, which says what is expected."""
     # Reading the entry points of all installed packages is slow, and unnecessary for built-in channels.
     entry_point = _built_in().get(name) or _installed().get(name)
     if entry_point is None:

@@ -22,7 +22,7 @@ class Egress:
 
     proxy: SecretStr | None = None
     """``HTTPS_PROXY``."""
-    direct: tuple[str, ...] = ()
+    no_proxy: tuple[str, ...] = ()
     """The entries of ``NO_PROXY``."""
 
     def proxy_for(self, url: str, configured: SecretStr | None) -> SecretStr | None:
@@ -30,12 +30,12 @@ class Egress:
         parts = urlsplit(url)
         proxy = configured or (self.proxy if parts.scheme == "https" else None)
         host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
-        if proxy is None or any(_covers(entry, host, port) for entry in self.direct):
+        if proxy is None or any(_covers(entry, host, port) for entry in self.no_proxy):
             return None
         return proxy
 
 
-def entries(no_proxy: str) -> tuple[str, ...]:
+def split_no_proxy(no_proxy: str) -> tuple[str, ...]:
     """Split the text of ``NO_PROXY`` into its entries."""
     return tuple(entry for entry in re.split(r"[\s,]+", no_proxy.lower()) if entry)
 

@@ -54,7 +54,7 @@ class Folders:
 
 
 def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
-    """Read a secret from a file. Raises ValueError with what is expected."""
+    """Read a secret from a file. Raises ValueError, which says what is expected."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

@@ -10,7 +10,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from oktawatch.config.egress import Egress, entries
+from oktawatch.config.egress import Egress, split_no_proxy
 from oktawatch.config.errors import ConfigError, Origins, format_location, models_in, suggest
 from oktawatch.config.settings import Settings
 from oktawatch.config.validators import LONGEST_NAME, check_proxy
@@ -190,7 +190,7 @@ def egress(environ: Mapping[str, str]) -> Egress:
             check_proxy(proxy)
         except ValueError as wrong:
             raise ConfigError("wrong value", f"{ENVIRONMENT}: {name}", str(wrong)) from None
-    return Egress(proxy, entries(environ.get("no_proxy") or environ.get("NO_PROXY") or ""))
+    return Egress(proxy, split_no_proxy(environ.get("no_proxy") or environ.get("NO_PROXY") or ""))
 
 
 _SDK_SSWS = {"url": "OKTA_CLIENT_ORGURL", "token": "OKTA_CLIENT_TOKEN"}

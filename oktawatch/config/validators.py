@@ -1,6 +1,6 @@
 """Types of configuration values, with their validators.
 
-A validator raises ValueError with what is expected, and never quotes the value.
+A validator raises ValueError, which says what is expected and never quotes the value.
 """
 
 import ipaddress

@@ -27,7 +27,7 @@ def _read(reader: int, *, until: bytes) -> list[str]:
     data = b""
     deadline = time.monotonic() + PATIENCE_S
     while until not in data:
-        assert time.monotonic() < deadline, "in vain"
+        assert time.monotonic() < deadline, "timed out waiting for a log line"
         data += os.read(reader, 65_536)
     return data.decode().splitlines()
 

@@ -82,7 +82,7 @@ def test_show(call: Call) -> None:
     assert refused.err.startswith(f"error: no such rule (No.Such): there are: {R1}, Okta.Login.Success")
 
 
-def test_what_is_shown_can_be_copied_into_the_configuration(folder: Path, call: Call) -> None:
+def test_the_shown_options_can_be_copied_into_the_configuration(folder: Path, call: Call) -> None:
     """The shown options of each rule are valid TOML that changes nothing."""
     before = call("rules", "list", "--json").json
     shown = [call("rules", "show", rule["id"]).out for rule in before]

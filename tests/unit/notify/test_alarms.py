@@ -49,7 +49,7 @@ def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
 def test_a_silent_org(form: int) -> None:
     """The alarm has the start, the reason, what to check and a command, and its severity is HIGH."""
     message = alarm("raised", org(**REFUSED))
-    said = forms(message)[form]
+    rendered = forms(message)[form]
 
     assert message.severity is Severity.HIGH
     for part in (
@@ -59,19 +59,19 @@ def test_a_silent_org(form: int) -> None:
         "polling continues where it stopped",
         "oktawatch status",
     ):
-        assert part in said
-    assert "test" not in said.lower()
+        assert part in rendered
+    assert "test" not in rendered.lower()
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_an_org_that_is_polled_again(form: int) -> None:
     """The message about the end says how long the org was not polled, and has no severity."""
     message = alarm("over", org(**RECOVERED))
-    said = forms(message)[form]
+    rendered = forms(message)[form]
 
     assert message.severity is None
-    assert "[OVER] acme is polled again after 2 h 14 min" in said
-    assert "from 2026-11-02 09:45 UTC to 2026-11-02 12:00 UTC" in said
+    assert "[OVER] acme is polled again after 2 h 14 min" in rendered
+    assert "from 2026-11-02 09:45 UTC to 2026-11-02 12:00 UTC" in rendered
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
@@ -113,18 +113,18 @@ def test_many_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "said"),
+    ("until", "rendered"),
     [
         ("2026-11-02T09:45:59.000Z", "less than a minute"),
         ("2026-11-02T10:10:31.000Z", "25 min"),
         ("2026-11-05T12:00:00.000Z", "3 d 2 h"),
     ],
 )
-def test_a_duration(until: str, said: str) -> None:
+def test_a_duration(until: str, rendered: str) -> None:
     """A duration is shown in days and hours, in hours and minutes, or in minutes."""
     heading = alarm("over", org(since=SINCE, until=until)).heading
 
-    assert heading == f"[OVER] acme is polled again after {said}"
+    assert heading == f"[OVER] acme is polled again after {rendered}"
 
 
 def test_an_alarm_of_an_older_version() -> None:
@@ -141,11 +141,11 @@ def test_text_of_strangers_is_harmless(name: str, error: str, what: str, state: 
     message = alarm(state, {"what": what, "name": name, "since": SINCE, "until": UNTIL, "error": error})
     plain, markdown, html = forms(message)
 
-    for said in (plain, markdown, html):
-        assert said.replace("\n", "").isprintable()
-        assert "://" not in said
-        assert not re.search(r"<[!@#]|@(everyone|here|channel)\b", said)
-        assert len(said) < 3_000
+    for rendered in (plain, markdown, html):
+        assert rendered.replace("\n", "").isprintable()
+        assert "://" not in rendered
+        assert not re.search(r"<[!@#]|@(everyone|here|channel)\b", rendered)
+        assert len(rendered) < 3_000
     assert plain.count("\n") == len(message.lines)
     assert markdown.count("](") == 0
     assert all("`" not in line.text for line in message.lines)
@@ -204,7 +204,7 @@ def test_a_rule_that_was_left_out(form: int) -> None:
         "event_uuid": "e-1",
         "error": "it froze oktawatch",
     }
-    said = forms(alarm("raised", about))[form]
+    rendered = forms(alarm("raised", about))[form]
 
     for part in (
         "[ALARM] Rule Acme.Slow was skipped for some events of acme: it froze oktawatch",
@@ -213,7 +213,7 @@ def test_a_rule_that_was_left_out(form: int) -> None:
         "a regular expression that backtracks",
         "oktawatch status",
     ):
-        assert part in said
+        assert part in rendered
 
 
 def test_events_that_cannot_be_used() -> None:

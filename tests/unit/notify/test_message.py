@@ -61,7 +61,7 @@ def forms(message: Message) -> tuple[str, str, str]:
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_message_is_complete(form: int) -> None:
     """A message has severity, person, outcome, place, anonymizer, client, risk, time and the runbook."""
-    said = forms(COMPOSER.compose(due()))[form]
+    rendered = forms(COMPOSER.compose(due()))[form]
 
     for part in (
         "[MEDIUM] nora@example.com tried to sign in through ExampleVPN, Oslo (acme)",
@@ -78,7 +78,7 @@ def test_a_message_is_complete(form: int) -> None:
         "oktawatch alerts ack 17",
         "https://acme-admin.okta.com/report/system_log_2?search=uuid%20eq%20%22",
     ):
-        assert part in said
+        assert part in rendered
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_a_long_runbook_is_cut() -> None:
     composer = Composer(orgs={}, rules={ALERT["rule_id"]: RuleText("Own", "Call Zoë.\n\nThen wait. " * 500)})
     message = composer.compose(due())
 
-    (said,) = [line.text for line in message.lines if line.label == "What to do"]
-    assert said.startswith("Call Zoë. Then wait. Call Zoë.")
-    assert said.endswith((". …", "Then …", "Call …"))
-    assert 590 < len(said) <= 600
-    assert message.body["runbook"] == said
+    (rendered,) = [line.text for line in message.lines if line.label == "What to do"]
+    assert rendered.startswith("Call Zoë. Then wait. Call Zoë.")
+    assert rendered.endswith((". …", "Then …", "Call …"))
+    assert 590 < len(rendered) <= 600
+    assert message.body["runbook"] == rendered
 
 
 def test_the_body_for_programs() -> None:
@@ -346,7 +346,7 @@ def test_unknown_values_are_not_mentioned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tunnels", "said"),
+    ("tunnels", "rendered"),
     [
         ('[{"anonymous":true,"operator":"WARP_VPN","type":"VPN"}]', "VPN (WARP(ˍ)VPN)"),
         ('[{"operator":null,"type":"Tor"}]', "Tor"),
@@ -357,12 +357,12 @@ def test_unknown_values_are_not_mentioned() -> None:
         (7, None),
     ],
 )
-def test_tunnels(tunnels: Any, said: str | None) -> None:
+def test_tunnels(tunnels: Any, rendered: str | None) -> None:
     """Tunnels are read from JSON text, and any other value is ignored."""
     message = COMPOSER.compose(due(context={"debug_context": {"debugData": {"tunnels": tunnels}}}))
 
     found = [line.text for line in message.lines if line.label == "Anonymizer"]
-    assert found == ([said.replace("(ˍ)", "_")] if said else [])
+    assert found == ([rendered.replace("(ˍ)", "_")] if rendered else [])
 
 
 class Tags(HTMLParser):
@@ -398,11 +398,11 @@ def test_text_of_strangers_is_harmless(text: str, where: list[str]) -> None:
     plain, markdown, html = forms(message)
     usual = COMPOSER.compose(due())
 
-    for said in (plain, markdown, html):
-        assert said.replace("\n", "").isprintable()
-        assert said.count("://") == 1
-        assert not re.search(r"<[!@#]|@(everyone|here|channel)\b", said)
-        assert len(said) < 5_000
+    for rendered in (plain, markdown, html):
+        assert rendered.replace("\n", "").isprintable()
+        assert rendered.count("://") == 1
+        assert not re.search(r"<[!@#]|@(everyone|here|channel)\b", rendered)
+        assert len(rendered) < 5_000
     labels = [line.label for line in message.lines]
     assert plain.count("\n") == len(labels)
     assert markdown.count("\n\n") == len(labels) - 1

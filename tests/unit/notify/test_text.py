@@ -24,26 +24,26 @@ hostile = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max
 @example("ops@hereeve@evil.example.org/login", 19)
 def test_any_text_becomes_harmless(text: str, limit: int) -> None:
     """The text has no control characters, mentions, Markdown, tags or links, and a limited length."""
-    said = harmless(text, limit)
+    rendered = harmless(text, limit)
 
-    assert said.isprintable()
-    assert len(said) <= limit
-    assert not set(ACTIVE) & set(said)
-    assert "://" not in said
+    assert rendered.isprintable()
+    assert len(rendered) <= limit
+    assert not set(ACTIVE) & set(rendered)
+    assert "://" not in rendered
     assert not re.search(
-        r"(?:^|\s)@|@(?:everyone|here|channel|all)\b|\bwww\.|(?:javascript|mailto|data):\S", said
+        r"(?:^|\s)@|@(?:everyone|here|channel|all)\b|\bwww\.|(?:javascript|mailto|data):\S", rendered
     )
-    assert not re.search(r"(?<![^\W_])_|_(?![^\W_])", said)
-    addresses_apart = re.sub(r"[\w.%+-]+@[\w.-]+(?![\w/:?#.])", "", said)
+    assert not re.search(r"(?<![^\W_])_|_(?![^\W_])", rendered)
+    addresses_apart = re.sub(r"[\w.%+-]+@[\w.-]+(?![\w/:?#.])", "", rendered)
     assert not re.search(r"[^\W_]\.[^\W\d_]", addresses_apart)
 
 
 @given(hostile)
 def test_harmless_text_is_not_changed_again(text: str) -> None:
     """Harmless text stays the same after Unicode normalization and another pass."""
-    said = harmless(text)
+    rendered = harmless(text)
 
-    assert harmless(unicodedata.normalize("NFC", said)) == said
+    assert harmless(unicodedata.normalize("NFC", rendered)) == rendered
 
 
 def test_a_host_is_no_link() -> None:
