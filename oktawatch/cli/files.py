@@ -20,9 +20,9 @@ def files(
 ) -> int:
     """List the files that ship with the program.
 
-    With NAME, print one of them.
+    With NAME, print this file.
 
-    They include an example configuration, systemd units, container and Kubernetes examples, Prometheus alert rules,
+    The files include an example configuration, systemd units, container and Kubernetes examples, Prometheus alert rules,
     a Grafana dashboard and SQL recipes.
     """
     from oktawatch import shipped

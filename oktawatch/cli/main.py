@@ -106,7 +106,7 @@ Python's default threshold would slow down a backfill without benefit."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of the process, and return its exit code."""
+    """Run a command line, by default the arguments of the process, and return its exit code."""
     if arguments is None:
         _prepare_process()
     gc.set_threshold(_GC_THRESHOLD)

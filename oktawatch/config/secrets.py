@@ -25,7 +25,7 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
     "silence": ("heartbeat_url",),
     "evidence.sources": ("url",),
 }
-"""The secret keys by section. A dot separates a section from a list in it. A channel can define further ones."""
+"""The secret keys by section. A dot separates a section from a list in it. A channel can define further secret keys."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
 """The other keys that contain the path of a file or folder, by section."""

@@ -188,7 +188,8 @@ class _Lane:
     def next_messages(self) -> list[str]:
         """Return the ids to send: existing digests, alerts, new digests, decisions."""
         existing = [digest.id for digest in self._digests]
-        single = [one.id for one in sorted([*self._single, *self.alerts.values()], key=_worst_first)]
+        unfolded = sorted([*self._single, *self.alerts.values()], key=_worst_first)
+        single = [notification.id for notification in unfolded]
         new = [fold.digest_id for fold in self.folds if fold.new]
         decisions = [decision.id for decision in sorted(self._decisions, key=_worst_first)]
         return [*existing, *single, *new, *decisions][: self.allowance]
@@ -206,9 +207,10 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
     if len(late) < 2:  # noqa: PLR2004 -- a digest of one alert would say less than the alert
         return
     topic = DigestTopic(DigestReason.LATE)
-    sent = [one.sent_at for one in outbox.sent if one.topic == topic and one.sent_at > now - _LATE_INTERVAL]
-    if sent:
-        lane.postpone(late, sent[-1] + _LATE_INTERVAL)
+    since = now - _LATE_INTERVAL
+    digest_times = [sent.sent_at for sent in outbox.sent if sent.topic == topic and sent.sent_at > since]
+    if digest_times:
+        lane.postpone(late, digest_times[-1] + _LATE_INTERVAL)
     else:
         lane.fold(late, topic)
 
@@ -237,7 +239,7 @@ def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) ->
     campaigns.sort(key=lambda origin: (-people[origin], str(origin)))
     for origin in campaigns[: min(_CAMPAIGNS_AT_ONCE, lane.room)]:
         topic = DigestTopic(DigestReason.CAMPAIGN, by, origin)
-        earlier = [one.alert_id for one in outbox.opened if one.alert_id and source(one) == origin]
+        earlier = [alert.alert_id for alert in outbox.opened if alert.alert_id and source(alert) == origin]
         lane.fold(groups[origin], topic, people=people[origin], earlier=earlier[:_MAX_EARLIER])
 
 
@@ -257,9 +259,9 @@ def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[s
     """Return the number of people with a recently opened alert, sent or waiting, by source."""
     since = now - CAMPAIGN_TIME
     waiting = [
-        one
-        for one in outbox.waiting
-        if one.kind is NotificationKind.OPENED and not one.late and one.created_at > since
+        alert
+        for alert in outbox.waiting
+        if alert.kind is NotificationKind.OPENED and not alert.late and alert.created_at > since
     ]
     people: dict[str | int, set[str | None]] = defaultdict(set)
     alerts: list[WaitingNotification | OpenedAlert] = [*outbox.opened, *waiting]

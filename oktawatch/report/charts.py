@@ -46,7 +46,8 @@ def bars(labels: Sequence[str], series: Sequence[Series], *, width: int) -> ET.E
 
     # pygal draws the first bar at the bottom.
     bottom_up = [
-        Series(name=one.name, css_class=one.css_class, values=list(reversed(one.values))) for one in series
+        Series(name=entry.name, css_class=entry.css_class, values=list(reversed(entry.values)))
+        for entry in series
     ]
     names = list(reversed(labels))
     height = 40 + _BAR_HEIGHT * len(labels)
@@ -54,14 +55,14 @@ def bars(labels: Sequence[str], series: Sequence[Series], *, width: int) -> ET.E
         width=width, height=height, **_options(series, axis_to_longest=_AXIS_TO_LONGEST_BAR)
     )
     root = _drawn(chart, [_shortened(name) for name in names], names, bottom_up)
-    _add_totals(root, [sum(values) for values in zip(*(one.values for one in bottom_up), strict=True)])
+    _add_totals(root, _sums(bottom_up))
     return root
 
 
 def _options(series: Sequence[Series], *, axis_to_longest: float = 1, **more: Any) -> dict[str, Any]:
     from pygal.style import Style  # noqa: PLC0415 -- only pages with charts need it
 
-    highest = max(map(sum, zip(*(one.values for one in series), strict=True)), default=0)
+    highest = max(_sums(series), default=0)
     return {
         # Only for the width of labels: the page's style sheet has the fonts and colours.
         "style": Style(label_font_size=_FONT, major_label_font_size=_FONT),
@@ -79,30 +80,35 @@ def _options(series: Sequence[Series], *, axis_to_longest: float = 1, **more: An
     } | more
 
 
+def _sums(series: Sequence[Series]) -> list[int]:
+    """Return the sum of all series for each label."""
+    return [sum(values) for values in zip(*(entry.values for entry in series), strict=True)]
+
+
 def _drawn(
     chart: "Graph", shown: Sequence[str], labels: Sequence[str], series: Sequence[Series]
 ) -> ET.Element:
     chart.x_labels = shown
-    for one in series:
-        chart.add(one.name, list(one.values))
+    for entry in series:
+        chart.add(entry.name, list(entry.values))
     # Parsed again, because pygal builds elements of lxml if that is installed.
     root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314 -- pygal has just written it
     _clean(root)
-    for one, element in zip(series, _with_class(root, "series", inside="plot"), strict=False):
-        element.set("class", f"series {one.css_class}")
-        values = zip(labels, one.values, strict=True)
+    for entry, element in zip(series, _with_class(root, "series", inside="plot"), strict=False):
+        element.set("class", f"series {entry.css_class}")
+        values = zip(labels, entry.values, strict=True)
         for bar, (label, value) in zip(_with_class(element, "bar"), values, strict=True):
             for part in list(bar):
                 if part.tag != "rect":
                     bar.remove(part)
             title = ET.SubElement(bar, "title")
-            title.text = f"{label}: {value} {one.name}"
+            title.text = f"{label}: {value} {entry.name}"
     return root
 
 
 def _add_totals(root: ET.Element, totals: Sequence[int]) -> None:
     """Write the sum of each horizontal bar at its end."""
-    stacks = zip(*(_with_class(one, "bar") for one in _with_class(root, "series")), strict=True)
+    stacks = zip(*(_with_class(element, "bar") for element in _with_class(root, "series")), strict=True)
     plot = _with_class(root, "plot")[0]
     for stack, total in zip(stacks, totals, strict=True):
         parts = [part for bar in stack for part in bar.iter("rect")]
