@@ -33,7 +33,7 @@ Rules = Annotated[
     list[str] | None, typer.Option(metavar="GLOB", help="Filter by rule id, such as 'Okta.Multiple.*'.")
 ]
 LeastSeverity = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--severity",
         metavar="SEVERITY",
@@ -65,7 +65,7 @@ Verdicts = Annotated[
 def parse_filters(
     since: str | None,
     until: str | None,
-    least: str | None,
+    least: Sequence[str] | None,
     statuses: Sequence[str] | None,
     actors: Sequence[str] | None,
     networks: Sequence[str] | None,
@@ -82,7 +82,7 @@ def parse_filters(
     return AlertFilter(
         since=point_in_time(since, "--since", now=now) if since is not None else None,
         until=point_in_time(until, "--until", now=now) if until is not None else None,
-        severity=severity(least) if least is not None else None,
+        severity=min(map(severity, least)) if least else None,
         statuses=[AlertStatus(name) for name in choices(statuses or (), "--status", _STATUSES)],
         actors=actors or (),
         networks=[network(text, "--ip") for text in networks or ()],
