@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oktawatch.cli.exits import DONE
+from oktawatch.cli.exits import DONE, UsageError
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note as print_note
 from oktawatch.cli.output import print_json
@@ -35,7 +35,7 @@ def ack(
     """Acknowledge alerts: someone is investigating them. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
-    decision = Decision(action=Action.ACKNOWLEDGED, by=by or _user(), note=note)
+    decision = Decision(action=Action.ACKNOWLEDGED, by=_name(by), note=_note(note))
     return _decide(ids, decision, "acknowledged", config, as_json=as_json, debug=debug)
 
 
@@ -54,7 +54,7 @@ def close(
     """Close alerts. A later match opens a new alert. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
-    decision = Decision(action=Action.CLOSED, by=by or _user(), disposition=disposition, note=note)
+    decision = Decision(action=Action.CLOSED, by=_name(by), disposition=disposition, note=_note(note))
     return _decide(ids, decision, "closed", config, as_json=as_json, debug=debug)
 
 
@@ -69,7 +69,7 @@ def reopen(
     """Reopen closed alerts. Changes all alerts, or none if any can't be changed."""
     from oktawatch.store.triage import Action, Decision
 
-    decision = Decision(action=Action.REOPENED, by=by or _user(), note=note)
+    decision = Decision(action=Action.REOPENED, by=_name(by), note=_note(note))
     return _decide(ids, decision, "open", config, as_json=as_json, debug=debug)
 
 
@@ -84,7 +84,7 @@ def note(
     """Add a note to an alert, whatever its status."""
     from oktawatch.store.triage import Action, Decision
 
-    decision = Decision(action=Action.NOTED, by=by or _user(), note=text)
+    decision = Decision(action=Action.NOTED, by=_name(by), note=_text(text, "TEXT"))
     return _decide([alert_id], decision, "noted", config, as_json=as_json, debug=debug)
 
 
@@ -105,6 +105,21 @@ def _decide(
         else:
             print_note(f"{result}: {', '.join(map(str, decided))}")
     return DONE
+
+
+def _note(text: str | None) -> str | None:
+    return _text(text, "--note") if text is not None else None
+
+
+def _name(by: str | None) -> str:
+    return _text(by, "--by") if by is not None else _user()
+
+
+def _text(text: str, option: str) -> str:
+    """Return the text. Raise UsageError if it is blank, for example from an unset variable of a script."""
+    if not text.strip():
+        raise UsageError(f"the text is empty ({option}): write at least one word")
+    return text
 
 
 def _user() -> str:

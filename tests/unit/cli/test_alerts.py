@@ -125,6 +125,7 @@ def test_control_characters_in_events_are_escaped(call: Call, words: tuple[str, 
         ((), [2, 1, 3]),
         (("--org", "other"), [3]),
         (("--severity", "low"), [2, 1]),
+        (("--severity", "info", "--severity", "high"), [2, 1, 3]),
         (("--since", to_text(NOW - timedelta(minutes=50))), [2, 1]),
         (("--since", to_text(NOW - timedelta(minutes=49))), [2]),
         (("--rule", "Okta.Anonymizing.VPN.Login"), [2, 1, 3]),
@@ -234,6 +235,29 @@ def test_no_such_alert(call: Call) -> None:
     done = call("alerts", "show", "99")
 
     assert done == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")
+
+
+@pytest.mark.usefixtures("alerts")
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("note", "1", ""), "TEXT"),
+        (("note", "1", " \n"), "TEXT"),
+        (("ack", "1", "--note", ""), "--note"),
+        (("close", "1", "--as", "benign", "--note", " "), "--note"),
+        (("close", "1", "--as", "benign", "--by", ""), "--by"),
+        (("reopen", "1", "--by", "  "), "--by"),
+    ],
+)
+def test_a_blank_text_is_refused(call: Call, words: tuple[str, ...], option: str) -> None:
+    """A blank note would replace the alert's last one, and a blank name would name nobody."""
+    call("alerts", "note", "1", "asked Nora", "--by", "abel")
+
+    done = call("alerts", *words)
+
+    assert done == (2, "", f"error: the text is empty ({option}): write at least one word\n")
+    shown = call("alerts", "show", "1", "--json").json
+    assert (shown["status"], shown["note"], len(shown["actions"])) == ("open", "asked Nora", 1)
 
 
 @pytest.mark.usefixtures("alerts")
