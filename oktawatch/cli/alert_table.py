@@ -50,7 +50,7 @@ def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
 def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield alerts as lines of CSV without line ends, after a line with the names of the columns."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")  # cells with either of them are quoted
+    writer = csv.writer(buffer, lineterminator="\r\n")  # quotes cells that contain \r or \n
     for number, alert in enumerate(alerts):
         values = {name: value for name, value in alert.items() if name not in _OMITTED_FROM_CSV}
         if number == 0:

@@ -98,9 +98,9 @@ def print_address(address: str, profile: "Profile") -> None:
 
 
 def _common_facts(sightings: "Sequence[Sighting]") -> list[str]:
-    """Return country, network and anonymizer of an address, as in its latest sightings.
+    """Return the country, network and anonymizer of the latest sighting of each address.
 
-    Several addresses can differ. Then the number of different values takes the place of a value.
+    If the addresses differ, return how many different values there are, such as ``2 countries``.
     """
     latest: dict[str, Sighting] = {}
     for sighting in sightings:  # the latest first
