@@ -13,7 +13,6 @@ from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import FrozenCall
-from oktawatch.model.timestamps import utc_now
 from oktawatch.store.errors import StoreError
 from oktawatch.store.left_out import record_frozen
 
@@ -64,6 +63,6 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
         page_uuid=call.page_uuid,
     )
     try:
-        await database.run(record_frozen, call, notifiers, reason=FROZE, now=utc_now())
+        await database.run(record_frozen, call, notifiers, reason=FROZE, now=database.now())
     except StoreError as error:
         _log.error("rule_froze_unrecorded", rule=call.rule_id, error=str(error))

@@ -9,7 +9,6 @@ from msgspec import Struct
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import PageResult, Watch
 from oktawatch.engine.poll import Poller
-from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
 from oktawatch.service.connections import connections
 from oktawatch.service.database import locked_database, prepare_to_watch
@@ -119,5 +118,5 @@ async def _poll(org: str, poller: Poller, database: DatabaseExecutor) -> OrgOutc
         # If the page couldn't be written, the failure couldn't be recorded either.
         return OrgOutcome(org=org, error=str(error))
     with suppress(StoreError):
-        await database.run(record_failure, org, str(problem), now=utc_now())
+        await database.run(record_failure, org, str(problem), now=database.now())
     return OrgOutcome(org=org, error=str(problem))

@@ -1,18 +1,26 @@
 """Processes that share a database use its clock, even if their machines' clocks differ."""
 
+import signal
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import time_machine
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import Notifier
+from oktawatch.engine.frozen_rules import watch_rules
+from oktawatch.engine.process_files import process_path
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
+from oktawatch.rules import EventRule
+from tests.integration.engine.test_rule_budget import rule as custom_rule
+from tests.integration.engine.test_rule_budget import watch as watched_by
 from tests.support.databases import open_database, rows
 from tests.support.outbox import COMPOSER, Receiver, put, sign_in
 from tests.support.places import Kind, Place
+from tests.unit.engine.test_rule_watchdog import ended
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -67,3 +75,18 @@ async def test_a_replica_a_day_ahead_delays_no_delivery(executor: DatabaseExecut
 
     assert (tried["attempts"], sent) == (1, 1)
     assert _near(tried["next_attempt_at"], utc_now()) is (place.kind is Kind.POSTGRES)
+
+
+async def test_a_rule_that_froze_is_recorded_with_the_shared_time(
+    executor: DatabaseExecutor, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose clock is a day ahead records a frozen rule with the time that all processes share."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert ended(process_path(executor.database, "rules"), "call('main', freeze)") == -signal.SIGALRM
+    watch = watched_by(custom_rule(EventRule, "Rule", matches=lambda *_: False))
+    with time_machine.travel(utc_now() + DAY):
+        await executor.read_clock()
+        async with watch_rules(executor, watch.rules, org_tags={}, routes=()):
+            (recorded,) = rows(executor.database, "rules_left_out")
+
+    assert _near(recorded["froze_at"], utc_now()) is (place.kind is Kind.POSTGRES)

@@ -3,13 +3,16 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
+from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
 from oktawatch.service.database import open_database
 from oktawatch.service.file_lock import exclusive_lock
@@ -18,6 +21,7 @@ from oktawatch.simulator import SimulatedOrg, serve
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.store.status import org_statuses
+from tests.support.databases import rows
 from tests.support.http import Answer, listening
 from tests.support.logclient import NOW, TOKEN, Clock, event
 from tests.support.places import Kind, Place, place_of
@@ -135,6 +139,22 @@ async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, p
     kept = {status.org: status.last_error for status in org_statuses(database)}
     database.close()
     assert kept == {"acme": None, "globex": error}
+
+
+async def test_a_failure_is_recorded_with_the_shared_time(
+    load: Load, org: SimulatedOrg, place: Place
+) -> None:
+    """On Postgres, a machine whose clock is a day ahead records a failure with the server's time."""
+    async with serve(org) as url:
+        settings = load(acme=(url, "00another"))
+        with time_machine.travel(utc_now() + timedelta(days=1)):
+            await _run(settings)
+
+    database = Database(place.url)
+    (failed,) = rows(database, "orgs")
+    database.close()
+    late = failed["last_error_at"] - utc_now() > timedelta(hours=1)
+    assert late is (place.kind is Kind.SQLITE)
 
 
 async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
