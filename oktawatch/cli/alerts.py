@@ -112,7 +112,10 @@ def show(
     alert_id: Annotated[int, typer.Argument(metavar="ID", min=0, max=LARGEST_ID, help="The alert's id.")],
     context: Annotated[
         bool,
-        typer.Option("--context", help="Print only the context: the event that opened the alert, as JSON."),
+        typer.Option(
+            "--context",
+            help="Print only the context: parts of the event that opened the alert, as JSON.",
+        ),
     ] = False,
     config: ConfigFile = None,
     as_json: Json = False,

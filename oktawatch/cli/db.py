@@ -145,7 +145,8 @@ def backup(
 ) -> int:
     """Back up the SQLite file while it is used.
 
-    FILE is a consistent and checked copy. To restore it, stop oktawatch and replace the file with the copy. See docs/backup.md.
+    FILE is a consistent and checked copy. To restore it, stop oktawatch, move away the old file and those that end with -wal and
+    -shm, and put the copy in its place. See docs/backup.md.
     """
     from oktawatch.cli.progress import steps
     from oktawatch.service.app import Application

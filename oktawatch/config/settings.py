@@ -112,7 +112,7 @@ class OrgSettings(Section):
     scopes: Names = ("okta.logs.read",)
     """The OAuth scopes to request."""
     tags: Names = ()
-    """Tags for routing (``"#tag"`` in a notifier's orgs) and reports."""
+    """Tags for routing (``"#tag"`` in a notifier's orgs)."""
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> "OrgSettings":
