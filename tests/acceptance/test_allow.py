@@ -1,4 +1,4 @@
-"""Allow entries from the outside: what is allowed raises no alert, and people see it."""
+"""Allow entries as an operator sees them: allowed matches raise no alert, and are shown."""
 
 import json
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_allowed_matches_are_listed_by_entry(program: Program, org: SimulatedOrg
 
 @pytest.mark.usefixtures("url")
 def test_an_explanation_names_the_entry(program: Program, org: SimulatedOrg) -> None:
-    """A recorded match names its entry; one that was never read names the entry that applies."""
+    """The explanation of an allowed match names its entry. That of an event that was never read names the entry that applies."""
     office = ids(program)["London office"]
     shown = program.run("explain", "u-0").stdout
     (first,) = [rule for rule in program.json("explain", "u-0")["rules"] if rule["rule"] == R1]
@@ -106,8 +106,8 @@ def test_an_explanation_names_the_entry(program: Program, org: SimulatedOrg) -> 
 
 
 @pytest.mark.usefixtures("url")
-def test_an_event_is_result_of(program: Program) -> None:
-    """The exit code says whether its matches are allowed; the closest entry says why not."""
+def test_an_event_is_tested_against_the_entries(program: Program) -> None:
+    """The exit code says whether the event's matches are allowed. If not, the closest entry shows why."""
     known = ids(program)
     office, elsewhere, unmatched = (program.run("allow", "test", uuid) for uuid in ("u-0", "u-1", "u-2"))
     assert (office.returncode, office.stdout) == (
@@ -135,8 +135,8 @@ def result_of(program: Program, *arguments: str) -> tuple[bool, dict[str, Any]]:
     return document["allowed"], result
 
 
-def test_a_description_is_result_of(program: Program) -> None:
-    """Values that are not given are unknown, and an operator has its kind. No database is needed."""
+def test_a_description_is_tested_against_the_entries(program: Program) -> None:
+    """A description without a value means unknown, and an operator implies its kind. No database is needed."""
     program.configure(("acme", "https://acme.example.com", "00token"), more=ENTRIES)
     allowed, result = result_of(program, "--ip", "198.51.100.77")
     assert (allowed, result["reason"], result["unmet"]) == (True, "London office", [])

@@ -40,11 +40,10 @@ def pages(program: Program) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) -> None:
+def test_an_interrupted_backfill_continues(program: Program, number: signal.Signals) -> None:
     """After an interruption with exit code 130, the same command reads only the pages that are missing."""
-    org = org_with_events(
-        rate_limit=8
-    )  # three requests are ours; the fourth page has to wait, long enough to be interrupted
+    # The program may use three of these requests, so the fourth page waits long enough to be interrupted.
+    org = org_with_events(rate_limit=8)
     command = ("backfill", "--since", "1d")
     with running(org) as url:
         program.configure(("acme", url, org.token), more="[poll]\npage_size = 10\n")
@@ -62,7 +61,7 @@ def test_interrupted_backfill_goes_on(program: Program, number: signal.Signals) 
     assert program.rows("SELECT count(*) FROM events") == [(EVENTS,)]
 
 
-def test_killed_while_it_fills_in_what_rules_look_back_at(program: Program, place: Place) -> None:
+def test_a_backfill_is_killed_while_it_fills_in_history(program: Program, place: Place) -> None:
     """A killed backfill completes each page of an older version or leaves it unchanged, and counts no event twice."""
     org = org_with_events()
     command = ("backfill", "--since", "1d")
@@ -101,7 +100,7 @@ def test_a_failing_org_stops_no_other(program: Program) -> None:
     ]
 
 
-def test_only_the_named_orgs(program: Program) -> None:
+def test_only_the_named_orgs_are_read(program: Program) -> None:
     """--org reads only the named orgs, and an unknown org is a usage error."""
     org = org_with_events()
     with running(org) as url:
@@ -114,8 +113,8 @@ def test_only_the_named_orgs(program: Program) -> None:
     assert errors(wrong.stderr) == ["error: no such org (--org three): there are: one, two"]
 
 
-def test_dry_run_leaves_no_trace(program: Program, place: Place) -> None:
-    """A dry run prints the alerts that a backfill would raise; it needs no database and stores nothing."""
+def test_a_dry_run_stores_nothing(program: Program, place: Place) -> None:
+    """A dry run prints the alerts that a backfill would raise. It needs no database and stores nothing."""
     place.wipe()
     org = org_with_events(2_000)
     with running(org) as url:
@@ -132,7 +131,7 @@ def test_dry_run_leaves_no_trace(program: Program, place: Place) -> None:
     assert [one["title"] for one in dry["would_alert"]] == [one["title"] for one in alerts]
 
 
-def test_backfill_is_silent_unless_asked(program: Program) -> None:
+def test_a_backfill_notifies_only_if_asked(program: Program) -> None:
     """Only --notify sends notifications, also about alerts that an earlier backfill without it has recorded."""
     org = org_with_events(2_000)
     with running(org) as url:
@@ -150,7 +149,7 @@ def test_backfill_is_silent_unless_asked(program: Program) -> None:
     assert once["delivered"] == 0
 
 
-def test_what_lies_beyond_90_days_is_said(program: Program) -> None:
+def test_a_backfill_of_more_than_90_days_warns(program: Program) -> None:
     """A backfill from more than 90 days ago reads the 90 days that Okta keeps, with a warning."""
     org = org_with_events()
     with running(org) as url:

@@ -35,7 +35,7 @@ def told(hook: HttpReceiver) -> list[tuple[str, str]]:
     return [(request.json["alert"]["actor_alternate_id"], request.headers[KEY]) for request in hook.received]
 
 
-def test_the_drill(program: Program) -> None:
+def test_the_restore_drill(program: Program) -> None:
     """A restored backup continues without loss. Messages sent since the backup are sent again under the same key."""
     org = SimulatedOrg()
     with running(org) as url, receiving() as hook:
@@ -64,8 +64,8 @@ def test_the_drill(program: Program) -> None:
     assert since[0] == before[1]
 
 
-def test_what_people_see(program: Program) -> None:
-    """Both commands print what they did; a second backup to the same file is refused."""
+def test_the_output_of_backup_and_check(program: Program) -> None:
+    """Both commands print their results, and a second backup to the same file is refused."""
     program.configure(("acme", "http://127.0.0.1:9", "00secret-token"))
     assert program.run("db", "upgrade").returncode == 0
     done = program.run("db", "backup", "copy.db")
@@ -85,8 +85,8 @@ def test_what_people_see(program: Program) -> None:
     assert "events" in checked
 
 
-def test_a_check_that_fails(program: Program) -> None:
-    """A changed schema is exit code 1."""
+def test_a_failed_check(program: Program) -> None:
+    """A changed schema causes exit code 1."""
     program.configure(("acme", "http://127.0.0.1:9", "00secret-token"))
     assert program.run("db", "upgrade").returncode == 0
     program.change("ALTER TABLE orgs ADD COLUMN mine INTEGER")

@@ -27,7 +27,7 @@ posted: list[tuple[str, Any]] = []
 
 @contextmanager
 def another_server() -> Iterator[str]:
-    """Serve something that is no Okta org, and takes messages at /hook alone."""
+    """Serve a server that is not an Okta org and accepts messages only at /hook."""
 
     class NotOkta(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,8 +59,8 @@ def findings(program: Program) -> tuple[int, dict[str, list[tuple[str, str]]]]:
     return done.returncode, found
 
 
-def test_all_is_well(program: Program) -> None:
-    """Two real requests for each org. Nothing is written, not even a database."""
+def test_a_working_configuration_passes(program: Program) -> None:
+    """`check` sends two real requests to each org, and writes nothing, not even a database."""
     org = SimulatedOrg(token=TOKEN)
     with running(org) as url:
         path = program.configure(("acme", url, TOKEN))
@@ -89,7 +89,7 @@ BLOCKED = "Okta.Request.Blocked.Anonymizer"
 def test_requests_that_okta_blocked_are_warned_of(
     program: Program, proxied: bool, more: str, requests: int, warned: bool
 ) -> None:
-    """If no rule sees them, the warning names the rule to enable; it can be turned off."""
+    """If no enabled rule matches blocked requests, a warning names the rule to enable. The warning can be turned off."""
     org = SimulatedOrg(token=TOKEN)
     for number in range(3):
         org.persist(
@@ -112,7 +112,7 @@ def test_requests_that_okta_blocked_are_warned_of(
 
 
 def test_a_failed_search_for_blocked_requests_is_a_warning(program: Program) -> None:
-    """Everything else about the org is fine."""
+    """If only the search for blocked requests fails, the finding is a warning."""
     org = SimulatedOrg(token=TOKEN)
     org.faults.kth(2, faults.html(502))
     with running(org) as url:
@@ -125,7 +125,7 @@ def test_a_failed_search_for_blocked_requests_is_a_warning(program: Program) -> 
     assert failed[1].startswith("blocked requests could not be looked for: ")
 
 
-def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> None:
+def test_a_database_without_a_schema_is_reported(kind: Kind, tmp_path: Path) -> None:
     """`check` reports a database without a schema, and does not create the schema."""
     with place_of(kind, tmp_path, schema=False) as place, running(SimulatedOrg(token=TOKEN)) as url:
         program = Program(tmp_path, place)
@@ -134,7 +134,7 @@ def test_a_database_without_a_schema_is_none_yet(kind: Kind, tmp_path: Path) -> 
         assert not place.has("alembic_version")
 
 
-def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: Program) -> None:
+def test_a_wrong_token_or_host_and_a_missing_permission_are_distinguished(program: Program) -> None:
     """Each finding says what to do, and a working org is reported as ok."""
     good, barred = SimulatedOrg(token=TOKEN), SimulatedOrg(token=TOKEN)
     barred.can_read_logs = False
@@ -161,7 +161,7 @@ def test_wrong_token_missing_permission_and_wrong_host_are_told_apart(program: P
 
 @pytest.mark.parametrize(("share", "warned"), [(0.6, False), (0.61, True)])
 def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: float, warned: bool) -> None:
-    """Okta mails the org's admins at 60 %."""
+    """A share from which Okta mails the org's admins, 60 %, is a warning."""
     with running(SimulatedOrg(token=TOKEN)) as url:
         program.configure(("acme", url, TOKEN), more=f"[poll]\nrate_limit_share = {share}\n")
         code, found = findings(program)
@@ -170,7 +170,7 @@ def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: f
     assert code == 0
 
 
-def test_a_secret_that_everybody_can_read_is_warned_of(program: Program) -> None:
+def test_a_secret_file_that_everyone_can_read_is_a_warning(program: Program) -> None:
     """A secret file that everyone can read causes one warning; a private file causes none."""
     with running(SimulatedOrg(token=TOKEN)) as url:
         org = f'[[orgs]]\nurl = "{url}"\ntoken_file = "acme.token"\n'
@@ -188,7 +188,7 @@ def test_a_secret_that_everybody_can_read_is_warned_of(program: Program) -> None
     ]
 
 
-def test_a_database_of_another_schema_is_told(place: Place) -> None:
+def test_another_schema_is_reported(place: Place) -> None:
     """An older schema is a warning, because `run` upgrades it; a newer schema is a failure."""
     program = Program(place.folder, place)
     with running(SimulatedOrg(token=TOKEN)) as url:
@@ -200,8 +200,8 @@ def test_a_database_of_another_schema_is_told(place: Place) -> None:
             assert findings(program)[1]["database"][0][0] == verdict
 
 
-def test_a_database_that_can_only_be_read_fails(tmp_path: Path) -> None:
-    """Looking at alerts would work, and the daemon would not."""
+def test_a_read_only_database_is_a_failure(tmp_path: Path) -> None:
+    """A read-only database is a failure, because the daemon could not write, although alerts could be listed."""
     with place_of(Kind.POSTGRES, tmp_path) as place, running(SimulatedOrg(token=TOKEN)) as url:
         program = Program(tmp_path, place)
         program.configure(("acme", url, TOKEN))
@@ -214,8 +214,8 @@ def test_a_database_that_can_only_be_read_fails(tmp_path: Path) -> None:
     assert (verdict, message.endswith("in a read-only transaction")) == ("failed", True)
 
 
-def test_a_full_disk_fails(program: Program) -> None:
-    """The database itself may have room left in its files for now."""
+def test_a_full_disk_is_a_failure(program: Program) -> None:
+    """A full disk is a failure, even if the database's file has free pages left."""
     with running(SimulatedOrg(token=TOKEN)) as url:
         path = program.configure(("acme", url, TOKEN))
         assert program.run("db", "upgrade").returncode == 0
@@ -240,8 +240,8 @@ def test_a_full_disk_fails(program: Program) -> None:
     assert {one.name: one.stat().st_size for one in program.folder.iterdir()} == before
 
 
-def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> None:
-    """The rest is checked all the same."""
+def test_an_invalid_option_of_a_rule_is_a_finding(program: Program) -> None:
+    """An invalid option is one finding, and everything else is checked."""
     with running(SimulatedOrg(token=TOKEN)) as url:
         program.configure(("acme", url, TOKEN), more='[rules."Okta.Anonymizing.VPN.Login"]\nthreshold = 0\n')
         code, found = findings(program)
@@ -250,7 +250,7 @@ def test_a_rule_s_wrong_option_is_a_finding_like_any_other(program: Program) -> 
     assert found["org acme"][0][0] == "ok"
 
 
-def test_a_broken_rule_of_ones_own_fails(program: Program) -> None:
+def test_a_broken_custom_rule_is_a_failure(program: Program) -> None:
     """A broken rule is reported with its line, and the other rules are checked."""
     rules = program.folder / "rules"
     rules.mkdir()
@@ -269,7 +269,7 @@ def _webhook(name: str, url: str) -> str:
     return f'[[notifiers]]\ntype = "webhook"\nname = "{name}"\nurl = "{url}"\n'
 
 
-def test_a_notifier_that_is_not_there_is_told(program: Program) -> None:
+def test_an_unreachable_notifier_is_reported(program: Program) -> None:
     """An unreachable notifier is reported without sending a message, and without its URL."""
     posted.clear()
     with running(SimulatedOrg(token=TOKEN)) as url, another_server() as other:

@@ -32,8 +32,8 @@ threading.Thread(target=follow, daemon=True).start()
 """
 
 
-def test_polls_go_on_whatever_the_clock_does(tmp_path: Path) -> None:
-    """Set back by two hours, forward by twenty years, and right again: each is logged, and SIGTERM is answered."""
+def test_polling_continues_when_the_clock_is_set(tmp_path: Path) -> None:
+    """The clock is set back by two hours, forward by twenty years, and corrected. Each change is logged, and SIGTERM ends the daemon."""
     jumps = tmp_path / "jumps"
     jumps.write_text("")
     org = SimulatedOrg()

@@ -23,7 +23,7 @@ SETTINGS = '[poll]\ninterval = "1s"\n[service]\nlog_format = "json"\n'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with a configuration, and a database in which alerts are."""
+    """Return a folder with a configuration and a database with alerts."""
     found = tmp_path_factory.mktemp("cold")
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn"], start=org.now(), rate=10))
@@ -51,8 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ],
     ids=" ".join,
 )
-def test_a_command_does_the_same(folder: Path, command: tuple[str, ...]) -> None:
-    """Exit code and result are those of the forked program, which reads the same stretch of time a few seconds later."""
+def test_a_command_behaves_like_the_forked_one(folder: Path, command: tuple[str, ...]) -> None:
+    """Exit code and result equal those of the forked program, which reads the same time range a few seconds later."""
     now = datetime.now(UTC)
     words = [
         word.format(an_hour_ago=(now - timedelta(hours=1)).isoformat(), now=now.isoformat())
@@ -64,7 +64,7 @@ def test_a_command_does_the_same(folder: Path, command: tuple[str, ...]) -> None
     assert "Traceback" not in cold.stderr
 
 
-def test_the_daemon_does_the_same(tmp_path: Path) -> None:
+def test_the_daemon_behaves_like_the_forked_one(tmp_path: Path) -> None:
     """The daemon starts, polls, raises alerts, and ends with 0 on SIGTERM."""
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn"], start=org.now(), rate=10))
@@ -79,8 +79,8 @@ def test_the_daemon_does_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_signal_does_the_same(tmp_path: Path, number: signal.Signals) -> None:
-    """A forked program is a child of ours, in our process group, and a signal ends it with the same code."""
+def test_a_signal_ends_a_forked_program_alike(tmp_path: Path, number: signal.Signals) -> None:
+    """A forked program is our child, in our process group, and a signal ends it with the same exit code."""
     events = tmp_path / "none.ndjson"
     events.touch()
     ended = []
@@ -94,7 +94,7 @@ def test_a_signal_does_the_same(tmp_path: Path, number: signal.Signals) -> None:
     assert ended[0] == ended[1]
 
 
-def test_a_closed_pipe_does_the_same(folder: Path) -> None:
+def test_a_closed_pipe_ends_a_command_without_traceback(folder: Path) -> None:
     """A command whose output is a closed pipe ends without a traceback."""
     ended = []
     for cold in (True, False):

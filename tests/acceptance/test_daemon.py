@@ -33,7 +33,7 @@ def org() -> SimulatedOrg:
 
 @contextmanager
 def _hanging() -> Iterator[tuple[str, socket.socket]]:
-    """Listen as an org that takes requests and never answers."""
+    """Listen like an org that accepts requests and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
         yield f"http://127.0.0.1:{server.getsockname()[1]}", server
@@ -57,14 +57,14 @@ def _wait_between_polls(daemon: Daemon, place: Place) -> None:
 
 
 def _poll_brings(org: SimulatedOrg, number: int) -> None:
-    """Add a sign-in, and wait until it has been asked for."""
+    """Add a sign-in, and wait until a poll has returned it."""
     org.persist(event(number, datetime.now(UTC)))
     asked = len(org.requests)
     until(lambda: len(org.requests) > asked, "a poll")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_watches_tells_and_stops(org: SimulatedOrg, place: Place, number: signal.Signals) -> None:
+def test_the_daemon_polls_notifies_and_stops(org: SimulatedOrg, place: Place, number: signal.Signals) -> None:
     """Alerts are stored and sent at once, and both signals end the daemon with 0."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
         told = daemon.logged("alert_opened")
@@ -77,8 +77,8 @@ def test_it_watches_tells_and_stops(org: SimulatedOrg, place: Place, number: sig
     assert org.token not in str(daemon.log)
 
 
-def test_systemd_hears_of_it(org: SimulatedOrg, place: Place) -> None:
-    """READY is sent once the schema is current, then the watchdog is fed, and STOPPING is sent at the end."""
+def test_systemd_is_notified(org: SimulatedOrg, place: Place) -> None:
+    """The daemon sends READY once the schema is current, then watchdog messages, and STOPPING at the end."""
     heard: list[str] = []
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.5) as daemon:
         heard.append(daemon.message())
@@ -92,7 +92,7 @@ def test_systemd_hears_of_it(org: SimulatedOrg, place: Place) -> None:
     assert (heard[0], schemas, code) == ("READY=1", 1, 0)
 
 
-def test_a_hanging_request_does_not_hold_up_the_end(place: Place) -> None:
+def test_a_hanging_request_does_not_delay_the_stop(place: Place) -> None:
     """SIGTERM while an org does not answer ends the daemon within 5 s."""
     with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         connection, _ = server.accept()
@@ -103,7 +103,7 @@ def test_a_hanging_request_does_not_hold_up_the_end(place: Place) -> None:
     assert (code, seconds < STOPS_WITHIN) == (0, True)
 
 
-def test_a_hanging_org_disturbs_no_other(org: SimulatedOrg, place: Place) -> None:
+def test_a_hanging_org_delays_no_other(org: SimulatedOrg, place: Place) -> None:
     """While one org does not answer, the other org's alerts are sent."""
     with running(org) as url, _hanging() as (nowhere, _):
         text = SETTINGS + _org(nowhere, "00invented", name="globex") + _org(url, org.token)
@@ -112,8 +112,8 @@ def test_a_hanging_org_disturbs_no_other(org: SimulatedOrg, place: Place) -> Non
             assert daemon.stop()[0] == 0
 
 
-def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, place: Place) -> None:
-    """SIGTERM while another program keeps the schema from being brought up ends the daemon within 5 s."""
+def test_a_lock_at_the_start_does_not_delay_the_stop(org: SimulatedOrg, place: Place) -> None:
+    """SIGTERM while another program's lock delays the schema upgrade ends the daemon within 5 s."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as first:
         first.logged("alert_opened")
         assert first.stop()[0] == 0
@@ -132,7 +132,7 @@ def test_a_lock_at_the_start_does_not_hold_up_the_end(org: SimulatedOrg, place: 
 
 
 def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place: Place) -> None:
-    """SIGTERM while a page waits for its lock ends the daemon within 5 s, and nothing moved."""
+    """SIGTERM while a page waits for its lock ends the daemon within 5 s, and the cursor has not moved."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as daemon:
         _wait_between_polls(daemon, place)
         with place.locked():
@@ -144,8 +144,8 @@ def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place:
     assert _count(place, "events") == seen
 
 
-def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
-    """While another program locks the database, systemd's watchdog is fed; afterwards polling continues."""
+def test_the_daemon_survives_a_locked_database(org: SimulatedOrg, place: Place) -> None:
+    """While another program locks the database, watchdog messages are sent. Afterwards, polling continues."""
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.2) as daemon:
         _wait_between_polls(daemon, place)
         with place.locked():
@@ -157,7 +157,7 @@ def test_a_locked_database_is_outlived(org: SimulatedOrg, place: Place) -> None:
         until(lambda: _count(place, "events") == seen + 1, "the event")
 
 
-def test_a_refused_token_is_outlived(org: SimulatedOrg, place: Place) -> None:
+def test_the_daemon_survives_a_refused_token(org: SimulatedOrg, place: Place) -> None:
     """The daemon keeps running with a refused token, and catches up once the token works."""
     works, org.token = org.token, "00another"
     with running(org) as url, Daemon(place, SETTINGS + _org(url, works)) as daemon:
@@ -173,8 +173,8 @@ def test_a_refused_token_is_outlived(org: SimulatedOrg, place: Place) -> None:
     assert works not in str(daemon.log)
 
 
-def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, place: Place) -> None:
-    """A token that was revoked and replaced in its file needs no restart."""
+def test_a_renewed_token_file_is_used(org: SimulatedOrg, place: Place) -> None:
+    """A token that is replaced in its file after it was revoked is used without a restart."""
     file = place.folder / "acme.token"
     file.write_text("00revoked", "utf-8")
     with running(org) as url:
@@ -188,7 +188,7 @@ def test_a_renewed_token_file_is_taken_up(org: SimulatedOrg, place: Place) -> No
     assert org.token not in str(daemon.log)
 
 
-def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
+def test_the_daemon_survives_an_org_that_closes_connections(place: Place) -> None:
     """A repeated failure is logged once, shown to systemd, and retried."""
     with _hanging() as (url, server), Daemon(place, SETTINGS + _org(url, "00invented")) as daemon:
         for _ in range(3):
@@ -201,8 +201,8 @@ def test_an_org_that_hangs_up_is_outlived(place: Place) -> None:
     assert "can't be reached" in failed["error"]
 
 
-def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
-    """A second daemon ends with one line and exit code 2; after SIGKILL of the first, a new one can start."""
+def test_only_one_daemon_uses_an_sqlite_file(org: SimulatedOrg, tmp_path: Path) -> None:
+    """A second daemon ends with one line and exit code 2. When the first one was killed, another can start."""
     with running(org) as url:
         text = SETTINGS + _org(url, org.token)
         with Daemon(tmp_path, text) as daemon:
@@ -224,7 +224,7 @@ def test_one_daemon_a_database(org: SimulatedOrg, tmp_path: Path) -> None:
     ],
     ids=["a rule's option", "a folder that is not there"],
 )
-def test_what_it_cannot_start_with(tmp_path: Path, text: str, code: int, said: str) -> None:
+def test_errors_at_the_start_have_an_exit_code(tmp_path: Path, text: str, code: int, said: str) -> None:
     """A permanent error ends the start with exit code 2, and a temporary one with 1, so that systemd retries."""
     (tmp_path / "folder").mkdir()
     with Daemon(tmp_path, SETTINGS + text + _org("https://acme.okta.com", "00invented")) as daemon:

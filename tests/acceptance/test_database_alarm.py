@@ -25,7 +25,7 @@ AFTER_S = 4
 INTERVAL_S = AFTER_S / 2
 """The time between two checks of the database."""
 SLACK_S = 6
-"""The delay of a loaded machine."""
+"""The maximum additional delay on a loaded machine."""
 
 
 class Watched:
@@ -51,7 +51,7 @@ class Watched:
         return file
 
     def start(self) -> None:
-        """Start it, and wait until it polls."""
+        """Start the daemon, and wait until it polls."""
         self._stack.enter_context(self.daemon)
         self.daemon.wait_for_message("READY=1")
         until(lambda: len(self.org.requests) > 1, "a poll")
@@ -91,9 +91,9 @@ class Watched:
         return time.monotonic() - begun
 
     def wait_until_noted(self, *, told: bool) -> None:
-        """Wait until the daemon has noted whether the receiver has an alarm that is not over.
+        """Wait until the daemon has recorded whether the receiver has an alarm that is not over.
 
-        If the daemon is killed between sending and noting, the next one repeats the message under the same key.
+        If the daemon is killed between sending and recording, the next one repeats the message under the same key.
         """
         until(lambda: (b'"soc":true' in self._alarm_file.read_bytes()) is told, "a note about the alarm")
 
@@ -111,7 +111,7 @@ def watched(place: Place) -> Iterator[Watched]:
 
 
 def test_a_locked_file(tmp_path: Path) -> None:
-    """Another program holds the lock for longer than `silence.after`."""
+    """Another program that holds the lock for longer than `silence.after` causes an alarm."""
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
         with place.locked():
@@ -215,7 +215,7 @@ def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
-def test_a_file_that_is_gone(tmp_path: Path, replaced: bool) -> None:
+def test_a_deleted_file(tmp_path: Path, replaced: bool) -> None:
     """If the database file is deleted, the daemon sends an alarm and ends. The next one sends its end, once."""
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
@@ -243,7 +243,7 @@ def test_a_daemon_that_is_killed_while_its_file_is_locked(tmp_path: Path) -> Non
     with place_of(Kind.SQLITE, tmp_path) as place, watched(place) as world:
         world.start()
         with place.locked():
-            world.receiver.received.clear()  # a loaded machine may have been slow for long enough to be told
+            world.receiver.received.clear()  # a loaded machine may have been slow for long enough to cause an alarm
             world.wait_for("silence.raised")
             world.wait_until_noted(told=True)
             world.kill()

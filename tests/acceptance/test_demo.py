@@ -32,7 +32,7 @@ def pasted(line: str, program: Program) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_demo_shows_alerts_and_how_to_look_at_them(program: Program) -> None:
+def test_the_demo_shows_alerts_and_working_commands(program: Program) -> None:
     """Alerts appear on the screen with any environment variables, and every printed command works."""
     done = program.run("demo", **FOREIGN)
 
@@ -56,8 +56,8 @@ def test_demo_shows_alerts_and_how_to_look_at_them(program: Program) -> None:
     assert (program.folder / "oktawatch-demo" / "demo.token").stat().st_mode & 0o777 == 0o600
 
 
-def test_demo_with_all_rules_finds_something_by_each(program: Program) -> None:
-    """One line a rule, but for the one whose matches are no alerts."""
+def test_the_demo_with_all_rules_has_matches_of_each(program: Program) -> None:
+    """The demo shows a line for each rule, except the rule that raises no alerts."""
     done = program.run("demo", "--all-rules")
 
     assert done.returncode == 0, done.stderr
@@ -71,8 +71,8 @@ def test_demo_with_all_rules_finds_something_by_each(program: Program) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_demo_leaves_what_is_not_its_own(program: Program, kind: str) -> None:
-    """Something of the demo's name that no demo made is left alone, with exit 2."""
+def test_the_demo_changes_no_other_files(program: Program, kind: str) -> None:
+    """A file or folder with the demo's name that no demo created is unchanged, and the exit code is 2."""
     own = program.folder / "own"
     own.mkdir()
     (own / "notes.txt").write_text("mine", "utf-8")
@@ -98,7 +98,7 @@ def test_demo_leaves_what_is_not_its_own(program: Program, kind: str) -> None:
 
 
 def test_ctrl_c_ends_the_demo_and_its_daemon(program: Program) -> None:
-    """Ctrl-C in the middle ends both processes, with 130 and without a traceback. The next demo recreates the folder."""
+    """Ctrl-C ends both processes with 130 and without a traceback. The next demo recreates the folder."""
     folder = program.folder / "oktawatch-demo"
     log = folder / "oktawatch.log"
     with program.started("demo") as demo:

@@ -18,7 +18,7 @@ CA = '[poll]\nca_file = "ca.pem"\n'
 
 @pytest.fixture
 def proxy() -> Iterator[ForwardProxy]:
-    """Run a proxy that wants a password."""
+    """Run a proxy that requires a password."""
     with forwarding() as proxy:
         yield proxy
 
@@ -33,16 +33,16 @@ def org() -> SimulatedOrg:
 
 @pytest.fixture
 def port(org: SimulatedOrg, tmp_path: Path) -> Iterator[str]:
-    """Serve it with a certificate of a private authority, which is in ca.pem."""
+    """Serve the org with a certificate of a private authority, which is in ca.pem."""
     with running(org, tls=PrivateCa(tmp_path).server) as url:
         yield url.rpartition(":")[2]
 
 
 @pytest.mark.parametrize("where", ["the configuration", "a file", "the environment"])
-def test_it_polls_through_the_proxy(
+def test_polls_go_through_the_proxy(
     program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy, where: str
 ) -> None:
-    """An org whose name this machine can't even look up; the proxy's password is in nothing that is written."""
+    """An org whose name only the proxy can resolve is polled, and no file contains the proxy's password."""
     (program.folder / "proxy").write_text(proxy.url)
     more = {"the configuration": f'proxy = "{proxy.url}"\n', "a file": 'proxy_file = "proxy"\n'}
     program.configure(("acme", f"https://{HOST}:{port}", org.token), more=CA + more.get(where, ""))
@@ -58,7 +58,7 @@ def test_it_polls_through_the_proxy(
     assert URL_PASSWORD not in written
 
 
-def test_what_no_proxy_names_is_reached_directly(
+def test_hosts_in_no_proxy_are_reached_directly(
     program: Program, org: SimulatedOrg, port: str, proxy: ForwardProxy
 ) -> None:
     """Hosts in NO_PROXY are reached directly, even if poll.proxy is set."""
@@ -70,7 +70,7 @@ def test_what_no_proxy_names_is_reached_directly(
     assert proxy.asked == []
 
 
-def test_a_certificate_that_is_not_trusted_is_said(program: Program, org: SimulatedOrg, port: str) -> None:
+def test_an_untrusted_certificate_is_reported(program: Program, org: SimulatedOrg, port: str) -> None:
     """An untrusted certificate is reported in one line with the key to set."""
     program.configure(("acme", f"https://localhost:{port}", org.token))
 
@@ -87,8 +87,10 @@ def test_a_certificate_that_is_not_trusted_is_said(program: Program, org: Simula
     ("content", "expected"),
     [(None, "expected a readable file"), ("no certificate\n", "expected certificates in PEM")],
 )
-def test_a_ca_file_that_holds_none_is_said(program: Program, content: str | None, expected: str) -> None:
-    """Before anything is touched."""
+def test_a_ca_file_without_certificates_is_reported(
+    program: Program, content: str | None, expected: str
+) -> None:
+    """A CA file that can't be used is reported before any request."""
     if content is not None:
         (program.folder / "ca.pem").write_text(content)
     program.configure(("acme", "https://acme.okta.com", "00invented"), more=CA)
@@ -101,8 +103,8 @@ def test_a_ca_file_that_holds_none_is_said(program: Program, content: str | None
     assert not (program.folder / "oktawatch.db").exists()
 
 
-def test_check_says_it_too(program: Program) -> None:
-    """Of all orgs at once."""
+def test_check_reports_an_untrusted_certificate(program: Program) -> None:
+    """`check` reports the certificate of every org."""
     program.configure(("acme", "https://acme.okta.com", "00invented"), more=CA)
 
     done = program.run("check")
@@ -115,7 +117,7 @@ def test_check_says_it_too(program: Program) -> None:
 def hooked(
     program: Program, org: SimulatedOrg, tmp_path: Path, proxy: ForwardProxy
 ) -> Iterator[HttpReceiver]:
-    """Configure an org that has an alert, and a webhook and a heartbeat of which only the proxy knows where they are."""
+    """Configure an org with an alert, and a webhook and a heartbeat whose names only the proxy can resolve."""
     ca = PrivateCa(tmp_path)
     org.persist(event(1, datetime.now(UTC), securityContext={"isProxy": True}))
     with running(org, tls=ca.server) as url, receiving(tls=ca.server) as hook:
@@ -127,10 +129,10 @@ def hooked(
         yield hook
 
 
-def test_webhooks_and_heartbeats_go_the_same_way(
+def test_webhooks_and_heartbeats_go_through_the_proxy(
     program: Program, hooked: HttpReceiver, proxy: ForwardProxy
 ) -> None:
-    """Through the proxy, with the private authority trusted; the proxy's password is in nothing that is written."""
+    """Webhooks and heartbeats use the proxy and the private authority, and no file contains the proxy's password."""
     done = program.run("run", "--once", "--debug")
 
     assert done.returncode == 0, done.stderr
@@ -142,7 +144,7 @@ def test_webhooks_and_heartbeats_go_the_same_way(
 
 
 @pytest.mark.usefixtures("hooked")
-def test_explanations_go_the_same_way(program: Program) -> None:
+def test_explanations_go_through_the_proxy(program: Program) -> None:
     """`explain` uses the proxy to ask Okta for an event."""
     assert program.run("run", "--once").returncode == 0
 
@@ -152,15 +154,17 @@ def test_explanations_go_the_same_way(program: Program) -> None:
 
 
 @pytest.mark.usefixtures("hooked")
-def test_check_asks_the_proxy_before_a_webhook(program: Program) -> None:
-    """This machine can't look the host up, and need not."""
+def test_check_reaches_a_webhook_through_the_proxy(program: Program) -> None:
+    """`check` does not resolve a host that only the proxy can resolve."""
     findings = {one["about"]: one for one in program.json("check")["findings"]}
 
     assert findings["notifier soc"]["verdict"] == "ok"
     assert "its proxy can be reached" in findings["notifier soc"]["message"]
 
 
-def test_a_proxy_that_refuses_is_said(program: Program, hooked: HttpReceiver, proxy: ForwardProxy) -> None:
+def test_a_refusal_of_the_proxy_is_reported(
+    program: Program, hooked: HttpReceiver, proxy: ForwardProxy
+) -> None:
     """A proxy's refusal is the org's last error, without the proxy's URL."""
     proxy.refusal = "403 Forbidden"
     program.run("run", "--once")

@@ -1,4 +1,4 @@
-"""Errors are one line, and the exit code shows who can fix them."""
+"""Errors are one line, and the exit code shows whether a person must act."""
 
 import socket
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def test_unreachable_host(program: Program, command: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_status_tells_a_failing_org(place: Place) -> None:
+def test_status_shows_a_failing_org(place: Place) -> None:
     """`status` ends with 0 for an org that was polled well, and with 1 and the reason once a poll fails."""
     program = Program(place.folder, place)
     org = SimulatedOrg()
@@ -108,8 +108,8 @@ LOOKING = [("status",), ("alerts", "list"), ("alerts", "show", "1"), ("db", "cur
 
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
-def test_looking_makes_no_schema(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """The same on a server, where the database is there and nothing in it."""
+def test_reading_commands_create_no_schema(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A command that reads a server's empty database prints which command to run, and creates no schema."""
     with place_of(Kind.POSTGRES, tmp_path, schema=False) as place:
         program = Program(tmp_path, place)
         program.configure(("acme", LOOPBACK, "00token"))
@@ -122,7 +122,7 @@ def test_looking_makes_no_schema(tmp_path: Path, command: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
-def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -> None:
+def test_reading_commands_create_no_database(program: Program, command: tuple[str, ...]) -> None:
     """Without a database, a command that reads it prints which command to run, and creates none."""
     program.configure(("acme", LOOPBACK, "00token"))
     before = files(program.folder)
@@ -135,7 +135,7 @@ def test_looking_makes_no_database(program: Program, command: tuple[str, ...]) -
     assert files(program.folder) == before
 
 
-def test_looking_needs_no_token(program: Program) -> None:
+def test_reading_commands_need_no_token(program: Program) -> None:
     """Commands that read only the database need no permission to read the token."""
     path = program.configure()
     path.write_text(f'[[orgs]]\nname = "acme"\nurl = "{LOOPBACK}"\ntoken_file = "not-for-you.token"\n')
@@ -147,8 +147,8 @@ def test_looking_needs_no_token(program: Program) -> None:
     assert "not-for-you.token" in program.run("run", "--once").stderr
 
 
-def test_debug_shows_where_an_error_came_from(program: Program) -> None:
-    """The traceback is for --debug alone, and the line is there all the same."""
+def test_debug_shows_the_traceback(program: Program) -> None:
+    """Only --debug shows the traceback, in addition to the one-line error."""
     program.configure(("acme", "http://acme.okta.example.com", "00secret-token"))
 
     done = program.run("status", "--debug")

@@ -1,4 +1,4 @@
-"""Evidence by URL, as an operator sets it up: the daemon fetches it, and alerts name what it says."""
+"""Evidence with a URL: the daemon fetches it, and alerts have the kind that it gives."""
 
 import signal
 from collections.abc import Iterator
@@ -35,16 +35,16 @@ def publisher() -> Iterator[Publisher]:
 
 
 def sign_in(org: SimulatedOrg, number: int, address: str) -> None:
-    """Add a sign-in from an address that Okta calls a proxy."""
+    """Add a sign-in from an address that Okta marks as a proxy."""
     client = {"ipAddress": address}
     proxied = event(number, datetime.now(UTC), securityContext={"isProxy": True}, client=client)
     org.persist(proxied | {"actor": {"id": f"00u{number}", "alternateId": f"q{number}@example.com"}})
 
 
-def test_the_daemon_starts_without_it_and_uses_it_once_it_is_there(
+def test_the_daemon_starts_without_evidence_and_uses_it_once_fetched(
     tmp_path: Path, publisher: Publisher
 ) -> None:
-    """A server that fails at first is asked again; its list decides the alert's kind, also after a reload."""
+    """A server that fails at first is asked again. Its list determines the alert's kind, also after a reload."""
     org = SimulatedOrg()
     publisher.respond = status(500)
     with running(org) as url:
@@ -82,7 +82,7 @@ def proxy() -> Iterator[ForwardProxy]:
         yield proxy
 
 
-def test_it_is_fetched_over_the_proxy_with_the_private_ca(
+def test_evidence_is_fetched_through_the_proxy_with_the_private_ca(
     program: Program, tmp_path: Path, proxy: ForwardProxy
 ) -> None:
     """Requests for evidence use poll.proxy and poll.ca_file like all others."""

@@ -43,12 +43,12 @@ def org() -> SimulatedOrg:
 
 
 def explained(program: Program, uuid: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Explain an event; give all of it, and each rule's part by the rule's id."""
+    """Explain an event; return the whole explanation, and each rule's part by the rule's id."""
     found: dict[str, Any] = program.json("explain", uuid)
     return found, {rule["rule"]: rule for rule in found["rules"]}
 
 
-def test_each_rule_says_why(program: Program, org: SimulatedOrg) -> None:
+def test_each_rule_is_explained(program: Program, org: SimulatedOrg) -> None:
     """The explanation shows the alert of a match, the recorded signal, and the unmet condition of other rules."""
     with running(org) as url:
         program.configure(("acme", url, org.token), more=ENABLED)
@@ -95,9 +95,7 @@ def test_without_a_token_stored_data_explains(program: Program, org: SimulatedOr
     assert program.run("explain", "u-0", "--alert", "1").returncode == 2
 
 
-def test_what_okta_has_no_more_is_explained_by_what_is_remembered(
-    program: Program, org: SimulatedOrg
-) -> None:
+def test_an_event_that_okta_deleted_is_explained_from_history(program: Program, org: SimulatedOrg) -> None:
     """An event that Okta has deleted is explained by its history row and its match."""
     with running(org) as url:
         path = program.configure(("acme", url, org.token), more=ENABLED)
@@ -113,7 +111,7 @@ def test_what_okta_has_no_more_is_explained_by_what_is_remembered(
     assert not by_rule[R1]["matches"]
 
 
-def test_an_event_that_was_never_read_is_asked_for(program: Program, org: SimulatedOrg) -> None:
+def test_an_event_that_was_never_read_is_fetched(program: Program, org: SimulatedOrg) -> None:
     """An event that was never read is fetched from its org, and judged by rules that were disabled then."""
     empty = SimulatedOrg()
     with running(empty) as empty_url, running(org) as url:
@@ -129,7 +127,7 @@ def test_an_event_that_was_never_read_is_asked_for(program: Program, org: Simula
         assert errors(done.stderr)[0].startswith("error: no such event (u-")
 
 
-def test_what_is_no_uuid_is_not_asked_for(program: Program) -> None:
+def test_a_text_that_is_not_a_uuid_is_refused(program: Program) -> None:
     """A text that is not a uuid is refused, because it would become part of a filter."""
     done = program.run("explain", 'u" or uuid pr or uuid eq "')
     assert done.returncode == 2
@@ -138,8 +136,8 @@ def test_what_is_no_uuid_is_not_asked_for(program: Program) -> None:
     ]
 
 
-def test_without_a_database_it_is_said_what_to_run(tmp_path: Path, org: SimulatedOrg) -> None:
-    """Explaining makes no file."""
+def test_without_a_database_the_error_names_the_command_to_run(tmp_path: Path, org: SimulatedOrg) -> None:
+    """Without a database, `explain` names the command to run, and creates no file."""
     program = Program(tmp_path)
     with running(org) as url:
         path = program.configure(("acme", url, org.token))

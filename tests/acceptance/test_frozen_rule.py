@@ -47,7 +47,7 @@ interval = "5s"
 [[notifiers]]
 type = "log"
 """
-# The program itself, but for the seconds that a test would wait.
+# The program itself, with a shorter timeout of the watchdog.
 PROGRAM = """\
 from oktawatch.engine import rule_watchdog
 from oktawatch.cli.main import main
@@ -119,8 +119,8 @@ def frozen(place: Place) -> Iterator[Frozen]:
         yield Frozen(place, {"bad": bad, "good": good}, orgs)
 
 
-def test_run_once_goes_on_with_the_next_start(frozen: Frozen) -> None:
-    """The first ends by SIGALRM; the next names the rule, leaves it out of that page, and is done."""
+def test_run_once_continues_at_the_next_start(frozen: Frozen) -> None:
+    """The first process ends by SIGALRM. The next one names the rule, leaves it out of that page, and succeeds."""
     first = frozen.freeze()
     assert first.returncode == -signal.SIGALRM, first.stderr
     assert "bad" not in frozen.counted()
@@ -142,7 +142,7 @@ def test_run_once_goes_on_with_the_next_start(frozen: Frozen) -> None:
 class _FrozenDaemon(Daemon):
     @property
     def command(self) -> list[str]:
-        """Start it with a watchdog that waits a second."""
+        """Start the daemon with a watchdog that waits a second."""
         return [*COMMAND, "run", "--config", str(self._config)]
 
 

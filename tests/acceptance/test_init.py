@@ -46,8 +46,10 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", ["", "new/watch"])
-def test_init_writes_what_works(program: Program, org: SimulatedOrg, url: str, folder: str) -> None:
-    """The files are private, the checks pass, and each command that is printed next does what it says."""
+def test_init_writes_a_working_configuration(
+    program: Program, org: SimulatedOrg, url: str, folder: str
+) -> None:
+    """The files are private, the checks pass, and each printed command works."""
     done = init(program, *([folder] if folder else []), "--url", f"{url}/admin", token=org.token)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -111,7 +113,7 @@ def test_wrong_values(program: Program, words: list[str], token: str, error: str
 
 
 def test_no_token_on_the_command_line(program: Program) -> None:
-    """A token in the arguments is visible to other users: it is refused and not repeated."""
+    """A token in the arguments is refused, because other users can see it, and is not printed."""
     done = program.run("init", "--url", "https://acme.okta.com", "--token", "00visible")
 
     assert done.returncode == 2
@@ -133,7 +135,7 @@ class Terminal:
             os.execve(sys.executable, [sys.executable, "-m", "oktawatch", *words], environ)  # noqa: S606 -- no shell is needed
 
     def wait_for(self, text: str) -> None:
-        """Read until a text is shown after the last one that was waited for."""
+        """Read until a text is shown after the previous one."""
         deadline = time.monotonic() + PATIENCE
         while (at := self.shown.find(text, self._seen)) < 0:
             assert select.select([self._terminal], [], [], deadline - time.monotonic())[0], self.shown
@@ -177,7 +179,7 @@ def test_init_asks_on_a_terminal(program: Program, org: SimulatedOrg, url: str, 
 
 
 def test_ctrl_c_at_a_question_writes_nothing(program: Program) -> None:
-    """Interrupted at either question, it leaves no file."""
+    """Ctrl-C at either question leaves no file."""
     for answers in ([], ["https://acme.okta.com"]):
         terminal = Terminal(program, "init")
         for answer in answers:

@@ -1,4 +1,4 @@
-"""A stranger's walk through docs/install.md and docs/operate.md, command by command, in a fresh environment.
+"""Run the commands of docs/install.md and docs/operate.md in order, in a fresh environment.
 
 The environment is outside of the repository and has only the wheel and its pinned dependencies, from the package index.
 The commands are run by bash, as documented.
@@ -88,7 +88,7 @@ class Machine:
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
-        """Run `oktawatch run` under a fake systemd, from when it is ready."""
+        """Run `oktawatch run` under a fake systemd, and wait until it is ready."""
         daemon = subprocess.Popen(
             ["oktawatch", "run"], executable=str(self.home / "oktawatch/bin/oktawatch"), cwd=self.folder, stderr=subprocess.DEVNULL,
             env=self.environ | {"NOTIFY_SOCKET": str(self.home / "notify")},
@@ -119,8 +119,8 @@ def machine(tmp_path: Path, listen: str) -> Iterator[Machine]:
 
 
 @pytest.mark.slow
-def test_a_strangers_walk(machine: Machine, listen: str) -> None:
-    """Every command of the walk succeeds, in the order of the guide, and the installed program is the wheel's."""
+def test_the_commands_of_the_guides_work(machine: Machine, listen: str) -> None:
+    """Every command succeeds in the order of the guides, and the installed program is the wheel's."""
     org = SimulatedOrg()
     org.follow(build(["anonymizing-vpn"], start=org.now()))
     walk = iter(WALK)

@@ -16,8 +16,8 @@ def _org(number: int, url: str, token: str) -> str:
     return f'[[orgs]]\nname = "org-{number:03d}"\nurl = "{url}"\ntoken = "{token}"\n'
 
 
-def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(place: Place) -> None:
-    """Each org has its own credentials, cursor and failures, also an org from orgs.d."""
+def test_two_hundred_orgs_are_polled_although_one_hangs_and_one_is_refused(place: Place) -> None:
+    """Each org, also one from orgs.d, has its own credentials, cursor and failures."""
     orgs = [SimulatedOrg(token=f"00token{number}") for number in range(4)]
     for number, org in enumerate(orgs):
         org.persist(event(number, datetime.now(UTC), securityContext={"isProxy": True}))
@@ -48,7 +48,7 @@ def test_two_hundred_orgs_are_watched_though_one_hangs_and_one_is_refused(place:
 
 
 def _caught_up(place: Place) -> set[str]:
-    # Until it is there, the schema is being made.
+    # Until the table exists, the schema is being created.
     found = "SELECT org FROM cursors WHERE last_caught_up_at IS NOT NULL"
     return {row[0] for row in place.ask(found)} if place.has("cursors") else set()
 

@@ -74,7 +74,7 @@ def _samples(address: str) -> dict[str, float]:
 
 
 def test_the_metrics_of_a_daemon_agree_with_its_org(place: Place) -> None:
-    """What was read, raised and sent is counted; the daemon is ready; no secret is shown."""
+    """Events, alerts and notifications are counted, the daemon is ready, and no secret is shown."""
     org = SimulatedOrg()
     with running(org) as url, receiving() as receiver:
         for number in range(20):
@@ -113,7 +113,7 @@ def test_the_metrics_of_a_daemon_agree_with_its_org(place: Place) -> None:
 
 
 def test_a_refused_token_is_named_and_counted(place: Place) -> None:
-    """The reason is a label, and readiness quotes the advice; the process itself is healthy."""
+    """The reason is a label, and `/readyz` has the advice, while the process itself is healthy."""
     org = SimulatedOrg()
     with (
         running(org) as url,
@@ -134,7 +134,7 @@ def test_a_refused_token_is_named_and_counted(place: Place) -> None:
 
 
 def test_a_reload_moves_the_endpoint_and_keeps_the_counters(tmp_path: Path) -> None:
-    """SIGHUP applies a new address, and one that turns it off; the counters go on."""
+    """SIGHUP applies a new address or turns the endpoint off, and keeps the counters."""
     org = SimulatedOrg()
     with running(org) as url, receiving() as receiver:
         org.persist(event(0, datetime.now(UTC)))

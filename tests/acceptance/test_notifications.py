@@ -80,7 +80,7 @@ class Desk:
     def __init__(self, place: Place, hook: HttpReceiver, box: Mailbox) -> None:
         self.place = place
         self.hook = hook
-        # Not before the time of Postgres itself, which the command line goes by.
+        # Not before Postgres's own time, which the command line uses.
         self.clock = Clock(utc_now())
         self._file = place.folder / "oktawatch.toml"
         text = notifiers(hook.url, box.url) + org_settings("https://acme.okta.com", "00invented")
@@ -113,7 +113,7 @@ class Desk:
             self.clock.advance(seconds=5)
 
     def call(self, *words: str) -> int:
-        """Call the command line at this time."""
+        """Run a command at the virtual time."""
         with time_machine.travel(self.clock(), tick=False):
             return main([*words, "--config", str(self._file)])
 
@@ -127,7 +127,7 @@ def box() -> Iterator[Mailbox]:
 
 @asynccontextmanager
 async def desk(place: Place, box: Mailbox, *script: Answer) -> AsyncIterator[Desk]:
-    """Open a desk with a receiver that answers so."""
+    """Yield notifiers whose receiver gives these answers."""
     async with listening(*script) as hook:
         with fresh_database(place):
             made = Desk(place, hook, box)
@@ -195,7 +195,7 @@ def _mail_arrived(box: Mailbox) -> None:
     assert "oktawatch notifications list --notifier soc" in text_of(box.mails[4])
 
 
-async def test_a_receiver_that_wants_peace_has_it(place: Place, box: Mailbox) -> None:
+async def test_retry_after_is_respected(place: Place, box: Mailbox) -> None:
     """After a Retry-After, nothing is sent before that time, and everything soon after it."""
     async with desk(place, box, Answer(429, {"Retry-After": str(PEACE)})) as at:
         put(at.database.database, sign_in(1), sign_in(2), now=at.clock(), date=NOW, notifiers=("soc",))
@@ -207,8 +207,8 @@ async def test_a_receiver_that_wants_peace_has_it(place: Place, box: Mailbox) ->
     assert len(at.hook.taken) == 2
 
 
-def test_the_daemon_tells_by_webhook_and_mail(place: Place, box: Mailbox) -> None:
-    """A sign-in through an anonymizer is in both within moments: signed for programs, and for people as a mail."""
+def test_the_daemon_notifies_by_webhook_and_mail(place: Place, box: Mailbox) -> None:
+    """A sign-in through an anonymizer is sent at once, as a signed webhook and as a mail."""
     org = troubled_org()
     with running(org) as url, receiving() as hook:
         text = SETTINGS + notifiers(hook.url, box.url) + org_settings(url, org.token)
@@ -236,8 +236,8 @@ def test_the_daemon_tells_by_webhook_and_mail(place: Place, box: Mailbox) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_in_the_middle_of_a_send(place: Place, number: signal.Signals) -> None:
-    """The daemon does not wait for the receiver; nothing is lost, and a repeated message has the same key."""
+def test_the_daemon_stops_during_a_delivery(place: Place, number: signal.Signals) -> None:
+    """At a stop, the daemon does not wait for the receiver. Nothing is lost, and a repeated message has the same key."""
     org = troubled_org()
     with running(org) as url, receiving(Answer(fault="hang")) as hook:
         hooked = f'[[notifiers]]\nname = "soc"\ntype = "webhook"\nurl = "{hook.url}"\nsecret = "{SECRET}"\n'

@@ -1,4 +1,4 @@
-"""An operator types every command of docs/operate.md and docs/backup.md, in order, beside a simulated org."""
+"""Run every command of docs/operate.md and docs/backup.md in order, with a simulated org."""
 
 import re
 import shlex

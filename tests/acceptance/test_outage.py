@@ -91,7 +91,7 @@ class Alone:
     def status(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
         """Run `oktawatch status` at this time; return its exit code and the org's line."""
         capsys.readouterr()
-        # The database's clock, too: on Postgres it is the server's, which no test can set.
+        # The database's clock as well: on Postgres it is the server's, which a test can't set.
         travelled = mock.patch.object(Database, "now", return_value=self._time.now)
         with time_machine.travel(self._time.now, tick=False), travelled:
             code = main(["status", "--json", "--config", str(self._file)])
@@ -113,7 +113,7 @@ def org(time: VirtualTime) -> SimulatedOrg:
 
 @pytest.fixture
 async def alone(place: Place, org: SimulatedOrg, time: VirtualTime) -> AsyncIterator[Alone]:
-    """Leave a daemon alone with it."""
+    """Yield a daemon that polls the org."""
     async with serve(org) as url:
         alone = Alone(place, url, org, time)
         await alone.prepare()
@@ -132,7 +132,7 @@ async def alone(place: Place, org: SimulatedOrg, time: VirtualTime) -> AsyncIter
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-async def test_an_hour_of_failures_is_said_and_then_made_up_for(
+async def test_an_hour_of_failures_is_reported_and_caught_up(
     alone: Alone,
     org: SimulatedOrg,
     time: VirtualTime,
@@ -140,7 +140,7 @@ async def test_an_hour_of_failures_is_said_and_then_made_up_for(
     fault: faults.Fault,
     said: str,
 ) -> None:
-    """`status` ends with 1 and names why while it lasts, with 0 once everything was read."""
+    """During the failure, `status` exits with 1 and shows the reason. Once everything was read, it exits with 0."""
     await alone.live(time.now + 10 * MINUTE)
     assert alone.status(capsys)[0] == 0
 
@@ -171,7 +171,7 @@ async def test_a_quiet_night_is_no_failure(
         assert (code, told["ok"], told["problems"]) == (0, True, [])
 
 
-async def test_a_daemon_that_is_gone_is_behind(
+async def test_an_org_without_a_daemon_is_behind(
     alone: Alone, time: VirtualTime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An org is behind after three intervals and a minute, and `status` warns before Okta deletes unread events."""

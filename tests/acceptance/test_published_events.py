@@ -45,7 +45,7 @@ TOLD_TWICE = """
 
 
 def proxied_sign_ins() -> set[str]:
-    """Pick from the file, by its plain words, the uuids that an alert must hold."""
+    """Return the uuids of the file's events that must be in an alert."""
     events = map(json.loads, shared_data(EVENTS).read_text("utf-8").splitlines())
     return {event["uuid"] for event in events if _is_proxied_sign_in(event)}
 
@@ -77,10 +77,10 @@ def contents(program: Program) -> dict[str, list[tuple[Any, ...]]]:
     ],
     ids=["run, then backfill", "backfill, then run"],
 )
-def test_both_ways_give_the_same_alerts(
+def test_polls_and_backfills_give_the_same_alerts(
     published: Program, commands: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> None:
-    """A poll and a backfill of one span agree on every alert, and hold exactly the proxied sign-ins."""
+    """A poll and a backfill of the same time range have the same alerts, which contain exactly the proxied sign-ins."""
     first, second = commands
     assert published.run(*first).returncode == 0
     alerts, events = published.rows(ALERTS), published.rows("SELECT event_uuid FROM alert_events")
@@ -94,8 +94,8 @@ def test_both_ways_give_the_same_alerts(
     assert published.rows(TOLD_TWICE) == []
 
 
-def test_either_way_alone_gives_the_same_alerts(published: Program) -> None:
-    """Two databases, one polled and one backfilled, hold the same alerts."""
+def test_a_poll_or_a_backfill_alone_gives_the_same_alerts(published: Program) -> None:
+    """Two databases, one filled by polling and one by a backfill, have the same alerts."""
     published.run("run", "--once")
     polled = published.rows(ALERTS)
     assert published.place
@@ -110,7 +110,7 @@ def test_either_way_alone_gives_the_same_alerts(published: Program) -> None:
     "command", [("run", "--once"), ("backfill", "--since", "24h")], ids=["run", "backfill"]
 )
 def test_a_second_run_changes_nothing(published: Program, command: tuple[str, ...]) -> None:
-    """Reading the same again leaves every row as it was."""
+    """Reading the same events again changes no row."""
     published.run(*command)
     before = contents(published)
 
@@ -125,7 +125,7 @@ def test_simulate_serves_a_file(program: Program) -> None:
     with program.started("simulate", "--events", str(shared_data(EVENTS))) as simulated:
         assert simulated.stdout is not None
         assert simulated.stderr is not None
-        simulated.stderr.readline()  # says that it serves, after the configuration
+        simulated.stderr.readline()  # the line after the configuration, which says that the org is served
         printed = ""
         while 'token = "' not in printed:
             printed += simulated.stdout.readline()
@@ -142,7 +142,7 @@ def test_simulate_serves_a_file(program: Program) -> None:
     assert {uuid for (uuid,) in program.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()
 
 
-def test_a_backfill_beside_the_daemon_takes_no_alert_from_its_notifier(published: Program) -> None:
+def test_a_backfill_beside_the_daemon_suppresses_no_notification(published: Program) -> None:
     """The daemon sends every alert once, even if a backfill read the event first; SIGTERM ends it with 0."""
     path = published.folder / "oktawatch.toml"
     path.write_text(f'[poll]\ninterval = "1s"\npage_size = 1\n{path.read_text("utf-8")}', "utf-8")

@@ -27,7 +27,7 @@ def org() -> SimulatedOrg:
 
 @pytest.fixture
 def daemon(org: SimulatedOrg, place: Place) -> Iterator[Daemon]:
-    """Run the daemon on it, with a folder for rules, until it has found something."""
+    """Yield a daemon that polls the org, with a folder for rules, after its first alert."""
     (place.folder / "rules").mkdir()
     # Set in the file, because a variable would take precedence over the changed file.
     database = f'[database]\nurl = "{place.url}"\nauto_upgrade = true\n'
@@ -64,7 +64,7 @@ def refused(daemon: Daemon, org: SimulatedOrg) -> str:
     return error
 
 
-def test_a_rule_that_was_turned_on_watches_from_now_on(
+def test_a_newly_enabled_rule_is_used_after_a_reload(
     daemon: Daemon, org: SimulatedOrg, tmp_path: Path
 ) -> None:
     """A newly enabled rule, built-in or user-written, is used, and the log names the backfill for its window."""
@@ -87,7 +87,7 @@ def test_a_rule_that_was_turned_on_watches_from_now_on(
     )
 
 
-def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> None:
+def test_an_added_org_is_polled_after_a_reload(daemon: Daemon, tmp_path: Path) -> None:
     """A new org is polled, the others continue, and other changed settings are used, too."""
     other = SimulatedOrg()
     change(tmp_path, '"info"', '"debug"')
@@ -97,7 +97,7 @@ def test_an_org_that_was_added_is_watched(daemon: Daemon, tmp_path: Path) -> Non
         daemon.logged("daemon_reloaded")
         until(lambda: bool(other.requests), "a poll of the other org")
         until(lambda: "debug" in {line["level"] for line in daemon.log}, "a line of what has no news")
-        # Stopped while its org can still answer.
+        # Stop the daemon while the org can still answer.
     assert daemon.events("cursor_restarted") == []
     assert daemon.events("rules_enabled") == []
 
@@ -121,10 +121,10 @@ def test_a_broken_rule_changes_nothing(daemon: Daemon, org: SimulatedOrg, tmp_pa
     )
 
 
-def test_another_database_takes_a_restart(
+def test_another_database_needs_a_restart(
     daemon: Daemon, org: SimulatedOrg, place: Place, tmp_path: Path
 ) -> None:
-    """Two at once would each have half of it."""
+    """A reload with another database is refused, because the data would be split between the two."""
     change(tmp_path, place.url, "sqlite:///other.db")
     assert "restart to use another database" in refused(daemon, org)
     assert not (tmp_path / "other.db").exists()
@@ -133,7 +133,7 @@ def test_another_database_takes_a_restart(
 def test_a_broken_rule_stops_neither_the_daemon_nor_the_other_rules(
     org: SimulatedOrg, tmp_path: Path
 ) -> None:
-    """At a start it is named, and left out."""
+    """At a start, a broken rule is named and left out."""
     file = write_example(tmp_path / "rules")
     file.write_text("(\n", "utf-8")
     with running(org) as url, Daemon(tmp_path, SETTINGS + DETECTION + table("acme", url, org)) as daemon:

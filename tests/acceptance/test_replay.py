@@ -14,7 +14,7 @@ FIRST = "Okta.First.Proxied.Session"
 DAY = timedelta(days=1)
 
 
-def test_a_rule_that_is_off_is_tried(program: Program) -> None:
+def test_a_disabled_rule_is_replayed(program: Program) -> None:
     """A replay shows the alerts of a disabled rule and their number per day, and stores nothing."""
     org = SimulatedOrg()
     org.follow(build(["many-sessions", "anonymizing-vpn"], start=org.now(), span=3 * DAY, rate=20))
@@ -31,8 +31,8 @@ def test_a_rule_that_is_off_is_tried(program: Program) -> None:
     assert [one.name for one in program.folder.iterdir()] == [path.name]
 
 
-def test_it_knows_what_it_would_have_known(program: Program) -> None:
-    """The window before the time that is asked about is read too, and its alerts don't count."""
+def test_a_replay_reads_the_window_before_the_time_range(program: Program) -> None:
+    """A replay also reads the window before the time range, whose alerts are not counted."""
     org = SimulatedOrg()
     now = datetime.now(UTC)
     for number, days in enumerate((5, 1)):
@@ -47,7 +47,7 @@ def test_it_knows_what_it_would_have_known(program: Program) -> None:
     assert (found["6d"]["alerts"], found["6d"]["matches"]) == (1, 1)
 
 
-def test_a_rule_of_ones_own_is_tried_with_its_numbers(program: Program) -> None:
+def test_a_custom_rule_is_replayed_with_its_options(program: Program) -> None:
     """A custom rule is replayed with its configured options."""
     write_example(program.folder / "rules")
     org = SimulatedOrg()
@@ -74,8 +74,8 @@ def test_a_signal_is_counted(program: Program) -> None:
     assert done.stdout == "Okta.Login.Success would have recorded 1 match. A signal opens no alerts.\n"
 
 
-def test_what_can_not_be_tried(program: Program) -> None:
-    """A rule that does not exist is wrong usage; an org that can't be read is a failure."""
+def test_invalid_replays_are_refused(program: Program) -> None:
+    """An unknown rule is a usage error, and an org that can't be read is a failure."""
     program.configure(("acme", "http://127.0.0.1:9", "00invented"))
     unknown = program.run("rules", "replay", "--since", "1h", "--rule", "No.Such")
     assert (unknown.returncode, unknown.stdout) == (2, "")

@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 def until(condition: Callable[[], bool], what: str, *, within: float = PATIENCE) -> float:
-    """Wait for something; give the seconds it took."""
+    """Wait for a condition; return the seconds that it took."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < within, f"in vain: {what}"
@@ -45,8 +45,8 @@ def every_org_polled(made: World) -> Callable[[], bool]:
 
 
 @pytest.mark.slow
-def test_replicas_spread_take_over_and_hand_back(tmp_path: Path) -> None:
-    """Killed, restarted, stopped for longer than a lease, ended: every org is polled on, nothing is doubled."""
+def test_replicas_share_take_over_and_return_orgs(tmp_path: Path) -> None:
+    """Replicas are killed, restarted, suspended and stopped. Every org continues to be polled, and nothing is duplicated."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 1, ORGS) as made:
         first, second = (made.folder(name, lease_ttl=f"{TTL}s") for name in ("first", "second"))
         lives = {"first": Life(first), "second": Life(second)}
@@ -114,7 +114,7 @@ def test_two_backfills_beside_a_daemon(place: Place) -> None:
             daemon.kill()
         errors = [line for line in made.log() if line["level"] == "error"]
         assert not errors, errors
-        # In what order three writers came decides the grouping, but nothing else.
+        # The order of the three writers affects only the grouping.
         assert [line for line in made.differences() if ": alert " not in line and ": told " not in line] == []
         held = dict(place.ask("SELECT alert_id, count(*) FROM matches GROUP BY 1"))
         assert held == dict(place.ask("SELECT id, event_count FROM alerts"))

@@ -26,7 +26,7 @@ OLD, NEW = 5, 3
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    """Yield a database with rows that are more than a year old, and rows of yesterday."""
+    """Yield a database with rows of more than a year ago and of yesterday."""
     watch = Watch(
         org=ORG, rules=build_rules({}, enable=["*"], read_file=str), routes=(Route(notifier="soc"),)
     )
@@ -59,8 +59,8 @@ def counts(database: Database) -> dict[str, int]:
     return {name: len(rows(database, name)) for name in TABLES}
 
 
-def test_what_it_says_is_what_it_does(program: Program, database: Database) -> None:
-    """A dry run deletes nothing and names the same numbers; a second run finds nothing."""
+def test_a_dry_run_counts_the_deleted_rows(program: Program, database: Database) -> None:
+    """A dry run deletes nothing and prints the numbers that pruning deletes. A second run finds nothing."""
     before = outcome(database)
     dry = program.json("db", "prune", "--dry-run")
     assert outcome(database) == before
@@ -85,7 +85,7 @@ def test_what_it_says_is_what_it_does(program: Program, database: Database) -> N
     ]
 
 
-def test_killed_anywhere_the_next_run_goes_on(program: Program, database: Database) -> None:
+def test_a_killed_pruning_is_continued_by_the_next_run(program: Program, database: Database) -> None:
     """A killed pruning deletes complete transactions only, and leaves no match without its alert."""
     for point in (
         "before DELETE matches", "after DELETE matches", "after DELETE notifications", "after DELETE alerts",
@@ -103,7 +103,7 @@ def test_killed_anywhere_the_next_run_goes_on(program: Program, database: Databa
     ]  # fmt: skip
 
 
-def test_a_rule_that_can_not_be_used_stops_it(program: Program, database: Database) -> None:
+def test_a_broken_rule_prevents_pruning(program: Program, database: Database) -> None:
     """A broken rule prevents pruning, because the history that it needs is unknown."""
     folder = program.folder / "rules"
     folder.mkdir(mode=0o755)
@@ -117,7 +117,7 @@ def test_a_rule_that_can_not_be_used_stops_it(program: Program, database: Databa
     assert counts(database) == before
 
 
-def test_it_makes_no_database(program: Program, place: Place) -> None:
+def test_pruning_creates_no_database(program: Program, place: Place) -> None:
     """Without a database or schema, `db prune` prints which command to run."""
     place.wipe()
     done = program.run("db", "prune")
@@ -126,7 +126,7 @@ def test_it_makes_no_database(program: Program, place: Place) -> None:
     assert "run 'oktawatch " in said
 
 
-def test_retention_is_what_the_configuration_says(program: Program, database: Database) -> None:
+def test_retention_is_configurable(program: Program, database: Database) -> None:
     """Both retentions are configurable, and a value that is too short is refused with one line."""
     short = '[retention]\nevents = "2d"\nalerts = "600d"\n'
     program.configure((ORG, "http://127.0.0.1:9", "00secret-token"), more=ENABLED + short)

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
+def empty(kind: Kind, tmp_path: Path) -> Iterator[Place]:
     """Yield a database without a schema."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
@@ -64,7 +64,7 @@ def test_a_newer_schema_is_refused(server: Program) -> None:
         assert (done.returncode, "install a newer oktawatch" in said) == (code, True), command
 
 
-def test_hosts_that_upgrade_at_once(server: Program) -> None:
+def test_hosts_upgrade_at_once(server: Program) -> None:
     """If several hosts upgrade at once, one does it and the others find it done."""
     hosts = [
         launch(
@@ -83,16 +83,16 @@ def test_hosts_that_upgrade_at_once(server: Program) -> None:
     ] * 3
 
 
-def test_killed_while_it_upgrades(nothing: Place) -> None:
-    """Everything is as it was, and the next time brings it up."""
-    database = Database(nothing.url, create=True)
+def test_a_killed_upgrade_changes_nothing(empty: Place) -> None:
+    """A killed upgrade changes nothing, and the next one succeeds."""
+    database = Database(empty.url, create=True)
     upgrade(database, "0007")
     database.close()
-    nothing.run(
+    empty.run(
         "INSERT INTO history (org, published, uuid, event_type) "
         "VALUES ('acme', '2026-11-02T12:00:00.000Z', 'e1', 'user.session.start')"
     )
-    program = Program(nothing.folder, nothing)
+    program = Program(empty.folder, empty)
     program.configure(("acme", "http://127.0.0.1:9", "00token"))
     kept = "SELECT version_num, uuid, event_type FROM alembic_version, history"
     for point in (
@@ -101,9 +101,9 @@ def test_killed_while_it_upgrades(nothing: Place) -> None:
     ):  # fmt: skip
         killed = program.run("db", "upgrade", **{VARIABLE: point})
         assert killed.returncode == -signal.SIGKILL, point
-        assert nothing.ask(kept) == [("0007", "e1", "user.session.start")], point
+        assert empty.ask(kept) == [("0007", "e1", "user.session.start")], point
     assert program.run("db", "upgrade").returncode == 0
-    assert nothing.ask(kept) == [(REVISION, "e1", "user.session.start")]
+    assert empty.ask(kept) == [(REVISION, "e1", "user.session.start")]
 
 
 @pytest.fixture(scope="session")
@@ -128,9 +128,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_an_installed_wheel_brings_its_migrations(installed: Path, nothing: Place) -> None:
-    """Outside the repository, on either database."""
-    program = Program(nothing.folder, nothing)
+def test_an_installed_wheel_brings_its_migrations(installed: Path, empty: Place) -> None:
+    """An installed wheel can migrate either database, outside of the repository."""
+    program = Program(empty.folder, empty)
     program.environment["PYTHONPATH"] = str(installed)
     program.configure(("acme", "http://127.0.0.1:9", "00token"))
     where = "import oktawatch.store.schema as schema; print(schema.migrations())"

@@ -168,8 +168,8 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
             yield path.name, path.read_bytes().decode("latin-1")
 
 
-def test_no_output_and_no_file_holds_a_secret(configured: Program, echoing: Echoing) -> None:
-    """Standard output, the log at debug with its tracebacks, the database with its log of changes."""
+def test_no_output_and_no_file_contains_a_secret(configured: Program, echoing: Echoing) -> None:
+    """Standard output, the debug log with its tracebacks, and the database with its write-ahead log contain no secret."""
     written = []
     for command in COMMANDS:
         done = configured.run(*command, "--debug", NO_PROXY="127.0.0.1")
@@ -183,7 +183,7 @@ def test_no_output_and_no_file_holds_a_secret(configured: Program, echoing: Echo
     assert {name: leaks for name, text in written if (leaks := _leaks(text, secrets))} == {}
 
 
-def test_no_repr_and_no_error_holds_a_secret(configured: Program) -> None:
+def test_no_repr_and_no_error_contains_a_secret(configured: Program) -> None:
     """Settings, credentials and their errors contain no secret, not even in the frames of a traceback."""
     settings = config.load(configured.folder / "oktawatch.toml", environ={})
     app = Application.build(settings)
@@ -209,7 +209,7 @@ def test_a_leak_would_be_found() -> None:
     assert _leaks("Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIi.c2ln", set()) == ["eyJhbGciOiJSUzI1NiJ9.eyJzdWIi"]
 
 
-def test_a_database_is_its_owners_alone(program: Program) -> None:
+def test_only_the_owner_can_read_the_database(program: Program) -> None:
     """Only its owner can read the database file, whatever the umask is."""
     program.configure(("acme", "http://127.0.0.1:9", TOKEN))
     before = os.umask(0)

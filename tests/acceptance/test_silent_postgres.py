@@ -22,8 +22,8 @@ def proxy(tmp_path: Path) -> Iterator[tuple[Place, StallingProxy]]:
 
 
 @pytest.mark.parametrize("when", ["watching", "starting"])
-def test_it_stops_in_time(proxy: tuple[Place, StallingProxy], when: str) -> None:
-    """Whether it fell silent before the start or in the middle of the night."""
+def test_the_daemon_stops_in_time(proxy: tuple[Place, StallingProxy], when: str) -> None:
+    """The daemon stops in time if the server stops responding before the start or later."""
     place, stalled = proxy
     org = SimulatedOrg()
     with running(org) as url:

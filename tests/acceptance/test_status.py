@@ -15,8 +15,8 @@ from tests.support.program import Program
 pytestmark = pytest.mark.waits
 
 
-def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
-    """With a daemon, after a stop, and with one that has not written for ten minutes although its orgs are fine."""
+def test_status_shows_a_daemon_that_runs_and_can_write(place: Place) -> None:
+    """`status` shows a running daemon, a stopped one, and one that has not written for ten minutes although its orgs are fine."""
     org, program = SimulatedOrg(), Program(place.folder, place)
     with running(org) as url:
         program.configure(("acme", url, org.token))
@@ -52,7 +52,7 @@ def test_a_daemon_is_shown_while_it_runs_and_can_write(place: Place) -> None:
     assert json.loads(program.run("status", "--json").stdout)["ok"] is False
 
 
-def test_what_orgs_wait_for(place: Place) -> None:
+def test_status_shows_how_long_orgs_wait(place: Place) -> None:
     """An org whose rate limit is used up and one that refuses its token show how long they wait, until it has passed."""
     program = Program(place.folder, place)
     with running(busy := SimulatedOrg(rate_limit=4)) as first, running(closed := SimulatedOrg()) as second:

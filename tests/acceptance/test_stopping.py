@@ -31,8 +31,8 @@ def _org(url: str, token: str, name: str = "acme") -> str:
     return f'[[orgs]]\nname = "{name}"\nurl = "{url}"\ntoken = "{token}"\n'
 
 
-def test_slow_names_of_forty_orgs_hold_up_neither_another_org_nor_the_end(tmp_path: Path) -> None:
-    """An org whose name is found is polled at its interval, and SIGTERM ends the daemon."""
+def test_slow_name_resolution_delays_neither_other_orgs_nor_the_stop(tmp_path: Path) -> None:
+    """Slow name resolution of forty orgs doesn't delay the polls of another org, or the end after SIGTERM."""
     org = SimulatedOrg()
     slow = "".join(_org(f"https://org-{n}.example.com", "00invented", f"org-{n}") for n in range(40))
     with running(org) as url:
@@ -45,8 +45,8 @@ def test_slow_names_of_forty_orgs_hold_up_neither_another_org_nor_the_end(tmp_pa
     assert (code, seconds < STOPS_WITHIN) == (0, True)
 
 
-def test_a_log_that_nobody_reads_holds_up_neither_polls_nor_the_end(tmp_path: Path) -> None:
-    """A full pipe costs log lines, and nothing else."""
+def test_an_unread_log_delays_neither_polls_nor_the_stop(tmp_path: Path) -> None:
+    """A full pipe loses log lines, and delays nothing."""
     org = SimulatedOrg()
     org.persist(event(0, datetime.now(UTC), securityContext={"isProxy": True}))
     reader, full = os.pipe()

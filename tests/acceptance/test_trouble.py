@@ -41,8 +41,8 @@ def outlived(made: World, life: Life) -> None:
     assert trouble == ["database_failed", "database_recovered"]
 
 
-def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
-    """Stopped in the middle of everything, down for a while, started again."""
+def test_a_server_is_stopped_and_started_again(tmp_path: Path) -> None:
+    """A server that is stopped and started again while the daemon works is logged once, and nothing is lost."""
     own = OwnServer()
     place = Place(Kind.POSTGRES, tmp_path, own.url_of(own.create()))
     with world(place, 3) as made:
@@ -58,7 +58,7 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     own.close()
 
 
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
+def test_the_disk_is_full(tmp_path: Path) -> None:
     """A full disk is logged once, and pages are committed when there is space again."""
     with place_of(Kind.SQLITE, tmp_path) as place, world(place, 4) as made:
         for number in range(3_000):
@@ -82,8 +82,8 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
             life.kill()
 
 
-def test_a_server_that_only_reads_for_a_while(tmp_path: Path) -> None:
-    """A failover: the same address only reads, until there is a primary again."""
+def test_a_server_is_read_only_for_a_while(tmp_path: Path) -> None:
+    """In a failover, the server is read-only until there is a primary again. The failure is logged once, and nothing is lost."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 5) as made:
         life = Life(made.folder("only"))
         try:

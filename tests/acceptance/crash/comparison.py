@@ -1,4 +1,4 @@
-"""Compare stored rows and received messages with the expected ones; yield a line for each difference."""
+"""Compare stored rows and received messages with the expected ones, and yield a line for each difference."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,25 +12,27 @@ Tables = Mapping[str, list[dict[str, Any]]]
 KEY = "Idempotency-Key"
 
 
-def of_one_org(name: str, stored: Tables, wanted: Expected, received: Sequence[Received]) -> Iterator[str]:
+def org_differences(
+    name: str, stored: Tables, wanted: Expected, received: Sequence[Received]
+) -> Iterator[str]:
     """Compare an org's stored rows and received messages with the expected ones."""
     mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
     told = [message.json for message in received if (message.json.get("alert") or {}).get("org") == name]
     yield from (
         f"{name}: {difference}"
         for differences in (
-            _of_events(mine, wanted),
-            _of_alerts(mine, wanted),
-            _of_notifications(mine, stored["notifications"], wanted),
-            _of_sightings(mine["sightings"], wanted),
-            _of_counts(next(row for row in stored["orgs"] if row["name"] == name), wanted),
-            _of_messages(told, wanted),
+            _event_differences(mine, wanted),
+            _alert_differences(mine, wanted),
+            _kind_differences(mine, stored["notifications"], wanted),
+            _sighting_differences(mine["sightings"], wanted),
+            _count_differences(next(row for row in stored["orgs"] if row["name"] == name), wanted),
+            _message_differences(told, wanted),
         )
         for difference in differences
     )
 
 
-def _of_events(mine: Tables, wanted: Expected) -> Iterator[str]:
+def _event_differences(mine: Tables, wanted: Expected) -> Iterator[str]:
     for table, column, expected in (
         ("events", "uuid", wanted.events),
         ("matches", "event_uuid", wanted.matches),
@@ -42,7 +44,7 @@ def _of_events(mine: Tables, wanted: Expected) -> Iterator[str]:
         yield from (f"{uuid} is {n} times in {table}" for uuid, n in counts.items() if n > 1)
 
 
-def _of_alerts(mine: Tables, wanted: Expected) -> Iterator[str]:
+def _alert_differences(mine: Tables, wanted: Expected) -> Iterator[str]:
     matches = Counter(row["alert_id"] for row in mine["matches"])
     alerts = {
         (row["dedup_key"], row["anchor"]): (
@@ -63,35 +65,35 @@ def _of_alerts(mine: Tables, wanted: Expected) -> Iterator[str]:
             yield f"alert {key} is {alerts.get(key)}, should be {expected.get(key)}"
 
 
-def _of_notifications(
+def _kind_differences(
     mine: Tables, notifications: Sequence[Mapping[str, Any]], wanted: Expected
 ) -> Iterator[str]:
     ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in mine["alerts"]}
     told = Counter((ids[row["alert_id"]], row["kind"]) for row in notifications if row["alert_id"] in ids)
     expected = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
     yield from (
-        f"told {what} {told[what]} times, should be {expected[what]}"
+        f"notified {what} {told[what]} times, should be {expected[what]}"
         for what in told | expected
         if told[what] != expected[what]
     )
 
 
-def _of_counts(org: Mapping[str, Any], wanted: Expected) -> Iterator[str]:
+def _count_differences(org: Mapping[str, Any], wanted: Expected) -> Iterator[str]:
     counted = (org["events_seen"], org["matches"], org["events_rejected"])
     expected = (len(wanted.events), len(wanted.matches), wanted.rejected)
     if counted != expected:
         yield f"counted {counted}, should be {expected}"
 
 
-def _of_messages(messages: Sequence[Any], wanted: Expected) -> Iterator[str]:
+def _message_differences(messages: Sequence[Any], wanted: Expected) -> Iterator[str]:
     explained = {
         (alert.key, to_text(alert.anchor), f"alert.{kind}") for alert in wanted.alerts for kind in alert.told
     }
     told = ((m["alert"]["dedup_key"], m["alert"]["anchor"], m["type"]) for m in messages)
-    yield from (f"told {what}, which nothing explains" for what in told if what not in explained)
+    yield from (f"notified {what}, which nothing explains" for what in told if what not in explained)
 
 
-def _of_sightings(rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
+def _sighting_differences(rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
     found = {
         (row["actor_id"], row["client_ip"]): (
             row["first_at"],
@@ -110,57 +112,63 @@ def _of_sightings(rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterat
             yield f"sighting {pair} is {found.get(pair)}, should be {should.get(pair)}"
 
 
-def of_the_told(notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]) -> Iterator[str]:
-    """Compare the outbox with the received messages: each arrived, under one key, and there are no others."""
+def notification_differences(
+    notifications: Sequence[Mapping[str, Any]], received: Sequence[Received]
+) -> Iterator[str]:
+    """Compare the outbox with the received messages: each was received under one key, and there are no others."""
     messages: dict[str, list[Any]] = {}
     for one in received:
         messages.setdefault(one.headers[KEY], []).append(one.json)
     rows = {row["id"]: row for row in notifications}
     yield from (f"received, but in no row: {key}" for key in messages.keys() - rows.keys())
     for row in notifications:
-        yield from (f"{why}: {row}" for why in _of_one_row(row, rows, messages.get(row["id"], [])))
-    keys = {(_said(message), key) for key, told in messages.items() for message in told if "alert" in message}
+        yield from (f"{why}: {row}" for why in _row_differences(row, rows, messages.get(row["id"], [])))
+    keys = {
+        (_summary(message), key) for key, told in messages.items() for message in told if "alert" in message
+    }
     twice = Counter(what for what, _ in keys)
     yield from (f"{what} received under {n} keys" for what, n in twice.items() if n > 1)
 
 
-def _of_one_row(row: Mapping[str, Any], rows: Mapping[str, Any], messages: Sequence[Any]) -> Iterator[str]:
+def _row_differences(
+    row: Mapping[str, Any], rows: Mapping[str, Any], messages: Sequence[Any]
+) -> Iterator[str]:
     match row["state"]:
         case "sent":
             if not messages:
                 yield "never received"
         case "digested":
             if messages:
-                yield "received under its own key, and told in a digest"
+                yield "received under its own key and in a digest"
             digest = rows.get(row["digest_id"])
             if digest is None or digest["state"] != "sent":
-                yield "told by no digest that was sent"
+                yield "in no digest that was sent"
         case "dropped":
-            if not any(_overtakes(other, row) for other in rows.values()):
-                yield "overtaken by nothing"
+            if not any(_supersedes(other, row) for other in rows.values()):
+                yield "dropped without a more severe notification"
         case state:
             yield f"still {state}"
-    should = _should_say(row, rows)
+    should = _expected_summary(row, rows)
     if should == ("digest", 0, "digest"):
         yield "a digest of nothing"
-    yield from (f"said {_said(one)}, should be {should}" for one in messages if _said(one) != should)
+    yield from (f"said {_summary(one)}, should be {should}" for one in messages if _summary(one) != should)
 
 
-def _should_say(row: Mapping[str, Any], rows: Mapping[str, Any]) -> tuple[str, int, str]:
-    """Return what `_said` must return for a row's messages."""
+def _expected_summary(row: Mapping[str, Any], rows: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Return what `_summary` must return for a row's messages."""
     match row["kind"]:
         case "digest":
             # An alert that was opened and raised is one alert of its digest.
             alerts = {other["alert_id"] for other in rows.values() if other["digest_id"] == row["id"]}
             return "digest", len(alerts), "digest"
         case "silence":
-            # A few unusable events in a row raise an alarm if a daemon looks at that moment. No other is due.
+            # Several unusable events in a row can raise an alarm about the org's events. There must be no other alarm.
             return "events", 0, f"silence.{row['content']['state']}"
         case kind:
             return "alert", row["alert_id"], f"alert.{kind}"
 
 
-def _said(message: Any) -> tuple[str, int, str]:
+def _summary(message: Any) -> tuple[str, int, str]:
     """Return what a message is about, the id or number of its alerts, and its type."""
     if "silence" in message:
         about = sorted({one["what"] for one in message["silence"]["about"]})
@@ -170,7 +178,7 @@ def _said(message: Any) -> tuple[str, int, str]:
     return "alert", message["alert"]["id"], message["type"]
 
 
-def _overtakes(other: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def _supersedes(other: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     return (
         other["alert_id"] == row["alert_id"]
         and other["severity"] > row["severity"]

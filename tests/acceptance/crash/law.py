@@ -44,7 +44,7 @@ class ExpectedAlert:
     severity: str
     times: list[datetime]
     told: list[str]
-    """Kinds of notifications; the receiver wants every one."""
+    """The kinds of its notifications, all of which the receiver gets."""
 
     def joined(self, at: datetime, severity: str) -> None:
         """Add a match."""
@@ -55,7 +55,7 @@ class ExpectedAlert:
 
 
 def expected(events: Iterable[Any]) -> Expected:
-    """Follow an org's events in the order in which they were persisted."""
+    """Compute the expected rows from an org's events, in the order of their persistence."""
     result = Expected()
     seen_broken = set()
     for event in events:
@@ -63,17 +63,17 @@ def expected(events: Iterable[Any]) -> Expected:
             seen_broken.add(json.dumps(event, sort_keys=True))
             continue
         result.events.add(event["uuid"])
-        _sight(result.sightings, event)
+        _count_sign_in(result.sightings, event)
         if event["securityContext"]["isProxy"] is True and event["client"]["ipAddress"] == ALLOWED:
             result.allowed.add(event["uuid"])
         elif event["securityContext"]["isProxy"] is True:
             result.matches.add(event["uuid"])
-            _take(result.alerts, event)
+            _add_to_alert(result.alerts, event)
     result.rejected = len(seen_broken)
     return result
 
 
-def _sight(sightings: dict[tuple[str, str], ExpectedSighting], event: Any) -> None:
+def _count_sign_in(sightings: dict[tuple[str, str], ExpectedSighting], event: Any) -> None:
     at = datetime.fromisoformat(event["published"])
     pair = (event["actor"]["id"], event["client"]["ipAddress"])
     sighting = sightings.setdefault(pair, ExpectedSighting(at, at))
@@ -82,7 +82,7 @@ def _sight(sightings: dict[tuple[str, str], ExpectedSighting], event: Any) -> No
     sighting.failures += event["outcome"]["result"] == "FAILURE"
 
 
-def _take(alerts: list[ExpectedAlert], event: Any) -> None:
+def _add_to_alert(alerts: list[ExpectedAlert], event: Any) -> None:
     key = json.dumps([event["actor"]["id"], event["client"]["ipAddress"]], separators=(",", ":"))
     at = datetime.fromisoformat(event["published"])
     severity = "INFO" if "ipDetails" in event["securityContext"] else "MEDIUM"

@@ -1,6 +1,6 @@
 """Kill the daemon repeatedly: nothing is lost and nothing is duplicated.
 
-``OKTAWATCH_TEST_KILLS`` is the number of kills (``make soak KILLS=5000``), ``OKTAWATCH_TEST_SEED`` decides where and when.
+``OKTAWATCH_TEST_KILLS`` is the number of kills (``make soak KILLS=5000``). ``OKTAWATCH_TEST_SEED`` determines where and when.
 """
 
 import json
@@ -26,14 +26,14 @@ SEED = int(os.environ.get("OKTAWATCH_TEST_SEED", "0")) or random.SystemRandom().
 
 
 @pytest.fixture
-def nothing(kind: Kind, tmp_path: Path) -> Iterator[Place]:
+def empty(kind: Kind, tmp_path: Path) -> Iterator[Place]:
     """Yield a database without a schema, so that upgrades are killed, too."""
     with place_of(kind, tmp_path, schema=False) as made:
         yield made
 
 
 def report(name: str, made: World) -> None:
-    """Print what was done, and fail on any difference."""
+    """Print the numbers of kills, and fail on any difference."""
     found = made.differences()
     kills, points = made.kills.total(), sum(point != "anywhere" for point in made.kills)
     seen = {org: len(made.expected(org).events) for org in made.orgs}
@@ -45,9 +45,9 @@ def report(name: str, made: World) -> None:
     assert found == []
 
 
-def test_a_daemon_that_dies_at_any_moment(nothing: Place) -> None:
+def test_a_daemon_is_killed_at_any_moment(empty: Place) -> None:
     """A daemon that is killed at any moment, and started again each time, reads and sends everything."""
-    with world(nothing, SEED) as made:
+    with world(empty, SEED) as made:
         folder = made.folder("only")
         while made.kills.total() < KILLS:
             made.die(folder)
@@ -57,10 +57,10 @@ def test_a_daemon_that_dies_at_any_moment(nothing: Place) -> None:
             assert last.stop() == 0
         finally:
             last.kill()
-        report(f"{nothing.kind}", made)
+        report(f"{empty.kind}", made)
 
 
-def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
+def test_one_of_two_replicas_is_killed_at_a_time(tmp_path: Path) -> None:
     """If one of two replicas is killed, the other continues, takes over, and hands back."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, SEED) as made:
         folders = [made.folder("first"), made.folder("second")]
@@ -97,8 +97,8 @@ def test_one_of_two_replicas_dies_in_turn(tmp_path: Path) -> None:
         "UPDATE orgs SET events_seen = events_seen - 1",
     ],
 )
-def test_damage_is_seen(whole: World, damage: str) -> None:
-    """The comparison is no formality: each kind of loss and doubling is a difference."""
+def test_the_comparison_finds_damaged_rows(whole: World, damage: str) -> None:
+    """The comparison reports each kind of lost or duplicated row."""
     assert whole.differences() == []
     file = str(make_url(whole.place.url).database)
     with closing(sqlite3.connect(file)) as connection:
@@ -133,10 +133,12 @@ def _made_up(received: list[Received]) -> None:
 
 
 @pytest.mark.parametrize("damage", [_lost, _digest_lost, _under_another_key, _made_up])
-def test_damage_at_the_receiver_is_seen(whole: World, damage: Callable[[list[Received]], None]) -> None:
+def test_the_comparison_finds_damaged_messages(
+    whole: World, damage: Callable[[list[Received]], None]
+) -> None:
     """A message that was never received, arrived under two keys, or has no reason is reported as a difference."""
     kept = list(whole.receiver.received)
-    whole.receiver.received.append(kept[0])  # again under its key: that is allowed
+    whole.receiver.received.append(kept[0])  # received again under its key, which is allowed
     assert whole.differences() == []
     whole.receiver.received[:] = kept
     damage(whole.receiver.received)

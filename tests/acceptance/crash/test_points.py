@@ -28,7 +28,7 @@ class Transactions:
         self._open: dict[object, set[str]] = {}
 
     def does(self, *arguments: Any) -> None:
-        """Note a statement; the first one of a transaction begins it."""
+        """Record a statement of the current transaction."""
         connection, statement = arguments[0].connection.dbapi_connection, arguments[2]
         if statement.startswith("BEGIN") or connection not in self._open:
             self._open[connection] = set()
@@ -38,15 +38,15 @@ class Transactions:
 
 @pytest.fixture
 def transactions() -> Iterator[Transactions]:
-    """Watch every database of this process."""
+    """Record the statements of every database in this process."""
     made = Transactions()
     sql_event.listen(Engine, "before_cursor_execute", made.does)
     yield made
     sql_event.remove(Engine, "before_cursor_execute", made.does)
 
 
-async def test_no_statement_is_missing(place: Place, transactions: Transactions) -> None:
-    """Alerts that open, grow and become worse, an allowed match, a broken event, messages alone and in digests."""
+async def test_every_statement_is_a_crash_point(place: Place, transactions: Transactions) -> None:
+    """Each statement of pages and deliveries is a crash point: with new, growing and raised alerts, an allowed match, a broken event and digests."""
     org, now = SimulatedOrg(), datetime.now(UTC)
     async with serve(org) as url, listening() as receiver:
         file = place.folder / "oktawatch.toml"
@@ -83,4 +83,4 @@ async def test_no_statement_is_missing(place: Place, transactions: Transactions)
 
 
 SETTING = {"BEGIN", "SET", "SAVEPOINT", "PRAGMA"}
-"""They change nothing."""
+"""Statements that change nothing."""

@@ -22,7 +22,7 @@ from oktawatch.store import tables
 from oktawatch.store.crashpoints import VARIABLE
 from oktawatch.store.database import Database
 from oktawatch.store.schema import current
-from tests.acceptance.crash.comparison import of_one_org, of_the_told
+from tests.acceptance.crash.comparison import notification_differences, org_differences
 from tests.acceptance.crash.law import ALLOWED, Expected, expected
 from tests.support.databases import rows
 from tests.support.http import HttpReceiver, receiving
@@ -41,10 +41,10 @@ POINTS = [
     )
     for when in ("before", "after")
 ]  # fmt: skip
-"""Every statement of a page's transaction and of a delivery; ``taken`` is a lock that only Postgres has."""
+"""Every statement of a page's transaction and of a delivery. ``taken`` is a lock that only Postgres has."""
 PATIENCE = 60.0
 UNUSABLE_EVERY = 20
-"""Each twentieth event can't be used. At random, there would sometimes be enough of them for an alarm."""
+"""Every twentieth event is unusable. If they were chosen at random, there would sometimes be enough for an alarm."""
 APPLE = {"ipServiceCategories": [{"operator": "APPLE_ICLOUD_RELAY_PROXY"}]}
 
 
@@ -66,7 +66,7 @@ class Life:
     """One daemon process."""
 
     def __init__(self, folder: Path, *, point: str | None = None) -> None:
-        """``point``: where it is to kill itself."""
+        """``point`` is the crash point at which the process kills itself."""
         environ = environment() | ({} if point is None else {VARIABLE: point})
         with (folder / "log").open("ab") as log:
             self.process = launch(
@@ -75,7 +75,7 @@ class Life:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         return self.process.poll() is not None
 
     def kill(self) -> int:
@@ -84,7 +84,7 @@ class Life:
         return self.process.wait()
 
     def stop(self) -> int:
-        """End it by SIGTERM; give its exit code."""
+        """Stop the daemon with SIGTERM; return its exit code."""
         self.process.terminate()
         return self.process.wait(PATIENCE)
 
@@ -143,7 +143,7 @@ class World:
             time.sleep(0.05)
 
     def die(self, folder: Path) -> None:
-        """Start a daemon and kill it: anywhere, or more often at a named point, each of them in turn."""
+        """Start a daemon and kill it, usually at the next crash point, otherwise at any time."""
         point = None
         if self.random.random() < 0.7:
             self._points = self._points or self.random.sample(POINTS, len(POINTS))
@@ -153,7 +153,7 @@ class World:
         self.note_end(life, point)
 
     def note_end(self, life: Life, point: str | None) -> None:
-        """Kill a daemon and count it; one that ended otherwise than by SIGKILL is a failure."""
+        """Kill a daemon and count the kill. Fail if the daemon ended in any other way than by SIGKILL."""
         by_itself = life.over
         code = life.kill()
         assert code == -9, f"the daemon ended with {code}: {self.log()[-5:]}"
@@ -196,9 +196,9 @@ class World:
         found = [
             difference
             for name in self.orgs
-            for difference in of_one_org(name, stored, self.expected(name), received)
+            for difference in org_differences(name, stored, self.expected(name), received)
         ]
-        return [*found, *of_the_told(stored["notifications"], received)]
+        return [*found, *notification_differences(stored["notifications"], received)]
 
     def log(self) -> list[dict[str, Any]]:
         """Return the log of all daemons. The last line of a killed daemon may be incomplete."""
@@ -212,7 +212,8 @@ class World:
             return False
         now = datetime.now(UTC)
         with database.write() as connection:
-            database.lock(connection, "outbox of soc")  # as everybody who changes many of its rows
+            # Every transaction that changes many rows of the outbox takes this lock.
+            database.lock(connection, "outbox of soc")
             connection.execute(_WAITING, {"now": now})
             connection.execute(_TOLD_LATELY, {"before": now - timedelta(hours=1)})
             pending = connection.execute(
@@ -231,7 +232,7 @@ class World:
                 json.dumps({"uuid": None, "eventType": "user.session.start", "n": draw.random()}).encode()
             )
             return
-        # Some events belong to alerts that were already sent, and some are of new people, so that there are new messages.
+        # Some events belong to alerts that were already sent, and some are from new people, so that there are new messages.
         stranger = draw.random() < 0.2
         # Most people have separate addresses, because a shared address would be a campaign with one message.
         elsewhere = f"192.0.2.{draw.randint(0, 255)}" if stranger else "203.0.113.7"
@@ -256,7 +257,7 @@ class World:
         proxy: bool = True,
         relay: bool = False,
     ) -> None:
-        """Add a sign-in to an org, some time ago."""
+        """Add a past sign-in to an org."""
         org = self.orgs[name]
         org.persist(
             {

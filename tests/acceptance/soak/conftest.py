@@ -10,7 +10,7 @@ from tests.support.places import Kind, Place, place_of
 
 @pytest.fixture
 def one_place(seed: int, tmp_path: Path) -> Iterator[Place]:
-    """Yield Postgres for every fifth seed and SQLite for the others: the faults are Okta's, not the database's."""
+    """Yield Postgres for every fifth seed and SQLite for the others, because the faults are Okta's and not the database's."""
     kinds = list(Kind)
     with place_of(kinds[-1] if seed % 5 == 4 else kinds[0], tmp_path) as made:
         yield made

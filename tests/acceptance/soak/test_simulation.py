@@ -47,7 +47,7 @@ SEEDS = int(os.environ.get("OKTAWATCH_SIMULATION_SEEDS", "5"))
 _BLOCK = 50
 _STEPS = 16
 _GRACE = timedelta(minutes=6)
-"""After `silence.after`: looking, asking, sending, and a pause of a receiver that has been in trouble."""
+"""The time after `silence.after` for the check, the requests, the delivery, and the back-off of a receiver that has failed."""
 _SETTLED = timedelta(minutes=5)
 _PATIENCE = 30
 """The maximum number of `_SETTLED` until everything is repaired: a message may wait an hour for its next attempt."""
@@ -123,7 +123,7 @@ class Simulation(RuleBasedStateMachine):
         minutes=_MINUTES,
     )
     def clock_jumps(self, jump: timedelta, minutes: int) -> None:
-        """Set the wall clock wrong by this, or right."""
+        """Set the wall clock ahead or back, or correct it."""
         self._world.clocks.set_wall(jump)
         self._count(
             "clock: set right" if not jump else "clock: ahead" if jump > timedelta() else "clock: behind"
@@ -139,7 +139,7 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(statements=st.integers(0, 60))
     def database_fails_once(self, statements: int) -> None:
-        """Make one statement fail, wherever it is."""
+        """Make one of the next statements fail."""
         self._world.storage.fails_in = statements
         self._count("database: one statement fails")
         self._pass(MINUTE)
@@ -152,7 +152,7 @@ class Simulation(RuleBasedStateMachine):
 
     @rule()
     def process_is_killed(self) -> None:
-        """Kill the daemon wherever it is."""
+        """Kill the daemon at any point."""
         self._world.kill()
         self._count("process: killed")
         self._pass(MINUTE)
@@ -192,7 +192,7 @@ class Simulation(RuleBasedStateMachine):
             assert there <= self._matched().keys()
 
     @invariant()
-    def nothing_is_doubled(self) -> None:
+    def nothing_is_duplicated(self) -> None:
         """Check that no receiver got a duplicate."""
         if self.world is None:
             return
@@ -204,10 +204,10 @@ class Simulation(RuleBasedStateMachine):
         for receiver in self.world.receivers.values():
             told: dict[str, object] = {}
             for _, message in receiver.taken:
-                assert told.setdefault(message.id, _said(message.body)) == _said(message.body)
+                assert told.setdefault(message.id, _content(message.body)) == _content(message.body)
 
     @invariant()
-    def nobody_is_blind_in_silence(self) -> None:
+    def no_outage_is_silent(self) -> None:
         """Check that a receiver got the reason if no event has been alerted for `silence.after`."""
         if self.world is None:
             return
@@ -226,9 +226,9 @@ class Simulation(RuleBasedStateMachine):
             first = min((one.persisted for one in waiting), default=now)
             if now - first <= AFTER + _GRACE:
                 continue
-            stands = {about for one in world.receivers.values() for about in one.active_alarms}
-            stands = {(what, who) for what, who in stands if what != "notifier" or who == name}
-            assert stands, f"{name} heard nothing since {since}, now {now}: {_shown(world)}"
+            active_alarms = {about for one in world.receivers.values() for about in one.active_alarms}
+            active_alarms = {(what, who) for what, who in active_alarms if what != "notifier" or who == name}
+            assert active_alarms, f"{name} heard nothing since {since}, now {now}: {_shown(world)}"
             self._count("law: blind, and told so")
 
     def teardown(self) -> None:
@@ -248,7 +248,7 @@ class Simulation(RuleBasedStateMachine):
         world.clocks.set_wall(timedelta())
         for receiver in world.receivers.values():
             receiver.become("takes")
-        # Usable events end the alarm about unusable ones: a quiet org gives no evidence that it is over.
+        # Only usable events end the alarm about unusable ones, so wait until there are enough.
         for _ in range(_PATIENCE):
             if not self._events_are_unusable():
                 break
@@ -259,8 +259,10 @@ class Simulation(RuleBasedStateMachine):
             if not self._unsettled():
                 break
             self._pass(_SETTLED)
-        left = self._unsettled()
-        assert not left, f"{len(left)} after all was put right: {left[:5]}; {_shown(world)}"
+        missing = self._unsettled()
+        assert not missing, (
+            f"{len(missing)} differences after everything was repaired: {missing[:5]}; {_shown(world)}"
+        )
         self._count("law: nothing lost")
 
     def _events_are_unusable(self) -> bool:
@@ -274,20 +276,20 @@ class Simulation(RuleBasedStateMachine):
         world = self._world
         oldest = world.clocks.true - _KEPT
         wanted = {one.uuid for one in world.okta.log if one.proxied and one.published > oldest}
-        left = [f"lost: {uuid}" for uuid in sorted(wanted - self._matched().keys())]
+        missing = [f"lost: {uuid}" for uuid in sorted(wanted - self._matched().keys())]
         for name, receiver in world.receivers.items():
-            left += [f"not alerted at {name}: {uuid}" for uuid in sorted(wanted - self._alerted(name))]
-            left += [f"not over at {name}: {about}" for about in receiver.active_alarms]
+            missing += [f"not alerted at {name}: {uuid}" for uuid in sorted(wanted - self._alerted(name))]
+            missing += [f"not over at {name}: {about}" for about in receiver.active_alarms]
         pending = world.storage.ask(
             "SELECT id, notifier, last_error FROM notifications WHERE state = 'pending'"
         )
-        return left + [f"pending: {row}" for row in pending]
+        return missing + [f"pending: {row}" for row in pending]
 
     def _matched(self) -> dict[str, int]:
         return dict(self._world.storage.ask("SELECT event_uuid, alert_id FROM matches"))
 
     def _alerted(self, name: str) -> set[str]:
-        """Return the events whose alerts a notifier got."""
+        """Return the events whose alerts were sent to a notifier."""
         rows = self._world.storage.ask(
             "SELECT m.event_uuid FROM matches m WHERE EXISTS (SELECT 1 FROM notifications n"
             " LEFT JOIN notifications d ON d.id = n.digest_id WHERE n.alert_id = m.alert_id AND n.notifier = ?"
@@ -317,7 +319,7 @@ class Simulation(RuleBasedStateMachine):
         self.covered["events"] += len(world.okta.log)
 
 
-def _said(body: dict[str, object]) -> object:
+def _content(body: dict[str, object]) -> object:
     """Return the parts of a message that are the same in each attempt."""
     alert = body.get("alert")
     return body["type"], alert["id"] if isinstance(alert, dict) else None
@@ -329,8 +331,8 @@ def _shown(world: World) -> str:
 
 @pytest.fixture
 def covered(tmp_path: Path) -> Iterator[Counter[str]]:
-    """Yield what the machine covers."""
-    memory = Path("/dev/shm")  # noqa: S108 -- a folder in memory, in which a folder of the test's own is made
+    """Yield a counter of what the runs cover."""
+    memory = Path("/dev/shm")  # noqa: S108 -- in memory, for the test's own folder
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else tmp_path))
     make_template(folder / "template.db")
     Simulation.template, Simulation.covered = folder / "template.db", Counter()
@@ -339,7 +341,7 @@ def covered(tmp_path: Path) -> Iterator[Counter[str]]:
 
 
 @pytest.mark.parametrize("block", range(-(-SEEDS // _BLOCK)))
-def test_the_laws_hold_whatever_happens(block: int, covered: Counter[str]) -> None:
+def test_the_properties_hold_with_any_faults(block: int, covered: Counter[str]) -> None:
     """Nothing is lost, nothing is duplicated, and no outage is silent."""
     count = min(_BLOCK, SEEDS - block * _BLOCK)
     run = settings(
@@ -347,7 +349,7 @@ def test_the_laws_hold_whatever_happens(block: int, covered: Counter[str]) -> No
         stateful_step_count=_STEPS,
         database=None,
         deadline=None,
-        phases=[Phase.generate],  # shrinking takes many minutes; the steps that failed are shown
+        phases=[Phase.generate],  # shrinking takes many minutes, and the failed steps are printed anyway
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(seed(block)(Simulation), settings=run)

@@ -20,8 +20,8 @@ SEEDS = int(os.environ.get("OKTAWATCH_SOAK_SEEDS", "8"))
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
-async def test_nothing_is_lost_and_nothing_comes_twice(seed: int, one_place: Place) -> None:
-    """Events, matches, alerts and notifications are those of the org's own record."""
+async def test_nothing_is_lost_or_duplicated(seed: int, one_place: Place) -> None:
+    """Events, matches, alerts and notifications agree with the org's own record."""
     soak = Soak(seed, one_place.url)
     try:
         await soak.run()
@@ -31,17 +31,17 @@ async def test_nothing_is_lost_and_nothing_comes_twice(seed: int, one_place: Pla
 
 
 def _compare(soak: Soak) -> None:
-    there = [found for found in soak.sign_ins() if _usable(found)]
+    usable = [found for found in soak.sign_ins() if _usable(found)]
     settled = to_text(soak.end)
-    wanted = {_clean(found["uuid"]) for found in there if str(found["published"]) < settled}
+    wanted = {_clean(found["uuid"]) for found in usable if str(found["published"]) < settled}
     events = Counter(row["uuid"] for row in rows(soak.database, "events"))
     assert wanted <= events.keys()
-    assert events.keys() <= {_clean(found["uuid"]) for found in there}
+    assert events.keys() <= {_clean(found["uuid"]) for found in usable}
     assert set(events.values()) == {1}
 
     proxied = {
         _clean(found["uuid"])
-        for found in there
+        for found in usable
         if _clean(found["uuid"]) in events
         and isinstance(found.get("securityContext"), dict)
         and found["securityContext"].get("isProxy") is True
@@ -53,21 +53,29 @@ def _compare(soak: Soak) -> None:
     columns = ("dedup_key", "anchor", "event_count", "first_event_at", "last_event_at", "severity")
     assert sorted(tuple(alert[name] for name in columns) for alert in alerts) == grouped(soak.recorded)
 
-    told = rows(soak.database, "notifications")
-    said = [row for row in told if row["alert_id"] is not None]
-    assert {row["alert_id"] for row in said if row["kind"] == "opened"} == {alert["id"] for alert in alerts}
+    notifications = rows(soak.database, "notifications")
+    about_alerts = [row for row in notifications if row["alert_id"] is not None]
+    assert {row["alert_id"] for row in about_alerts if row["kind"] == "opened"} == {
+        alert["id"] for alert in alerts
+    }
     assert all(alert["told"] == alert["severity"] for alert in alerts)
-    # What a worse one overtook, or a digest took up, is not sent by itself.
-    assert {row["state"] for row in told} <= {"sent", "digested", "dropped"}
-    assert all(_overtaken(row, said) for row in said if row["state"] == "dropped")
-    assert Counter(soak.receiver.taken) == Counter(row["id"] for row in told if row["state"] == "sent")
+    # A notification that a more severe one superseded, or that is in a digest, is not sent by itself.
+    assert {row["state"] for row in notifications} <= {"sent", "digested", "dropped"}
+    assert all(_is_superseded(row, about_alerts) for row in about_alerts if row["state"] == "dropped")
+    assert Counter(soak.receiver.taken) == Counter(
+        row["id"] for row in notifications if row["state"] == "sent"
+    )
 
     assert soak.org.violations == 0
     assert soak.failures >= {"unavailable", "broken_transfer", "token_refused"}
 
 
-def _overtaken(row: dict[str, Any], said: list[dict[str, Any]]) -> bool:
-    worse = [one for one in said if one["alert_id"] == row["alert_id"] and one["severity"] > row["severity"]]
+def _is_superseded(row: dict[str, Any], about_alerts: list[dict[str, Any]]) -> bool:
+    worse = [
+        one
+        for one in about_alerts
+        if one["alert_id"] == row["alert_id"] and one["severity"] > row["severity"]
+    ]
     return any(one["state"] in {"sent", "digested"} for one in worse)
 
 

@@ -27,7 +27,7 @@ from tests.support.stalling import StallingProxy, stalling
 FAULTS = ("stall", "drip", "half_close", "hold_present")
 ROUNDS = 8
 NOTICED_WITHIN_S = ANSWER_WITHIN_S + TIMEOUT
-"""A statement whose connection is held fails after the first, and the next request, if it is held too, after the second."""
+"""A statement on a stalled connection fails after `ANSWER_WITHIN_S`, and the next request, if it stalls as well, after `TIMEOUT`."""
 
 
 def port_of(url: str) -> int:
