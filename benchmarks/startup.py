@@ -25,9 +25,8 @@ def processor_time_s(command: list[str], folder: pathlib.Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if (
-        done.returncode not in {0, 1} or "error:" in done.stderr
-    ):  # `status` exits with 1: no poll has happened
+    # `status` exits with 1, because no poll has happened.
+    if done.returncode not in {0, 1} or "error:" in done.stderr:
         raise machine.ClientError(f"{command} exited with {done.returncode}: {done.stderr[-2000:]}")
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -57,9 +57,8 @@ def summary() -> str:
 def upgrade() -> None:
     """Create the tables, and count the sign-ins in history."""
     if on_postgres():
-        op.execute(
-            "LOCK TABLE events IN EXCLUSIVE MODE"
-        )  # waits for page transactions in progress, so that their sign-ins are counted
+        # Waits for page transactions in progress, so that their sign-ins are counted.
+        op.execute("LOCK TABLE events IN EXCLUSIVE MODE")
     op.create_table(
         "sightings",
         sa.Column("org", sa.String(), nullable=False),

@@ -141,9 +141,8 @@ class Org:
         persisted = times.to_ms(moment)
         if isinstance(event, Late):
             event = event.event
-            if (
-                self._polled is not None
-            ):  # one millisecond earlier, because a poll can continue within the millisecond that it has reached
+            if self._polled is not None:
+                # One millisecond earlier, because a poll can continue within the millisecond that it has reached.
                 persisted = min(persisted, self._polled - 1)
         self._record.add(persisted, event)
 

@@ -133,9 +133,8 @@ def _may_lie_in(network: Network) -> ColumnElement[bool]:
     prefix = prefix_of(network)
     if not prefix:
         return _columns.client_ip.contains("." if network.version == 4 else ":")  # noqa: PLR2004 -- IPv4
-    return and_(
-        _columns.client_ip >= prefix, _columns.client_ip < f"{prefix.removesuffix('.')}/"
-    )  # "/" follows "."
+    end = f"{prefix.removesuffix('.')}/"  # "/" is the character after "."
+    return and_(_columns.client_ip >= prefix, _columns.client_ip < end)
 
 
 def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:

@@ -135,9 +135,8 @@ sightings = Table(
     Column("anonymizer", String),
     Column("operator", String),
     Column("anonymizer_at", Moment),  # event time of the first sign-in through an anonymizer
-    Column(
-        "last_uuid", _Ascii, nullable=False
-    ),  # the latest sign-in's uuid, to order sign-ins at the same time
+    # The latest sign-in's uuid, which orders sign-ins at the same time.
+    Column("last_uuid", _Ascii, nullable=False),
     Index(None, "org", "client_ip"),
     sqlite_with_rowid=False,
 )
@@ -187,7 +186,7 @@ alerts = Table(
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String),
-    Column("told", SeverityName),
+    Column("told", SeverityName),  # the severity that was last notified
     Column("actor_id", String),
     Column("actor_alternate_id", String),
     Column("actor_display_name", String),
