@@ -14,6 +14,7 @@ from oktawatch.notify.channel import DeliveryError
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.store.leases import NameTakenError
 from oktawatch.systemlog.errors import (
     PermissionMissingError,
     RequestRefusedError,
@@ -113,10 +114,8 @@ _DATABASE = "database"
 
 def _reason(error: Exception) -> str:
     match error:
-        case SystemLogError() | EvidenceUpdateError():
+        case SystemLogError() | EvidenceUpdateError() | CursorMovedError() | NameTakenError():
             return error.reason
-        case CursorMovedError():
-            return "cursor_moved"
         case StoreError():
             return _DATABASE
         case DeliveryError():

@@ -39,3 +39,5 @@ class StoppedError(StoreError):
 
 class CursorMovedError(StoreError):
     """Another writer moved the cursor since it was read. The page was rolled back."""
+
+    reason = "cursor_moved"

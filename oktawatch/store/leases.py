@@ -32,6 +32,8 @@ _FAR = 10
 class NameTakenError(StoreError):
     """Another process uses this replica's name."""
 
+    reason = "name_taken"
+
 
 class Leases:
     """The leases of one replica, on Postgres. Not thread-safe."""
