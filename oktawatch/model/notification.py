@@ -135,7 +135,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     got_in_names: dict[str, int] = {}
     """The names of some of these people, each with the id of an alert."""
     risen: bool = False
-    """Whether any alert has risen, so that its severity includes the extra level for a success after failures."""
+    """Whether the severity of any alert includes the extra level for a success after failures."""
     alert_ids: list[int] = []
     """The first ids. Alerts with a success come first."""
     severities: dict[str, int]

@@ -42,7 +42,7 @@ from oktawatch.model.outbox import (
     SentNotification,
     WaitingNotification,
 )
-from oktawatch.model.severity import Severity
+from oktawatch.model.severity import RISES_FROM, Severity
 from oktawatch.store import tables
 from oktawatch.store.database import Database
 
@@ -59,12 +59,14 @@ _joined = tables.notifications.join(tables.alerts, _alerts.id == _columns.alert_
 _outer_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _columns.alert_id)
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
 _SUCCEEDED = _alerts.successes > 0
+_RAISED = [severity for severity in Severity if severity > RISES_FROM]
+"""The severities of alerts that rose. Below, an alert rises without a change of its severity."""
 _TOTALS = select(
     func.count().label("alerts"),
     func.count(distinct(_person)).label("people"),
     func.min(_alerts.first_event_at).label("first_event_at"),
     func.max(_alerts.last_event_at).label("last_event_at"),
-    func.count(case((_alerts.risen, 1))).label("risen"),
+    func.count(case((and_(_alerts.risen, _alerts.severity.in_(_RAISED)), 1))).label("risen"),
 )
 # Urgent notifications first, so that the limit never cuts them off.
 _urgent_first = case(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier, plan_messages
 from oktawatch.model.notification import DueNotification
@@ -17,6 +18,17 @@ from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database, rows
 from tests.support.outbox import COMPOSER, HIGH_RULES, Clock, Receiver, put, sign_in
 from tests.support.places import Place
+from tests.support.streams import event
+
+LOW_RULES = build_rules(
+    {"Okta.Anonymizing.VPN.Login": RuleSettings(options={"severity": "LOW"})}, read_file=lambda name: name
+)
+SOURCE = {"ipAddress": "203.0.113.7"}
+
+
+def person(number: int) -> dict[str, str]:
+    """Return the actor of an event."""
+    return {"id": f"00u{number}", "alternateId": f"user{number}@example.com"}
 
 
 @pytest.fixture
@@ -218,6 +230,24 @@ async def test_a_campaign(database: DatabaseExecutor, clock: Clock) -> None:
     assert message.heading == "[MEDIUM] Campaign from 203.0.113.7: 8 tried (acme)"
     assert "Tried: user0@example.com, user1@example.com" in message.plain()
     assert "--ip 203.0.113.7" in message.plain()
+
+
+async def test_a_low_alert_that_rose_replaces_no_level(database: DatabaseExecutor, clock: Clock) -> None:
+    """Below MEDIUM, an alert rises without a change of its severity. The digest is still raised for the success."""
+    put(
+        database.database,
+        event(1, actor=person(1), client=SOURCE, outcome={"result": "FAILURE"}),
+        event(2, actor=person(1), client=SOURCE, outcome={"result": "SUCCESS"}, at=timedelta(seconds=1)),
+        rules=LOW_RULES,
+    )
+    put(database.database, *(sign_in(n) for n in range(11, 18)))
+    receiver = Receiver()
+
+    await notifier(receiver, database, clock, per_minute=30).round()
+
+    (digest,) = digests(receiver)
+    assert digest["severities"] == {"MEDIUM": 7, "LOW": 1}
+    assert (digest["got_in"], digest["risen"], digest["severity"]) == (1, False, "HIGH")
 
 
 async def test_a_slow_campaign(database: DatabaseExecutor, clock: Clock) -> None:
