@@ -177,7 +177,7 @@ ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
 )
 """The adjustments, in the order of their reasons."""
 
-OF_THE_PAST = (
+PAST_ADJUSTMENTS = (
     SeverityAdjustment.AFTER_FAILURES,
     SeverityAdjustment.FAMILIAR,
     SeverityAdjustment.CLOSED_AS_BENIGN,
@@ -196,7 +196,7 @@ class SeverityTable(Struct, frozen=True):
     @property
     def needs_past(self) -> bool:
         """Whether an adjustment depends on the person's past."""
-        return any(self._levels(name) for name in OF_THE_PAST)
+        return any(self._levels(name) for name in PAST_ADJUSTMENTS)
 
     def grade(
         self, event: Event, anonymizer: Anonymizer, default: Severity, past: Past = NO_PAST

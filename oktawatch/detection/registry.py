@@ -78,11 +78,11 @@ class RuleSet:
         """Whether any rule is custom."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
-        self._is_in_history = type_test({SIGN_IN, *self._history_types(any_case=False)})
-        self._is_in_history_in_any_case = type_test(self._history_types(any_case=True), any_case=True)
+        self._in_history = type_test({SIGN_IN, *self._history_types(any_case=False)})
+        self._in_history_in_any_case = type_test(self._history_types(any_case=True), any_case=True)
 
     @property
-    def look_back(self) -> bool:
+    def uses_history(self) -> bool:
         """Whether any rule uses history."""
         return bool(self._history_rules)
 
@@ -102,17 +102,17 @@ class RuleSet:
         return max((rule.window for rule in self._history_rules), default=timedelta())
 
     @property
-    def longest_look(self) -> timedelta:
+    def longest_buffered_window(self) -> timedelta:
         """The longest window of any windowed rule."""
         return max((rule.window for rule in self.windowed), default=timedelta())
 
-    def remembers(self, event_type: str) -> bool:
+    def is_in_history(self, event_type: str) -> bool:
         """Return whether events of a type are stored in history: sign-ins, and the types that a rule looks back at."""
-        return self._is_in_history(event_type) or self._is_in_history_in_any_case(event_type)
+        return self._in_history(event_type) or self._in_history_in_any_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
         """Return the history rows of a page: one for each sign-in and each event that a rule needs in history."""
-        is_needed, is_needed_in_any_case = self._is_in_history, self._is_in_history_in_any_case
+        is_needed, is_needed_in_any_case = self._in_history, self._in_history_in_any_case
         rows = []
         for event in events:
             if is_needed(event.eventType) or is_needed_in_any_case(event.eventType):
@@ -187,10 +187,10 @@ def build_rules(
 ) -> RuleSet:
     """Build the enabled rules with their configured options.
 
-    ``classes`` are all known rules. See ``configured_rules`` and ``rules_on``.
+    ``classes`` are all known rules. See ``configured_rules`` and ``enabled_rules``.
     """
     return RuleSet(
-        rules_on(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)
+        enabled_rules(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)
     )
 
 
@@ -232,7 +232,7 @@ def _with_guard(rule: R) -> R:
     return rule if type(rule) in BUILT_IN else guarded(rule)
 
 
-def rules_on(
+def enabled_rules(
     rules: Mapping[str, Rule], settings: Mapping[str, RuleSettings], enable: Iterable[str]
 ) -> list[Rule]:
     """Return the enabled rules.
@@ -244,11 +244,11 @@ def rules_on(
     for glob in globs:
         if not any(fnmatchcase(rule_id, glob) for rule_id in rules):
             raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(rules)}")
-    enabled_rules = []
+    found = []
     for rule_id, rule in rules.items():
         enabled = settings.get(rule_id, RuleSettings()).enabled
         if enabled is None:
             enabled = rule.on_by_default or any(fnmatchcase(rule_id, glob) for glob in globs)
         if enabled:
-            enabled_rules.append(rule)
-    return enabled_rules
+            found.append(rule)
+    return found

@@ -107,7 +107,7 @@ class HistoryCache:
 
         The rules then insert the page's rows, which are in the database only after ``commit``.
         """
-        needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_look)]
+        needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_buffered_window)]
         self._needed_since = needed[0][0]
         self._version = _UNCOMMITTED
         if len(needed) <= _MAX_RANGES:

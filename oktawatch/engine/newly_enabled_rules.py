@@ -15,7 +15,7 @@ from oktawatch.detection.rule import Rule
 from oktawatch.detection.windows import HistoryRule
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.durations import format_duration
-from oktawatch.store.orgs import remember_rules, rules_before
+from oktawatch.store.orgs import polled_rules, store_polled_rules
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ async def log_newly_enabled_rules(
     history. Raises StoreError.
     """
     enabled_ids = {rule.id for rule in rules.rules}
-    previous = await database.run(rules_before, orgs)
+    previous = await database.run(polled_rules, orgs)
     newly_enabled: dict[str, Rule] = {}
     affected_orgs = []
     for org in orgs:
@@ -51,7 +51,7 @@ async def log_newly_enabled_rules(
         _log.info("rules_enabled", rules=list(newly_enabled), **({"backfill": backfill} if backfill else {}))
     # Last, so that a process that dies before this line logs the rules again.
     if changed := [org for org in orgs if previous[org] != enabled_ids]:
-        await database.run(remember_rules, changed, enabled_ids)
+        await database.run(store_polled_rules, changed, enabled_ids)
 
 
 def _window(rule: Rule) -> timedelta:

@@ -135,20 +135,20 @@ class Pruner:
         def history(reading: Reading) -> datetime | None:
             if not self._rules.complete:
                 return _FIRST
-            return _before(_reached(reading, now), needed) if self._rules.look_back else None
+            return _before(_reached(reading, now), needed) if self._rules.uses_history else None
 
         return [
             Expiry(
                 org=reading.org,
                 events=_before(now, self._ages.events),
                 history=history(reading),
-                looked_back=needed,
-                going_on=_before(now, _RESUMABLE),
+                backfill_look_back=needed,
+                backfills_active_since=_before(now, _RESUMABLE),
                 alerts=_before(now, self._ages.alerts),
                 sightings=_before(now, self._ages.sightings),
                 familiar=_before(now, OKTA_KEEPS + LATE + FAMILIAR_WINDOW),
                 served=_before(now, OKTA_KEEPS + LATE),
-                remembers=self._rules.remembers,
+                is_in_history=self._rules.is_in_history,
             )
             for reading in await self._database.run(readings)
             if (

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from oktawatch.detection.evidence import Evidence
-from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, rules_on
+from oktawatch.detection.registry import BUILT_IN, RuleSet, RuleSettings, configured_rules, enabled_rules
 from oktawatch.detection.rule import Rule
 from oktawatch.engine.loading import LoadedRules, load_rules
 
@@ -53,7 +53,7 @@ def read_rulebook(
         classes=found.rules.values(),
         evidence=evidence,
     )
-    on = rules_on(every, configured, enable)
+    on = enabled_rules(every, configured, enable)
     return Rulebook(found, RuleSet(on, complete=not found.problems, evidence=evidence), every)
 
 

@@ -67,7 +67,7 @@ def record_failure(database: Database, org: str, error: str, *, now: datetime) -
         connection.execute(_RECORD_FAILURE, values)
 
 
-def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
+def polled_rules(database: Database, orgs: Sequence[str]) -> dict[str, set[str] | None]:
     """Return the rules that each org was last polled with, or None for an org that was never polled."""
     with database.read() as connection:
         rows = connection.execute(select(tables.orgs.c.name, tables.orgs.c.rules)).all()
@@ -75,7 +75,7 @@ def rules_before(database: Database, orgs: Sequence[str]) -> dict[str, set[str] 
     return {org: known.get(org) for org in orgs}
 
 
-def remember_rules(database: Database, orgs: Sequence[str], rules: Iterable[str]) -> None:
+def store_polled_rules(database: Database, orgs: Sequence[str], rules: Iterable[str]) -> None:
     """Store the rules that these orgs are polled with from now on."""
     written = json.dumps(sorted(rules))
     with database.write() as connection:

@@ -63,10 +63,10 @@ class Expiry(Struct, frozen=True, kw_only=True):
     """For events, and for rejected events and backfills, which have no event time."""
     history: datetime | None
     """For events that rules may look back at. None: no rule looks back."""
-    looked_back: timedelta
-    """How much history before its start a backfill needs."""
-    going_on: datetime
-    """A backfill that has committed a page after this time is in progress."""
+    backfill_look_back: timedelta
+    """How much history before its own time range a backfill needs."""
+    backfills_active_since: datetime
+    """A backfill is in progress if it has committed a page after this time."""
     alerts: datetime
     """For alerts, by their last match, and for allowed matches."""
     sightings: datetime
@@ -75,8 +75,8 @@ class Expiry(Struct, frozen=True, kw_only=True):
     """For days on which people used an anonymizer. No event that Okta still serves looks further back."""
     served: datetime
     """Okta no longer serves earlier events, so their keys are not needed to count each sign-in once."""
-    remembers: Callable[[str], bool]
-    """Whether history of an event type is still written."""
+    is_in_history: Callable[[str], bool]
+    """Return whether events of a type are still stored in history."""
 
 
 class Batch(Struct, frozen=True):
@@ -262,10 +262,12 @@ def _events_before(connection: Connection, expiry: Expiry) -> datetime:
         return expiry.events
     columns = tables.backfills.c
     earliest_start = select(func.min(columns.since)).where(
-        columns.org == expiry.org, columns.finished_at.is_(None), columns.updated_at > expiry.going_on
+        columns.org == expiry.org,
+        columns.finished_at.is_(None),
+        columns.updated_at > expiry.backfills_active_since,
     )
     since: datetime | None = connection.execute(earliest_start).scalar_one()
-    needed = expiry.history if since is None else min(expiry.history, since - expiry.looked_back)
+    needed = expiry.history if since is None else min(expiry.history, since - expiry.backfill_look_back)
     return min(expiry.events, needed)
 
 
@@ -359,13 +361,13 @@ def _record_pruned_types(
     """Record the event types of the deleted rows, and delete the types whose history is no longer written."""
     noted = tables.pruned_history.c
     pruned_types = connection.execute(select(_event_type).where(*conditions).distinct()).scalars()
-    wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.remembers(kind))
+    wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.is_in_history(kind))
     columns = ("org", "event_type", "before")
     insert_new(connection, tables.pruned_history, [(expiry.org, kind, before) for kind in wanted], columns)
     later = (noted.org == expiry.org, noted.event_type.in_(wanted), noted.before < before)
     connection.execute(update(tables.pruned_history).where(*later).values(before=before))
     known = connection.execute(select(noted.event_type).where(noted.org == expiry.org)).scalars()
-    unwanted = [kind for kind in known if not expiry.remembers(kind)]
+    unwanted = [kind for kind in known if not expiry.is_in_history(kind)]
     connection.execute(
         delete(tables.pruned_history).where(noted.org == expiry.org, noted.event_type.in_(unwanted))
     )

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from oktawatch.detection.allow import AllowEntry, AllowList
 from oktawatch.detection.evidence import Evidence
-from oktawatch.detection.evidence_severity import OF_THE_PAST, SeverityTable
+from oktawatch.detection.evidence_severity import PAST_ADJUSTMENTS, SeverityTable
 from oktawatch.detection.registry import RuleSet, build_rules, configured_rules
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
@@ -37,7 +37,7 @@ RELAYS = AllowEntry(
     reason="Phones", kinds=(AnonymizerKind.RELAY,), actors=("00u1@*",), until=date(2026, 11, 2)
 )
 RULES = build_rules({}, enable=["*"], read_file=str)
-_NO_PAST = Evidence({}, SeverityTable(levels=dict.fromkeys(OF_THE_PAST, 0)))
+_NO_PAST = Evidence({}, SeverityTable(levels=dict.fromkeys(PAST_ADJUSTMENTS, 0)))
 RULES_WITHOUT_PAST = RuleSet(
     configured_rules({}, read_file=str, evidence=_NO_PAST).values(), evidence=_NO_PAST
 )
@@ -267,7 +267,7 @@ def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
         commit(database, only, [*old, recent])
         expiry = Expiry(
             org=ORG, events=NOW - 9 * HOUR, history=None, alerts=NOW - HOUR, sightings=NOW - 9 * HOUR, familiar=NOW - 9 * HOUR,
-            served=NOW - 9 * HOUR, remembers=RULES.remembers, looked_back=HOUR, going_on=NOW,
+            served=NOW - 9 * HOUR, is_in_history=RULES.is_in_history, backfill_look_back=HOUR, backfills_active_since=NOW,
         )  # fmt: skip
         expired = count_expired(database, expiry)
         batches = [prune_the_rest(database, expiry, 2) for _ in range(3)]

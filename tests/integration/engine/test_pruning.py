@@ -118,8 +118,8 @@ def read(
 def until(moment: datetime, rules: RuleSet) -> Expiry:
     """Return an expiry of everything before a point in time."""
     return Expiry(
-        org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, familiar=moment, remembers=rules.remembers,
-        looked_back=rules.longest_window, going_on=NOW - DAY,
+        org=ORG, events=moment, history=moment, alerts=moment, sightings=moment, served=moment, familiar=moment,
+        is_in_history=rules.is_in_history, backfill_look_back=rules.longest_window, backfills_active_since=NOW - DAY,
     )  # fmt: skip
 
 

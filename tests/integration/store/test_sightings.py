@@ -59,7 +59,7 @@ def expiry(*, events: datetime, served: datetime, sightings: datetime | None = N
     return Expiry(
         org=ORG, events=events, history=events, alerts=events, sightings=sightings or events, served=served,
         familiar=served,
-        remembers=DEFAULT.remembers, looked_back=timedelta(), going_on=NOW,
+        is_in_history=DEFAULT.is_in_history, backfill_look_back=timedelta(), backfills_active_since=NOW,
     )  # fmt: skip
 
 

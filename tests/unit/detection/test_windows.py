@@ -385,7 +385,7 @@ def test_sign_ins_are_in_history_with_any_rules() -> None:
     events = [event(eventType=kind) for kind in kinds]
     found = [[row.event_type for row in rules.history_rows(events)] for rules in (RuleSet([]), ALL_RULES)]
     assert found == [["user.session.start"], list(kinds[:2])]
-    assert [RuleSet([]).remembers(kind) for kind in kinds] == [True, False, False]
+    assert [RuleSet([]).is_in_history(kind) for kind in kinds] == [True, False, False]
 
 
 def test_the_reference_implements_every_windowed_rule() -> None:
