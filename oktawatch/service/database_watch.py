@@ -154,6 +154,10 @@ class DatabaseWatch:
             return
         except StoreError as failure:
             self.trouble.failed(failure, job=_PROBE)
+        except Exception as failure:  # noqa: BLE001 -- a database that fails in an unknown way needs the alarm, too
+            place = self._database.database.place
+            error = StoreError(f"an unexpected error ({place}): {type(failure).__name__}: {failure}")
+            self.trouble.failed(error, job=_PROBE)
         else:
             self.trouble.wrote(_PROBE, began=self._probe_began)
 

@@ -15,6 +15,7 @@ from oktawatch.service.alarm_file import AlarmFile
 from oktawatch.service.database_trouble import DatabaseTrouble
 from oktawatch.service.database_watch import DatabaseWatch
 from oktawatch.service.presence import Presence
+from oktawatch.store.database import Database
 from oktawatch.store.errors import DamagedDatabaseError, StoreError, WriteFailedError
 from tests.support.databases import NOW, create_schema
 
@@ -195,6 +196,23 @@ async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world
         world.trouble.failed(error, job="poll acme")
         await world.watch.probe()
         assert world.trouble.failures == failures
+
+
+async def test_an_unexpected_error_of_the_probe_raises_the_alarm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that the store does not know is trouble with the database, too."""
+
+    def fail(_: Database) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(world.watch, "_write", fail)
+    for _ in range(40):
+        world.seconds += 30
+        await world.watch.round()
+    (message,) = world.receivers[0].taken
+    assert message.type == "silence.raised"
+    assert "RuntimeError: can't start new thread" in world.trouble.error
 
 
 async def test_an_unanswered_probe_is_trouble(world: World) -> None:
