@@ -23,7 +23,7 @@ _INTERVAL = timedelta(minutes=10)
 class OrphanedNotifications:
     """Expires the notifications of unknown notifiers, in rounds like those of a notifier."""
 
-    name = "#leftovers"  # no notifier's name begins with #
+    name = "#orphaned"  # no notifier's name begins with #
 
     def __init__(
         self,

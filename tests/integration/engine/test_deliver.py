@@ -195,10 +195,10 @@ async def test_a_revived_letter_does_not_die_at_once(database: DatabaseExecutor,
 async def test_what_waits_for_nobody(database: DatabaseExecutor, clock: Clock) -> None:
     """A notification for a removed notifier becomes a dead letter after a day, and is logged once."""
     put(database.database, sign_in(1), notifiers=("gone",))
-    leftovers = OrphanedNotifications(["soc"], database, now=clock)
+    orphaned = OrphanedNotifications(["soc"], database, now=clock)
     with capture_logs() as logs:
         for _ in range(30):
-            assert await leftovers.round() == 0
+            assert await orphaned.round() == 0
             clock.advance(hours=1)
 
     assert row(database)["state"] == "dead"

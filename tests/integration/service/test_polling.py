@@ -158,7 +158,9 @@ async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: Datab
     assert await org.rounds(1) == [timedelta()]
 
 
-async def test_a_streak_is_told_and_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_failures_in_a_row_are_logged_and_recorded(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
     """Failures in a row are logged once, are recorded for `status`, and their end is logged."""
     down = [UnavailableError(f"the org can't be reached, try {n}") for n in range(3)]
     org = Org(database, Rounds(*down, PageResult()))

@@ -11,15 +11,15 @@ from oktawatch.service.failure_log import UNEXPECTED, FailureLog, backoff
 INTERVAL = timedelta(seconds=30)
 
 
-def test_a_streak_is_told_once() -> None:
+def test_failures_in_a_row_are_logged_once() -> None:
     """Of equal failures in a row, the first one and the end are logged."""
-    streak = FailureLog("poll", org="acme")
+    failure_log = FailureLog("poll", org="acme")
 
     with capture_logs() as logs:
         for _ in range(3):
-            streak.failed("unavailable", OSError("no route"))
-        streak.ended()
-        streak.ended()
+            failure_log.failed("unavailable", OSError("no route"))
+        failure_log.ended()
+        failure_log.ended()
 
     assert [(line["event"], line["log_level"]) for line in logs] == [
         ("poll_failed", "error"),
@@ -31,12 +31,12 @@ def test_a_streak_is_told_once() -> None:
 
 def test_another_reason_is_told() -> None:
     """A changed reason is logged, and the failures are still counted together."""
-    streak = FailureLog("poll")
+    failure_log = FailureLog("poll")
 
     with capture_logs() as logs:
         for reason in ("unavailable", "unavailable", "token_refused", "unavailable"):
-            streak.failed(reason, OSError(reason))
-        streak.ended()
+            failure_log.failed(reason, OSError(reason))
+        failure_log.ended()
 
     reasons = [line.get("reason") for line in logs]
     assert reasons == ["unavailable", "token_refused", "unavailable", None]
@@ -44,14 +44,14 @@ def test_another_reason_is_told() -> None:
     assert logs[-1]["reasons"] == {"unavailable": 3, "token_refused": 1}
 
 
-def test_each_streak_counts_for_itself() -> None:
+def test_each_row_of_failures_is_counted_alone() -> None:
     """Each series of failures is counted and logged separately."""
-    streak = FailureLog("poll")
+    failure_log = FailureLog("poll")
 
     with capture_logs() as logs:
         for reason in ("unavailable", "rate_limited"):
-            streak.failed(reason, OSError(reason))
-            streak.ended()
+            failure_log.failed(reason, OSError(reason))
+            failure_log.ended()
 
     assert [line["reasons"] for line in logs if "reasons" in line] == [
         {"unavailable": 1},
