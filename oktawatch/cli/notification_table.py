@@ -16,7 +16,7 @@ _COLUMNS = (
     Column(heading="TRIES", right=True, optional=True),
     Column(heading="NEXT TRY", optional=True),
     Column(heading="ORG", min_width=4, optional=True),
-    Column(heading="ERROR", min_width=10),
+    Column(heading="ERROR", min_width=8),
 )
 _KINDS = {"acknowledged": "ack"}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from oktawatch.cli.notification_table import print_notifications
+from oktawatch.model.timestamps import to_text
 from oktawatch.store.outbox import claim
 from tests.support.databases import NOW, open_database
 from tests.support.outbox import mark_failed, mark_sent, put, sign_in
@@ -48,6 +50,26 @@ def test_list(call: Call, ids: dict[str, str]) -> None:
     ]  # fmt: skip
     assert all(letter.isprintable() for line in done.out.split("\n") for letter in line)
     assert "[bold]" in first
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_longest_values_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """The widest values make no line wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    short_id, longest = "0a4aa6ca", {
+        "id": "0a4aa6ca-11ef-5163-9b45-cbeb08e1d777", "created_at": to_text(NOW), "state": "digested",
+        "notifier": "security-operations", "kind": "silence", "alert_id": 123_456, "attempts": 12_345,
+        "next_attempt_at": to_text(NOW), "org": "acme-production", "last_error": HOSTILE,
+    }  # fmt: skip
+    print_notifications([longest], {str(longest["id"]): short_id})
+    heading, line = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    assert max(cell_len(heading), cell_len(line)) <= width
+    assert line.startswith("0a4aa6ca 11-02 12:00 digested ")
+    assert " silence 123456 " in line
 
 
 @pytest.mark.usefixtures("ids")
