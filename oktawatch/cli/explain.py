@@ -9,7 +9,7 @@ import typer
 
 from oktawatch.cli.exits import DONE, FAILED, UsageError
 from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json
-from oktawatch.cli.output import console, note, print_fields, print_json
+from oktawatch.cli.output import console, note, print_fields, print_json, print_text
 from oktawatch.cli.reading import chosen_orgs
 from oktawatch.cli.setup import existing_database, load_settings, load_without_secrets
 
@@ -110,8 +110,6 @@ def _first_event(settings: "Settings", alert_id: int) -> str | None:
 
 
 def _print(explanation: "Explanation", *, every_rule: bool) -> None:
-    from oktawatch.logs import printable
-
     known = {name: value for name, value in explanation.event.items() if value is not None}
     print_fields([("org", explanation.org), *({"uuid": explanation.event_uuid} | known).items()])
     if explanation.trouble is not None:
@@ -123,7 +121,7 @@ def _print(explanation: "Explanation", *, every_rule: bool) -> None:
     for verdict in sorted(shown, key=lambda verdict: not verdict.matches):  # matches first
         print()
         for line in _lines(verdict, marks):
-            print(printable(line))
+            print_text(line)
     if hidden := len(explanation.verdicts) - len(shown):
         note(f"{hidden} rules that are off are left out: --all-rules shows them")
 

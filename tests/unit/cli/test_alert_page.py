@@ -192,7 +192,7 @@ def test_the_outcome(
 
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("width", [60, 80, 160])
-@pytest.mark.parametrize("command", [("alerts", "show", "1"), ("status",)])
+@pytest.mark.parametrize("command", [("alerts", "show", "1"), ("status",), ("explain", "--alert", "1")])
 def test_the_page_fits_the_terminal(
     call: Call, monkeypatch: pytest.MonkeyPatch, width: int, command: tuple[str, ...]
 ) -> None:
