@@ -10,7 +10,7 @@ from oktawatch.detection.registry import RuleSet
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.process_files import process_path
 from oktawatch.engine.routing import Route
-from oktawatch.engine.rule_budget import FROZE
+from oktawatch.engine.rule_budget import ALARM_INTERVAL, FROZE
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.store.errors import StoreError
@@ -63,6 +63,8 @@ async def _record(call: FrozenCall, notifiers: list[str], database: DatabaseExec
         page_uuid=call.page_uuid,
     )
     try:
-        await database.run(record_frozen, call, notifiers, reason=FROZE, now=database.now())
+        await database.run(
+            record_frozen, call, notifiers, reason=FROZE, alarm_interval=ALARM_INTERVAL, now=database.now()
+        )
     except StoreError as error:
         _log.error("rule_froze_unrecorded", rule=call.rule_id, error=str(error))

@@ -26,7 +26,7 @@ from oktawatch.detection.rule import Rule
 from oktawatch.detection.rule_guard import RuleLeftOutError, budgeted
 from oktawatch.engine.history_cache import HistoryCache
 from oktawatch.engine.routing import Route, listeners
-from oktawatch.engine.rule_budget import RuleBudget
+from oktawatch.engine.rule_budget import ALARM_INTERVAL, RuleBudget
 from oktawatch.engine.rule_watchdog import RuleWatchdog
 from oktawatch.model.left_out import LeftOut
 from oktawatch.model.match import AllowedMatch, Match, MatchKey
@@ -124,7 +124,9 @@ def commit_page(
         with _custom_rules(transaction, watch, page, now) as left_out:
             found = watch.rules.evaluate(page.events, rows, history, _log_rule_error)
             grouping, allowed = _group(transaction, watch, found.matches, notify=notify)
-        alarmed = bool(left_out) and transaction.note_left_out(left_out.values(), _notifiers_of(watch))
+        alarmed = bool(left_out) and transaction.note_left_out(
+            left_out.values(), _notifiers_of(watch), alarm_interval=ALARM_INTERVAL
+        )
         transaction.save_alerts(grouping.changed)
         transaction.open_alerts(grouping.opened)
         transaction.add_matches(grouping.new)

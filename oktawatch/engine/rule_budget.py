@@ -22,6 +22,8 @@ RULE_LIMIT_S = 2.0
 """Seconds that one rule may take on a page."""
 PAGE_LIMIT_S = 4.0
 """Seconds that all custom rules together may take on a page. With one frozen call, less than Postgres' 15 s."""
+ALARM_INTERVAL = timedelta(hours=1)
+"""Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
 _RECENT = timedelta(days=1)
 

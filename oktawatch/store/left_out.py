@@ -16,8 +16,6 @@ from oktawatch.store.alarms import Alarm, enqueue_alarms
 from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
-_ALARM_INTERVAL = timedelta(hours=1)
-"""Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _KEPT = timedelta(days=90)
 """How long a frozen call is kept. Okta has no older events."""
 
@@ -33,12 +31,21 @@ def frozen_calls(connection: Connection, org: str) -> list[Frozen]:
 
 
 def note_left_out(
-    connection: Connection, org: str, left_out: Iterable[LeftOut], notifiers: Sequence[str], *, now: datetime
+    connection: Connection,
+    org: str,
+    left_out: Iterable[LeftOut],
+    notifiers: Sequence[str],
+    *,
+    alarm_interval: timedelta,
+    now: datetime,
 ) -> bool:
-    """Record the rules that were left out of an org's page; return whether notifications were enqueued."""
+    """Record the rules that were left out of an org's page; return whether notifications were enqueued.
+
+    Two alarms about the same rule and org are at least ``alarm_interval`` apart.
+    """
     enqueued = False
     for rule in left_out:
-        due = _is_due(connection, org, rule.rule_id, now)
+        due = _is_due(connection, org, rule.rule_id, now - alarm_interval)
         enqueued = enqueued or due
         of_rule = (_columns.org == org, _columns.rule_id == rule.rule_id)
         told_at = now if due else _last_told(connection, org, rule.rule_id)
@@ -50,13 +57,22 @@ def note_left_out(
 
 
 def record_frozen(
-    database: Database, call: FrozenCall, notifiers: Sequence[str], *, reason: str, now: datetime
+    database: Database,
+    call: FrozenCall,
+    notifiers: Sequence[str],
+    *,
+    reason: str,
+    alarm_interval: timedelta,
+    now: datetime,
 ) -> None:
-    """Record a call that froze the process and enqueue notifications. Calling this again has no effect."""
+    """Record a call that froze the process and enqueue notifications. Calling this again has no effect.
+
+    Two alarms about the same rule and org are at least ``alarm_interval`` apart.
+    """
     rule = LeftOut(rule_id=call.rule_id, event_uuid=call.event_uuid or call.page_uuid, reason=reason)
     with database.write() as connection:
         connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
-        due = _is_due(connection, call.org, call.rule_id, now)
+        due = _is_due(connection, call.org, call.rule_id, now - alarm_interval)
         _upsert(connection, call.org, rule, now, now=now)
         connection.execute(
             update(tables.rules_left_out)
@@ -97,9 +113,10 @@ def _key(org: str, rule: LeftOut) -> tuple[ColumnElement[bool], ...]:
     return _columns.org == org, _columns.rule_id == rule.rule_id, _columns.event_uuid == rule.event_uuid
 
 
-def _is_due(connection: Connection, org: str, rule_id: str, now: datetime) -> bool:
+def _is_due(connection: Connection, org: str, rule_id: str, before: datetime) -> bool:
+    """Return whether the last alarm about a rule and org was before a point in time."""
     last = _last_told(connection, org, rule_id)
-    return last is None or last <= now - _ALARM_INTERVAL
+    return last is None or last <= before
 
 
 def _last_told(connection: Connection, org: str, rule_id: str) -> datetime | None:

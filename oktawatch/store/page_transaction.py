@@ -220,9 +220,13 @@ class PageTransaction:
         """Return the calls of custom rules with the org's events that froze a process."""
         return frozen_calls(self.connection, self.org)
 
-    def note_left_out(self, left_out: Iterable[LeftOut], notifiers: Sequence[str]) -> bool:
+    def note_left_out(
+        self, left_out: Iterable[LeftOut], notifiers: Sequence[str], *, alarm_interval: timedelta
+    ) -> bool:
         """Record the custom rules left out of this page; return whether notifications were enqueued."""
-        return note_left_out(self.connection, self.org, left_out, notifiers, now=self.now)
+        return note_left_out(
+            self.connection, self.org, left_out, notifiers, alarm_interval=alarm_interval, now=self.now
+        )
 
     def enqueue(self, notifications: Sequence[Notification]) -> None:
         """Insert notifications into the outbox, skipping those that exist."""

@@ -13,7 +13,7 @@ from oktawatch.detection.registry import BUILT_IN, RuleSet, configured_rules
 from oktawatch.engine import rule_budget
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.routing import Route
-from oktawatch.engine.rule_budget import FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
+from oktawatch.engine.rule_budget import ALARM_INTERVAL, FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
 from oktawatch.store.database import Database
@@ -246,7 +246,7 @@ def test_what_froze_the_process_is_left_out(database: Database) -> None:
     uuids = [event(number).uuid for number in range(400)]
     call = FrozenCall(org=ORG, rule_id="Acme.Frozen", event_uuid=uuids[150], page_uuid=uuids[0], began=0.0)
     for _ in range(2):
-        record_frozen(database, call, ["soc"], reason=FROZE, now=NOW)
+        record_frozen(database, call, ["soc"], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=NOW)
     assert commit(database, watched).new_events == 200
     assert asked == []
     assert commit(database, watched, first=200).new_events == 200
@@ -268,7 +268,7 @@ def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) 
         call = FrozenCall(
             org=ORG, rule_id="Acme.Frozen", event_uuid=f"other-{number}", page_uuid="", began=0.0
         )
-        record_frozen(database, call, [], reason=FROZE, now=NOW)
+        record_frozen(database, call, [], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=NOW)
     commit(database, watched, count=3)
     assert asked == []
     commit(database, watched, first=3, count=3, now=NOW + timedelta(days=1, minutes=1))
