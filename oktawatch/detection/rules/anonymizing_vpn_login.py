@@ -12,6 +12,7 @@ from oktawatch.detection.networks import NO_NETWORKS, Networks
 from oktawatch.detection.past_rule import PastRule
 from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
 from oktawatch.model.event import Event
+from oktawatch.model.match import SUCCESSES
 from oktawatch.model.person_past import Past
 from oktawatch.model.severity import Severity
 
@@ -90,6 +91,6 @@ class AnonymizingVpnLogin(PastRule):
         name = event.actor_display_name or "<displayName-not-found>"
         login = event.actor_alternate_id or "alternateId-not-found"
         known = network_text(event, self.classify(event).operator)
-        verb = "signed in" if event.outcome_result == "SUCCESS" else "tried to sign in"
+        verb = "signed in" if event.outcome_result in SUCCESSES else "tried to sign in"
         title = f"{name} <{login}> {verb} from an anonymizing proxy"
         return f"{title} - {known}" if known else title

@@ -208,6 +208,23 @@ def test_the_title_has_placeholders_for_names(actor: Any, who: str) -> None:
     assert details(event(actor=actor)).title.startswith(f"{who} tried")
 
 
+@pytest.mark.parametrize(
+    ("result", "verb"),
+    [
+        ("SUCCESS", "signed in"),
+        ("ALLOW", "signed in"),
+        ("FAILURE", "tried to sign in"),
+        ("DENY", "tried to sign in"),
+        ("CHALLENGE", "tried to sign in"),
+    ],
+)
+def test_the_title_says_whether_access_was_granted(result: str, verb: str) -> None:
+    """The title agrees with the counted outcomes."""
+    assert details(event(outcome={"result": result})).title.startswith(
+        f"Nora Vale <nora@example.com> {verb} from"
+    )
+
+
 @pytest.mark.parametrize("changes", [{}, {"client": None}, {"request": {"ipChain": "x"}}, {"actor": []}])
 def test_the_context_is_always_complete(changes: dict[str, Any]) -> None:
     """The context has every part, with its type, whatever the event lacks."""
