@@ -336,17 +336,17 @@ async def test_links_can_be_missing_or_lead_nowhere(
 ) -> None:
     """A link can be missing, lead to the same URL, or lead to the same or an empty page under a new URL each time."""
 
-    async def asked(fault: Fault) -> Answer:
+    async def answer_with(fault: Fault) -> Answer:
         org.faults.next(1, fault)
         return await client.logs(limit="5", **bounds)
 
-    assert (await asked(faults.strip_links())).links == {}
-    itself = await asked(faults.self_linked())
+    assert (await answer_with(faults.strip_links())).links == {}
+    itself = await answer_with(faults.self_linked())
     assert itself.links == {"next": itself.url}
-    first, second = [await asked(faults.circle()) for _ in range(2)]
+    first, second = [await answer_with(faults.circle()) for _ in range(2)]
     assert first.links != second.links
     assert (await client.get(first.links["next"])).numbers == first.numbers == [0, 1, 2, 3, 4]
-    hollow = await asked(faults.hollow())
+    hollow = await answer_with(faults.hollow())
     assert (hollow.numbers, list(hollow.links)) == ([], ["next"])
 
 

@@ -35,8 +35,8 @@ class Reader:
         """Poll until caught up, as far as the org permits."""
         while True:
             since = (self._clock.time - OVERLAP).isoformat()
-            asked = self._cursor or str(URL("/api/v1/logs").with_query(since=since, limit="20"))
-            answer = await self._page(asked)
+            url = self._cursor or str(URL("/api/v1/logs").with_query(since=since, limit="20"))
+            answer = await self._page(url)
             self._clock.time += timedelta(seconds=5)
             if answer is None:
                 return
@@ -45,16 +45,16 @@ class Reader:
                 continue
             found = self._take(answer)
             following = answer.links.get("next", "")
-            if not found or not following.startswith(f"{self._client.base}/") or following == asked:
+            if not found or not following.startswith(f"{self._client.base}/") or following == url:
                 return
             self._cursor = following
 
     async def sweep(self) -> None:
         """Read the last hours again, for late events."""
         until = self._clock.time - LATEST
-        asked = {"since": (until - 4 * OVERLAP).isoformat(), "until": until.isoformat(), "limit": "1000"}
+        params = {"since": (until - 4 * OVERLAP).isoformat(), "until": until.isoformat(), "limit": "1000"}
         while True:
-            answer = await self._page(str(URL("/api/v1/logs").with_query(asked)))
+            answer = await self._page(str(URL("/api/v1/logs").with_query(params)))
             self._clock.time += timedelta(seconds=5)
             if answer is not None and answer.status == 200 and "next" not in answer.links:
                 before = len(self.seen)
@@ -62,10 +62,10 @@ class Reader:
                 self.late += len(self.seen) - before
                 return
 
-    async def _page(self, asked: str) -> Answer | None:
+    async def _page(self, url: str) -> Answer | None:
         """Return the answer if it is a page or a 400, otherwise None."""
         try:
-            answer = await self._client.get(asked)
+            answer = await self._client.get(url)
         except (aiohttp.ClientError, OSError):
             return None
         if answer.status == 400:

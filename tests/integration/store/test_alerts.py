@@ -97,30 +97,30 @@ def test_alerts_of_a_person_or_an_address_are_found_by_an_index(
     tmp_path: Any, wanted: AlertFilter, column: str
 ) -> None:
     """The alerts of a person or an address are found through an index."""
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         fill(database)
         sql_event.listen(
             database._engine,
             "before_cursor_execute",
-            lambda *arguments: asked.append((arguments[2], arguments[3])),
+            lambda *arguments: statements.append((arguments[2], arguments[3])),
         )
         assert len(list_alerts(database, wanted, limit=9)) == 1
         with database.read() as connection:
-            statement, values = next(one for one in asked if "SELECT alerts.id" in one[0])
+            statement, values = next(one for one in statements if "SELECT alerts.id" in one[0])
             plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
     assert f"ix_alerts_org_{column} (org=? AND {column}=?)" in plan
 
 
 def test_only_ids_are_sorted(tmp_path: Any) -> None:
     """Only ids are sorted, because sorting rows takes ten times as long."""
-    asked: list[str] = []
+    statements: list[str] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         fill(database)
         sql_event.listen(
-            database._engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2])
+            database._engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
         )
         assert len(list_alerts(database, AlertFilter(), limit=2)) == 2
     assert [
-        statement for statement in asked if "alerts.context" in statement and " IN " not in statement
+        statement for statement in statements if "alerts.context" in statement and " IN " not in statement
     ] == []

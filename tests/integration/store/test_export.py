@@ -115,15 +115,15 @@ def test_change_numbers_never_decrease(place: Place) -> None:
 
 def test_an_incremental_export_uses_an_index(tmp_path: Path) -> None:
     """An incremental export does not read every alert, which would be slow, because each row contains an event."""
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
         commit(database, ORG, 1)
         sql_event.listen(
-            database._engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
+            database._engine, "before_cursor_execute", lambda *given: statements.append((given[2], given[3]))
         )
         assert alert_ids(database, AlertFilter(changed_after={ORG: 0, OTHER: 5})) == [1]
         with database.read() as connection:
-            statement, values = next(one for one in asked if "SELECT alerts.id" in one[0])
+            statement, values = next(one for one in statements if "SELECT alerts.id" in one[0])
             plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
     assert "ix_alerts_org_change_id (org=? AND change_id>?)" in plan
 

@@ -153,11 +153,11 @@ def test_all_or_none(database: Database, decide: Any) -> None:
     mark_sent(database, sent, now=NOW)
     before = rows(database, "notifications")
 
-    for wrong, said in (
+    for wrong, message in (
         (UNKNOWN_ID, "no such notification"),
         (sent, f"is sent .{sent}.: only a pending or dead one"),
     ):
-        with pytest.raises(NotificationStateError, match=said):
+        with pytest.raises(NotificationStateError, match=message):
             decide(database, [dead, wrong])
 
     assert rows(database, "notifications") == before

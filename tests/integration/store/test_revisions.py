@@ -70,13 +70,13 @@ def database(kind: Kind, tmp_path: Path) -> Iterator[Database]:
 
 def types_of(database: Database) -> list[tuple[Any, ...]]:
     """Return the names and types of history's columns, as SQL shows them."""
-    asked = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
+    query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'history' ORDER BY ordinal_position"
     if not database.shared:
         # SQLite types each value, and the column's type determines how numbers and texts compare.
-        asked = ", ".join(f"typeof({name}), {name} = 1, {name} = '1'" for name in ("org", *OLD))
-        asked = f"SELECT {asked} FROM history ORDER BY org, published, uuid"  # noqa: S608 -- columns' names
+        query = ", ".join(f"typeof({name}), {name} = 1, {name} = '1'" for name in ("org", *OLD))
+        query = f"SELECT {query} FROM history ORDER BY org, published, uuid"  # noqa: S608 -- columns' names
     with database.read() as connection:
-        found = [tuple(row) for row in connection.exec_driver_sql(asked)]
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
     return found[: len(OLD) + 1] if database.shared else found
 
 
@@ -98,8 +98,8 @@ def test_history_is_the_same_before_and_after_the_migrations(database: Database)
     with database.read() as connection:
         history = StoredHistory(connection, ORG)
         found = history.between(FIRST, LAST, max_bytes=100_000_000) or []
-        asked = [SeenQuery(text, FIRST, LAST, "another") for text in TEXTS]
-        proxied = history.seen("actor_id", asked, event_types=["*"], conditions={"is_proxy": True})
+        queries = [SeenQuery(text, FIRST, LAST, "another") for text in TEXTS]
+        proxied = history.seen("actor_id", queries, event_types=["*"], conditions={"is_proxy": True})
     # As text, because True equals 1.
     assert sorted(map(repr, found)) == sorted(map(repr, history_rows()))
     assert proxied == [number % 3 == 0 for number in range(len(TEXTS))]
@@ -166,9 +166,9 @@ def stored_rows(database: Database, name: str) -> list[tuple[Any, ...]]:
         "history": "org, published, uuid, event_type",
         "signals": "org, published, event_uuid, rule_id",
     }
-    asked = f"SELECT {columns.get(name, 'org, published, uuid')} FROM {name}"  # noqa: S608 -- from above
+    query = f"SELECT {columns.get(name, 'org, published, uuid')} FROM {name}"  # noqa: S608 -- from above
     with database.read() as connection:
-        return sorted(tuple(map(str, row)) for row in connection.exec_driver_sql(asked))
+        return sorted(tuple(map(str, row)) for row in connection.exec_driver_sql(query))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_person_is_found_by_id_and_by_login(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "asked"),
+    ("seen", "notation"),
     [
         ("203.0.113.7", "203.0.113.7"),
         ("2001:db8::7", "2001:db8:0:0:0:0:0:7"),
@@ -80,13 +80,13 @@ def test_a_person_is_found_by_id_and_by_login(database: Database) -> None:
         ("2001:0db8:0000:0000:0000:0000:0000:0007", "2001:db8::7"),
     ],
 )
-def test_an_address_is_found_however_it_is_written(database: Database, seen: str, asked: str) -> None:
+def test_an_address_is_found_however_it_is_written(database: Database, seen: str, notation: str) -> None:
     """An address is found in any notation, with all people who used it, in one org or all."""
     empty(database)
     read(database, sign_in(1, "nora", seen), sign_in(2, "eve", seen, at=HOUR), sign_in(3, "eve", "192.0.2.1"))
     read(database, sign_in(4, "nora", seen, at=-HOUR), org=OTHER)
-    assert [one.actor_id for one in address(database, ORG, ip_network(asked))] == ["eve", "nora"]
-    assert [one.org for one in address(database, None, ip_network(asked))] == [ORG, ORG, OTHER]
+    assert [one.actor_id for one in address(database, ORG, ip_network(notation))] == ["eve", "nora"]
+    assert [one.org for one in address(database, None, ip_network(notation))] == [ORG, ORG, OTHER]
 
 
 addresses = st.one_of(
@@ -133,9 +133,9 @@ def test_what_is_new_for_a_person(database: Database) -> None:
         sign_in(3, "eve", "198.51.100.9", at=HOUR, country="Chile", securityContext=proxied),
         sign_in(4, "unknown", "198.51.100.9"),
     )
-    came = novelty(database, ORG, "nora", "198.51.100.9", as_number=64501, country="Chile", at=NOW)
+    proxied_sign_in = novelty(database, ORG, "nora", "198.51.100.9", as_number=64501, country="Chile", at=NOW)
     everything = ("country", "network", "address", "anonymizer")
-    assert came == Novelty(new=everything, known_since=NOW - HOUR, others=1)
+    assert proxied_sign_in == Novelty(new=everything, known_since=NOW - HOUR, others=1)
     later = novelty(database, ORG, "nora", "198.51.100.9", as_number=64501, country="Chile", at=NOW + HOUR)
     assert later == Novelty(new=(), known_since=NOW - HOUR, others=1)
     nearby = novelty(database, ORG, "nora", "203.0.113.8", as_number=64500, country="Norway", at=NOW)
@@ -159,11 +159,11 @@ def test_unknown_values_are_not_new(database: Database) -> None:
 def test_addresses_are_looked_up_in_the_index(tmp_path: Any) -> None:
     """A query by address uses the index, which SQLite would not choose by itself."""
     with place_of(Kind.SQLITE, tmp_path) as place, open_database(place) as database:
-        asked: list[tuple[str, Any]] = []
+        statements: list[tuple[str, Any]] = []
         sql_event.listen(
             database._engine,
             "before_cursor_execute",
-            lambda *arguments: asked.append((arguments[2], arguments[3])),
+            lambda *arguments: statements.append((arguments[2], arguments[3])),
         )
         address(database, ORG, ip_network("203.0.113.7"))
         address(database, None, ip_network("203.0.113.7"))
@@ -171,7 +171,7 @@ def test_addresses_are_looked_up_in_the_index(tmp_path: Any) -> None:
         with database.read() as connection:
             plans = [
                 str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
-                for statement, values in list(asked)
+                for statement, values in list(statements)
                 if "client_ip IN" in statement or "count(*)" in statement
             ]
     assert len(plans) == 3

@@ -121,6 +121,6 @@ def test_events_are_stored_once(place: Place) -> None:
 def test_a_driver_error_becomes_one_line(place: Place) -> None:
     """A driver's error becomes a StoreError with one line, which names the database."""
     with open_database(place) as database:
-        with pytest.raises(StoreError) as said, database.write() as connection:
+        with pytest.raises(StoreError) as raised, database.write() as connection:
             connection.execute(text("SELECT * FROM nowhere"))
-        assert str(said.value).startswith(f"the database refused ({database.place}): ")
+        assert str(raised.value).startswith(f"the database refused ({database.place}): ")

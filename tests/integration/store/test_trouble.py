@@ -62,10 +62,10 @@ def test_a_server_that_is_down_causes_a_one_line_error(server: tuple[OwnServer, 
     """A server that is down causes a one-line error, and works again when it is up."""
     own, database = server
     own.control("stop", "-m", "immediate")
-    with pytest.raises(StoreError) as said:
+    with pytest.raises(StoreError) as raised:
         write_page(database, 2)
-    assert str(said.value).startswith(f"the database refused ({database.place}): connection ")
-    assert "\n" not in str(said.value)
+    assert str(raised.value).startswith(f"the database refused ({database.place}): connection ")
+    assert "\n" not in str(raised.value)
     own.control("start", "-o", f'-h "" -k {own.folder}')
     write_page(database, 2)
     assert len(uuids(database)) == 2
@@ -138,10 +138,10 @@ def test_the_server_ends_an_idle_page_transaction(tmp_path: Path, monkeypatch: p
 
 def test_errors_contain_no_values_of_rows(database: Database) -> None:
     """The text of an event reaches no log through a database error."""
-    with pytest.raises(StoreError) as said, database.write() as connection:
+    with pytest.raises(StoreError) as raised, database.write() as connection:
         connection.execute(text("INSERT INTO orgs (name) VALUES ('typed by somebody')"))
-    assert "typed by somebody" not in str(said.value)
-    assert "\n" not in str(said.value)
+    assert "typed by somebody" not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.fixture
@@ -153,14 +153,14 @@ def file(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "mended", "said"),
+    ("trouble", "mended", "message"),
     [
         ("max_page_count = 1", "max_page_count = 1000000", "database or disk is full"),
         ("query_only = ON", "query_only = OFF", "attempt to write a readonly database"),
     ],
     ids=["a full disk", "a read-only file"],
 )
-def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str, said: str) -> None:
+def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str, message: str) -> None:
     """The page is rolled back, and the next page is committed after the fault was fixed."""
     pragma = [trouble]
 
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str
         connection.execute(f"PRAGMA {pragma[0]}")
 
     sqlalchemy_event.listen(file._engine, "checkout", set_pragma)
-    with pytest.raises(StoreError, match=said), page_transaction(file, ORG, now=NOW) as transaction:
+    with pytest.raises(StoreError, match=message), page_transaction(file, ORG, now=NOW) as transaction:
         transaction.add_events([event(number) for number in range(2, 2_000)])
     pragma[0] = mended
     assert uuids(file) == [event(1).uuid]
@@ -223,9 +223,9 @@ def test_a_damaged_file_is_found_at_the_start(damaged: Database) -> None:
     """The one-line error says what to do."""
     with pytest.raises(
         DamagedDatabaseError, match=r"damaged \(.*oktawatch.db\): .*; restore a backup"
-    ) as said:
+    ) as raised:
         damaged.require_undamaged(within_s=30)
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_minor_damage_is_found_at_the_start(file: Database) -> None:
@@ -276,9 +276,9 @@ def test_a_refused_write_is_distinguished(file: Database, pragma: str) -> None:
     )
     with pytest.raises(WriteFailedError), page_transaction(file, ORG, now=NOW) as transaction:
         transaction.add_events([event(number) for number in range(2, 2_000)])
-    with pytest.raises(StoreError) as said, file.read() as connection:
+    with pytest.raises(StoreError) as raised, file.read() as connection:
         connection.execute(text("SELECT * FROM no_such_table"))
-    assert type(said.value) is StoreError
+    assert type(raised.value) is StoreError
 
 
 def test_a_connection_from_a_read_only_period_is_not_reused(tmp_path: Path) -> None:

@@ -134,11 +134,13 @@ def changed(body: Body) -> bool:
 
 def new_everywhere(body: Body) -> bool:
     """Return whether an event is a sign-in from a new country, place and device."""
-    said = look_up(body, "debugContext.debugData.behaviors") or ""
+    behaviours = look_up(body, "debugContext.debugData.behaviors") or ""
     return (
         kind(body) == "user.session.start"
         and result(body) == "SUCCESS"
-        and all(f"{name}=POSITIVE" in said for name in ("New Country", "New Geo-Location", "New Device"))
+        and all(
+            f"{name}=POSITIVE" in behaviours for name in ("New Country", "New Geo-Location", "New Device")
+        )
     )
 
 

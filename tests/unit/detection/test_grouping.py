@@ -45,7 +45,7 @@ class Memory:
         self.policy = GroupingPolicy(PERIOD, threshold, raise_on_success=raise_on_success)
         self.alerts: list[Alert] = []
         self.recorded: dict[MatchKey, int | None] = {}
-        self.told: list[tuple[int | None, NoticeKind, Severity]] = []
+        self.notices: list[tuple[int | None, NoticeKind, Severity]] = []
 
     def page(self, matches: Sequence[Match], *, notify: bool = True) -> None:
         """Group one page and store the result."""
@@ -58,7 +58,7 @@ class Memory:
             alert.id = len(self.alerts) + 1
             self.alerts.append(alert)
         self.recorded |= {new.key: alert.id for new, alert in grouping.new if alert}
-        self.told += [(notice.alert.id, notice.kind, notice.severity) for notice in grouping.notices]
+        self.notices += [(notice.alert.id, notice.kind, notice.severity) for notice in grouping.notices]
 
     def rows(self) -> list[tuple[object, ...]]:
         """Return the alerts as rows, in an order that does not depend on the order of events."""
@@ -152,7 +152,7 @@ def test_page_boundaries_change_no_alert(
     for page in pages:
         cut.page(page)
     assert cut.rows() == whole.rows()
-    assert cut.told == whole.told
+    assert cut.notices == whole.notices
 
 
 @given(cut_streams(), st.data())
@@ -164,9 +164,9 @@ def test_reading_again_changes_nothing(
     memory = Memory()
     for page in pages:
         memory.page(page)
-    rows, told, recorded = memory.rows(), list(memory.told), dict(memory.recorded)
+    rows, notices, recorded = memory.rows(), list(memory.notices), dict(memory.recorded)
     memory.page(data.draw(st.sampled_from([*pages, []])))
-    assert (memory.rows(), memory.told, memory.recorded) == (rows, told, recorded)
+    assert (memory.rows(), memory.notices, memory.recorded) == (rows, notices, recorded)
 
 
 @given(streams)
@@ -187,9 +187,9 @@ def test_alerts_of_a_silent_backfill_are_notified_by_the_next_reader(
         memory.page([match_of_page], notify=notify)
     memory.page(stream)
     assert all(alert.told == alert.severity for alert in memory.alerts)
-    assert len(set(memory.told)) == len(memory.told)
+    assert len(set(memory.notices)) == len(memory.notices)
     for alert in memory.alerts:
-        kinds = [kind for alert_id, kind, _ in memory.told if alert_id == alert.id]
+        kinds = [kind for alert_id, kind, _ in memory.notices if alert_id == alert.id]
         assert kinds == [NoticeKind.OPENED, *[NoticeKind.RAISED] * (len(kinds) - 1)]
 
 
@@ -197,7 +197,7 @@ def test_a_silent_backfill_sends_no_notices() -> None:
     """A backfill without --notify records and groups matches, and sends no notices."""
     memory = Memory()
     memory.page([match(1, timedelta())], notify=False)
-    assert memory.told == []
+    assert memory.notices == []
     assert memory.alerts[0].told is None
 
 
@@ -232,7 +232,7 @@ def test_a_closed_alert_covers_only_earlier_matches() -> None:
     alert.status, alert.closed_at = AlertStatus.CLOSED, NOON + timedelta(hours=2)
     memory.page([match(2, timedelta(hours=1), severity=Severity.HIGH)])
     assert (alert.event_count, alert.status, alert.severity) == (2, AlertStatus.CLOSED, Severity.HIGH)
-    assert len(memory.told) == 1
+    assert len(memory.notices) == 1
     memory.page([match(3, timedelta(hours=3))])
     assert len(memory.alerts) == 2
 
@@ -242,10 +242,10 @@ def test_below_the_threshold_an_alert_is_pending() -> None:
     memory = Memory(threshold=3)
     memory.page([match(1, timedelta()), match(2, timedelta())])
     assert [alert.status for alert in memory.alerts] == [AlertStatus.PENDING]
-    assert memory.told == []
+    assert memory.notices == []
     memory.page([match(3, timedelta())])
     assert [alert.status for alert in memory.alerts] == [AlertStatus.OPEN]
-    assert memory.told == [(1, NoticeKind.OPENED, Severity.MEDIUM)]
+    assert memory.notices == [(1, NoticeKind.OPENED, Severity.MEDIUM)]
 
 
 def test_a_more_severe_match_raises_the_alert_and_is_notified() -> None:
@@ -256,7 +256,7 @@ def test_a_more_severe_match_raises_the_alert_and_is_notified() -> None:
         [match(2, timedelta(), severity=Severity.MEDIUM), match(3, timedelta(), severity=Severity.LOW)]
     )
     assert memory.alerts[0].severity is Severity.MEDIUM
-    assert memory.told == [
+    assert memory.notices == [
         (1, NoticeKind.OPENED, Severity.INFO),
         (1, NoticeKind.RAISED, Severity.MEDIUM),
     ]
@@ -279,9 +279,9 @@ def test_an_alert_counts_the_outcomes_of_its_events(stream: list[Match]) -> None
     assert sum(alert.successes for alert in memory.alerts) == sum(one.event.succeeded for one in stream)
     assert sum(alert.failures for alert in memory.alerts) == sum(one.event.failed for one in stream)
     for alert in memory.alerts:
-        theirs = [one for one in stream if memory.recorded[one.key] == alert.id]
-        assert alert.succeeded_at == min((m.published for m in theirs if m.event.succeeded), default=None)
-        assert alert.failed_at == min((m.published for m in theirs if m.event.failed), default=None)
+        of_alert = [one for one in stream if memory.recorded[one.key] == alert.id]
+        assert alert.succeeded_at == min((m.published for m in of_alert if m.event.succeeded), default=None)
+        assert alert.failed_at == min((m.published for m in of_alert if m.event.failed), default=None)
 
 
 @given(streams)
@@ -292,8 +292,8 @@ def test_a_success_after_a_failure_raises_an_alert(
     memory = Memory()
     memory.page(sorted(stream, key=lambda one: one.published))
     for alert in memory.alerts:
-        theirs = [one for one in stream if memory.recorded[one.key] == alert.id]
-        highest = max(one.severity for one in theirs)
+        of_alert = [one for one in stream if memory.recorded[one.key] == alert.id]
+        highest = max(one.severity for one in of_alert)
         failed, succeeded = alert.failed_at, alert.succeeded_at
         assert alert.risen == (failed is not None and succeeded is not None and failed < succeeded)
         rises = alert.risen and highest >= Severity.MEDIUM
@@ -331,7 +331,7 @@ def test_the_first_success_after_failures_is_notified_once_with_a_new_title() ->
     memory.page(failures)
     memory.page(successes)
     memory.page([*failures, *successes])
-    assert memory.told == [
+    assert memory.notices == [
         (1, NoticeKind.OPENED, Severity.MEDIUM),
         (1, NoticeKind.RAISED, Severity.HIGH),
     ]
@@ -381,4 +381,4 @@ def test_critical_is_the_highest_level() -> None:
         ]
     )
     assert memory.alerts[0].severity is Severity.CRITICAL
-    assert memory.told == [(1, NoticeKind.OPENED, Severity.CRITICAL)]
+    assert memory.notices == [(1, NoticeKind.OPENED, Severity.CRITICAL)]

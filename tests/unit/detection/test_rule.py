@@ -70,13 +70,13 @@ def matches_of(gives: Any, *events: Event) -> list[Match]:
 
 def test_an_exception_in_matches_stops_neither_the_page_nor_the_rule() -> None:
     """An exception in `matches` is reported with its event, and the next event is evaluated."""
-    told: list[tuple[str, str, str]] = []
+    errors: list[tuple[str, str, str]] = []
     found = Example().evaluate(
         [event("one"), event("broken"), event("two")],
-        lambda rule, uuid, error: told.append((rule.id, uuid, repr(error))),
+        lambda rule, uuid, error: errors.append((rule.id, uuid, repr(error))),
     )
     assert [match.event_uuid for match in found] == ["one", "two"]
-    assert told == [("Example.Rule", "broken", "KeyError('surprise')")]
+    assert errors == [("Example.Rule", "broken", "KeyError('surprise')")]
 
 
 def test_exceptions_in_title_severity_context_or_key_lose_no_match() -> None:

@@ -51,14 +51,14 @@ def expected(
 ) -> Iterator[Found]:
     """Return the same as `scan`, by examining all windows after each event."""
     reported = set()
-    for key, came, minute in page:
+    for key, arrived, minute in page:
         minutes = known.setdefault(key, {})
-        minutes[came] = minute
+        minutes[arrived] = minute
         for one in sorted(minutes):
             window = [
                 other for other in sorted(minutes) if other <= one and minutes[other] >= minutes[one] - WINDOW
             ]
-            affected = one >= came and minutes[one] <= minute + WINDOW
+            affected = one >= arrived and minutes[one] <= minute + WINDOW
             if affected and len(window) >= fewest and (key, one) not in reported:
                 reported.add((key, one))
                 yield key, one, window
@@ -86,15 +86,15 @@ def test_buffered_windows_agree_with_complete_lists(
 def test_deleted_events_are_in_no_window(pages: list[list[tuple[str, int, str]]]) -> None:
     """Deleted events are not in the buffers, and all later events are."""
     buffers = WindowBuffers()
-    came: set[tuple[str, Place]] = set()
+    expected_events: set[tuple[str, Place]] = set()
     for number, drawn in enumerate(pages):
         now = number * 3
         rows = [(name, HistoryRow(at(now + minute), uuid, "x")) for name, minute, uuid in drawn]
         buffers.insert(((name,), row) for name, row in rows)
-        came |= {(name, place(row)) for name, row in rows}
+        expected_events |= {(name, place(row)) for name, row in rows}
         buffers.delete_before(at(now))
-        came = {(name, when) for name, when in came if when[0] >= at(now)}
-        assert {(name, place(row)) for name in "abc" for row in buffers.buffer((name,))} == came
+        expected_events = {(name, when) for name, when in expected_events if when[0] >= at(now)}
+        assert {(name, place(row)) for name in "abc" for row in buffers.buffer((name,))} == expected_events
 
 
 def test_deleted_events_are_released() -> None:

@@ -291,7 +291,7 @@ def test_reading_an_attack_again_costs_no_more_than_reading_it_once() -> None:
 
 def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
     """An exception of `takes`, `key` or `holds` is reported, and other events are evaluated."""
-    told: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
 
     class Broken(FailedLoginsUnknownUser):
         def takes(self, row: HistoryRow) -> bool:
@@ -310,16 +310,16 @@ def test_exceptions_in_a_windowed_rule_are_reported_and_stop_nothing() -> None:
         events,
         rules.history_rows(events),
         MemoryHistory(),
-        lambda _, uuid, error: told.append((uuid, repr(error))),
+        lambda _, uuid, error: errors.append((uuid, repr(error))),
     )
     assert [match.event_uuid for match in found.matches] == ["e-003", "e-005"]
-    assert told == [("e-000", "KeyError('surprise')"), ("e-004", "ValueError('surprise')")]
+    assert errors == [("e-000", "KeyError('surprise')"), ("e-004", "ValueError('surprise')")]
 
 
 @pytest.mark.parametrize("wrong", [["list"], ([],), 7, "text", None])
 def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> None:
     """A key of the wrong type is reported like an exception, and other events are evaluated."""
-    told: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
 
     class Broken(FailedLoginsUnknownUser):
         def key(self, row: HistoryRow) -> Any:
@@ -328,11 +328,11 @@ def test_a_key_of_the_wrong_type_is_reported_and_stops_nothing(wrong: Any) -> No
     rules = RuleSet([Broken(at_least=3)])
     events = [Event.from_body(body) for body in failures(4, every=timedelta(seconds=1))]
     rows = rules.history_rows(events)
-    on_error = lambda _, uuid, error: told.append((uuid, type(error).__name__))  # noqa: E731 -- a callback
+    on_error = lambda _, uuid, error: errors.append((uuid, type(error).__name__))  # noqa: E731 -- a callback
     assert [
         match.event_uuid for match in rules.evaluate(events, rows, MemoryHistory(), on_error).matches
     ] == ["e-003"]
-    assert told == [("e-000", "TypeError")]
+    assert errors == [("e-000", "TypeError")]
 
 
 def test_a_key_comes_from_a_column_or_declared_columns_or_a_method() -> None:
@@ -405,13 +405,13 @@ def test_memory_history_follows_the_protocol() -> None:
         one.published for one in history.rows("actor_id", [TimeRange(texts[0], texts[1], frozenset("ab"))])
     ] == texts[:2]
     assert list(history.rows("client_ip", [TimeRange(texts[0], texts[1], frozenset("a"))])) == []
-    asked = [
+    queries = [
         SeenQuery("a", texts[1], texts[1], "a"),
         SeenQuery("a", texts[1], texts[1], "other"),
         SeenQuery("a", texts[0], texts[1], "a"),
         SeenQuery("b", texts[0], texts[1], "b"),
     ]
-    assert history.seen("actor_id", asked, event_types=["x"], conditions={}) == [False, True, True, False]
-    assert not any(history.seen("actor_id", asked, event_types=["y.*"], conditions={}))
-    assert not any(history.seen("actor_id", asked, event_types=["x"], conditions={"is_proxy": True}))
+    assert history.seen("actor_id", queries, event_types=["x"], conditions={}) == [False, True, True, False]
+    assert not any(history.seen("actor_id", queries, event_types=["y.*"], conditions={}))
+    assert not any(history.seen("actor_id", queries, event_types=["x"], conditions={"is_proxy": True}))
     assert (history.began(["x"]), history.began(["y"])) == (texts[0], None)
