@@ -137,15 +137,15 @@ def test_a_backfill_notifies_only_if_asked(program: Program) -> None:
     with running(org) as url:
         program.configure(("acme", url, org.token))
         silent = program.json("backfill", "--since", "1d")
-        told = program.json("backfill", "--since", "1d", "--notify")
+        notified = program.json("backfill", "--since", "1d", "--notify")
         assert program.rows("SELECT DISTINCT state FROM notifications") == [("sent",)]
         once = program.json("run", "--once")
 
     assert silent["alerts"] > 0
     assert silent["notifications"] == 0
-    assert told["alerts"] == 0
-    assert told["notifications"] > 0
-    assert told["delivered"] == told["notifications"]
+    assert notified["alerts"] == 0
+    assert notified["notifications"] > 0
+    assert notified["delivered"] == notified["notifications"]
     assert once["delivered"] == 0
 
 

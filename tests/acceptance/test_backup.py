@@ -30,7 +30,7 @@ def sign_in(org: SimulatedOrg, number: int) -> None:
     )
 
 
-def told(hook: HttpReceiver) -> list[tuple[str, str]]:
+def received_messages(hook: HttpReceiver) -> list[tuple[str, str]]:
     """Return the person and the key of each message, in the order of their arrival."""
     return [(request.json["alert"]["actor_alternate_id"], request.headers[KEY]) for request in hook.received]
 
@@ -47,7 +47,7 @@ def test_the_restore_drill(program: Program) -> None:
         assert copy == {"file": "copy.db", "bytes": (program.folder / "copy.db").stat().st_size}
         sign_in(org, 1)
         assert program.run("run", "--once").returncode == 0
-        before = told(hook)
+        before = received_messages(hook)
 
         for path in program.folder.glob("oktawatch.db*"):
             path.unlink()
@@ -55,7 +55,7 @@ def test_the_restore_drill(program: Program) -> None:
         assert program.json("db", "check")["ok"]
         sign_in(org, 2)
         assert program.run("run", "--once").returncode == 0
-        since = told(hook)[len(before) :]
+        since = received_messages(hook)[len(before) :]
 
     people = program.rows("SELECT actor_alternate_id, event_count FROM alerts ORDER BY 1")
     assert people == [(f"u{number}@example.com", 1) for number in range(3)]

@@ -165,8 +165,8 @@ def test_a_large_share_of_the_rate_limit_is_warned_of(program: Program, share: f
     with running(SimulatedOrg(token=TOKEN)) as url:
         program.configure(("acme", url, TOKEN), more=f"[poll]\nrate_limit_share = {share}\n")
         code, found = findings(program)
-    said = [message for verdict, message in found["configuration"] if verdict == "warning"]
-    assert any("rate_limit_share is above" in message for message in said) is warned
+    warnings = [message for verdict, message in found["configuration"] if verdict == "warning"]
+    assert any("rate_limit_share is above" in message for message in warnings) is warned
     assert code == 0
 
 

@@ -59,8 +59,8 @@ def _wait_between_polls(daemon: Daemon, place: Place) -> None:
 def _poll_brings(org: SimulatedOrg, number: int) -> None:
     """Add a sign-in, and wait until a poll has returned it."""
     org.persist(event(number, datetime.now(UTC)))
-    asked = len(org.requests)
-    until(lambda: len(org.requests) > asked, "a poll")
+    requests_before = len(org.requests)
+    until(lambda: len(org.requests) > requests_before, "a poll")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -79,17 +79,17 @@ def test_the_daemon_polls_notifies_and_stops(org: SimulatedOrg, place: Place, nu
 
 def test_systemd_is_notified(org: SimulatedOrg, place: Place) -> None:
     """The daemon sends READY once the schema is current, then watchdog messages, and STOPPING at the end."""
-    heard: list[str] = []
+    messages: list[str] = []
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token), watchdog=0.5) as daemon:
-        heard.append(daemon.message())
+        messages.append(daemon.message())
         schemas = _count(place, "alembic_version")
-        while heard.count("WATCHDOG=1") < 3 or "STATUS=watching 1 org" not in heard:
-            heard.append(daemon.message())
+        while messages.count("WATCHDOG=1") < 3 or "STATUS=watching 1 org" not in messages:
+            messages.append(daemon.message())
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait_for_message("STOPPING=1")
         code = daemon.process.wait(STOPS_WITHIN)
 
-    assert (heard[0], schemas, code) == ("READY=1", 1, 0)
+    assert (messages[0], schemas, code) == ("READY=1", 1, 0)
 
 
 def test_a_hanging_request_does_not_delay_the_stop(place: Place) -> None:
@@ -117,7 +117,7 @@ def test_a_lock_at_the_start_does_not_delay_the_stop(org: SimulatedOrg, place: P
     with running(org) as url, Daemon(place, SETTINGS + _org(url, org.token)) as first:
         first.logged("alert_opened")
         assert first.stop()[0] == 0
-    asked = len(org.requests)
+    requests_before = len(org.requests)
 
     with (
         running(org) as url,
@@ -128,7 +128,7 @@ def test_a_lock_at_the_start_does_not_delay_the_stop(org: SimulatedOrg, place: P
         code, seconds = daemon.stop()
 
     assert (code, seconds < STOPS_WITHIN) == (0, True)
-    assert len(org.requests) == asked
+    assert len(org.requests) == requests_before
 
 
 def test_a_page_that_waits_for_a_lock_is_not_committed(org: SimulatedOrg, place: Place) -> None:
@@ -217,19 +217,19 @@ def test_only_one_daemon_uses_an_sqlite_file(org: SimulatedOrg, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "said"),
+    ("text", "code", "message"),
     [
         ('[rules."Okta.Anonymizing.VPN.Login"]\nthreshold = 0\n', 2, "threshold): expected a whole number"),
         ('[database]\nurl = "sqlite:///none/oktawatch.db"\n', 2, "none/oktawatch.db.lock): No such file"),
     ],
     ids=["a rule's option", "a folder that is not there"],
 )
-def test_errors_at_the_start_have_an_exit_code(tmp_path: Path, text: str, code: int, said: str) -> None:
+def test_errors_at_the_start_have_an_exit_code(tmp_path: Path, text: str, code: int, message: str) -> None:
     """A permanent error ends the start with exit code 2, and a temporary one with 1, so that systemd retries."""
     (tmp_path / "folder").mkdir()
     with Daemon(tmp_path, SETTINGS + text + _org("https://acme.okta.com", "00invented")) as daemon:
         ended = daemon.process.wait(30)
 
     assert ended == code
-    assert [line for line in daemon.errors if said in line] == daemon.errors[-1:]
+    assert [line for line in daemon.errors if message in line] == daemon.errors[-1:]
     assert not list(tmp_path.glob("*.db*"))

@@ -74,7 +74,7 @@ class Watched:
         time.sleep(3 * INTERVAL_S)
         assert self.daemon.stop()[0] == 0
 
-    def told(self) -> list[dict[str, Any]]:
+    def database_messages(self) -> list[dict[str, Any]]:
         """Return the messages about the database."""
         bodies = [one.json for one in self.receiver.received]
         return [
@@ -84,18 +84,18 @@ class Watched:
     def wait_for(self, kind: str, *, meanwhile: Callable[[], None] = lambda: None) -> float:
         """Wait for a message; return the seconds it took."""
         begun = time.monotonic()
-        while kind not in [body["type"] for body in self.told()]:
+        while kind not in [body["type"] for body in self.database_messages()]:
             assert time.monotonic() < begun + 2 * PATIENCE, self.daemon.log[-5:]
             meanwhile()
             time.sleep(0.05)
         return time.monotonic() - begun
 
-    def wait_until_noted(self, *, told: bool) -> None:
+    def wait_until_noted(self, *, delivered: bool) -> None:
         """Wait until the daemon has recorded whether the receiver has an alarm that is not over.
 
         If the daemon is killed between sending and recording, the next one repeats the message under the same key.
         """
-        until(lambda: (b'"soc":true' in self._alarm_file.read_bytes()) is told, "a note about the alarm")
+        until(lambda: (b'"soc":true' in self._alarm_file.read_bytes()) is delivered, "a note about the alarm")
 
     def people_sign_in(self) -> None:
         """Add enough events for a full page."""
@@ -119,7 +119,7 @@ def test_a_locked_file(tmp_path: Path) -> None:
         world.wait_for("silence.over")
         assert world.daemon.stop()[0] == 0
     assert seconds < AFTER_S + INTERVAL_S + SLACK_S
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         world.wait_for("silence.raised", meanwhile=world.people_sign_in)
         resource.prlimit(process, resource.RLIMIT_FSIZE, unlimited)
         world.wait_for("silence.over")
-    raised, over = world.told()
+    raised, over = world.database_messages()
     # Beyond the limit, the kernel refuses a write with EFBIG, which SQLite calls an I/O error. It says "database or disk is
     # full" only for ENOSPC. The daemon treats both alike.
     error = raised["silence"]["about"][0]["error"]
@@ -153,7 +153,7 @@ def test_a_server_that_is_stopped_and_started_again(tmp_path: Path) -> None:
             world.wait_for("silence.over")
             assert world.daemon.stop()[0] == 0
         assert seconds < AFTER_S + INTERVAL_S + SLACK_S
-        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+        assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
     finally:
         own.close()
 
@@ -174,8 +174,8 @@ def test_a_server_that_only_reads(tmp_path: Path) -> None:
         world.wait_for("silence.over")
         assert world.daemon.stop()[0] == 0
     assert seconds < AFTER_S + INTERVAL_S + SLACK_S
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
-    assert "read-only transaction" in world.told()[0]["silence"]["about"][0]["error"]
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
+    assert "read-only transaction" in world.database_messages()[0]["silence"]["about"][0]["error"]
 
 
 def test_a_silent_server(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_silent_server(tmp_path: Path) -> None:
             proxy.flow()
             world.wait_for("silence.over")
     assert seconds < AFTER_S + INTERVAL_S + SLACK_S
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_a_server_that_is_down_at_the_start(tmp_path: Path) -> None:
             world.daemon.wait_for_message("READY=1")
             world.wait_for("silence.over")
             assert world.daemon.stop()[0] == 0
-        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+        assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
     finally:
         own.close()
 
@@ -226,16 +226,16 @@ def test_a_deleted_file(tmp_path: Path, replaced: bool) -> None:
         else:
             place.wipe()
         assert world.daemon.process.wait(PATIENCE) == 1
-        (said,) = world.daemon.errors
-        assert "was deleted or replaced while it was open" in said
-        assert [body["type"] for body in world.told()] == ["silence.raised"]
+        (error,) = world.daemon.errors
+        assert "was deleted or replaced while it was open" in error
+        assert [body["type"] for body in world.database_messages()] == ["silence.raised"]
 
         world.restart()
         world.wait_for("silence.over")
         assert world.daemon.stop()[0] == 0
         world.restart_quietly()
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
-    assert world.told()[1]["silence"]["about"][0]["name"] == str(place.file)
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
+    assert world.database_messages()[1]["silence"]["about"][0]["name"] == str(place.file)
 
 
 def test_a_daemon_that_is_killed_while_its_file_is_locked(tmp_path: Path) -> None:
@@ -245,16 +245,16 @@ def test_a_daemon_that_is_killed_while_its_file_is_locked(tmp_path: Path) -> Non
         with place.locked():
             world.receiver.received.clear()  # a loaded machine may have been slow for long enough to cause an alarm
             world.wait_for("silence.raised")
-            world.wait_until_noted(told=True)
+            world.wait_until_noted(delivered=True)
             world.kill()
             world.restart()
             time.sleep(AFTER_S + INTERVAL_S)
-            assert [body["type"] for body in world.told()] == ["silence.raised"]
+            assert [body["type"] for body in world.database_messages()] == ["silence.raised"]
         world.wait_for("silence.over")
-        world.wait_until_noted(told=False)
+        world.wait_until_noted(delivered=False)
         world.kill()
         world.restart_quietly()
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
 
 
 def test_a_daemon_that_is_killed_while_its_server_is_stopped(tmp_path: Path) -> None:
@@ -265,14 +265,14 @@ def test_a_daemon_that_is_killed_while_its_server_is_stopped(tmp_path: Path) -> 
             world.start()
             own.control("stop", "-m", "immediate")
             world.wait_for("silence.raised")
-            world.wait_until_noted(told=True)
+            world.wait_until_noted(delivered=True)
             world.kill()
             own.control("start", "-o", f'-h "" -k {own.folder}')
             world.restart()
             world.wait_for("silence.over")
             assert world.daemon.stop()[0] == 0
             world.restart_quietly()
-        assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+        assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]
     finally:
         own.close()
 
@@ -288,10 +288,10 @@ def test_a_malformed_file(tmp_path: Path) -> None:
         damage(place.file)
         with watched(place) as world, world.daemon:
             assert world.daemon.process.wait(PATIENCE) == 2
-            (said,) = world.daemon.errors
-            assert "the database is damaged" in said
-            assert [body["type"] for body in world.told()] == ["silence.raised"]
+            (error,) = world.daemon.errors
+            assert "the database is damaged" in error
+            assert [body["type"] for body in world.database_messages()] == ["silence.raised"]
             place.file.unlink()
             world.restart()
             world.wait_for("silence.over")
-    assert [body["type"] for body in world.told()] == ["silence.raised", "silence.over"]
+    assert [body["type"] for body in world.database_messages()] == ["silence.raised", "silence.over"]

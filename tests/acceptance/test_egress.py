@@ -148,9 +148,9 @@ def test_explanations_go_through_the_proxy(program: Program) -> None:
     """`explain` uses the proxy to ask Okta for an event."""
     assert program.run("run", "--once").returncode == 0
 
-    told = program.json("explain", event(1, datetime.now(UTC))["uuid"])
+    explanation = program.json("explain", event(1, datetime.now(UTC))["uuid"])
 
-    assert (told["source"], told["trouble"]) == ("okta", None)
+    assert (explanation["source"], explanation["trouble"]) == ("okta", None)
 
 
 @pytest.mark.usefixtures("hooked")

@@ -167,16 +167,16 @@ async def test_a_receiver_that_fails_in_every_way(
         assert at.call("notifications", "retry", dead["id"]) == 0
         await at.pass_(1)
 
-    told = [one for one in at.hook.taken if one.json["type"] == "alert.opened"]
-    assert {one.json["alert"]["actor_id"] for one in told} == {f"00u{n}" for n in range(4)}
-    assert len({one.headers[KEY] for one in told}) == len(told) == 4
-    assert dead["id"] in {one.headers[KEY] for one in told}
+    opened = [one for one in at.hook.taken if one.json["type"] == "alert.opened"]
+    assert {one.json["alert"]["actor_id"] for one in opened} == {f"00u{n}" for n in range(4)}
+    assert len({one.headers[KEY] for one in opened}) == len(opened) == 4
+    assert dead["id"] in {one.headers[KEY] for one in opened}
     assert [one.answer for one in at.hook.received][:5] == list(script)
     assert all(is_genuine(one) for one in at.hook.received)
     bodies = defaultdict(set)
     for one in at.hook.received:
         bodies[one.headers[KEY]].add(one.body)
-    assert {len(said) for said in bodies.values()} == {1}
+    assert {len(distinct) for distinct in bodies.values()} == {1}
     assert {state for (state,) in place.ask("SELECT state FROM notifications")} == {"sent"}
     _mail_arrived(box)
 
@@ -224,7 +224,7 @@ def test_the_daemon_notifies_by_webhook_and_mail(place: Place, box: Mailbox) -> 
     assert mail["Subject"] == (
         "[MEDIUM] nora@example.com tried to sign in through an anonymizing proxy, 203.0.113.7 (acme)"
     )
-    said = text_of(mail)
+    mail_text = text_of(mail)
     assert request.json["alert"]["actor_alternate_id"] == "nora@example.com"
     for part in (
         "Nora Vale (nora@example.com)",
@@ -232,7 +232,7 @@ def test_the_daemon_notifies_by_webhook_and_mail(place: Place, box: Mailbox) -> 
         request.json["runbook"][:40],
         f"oktawatch alerts ack {request.json['alert']['id']}",
     ):
-        assert part in said
+        assert part in mail_text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

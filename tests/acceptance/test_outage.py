@@ -123,7 +123,7 @@ async def alone(place: Place, org: SimulatedOrg, time: VirtualTime) -> AsyncIter
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "problem_part"),
     [
         (faults.refused_token(), "Okta refuses the token"),
         (faults.no_permission(), "the token isn't allowed to read the System Log"),
@@ -138,7 +138,7 @@ async def test_an_hour_of_failures_is_reported_and_caught_up(
     time: VirtualTime,
     capsys: pytest.CaptureFixture[str],
     fault: faults.Fault,
-    said: str,
+    problem_part: str,
 ) -> None:
     """During the failure, `status` exits with 1 and shows the reason. Once everything was read, it exits with 0."""
     await alone.live(time.now + 10 * MINUTE)
@@ -147,17 +147,17 @@ async def test_an_hour_of_failures_is_reported_and_caught_up(
     ends = time.now + HOUR
     org.faults.between(time.now, ends, fault)
     await alone.live(time.now + 10 * MINUTE)
-    code, told = alone.status(capsys)
-    assert (code, told["failing"], told["behind"]) == (1, True, True)
-    assert any(said in problem for problem in told["problems"])
-    assert any("no poll has caught up for" in problem for problem in told["problems"])
+    code, status = alone.status(capsys)
+    assert (code, status["failing"], status["behind"]) == (1, True, True)
+    assert any(problem_part in problem for problem in status["problems"])
+    assert any("no poll has caught up for" in problem for problem in status["problems"])
 
     await alone.live(ends + 20 * MINUTE)
-    code, told = alone.status(capsys)
-    assert (code, told["failing"], told["behind"], told["problems"]) == (0, False, False, [])
+    code, status = alone.status(capsys)
+    assert (code, status["failing"], status["behind"], status["problems"]) == (0, False, False, [])
     assert alone.events == sorted(f"u-{number}" for number in range(1, alone.happened + 1))
-    asked = [one for one in org.requests if one.fault == fault.name]
-    assert len(asked) < 25, "it is tried again ever more slowly"
+    failed_requests = [one for one in org.requests if one.fault == fault.name]
+    assert len(failed_requests) < 25, "retries back off"
 
 
 async def test_a_quiet_night_is_no_failure(
@@ -167,8 +167,8 @@ async def test_a_quiet_night_is_no_failure(
     await alone.live(time.now + MINUTE)
     for _ in range(8):
         await alone.live(time.now + HOUR, busy=False)
-        code, told = alone.status(capsys)
-        assert (code, told["ok"], told["problems"]) == (0, True, [])
+        code, status = alone.status(capsys)
+        assert (code, status["ok"], status["problems"]) == (0, True, [])
 
 
 async def test_an_org_without_a_daemon_is_behind(
@@ -179,8 +179,8 @@ async def test_an_org_without_a_daemon_is_behind(
     time.now += 3 * INTERVAL + MINUTE - INTERVAL
     assert alone.status(capsys)[0] == 0
     time.now += 2 * INTERVAL
-    code, told = alone.status(capsys)
-    assert (code, told["failing"], told["behind"]) == (1, False, True)
-    assert not any("Okta keeps events for 90 days" in problem for problem in told["problems"])
+    code, status = alone.status(capsys)
+    assert (code, status["failing"], status["behind"]) == (1, False, True)
+    assert not any("Okta keeps events for 90 days" in problem for problem in status["problems"])
     time.now += timedelta(days=80)
     assert any("Okta keeps events for 90 days" in problem for problem in alone.status(capsys)[1]["problems"])

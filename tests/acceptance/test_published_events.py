@@ -36,10 +36,10 @@ def published(program: Program) -> Iterator[Program]:
         yield program
 
 
-WORTH_TELLING = "SELECT id FROM alerts WHERE severity <> 'INFO' ORDER BY id"
-TOLD = "SELECT DISTINCT alert_id FROM notifications WHERE state = 'sent' ORDER BY alert_id"
+TO_NOTIFY = "SELECT id FROM alerts WHERE severity <> 'INFO' ORDER BY id"
+NOTIFIED = "SELECT DISTINCT alert_id FROM notifications WHERE state = 'sent' ORDER BY alert_id"
 
-TOLD_TWICE = """
+NOTIFIED_TWICE = """
     SELECT alert_id FROM notifications WHERE state = 'sent' GROUP BY alert_id, severity HAVING count(*) > 1
 """
 
@@ -90,8 +90,10 @@ def test_polls_and_backfills_give_the_same_alerts(
     assert published.rows(ALERTS) == alerts
     assert {uuid for (uuid,) in events} == proxied_sign_ins()
     assert published.rows("SELECT event_uuid FROM alert_events") == events
-    assert published.rows(TOLD) == published.rows(WORTH_TELLING), "every alert was told, whoever came first"
-    assert published.rows(TOLD_TWICE) == []
+    assert published.rows(NOTIFIED) == published.rows(TO_NOTIFY), (
+        "every alert was notified, whichever process read it first"
+    )
+    assert published.rows(NOTIFIED_TWICE) == []
 
 
 def test_a_poll_or_a_backfill_alone_gives_the_same_alerts(published: Program) -> None:
@@ -155,6 +157,6 @@ def test_a_backfill_beside_the_daemon_suppresses_no_notification(published: Prog
         daemon.communicate(timeout=5)
 
     assert (backfilled.returncode, daemon.returncode) == (0, 0)
-    assert published.rows(TOLD) == published.rows(WORTH_TELLING)
-    assert published.rows(TOLD_TWICE) == []
+    assert published.rows(NOTIFIED) == published.rows(TO_NOTIFY)
+    assert published.rows(NOTIFIED_TWICE) == []
     assert {uuid for (uuid,) in published.rows("SELECT event_uuid FROM alert_events")} == proxied_sign_ins()

@@ -56,8 +56,8 @@ def refused(daemon: Daemon, org: SimulatedOrg) -> str:
     """Reload a broken configuration; return the error once the daemon has polled again."""
     daemon.process.send_signal(signal.SIGHUP)
     (line,) = [daemon.logged("reload_refused")]
-    asked = len(org.requests)
-    until(lambda: len(org.requests) > asked, "a poll")
+    requests_before = len(org.requests)
+    until(lambda: len(org.requests) > requests_before, "a poll")
     assert daemon.events("daemon_reloaded") == []
     assert len(daemon.events("reload_refused")) == 1
     error: str = line["error"]

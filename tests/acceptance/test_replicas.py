@@ -40,8 +40,8 @@ def holders(place: Place) -> Counter[str]:
 
 def every_org_polled(made: World) -> Callable[[], bool]:
     """Return a function that returns whether every org has been requested since now."""
-    asked = {name: len(org.requests) for name, org in made.orgs.items()}
-    return lambda: all(len(org.requests) > asked[name] for name, org in made.orgs.items())
+    requests_before = {name: len(org.requests) for name, org in made.orgs.items()}
+    return lambda: all(len(org.requests) > requests_before[name] for name, org in made.orgs.items())
 
 
 @pytest.mark.slow
@@ -106,8 +106,8 @@ def test_two_backfills_beside_a_daemon(place: Place) -> None:
                 for since in ("24h", "1d")
             ]
             made.live(3.0, daemon)
-            said = [backfill.communicate(timeout=PATIENCE)[1] for backfill in backfills]
-            assert [backfill.returncode for backfill in backfills] == [0, 0], said
+            outputs = [backfill.communicate(timeout=PATIENCE)[1] for backfill in backfills]
+            assert [backfill.returncode for backfill in backfills] == [0, 0], outputs
             made.settle(daemon)
             assert daemon.stop() == 0
         finally:

@@ -95,7 +95,7 @@ def test_a_killed_pruning_is_continued_by_the_next_run(program: Program, databas
         assert killed.returncode == -signal.SIGKILL, point
         alerts = {alert["id"] for alert in rows(database, "alerts")}
         assert {match["alert_id"] for match in rows(database, "matches")} == alerts
-        assert {told["alert_id"] for told in rows(database, "notifications")} == alerts
+        assert {notification["alert_id"] for notification in rows(database, "notifications")} == alerts
     program.json("db", "prune")
     assert set(program.json("db", "prune", "--dry-run")["rows"].values()) == {0}
     assert [counts(database)[name] for name in ("alerts", "signals", "events", "history")] == [
@@ -111,9 +111,9 @@ def test_a_broken_rule_prevents_pruning(program: Program, database: Database) ->
     before = counts(database)
     program.configure((ORG, "http://127.0.0.1:9", "00secret-token"), more=f'{ENABLED}rules_dir = "rules"\n')
     done = program.run("db", "prune")
-    (said,) = errors(done.stderr)
+    (error,) = errors(done.stderr)
     assert done.returncode == 2
-    assert "broken.py, line 1" in said
+    assert "broken.py, line 1" in error
     assert counts(database) == before
 
 
@@ -121,9 +121,9 @@ def test_pruning_creates_no_database(program: Program, place: Place) -> None:
     """Without a database or schema, `db prune` prints which command to run."""
     place.wipe()
     done = program.run("db", "prune")
-    (said,) = errors(done.stderr)
+    (error,) = errors(done.stderr)
     assert done.returncode == (2 if place.kind is Kind.SQLITE else 1)
-    assert "run 'oktawatch " in said
+    assert "run 'oktawatch " in error
 
 
 def test_retention_is_configurable(program: Program, database: Database) -> None:
@@ -133,6 +133,6 @@ def test_retention_is_configurable(program: Program, database: Database) -> None
     found = json.loads(program.run("db", "prune", "--dry-run", "--json").stdout)["rows"]
     assert (found["alerts"], found["events"]) == (0, OLD)
     program.configure((ORG, "http://127.0.0.1:9", "00secret-token"), more='[retention]\nalerts = "99d"\n')
-    (said,) = errors(program.run("db", "prune").stderr)
-    assert "retention.alerts): expected at least 100d" in said
+    (error,) = errors(program.run("db", "prune").stderr)
+    assert "retention.alerts): expected at least 100d" in error
     assert len(rows(database, "alerts")) == 2 * (OLD + NEW)

@@ -45,8 +45,8 @@ def test_a_server_without_a_schema_is_not_touched(server: Program, command: tupl
     """On a server without a schema, one line says which command to run, and the exit code is 2."""
     assert server.place
     done = server.run(*command)
-    (said,) = errors(done.stderr)
-    assert (done.returncode, "run 'oktawatch db upgrade'" in said) == (2, True)
+    (error,) = errors(done.stderr)
+    assert (done.returncode, "run 'oktawatch db upgrade'" in error) == (2, True)
     assert not server.place.has("orgs")
 
     assert server.run("db", "upgrade").returncode == 0
@@ -60,8 +60,8 @@ def test_a_newer_schema_is_refused(server: Program) -> None:
     server.place.ask("UPDATE alembic_version SET version_num = '9999' RETURNING 1")
     for command, code in ((("run", "--once"), 2), (("db", "upgrade"), 1), (("status",), 1)):
         done = server.run(*command)
-        (said,) = errors(done.stderr)
-        assert (done.returncode, "install a newer oktawatch" in said) == (code, True), command
+        (error,) = errors(done.stderr)
+        assert (done.returncode, "install a newer oktawatch" in error) == (code, True), command
 
 
 def test_hosts_upgrade_at_once(server: Program) -> None:

@@ -78,14 +78,14 @@ class Echoing:
     def _fault(self, status: int) -> faults.Fault:
         async def commit(exchange: Exchange) -> web.Response:
             echo = " ".join(await self._secrets(exchange.request))
-            told = {"errorCode": echo, "errorSummary": echo, "error": echo, "error_description": echo}
+            body = {"errorCode": echo, "errorSummary": echo, "error": echo, "error_description": echo}
             headers = {
                 "X-Okta-Request-Id": echo,
                 "Location": f"https://portal.example.com/?{echo}",
                 "WWW-Authenticate": echo,
                 "Link": f'<https://portal.example.com/api/v1/logs?{quote(echo)}>; rel="next"',
             }
-            return web.json_response(told, status=status, headers=headers)
+            return web.json_response(body, status=status, headers=headers)
 
         return faults.Fault("echo", commit)
 

@@ -16,41 +16,41 @@ def org_differences(
     name: str, stored: Tables, wanted: Expected, received: Sequence[Received]
 ) -> Iterator[str]:
     """Compare an org's stored rows and received messages with the expected ones."""
-    mine = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
-    told = [message.json for message in received if (message.json.get("alert") or {}).get("org") == name]
+    of_org = {table: [row for row in found if row.get("org") == name] for table, found in stored.items()}
+    notified = [message.json for message in received if (message.json.get("alert") or {}).get("org") == name]
     yield from (
         f"{name}: {difference}"
         for differences in (
-            _event_differences(mine, wanted),
-            _alert_differences(mine, wanted),
-            _kind_differences(mine, stored["notifications"], wanted),
-            _sighting_differences(mine["sightings"], wanted),
+            _event_differences(of_org, wanted),
+            _alert_differences(of_org, wanted),
+            _kind_differences(of_org, stored["notifications"], wanted),
+            _sighting_differences(of_org["sightings"], wanted),
             _count_differences(next(row for row in stored["orgs"] if row["name"] == name), wanted),
-            _message_differences(told, wanted),
+            _message_differences(notified, wanted),
         )
         for difference in differences
     )
 
 
-def _event_differences(mine: Tables, wanted: Expected) -> Iterator[str]:
+def _event_differences(of_org: Tables, wanted: Expected) -> Iterator[str]:
     for table, column, expected in (
         ("events", "uuid", wanted.events),
         ("matches", "event_uuid", wanted.matches),
         ("allowed_matches", "event_uuid", wanted.allowed),
     ):
-        counts = Counter(row[column] for row in mine[table])
+        counts = Counter(row[column] for row in of_org[table])
         yield from (f"{uuid} is missing in {table}" for uuid in expected - counts.keys())
         yield from (f"{uuid} is unexpected in {table}" for uuid in counts.keys() - expected)
         yield from (f"{uuid} is {n} times in {table}" for uuid, n in counts.items() if n > 1)
 
 
-def _alert_differences(mine: Tables, wanted: Expected) -> Iterator[str]:
-    matches = Counter(row["alert_id"] for row in mine["matches"])
+def _alert_differences(of_org: Tables, wanted: Expected) -> Iterator[str]:
+    matches = Counter(row["alert_id"] for row in of_org["matches"])
     alerts = {
         (row["dedup_key"], row["anchor"]): (
             row["severity"].name, row["event_count"], matches[row["id"]], row["first_event_at"], row["last_event_at"],
         )
-        for row in mine["alerts"]
+        for row in of_org["alerts"]
     }  # fmt: skip
     expected = {
         (alert.key, alert.anchor): (
@@ -58,23 +58,25 @@ def _alert_differences(mine: Tables, wanted: Expected) -> Iterator[str]:
         )
         for alert in wanted.alerts
     }  # fmt: skip
-    if len(mine["alerts"]) != len(alerts):
-        yield f"{len(mine['alerts'])} alerts of {len(alerts)} keys and anchors"
+    if len(of_org["alerts"]) != len(alerts):
+        yield f"{len(of_org['alerts'])} alerts of {len(alerts)} keys and anchors"
     for key in alerts.keys() | expected.keys():
         if alerts.get(key) != expected.get(key):
             yield f"alert {key} is {alerts.get(key)}, should be {expected.get(key)}"
 
 
 def _kind_differences(
-    mine: Tables, notifications: Sequence[Mapping[str, Any]], wanted: Expected
+    of_org: Tables, notifications: Sequence[Mapping[str, Any]], wanted: Expected
 ) -> Iterator[str]:
-    ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in mine["alerts"]}
-    told = Counter((ids[row["alert_id"]], row["kind"]) for row in notifications if row["alert_id"] in ids)
-    expected = Counter(((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.told)
+    ids = {row["id"]: (row["dedup_key"], row["anchor"]) for row in of_org["alerts"]}
+    notified = Counter((ids[row["alert_id"]], row["kind"]) for row in notifications if row["alert_id"] in ids)
+    expected = Counter(
+        ((alert.key, alert.anchor), kind) for alert in wanted.alerts for kind in alert.notified
+    )
     yield from (
-        f"notified {what} {told[what]} times, should be {expected[what]}"
-        for what in told | expected
-        if told[what] != expected[what]
+        f"notified {what} {notified[what]} times, should be {expected[what]}"
+        for what in notified | expected
+        if notified[what] != expected[what]
     )
 
 
@@ -87,10 +89,12 @@ def _count_differences(org: Mapping[str, Any], wanted: Expected) -> Iterator[str
 
 def _message_differences(messages: Sequence[Any], wanted: Expected) -> Iterator[str]:
     explained = {
-        (alert.key, to_text(alert.anchor), f"alert.{kind}") for alert in wanted.alerts for kind in alert.told
+        (alert.key, to_text(alert.anchor), f"alert.{kind}")
+        for alert in wanted.alerts
+        for kind in alert.notified
     }
-    told = ((m["alert"]["dedup_key"], m["alert"]["anchor"], m["type"]) for m in messages)
-    yield from (f"notified {what}, which nothing explains" for what in told if what not in explained)
+    notified = ((m["alert"]["dedup_key"], m["alert"]["anchor"], m["type"]) for m in messages)
+    yield from (f"notified {what}, which nothing explains" for what in notified if what not in explained)
 
 
 def _sighting_differences(rows: Sequence[Mapping[str, Any]], wanted: Expected) -> Iterator[str]:
@@ -124,7 +128,10 @@ def notification_differences(
     for row in notifications:
         yield from (f"{why}: {row}" for why in _row_differences(row, rows, messages.get(row["id"], [])))
     keys = {
-        (_summary(message), key) for key, told in messages.items() for message in told if "alert" in message
+        (_summary(message), key)
+        for key, notified in messages.items()
+        for message in notified
+        if "alert" in message
     }
     twice = Counter(what for what, _ in keys)
     yield from (f"{what} received under {n} keys" for what, n in twice.items() if n > 1)

@@ -43,7 +43,7 @@ class ExpectedAlert:
     anchor: datetime
     severity: str
     times: list[datetime]
-    told: list[str]
+    notified: list[str]
     """The kinds of its notifications, all of which the receiver gets."""
 
     def joined(self, at: datetime, severity: str) -> None:
@@ -51,7 +51,7 @@ class ExpectedAlert:
         self.times.append(at)
         if LEVELS.index(severity) > LEVELS.index(self.severity):
             self.severity = severity
-            self.told.append("raised")
+            self.notified.append("raised")
 
 
 def expected(events: Iterable[Any]) -> Expected:
@@ -86,9 +86,9 @@ def _add_to_alert(alerts: list[ExpectedAlert], event: Any) -> None:
     key = json.dumps([event["actor"]["id"], event["client"]["ipAddress"]], separators=(",", ":"))
     at = datetime.fromisoformat(event["published"])
     severity = "INFO" if "ipDetails" in event["securityContext"] else "MEDIUM"
-    mine = sorted((alert for alert in alerts if alert.key == key), key=lambda alert: alert.anchor)
-    holding = [alert for alert in mine if alert.anchor <= at < alert.anchor + PERIOD]
-    ahead = [alert for alert in mine if at < alert.anchor < at + PERIOD]
+    of_key = sorted((alert for alert in alerts if alert.key == key), key=lambda alert: alert.anchor)
+    holding = [alert for alert in of_key if alert.anchor <= at < alert.anchor + PERIOD]
+    ahead = [alert for alert in of_key if at < alert.anchor < at + PERIOD]
     if holding:
         holding[-1].joined(at, severity)
     elif ahead:
