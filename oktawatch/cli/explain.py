@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from oktawatch.config import Settings
     from oktawatch.engine.explain import Explanation, Verdict
 
+_INDENT = 4  # of a condition after its mark
+
 
 def explain(
     event_uuid: Annotated[
@@ -121,7 +123,7 @@ def _print(explanation: "Explanation", *, every_rule: bool) -> None:
     for verdict in sorted(shown, key=lambda verdict: not verdict.matches):  # matches first
         print()
         for line in _lines(verdict, marks):
-            print_text(line)
+            print_text(line, indent=_INDENT)
     if hidden := len(explanation.verdicts) - len(shown):
         note(f"{hidden} rules that are off are left out: --all-rules shows them")
 

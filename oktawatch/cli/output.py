@@ -142,6 +142,12 @@ def print_heading(text: str) -> None:
     print_text(text, style="bold")
 
 
-def print_text(text: str, *, style: str = "") -> None:
-    """Print a text, wrapped between words at the width of a terminal."""
-    console().print(shown(text), style=style)
+def print_text(text: str, *, style: str = "", indent: int = 0) -> None:
+    """Print a text, wrapped between words at the width of a terminal. ``indent`` is that of all lines but the first."""
+    from rich.text import Text
+
+    target = console()
+    # The first line is wrapped like the others, and its start is then put before it.
+    start, rest = shown(text)[:indent], shown(text)[indent:]
+    for number, line in enumerate(Text(rest, style=style).wrap(target, target.width - indent)):
+        target.print(Text(" " * indent if number else start, style=style) + line)
