@@ -97,4 +97,4 @@ lock: $(READY)   ## pin the newest allowed versions: constraints.txt for develop
 	   $(COMPILE) pyproject.toml --constraints constraints.txt --generate-hashes; } > requirements.txt.new && mv requirements.txt.new requirements.txt
 
 clean:           ## remove the files that the targets created
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis oktawatch-demo site
+	rm -rf $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis oktawatch-demo site
