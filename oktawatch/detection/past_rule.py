@@ -62,7 +62,7 @@ class PastRule(EventRule):
         return self.graded(row.full_event(), NO_PAST if query is None else history.pasts([query])[0])
 
     def severity_of(self, event: Event) -> Severity:
-        """Return the severity of an event of a person without a past."""
+        """Return the severity of an event without regard to the person's past."""
         return self.graded(event, NO_PAST).severity
 
     def match(

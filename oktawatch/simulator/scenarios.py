@@ -1,4 +1,4 @@
-"""Scenarios: endless streams of events, from the past into the future.
+"""Scenarios: endless streams of events, which begin in the past.
 
 Every stream contains ordinary traffic, which causes no alerts, and the visits of the selected scenarios. Each scenario
 has a separate random generator, seeded with its name, so its events don't depend on the other scenarios.

@@ -1,4 +1,4 @@
-"""`oktawatch check` reports problems before they matter, and changes nothing."""
+"""`oktawatch check` reports problems before the daemon runs into them, and changes nothing."""
 
 import json
 import subprocess

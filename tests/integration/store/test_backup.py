@@ -47,7 +47,7 @@ def opened_copy(path: Path) -> Database:
 
 
 def test_a_backup_has_all_rows(file: Database, tmp_path: Path) -> None:
-    """The copy has the same rows, is private, and nothing else is left in the folder."""
+    """The copy has the same rows and is private, and no other file is left in the folder."""
     target = tmp_path / "copies" / "copy.db"
     target.parent.mkdir()
     size = backup(file, target)

@@ -105,7 +105,7 @@ def test_page_boundaries_change_neither_matches_nor_alerts(rule_id: str, data: s
 
 @given(streams(FirstProxiedSession.id))
 def test_a_first_occurrence_is_the_first_of_the_stream(stream: list[Body]) -> None:
-    """First seen depends on the order of arrival, and on nothing else."""
+    """A first occurrence depends only on the order of arrival."""
     memory = Memory(FirstProxiedSession())
     memory.page(stream)
     assert memory.uuids() == first_seen(stream)
