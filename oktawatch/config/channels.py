@@ -1,4 +1,4 @@
-"""Load installed channels.
+"""Load and construct installed channels.
 
 A channel is an entry point, whose name is the ``type`` of a notifier. Channels are loaded with the configuration, because
 they define the models of the notifiers' keys.
@@ -23,6 +23,26 @@ def load_channel(name: str) -> Any:
         problem = type(error).__name__
     # The text of the error is left out: it could contain a secret.
     raise ValueError(f"expected a channel that can be loaded: {entry_point.value} raises {problem}")
+
+
+class ChannelError(ValueError):
+    """A channel does not follow the interface. The text says what is expected, and contains no secret."""
+
+
+def build_channel(name: str, settings: Any, way: Any) -> Any:
+    """Construct a channel with the settings of its notifier. Raises ChannelError, or ValueError for a wrong setting."""
+    try:
+        channel = load_channel(name)(settings, way)
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- a third-party class can raise anything
+        problem = f"expected a channel that can be constructed with its settings and a way: {name} raises {type(error).__name__}"
+    else:
+        if all(callable(getattr(channel, method, None)) for method in ("send", "close")):
+            return channel
+        problem = f"expected a channel with the methods send and close: {name} lacks one"
+    # Raised outside of the handler: the text of the error could contain a secret.
+    raise ChannelError(problem)
 
 
 def _built_in() -> dict[str, EntryPoint]:

@@ -24,7 +24,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from oktawatch.config import load
-from oktawatch.config.channels import load_channel
+from oktawatch.config.channels import ChannelError, build_channel
 from oktawatch.config.errors import ConfigError
 from oktawatch.config.evidence import EvidenceSourceSettings
 from oktawatch.config.secrets import MULTILINE, SECRET_KEYS, read_secret, secret_keys, sqlite_file
@@ -369,15 +369,15 @@ class Application:
             return ConfiguredNotifier(
                 name=notifier.name,
                 type=notifier.type,
-                channel=load_channel(notifier.type)(notifier, self.way(notifier.url)),
+                channel=build_channel(notifier.type, notifier, self.way(notifier.url)),
                 max_age=notifier.max_age,
                 per_minute=notifier.max_per_minute,
                 escalation=Escalation(names=others, after=self.silence_after),
             )
         except ValueError as error:
-            problem = str(error)
+            key, problem = ("type" if isinstance(error, ChannelError) else "url"), str(error)
         # Raised outside of the handler, so that no secret is in the context of the error.
-        raise self._settings.error("wrong value", "notifiers", index, "url", expected=problem)
+        raise self._settings.error("wrong value", "notifiers", index, key, expected=problem)
 
 
 def rule_text(rule: Rule) -> RuleText:

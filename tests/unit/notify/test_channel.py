@@ -52,7 +52,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for module in ("acme_pager", "acme_plain", "acme_broken"):
+    for module in ("acme_pager", "acme_plain", "acme_broken", "acme_odd"):
         sys.modules.pop(module, None)
 
 
@@ -147,6 +147,34 @@ def test_a_channel_that_cant_be_loaded(load: Load) -> None:
 
     assert "acme_broken:X raises RuntimeError" in str(caught.value)
     assert "00secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (
+            PLAIN.replace(", way)", ")").replace(", self.way", ", _"),
+            "can be constructed .*: odd raises TypeError",
+        ),
+        (PLAIN.replace("self.settings,", "1 / 0; self.settings,"), "can be constructed .*: odd raises Zero"),
+        (
+            PLAIN.replace("self.settings,", "raise OSError(settings.url.get_secret_value());"),
+            "odd raises OSError$",
+        ),
+        (PLAIN.replace("def send", "def deliver"), "with the methods send and close: odd lacks one"),
+        ("PlainChannel = 3\n", "can be constructed .*: odd raises TypeError"),
+    ],
+)
+def test_a_channel_without_the_interface(load: Load, installed: Path, code: str, expected: str) -> None:
+    """A class that does not follow the interface is a mistake of the type, named without secrets."""
+    install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PlainChannel"})
+    settings = load('[[notifiers]]\ntype = "odd"\nurl = "https://h.example.com/secretpath"\n')
+    with pytest.raises(
+        ConfigError, match=rf"notifiers\[#1\]\.type\): expected a channel .*{expected}"
+    ) as caught:
+        Application.build(settings)
+    assert "secretpath" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_an_unknown_type(load: Load) -> None:
