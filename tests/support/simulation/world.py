@@ -266,7 +266,7 @@ class World:
         enter(mock.patch.object(service_database, "open_database", self._open_database))
         enter(mock.patch.object(client, "LogClient", mock.Mock(return_value=Client(self.okta))))
         enter(mock.patch.object(transport, "open_session", _no_session))
-        enter(mock.patch.object(app, "load_channel", return_value=self._make_channel))
+        enter(mock.patch.object(app, "build_channel", self._build_channel))
         self._loop = VirtualLoop(self.clocks)
         self._loop.set_exception_handler(lambda *_: None)  # ignore errors in the tasks of killed processes
         self._stack.callback(self._loop.close)
@@ -388,7 +388,7 @@ class World:
     def _open_database(self, _app: Application) -> DatabaseExecutor:
         return self._executor(daemon=True)
 
-    def _make_channel(self, notifier: NotifierSettings, _way: Any) -> Receiver:
+    def _build_channel(self, _type: str, notifier: NotifierSettings, _way: Any) -> Receiver:
         return self.receivers[notifier.name]
 
     def _executor(self, *, daemon: bool) -> DatabaseExecutor:
