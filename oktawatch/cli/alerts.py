@@ -114,7 +114,7 @@ def show(
         bool,
         typer.Option(
             "--context",
-            help="Print only the context: parts of the event that opened the alert, as JSON.",
+            help="Print only the context: selected parts of the event that opened the alert, as JSON.",
         ),
     ] = False,
     config: ConfigFile = None,

@@ -18,8 +18,8 @@ _DAEMON = (
     Column(heading="DAEMON", min_width=8),
     Column(heading="STATE"),
     Column(heading="STARTED"),
-    Column(heading="WROTE"),
-    Column(heading="DOES", min_width=8),
+    Column(heading="LAST WRITE"),
+    Column(heading="ACTIVITY", min_width=8),
 )
 _DATABASE = (
     Column(heading="SIZE", right=True),

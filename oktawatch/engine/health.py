@@ -63,7 +63,7 @@ def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> Or
         problems.append("no poll has caught up yet")
     elif behind:
         problems.append(
-            f"no poll has caught up for {approximate_text(lag)}, more than {format_duration(longest)}"
+            f"no poll has caught up for {approximate_text(lag)} (limit: {format_duration(longest)})"
         )
     if lag is not None and lag > OKTA_KEEPS - _WARNING:
         problems.append(

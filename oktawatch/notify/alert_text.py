@@ -87,7 +87,7 @@ def severity(alert: AlertRow) -> str:
     if not isinstance(first, str) or first == alert["severity"]:
         return f"{alert['severity']}: {listed}"
     cause = "a success after failures" if raised_by_success(alert) else "a later event"
-    return f"{alert['severity']}, raised by {cause}; first {harmless(first, 20)}: {listed}"
+    return f"{alert['severity']}, raised by {cause}; initially {harmless(first, 20)} ({listed})"
 
 
 def raised_by_success(alert: AlertRow) -> bool:

@@ -56,7 +56,7 @@ def test_how_long_is_said_for_people() -> None:
     """A long lag is shown without seconds."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - timedelta(days=2, hours=14, seconds=3))
 
-    assert found.problems == ("no poll has caught up for 2d, more than 150s",)
+    assert found.problems == ("no poll has caught up for 2d (limit: 150s)",)
 
 
 def test_never_polled() -> None:
