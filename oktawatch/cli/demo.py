@@ -80,7 +80,7 @@ def demo(
 
     interrupted = _catch_interrupts()
     org = SimulatedOrg()
-    org.follow(build(SCENARIOS if all_rules else ["anonymizing-vpn", "apple-relay"], start=org.now()))
+    org.play(build(SCENARIOS if all_rules else ["anonymizing-vpn", "apple-relay"], start=org.now()))
     with _fresh_folder(), running(org) as url:
         _write_files(url, org.token, all_rules=all_rules)
         print(f"A simulated Okta org with a day of sign-ins is up at {url}.")

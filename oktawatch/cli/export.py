@@ -157,10 +157,10 @@ def _document(format_: Format, alert: Mapping[str, Any]) -> dict[str, Any]:
     incident = incident_id(alert["org"], alert["rule_id"], alert["dedup_key"], alert["anchor"])
     document_id = f"{incident}/{alert['change_id']}"
     if format_ is Format.ECS:
-        return ecs.alert_document(alert, document_id=document_id, incident=incident)
+        return ecs.alert_document(alert, document_id=document_id, incident_id=incident)
     activity = ocsf.Activity.UPDATE
     if alert["status"] == AlertStatus.CLOSED:
         activity = ocsf.Activity.CLOSE
     elif alert["updated_at"] == alert["created_at"]:
         activity = ocsf.Activity.CREATE
-    return ocsf.finding(alert, document_id=document_id, incident=incident, activity=activity)
+    return ocsf.finding(alert, document_id=document_id, incident_id=incident, activity=activity)

@@ -28,7 +28,10 @@ _Limit = Annotated[int, typer.Option(min=1, max=LARGEST_ID, metavar="N", help="L
 
 def user(
     login: Annotated[
-        str, typer.Argument(metavar="LOGIN", help="The user's login, in any case, or Okta's id of the user.")
+        str,
+        typer.Argument(
+            metavar="LOGIN", help="The user's login (case-insensitive), or Okta's id of the user."
+        ),
     ],
     org: _Org = None,
     since: _Since = None,

@@ -42,17 +42,17 @@ def load_for_reading(path: Path | None, *, debug: bool) -> "Settings":
     """
     from oktawatch import config, logs
 
-    settings = _with_hidden_secrets(config.load(path, secrets_of=("database",)))
+    settings = _mask_secrets_in_logs(config.load(path, secrets_of=("database",)))
     logs.configure_libraries(settings.service.log_format, _level(settings, debug=debug))
     return settings
 
 
 def _with_logging(settings: "Settings", *, debug: bool) -> "Settings":
-    start_logging(_with_hidden_secrets(settings), debug=debug)
+    start_logging(_mask_secrets_in_logs(settings), debug=debug)
     return settings
 
 
-def _with_hidden_secrets(settings: "Settings") -> "Settings":
+def _mask_secrets_in_logs(settings: "Settings") -> "Settings":
     from oktawatch import logs
 
     for secret in settings.secrets():
@@ -61,7 +61,10 @@ def _with_hidden_secrets(settings: "Settings") -> "Settings":
 
 
 def start_logging(settings: "Settings", *, debug: bool) -> None:
-    """Log to the current ``sys.stderr``, which a progress bar replaces while it is shown."""
+    """Log to what ``sys.stderr`` is now.
+
+    A backfill's progress bars replace ``sys.stderr`` while they are shown. Call this again when they start and end.
+    """
     from oktawatch import logs
 
     logs.configure(settings.service.log_format, _level(settings, debug=debug))

@@ -29,8 +29,8 @@ _EventsFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Serve the events of this file instead: one JSON object per line, in this order. "
-        "Their times are shifted so that the newest is now.",
+        help="Serve the events of this file, in its order, instead of scenarios. The file has one JSON object per line. "
+        "The events' times are shifted so that the newest is now.",
         show_default=False,
     ),
 ]
@@ -72,22 +72,22 @@ def simulate(
 
     org = SimulatedOrg(rate_limit=rate_limit)
     if events is None:
-        _follow(org, scenario or list(_DEFAULT_SCENARIOS), seed)
+        _play(org, scenario or list(_DEFAULT_SCENARIOS), seed)
     else:
         _load(org, events, keep_times=keep_times)
     try:
-        asyncio.run(_serve(org, port))
+        asyncio.run(_serve(org, port, endless=events is None))
     except OSError as error:
         note(f"error: can't listen (127.0.0.1:{port}): {error.strerror}: use another --port, or none")
         return FAILED
     return DONE
 
 
-def _follow(org: "SimulatedOrg", scenarios: list[str], seed: int) -> None:
+def _play(org: "SimulatedOrg", scenarios: list[str], seed: int) -> None:
     from oktawatch.simulator import build
 
     try:
-        org.follow(build(scenarios, seed=seed, start=org.now()))
+        org.play(build(scenarios, seed=seed, start=org.now()))
     except ValueError as error:
         raise UsageError(f"wrong value (--scenario): {error}") from None
 
@@ -101,7 +101,7 @@ def _load(org: "SimulatedOrg", events: Path, *, keep_times: bool) -> None:
         raise UsageError(str(error)) from None
 
 
-async def _serve(org: "SimulatedOrg", port: int) -> None:
+async def _serve(org: "SimulatedOrg", port: int, *, endless: bool) -> None:
     import asyncio
 
     from oktawatch.simulator import serve
@@ -111,7 +111,8 @@ async def _serve(org: "SimulatedOrg", port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with serve(org, port) as url:
         print(_configuration(url, org.token), flush=True)
-        note(f"serving {len(org)} events; press Ctrl-C to stop")
+        more = " so far, and new ones as time passes" if endless else ""
+        note(f"serving {len(org)} events{more}; press Ctrl-C to stop")
         await stopped.wait()
 
 

@@ -55,13 +55,13 @@ class AllowSettings(Section):
     orgs: Patterns = ()
     """Names of orgs, or tags as ``"#tag"``."""
     actors: Patterns = ()
-    """Globs of logins, in any case."""
+    """Globs of logins, case-insensitive."""
     networks: Annotated[tuple[NetworkText, ...], Field(strict=False)] = ()
     """Addresses or networks of the client."""
     as_numbers: Annotated[tuple[AsNumber, ...], Field(strict=False)] = ()
     """Autonomous systems of the client's address."""
     operators: Patterns = ()
-    """Operators of anonymizers, as in alerts, in any case."""
+    """Operators of anonymizers, as in alerts, case-insensitive."""
     kinds: Annotated[tuple[KindName, ...], Field(strict=False)] = ()
     """Kinds of anonymizers."""
     zones: Patterns = ()

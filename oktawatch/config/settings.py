@@ -55,7 +55,9 @@ class DatabaseSettings(Section):
     """The database."""
 
     url: Annotated[SecretStr, AfterValidator(check_database)] = SecretStr("sqlite:///oktawatch.db")
-    """The SQLAlchemy URL. Secret, because it can contain a password. The path of an SQLite file is absolute here."""
+    """The SQLAlchemy URL. Secret, because it can contain a password.
+
+    `load` makes the path of an SQLite file absolute."""
     url_file: File = None
     auto_upgrade: bool = False
     """Upgrade a Postgres schema at the start of `run`. Off, because the server's administrator decides when."""
@@ -99,7 +101,7 @@ class OrgSettings(Section):
     token: Secret = None
     """The SSWS token, as it was when the configuration was read."""
     token_file: File = None
-    """The file of the token. After the token is renewed, it is read from this file again."""
+    """The file of the token. If Okta refuses the token, the file is read again, so a renewed token needs no restart."""
     client_id: OptionalName = ""
     """The client id of the OAuth service app."""
     private_key: Secret = None
@@ -170,9 +172,11 @@ class SilenceSettings(Section):
     """Alarms when oktawatch itself doesn't work."""
 
     after: PositiveDuration = timedelta(minutes=15)
-    """The time without a poll of an org after which an alarm is raised."""
+    """An alarm is raised when an org had no successful poll for this time."""
     heartbeat_url: Annotated[Secret, AfterValidator(check_secret_https)] = None
-    """Requested after each successful round, so that an external service notices when rounds stop."""
+    """Requested each time all orgs of this process have been polled successfully.
+
+    An external service notices when the requests stop."""
     heartbeat_url_file: File = None
 
 
@@ -294,7 +298,7 @@ class Settings(BaseModel):
         # Otherwise a sweep would read events again that pruning has deleted, and count them as late.
         least = self.poll.sweep_window + _MARGIN_AFTER_SWEEP
         if self.retention.events < least:
-            expected = f"expected at least {format_duration(least)}: poll.sweep_window and a day"
+            expected = f"expected at least {format_duration(least)} (poll.sweep_window plus one day)"
             raise invalid_value("retention", "events", expected=expected)
         return self
 

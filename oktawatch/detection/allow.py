@@ -29,7 +29,7 @@ from oktawatch.detection.networks import Networks
 from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
 from oktawatch.model.match import AllowedMatch, Match, MatchOrigin
 
-VALUES = MappingProxyType(
+GETTERS = MappingProxyType(
     {
         "rules": attrgetter("rule_id"),
         "orgs": attrgetter("org"),
@@ -41,10 +41,10 @@ VALUES = MappingProxyType(
         "operators": attrgetter("operator"),
     }
 )
-"""The conditions of an entry, each with the getter of the value that it tests.
+"""For each condition, the getter of the candidate's value, in the order in which conditions are checked.
 
-They are tested in this order. Kinds and operators are last, because only they need a classification."""
-CONDITIONS = tuple(VALUES)
+Kinds and operators are last, because only they need a classification."""
+CONDITIONS = tuple(GETTERS)
 _ID_LENGTH = 8  # hexadecimal digits
 
 
@@ -94,7 +94,7 @@ class AllowEntry:
     orgs: tuple[str, ...] = ()
     """Names, tags as ``#tag``, or ``*``."""
     actors: tuple[str, ...] = ()
-    """Globs of logins, in any case."""
+    """Globs of logins, case-insensitive."""
     networks: tuple[str, ...] = ()
     """Addresses or CIDRs."""
     as_numbers: tuple[int, ...] = ()
@@ -102,7 +102,7 @@ class AllowEntry:
     """Names of network zones."""
     kinds: tuple[AnonymizerKind, ...] = ()
     operators: tuple[str, ...] = ()
-    """Names of operators, in any case."""
+    """Names of operators, case-insensitive."""
 
     @cached_property
     def id(self) -> str:
@@ -128,16 +128,20 @@ class AllowEntry:
                 yield name
 
     def has_expired(self, moment: datetime) -> bool:
-        """Return whether the entry no longer applies to events at a point in time."""
+        """Return whether the entry has ended before an event published at ``moment``."""
         return self.until is not None and moment.date() > self.until
 
     def applies_to_everything(self, rules: Iterable[str], orgs: Mapping[str, Sequence[str]]) -> bool:
-        """Return whether no condition excludes anything, given the ids of all rules, and all orgs with their tags."""
+        """Return whether the entry would allow practically every match.
+
+        ``rules`` are the ids of all rules, ``orgs`` all orgs with their tags. All of IPv4, or all of IPv6, counts as
+        every address.
+        """
         return not (
             (self.rules and not all(_fits(rule, self.rules) for rule in rules))
             or (self.orgs and not all(_is_org(name, tags, self.orgs) for name, tags in orgs.items()))
             or (self.actors and not any("*" in glob and not glob.strip("*?") for glob in self.actors))
-            or (self.networks and not _has_all_addresses(self.networks))
+            or (self.networks and not _covers_an_address_family(self.networks))
             or (self.kinds and len(set(self.kinds)) < len(AnonymizerKind))
             or self.as_numbers
             or self.zones
@@ -145,7 +149,7 @@ class AllowEntry:
         )
 
     def _holds(self, name: str, candidate: Candidate) -> bool:
-        value = VALUES[name](candidate)
+        value = GETTERS[name](candidate)
         return value is not None and self._accepts(name, value, candidate.tags)
 
     def _accepts(self, name: str, value: Any, tags: Sequence[str]) -> bool:
@@ -226,7 +230,10 @@ class AllowList:
         return None
 
     def closest(self, candidate: Candidate) -> Comparison | None:
-        """Return the entry with the fewest unmet conditions, of several the one with the most conditions. None without entries."""
+        """Compare a candidate with all entries, and return the closest comparison. None if there are no entries.
+
+        The closest has the fewest unmet conditions, and among equals the most conditions.
+        """
         found = [
             Comparison(entry, {name: _value(name, candidate) for name in entry.unmet(candidate)})
             for entry in self.entries
@@ -243,7 +250,7 @@ NO_ENTRIES = AllowList()
 
 
 def _value(name: str, candidate: Candidate) -> Any:
-    return candidate.published.date() if name == "until" else VALUES[name](candidate)
+    return candidate.published.date() if name == "until" else GETTERS[name](candidate)
 
 
 def _fits(value: str, globs: Iterable[str]) -> bool:
@@ -254,7 +261,7 @@ def _is_org(name: str, tags: Sequence[str], wanted: Iterable[str]) -> bool:
     return any(org[1:] in tags if org.startswith("#") else org in ("*", name) for org in wanted)
 
 
-def _has_all_addresses(networks: Collection[str]) -> bool:
+def _covers_an_address_family(networks: Collection[str]) -> bool:
     """Return whether networks cover all of IPv4 or all of IPv6."""
     parsed = [ip_network(network, strict=False) for network in networks]
     v4 = collapse_addresses(network for network in parsed if isinstance(network, IPv4Network))

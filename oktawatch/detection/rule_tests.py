@@ -21,10 +21,13 @@ A file names its rule, may define a ``base`` event that each case changes, and l
 
 ``event`` is merged into the base, object by object. ``without`` then removes keys. A case's own ``base``
 changes the file's base for all events of the case. Events arrive in the order in which they are listed;
-``after`` is their time, so an event with a smaller ``after`` than its predecessor arrives late. ``times: 21``
-with ``every: 20s`` repeats an event 21 times, replacing ``{n}`` in its strings with the number of the
-repetition. ``options`` are the rule's options, as in the configuration. ``files`` has the contents of the
-files that the options name. Anything that ``expect`` does not mention is not checked.
+``after`` is an event's time, counted from the start of the case, so an event with a smaller ``after`` than its
+predecessor arrives late. ``times: 21`` with ``every: 20s`` produces 21 events, 20 seconds apart; ``{n}`` in their
+strings is 1 to 21. ``options`` are the rule's options, as in the configuration. ``files`` has the contents of the
+files that the options name.
+
+In ``expect``, ``match`` is true, false or the numbers of the matching events, counted from 1. ``alerts`` is the
+number of events in each alert, the earliest alert first. Anything that ``expect`` does not mention is not checked.
 """
 
 import re
@@ -201,7 +204,7 @@ def _run(case: _Case, case_file: _CaseFile, known: Mapping[str, type[Rule]]) -> 
     if case.expect == _Expect():
         raise ValueError("expect: it is empty")
     if case.events and (case.event or case.without):
-        raise ValueError("use either event or events")
+        raise ValueError("use either events, or event and without")
     steps = [
         repetition
         for step in case.events or [_Step(case.event, case.without)]
@@ -220,7 +223,7 @@ def _repeat(step: _Step) -> Iterator[_Step]:
         yield step
         return
     for number in range(step.times):
-        after = _offset(step.after) + number * _offset(step.every)
+        after = _offset(step.after, "after") + number * _offset(step.every, "every")
         event = _numbered(step.event, str(number + 1))
         yield _Step(event, step.without, f"{int(after.total_seconds())}s")
 
@@ -263,7 +266,7 @@ def _rule(
 
 
 def _event(base: Mapping[str, Any], step: _Step, number: int) -> Event:
-    body = {"uuid": f"event-{number:04d}", "published": to_text(START + _offset(step.after))}
+    body = {"uuid": f"event-{number:04d}", "published": to_text(START + _offset(step.after, "after"))}
     body = _merged(_merged(body, base), step.event)
     for dotted in step.without:
         _remove(body, dotted)
@@ -273,10 +276,10 @@ def _event(base: Mapping[str, Any], step: _Step, number: int) -> Event:
         raise ValueError(f"event {number}: {error}") from None
 
 
-def _offset(text: str) -> timedelta:
+def _offset(text: str, key: str) -> timedelta:
     parts = _DURATION_PARTS.findall(text)
     if not parts or "".join(parts) != text:
-        raise ValueError(f"after: expected a duration such as 90s or 5h59m, not {text!r}")
+        raise ValueError(f"{key}: expected a duration such as 90s or 5h59m, not {text!r}")
     return sum((parse_duration(part) for part in parts), timedelta())
 
 

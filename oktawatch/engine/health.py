@@ -1,8 +1,8 @@
 """Judge an org's health from the database.
 
 The lag of an org is the time since a poll last caught up. The org is *behind* when its lag is more than three
-intervals and a minute. A quiet org is not behind, because a poll without events has caught up. An org whose last
-poll is dated in the future is behind: the clock was or is wrong, so its lag is unknown.
+intervals and a minute. A quiet org is not behind, because a poll without events has caught up. If the last poll
+that caught up is dated in the future, the org is behind: the clock was or is wrong, so the lag is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -56,8 +56,8 @@ def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> Or
         problems.append("it was never polled")
     elif in_future:
         problems.append(
-            f"its last poll is dated in the future, at {to_text(in_future)}: the clock was set back, or was "
-            "ahead then. The next poll that catches up corrects it"
+            f"the last poll that caught up is dated in the future, at {to_text(in_future)}: the clock was "
+            "set back, or was ahead then. The next poll that catches up corrects it"
         )
     elif lag is None:
         problems.append("no poll has caught up yet")

@@ -20,12 +20,13 @@ _OWN_COLUMNS = (
 
 
 def alert_document(
-    alert: Mapping[str, Any], *, document_id: str, incident: str, notification: str | None = None
+    alert: Mapping[str, Any], *, document_id: str, incident_id: str, notification: str | None = None
 ) -> dict[str, Any]:
     """Return an alert as an ECS document.
 
-    ``document_id`` identifies this document, so that a receiver can drop duplicates. ``incident`` identifies the alert.
-    ``notification`` is the type of the message, such as ``alert.raised``.
+    ``document_id`` identifies this document, so that a receiver can drop duplicates. ``incident_id``
+    identifies the alert, and is the same in all documents about it. ``notification`` is the type of the message, such
+    as ``alert.raised``.
     """
     events = alert.get("events", [])
     login, ip = alert["actor_alternate_id"], address(alert["client_ip"])
@@ -54,7 +55,7 @@ def alert_document(
     }
     own = {name: alert[name] for name in _OWN_COLUMNS} | {
         "id": alert["id"],
-        "incident": incident,
+        "incident": incident_id,
         "notification": notification,
         "severity": alert["severity"],
         "events": [dict(event) for event in events],

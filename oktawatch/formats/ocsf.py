@@ -25,7 +25,13 @@ from oktawatch.model.severity import Severity
 
 OCSF_VERSION = "1.5.0"
 _CLASS = 2004
-_SEVERITIES = ("Informational", "Low", "Medium", "High", "Critical")  # numbered from 1, as our own
+_SEVERITIES = (
+    "Informational",
+    "Low",
+    "Medium",
+    "High",
+    "Critical",
+)  # severity_id counts from 1, as the values of `Severity` do
 _STATUSES = {"open": (1, "New"), "acknowledged": (2, "In Progress"), "closed": (4, "Resolved")}
 _VERDICTS = {
     "false_positive": (1, "False Positive"),
@@ -48,11 +54,12 @@ class Activity(IntEnum):
 
 
 def finding(
-    alert: Mapping[str, Any], *, document_id: str, incident: str, activity: Activity
+    alert: Mapping[str, Any], *, document_id: str, incident_id: str, activity: Activity
 ) -> dict[str, Any]:
     """Return an alert as a Detection Finding.
 
-    ``document_id`` identifies this document, so that a receiver can drop duplicates. ``incident`` identifies the alert.
+    ``document_id`` identifies this document, so that a receiver can drop duplicates. ``incident_id``
+    identifies the alert, and is the same in all documents about it.
     """
     severity = Severity[alert["severity"]]
     status_id, status = _STATUSES.get(alert["status"], (99, alert["status"].capitalize()))
@@ -79,13 +86,13 @@ def finding(
         "verdict": verdict,
         "comment": alert["note"],
         "is_alert": True,
-        "finding_info": _finding_info(alert, incident),
+        "finding_info": _finding_info(alert, incident_id),
         "evidences": _evidences(alert),
         "observables": _observables(alert),
         "metadata": _metadata(document_id)
         | {
             "profiles": ["incident"],
-            "correlation_uid": incident,
+            "correlation_uid": incident_id,
             "event_code": alert["rule_id"],
             "tenant_uid": alert["org"],
         },
@@ -124,9 +131,9 @@ def _metadata(document_id: str) -> dict[str, Any]:
     return {"version": OCSF_VERSION, "uid": document_id, "product": product}
 
 
-def _finding_info(alert: Mapping[str, Any], incident: str) -> dict[str, Any]:
+def _finding_info(alert: Mapping[str, Any], incident_id: str) -> dict[str, Any]:
     return {
-        "uid": incident,
+        "uid": incident_id,
         "title": alert["title"],
         "created_time": milliseconds(alert["created_at"]),
         "modified_time": milliseconds(alert["updated_at"]),

@@ -34,7 +34,7 @@ class NotificationKind(enum.StrEnum):
     TEST = "test"
 
 
-ABOUT_NEWS = (NotificationKind.OPENED, NotificationKind.RAISED)
+OPENED_OR_RAISED = (NotificationKind.OPENED, NotificationKind.RAISED)
 """Kinds caused by new events. ACKNOWLEDGED and CLOSED report a person's decision."""
 
 

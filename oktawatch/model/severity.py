@@ -25,7 +25,7 @@ class Severity(enum.IntEnum):
 
     @classmethod
     def parse(cls, text: str) -> "Severity":
-        """Parse a name in any case. Raises ValueError with the list of names."""
+        """Parse a name, case-insensitive. Raises ValueError with the list of names."""
         try:
             return cls[text.strip().upper()]
         except KeyError:

@@ -108,9 +108,11 @@ def _document(message: Message, format_: str, at: str) -> dict[str, Any]:
         )
     incident = message.incident or message.id
     if format_ == "ecs":
-        return ecs.alert_document(alert, document_id=message.id, incident=incident, notification=message.type)
+        return ecs.alert_document(
+            alert, document_id=message.id, incident_id=incident, notification=message.type
+        )
     activity = _ACTIVITIES.get(message.type, ocsf.Activity.UPDATE)
-    return ocsf.finding(alert, document_id=message.id, incident=incident, activity=activity)
+    return ocsf.finding(alert, document_id=message.id, incident_id=incident, activity=activity)
 
 
 def _start(write: Callable[[], None]) -> "Future[None]":

@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from oktawatch.model.notification import ABOUT_NEWS, DigestReason, NotificationKind
+from oktawatch.model.notification import OPENED_OR_RAISED, DigestReason, NotificationKind
 from oktawatch.model.outbox import (
     DeliveryPlan,
     DigestTopic,
@@ -100,7 +100,11 @@ def is_urgent(message: WaitingNotification | SentNotification) -> bool:
         return message.topic.urgent
     if message.kind is NotificationKind.SILENCE:
         return True
-    return message.kind in ABOUT_NEWS and message.severity is not None and message.severity >= Severity.HIGH
+    return (
+        message.kind in OPENED_OR_RAISED
+        and message.severity is not None
+        and message.severity >= Severity.HIGH
+    )
 
 
 def _worst_first(message: WaitingNotification) -> tuple[int, datetime, int]:
@@ -113,7 +117,7 @@ def _rank(message: WaitingNotification) -> int:
         return Severity.HIGH + 1
     if message.alert_id is None or message.severity is None:
         return 1
-    return message.severity + 1 if message.kind in ABOUT_NEWS else 0
+    return message.severity + 1 if message.kind in OPENED_OR_RAISED else 0
 
 
 class _Lane:
@@ -134,7 +138,7 @@ class _Lane:
         for notification in due:
             if notification.topic is not None:
                 self._digests.append(notification)
-            elif notification.alert_id is not None and notification.kind not in ABOUT_NEWS:
+            elif notification.alert_id is not None and notification.kind not in OPENED_OR_RAISED:
                 self._decisions.append(notification)
             elif notification.alert_id is None or notification.attempts:
                 self._single.append(notification)

@@ -19,7 +19,8 @@ _CHECK_WITHIN_S = 2.0
 def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
     """Open the database without connecting. The caller closes it.
 
-    Raises ConfigError if the database can't be used.
+    Raises ConfigError if the URL or the installed SQLite is unusable or, without ``create``, the file is
+    missing.
     """
     try:
         return DatabaseExecutor(app.database_url.get_secret_value(), create=create)
@@ -31,7 +32,10 @@ def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
 
 @contextmanager
 def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
-    """Open the database for `run`, with an exclusive lock on its file. Raises ConfigError if another `run` holds the lock."""
+    """Open the database for `run`. For an SQLite file, hold an exclusive lock on a separate file beside it.
+
+    Raises ConfigError if another `run` holds the lock, or as `open_database` does.
+    """
     database = open_database(app)
     try:
         with exclusive_lock(database.database.file):
@@ -43,7 +47,7 @@ def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
 async def prepare_database(app: Application, database: DatabaseExecutor) -> None:
     """Check the database's file, upgrade the schema, and insert each org's row.
 
-    A shared database is upgraded only with `database.auto_upgrade`. Raises ConfigError if the schema does not fit this
+    A Postgres database is upgraded only with `database.auto_upgrade`. Raises ConfigError if the schema does not fit this
     program, and StoreError for other failures.
     """
     upgrades = app.auto_upgrade or not database.database.shared

@@ -1,7 +1,7 @@
 """A simulated Okta org on loopback. It shares no code with the packages under test.
 
     org = SimulatedOrg(token="…")
-    org.follow(build(["anonymizing-vpn"], start=datetime.now(UTC)))
+    org.play(build(["anonymizing-vpn"], start=datetime.now(UTC)))
     async with serve(org) as url: ...       # synchronous callers: with running(org) as url: ...
 
 Other sources of events: `org.extend(generate(1_000_000, end=…))` for many sign-ins,

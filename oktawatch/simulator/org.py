@@ -1,6 +1,6 @@
 """A simulated Okta org: a clock, credentials, rate limits, and a System Log that requests can read.
 
-Add events with `persist` and `extend`, or attach a stream with `follow`: the org takes an event from the stream
+Add events with `persist` and `extend`, or play a stream with `play`: the org takes an event from the stream
 when its clock reaches the event's persistence time. An event persisted in the future of the clock is stored, but
 no request returns it yet.
 """
@@ -76,12 +76,12 @@ class Org:
             self._add(self.now() if persisted_at is None else persisted_at, event)
 
     def extend(self, events: Iterable[tuple[datetime, Event]]) -> None:
-        """Add pairs of a persistence time and an event. A `Late` event appears now; with `follow`, at its time."""
+        """Add pairs of a persistence time and an event. A `Late` event appears now; with `play`, at its time."""
         with self._lock:
             for persisted_at, event in events:
                 self._add(persisted_at, event)
 
-    def follow(self, stream: Iterable[tuple[datetime, Event]]) -> None:
+    def play(self, stream: Iterable[tuple[datetime, Event]]) -> None:
         """Add each event of a stream, ordered by persistence time, when the clock reaches its time."""
         with self._lock:
             self._streams.append(_Stream(iter(stream)))

@@ -81,7 +81,7 @@ async def _answer(org: SimulatedOrg, request: web.Request) -> web.StreamResponse
     name = None if fault is None else fault.name
     status = None
     try:
-        response = await (exchange.answer() if fault is None else fault.commit(exchange))
+        response = await (exchange.answer() if fault is None else fault.inject(exchange))
         status = None if response is None else response.status
     finally:
         org.requests.append(Request(request.method, request.raw_path, status, name))
@@ -90,7 +90,7 @@ async def _answer(org: SimulatedOrg, request: web.Request) -> web.StreamResponse
 
 
 async def _remove_server_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Remove the headers that aiohttp adds: its name, and a date by the machine's clock instead of the org's."""
+    """Remove aiohttp's `Server` header and, from a bare answer, its `Date` header. Other answers have the org's `Date`."""
     response.headers.pop("Server", None)
     if response.get(BARE):
         response.headers.pop("Date", None)

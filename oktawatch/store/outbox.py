@@ -1,4 +1,4 @@
-"""The outbox: notifications that were committed with their page, or with a person's decision.
+"""The outbox: notifications, each committed together with its cause, such as a page, a person's decision or an alarm.
 
 A row is *claimed* in a short transaction, sent outside any transaction, and marked afterwards
 (`store/notifiers.py`). A claim counts the attempt and sets the next attempt to the end of the lease, so that no
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, exists, func, select, update
 
 from oktawatch.model.match import FAILURES
 from oktawatch.model.notification import (
-    ABOUT_NEWS,
+    OPENED_OR_RAISED,
     DueNotification,
     EventReference,
     NotificationKind,
@@ -45,7 +45,7 @@ _NEXT = (
 _OF_THE_SAME_ALERT = select(_columns.severity).where(
     _columns.alert_id == bindparam("alert_id"),
     _columns.notifier == bindparam("notifier"),
-    _columns.kind.in_(ABOUT_NEWS),
+    _columns.kind.in_(OPENED_OR_RAISED),
     _columns.state.in_(_NOT_GIVEN_UP),
 )
 _CHANGE = update(tables.notifications).where(_columns.id == bindparam("notification_id"))
@@ -89,24 +89,24 @@ def claim(
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
         while row := connection.execute(query, {"notifier": notifier, "now": now}).mappings().first():
-            claimed = {"notification_id": row["id"]}
+            by_id = {"notification_id": row["id"]}
             if _is_superseded(connection, row):
-                connection.execute(_DROP, claimed)
+                connection.execute(_DROP, by_id)
                 continue
-            connection.execute(_CLAIM, claimed | {"until": now + lease})
+            connection.execute(_CLAIM, by_id | {"until": now + lease})
             return _due(connection, row)
     return None
 
 
-def has_retries(database: Database) -> bool:
-    """Return whether any failed notification waits for another attempt."""
-    failed = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
+def any_attempted(database: Database) -> bool:
+    """Return whether any pending notification has been attempted: its attempts failed, or its first one is under way."""
+    attempted = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
     with database.read() as connection:
-        return bool(connection.execute(select(failed)).scalar_one())
+        return bool(connection.execute(select(attempted)).scalar_one())
 
 
 def _is_superseded(connection: Connection, row: Mapping[Any, Any]) -> bool:
-    if row["alert_id"] is None or row["kind"] not in ABOUT_NEWS:
+    if row["alert_id"] is None or row["kind"] not in OPENED_OR_RAISED:
         return False
     values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
     return any(other > row["severity"] for other in connection.execute(_OF_THE_SAME_ALERT, values).scalars())
@@ -135,7 +135,7 @@ def _alert_fields(connection: Connection, alert_id: int) -> dict[str, Any]:
     event = connection.execute(_FIRST_EVENT, of_alert).first()
     alert_json = as_json(alert)
     failures = None
-    if alert["risen"]:
+    if alert["risen"]:  # risen: a success followed failures
         before = {"succeeded_at": alert["succeeded_at"]}
         failures = connection.execute(_FAILURES_BEFORE, of_alert | before).scalar_one()
     return {

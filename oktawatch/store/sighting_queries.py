@@ -43,7 +43,7 @@ _MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 def person(database: Database, org: str | None, name: str) -> list[Sighting]:
     """Return the sightings of people with an actor id or login, the latest first; of every org if ``org`` is None.
 
-    A login, in any case, finds every actor who used it in their latest sign-in from some address.
+    A login (case-insensitive) finds every actor who used it in their latest sign-in from some address.
     """
     with database.read() as connection:
         found = _rows(connection, _of(org), _columns.actor_id == name) if name else []

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a folder with a configuration and a database with alerts."""
     found = tmp_path_factory.mktemp("cold")
     org = SimulatedOrg()
-    org.follow(build(["anonymizing-vpn"], start=org.now(), rate=10))
+    org.play(build(["anonymizing-vpn"], start=org.now(), rate=10))
     with running(org) as url:
         program = Program(found)
         program.configure(("acme", url, org.token))
@@ -67,7 +67,7 @@ def test_a_command_behaves_like_the_forked_one(folder: Path, command: tuple[str,
 def test_the_daemon_behaves_like_the_forked_one(tmp_path: Path) -> None:
     """The daemon starts, polls, raises alerts, and ends with 0 on SIGTERM."""
     org = SimulatedOrg()
-    org.follow(build(["anonymizing-vpn"], start=org.now(), rate=10))
+    org.play(build(["anonymizing-vpn"], start=org.now(), rate=10))
     for cold in (True, False):
         folder = tmp_path / str(cold)
         folder.mkdir()

@@ -21,7 +21,7 @@ from tests.support.program import PATIENCE, Program, errors
 def org() -> SimulatedOrg:
     """Return an org in which somebody signs in through a VPN."""
     made = SimulatedOrg()
-    made.follow(build(["anonymizing-vpn"], start=made.now(), rate=10))
+    made.play(build(["anonymizing-vpn"], start=made.now(), rate=10))
     return made
 
 

@@ -122,7 +122,7 @@ def machine(tmp_path: Path, listen: str) -> Iterator[Machine]:
 def test_the_commands_of_the_guides_work(machine: Machine, listen: str) -> None:
     """Every command succeeds in the order of the guides, and the installed program is the wheel's."""
     org = SimulatedOrg()
-    org.follow(build(["anonymizing-vpn"], start=org.now()))
+    org.play(build(["anonymizing-vpn"], start=org.now()))
     walk = iter(WALK)
     with running(org) as url:
         _, install = next(walk)

@@ -21,7 +21,7 @@ DETECTION = '[detection]\nrules_dir = "rules"\n'
 def org() -> SimulatedOrg:
     """Return an org with a day of sign-ins, some of them through anonymizing proxies."""
     made = SimulatedOrg()
-    made.follow(build(["anonymizing-vpn"], start=made.now(), rate=10))
+    made.play(build(["anonymizing-vpn"], start=made.now(), rate=10))
     return made
 
 

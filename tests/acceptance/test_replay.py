@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 def test_a_disabled_rule_is_replayed(program: Program) -> None:
     """A replay shows the alerts of a disabled rule and their number per day, and stores nothing."""
     org = SimulatedOrg()
-    org.follow(build(["many-sessions", "anonymizing-vpn"], start=org.now(), span=3 * DAY, rate=20))
+    org.play(build(["many-sessions", "anonymizing-vpn"], start=org.now(), span=3 * DAY, rate=20))
     with running(org) as url:
         path = program.configure(("acme", url, org.token))
         found = program.json("rules", "replay", "--since", "2d", "--rule", "Okta.Multiple.Sessions")

@@ -69,14 +69,14 @@ class Echoing:
         return secrets
 
     def _noting(self) -> faults.Fault:
-        async def commit(exchange: Exchange) -> web.Response:
+        async def inject(exchange: Exchange) -> web.Response:
             await self._secrets(exchange.request)
             return await exchange.answer()
 
-        return faults.Fault("noting", commit)
+        return faults.Fault("noting", inject)
 
     def _fault(self, status: int) -> faults.Fault:
-        async def commit(exchange: Exchange) -> web.Response:
+        async def inject(exchange: Exchange) -> web.Response:
             echo = " ".join(await self._secrets(exchange.request))
             body = {"errorCode": echo, "errorSummary": echo, "error": echo, "error_description": echo}
             headers = {
@@ -87,7 +87,7 @@ class Echoing:
             }
             return web.json_response(body, status=status, headers=headers)
 
-        return faults.Fault("echo", commit)
+        return faults.Fault("echo", inject)
 
 
 @pytest.fixture

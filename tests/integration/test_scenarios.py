@@ -47,7 +47,7 @@ def org_of(scenario: str) -> SimulatedOrg:
     """
     org = SimulatedOrg(now=Clock(), token=TOKEN)
     # After its span there are hardly any visits.
-    org.follow(build([scenario], start=NOW - 2 * HOUR, span=SPAN, rate=30, live_rate=0.001))
+    org.play(build([scenario], start=NOW - 2 * HOUR, span=SPAN, rate=30, live_rate=0.001))
     return org
 
 

@@ -112,7 +112,7 @@ class Soak:
         limits = {"rate_limit": 60, "others": self.rng.choice([0, 20, 40])} if seed % 3 else {}
         self.org = SimulatedOrg(now=self.clock, token=TOKEN, **limits)
         self._unreadable: list[dict[str, Any]] = []
-        self.org.follow(delay(sign_ins(seed, self._unreadable), share=0.02, by=LATEST, seed=seed))
+        self.org.play(delay(sign_ins(seed, self._unreadable), share=0.02, by=LATEST, seed=seed))
         self.org.faults.some(0.003, [faults.hang(), faults.stall()], seed=seed)
         self.org.faults.some(0.25, faults.every(), seed=seed)
         start = NOW + self.rng.randrange(2000) * MINUTE

@@ -19,10 +19,10 @@ _HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1><
 def error(refusal: errors.OktaError, name: str) -> Fault:
     """Answer with an Okta error, including Okta's headers."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         return exchange.refuse(refusal)
 
-    return Fault(name, commit)
+    return Fault(name, inject)
 
 
 def timed_out() -> Fault:
@@ -48,75 +48,75 @@ def no_permission() -> Fault:
 def refused_cursor() -> Fault:
     """Answer 400 E0000029 once. The next request with the same cursor can succeed, unless `org.cursors` forgot it."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         return exchange.refuse(errors.invalid_paging())
 
-    return Fault("refused_cursor", commit, needs_cursor=True)
+    return Fault("refused_cursor", inject, needs_cursor=True)
 
 
 def too_many_requests() -> Fault:
     """Answer 429 in the middle of a window, as if other clients had used the rest of it."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         response = exchange.refuse(errors.too_many_requests())
         response.headers["X-Rate-Limit-Remaining"] = "0"
         return response
 
-    return Fault("too_many_requests", commit)
+    return Fault("too_many_requests", inject)
 
 
 def concurrent() -> Fault:
     """Answer 429 with a limit of 0 and 0 remaining: Okta's concurrency limit."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         response = exchange.refuse(errors.too_many_requests())
         response.headers.update({"X-Rate-Limit-Limit": "0", "X-Rate-Limit-Remaining": "0"})
         return response
 
-    return Fault("concurrent", commit)
+    return Fault("concurrent", inject)
 
 
 def html(status: int) -> Fault:
     """Answer with a gateway's HTML page, which has a date but none of Okta's headers."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         response = exchange.add_okta_headers(_page(status, _reason(status)))
         for name in [name for name in response.headers if name.startswith(("X-Rate-Limit", "X-Okta"))]:
             del response.headers[name]
         return response
 
-    return Fault(f"html_{status}", commit)
+    return Fault(f"html_{status}", inject)
 
 
 def bare(status: int) -> Fault:
     """Answer with a status line alone: no headers, no date, no body."""
 
-    async def commit(_: "Exchange") -> web.Response:
+    async def inject(_: "Exchange") -> web.Response:
         response = web.Response(status=status)
         response[wire.BARE] = True
         return response
 
-    return Fault(f"bare_{status}", commit)
+    return Fault(f"bare_{status}", inject)
 
 
 def redirect(to: str = _PORTAL, status: int = 302) -> Fault:
     """Redirect the client to another host, to which it must not send its token."""
 
-    async def commit(exchange: "Exchange") -> web.Response:
+    async def inject(exchange: "Exchange") -> web.Response:
         response = _page(status, _reason(status))
         response.headers["Location"] = to
         return exchange.add_okta_headers(response)
 
-    return Fault("redirect", commit)
+    return Fault("redirect", inject)
 
 
 def login_page() -> Fault:
     """Answer 200 with the login page of a captive portal."""
 
-    async def commit(_: "Exchange") -> web.Response:
+    async def inject(_: "Exchange") -> web.Response:
         return _page(200, "Log in")
 
-    return Fault("login_page", commit)
+    return Fault("login_page", inject)
 
 
 def _page(status: int, title: str) -> web.Response:

@@ -31,7 +31,7 @@ def bomb(elements: int = 20_000) -> Fault:
 def cut_short() -> Fault:
     """Send half of the JSON with correct HTTP framing, as if a middlebox had dropped the rest."""
 
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         body = wire.body_of(response)
         if response.headers.pop("Content-Encoding", None) is not None:
@@ -39,7 +39,7 @@ def cut_short() -> Fault:
         response.body = body[: len(body) // 2]
         return response
 
-    return Fault("cut_short", commit)
+    return Fault("cut_short", inject)
 
 
 def cut_off() -> Fault:
@@ -58,7 +58,7 @@ def shorter_than_declared() -> Fault:
 
 
 def _replaced(name: str, body: bytes, *, compressed: bool = False) -> Fault:
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         response.headers.pop("Content-Encoding", None)
         response.body = gzip.compress(body) if compressed else body
@@ -66,13 +66,13 @@ def _replaced(name: str, body: bytes, *, compressed: bool = False) -> Fault:
             response.headers["Content-Encoding"] = "gzip"
         return response
 
-    return Fault(name, commit)
+    return Fault(name, inject)
 
 
 def _misframed(name: str, frame: Callable[[bytes], tuple[bytes, int]]) -> Fault:
-    async def commit(exchange: "Exchange") -> None:
+    async def inject(exchange: "Exchange") -> None:
         response = await exchange.answer()
         body, length = frame(wire.body_of(response))
         wire.send(exchange, wire.head(response, length) + body)
 
-    return Fault(name, commit)
+    return Fault(name, inject)

@@ -19,7 +19,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 def reset() -> Fault:
     """Reset the connection before the answer."""
 
-    async def commit(exchange: "Exchange") -> None:
+    async def inject(exchange: "Exchange") -> None:
         transport = exchange.request.transport
         if transport is not None:
             transport.get_extra_info("socket").setsockopt(
@@ -27,16 +27,16 @@ def reset() -> Fault:
             )
             transport.abort()
 
-    return Fault("reset", commit)
+    return Fault("reset", inject)
 
 
 def close() -> Fault:
     """Close the connection without an answer."""
 
-    async def commit(exchange: "Exchange") -> None:
+    async def inject(exchange: "Exchange") -> None:
         wire.send(exchange, b"")
 
-    return Fault("close", commit)
+    return Fault("close", inject)
 
 
 def hang(then: Fault | None = None) -> Fault:
@@ -45,21 +45,21 @@ def hang(then: Fault | None = None) -> Fault:
     A released request gets the fault `then`, or by default Okta's answer.
     """
 
-    async def commit(exchange: "Exchange") -> "web.StreamResponse | None":
+    async def inject(exchange: "Exchange") -> "web.StreamResponse | None":
         await exchange.hangs.hang()
-        return await (exchange.answer() if then is None else then.commit(exchange))
+        return await (exchange.answer() if then is None else then.inject(exchange))
 
-    return Fault("hang", commit)
+    return Fault("hang", inject)
 
 
 def stall() -> Fault:
     """Send half of the answer, then hang. Close the connection when the request is released."""
 
-    async def commit(exchange: "Exchange") -> None:
+    async def inject(exchange: "Exchange") -> None:
         response = await exchange.answer()
         body = wire.body_of(response)
         wire.write(exchange, wire.head(response, len(body)) + body[: len(body) // 2])
         await exchange.hangs.hang()
         wire.send(exchange, b"")
 
-    return Fault("stall", commit)
+    return Fault("stall", inject)

@@ -16,7 +16,7 @@ class Fault:
 
     name: str
     """The name in `SimulatedOrg.requests`."""
-    commit: "Callable[[Exchange], Awaitable[web.StreamResponse | None]]"
-    """Return the answer, or None after breaking the connection."""
+    inject: "Callable[[Exchange], Awaitable[web.StreamResponse | None]]"
+    """Answer the request with the fault. Return the answer, or None after breaking the connection."""
     needs_cursor: bool = False
     """Whether the fault applies only to requests with a cursor."""

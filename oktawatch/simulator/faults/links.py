@@ -20,12 +20,12 @@ _counter = itertools.count(1)
 def strip_links() -> Fault:
     """Remove the `Link` header, also from the answers to bounded requests."""
 
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         response.headers.popall("Link", None)
         return response
 
-    return Fault("strip_links", commit)
+    return Fault("strip_links", inject)
 
 
 def circle() -> Fault:
@@ -46,13 +46,13 @@ def hollow() -> Fault:
 def cap(limit: int = 2) -> Fault:
     """Return at most `limit` events, and put that limit into the next link."""
 
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         def read(org: "Org", requested: "Query") -> "Page":
             return org.page(replace(requested, limit=min(limit, requested.limit)))
 
         return await exchange.answer(read)
 
-    return Fault("cap", commit)
+    return Fault("cap", inject)
 
 
 def _again(path: str) -> str:
@@ -60,7 +60,7 @@ def _again(path: str) -> str:
 
 
 def _linked(name: str, link: Callable[[str], str], body: bytes | None = None) -> Fault:
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         request = exchange.request
         path = request.raw_path.partition("&again=")[0]
@@ -71,4 +71,4 @@ def _linked(name: str, link: Callable[[str], str], body: bytes | None = None) ->
             response.body = body
         return response
 
-    return Fault(name, commit)
+    return Fault(name, inject)

@@ -72,21 +72,21 @@ def unlinked() -> Fault:
 def elsewhere(origin: str = "https://elsewhere.example.net") -> Fault:
     """Send a next link to another host, to which a client must not send its token."""
 
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
         for line in response.headers.popall("Link", []):
             path = line[line.index("/api/") :]
             response.headers.add("Link", f"<{origin}{path}" if line.endswith('rel="next"') else line)
         return response
 
-    return Fault("elsewhere", commit)
+    return Fault("elsewhere", inject)
 
 
 def _read(name: str, read: "Callable[[Org, Query], Page]") -> Fault:
-    async def commit(exchange: "Exchange") -> "web.Response":
+    async def inject(exchange: "Exchange") -> "web.Response":
         return await exchange.answer(read)
 
-    return Fault(name, commit)
+    return Fault(name, inject)
 
 
 def _contradictions(bodies: list[bytes]) -> list[bytes]:

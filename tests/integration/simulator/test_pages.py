@@ -116,7 +116,7 @@ async def test_limits(org: SimulatedOrg, client: Client, limit: str | None, expe
 
 async def test_a_filter_reads_any_attribute(org: SimulatedOrg, client: Client) -> None:
     """A filter finds the same proxied sign-ins as the test does in the events."""
-    org.follow(build(["anonymizing-vpn"], start=NOW, rate=20))
+    org.play(build(["anonymizing-vpn"], start=NOW, rate=20))
     text = 'eventType eq "user.session.start" and securityContext.isProxy eq true'
     found = await client.logs(filter=text, limit="1000")
     expected = [

@@ -102,7 +102,7 @@ async def test_a_careful_reader_loses_no_event(seed: int) -> None:
     """The reader gets every event in two virtual days with every fault, late events and forgotten cursors."""
     clock = Clock()
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=60, others=20)
-    org.follow(delay(traffic(NOW), share=0.02, by=LATEST, seed=seed))
+    org.play(delay(traffic(NOW), share=0.02, by=LATEST, seed=seed))
     org.faults.between(NOW + 600 * MINUTE, NOW + 620 * MINUTE, faults.refused_token())
     org.faults.some(0.3, faults.every(), seed=seed)
     headers = {"Authorization": f"SSWS {TOKEN}"}

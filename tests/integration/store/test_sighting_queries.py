@@ -49,7 +49,7 @@ def sign_in(
 
 
 def test_a_person_is_found_by_id_and_by_login(database: Database) -> None:
-    """A person is found by id or login in any case, also under older logins, the latest sighting first."""
+    """A person is found by id or login (case-insensitive), also under older logins, the latest sighting first."""
     empty(database)
     read(
         database,

@@ -92,7 +92,7 @@ def test_the_list_fits_the_terminal(
 
 
 def test_a_short_id_is_enough(call: Call, ids: dict[str, str]) -> None:
-    """An id may be shortened to the listed length, in any case."""
+    """An id may be shortened to the listed length, and is case-insensitive."""
     done = call("notifications", "drop", ids["dead"][:8].upper(), ids["pending"][:13], ids["dead"])
 
     assert done == (0, "", f"dropped: {ids['dead']}, {ids['pending']}\n")

@@ -241,11 +241,11 @@ def error_of(load: Load, text: str = "", **keywords: str) -> str:
         ('[retention]\nalerts = "99d"', "wrong value (: retention.alerts): expected at least 100d"),
         (
             '[retention]\nevents = "24h"',
-            "wrong value (: retention.events): expected at least 26h: poll.sweep_window and a day",
+            "wrong value (: retention.events): expected at least 26h (poll.sweep_window plus one day)",
         ),
         (
             '[poll]\nsweep_window = "30d"',
-            "wrong value (: retention.events): expected at least 31d: poll.sweep_window and a day",
+            "wrong value (: retention.events): expected at least 31d (poll.sweep_window plus one day)",
         ),
         ('[service]\nlog_level = "loud"', "wrong value (: service.log_level): expected 'debug', 'info'"),
         ('[service]\nlisten = "9464"', "wrong value (: service.listen): expected HOST:PORT"),

@@ -141,7 +141,7 @@ def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
 
 
 def test_configured_operators_override_the_built_in_table() -> None:
-    """Configured operators take precedence in any case, and unknown ones get the kind of their type."""
+    """Configured operators are case-insensitive and take precedence, and unknown ones get the kind of their type."""
     kind_of = OperatorKinds({"Nord_VPN": Kind.CORPORATE_VPN, "ACME_GATEWAY": Kind.CORPORATE_VPN}).kind_of
     assert kind_of("NORD_VPN", "VPN") is Kind.CORPORATE_VPN
     assert kind_of("ACME_GATEWAY", "Proxy") is Kind.CORPORATE_VPN

@@ -125,11 +125,19 @@ def test_a_folder_is_searched_for_files_of_cases(tmp_path: Path) -> None:
         (HEAD + "cases: [{name: a, expect: {}}]", "rule.yaml, case 1 (a): expect: it is empty"),
         (
             HEAD + "cases: [{name: a, event: {a: 1}, events: [{}], expect: {match: true}}]",
-            "rule.yaml, case 1 (a): use either event or events",
+            "rule.yaml, case 1 (a): use either events, or event and without",
         ),
         (
             HEAD + "cases: [{name: a, events: [{after: soon}], expect: {match: true}}]",
             "rule.yaml, case 1 (a): after: expected a duration such as 90s or 5h59m, not 'soon'",
+        ),
+        (
+            HEAD + "cases: [{name: a, events: [{times: 2, every: soon}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): every: expected a duration such as 90s or 5h59m, not 'soon'",
+        ),
+        (
+            HEAD + "cases: [{name: a, without: [client.ip], events: [{}], expect: {match: true}}]",
+            "rule.yaml, case 1 (a): use either events, or event and without",
         ),
         (
             HEAD + "cases: [{name: a, events: [{after: 9999999d}], expect: {match: true}}]",

@@ -45,7 +45,7 @@ def test_behind(lag: timedelta, behind: bool) -> None:
     [(timedelta(seconds=30), False), (timedelta(seconds=61), True), (timedelta(days=1), True)],
 )
 def test_a_poll_in_the_future_is_not_fresh(ahead: timedelta, behind: bool) -> None:
-    """An org whose last poll is dated in the future is behind, and its lag is unknown."""
+    """An org whose last poll that caught up is dated in the future is behind, and its lag is unknown."""
     found = health(last_poll_at=NOW + ahead, last_caught_up_at=NOW + ahead)
 
     assert (found.lag is None, found.behind, found.good) == (behind, behind, not behind)

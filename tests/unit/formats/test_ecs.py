@@ -42,7 +42,7 @@ def documented() -> set[str]:
 
 def test_a_document_has_the_documented_fields() -> None:
     """The document of a complete alert has exactly the documented fields."""
-    document = alert_document(ALERT, document_id="id-1", incident="incident-1")
+    document = alert_document(ALERT, document_id="id-1", incident_id="incident-1")
     assert dict(fields(document)).keys() == documented()
     own = document["oktawatch"]["alert"]
     assert own.keys() >= {"id", "incident", "status", "disposition", "anonymizer", "operator", "events"}
@@ -50,7 +50,7 @@ def test_a_document_has_the_documented_fields() -> None:
 
 def test_an_alert_is_mapped() -> None:
     """Times, severity, outcome, person, origin and ATT&CK ids are in the fields of ECS."""
-    document = dict(fields(alert_document(ALERT, document_id="id-1", incident="incident-1")))
+    document = dict(fields(alert_document(ALERT, document_id="id-1", incident_id="incident-1")))
     assert document["@timestamp"] == ALERT["last_event_at"]
     assert document["ecs.version"] == ECS_VERSION
     assert (document["event.severity"], document["event.outcome"]) == (3, "failure")
@@ -64,14 +64,14 @@ def test_an_alert_is_mapped() -> None:
 def test_all_addresses_are_related() -> None:
     """The addresses of all events are in ``related.ip``, so that a search for any of them finds the alert."""
     events = [EVENT, EVENT | {"client_ip": "198.51.100.9"}, EVENT | {"client_ip": "nowhere"}]
-    document = alert_document(ALERT | {"events": events}, document_id="id-1", incident="incident-1")
+    document = alert_document(ALERT | {"events": events}, document_id="id-1", incident_id="incident-1")
     assert document["related"]["ip"] == ["203.0.113.7", "198.51.100.9"]
 
 
 @given(alerts())
 def test_every_alert_has_the_types_of_ecs(alert: dict[str, Any]) -> None:
     """Any alert becomes a document with the types of ECS, in one line of ASCII."""
-    document = alert_document(alert, document_id="id-1", incident="incident-1")
+    document = alert_document(alert, document_id="id-1", incident_id="incident-1")
     found = dict(fields(document))
     assert found.keys() <= documented()
     for name, value in found.items():

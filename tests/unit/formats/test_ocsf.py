@@ -33,7 +33,7 @@ def validated(document: dict[str, Any]) -> dict[str, Any]:
 def valid_finding(**changes: Any) -> dict[str, Any]:
     """Return the finding of an alert, after validating it."""
     return validated(
-        finding(ALERT | changes, document_id="id-1", incident="incident-1", activity=Activity.CLOSE)
+        finding(ALERT | changes, document_id="id-1", incident_id="incident-1", activity=Activity.CLOSE)
     )
 
 
@@ -91,7 +91,7 @@ def test_only_the_alerts_address_has_a_place() -> None:
 @given(alerts(), st.sampled_from(Activity))
 def test_every_alert_is_valid(alert: dict[str, Any], activity: Activity) -> None:
     """Any alert becomes a document that the schema accepts."""
-    validated(finding(alert, document_id="id-1", incident="incident-1", activity=activity))
+    validated(finding(alert, document_id="id-1", incident_id="incident-1", activity=activity))
 
 
 @pytest.mark.parametrize("severity", [None, *Severity])

@@ -11,7 +11,7 @@ def test_severities_are_ordered() -> None:
 
 
 def test_a_severity_is_read_in_any_case() -> None:
-    """A severity is parsed in any case."""
+    """Severities are parsed case-insensitively."""
     assert Severity.parse(" medium ") is Severity.MEDIUM
 
 

@@ -31,7 +31,7 @@ ORDINARY = {
 def day(*names: str, seed: int = 1, rate: float = 20) -> list[dict[str, Any]]:
     """Return the events of the day before now."""
     org = SimulatedOrg(now=Clock())
-    org.follow(build(names, seed=seed, start=NOW, rate=rate))
+    org.play(build(names, seed=seed, start=NOW, rate=rate))
     return org.events
 
 

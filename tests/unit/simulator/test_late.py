@@ -81,7 +81,7 @@ def test_a_stream_with_late_events_can_be_followed() -> None:
     clock = Clock()
     org = SimulatedOrg(now=clock)
     stream = delay(itertools.islice(endless(), 500), share=0.2, by=100 * SECOND, seed=2)
-    org.follow(stream)
+    org.play(stream)
     page = ask(org, limit="1000")
     read = numbers(page)
     while clock.time < NOW + 700 * SECOND:

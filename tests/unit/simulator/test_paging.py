@@ -124,7 +124,7 @@ def test_a_stream_is_read_up_to_the_current_time() -> None:
 
     clock = Clock()
     org = SimulatedOrg(now=clock)
-    org.follow(stream())
+    org.play(stream())
     assert numbers(ask(org)) == [0]
     clock.time += 3 * MS
     assert numbers(ask(org)) == [0, 1, 2, 3]
