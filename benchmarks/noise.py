@@ -102,7 +102,7 @@ ENTRIES = AllowList(
 )
 MODES = (
     PUBLISHED,
-    Mode("all signals", {"severity_from_evidence": False, "raise_on_success": False}),
+    Mode("all marks", {"severity_from_evidence": False, "raise_on_success": False}),
     Mode("with evidence", levels=_WITHOUT_FAMILIARITY, sources=SOURCES),
     Mode("with familiarity, no backfill", sources=SOURCES),
     FAMILIAR,

@@ -201,7 +201,7 @@ def configured_rules(
     classes: Iterable[type[Rule]] = BUILT_IN,
     evidence: Evidence = Rule.evidence,
 ) -> dict[str, Rule]:
-    """Build every rule, enabled or not, with its options and the signals that it uses. Return them by id.
+    """Build every rule, enabled or not, with its options and the signal rules that it uses. Return them by id.
 
     Raises RuleOptionError.
     """

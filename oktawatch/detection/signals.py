@@ -1,8 +1,8 @@
-"""Signals: rules whose matches are recorded for other rules to use and open no alerts.
+"""Signal rules, whose matches (signals) are recorded and open no alerts.
 
-A windowed rule that uses a signal does not query a table. It calls the signal's predicate on the events of
-its window, so the order of events, late events, page boundaries and restarts make no difference. Therefore a
-signal can use only a single event and the columns of history.
+A windowed rule that uses a signal rule does not query a table. It calls the signal rule's predicate on the events of
+its window, so the order of events, late events, page boundaries and restarts make no difference. Therefore a signal
+rule can use only a single event and the columns of history.
 
 The view ``signals`` is for SQL queries.
 """
@@ -147,16 +147,16 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SignalRule(EventRule):
-    """A rule whose matches are recorded for windowed rules and open no alerts."""
+    """A rule whose matches are recorded as signals and open no alerts. Windowed rules can use it."""
 
     signal: ClassVar[bool] = True
 
     @abstractmethod
     def matches(self, event: Seen) -> bool:
-        """Return whether an event of one of ``event_types`` is the signal."""
+        """Return whether an event of one of ``event_types`` matches."""
 
     def test(self) -> Callable[[HistoryRow], bool]:
-        """Return a function that tests whether a history row is the signal."""
+        """Return a function that tests whether a history row matches."""
         is_needed, matches = type_test(self.needed_types()), self.matches
         return lambda row: is_needed(row.event_type) and matches(row)
 

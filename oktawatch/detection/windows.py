@@ -92,14 +92,14 @@ class WindowRule(HistoryRule):
     """A rule about an event's window. Subclass one of the kinds below, or this class for other patterns."""
 
     signals: ClassVar[tuple[str, ...]] = ()
-    """Ids of the signals that the rule uses. Their events are part of its windows."""
+    """Ids of the signal rules that the rule uses. The events that they match are part of its windows."""
     keyed_by: ClassVar[tuple[str, ...]] = ()
     """The columns of the key, including ``column``. Empty if the key is ``column`` alone."""
     _signal_rules: ClassVar[SignalRules] = MappingProxyType({})
     _signal_tests: ClassVar[Mapping[str, Callable[[HistoryRow], bool]]] = MappingProxyType({})
 
     def with_signals(self, signals: SignalRules) -> Self:
-        """Return a copy of the rule that can evaluate the signals that it uses."""
+        """Return a copy of the rule that can evaluate the signal rules that it uses."""
         bound = copy(self)
         rules = {name: signals[name] for name in self.signals}
         tests = {name: signal.test() for name, signal in rules.items()}
@@ -107,11 +107,11 @@ class WindowRule(HistoryRule):
         return bound
 
     def signalled(self, row: HistoryRow, signal: str) -> bool:
-        """Return whether an event is the signal with this id, even if that rule is not enabled."""
+        """Return whether the signal rule with this id matches an event. The rule need not be enabled."""
         return self._signal_tests[signal](row)
 
     def needed_types(self) -> tuple[str, ...]:
-        """Return the rule's event types and those of the signals that it uses."""
+        """Return the rule's event types and those of the signal rules that it uses."""
         signal_types = (kind for signal in self._signal_rules.values() for kind in signal.needed_types())
         return tuple(dict.fromkeys((*self.event_types, *signal_types)))
 

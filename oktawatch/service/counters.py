@@ -53,7 +53,7 @@ class Counters:
         self.events: Counter[str] = Counter()
         """Usable events on committed pages, by org."""
         self.duplicates: Counter[str] = Counter()
-        """Events on polled pages that were recorded before, by org."""
+        """Events that a poll read although they were already recorded, by org."""
         self.late: Counter[str] = Counter()
         """New events that a sweep found, by org."""
         self.rejected: Counter[str] = Counter()

@@ -52,7 +52,10 @@ def render(counters: Counters, snapshot: Snapshot) -> bytes:
 def _counted(counters: Counters, snapshot: Snapshot) -> Iterator[Metric]:
     by_org = {
         "events": (counters.events, "Usable events on committed pages."),
-        "duplicate_events": (counters.duplicates, "Events on polled pages that were recorded before."),
+        "duplicate_events": (
+            counters.duplicates,
+            "Events that a poll read although they were already recorded.",
+        ),
         "late_events": (counters.late, "New events that a sweep found."),
         "rejected_events": (
             counters.rejected,

@@ -29,14 +29,14 @@ def test_each_attack_that_the_published_rule_finds_is_found(name: str) -> None:
 
 
 def test_the_published_rule_misses_attacks_that_only_other_signals_show() -> None:
-    """Residential proxies without isProxy are found only with all signals."""
+    """Residential proxies without isProxy are found only with all marks."""
     every = {attack.name for attack in org().attacks}
-    assert measured(noise.PUBLISHED.name).found < measured("all signals").found <= every
+    assert measured(noise.PUBLISHED.name).found < measured("all marks").found <= every
 
 
 def test_each_step_has_less_noise() -> None:
     """Evidence, familiarity and a longer history each reduce the number of alerts of MEDIUM and above."""
-    steps = ("all signals", "with evidence", "with familiarity, no backfill", "with familiarity")
+    steps = ("all marks", "with evidence", "with familiarity, no backfill", "with familiarity")
     counts = [measured(name).medium_and_above for name in steps]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 3 * counts[-1] > 0

@@ -45,9 +45,9 @@ def test_the_documented_columns_of_rows_exist() -> None:
 
 
 def test_the_documented_accessors_of_signals_exist() -> None:
-    """A signal can use every documented accessor, which events and rows share."""
+    """A signal rule can use every documented accessor, which events and rows share."""
     (found,) = re.findall(
-        r"a signal can use only\s+the columns\s+of history: (.*?); no other attributes", TEXT, re.DOTALL
+        r"a signal rule can use\s+only the columns of history: (.*?); no other attributes", TEXT, re.DOTALL
     )
     known = {name for name, one in vars(Seen).items() if isinstance(one, property)}
     assert set(re.findall(r"`(\w+)`", found)) - {"matches"} == known - {"uuid", "published"}
