@@ -75,11 +75,11 @@ def _option_faults(rule_class: type[Rule]) -> Iterator[str]:
 
 
 def missing_signals(rule_class: type[Rule], known: Mapping[str, type[Rule]]) -> str | None:
-    """Describe in one sentence the first unknown signal that a rule uses, or return None."""
+    """Describe in one sentence the first unknown signal rule that a rule uses, or return None."""
     known_signals = [rule_id for rule_id, known_class in known.items() if issubclass(known_class, SignalRule)]
     for signal in rule_class.signals if issubclass(rule_class, WindowRule) else ():
         if signal not in known_signals:
-            return f"signals: no such signal {signal}; there are: {', '.join(known_signals)}"
+            return f"signals: no such signal rule {signal}; there are: {', '.join(known_signals)}"
     return None
 
 

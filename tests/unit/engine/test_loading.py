@@ -486,7 +486,7 @@ def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
     found = load_rules(BUILT_IN, folder)
     (problem,) = found.problems
     assert str(problem) == (
-        f"{folder / 'asking.py'}: signals: no such signal Acme.Mine; there are: Okta.Login.Success"
+        f"{folder / 'asking.py'}: signals: no such signal rule Acme.Mine; there are: Okta.Login.Success"
     )
     assert found.rules.keys() == found.places.keys() == {rule.id for rule in BUILT_IN}
     (folder / "mine.py").write_text(RULE)
