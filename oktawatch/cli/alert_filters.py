@@ -111,9 +111,9 @@ def known_orgs(names: Sequence[str], settings: "Settings", database: "Database")
     """Return the names unchanged. Raise UsageError for an org that is neither configured nor stored."""
     if not names:
         return ()
-    from oktawatch.store.alerts import alert_names
+    from oktawatch.store.alerts import orgs_and_rules
 
-    known = sorted({*alert_names(database)[0], *(org.name for org in settings.orgs)})
+    known = sorted({*orgs_and_rules(database)[0], *(org.name for org in settings.orgs)})
     for name in names:
         if name not in known:
             raise UsageError(f"no such org (--org {name}): {_suggestion(name, known)}")
@@ -124,9 +124,9 @@ def _known_rules(globs: Sequence[str], settings: "Settings", database: "Database
     """Return the ids of the rules that match the globs, ignoring case. Raise UsageError for a glob without a match."""
     if not globs:
         return ()
-    from oktawatch.store.alerts import alert_names
+    from oktawatch.store.alerts import orgs_and_rules
 
-    stored = alert_names(database)[1]
+    stored = orgs_and_rules(database)[1]
     found = []
     for glob in globs:
         ids = _matching(stored, glob) or _matching(_configured_rules(settings), glob)
@@ -150,7 +150,7 @@ def network(text: str, option: str) -> "Network":
     from ipaddress import ip_network
 
     try:
-        if "%" not in text:  # The interface of fe80::1%eth0 means nothing to anyone but its host.
+        if "%" not in text:  # In fe80::1%eth0, the interface has a meaning only on one host.
             return ip_network(text.strip(), strict=False)
     except ValueError:
         pass

@@ -134,7 +134,7 @@ class AllowEntry:
     def applies_to_everything(self, rules: Iterable[str], orgs: Mapping[str, Sequence[str]]) -> bool:
         """Return whether the entry would allow practically every match.
 
-        ``rules`` are the ids of all rules, ``orgs`` all orgs with their tags. All of IPv4, or all of IPv6, counts as
+        ``rules`` are the ids of the rules in use, ``orgs`` all orgs with their tags. All of IPv4, or all of IPv6, counts as
         every address.
         """
         return not (

@@ -23,9 +23,9 @@ class EventTypes(tuple[str, ...]):  # noqa: SLOT001 -- the compiled test is cach
         return type_test(self)
 
 
-def type_test(patterns: Iterable[str], *, any_case: bool = False) -> Callable[[Any], bool]:
+def type_test(patterns: Iterable[str], *, ignore_case: bool = False) -> Callable[[Any], bool]:
     """Return a function that tests whether a value is a string matching one of the patterns."""
-    if any_case:
+    if ignore_case:
         folded = type_test([pattern.lower() for pattern in patterns])
         return lambda kind: isinstance(kind, str) and folded(kind.lower())
     patterns = tuple(patterns)

@@ -82,7 +82,7 @@ def _conditions(rule: Rule, row: HistoryRow, history: HistoryQueries) -> Iterato
     listed = ", ".join(types[:_MAX_LISTED_TYPES])
     if len(types) > _MAX_LISTED_TYPES:
         listed += f" and {len(types) - _MAX_LISTED_TYPES} more"
-    is_needed = type_test(types, any_case=isinstance(rule, HistoryRule) and rule.any_case)
+    is_needed = type_test(types, ignore_case=isinstance(rule, HistoryRule) and rule.ignore_case)
     yield Condition(f"The event type is one of: {listed}", is_needed(row.event_type))
     match rule:
         case EventRule():
@@ -124,7 +124,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: HistoryQuerie
 
 def _window(rule: WindowRule, row: HistoryRow, key: Key, history: HistoryQueries) -> Sequence[HistoryRow]:
     """Return the same window of events that the rule gets when it processes a page with this event."""
-    is_needed = type_test(rule.needed_types(), any_case=rule.any_case)
+    is_needed = type_test(rule.needed_types(), ignore_case=rule.ignore_case)
     since = shifted(row.published, -rule.window)
     time_range = TimeRange(since, row.published, frozenset({getattr(row, rule.column)}))
     position = (row.published, row.uuid)

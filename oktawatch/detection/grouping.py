@@ -14,7 +14,7 @@ order can produce different alerts, so matches are never sorted.
 
 Each alert counts the outcomes of its events. An alert *has risen* when its earliest success is later than its
 earliest failure, by event time. If the highest of its matches has at least the severity MEDIUM, the alert's
-severity is then one level above it, and another notification is sent. A late event never lowers it again.
+severity is then one level above it, and another notification is sent. A late event never lowers the severity again.
 
 Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
 A notice is produced if all of these conditions hold:

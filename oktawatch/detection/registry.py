@@ -78,8 +78,8 @@ class RuleSet:
         """Whether any rule is custom."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
-        self._in_history = type_test({SIGN_IN, *self._history_types(any_case=False)})
-        self._in_history_in_any_case = type_test(self._history_types(any_case=True), any_case=True)
+        self._in_history = type_test({SIGN_IN, *self._history_types(ignore_case=False)})
+        self._in_history_ignoring_case = type_test(self._history_types(ignore_case=True), ignore_case=True)
 
     @property
     def uses_history(self) -> bool:
@@ -108,14 +108,14 @@ class RuleSet:
 
     def is_in_history(self, event_type: str) -> bool:
         """Return whether events of a type are stored in history: sign-ins, and the types that a rule looks back at."""
-        return self._in_history(event_type) or self._in_history_in_any_case(event_type)
+        return self._in_history(event_type) or self._in_history_ignoring_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
         """Return the history rows of a page: one for each sign-in and each event that a rule needs in history."""
-        is_needed, is_needed_in_any_case = self._in_history, self._in_history_in_any_case
+        is_needed, is_needed_ignoring_case = self._in_history, self._in_history_ignoring_case
         rows = []
         for event in events:
-            if is_needed(event.eventType) or is_needed_in_any_case(event.eventType):
+            if is_needed(event.eventType) or is_needed_ignoring_case(event.eventType):
                 row = HistoryRow.of(event)
                 row.anonymizer = self.evidence.anonymizer_of(row)
                 rows.append(row)
@@ -127,7 +127,7 @@ class RuleSet:
         """Return the matches and signals of a page.
 
         ``rows`` are the page's ``history_rows``; ``history`` does not contain this page. Each rule queries
-        it at most twice.
+        the history at most twice.
         """
         matches: list[Match] = []
         signals: dict[EventKey, SignalIds] = {}
@@ -139,8 +139,8 @@ class RuleSet:
                 matches += matches_of(rule, events, rows, history, on_error)
         return PageFindings(matches, signals)
 
-    def _history_types(self, *, any_case: bool) -> set[str]:
-        rules = (rule for rule in self._history_rules if rule.any_case is any_case)
+    def _history_types(self, *, ignore_case: bool) -> set[str]:
+        rules = (rule for rule in self._history_rules if rule.ignore_case is ignore_case)
         return {kind for rule in rules for kind in rule.needed_types()}
 
 

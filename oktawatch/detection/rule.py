@@ -133,7 +133,7 @@ class EventRule(Rule):
         """Return whether an event of one of ``event_types`` matches."""
 
     def condition(self, event: Event) -> str | None:  # noqa: ARG002 -- the default ignores the event
-        """Return the text that `oktawatch explain` shows for ``matches``, or None to show its docstring."""
+        """Return the text that `oktawatch explain` shows for ``matches``, or None to show the docstring of ``matches``."""
         return None
 
     def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
@@ -238,8 +238,8 @@ def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
 def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> MatchOrigin:
     """Return the origin of an event.
 
-    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. It is
-    therefore not classified, and no allow entry for kinds or operators applies to it.
+    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. So a partial
+    event is not classified, and no allow entry for kinds or operators applies to its match.
     """
     return MatchOrigin(
         actor_alternate_id=event.actor_alternate_id,

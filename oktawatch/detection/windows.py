@@ -42,7 +42,7 @@ class HistoryRule(Rule):
 
     column: ClassVar[Column]
     """The key column used to search history: the most selective one."""
-    any_case: ClassVar[bool] = False
+    ignore_case: ClassVar[bool] = False
     """Whether event types are compared case-insensitively."""
 
     window: timedelta
@@ -54,7 +54,7 @@ class HistoryRule(Rule):
 
     def wants(self) -> Callable[[Any], bool]:
         """Return a function that tests whether the rule needs an event type."""
-        return type_test(self.needed_types(), any_case=self.any_case)
+        return type_test(self.needed_types(), ignore_case=self.ignore_case)
 
     def accepted(
         self, rows: Sequence[HistoryRow], predicate: Callable[[HistoryRow], bool], on_error: OnError
@@ -132,7 +132,7 @@ class WindowRule(HistoryRule):
 
     @property
     def fewest(self) -> int:
-        """The size of the smallest window that can match. Smaller windows are skipped, and most windows are smaller."""
+        """The size of the smallest window that can match. Smaller windows, which are the most common, are skipped."""
         return 1
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:

@@ -4,7 +4,7 @@ Messages are claimed one at a time, sent outside any transaction, and marked as 
 them. If the process dies in between, the lease expires and the message is sent again under the same id.
 
 A failed message backs off by itself and does not delay the others, so a receiver that fails now and then still gets
-the other messages at once. Several failures in a row pause the notifier, and so does a receiver that asks for it.
+the other messages at once. The notifier pauses after several failures in a row, or when the receiver asks for a pause.
 A single message is then sent after each pause, and the pauses increase, so that the waiting messages don't use up
 their attempts. A failing notifier does not delay other notifiers.
 """
@@ -97,8 +97,7 @@ class Notifier:
         """The number of pauses since the last delivery."""
         self._paused_until: float | None = None
         """By the monotonic clock. Set from a pause until the next delivery."""
-        self._latest: datetime | None = None
-        """The time of the last round."""
+        self._last_round_at: datetime | None = None
 
     async def round(self) -> int:
         """Send the due notifications; return how many were delivered. Raises StoreError."""
@@ -125,9 +124,9 @@ class Notifier:
 
     async def _repair_times(self) -> None:
         """Repair times that a wrong clock has set, at the start and after the clock was set back."""
-        now, latest = self._now(), self._latest
-        self._latest = now
-        if latest is not None and now > latest - _CLOCK_TOLERANCE:
+        now, last_round_at = self._now(), self._last_round_at
+        self._last_round_at = now
+        if last_round_at is not None and now > last_round_at - _CLOCK_TOLERANCE:
             return
         repaired = await self._database.run(
             repair_times, self.name, now=now, longest_wait=LONGEST_DELAY, lease=LEASE
@@ -221,9 +220,12 @@ class Notifier:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
-        """Return the time of the next attempt, not after the message expires. Return None if it has expired."""
+        """Return the time of the next attempt, at the latest when the message expires.
+
+        If the message has expired, return None after ``_FEWEST_ATTEMPTS`` attempts.
+        """
         now = self._now()
-        delay = self._spread(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
+        delay = self._backoff(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
         next_attempt_at = now + max(delay, self._requested_delay(error))
         expires_at = (notification.retried_at or notification.created_at) + self._max_age
         if now < expires_at:
@@ -235,7 +237,7 @@ class Notifier:
         self._failing.add(notification_id)
         if self._paused_until is None and len(self._failing) < TROUBLE and error.retry_after is None:
             return
-        pause = self._spread(FIRST_DELAY, _LONGEST_PAUSE, self._pauses)
+        pause = self._backoff(FIRST_DELAY, _LONGEST_PAUSE, self._pauses)
         self._pauses += 1
         self._paused_until = self._clock() + max(pause, self._requested_delay(error)).total_seconds()
 
@@ -243,7 +245,7 @@ class Notifier:
         """Return the delay that the receiver asks for, limited to the maximum age."""
         return min(error.retry_after or timedelta(), self._max_age)
 
-    def _spread(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
+    def _backoff(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:
         """Return a delay that doubles with each failure, with jitter."""
         delay: timedelta = min(first * (1 << min(failures, 16)), longest)
         least, most = max(delay * 0.75, first), min(delay * 1.25, longest)

@@ -65,6 +65,7 @@ class PageResult(Struct, kw_only=True):
     new_events: int = 0
     """Events that were not recorded before."""
     rejected: int = 0
+    """Rejected events that were not recorded before."""
     matches: int = 0
     """New matches, including signals and without allowed matches."""
     allowed: int = 0
@@ -134,9 +135,10 @@ def commit_page(
         notifications = _notifications(watch, grouping.notices, page.date or now)
         transaction.enqueue(notifications)
         added = transaction.add_events(page.events, rows, found.signals)
+        # If a windowed rule was left out, its buffer lacks rows of this page. Then the cache is not committed, so that
+        # the next page fills all buffers again.
         if left_out.keys().isdisjoint(watch.rules.windowed_ids):
             history.commit(transaction.history_version)
-        # Otherwise a window buffer lacks rows of this page. Without this commit, the next page fills all buffers again.
         result = PageResult(
             pages=1,
             events=len(page.events),
@@ -203,14 +205,14 @@ def _allow(
 ) -> tuple[set[MatchKey], list[AllowedMatch]]:
     """Return the keys of allowed matches, and the allowed matches to record.
 
-    ``new`` are the matches that are not in an alert. A match stays allowed after its entry was removed.
+    ``new`` are the matches that are not recorded yet. A match stays allowed after its allow entry was removed.
     """
-    recorded = transaction.allowed([match.key for match in new])
+    allowed_before = transaction.allowed([match.key for match in new])
     # Reversed, so that the first of several matches with the same key decides.
-    undecided = {match.key: match for match in reversed(new) if match.key not in recorded}
+    undecided = {match.key: match for match in reversed(new) if match.key not in allowed_before}
     decisions = {key: watch.allow.allowed(match, watch.org, watch.tags) for key, match in undecided.items()}
     allowed = {key: match for key, match in decisions.items() if match is not None}
-    return recorded | allowed.keys(), list(allowed.values())
+    return allowed_before | allowed.keys(), list(allowed.values())
 
 
 def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> list[Notification]:

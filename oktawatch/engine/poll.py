@@ -39,10 +39,10 @@ _log: Any = structlog.get_logger(__name__)
 OVERLAP = timedelta(minutes=5)
 """How far before the restart point polling restarts, because events appear slightly out of order."""
 _SMALLER_PAGES_AFTER = 5
-"""The number of consecutive failures of Okta after which smaller pages are requested. The query may be too large."""
+"""The number of consecutive failures of Okta after which smaller pages are requested, because the query may be too large."""
 _SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
-"""If the local clock is further ahead of Okta's, Okta's clock decides where to start."""
+"""If the local clock is ahead of Okta's by this time or more, Okta's clock decides where to start."""
 _SMALLEST_PAGE = 10
 _RESTARTS = 3
 """Maximum number of restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
@@ -66,7 +66,7 @@ class _Stream(Struct, frozen=True, kw_only=True):
     restart: RestartPoint
 
 
-class _Read(Struct, frozen=True, kw_only=True):
+class _Fetched(Struct, frozen=True, kw_only=True):
     """A fetched page and its stream."""
 
     page: Page
@@ -108,7 +108,7 @@ class Poller:
         """When the last round caught up, or None if it did not."""
 
     async def round(self, *, deadline: float | None = None) -> PageResult:
-        """Read from the cursor until caught up, or until ``deadline``; the next round continues there.
+        """Read from the cursor until caught up, or until ``deadline``. The next round continues where this one stopped.
 
         ``deadline`` is a time of the monotonic clock, in seconds.
         Raises SystemLogError or StoreError; pages that were committed before remain.
@@ -127,29 +127,29 @@ class Poller:
 
     async def _read(self, cursor: Cursor | None, total: PageResult, deadline: float | None) -> None:
         restarts = 0
-        read = await self._first_page(cursor)
+        fetched = await self._first_page(cursor)
         while True:
-            page = read.page
-            await self._check_progress(read)
+            page = fetched.page
+            await self._check_progress(fetched)
             last = page.caught_up or page.next is None or (deadline is not None and self._clock() >= deadline)
-            ahead = None if last else asyncio.create_task(self._source.page(page.resume))
+            prefetch = None if last else asyncio.create_task(self._source.page(page.resume))
             try:
-                cursor = await self._commit(read, cursor, total)
+                cursor = await self._commit(fetched, cursor, total)
                 if page.next is None:
                     raise missing_next(self._watch.org, page)
-                if ahead is None:
+                if prefetch is None:
                     return
-                read = _Read(page=await ahead, stream=self._stream_of(cursor))
+                fetched = _Fetched(page=await prefetch, stream=self._stream_of(cursor))
             except RequestRefusedError as error:
                 restarts += 1
                 if restarts > _RESTARTS:
                     raise
-                read = await self._retry_refused(cursor, error)
+                fetched = await self._retry_refused(cursor, error)
             finally:
-                if ahead is not None:
-                    await abandon(ahead)
+                if prefetch is not None:
+                    await abandon(prefetch)
 
-    async def _first_page(self, cursor: Cursor | None) -> _Read:
+    async def _first_page(self, cursor: Cursor | None) -> _Fetched:
         """Fetch the page at the cursor, or the first one of a new stream."""
         if cursor is None:
             return await self._start_new_org()
@@ -157,22 +157,22 @@ class Poller:
             _log.warning("cursor_restarted", org=self._watch.org, reason=reason)
             return await self._start_over(cursor)
         try:
-            return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
+            return _Fetched(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         except RequestRefusedError as error:
             return await self._retry_refused(cursor, error)
 
-    async def _start_new_org(self) -> _Read:
+    async def _start_new_org(self) -> _Fetched:
         """Start polling a new org, ``initial_lookback`` before now."""
         page, since = await self._first_page_since(lambda now: now - self._initial_lookback)
         restart = RestartPoint(at=since)
-        return _Read(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
+        return _Fetched(page=page, stream=_Stream(page_size=self._limit, began_at=since, restart=restart))
 
     async def _first_page_since(
         self, wanted: Callable[[datetime], datetime], okta_now: datetime | None = None
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` returns the start for a current time. If the local clock is ahead of Okta's, start again by Okta's
+        ``wanted`` computes the start from the current time. If the local clock is ahead of Okta's, start again by Okta's
         clock, because events between the two times would be missed.
         """
         now = okta_now or self._now()
@@ -201,16 +201,19 @@ class Poller:
             return self._page_size
         return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
-    async def _retry_refused(self, cursor: Cursor | None, error: RequestRefusedError) -> _Read:
-        """Retry a cursor that Okta refused once. If Okta refuses it again, start a new stream."""
+    async def _retry_refused(self, cursor: Cursor | None, error: RequestRefusedError) -> _Fetched:
+        """Retry a cursor that Okta refused once. If Okta refuses it again, start a new stream.
+
+        Raises ``error`` if there is no cursor yet.
+        """
         if cursor is None:
             raise error
         with suppress(RequestRefusedError):
-            return _Read(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
+            return _Fetched(page=await self._source.page(cursor.query), stream=self._stream_of(cursor))
         _log.warning("cursor_restarted", org=self._watch.org, reason=str(error))
         return await self._start_over(cursor, error.date)
 
-    async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Read:
+    async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Fetched:
         """Start a new stream that contains every event that the cursor's stream may not have returned yet."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
@@ -224,7 +227,7 @@ class Poller:
             began_at=cursor.began_at if same else since,
             restart=RestartPoint(at=restart),
         )
-        return _Read(page=page, stream=stream)
+        return _Fetched(page=page, stream=stream)
 
     def _stream_of(self, cursor: Cursor) -> _Stream:
         """Return the state of a cursor's stream, from memory if this poller committed it last."""
@@ -234,13 +237,13 @@ class Poller:
             restart = RestartPoint(at=cursor.restart_at or cursor.began_at)
         return _Stream(page_size=cursor.page_size, began_at=cursor.began_at, restart=restart)
 
-    async def _check_progress(self, read: _Read) -> None:
+    async def _check_progress(self, fetched: _Fetched) -> None:
         """Raise NoProgressError after too many pages without new elements.
 
         The cursor then stays in place, so each later round begins with the same page. Reading continues once the next
         page has new elements.
         """
-        page, page_size = read.page, read.stream.page_size or self._page_size
+        page, page_size = fetched.page, fetched.stream.page_size or self._page_size
         if _is_tail(page, page_size):
             self._guard.clear()  # a quiet org can return the same tail for days
             return
@@ -253,9 +256,9 @@ class Poller:
             if not (self._guard.is_new(following) or _is_tail(following, page_size)):
                 raise
 
-    async def _commit(self, read: _Read, cursor: Cursor | None, total: PageResult) -> Cursor:
+    async def _commit(self, fetched: _Fetched, cursor: Cursor | None, total: PageResult) -> Cursor:
         """Commit a page and return the cursor. A page without a next link does not move it."""
-        page, stream, now = read.page, read.stream, self._now()
+        page, stream, now = fetched.page, fetched.stream, self._now()
         has_next = page.next is not None
         caught_up = page.caught_up and has_next
         restart = stream.restart.after(page) if has_next else stream.restart
@@ -268,7 +271,7 @@ class Poller:
             last_published=_newest(cursor, page),
             last_caught_up_at=now if caught_up else (cursor.last_caught_up_at if cursor else None),
         )
-        # The first cursor is stored in any case: it contains the time since which no event may be missed.
+        # The first cursor is stored even without a next link: it contains the time since which no event may be missed.
         moved = advanced if has_next or cursor is None else cursor
         advance = _stay if moved is cursor else partial(_advance, cursor, advanced, page)
         result = await self._database.run(

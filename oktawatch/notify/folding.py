@@ -42,7 +42,7 @@ MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
 """A source that affects at least this many people is a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""The time within which these people are counted, and for which later alerts of a campaign are collected."""
+"""The time within which a campaign's people are counted, and for which its later alerts are collected."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """How long a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # the largest ones; alerts of others are treated like any alert

@@ -1,7 +1,7 @@
 """A message, and its three forms: plain text, Markdown and HTML.
 
-A message is a heading and labelled lines. oktawatch's own words are not escaped. Text from an
-event goes through `text.harmless` when the line is created, so that no form has to escape it.
+A message is a heading and labelled lines. Text from an event goes through `text.harmless` when the line is created,
+so plain text and Markdown show every text unchanged. HTML escapes every text.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ class Line(Struct, frozen=True):
 
     label: str
     text: str
-    """Text that is safe to display: oktawatch's own words, or escaped text."""
+    """Text that is safe to display: oktawatch's own words, or text from `text.harmless`."""
     typed: bool = False
     """Whether to show the text as code. True for untrusted text and for commands."""
     link: str | None = None
@@ -42,7 +42,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """The id that all messages about one alert share."""
 
     def slim_body(self) -> dict[str, Any] | None:
-        """Return the body without its large parts, for a receiver with a size limit. None if it has no large parts."""
+        """Return the body without its large parts, for a receiver with a size limit. None if there are no large parts."""
         alert, silence = self.body.get("alert"), self.body.get("silence")
         if alert is not None and alert["context"] is not None:
             return self.body | {"alert": alert | {"context": None}}

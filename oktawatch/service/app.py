@@ -1,7 +1,7 @@
 """The composition root: the only place that turns settings into working parts.
 
 The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
-plain values: import-linter forbids other modules to import the settings, with exceptions (docs/architecture.md).
+plain values: import-linter forbids other modules from importing the settings, with exceptions (docs/architecture.md).
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. A part that can't be built raises
@@ -138,7 +138,7 @@ class Application:
 
     @cached_property
     def rulebook(self) -> Rulebook:
-        """All rules. Raises ConfigError for an unknown rule or option, or an invalid value."""
+        """All rules. Raises ConfigError for an unreadable `rules_dir`, an unknown rule or option, or an invalid value."""
         settings = self._settings
         try:
             rulebook = read_rulebook(
@@ -195,7 +195,7 @@ class Application:
 
     @cached_property
     def allow(self) -> AllowList:
-        """The allow entries. Raises ConfigError for an unknown rule, an entry that matches everything, or a repeated entry."""
+        """The allow entries. Raises ConfigError for an unknown rule, or an entry that is repeated or allows practically everything."""
         entries: dict[str, AllowEntry] = {}
         for index, settings in enumerate(self._settings.allow):
             entry = AllowEntry(
@@ -259,7 +259,7 @@ class Application:
             raise self._settings.error("no certificates", "poll", "ca_file", expected=str(error)) from None
 
     def way(self, url: SecretStr | None) -> Way:
-        """Select the proxy and the TLS context for a URL. Apprise's own schemes select their proxy themselves."""
+        """Select the proxy and the TLS context for a URL. Apprise selects the proxy for URLs with its own schemes."""
         if url is None:
             return DIRECT
         if not url.get_secret_value().startswith(("http:", "https:")):
@@ -277,7 +277,7 @@ class Application:
         return {notifier.name: notifier.channel for notifier in self.notifiers}
 
     def probe_url(self, name: str) -> SecretStr | None:
-        """Return the URL whose host shows whether a notifier can be reached; None if only a test message can."""
+        """Return the URL whose host shows whether a notifier can be reached; None if only a test message shows it."""
         return next(notifier.probe_url() for notifier in self._settings.notifiers if notifier.name == name)
 
     @cached_property

@@ -51,8 +51,8 @@ _MORE_TIME = timedelta(seconds=60)
 async def run_daemon(app: Application, path: Path | None, *, debug: bool) -> int:
     """Watch all orgs until SIGTERM or SIGINT; return the exit code 0.
 
-    On SIGHUP, the configuration is read again from ``path``: the value of --config, or None. ``debug`` logs at debug
-    after a reload, too, whatever the configured level. Failures of an org or of the database are logged and retried.
+    On SIGHUP, the configuration is read again from ``path``: the value of --config, or None. With ``debug``,
+    the log level is debug after a reload, too, whatever is configured. Failures of an org or of the database are logged and retried.
     Raises ConfigError if the daemon can't start as configured or a person must repair the database, and StoreError if
     the database's file was deleted or replaced.
     """
@@ -127,7 +127,7 @@ class _Daemon:
         return await self._signals.finish_unless_stopped(starting)
 
     async def _watch(self, app: Application, *, event: str) -> Application | None:
-        """Log ``event`` and run the jobs of an application. Return the reloaded application, or None at the end."""
+        """Log ``event`` and run the jobs of an application. Return the reloaded application, or None to stop."""
         database, database_watch = self._database, self._database_watch
         database_watch.configure(app.channels, after=app.silence_after)
         async with (
@@ -186,7 +186,7 @@ class _Daemon:
             await self._database_watch.send_alarms()
 
     async def _wait_for_reload(self, app: Application) -> Application | None:
-        """Wait while the jobs run. Return the reloaded application, or None at the end."""
+        """Wait while the jobs run. Return the reloaded application, or None to stop."""
         while True:
             await self._signals.wait()
             if self._signals.stop.is_set() or self._signals.lost.is_set():

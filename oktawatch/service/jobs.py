@@ -69,7 +69,7 @@ class Jobs:
     ) -> None:
         """Schedule the jobs. ``watches`` maps each org's name to its configuration."""
         self._presence = presence
-        presence.waits.clear()  # those of the previous configuration
+        presence.waits.clear()  # the waits of the previous configuration
         self._counters = counters
         self._budgets: dict[str, RateBudget] = {}
         self.schedule = Schedule()
@@ -261,7 +261,7 @@ class Jobs:
 
     async def _watch_database(self) -> timedelta | None:
         await self._database_watch.round()
-        # A run that `_report` requested during this one was skipped.
+        # If `_report` requested a run during this run, the request was skipped.
         return _SOON if self._presence.outdated else None
 
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:

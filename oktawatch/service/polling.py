@@ -20,7 +20,7 @@ from oktawatch.store.orgs import record_failure
 from oktawatch.systemlog.errors import SystemLogError
 
 DEADLINE = timedelta(minutes=5)
-"""A round that takes longer ends after the current page. The next round continues there."""
+"""A round that takes longer ends after the current page. The next round continues with the next page."""
 HARD_DEADLINE = timedelta(minutes=6)
 """A round that takes longer is cancelled."""
 _RECORDING_LIMIT_S = 60.0

@@ -37,7 +37,10 @@ _ORDERS: Mapping[Order, ColumnElement[Any]] = {
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
-    """A filter for alerts. An empty field matches any alert. A field with several values matches any of them."""
+    """A filter for alerts. A field with several values matches any of them.
+
+    A field with its default matches any alert; only ``statuses`` leaves out pending alerts.
+    """
 
     since: datetime | None = None
     """Alerts with a match at or after this event time."""
@@ -71,7 +74,7 @@ def list_alerts(
     highest_first = (desc(_ORDERS[order]), desc(_columns.last_event_at), desc(_columns.id))
     query = select(tables.alerts).order_by(*highest_first)
     with database.read() as connection:
-        # Sort ids and not whole rows, which takes ten times as long, because each row contains an event.
+        # Sort only ids: sorting whole rows takes ten times as long, because each row contains an event.
         ids = _ids(connection, wanted, highest_first, limit)
         return [
             row for chunk in _chunks(ids) for row in _rows(connection, query.where(_columns.id.in_(chunk)))
@@ -93,7 +96,7 @@ def alert_ids(database: Database, wanted: AlertFilter) -> list[int]:
         return _ids(connection, wanted, (_columns.id,), None)
 
 
-def alert_names(database: Database) -> tuple[list[str], list[str]]:
+def orgs_and_rules(database: Database) -> tuple[list[str], list[str]]:
     """Return the names of all orgs, and the ids of all rules that have alerts."""
     with database.read() as connection:
         orgs = connection.execute(select(tables.orgs.c.name).order_by(tables.orgs.c.name)).scalars().all()
@@ -208,7 +211,7 @@ def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
 
 
 def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limit: int | None) -> list[int]:
-    """Return the ids of the first ``limit`` alerts in the given order.
+    """Return the ids of the first ``limit`` alerts in the given order. None: all alerts.
 
     Addresses are parsed here and not by the database, because a stored address can be any text.
     """

@@ -1,7 +1,7 @@
 """The transaction that plans a notifier's next messages from its whole outbox, and the summaries of digests.
 
 A digest is a row of the outbox that is delivered and retried like any other. The rows that it replaces are
-*digested* and refer to it. Its content is counted from them when it is sent. `notify.folding` decides which rows
+*digested* and refer to it. The digest's content is counted from these rows when the digest is sent. `notify.folding` decides which rows
 are folded into a digest.
 
 The outbox is read once, and rows are updated by their ids. A single statement that selects the rows itself can
@@ -60,7 +60,7 @@ _outer_joined = tables.notifications.outerjoin(tables.alerts, _alerts.id == _col
 _person = func.coalesce(_alerts.actor_alternate_id, _alerts.actor_id, _alerts.dedup_key)
 _SUCCEEDED = _alerts.successes > 0
 _RAISED = [severity for severity in Severity if severity > RISES_FROM]
-"""The severities of alerts that rose. Below, an alert rises without a change of its severity."""
+"""The severities that a success after failures can raise an alert to."""
 _TOTALS = select(
     func.count().label("alerts"),
     func.count(distinct(_person)).label("people"),

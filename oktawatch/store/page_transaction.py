@@ -124,13 +124,18 @@ class PageTransaction:
         return found
 
     def _by_key(self, keys: Sequence[MatchKey]) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of the queries for matches with these keys."""
+        """Yield the parameters of the queries for matches with these keys.
+
+        The queries find every combination of these rules and events, which can be more than the keys.
+        """
         rule_ids = sorted({key.rule_id for key in keys})
         for uuids in _chunks(sorted({key.event_uuid for key in keys})):
             yield {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
 
     def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
-        """Return every alert that a match could join: with the same key, and an anchor within the rule's ``reach``.
+        """Return every alert that a match could join: with its key, and an anchor within the rule's ``reach``.
+
+        Also returns alerts that have the key of one match, but are only within reach of another.
 
         Runs one query per rule, so that one rule's long reach does not fetch the many alerts of other rules.
         """

@@ -39,7 +39,7 @@ _log: Any = structlog.get_logger(__name__)
 MAX_RATE_LIMITED = 5
 """The number of consecutive 429 answers that end a call."""
 TIMEOUT = 45.0
-"""The timeout of a request in seconds. Okta aborts a query after 30."""
+"""The timeout of a request in seconds. Okta aborts a query after 30 seconds."""
 
 _LARGE_PAGE_BYTES = 256 * 1024  # decoding a smaller page is cheaper than handing it to a thread
 _decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="oktawatch-decoding")
@@ -73,7 +73,7 @@ class LogClient:
         self._executor: RequestExecutor | None = None
         self._executor_made_at = 0.0
         self._dpop = org.app is not None and bool(org.app.dpop)
-        """Whether access tokens are bound to a key, because it is configured or because Okta requires it."""
+        """Whether access tokens are bound to a key, because the configuration or Okta requires it."""
 
     async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
         """Fetch the page at a path and query, such as ``Page.resume``."""
@@ -137,7 +137,7 @@ class LogClient:
         return True
 
     async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
-        """Build the request with the SDK, which gets an access token if needed. None if it got no token."""
+        """Build the request with the SDK, which gets an access token if needed. None if the SDK failed, or got no token."""
         client = executor._http_client  # noqa: SLF001 -- the SDK has no accessor for it
         client.token_answer = None
         for attempt in range(MAX_RATE_LIMITED):
@@ -196,7 +196,7 @@ class LogClient:
 
     @property
     def _access_token(self) -> str:
-        """The access token of the service app, which a server can echo."""
+        """The access token of the service app, to mask in an answer that echoes it. Empty if there is none."""
         if self.org.app is None or self._executor is None:
             return ""
         return self._executor._oauth.get_current_token()[0] or ""  # noqa: SLF001 -- the SDK has no accessor for it
@@ -209,7 +209,7 @@ def _hung_up(error: Exception | None) -> bool:
 
 
 def _refuses_the_token(response: aiohttp.ClientResponse) -> bool:
-    """Return whether an answer is 401, or the 400 for an invalid DPoP proof (RFC 9449)."""
+    """Return whether an answer is 401, or 400 with WWW-Authenticate, as for an invalid DPoP proof (RFC 9449)."""
     return response.status == HTTPStatus.UNAUTHORIZED or (
         response.status == HTTPStatus.BAD_REQUEST and "WWW-Authenticate" in response.headers
     )

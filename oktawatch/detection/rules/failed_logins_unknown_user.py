@@ -29,7 +29,7 @@ class FailedLoginsUnknownUser(CountInWindow):
     mitre: ClassVar[tuple[str, ...]] = ("TA0006:T1110",)
     references: ClassVar[tuple[str, ...]] = ("https://attack.mitre.org/techniques/T1110/",)
     event_types: ClassVar[tuple[str, ...]] = ("user.session.start",)
-    any_case: ClassVar[bool] = True
+    ignore_case: ClassVar[bool] = True
     column: ClassVar[Column] = "client_ip"
 
     severity: Severity = Severity.MEDIUM

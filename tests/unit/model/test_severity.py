@@ -10,7 +10,7 @@ def test_severities_are_ordered() -> None:
     assert Severity.INFO < Severity.LOW < Severity.MEDIUM < Severity.HIGH < Severity.CRITICAL
 
 
-def test_a_severity_is_read_in_any_case() -> None:
+def test_severities_are_case_insensitive() -> None:
     """Severities are parsed case-insensitively."""
     assert Severity.parse(" medium ") is Severity.MEDIUM
 
