@@ -1,8 +1,8 @@
 """Backfill: a bounded read of an org's past events through the same pipeline.
 
 After an interruption, the same command continues where it stopped. A relative time such as ``7d`` still refers to the
-time of the first start. By default, a backfill sends no notifications. If it records an alert whose events the daemon
-reads later, the daemon sends the notification.
+time of the first start. By default, a backfill sends no notifications. If a backfill records an alert whose events the
+daemon reads later, the daemon sends the notification.
 """
 
 import asyncio

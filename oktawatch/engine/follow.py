@@ -12,7 +12,7 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LARGEST_LIMIT, bounded_query, named_limit
 
 _MAX_IDLE_PAGES = 5
-"""Maximum number of pages in a row without new elements. Okta can send some, and a restart reads some again."""
+"""Maximum number of pages in a row without new elements. Okta can send empty pages, and a restart reads pages again."""
 
 
 class NoProgressError(BrokenTransferError):

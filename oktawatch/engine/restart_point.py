@@ -4,7 +4,7 @@ Invariant: *every event that was persisted before the restart point has been com
 persisted since shortly before that point, so it returns every event that can still be missing.
 
 Polling returns events in the order of their persistence times, which Okta does not expose. It exposes ``published``,
-which is seconds to days earlier than the persistence time. But it can be wrong: an event can be dated 2099. So
+which is seconds to days earlier than the persistence time. But ``published`` can be wrong: an event can be dated 2099. So
 neither a single event nor the local clock moves the restart point:
 
 - A new stream starts at its ``since``: no earlier event is missing.

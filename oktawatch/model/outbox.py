@@ -16,7 +16,7 @@ class DigestTopic(Struct, frozen=True, omit_defaults=True):
 
     reason: DigestReason
     by: str | None = None
-    """The column that identifies a campaign, ``client_ip`` or ``as_number``. None if it is not a campaign."""
+    """The column that identifies a campaign, ``client_ip`` or ``as_number``. None if the digest is not about a campaign."""
     source: str | int | None = None
     """The campaign's address, or the AS number of its network."""
     urgent: bool = False
@@ -74,9 +74,9 @@ class OutboxState(Struct, frozen=True, kw_only=True):
     """A snapshot of a notifier's outbox."""
 
     waiting: list[WaitingNotification]
-    """Pending notifications, ordered by their next attempt."""
+    """Pending notifications: the urgent ones first, then by their next attempt."""
     sent: list[SentNotification] = []
-    """Messages of the last minute, and digests of the last campaign period, oldest first."""
+    """Messages of the last minute, and digests for as long as a campaign is remembered, oldest first."""
     opened: list[OpenedAlert] = []
     """Alerts within the time window of a campaign."""
 

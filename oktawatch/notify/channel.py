@@ -2,7 +2,7 @@
 
 A channel is one file and one entry point in the group ``oktawatch.channels``. The entry point's name is
 the notifier's ``type``. Its class is constructed with a notifier's settings and a `Way`, the proxy and certificates
-for requests. It raises ValueError, which says what is expected, if the settings can't be used. The class's
+for requests. The class raises ValueError, which says what is expected, if the settings can't be used. The class's
 optional attribute ``Settings`` is the model of the notifier's keys: a subclass of `NotifierSettings` with
 more keys, checks or a probe. The class is loaded whenever a configuration is read, so import slow modules
 inside the functions that use them.
@@ -37,7 +37,7 @@ class Way(Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     """The proxy's URL, including a password. None: no proxy."""
     trust: ssl.SSLContext | None = None
-    """The certificates to accept. None: those of the system's authorities."""
+    """The certificates to accept. None: the certificates of the system's authorities."""
 
     def __repr__(self) -> str:
         return f"Way({'by a proxy' if self.proxy else 'direct'})"  # the URL can contain a password

@@ -60,7 +60,7 @@ class Schedule:
         )
 
     def again(self, name: str, after: timedelta = timedelta()) -> None:
-        """Reschedule a job's next run. It is skipped if the job is still running then."""
+        """Run a job after a delay instead of at its next due time. The run is skipped if the job is still running then."""
         self._scheduler.modify_job(name, next_run_time=self._triggers[name].due_in(after))
 
     def start(self) -> None:
@@ -137,7 +137,7 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no type
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
         """Return the due time after a run that begins now.
 
-        It must be later than ``now``, or APScheduler would loop forever.
+        The due time must be later than ``now``, or APScheduler would loop forever.
         """
         delay = self.interval * (1 + self._jitter * random.random())  # noqa: S311 -- no secret
         self.due_in(delay)

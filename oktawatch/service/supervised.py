@@ -42,8 +42,8 @@ class Supervised(Generic[T]):
     ) -> None:
         """Log failures to ``failure_log``.
 
-        ``database_trouble`` collects the database failures of all jobs. If it is None, they are logged as the job's
-        own. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
+        ``database_trouble`` collects the database failures of all jobs. Without it, the job logs its database failures
+        itself. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
         A round that takes longer than ``time_limit`` is cancelled. Call ``on_failure`` with the reason of each failed
         round, a short identifier such as ``token_refused``.
         """

@@ -1,7 +1,8 @@
 """List, retry and drop notifications in the outbox.
 
-A daemon may be sending the notification at the same time. If the receiver accepts it, it is marked as sent, even
-if it was retried or dropped in the meantime. A retry does not send it a second time while it is claimed.
+A daemon may be sending the notification at the same time. If the receiver accepts the notification, it is
+marked as sent, even if a person retried or dropped it in the meantime. A retried notification is not sent a second time
+while it is claimed.
 """
 
 from collections import Counter

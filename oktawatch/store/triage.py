@@ -1,8 +1,8 @@
 """People's decisions about alerts: acknowledge, close, reopen, note.
 
 One transaction inserts a row into ``alert_actions``, updates the alert's own columns, which hold its latest
-state, and enqueues the notifications. It locks the org's row first, as a page's transaction does, so that the
-two run one after the other and neither overwrites the other's changes.
+state, and enqueues the notifications. It locks the org's row first, as a page's transaction does, so that
+decisions and pages are committed one after the other and don't overwrite each other's changes.
 """
 
 import enum
