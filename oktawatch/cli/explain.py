@@ -27,7 +27,10 @@ def explain(
     alert: Annotated[
         int | None,
         typer.Option(
-            min=0, max=LARGEST_ID, metavar="ID", help="Explain the first event of this alert instead."
+            min=0,
+            max=LARGEST_ID,
+            metavar="ID",
+            help="Explain the first event of this alert, instead of EVENT_UUID.",
         ),
     ] = None,
     org: Annotated[

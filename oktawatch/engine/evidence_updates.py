@@ -225,7 +225,10 @@ class FetchedEvidence:
         return False
 
     def _begin(self, now: datetime) -> FetchedState:
-        """Record an attempt, so that the next one waits even if the process dies in this one. Return the previous state."""
+        """Record an attempt, and return the previous state.
+
+        The next attempt then waits, even if the process dies during this attempt.
+        """
         before = self.state()
         if before.file is not None and not self._is_whole(before.file):
             before = replace(before, file=None, contents=None, size=0, validators=None)

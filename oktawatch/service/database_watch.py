@@ -41,7 +41,7 @@ _log: Any = structlog.get_logger(__name__)
 
 _PROBE = "probe"
 _PROBE_WITHIN = timedelta(seconds=5)
-"""How long a round waits for the probe. If it takes longer, the next round checks it again."""
+"""How long a round waits for the probe. If the probe takes longer, the next round checks it again."""
 _OVERDUE = timedelta(seconds=45)
 """A probe without a response fails after this time. The pages of many orgs can precede it in the queue."""
 _RETRY_INTERVAL = timedelta(seconds=20)
@@ -68,7 +68,7 @@ class DatabaseWatch:
     ) -> None:
         """Raise the alarm if no write has succeeded for longer than ``after``.
 
-        An alarm in ``alarm_file`` was raised by an earlier process, and lasts until this one has written. ``write``
+        An alarm in ``alarm_file`` was raised by an earlier process, and lasts until this process has written. ``write``
         writes a row to test the database. It may raise StoreError.
         """
         self.trouble = trouble

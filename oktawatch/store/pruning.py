@@ -1,11 +1,11 @@
 """Delete expired rows, in batches of bounded size, so that no other writer waits long.
 
-Each batch is a transaction that locks the org's row first, as a page's transaction does. So the two can't
+Each batch is a transaction that locks the org's row first, as a page's transaction does. So a batch and a page can't
 deadlock, and a page sees all of a batch deleted or none of it. A crash between two batches leaves rows for the
 next run. Two processes that prune at once delete each row once. Age is event time, for rows that have one.
 
 An alert's matches and notifications are deleted before the alert. If some of its matches are already gone,
-their events can't be read again: Okta keeps events for a shorter time than the shortest retention.
+their events can't be read again: Okta keeps events for a shorter time than the shortest retention of alerts.
 
 Pruning does not change the history's version. The deleted rows in the cache are older than anything a rule
 looks at, and reloading the cache after each batch would delay the pages.

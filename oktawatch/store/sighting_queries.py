@@ -36,7 +36,7 @@ _OTHERS = (
         _columns.actor_id.not_in(("", bindparam("actor_id"))),
     )
 )
-"""The number of other people at an address: a row each."""
+"""The number of other people at an address, who have a row each."""
 _MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 

@@ -5,7 +5,7 @@ also counts it, unless its key is in ``counted_sign_ins``. So each sign-in is co
 
 - Each row gets its history once: when it is inserted, or when an event that an older version stored without history
   is read again. An event that is read again usually has history already. The transaction holds a lock on the
-  org's row, so no other transaction can add the same history. If it is rolled back, so is the count.
+  org's row, so no other transaction can add the same history. If the transaction is rolled back, the count is, too.
 - Pruning deletes the row and inserts its key into ``counted_sign_ins`` in the same transaction. The key is kept
   until Okta deletes the event.
 

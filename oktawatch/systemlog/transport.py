@@ -10,7 +10,7 @@ whose attribute ``content`` has the bytes of the page.
 Token requests use the same client. The client keeps the last answer in ``token_answer``, because the SDK drops parts of some
 error answers and fails to parse others.
 
-Like the SDK's client, this one returns errors instead of raising them. The frames of a traceback would contain the
+Like the SDK's client, this client returns errors instead of raising them. The frames of a traceback would contain the
 Authorization header.
 """
 
