@@ -1,4 +1,4 @@
-"""``oktawatch backfill``: run the detections on past events."""
+"""``oktawatch backfill``: apply the rules to past events."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,7 +55,7 @@ def backfill(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Run the detections on past events.
+    """Apply the rules to past events.
 
     Reading a period again changes nothing. If the command is interrupted, run it again within 24 hours
     to resume. It is safe to run while the daemon runs. Without --notify, the backfill sends no

@@ -75,7 +75,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     event_uuid: str
     published: datetime
     event: dict[str, Any]
-    """The fields that detections use, by the names of `history`'s columns; empty if its content is unknown."""
+    """The fields that rules use, by the names of `history`'s columns; empty if its content is unknown."""
     source: str
     """The source of the fields: ``okta``, ``history`` or ``nowhere``."""
     trouble: str | None

@@ -4,7 +4,7 @@ Event data is untrusted, and Okta adds and changes properties without notice. Ru
 (``client_ip``, ``actor_id``, ``is_proxy``, …) instead of fields. An accessor returns a value of the documented
 type or None, and never raises. Its text has a bounded length and is valid in both databases.
 
-The page's decoder reads only the fields of ``wire``, which detections, history and alerts use, and checks their
+The page's decoder reads only the fields of ``wire``, which rules, history and alerts use, and checks their
 types and lengths. ``body()`` parses the whole event from its slice of the page, for the context of a match and
 for user-written rules.
 
@@ -340,7 +340,7 @@ class Event(Struct, gc=False):
 
     @property
     def debug_data(self) -> DebugData:
-        """The keys of debugData that detections read. Empty if the event has no debugData."""
+        """The keys of debugData that rules read. Empty if the event has no debugData."""
         context = self.debugContext
         return (context and context.debugData) or _NO_DEBUG_DATA
 

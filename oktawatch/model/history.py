@@ -1,6 +1,6 @@
-"""The columns of an event that are stored for windowed detections.
+"""The columns of an event that are stored for windowed rules.
 
-Windowed detections read only these columns, of new events as well as of stored ones. Results therefore don't depend
+Windowed rules read only these columns, of new events as well as of stored ones. Results therefore don't depend
 on when an event arrived or on which page.
 """
 

@@ -7,7 +7,7 @@ of the event's targets. The text is also redacted in the rest of the event, with
 encodings in which Okta can repeat it. A text shorter than ``SHORTEST`` is redacted only as a whole word: inside other
 words it reveals nothing, and replacing every "a" would make the event unreadable.
 
-Values that detections read are not redacted if they have the format of Okta's values. Otherwise an attacker could
+Values that rules read are not redacted if they have the format of Okta's values. Otherwise an attacker could
 erase an event's type or result by typing it as a user name.
 """
 
@@ -42,7 +42,7 @@ _DECISIVE = {
 } | dict.fromkeys(
     ("risk", "behaviors", "userBehaviors", "logOnlySecurityData", "tunnels", "ipServiceCategories"), _is_map
 )
-"""The names of the values that detections read, and the format of Okta's values."""
+"""The names of the values that rules read, and the format of Okta's values."""
 
 _EMAIL = re.compile(r"[\w.%+-]+@([\w-]+\.)+[A-Za-z]{2,63}").fullmatch
 

@@ -16,7 +16,7 @@ class RejectedShare(Struct, frozen=True, kw_only=True):
 
     @property
     def too_large(self) -> bool:
-        """Whether detections miss so many events that an alarm is due."""
+        """Whether rules miss so many events that an alarm is due."""
         return self.rejected >= FEWEST and self.rejected > LARGEST_SHARE * self.elements
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The fields of a LogEvent that detections, history and alerts read, under Okta's names.
+"""The fields of a LogEvent that rules, history and alerts read, under Okta's names.
 
 The decoder checks types and lengths. An event that violates them goes through `fitting`, which drops values of
 another type and shortens long texts, so that the rest decodes.

@@ -1,4 +1,4 @@
-"""Query the history of an org for detections, with one statement per query.
+"""Query the history of an org for rules, with one statement per query.
 
 A query is sent to the database as one JSON document and joined there, so that neither the number of
 statements nor their text grows with the page. Each database has its own JSON functions.
@@ -116,7 +116,7 @@ _SQL = {
 
 
 class StoredHistory:
-    """Answers detections' queries about one org, within a page's transaction."""
+    """Answers rules' queries about one org, within a page's transaction."""
 
     def __init__(self, connection: Connection, org: str) -> None:
         self._connection = connection

@@ -35,7 +35,7 @@ _ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
     HTTPStatus.BAD_REQUEST: (
         RequestRefusedError,
         "Okta refuses the request",
-        "check the detections' filter and the requested time",
+        "check the rules' filter and the requested time",
     ),
     HTTPStatus.UNAUTHORIZED: (
         TokenRefusedError,
@@ -84,7 +84,7 @@ _DIVERTED = (
 _BAD_REQUEST = (
     RequestRefusedError,
     "Okta refuses the request",
-    "check the org's url and the detections' filter",
+    "check the org's url and the rules' filter",
 )
 
 
