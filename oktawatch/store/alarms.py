@@ -1,7 +1,8 @@
 """Alarms about oktawatch itself, such as an org that is not polled.
 
-An active alarm is a row. The transaction that inserts or deletes it also enqueues the notifications. So the start
-and the end of an alarm are each notified once, even across restarts and with several processes.
+While an alarm about an org is active, it has a row. The transaction that inserts or deletes this row also enqueues the
+notifications. So the start and the end of the alarm are each notified once, even across restarts and with several
+processes. Alarms about notifiers and rules have no row here: `notifiers` and `left_out` only call `enqueue_alarms`.
 """
 
 import json
@@ -24,7 +25,7 @@ _columns = tables.alarms.c
 _ACTIVE = select(_columns.subject)
 
 Subject = tuple[str, str]
-"""Kind and name: ``("org", "acme")``, ``("notifier", "soc")``."""
+"""Kind and name: ``("org", "acme")``, ``("events", "acme")``, ``("notifier", "soc")``, ``("rule", "my_rule")``."""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
@@ -34,12 +35,13 @@ class Alarm(Struct, frozen=True, kw_only=True):
     notifiers: tuple[str, ...]
     """The notifiers' names."""
     since: datetime | None = None
+    """The start of the trouble that the alarm reports, if known."""
     details: Mapping[str, Any] = {}
     """Further content of the notification, as JSON values."""
 
 
 def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """Raise the alarms that are not active, and return them. Each notifier gets one message about all of them."""
+    """Raise the alarms that are not active, and return them. Each notifier gets one message about all of its alarms."""
     columns = ("subject", "since", "raised_at")
     raised = [
         alarm
@@ -51,7 +53,7 @@ def raise_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: dateti
 
 
 def end_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime) -> list[Alarm]:
-    """End the alarms that are active, and return them. Each notifier gets one message about all of them."""
+    """End the alarms that are active, and return them. Each notifier gets one message about all of its alarms."""
     ended = []
     for alarm in alarms:
         statement = delete(tables.alarms).where(_columns.subject == _key(alarm.subject))

@@ -39,7 +39,7 @@ _ORDERS: Mapping[Order, ColumnElement[Any]] = {
 class AlertFilter(Struct, frozen=True, kw_only=True):
     """A filter for alerts. A field with several values matches any of them.
 
-    A field with its default matches any alert; only ``statuses`` leaves out pending alerts.
+    A field with its default matches any alert, except ``statuses``, whose default leaves out pending alerts.
     """
 
     since: datetime | None = None
@@ -105,9 +105,9 @@ def orgs_and_rules(database: Database) -> tuple[list[str], list[str]]:
 
 
 def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
-    """Return one alert as a JSON object, or None.
+    """Return the alert with this id as a JSON object, or None.
 
-    ``events`` contains its events in order of time, ``actions`` the decisions of people.
+    ``events`` contains the alert's events in order of time, ``actions`` the decisions of people.
     """
     events = (
         select(*_EVENT)
@@ -129,9 +129,10 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
 def related_alerts(
     database: Database, alert: Mapping[str, Any], *, limit: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the person's other alerts and other people's alerts at the same address, each the latest first.
+    """Return other alerts of an alert's person, and alerts of other or unknown people at its address.
 
-    A redacted login names nobody: its alerts can be of several people.
+    Each list has at most ``limit`` alerts of the same org, the latest first, without pending ones. The first list is empty
+    if the login is redacted, because alerts with a redacted login can be of several people.
     """
     name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
     person, address = alert[name], alert["client_ip"]

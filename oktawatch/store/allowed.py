@@ -18,7 +18,7 @@ class EntryUse(Struct, frozen=True, kw_only=True):
     """The matches that an entry has allowed."""
 
     reason: str
-    """The entry's reason. It may have been reworded since."""
+    """The reason that is stored with the matches. If the entry was reworded, the last of its reasons in the alphabet."""
     matches: int
     last_at: datetime
     """Event time of the latest match."""
@@ -44,7 +44,7 @@ def allowed_matches(
 ) -> list[dict[str, Any]]:
     """Return the allowed matches of an event as JSON objects.
 
-    ``rules`` are the ids of all rules: the primary key begins with org and rule.
+    ``rules`` are the ids of all rules, for the look-up by primary key, which begins with org and rule.
     """
     query = select(tables.allowed_matches).where(
         _allowed.org.in_(orgs), _allowed.rule_id.in_(rules), _allowed.event_uuid == event_uuid

@@ -28,7 +28,7 @@ ANSWER_WITHIN_S = 120.0
 MIGRATE_WITHIN_S = 3600.0
 """For a statement of a schema upgrade, which may rewrite a large table."""
 STOP_WITHIN_S = 1.0
-"""For all statements together once the program stops, which must take at most 5 s."""
+"""For all statements together once the program is stopping. It must end within 5 s."""
 _CANCEL_WITHIN_S = 0.5
 
 
@@ -46,7 +46,10 @@ class AnswerDeadline:
         return self._class.connect(*arguments, **parameters)
 
     def limit(self, steps: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:
-        """Run psycopg's steps. Raise OperationalError if they take too long."""
+        """Run psycopg's steps.
+
+        Raise OperationalError if they take longer than ``within_s``, or if `STOP_WITHIN_S` is over after a stop.
+        """
         deadline = time.monotonic() + within_s
         try:
             wanted = next(steps)
@@ -96,6 +99,7 @@ def _connection_class(deadline: AnswerDeadline) -> type[psycopg.Connection[Any]]
 
         @classmethod
         def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Any]:
+            # The longest limit: it only lets a stop end the wait, and psycopg enforces connect_timeout.
             return deadline.limit(super()._connect_gen(conninfo), MIGRATE_WITHIN_S)
 
     return LimitedConnection

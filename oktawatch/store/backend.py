@@ -1,8 +1,8 @@
 """The interface of the two back ends, `sqlite` and `postgres`, and their shared code.
 
-A write transaction takes its locks in a fixed order, the org's row first. It waits for a lock in short
-slices, and checks between them whether the program is stopping. A transaction that waits for its first lock
-has done nothing yet, so it can be abandoned.
+A write transaction takes its locks in a fixed order, beginning with the org's row if it needs that one. It waits
+for them in short slices, and checks between two slices whether the program is stopping. If so, the transaction is
+abandoned, usually before it has done anything.
 """
 
 import threading
@@ -36,7 +36,7 @@ class Backend(Protocol):
         """Build the engine without connecting. Once ``stopping`` is set, no connection waits for long."""
 
     def begin(self, connection: Connection, *, write: bool, stopping: threading.Event) -> None:
-        """Begin a transaction. A write raises StoppedError if the program stops while it waits."""
+        """Begin a transaction. A write that waits for a lock raises StoppedError if the program stops."""
 
     def lock_row(
         self,
@@ -46,7 +46,7 @@ class Backend(Protocol):
         *,
         stopping: threading.Event,
     ) -> Row[Any] | None:
-        """Run the statement that locks a row for a write; return the row. Nothing may have been written yet."""
+        """Run the statement that locks a row for a write; return the row, or None if there is none."""
 
     def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
         """Lock the schema against changes by other processes until this transaction ends."""
@@ -75,7 +75,7 @@ class Backend(Protocol):
         """Insert rows of one org without conversion. ``on_conflict`` is the SQL after ON CONFLICT."""
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:
-        """Check the database's file for damage for up to ``within_s``; return the first damage found."""
+        """Check the database's file for damage for up to ``within_s``; return the first damage found, or None."""
 
     def is_damage(self, error: DBAPIError) -> bool:
         """Return whether an error means that the database's file is malformed."""
@@ -92,7 +92,8 @@ def retry_while_busy(
 ) -> T:
     """Call ``attempt`` until it acquires its lock, and return its result.
 
-    Raises StoppedError if the program stops, and the database's error after `LOCK_DEADLINE_S`.
+    Raises StoppedError if the program stops, and the database's error if the lock is still busy after `LOCK_DEADLINE_S` or
+    the error has another cause.
     """
     deadline = time.monotonic() + LOCK_DEADLINE_S
     while True:

@@ -32,10 +32,10 @@ def begin_backfill(
     query: str,
     now: datetime,
 ) -> Backfill:
-    """Begin a backfill, or resume an unfinished one that the same command began within a day.
+    """Begin a backfill, or resume an unfinished one that the same command began within the last 24 hours.
 
-    A resumed backfill keeps the absolute times of its first start. A backfill with another filter is not
-    resumed: rules were enabled or disabled, and its link contains the old filter. If two processes begin the
+    A resumed backfill keeps the absolute times of its first start. A backfill with another ``notify`` is not resumed,
+    nor one with another filter: rules were enabled or disabled since, and its link contains the old filter. If two processes begin the
     same backfill at once, they share its state.
     """
     with database.write() as connection:
@@ -69,7 +69,7 @@ def begin_backfill(
 def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *, finished: bool) -> None:
     """Move a backfill's cursor to the end of the page.
 
-    Raises CursorMovedError if another process has moved it: the same command runs twice.
+    Raises CursorMovedError if another process, which runs the same command, has moved the cursor or finished the backfill.
     """
     values = {
         "backfill_id": read.id,

@@ -1,4 +1,4 @@
-"""Bulk inserts that skip existing rows: one statement per table and page.
+"""Bulk inserts that skip or change existing rows: one call of the driver per table and page.
 
 SQLAlchemy Core builds a dictionary for each row and runs a processor for each column, which costs more than
 the insert itself. Here the statement is cached, and the driver gets the rows in the form that is fastest for
@@ -32,7 +32,7 @@ def insert_for_org(
     columns: tuple[str, ...],
     on_conflict: str = NOTHING,
 ) -> int:
-    """Insert rows of one org without converting their values; return how many were inserted.
+    """Insert rows of one org without converting their values; return how many were inserted or updated.
 
     ``columns`` names the org's column, then those of a row's values. ``on_conflict`` is the SQL action for a
     row whose key exists.

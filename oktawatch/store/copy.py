@@ -27,7 +27,7 @@ Progress = Callable[[str, int], None]
 
 
 def copy(file: Database, server: Database, *, progress: Progress) -> dict[str, int]:
-    """Copy every row of an SQLite file to Postgres; return the number of rows of each table.
+    """Copy an SQLite file to Postgres, except the tables in `_NOT_COPIED`; return the number of rows of each table.
 
     No process may write to the file meanwhile. A second call continues an interrupted copy, and does nothing
     if the copy is complete. Raises StoreError if an operation fails or the server's database holds other rows.

@@ -1,8 +1,8 @@
 """Kill the process at a named statement, for crash tests.
 
-``OKTAWATCH_TEST_CRASH="after INSERT events 2"`` kills the process with SIGKILL right after its second insert
-into ``events``. The value is ``before`` or ``after``, a kind of statement (or ``COMMIT``), a table and a
-number. Without the variable, no listener is installed.
+``OKTAWATCH_TEST_CRASH="after INSERT events 2"`` kills the process with SIGKILL right after its second INSERT statement
+for ``events``. The value is ``before`` or ``after``, then a kind of statement and a table (or only ``COMMIT``), then the
+number of the occurrence, by default 1. Without the variable, no listener is installed.
 """
 
 import os

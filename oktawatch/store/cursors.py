@@ -15,7 +15,7 @@ from oktawatch.store.page_transaction import PageTransaction
 _columns = tables.cursors.c
 _orgs = tables.orgs.c
 _RECENT = 100
-"""Above this number of counted elements, all counts are halved, so that old elements lose weight."""
+"""When more elements of an org are counted, both of its counts are halved, so that old elements lose weight."""
 # Statements are built once, because building one costs SQLAlchemy as much as running it.
 _READ = select(
     _columns.filter,
@@ -43,7 +43,7 @@ _COUNT_ELEMENTS = (
 
 
 def read_cursor(database: Database, org: str) -> Cursor | None:
-    """Return an org's cursor, or None if the org was never polled."""
+    """Return an org's cursor, or None if no polled page of the org was ever committed."""
     with database.read() as connection:
         return _read(connection, org)
 
@@ -84,7 +84,7 @@ def move_cursor(
 
 
 def count_elements(transaction: PageTransaction, *, elements: int, rejected: int) -> None:
-    """Add a polling page's elements to the counts of the org's recent elements."""
+    """Add a polling page's elements, and those rejected, to the counts of the org's recent elements: see `_RECENT`."""
     if not elements:
         return
     counts = {"locked_org": transaction.org, "elements": elements, "rejected": rejected}
@@ -92,7 +92,7 @@ def count_elements(transaction: PageTransaction, *, elements: int, rejected: int
 
 
 def read_swept_until(database: Database, org: str) -> datetime | None:
-    """Return the event time up to which an org has been swept, or None."""
+    """Return the event time up to which an org has been swept, or None if it never was."""
     with database.read() as connection:
         return connection.execute(select(_columns.swept_until).where(_columns.org == org)).scalar()
 

@@ -1,7 +1,8 @@
 """The running daemons, each of which writes its row every half minute.
 
 Each write also tests the database, so a daemon that can't write looks like one that has ended. A daemon that stops
-deletes its row. The row of a daemon that was killed is kept for a day, so that `oktawatch status` can report it.
+deletes its row. The row of a killed daemon remains, so that `oktawatch status` can report it. A daemon that starts under
+its name replaces it. Other daemons delete it: on SQLite with their first write, on Postgres when it is a day old.
 """
 
 from datetime import datetime, timedelta
@@ -44,7 +45,7 @@ class DaemonRow(Struct, frozen=True, kw_only=True):
     version: str
     started_at: datetime
     seen_at: datetime
-    """When it last wrote its row, by the clock that all users of the database share."""
+    """When the daemon last wrote its row, by the clock that all users of the database share."""
     state: str
     """A summary for people, such as ``watching 3 orgs, 1 failing: acme``."""
     waits: dict[str, Wait] = {}
@@ -52,10 +53,11 @@ class DaemonRow(Struct, frozen=True, kw_only=True):
 
 
 def write_daemon(database: Database, row: DaemonRow) -> None:
-    """Replace a daemon's row, and delete the rows that other daemons have not written for a day.
+    """Replace a daemon's row, and delete those of daemons that probably don't run any more. Raises StoreError.
 
-    The row is inserted, not updated, because a full disk may still accept an update. On SQLite, only one daemon runs at
-    a time, so the rows of all others are deleted. Raises StoreError.
+    On Postgres, these are the rows that other daemons have not written for a day. On SQLite, they are the rows of all
+    other daemons, because only one runs at a time. The row is inserted, not updated, because a full disk may still accept
+    an update.
     """
     others = _columns.seen_at < row.seen_at - _KEPT_FOR if database.shared else _columns.name != row.name
     values = (row.name, row.version, row.started_at, row.seen_at, row.state, _encode(row.waits))

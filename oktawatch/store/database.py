@@ -1,7 +1,7 @@
 """A database: connections and transactions.
 
-A write transaction first locks the whole database on SQLite, or the org's row on Postgres. Only then does it
-read what other writers may change. When the program stops, a transaction that waits for this lock is abandoned
+A write transaction first locks the whole database on SQLite. On Postgres, it first locks what it is about to change,
+usually the org's row. Only then does it read what other writers may change. When the program stops, a transaction that waits for this lock is abandoned
 at once, and a transaction that holds it is finished.
 """
 
@@ -106,9 +106,9 @@ class Database:
     def lock_row(
         self, connection: Connection, lock: Select[Any], values: Mapping[str, Any]
     ) -> Row[Any] | None:
-        """Lock a row for a write with ``SELECT … FOR UPDATE``; return the row.
+        """Lock a row for a write with ``SELECT … FOR UPDATE``; return the row, or None if there is none.
 
-        Call this before writing anything: it raises StoppedError if the program stops while it waits. Values
+        If the program stops during the wait, this raises StoppedError, and the whole transaction is rolled back. Values
         read before the lock may be outdated, so read everything that matters afterwards.
         """
         return self._backend.lock_row(connection, lock, values, stopping=self._stopping)
@@ -118,7 +118,7 @@ class Database:
         self._backend.lock_schema(connection, stopping=self._stopping)
 
     def lock(self, connection: Connection, name: str) -> None:
-        """Acquire a named lock, which is released at the end of this write. Call this first."""
+        """Acquire a named lock, which is released at the end of this write. Call this before reading what it protects."""
         self._backend.lock(connection, name, stopping=self._stopping)
 
     def require_undamaged(self, *, within_s: float) -> None:

@@ -49,8 +49,8 @@ from oktawatch.store.database import Database
 LARGEST = 20_000
 """Maximum number of notifications in a plan, to limit memory. The others wait for the next plan."""
 _NAMES = 5  # the most frequent people, addresses, rules and so on that a digest lists
-_GOT_IN_NAMES = 10
-_IDS = 20
+_GOT_IN_NAMES = 10  # people with a success that a digest lists
+_IDS = 20  # alerts that a digest lists
 _MOST_VALUES = 1_000  # in one IN
 
 _columns = tables.notifications.c
@@ -138,7 +138,7 @@ class OutboxTransaction:
     def state(
         self, *, sent_within: timedelta, digests_within: timedelta, opened_within: timedelta
     ) -> OutboxState:
-        """Read the notifier's outbox: all pending notifications, and others as far back as these limits."""
+        """Read the notifier's outbox: up to `LARGEST` pending notifications, and others as far back as these limits."""
         execute, notifier, now = self._connection.execute, {"notifier": self._notifier}, self._now
         moments = {
             "since": now - sent_within,
@@ -295,13 +295,13 @@ def _most_frequent(
 
 
 def _first_alerts(connection: Connection, succeeded: ColumnElement[bool]) -> dict[str, int]:
-    """Return the first people with a success, each with the id of their first alert."""
+    """Return people with a success, the first ones in the alphabet, each with the smallest id of their alerts with one."""
     query = select(_person, func.min(_alerts.id)).where(succeeded).group_by(_person).order_by(_person)
     return {row[0]: row[1] for row in connection.execute(query.limit(_GOT_IN_NAMES))}
 
 
 def _first_ids(connection: Connection, folded: ColumnElement[bool]) -> list[int]:
-    """Return the first ids of the folded alerts, those with a success before the others."""
+    """Return the smallest ids of the folded alerts. Alerts with a success come before the others."""
     query = select(_alerts.id).where(folded).order_by(case((_SUCCEEDED, 0), else_=1), _alerts.id)
     return list(connection.execute(query.limit(_IDS)).scalars())
 

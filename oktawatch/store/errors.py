@@ -34,10 +34,10 @@ class NewerSchemaError(SchemaError):
 
 
 class StoppedError(StoreError):
-    """The program is stopping, and the transaction was abandoned before it began."""
+    """The program is stopping. The transaction was abandoned, before it began or in the middle."""
 
 
 class CursorMovedError(StoreError):
-    """Another writer moved the cursor since it was read. The page was rolled back."""
+    """Another writer moved the cursor of the polling or backfill since it was read. The page was rolled back."""
 
     reason = "cursor_moved"

@@ -139,7 +139,7 @@ def add_events(
         return Added(insert_for_org(connection, tables.events, org, keys, columns=_KEY), 0)
     history = {(row.published, row.uuid): row for row in reversed(rows)}
     page = _page(events, history, signals)
-    # A late event can make an event of an earlier page a signal. If that event was pruned, the signal is not stored.
+    # A late event can make an event of an earlier page a signal. If the earlier event was pruned, its signal is not stored.
     earlier = {
         key: (*key, None, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page
     }
@@ -175,7 +175,7 @@ def _page(
 
 
 def _known(connection: Connection, org: str, keys: Mapping[EventKey, _Row]) -> dict[EventKey, _Known]:
-    """Return the stored parts of these events, by key."""
+    """Return the stored parts of these events, by key. Events that are not stored are absent."""
     sql = _SQL[connection.dialect.name]
     times = [published for published, _ in keys]
     time_range = (org, min(times), max(times))

@@ -22,7 +22,7 @@ _EVENT = tuple(_matches[name] for name in ("event_uuid", "published", *MatchedEv
 def last_changes(database: Database) -> dict[str, int]:
     """Return the change number of each org's latest change of an alert, by org.
 
-    All changes with smaller numbers can be read as well, because changes are committed in the order of their numbers.
+    All changes of the org with smaller numbers can be read as well, because they are committed in the order of their numbers.
     """
     query = select(tables.orgs.c.name, tables.orgs.c.alert_change_id)
     with database.read() as connection:
@@ -30,7 +30,7 @@ def last_changes(database: Database) -> dict[str, int]:
 
 
 def export_alerts(database: Database, wanted: AlertFilter) -> Iterator[dict[str, Any]]:
-    """Yield alerts as JSON objects, the oldest first, each with its first ``events``.
+    """Yield alerts as JSON objects in the order of their ids, each with its earliest ``events``, up to `MOST_EVENTS`.
 
     Each batch is read in its own transaction, so a slow reader of the export blocks nothing. Only the ids of all
     alerts are held in memory.
@@ -46,7 +46,7 @@ def export_alerts(database: Database, wanted: AlertFilter) -> Iterator[dict[str,
 
 
 def _events(connection: Connection, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """Return the first events of each alert, by the alert's id."""
+    """Return the earliest events of each alert, by the alert's id."""
     position = func.row_number().over(
         partition_by=_matches.alert_id, order_by=(_matches.published, _matches.event_uuid)
     )

@@ -4,8 +4,8 @@ A query is sent to the database as one JSON document and joined there, so that n
 statements nor their text grows with the page. Each database has its own JSON functions.
 
 Rows are stored in ``events`` as a key and one JSON array. Whole rows are decoded here. A statement that filters
-by a field extracts it from the array, which is slow. So it must not look at many rows for each event of a
-query: it scans a time range once, or uses the index of proxied events.
+by a field extracts it from the array, which is slow. So such a statement must not look at many rows for each event
+of a query: it scans a time range once for all events, or uses the index of proxied events.
 
 A time range is a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
 uses the history's version to detect whether they are still complete.
@@ -153,7 +153,7 @@ class StoredHistory:
         return rows
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
-        """Return every row whose ``column`` has one of a range's values within that range."""
+        """For each range, return every row that lies in it and has one of its values in ``column``."""
         # One set with the values of all ranges, so that the database parses it once and not for each row.
         among = self._sql.among.format(self._named(column))
         statement = self._sql.rows.format(columns=self._columns, among=among)
@@ -176,7 +176,7 @@ class StoredHistory:
         conditions: Mapping[str, str | bool],
         any_true: Sequence[str] = (),
     ) -> list[bool]:
-        """Return for each query whether an earlier row matches it."""
+        """Return for each query whether an earlier row matches it: see ``detection.history.History``."""
         if not queries:
             return []
         filled, values = self._filled(event_types, conditions, any_true)

@@ -25,6 +25,7 @@ _leases, _replicas = tables.leases.c, tables.replicas.c
 _now: Any = func.now()
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_FOR = timedelta(days=1)
+"""How long the row of a replica that disappeared is kept after it expired."""
 _FAR = 10
 """A lease that is valid for more than this many times our own duration is from before the server's clock was set back."""
 
@@ -66,7 +67,7 @@ class Leases:
                 held -= self._give_up(connection, sorted(held - self._unwanted)[-excess:])
             elif excess < 0:
                 held |= self._take(connection, _leases.expires_at <= _now, -excess)
-            # Acquire abandoned orgs even above the share.
+            # Even above the share, acquire orgs that no replica took within the duration of a lease.
             abandoned = (_leases.expires_at <= _now - self._lasts) | (
                 _leases.expires_at > _now + _FAR * self._lasts
             )
@@ -101,7 +102,7 @@ class Leases:
             )
 
     def _prepare(self, connection: Connection) -> None:
-        """Insert a free lease for each org without one, and delete replicas that disappeared long ago."""
+        """Insert a free lease for each org without one, and delete replicas that expired `_KEPT_FOR` ago."""
         rows = [(org, None, _LONG_AGO) for org in self._orgs]
         insert_new(connection, tables.leases, rows, ("org", "holder", "expires_at"))
         connection.execute(delete(tables.replicas).where(_replicas.expires_at <= _now - _KEPT_FOR))

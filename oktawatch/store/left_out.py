@@ -1,7 +1,7 @@
 """Record the rules that were left out of pages, and the calls that froze the process, for `status` and alarms.
 
-A rule that took too long has one row for each org, which is replaced when it happens again. A call that froze
-the process has a row of its own. These rows are read with each page, so that no process repeats the call.
+A rule that took too long has one row for each org, which is replaced when it happens again. Each call that froze
+the process has a separate row. The rows of such calls are read with each page, so that no process repeats the call.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 _KEPT = timedelta(days=90)
-"""How long a frozen call is kept. Okta has no older events."""
+"""How long a frozen call is kept at least. Okta has no older events."""
 
 _columns = tables.rules_left_out.c
 _FROZEN = select(_columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at).where(
@@ -39,7 +39,7 @@ def note_left_out(
     alarm_interval: timedelta,
     now: datetime,
 ) -> bool:
-    """Record the rules that were left out of an org's page; return whether notifications were enqueued.
+    """Record the rules that were left out of an org's page; return whether an alarm about any of them was due.
 
     Two alarms about the same rule and org are at least ``alarm_interval`` apart.
     """
@@ -65,7 +65,7 @@ def record_frozen(
     alarm_interval: timedelta,
     now: datetime,
 ) -> None:
-    """Record a call that froze the process and enqueue notifications. Calling this again has no effect.
+    """Record a call that froze the process, and enqueue an alarm. Recording the same call again only updates its times.
 
     Two alarms about the same rule and org are at least ``alarm_interval`` apart.
     """

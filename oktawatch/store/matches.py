@@ -35,7 +35,7 @@ def recorded_matches(
 ) -> list[dict[str, Any]]:
     """Return the matches of an event as JSON objects, each with its severity, and its alert's id, status and title.
 
-    ``rules`` are the ids of all rules: the primary key of matches begins with org and rule.
+    ``rules`` are the ids of all rules, for the look-up by primary key, which begins with org and rule.
     """
     query = (
         select(
@@ -55,7 +55,7 @@ def recorded_matches(
 
 
 def recorded_signals(database: Database, org: str, published: datetime, event_uuid: str) -> list[str]:
-    """Return the rules that recorded an event as a signal."""
+    """Return the ids of the rules that recorded an event as a signal."""
     columns = tables.events.c
     query = select(columns.signals).where(
         columns.org == org, columns.published == published, columns.uuid == event_uuid

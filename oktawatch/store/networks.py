@@ -6,7 +6,7 @@ Network = IPv4Network | IPv6Network
 
 
 def spellings(network: Network) -> list[str]:
-    """Return the notations of a single address. IPv6 can be compressed, without leading zeros, or in full."""
+    """Return the notations of a network's only address. IPv6 can be compressed, without leading zeros, or in full."""
     address = network.network_address
     if not isinstance(address, IPv6Address):
         return [str(address)]

@@ -1,4 +1,4 @@
-"""The transaction that records an attempt to deliver, with the notifier's health and the alarms about it.
+"""The transaction that records an attempt to deliver, with the notifier's health and the alarms about the notifier.
 
 An attempt, the health that follows from it (`notify.escalation`) and the alarms for the other notifiers are committed
 together, so a crash can't separate them. A lock on the notifier's row lets concurrent processes decide one after
@@ -86,7 +86,7 @@ class NotifierTransaction:
         return self._health
 
     def change_health(self, change: HealthChange) -> bool:
-        """Apply a change to the locked health. Return whether it includes an alarm."""
+        """Apply a change to the locked health. Return whether the change includes an alarm."""
         after = change.health
         if after != self._health:
             values = {"notifier": self._notifier, **msgspec.structs.asdict(after)}

@@ -37,7 +37,7 @@ def register_orgs(database: Database, names: Sequence[str], *, now: datetime) ->
 
 
 def lock_org(database: Database, connection: Connection, org: str) -> str | None:
-    """Lock an org's row, as every write on an org must do first; return the version of its history.
+    """Lock an org's row, as all changes of its events, alerts or cursor must do first; return the version of its history.
 
     The version changes whenever any process adds rows to the history. Raises StoreError for an unknown org.
     """
@@ -61,7 +61,7 @@ def next_change(connection: Connection, org: str, *, now: datetime) -> int:
 
 
 def record_failure(database: Database, org: str, error: str, *, now: datetime) -> None:
-    """Store the error of an org's poll. The next committed page clears it."""
+    """Store the error of an org's poll. The next successful poll clears it: see `cursors.move_cursor`."""
     values = {"org": org, "last_poll_at": now, "last_error": error[:_LONGEST_ERROR], "last_error_at": now}
     with database.write() as connection:
         connection.execute(_RECORD_FAILURE, values)

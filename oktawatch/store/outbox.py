@@ -68,7 +68,7 @@ _FAILURES_BEFORE = select(func.count()).where(
 
 
 def anything_due(database: Database, notifier: str, *, now: datetime) -> bool:
-    """Return whether a notification is due. This only reads, so polling an empty outbox blocks no writer."""
+    """Return whether a notification of the notifier is due. This only reads, so it blocks no writer."""
     with database.read() as connection:
         return bool(connection.execute(_ANY_DUE, {"notifier": notifier, "now": now}).scalar_one())
 
@@ -84,7 +84,7 @@ def claim(
     """Claim a due notification for the duration ``lease``; return None if no notification is due.
 
     Claims the notification with the id ``notification_id``, or by default the one that has been due the longest.
-    Drops due notifications whose alert already has a more severe notification.
+    On the way, drops due notifications about alerts for which the notifier already has a more severe notification.
     """
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:

@@ -32,7 +32,7 @@ class NotificationStateError(StoreError):
 
 
 class NotificationFilter(Struct, frozen=True, kw_only=True):
-    """A filter for notifications. None matches any value."""
+    """A filter for notifications. None matches any value, except in ``state``."""
 
     state: NotificationState | None = None
     """None: pending or dead."""
@@ -42,7 +42,7 @@ class NotificationFilter(Struct, frozen=True, kw_only=True):
 
 
 def list_notifications(database: Database, wanted: NotificationFilter, *, limit: int) -> list[dict[str, Any]]:
-    """Return notifications as JSON objects with their alert's org: dead ones first, then the latest."""
+    """Return notifications as JSON objects with their alert's org: dead ones first, otherwise the latest first."""
     first = case((_columns.state == NotificationState.DEAD, 0), else_=1)
     query = (
         select(*_columns, _alerts.org)
@@ -56,7 +56,7 @@ def list_notifications(database: Database, wanted: NotificationFilter, *, limit:
 
 
 def count_notifications(database: Database, wanted: NotificationFilter) -> int:
-    """Count notifications."""
+    """Count the notifications that pass a filter."""
     query = select(func.count()).select_from(_with_alert).where(*_conditions(wanted))
     with database.read() as connection:
         return connection.execute(query).scalar_one()
@@ -71,9 +71,9 @@ def show_notifications(database: Database, ids: Sequence[str]) -> list[dict[str,
 
 
 def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
-    """Make pending and dead notifications due now, and restart their age.
+    """Make pending and dead notifications due now, and restart their age. A claimed one is due when its claim ends.
 
-    Raises NotificationStateError for a notification in any other state.
+    Raises NotificationStateError for an unknown id or a notification in any other state.
     """
 
     def due(notification: RowMapping) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
 def drop(database: Database, ids: Sequence[str]) -> None:
     """Drop pending and dead notifications.
 
-    Raises NotificationStateError for a notification in any other state.
+    Raises NotificationStateError for an unknown id or a notification in any other state.
     """
 
     def dropped(notification: RowMapping) -> dict[str, Any]:
@@ -103,9 +103,9 @@ def drop(database: Database, ids: Sequence[str]) -> None:
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Mark notifications as dead that have waited since ``before`` for a notifier that is not in ``notifiers``.
+    """Mark as dead the pending notifications of all notifiers that are not in ``notifiers``; return how many, by notifier.
 
-    Returns their number by notifier.
+    Notifications that were created or retried after ``before`` stay pending.
     """
     unknown = (
         _columns.state == NotificationState.PENDING,

@@ -1,7 +1,8 @@
 """Repair times in the outbox that were set by a wrong clock.
 
 A clock that was a day ahead leaves messages that are due in a day, were created in the future, or are claimed
-for another day. Once the clock is right, each of these times is set to now.
+for another day. Once the clock is right, these messages are made due now and lose their claim, and their times of
+creation and retry are limited to now.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ _TOLERANCE = timedelta(seconds=5)
 def repair_times(
     database: Database, notifier: str, *, now: datetime, longest_wait: timedelta, lease: timedelta
 ) -> int:
-    """Make a notifier's messages with impossible times due now. Return how many there were.
+    """Make a notifier's pending messages with impossible times due now. Return how many there were.
 
     ``longest_wait`` is the longest time between two attempts, ``lease`` the longest claim.
     """

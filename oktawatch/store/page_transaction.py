@@ -110,14 +110,14 @@ class PageTransaction:
         """The org's history. It contains this page only after ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
-        """Return the matches that are already recorded, with their alerts' ids (None for a signal)."""
+        """Return at least those of these matches that are recorded, with their alerts' ids (None for a signal)."""
         found: dict[MatchKey, int | None] = {}
         for values in self._by_key(keys):
             found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
         return found
 
     def allowed(self, keys: Sequence[MatchKey]) -> set[MatchKey]:
-        """Return the matches that are already recorded as allowed."""
+        """Return at least those of these matches that are recorded as allowed."""
         found: set[MatchKey] = set()
         for values in self._by_key(keys):
             found |= {MatchKey(*row) for row in self.connection.execute(_ALLOWED, values)}
@@ -228,7 +228,7 @@ class PageTransaction:
     def note_left_out(
         self, left_out: Iterable[LeftOut], notifiers: Sequence[str], *, alarm_interval: timedelta
     ) -> bool:
-        """Record the custom rules left out of this page; return whether notifications were enqueued."""
+        """Record the custom rules left out of this page; return whether an alarm about any of them was due."""
         return note_left_out(
             self.connection, self.org, left_out, notifiers, alarm_interval=alarm_interval, now=self.now
         )
@@ -249,7 +249,7 @@ class PageTransaction:
         insert_new(self.connection, tables.notifications, rows, columns)
 
     def count(self, *, new_events: int, rejected: int, matches: int) -> None:
-        """Add to the org's counters."""
+        """Add to the org's counts of events, rejected events and matches."""
         self.connection.execute(
             _COUNT, {"org": self.org, "new_events": new_events, "rejected": rejected, "new_matches": matches}
         )

@@ -1,7 +1,7 @@
 """Read what is known about people when they sign in through an anonymizer: failures, familiar days and verdicts.
 
-The number of statements does not depend on the number of events on the page. Each uses an index and a limit, because an
-attacker can cause any number of a person's failures.
+The number of statements does not depend on the number of events on the page. Each uses an index. Failures and days also
+have a limit, because an attacker can cause any number of a person's failures.
 """
 
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ def _lists(connection: Connection, sql: str, org: str, asked: Sequence[Any]) -> 
 
 
 def _verdicts(connection: Connection, org: str, queries: Sequence[PastQuery]) -> dict[str, list[Verdict]]:
-    """Return the verdicts on each person's alerts, by actor id."""
+    """Return the verdicts on each person's alerts since `VERDICT_WINDOW` before the earliest query, by actor id."""
     since = from_text(shifted(min(query.published for query in queries), -VERDICT_WINDOW))
     found: dict[str, list[Verdict]] = {}
     everyone = sorted({query.actor_id for query in queries})

@@ -1,11 +1,11 @@
 """Delete expired rows, in batches of bounded size, so that no other writer waits long.
 
-Each batch is a transaction that locks the org's row first, as a page's transaction does. So a batch and a page can't
-deadlock, and a page sees all of a batch deleted or none of it. A crash between two batches leaves rows for the
+Each batch of an org's rows is a transaction that locks the org's row first, as a page's transaction does. So a batch and
+a page can't deadlock, and a page sees all of a batch deleted or none of it. A crash between two batches leaves rows for the
 next run. Two processes that prune at once delete each row once. Age is event time, for rows that have one.
 
-An alert's matches and notifications are deleted before the alert. If some of its matches are already gone,
-their events can't be read again: Okta keeps events for a shorter time than the shortest retention of alerts.
+An alert's matches and notifications are deleted before the alert, perhaps in an earlier batch. The deleted matches can't
+be recorded again in between: Okta keeps events for a shorter time than the shortest retention of alerts.
 
 Pruning does not change the history's version. The deleted rows in the cache are older than anything a rule
 looks at, and reloading the cache after each batch would delay the pages.
@@ -50,7 +50,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     last_polled_at: datetime
     """When the org was last polled, or when it was registered if it was never polled."""
     until: datetime | None
-    """The event time up to which the org was polled and swept; None if it was never polled."""
+    """The event time up to which the org was swept. Before the first sweep: when a poll last reached the end of the log, or
+    else where polling began. None if the org was never polled."""
     newest: datetime | None
     """The newest event that was polled. Polling may have to restart shortly before it."""
 
@@ -89,7 +90,7 @@ class Batch(Struct, frozen=True):
 
 
 Step = Callable[[Database, Expiry, int], Batch]
-"""Deletes one batch of an org's rows. The number is the maximum per table."""
+"""Deletes one batch of an org's rows. The number is the maximum of rows from a large table."""
 
 
 def readings(database: Database) -> list[Reading]:
@@ -124,7 +125,7 @@ def prune_alerts(database: Database, expiry: Expiry, most: int) -> Batch:
 
 
 def prune_events(database: Database, expiry: Expiry, most: int) -> Batch:
-    """Delete the oldest events, and record their types in `pruned_history`.
+    """Delete the oldest expired events, and record their types in `pruned_history`.
 
     The keys of sign-ins that `sightings` has counted are kept as long as Okta may serve them again.
     """
@@ -190,7 +191,7 @@ _PRUNED = (
     tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
-"""Names of the tables from which rows are deleted."""
+"""Names of the tables whose deleted rows are counted: all from which rows are deleted except `pruned_history`."""
 
 STEPS: tuple[Step, ...] = (
     prune_alerts, prune_events, prune_counted_sign_ins, prune_sightings, prune_familiar_days, prune_the_rest,
@@ -198,7 +199,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def prune_messages(database: Database, before: datetime, most: int) -> Batch:
-    """Delete messages that are not about a single alert: digests, alarms and tests."""
+    """Delete old messages that are not about a single alert (digests, alarms, tests), unless they are pending."""
     with database.write() as connection:
         deleted = _delete(connection, tables.notifications, _messages(before), most)
         return Batch(Counter(notifications=deleted), more=deleted == most)

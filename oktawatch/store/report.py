@@ -19,7 +19,7 @@ def alert_facts(
 ) -> Iterator[AlertFact]:
     """Yield the facts about alerts whose first event is in a period, without pending alerts.
 
-    The transaction ends with the iteration, so don't wait for anything in between.
+    The transaction lasts until the end of the iteration, so don't wait for anything in between.
     """
     query = select(*(_columns[name] for name in AlertFact.__struct_fields__)).where(
         _columns.status != AlertStatus.PENDING,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def upgrade(database: Database, revision: str = tables.REVISION) -> None:
     """Upgrade the schema in one transaction. Several hosts can run this at once.
 
-    Raises SchemaError if the schema is newer than this program.
+    Raises SchemaError if the schema is newer than this program or lacks tables, columns or indexes.
     """
     with database.write() as connection:
         database.lock_schema(connection)

@@ -26,7 +26,7 @@ _KNOWN = select(
     func.min(case((_columns.client_ip == bindparam("client_ip"), _columns.anonymizer_at))),
     *(func.count(case((and_(_EARLIER, _columns[name] == bindparam(name)), 1))) for name in _PLACES.values()),
 ).where(_columns.org == bindparam("org"), _columns.actor_id == bindparam("actor_id"))
-"""What a person's sightings before a time have in common with a sign-in. Built once, because building it takes longer than running it."""
+"""What a person's sightings have in common with a sign-in. Built once, because building it takes longer than running it."""
 _OTHERS = (
     select(func.count())
     .select_from(tables.sightings)
@@ -41,7 +41,7 @@ _MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 
 def person(database: Database, org: str | None, name: str) -> list[Sighting]:
-    """Return the sightings of people with an actor id or login, the latest first; of every org if ``org`` is None.
+    """Return the sightings of the actor with an id, or else a login, the latest first; of every org if ``org`` is None.
 
     A login (case-insensitive) finds every actor who used it in their latest sign-in from some address.
     """

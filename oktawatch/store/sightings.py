@@ -16,8 +16,8 @@ sign-ins have the same time, the one with the greatest uuid is the latest.
 Actors without an id share one row for each address, with an empty ``actor_id``. Their logins are not stored, because
 an attacker can type any number of logins. Sign-ins without an address have an empty ``client_ip``.
 
-The same transaction records in ``familiar_days`` the days on which a person signed in through an anonymizer. This table is
-a set, so adding a day twice changes nothing.
+The same transaction records in ``familiar_days`` the days on which a person signed in successfully through an anonymizer
+from a known device. This table is a set, so adding a day twice changes nothing.
 
 The anonymizer is the classification of the address when the sign-in was read. Later changes of the evidence don't
 change it.

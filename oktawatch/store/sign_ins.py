@@ -42,7 +42,7 @@ class SignIns(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     """JSON objects with the columns of ``history``, and ``alerts``: the ids of the alerts they are in."""
     since: datetime
-    """Every sign-in at or after this event time was read."""
+    """The start of the earliest time range that was read. In that range, ``limit`` may have cut off earlier sign-ins."""
     complete: bool
     """Whether the whole requested time range was read."""
 
@@ -59,7 +59,7 @@ def recent_sign_ins(
     patience_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> SignIns:
-    """Return the latest sign-ins of the actors, or from the addresses, in a time range.
+    """Return the latest sign-ins of the actors in a time range, or without ``actor_ids`` those from the addresses.
 
     Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds. A range is only as long as can be read in
     the remaining time, estimated from the previous range.

@@ -19,7 +19,7 @@ class Space(Struct, frozen=True, kw_only=True):
     used: int
     """The database's size, with its write-ahead log on SQLite."""
     free: int | None
-    """The free space of its disk; None for a server, whose disk can't be seen from here."""
+    """The free space of the database's disk; None in memory, for a server, or if it is unknown."""
 
     @property
     def little(self) -> bool:

@@ -1,4 +1,4 @@
-"""The rows of `oktawatch status`, one per org."""
+"""The rows of `oktawatch status`, one per org, and counts of notifications."""
 
 from datetime import datetime
 
@@ -21,7 +21,9 @@ class PollState(Struct, frozen=True, kw_only=True):
     last_caught_up_at: datetime | None
     """When a poll last reached the end of the stream."""
     recent_elements: int
+    """Elements of Okta's recent responses. Both counts are halved when this one is large: see `cursors`."""
     recent_rejected: int
+    """Those of them that were no usable events."""
     last_error: str | None
     """The error of the last poll, or None if it succeeded."""
 
@@ -30,18 +32,21 @@ class OrgStatus(PollState, frozen=True, kw_only=True):
     """The status of an org in the database."""
 
     last_published: datetime | None
+    """Event time of the newest polled event."""
     events_seen: int
     events_rejected: int
+    """Elements that were no usable events, each counted once."""
     events_late: int
     """Events that polling had missed and a sweep found."""
     open_alerts: int
+    """Alerts with the status OPEN. The view ``open_alerts`` also contains acknowledged alerts."""
     pending_notifications: int
-    """Notifications in the outbox that are still to be sent."""
+    """Notifications about the org's alerts that are still to be sent, without digests."""
     dead_notifications: int
-    """Notifications whose delivery was abandoned."""
+    """Notifications about the org's alerts whose delivery was abandoned, without digests."""
     last_error_at: datetime | None
     holder: str | None
-    """The replica that polls the org, or None."""
+    """The replica that polls the org. None if there is none, and always on SQLite."""
 
 
 def org_statuses(database: Database) -> list[OrgStatus]:
@@ -87,13 +92,13 @@ def poll_states(connection: Connection) -> dict[str, PollState]:
 
 
 def count_undone(database: Database) -> dict[str, int]:
-    """Count the pending and dead notifications of all orgs, including those about several orgs."""
+    """Count all pending and dead notifications, by state, including those that are not about a single org."""
     with database.read() as connection:
         return {state.value: count for state, count in count_undone_within(connection).items()}
 
 
 def count_undone_within(connection: Connection) -> dict[NotificationState, int]:
-    """Count as `count_undone` does, within a transaction."""
+    """Count all pending and dead notifications, as `count_undone` does, within a transaction."""
     states = (NotificationState.PENDING, NotificationState.DEAD)
     column = tables.notifications.c.state
     query = select(column, func.count()).where(column.in_(states)).group_by(column)

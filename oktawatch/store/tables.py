@@ -62,7 +62,7 @@ orgs = Table(
     Column("last_error_at", Moment),
     Column("history_version", String(32)),  # changes whenever rows are added to the org's history
     Column("rules", String),  # a JSON array of the ids of the rules that the org was last polled with
-    # Recently polled elements, and how many of them were unusable.
+    # Elements of recent polls, and how many of them were unusable: see store/cursors.py.
     Column("recent_elements", Integer, nullable=False, server_default=_no_count),
     Column("recent_rejected", Integer, nullable=False, server_default=_no_count),
     Column("alert_change_id", BigInteger, nullable=False, server_default=_no_count),  # see store/orgs.py
@@ -105,8 +105,8 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-# The event types of pruned history rows. History has every event of the type since `before`. Without this, an org that
-# was quiet for a week would look like a new one.
+# The event types of pruned history rows. History still has every event of the type since `before`. Without this table, an
+# org that was quiet for a week would look like a new one.
 pruned_history = Table(
     "pruned_history",
     metadata,
@@ -235,7 +235,7 @@ matches = Table(
     sqlite_with_rowid=False,
 )
 
-# Matches that an allow entry kept from becoming part of an alert. A match is in this table or in `matches`.
+# Matches that an allow entry kept from becoming part of an alert. No match is both in this table and in `matches`.
 allowed_matches = Table(
     "allowed_matches",
     metadata,
@@ -291,7 +291,7 @@ notifications = Table(
     _partial_index(None, "notifier", "sent_at", where="sent_at IS NOT NULL"),
 )
 
-# The active alarms about oktawatch itself.
+# The active alarms about orgs: see store/alarms.py.
 alarms = Table(
     "alarms",
     metadata,
@@ -307,7 +307,7 @@ notifiers = Table(
     Column("name", String, primary_key=True),
     Column("failing_since", Moment),  # the first failed attempt since the last delivery
     Column("last_error", String),
-    Column("told_at", Moment),  # when the other notifiers were last sent an alarm about it
+    Column("told_at", Moment),  # when the other notifiers were last sent an alarm about this one
 )
 
 # Custom rules that were left out of pages, and their calls that froze the process.
