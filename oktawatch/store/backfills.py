@@ -35,8 +35,8 @@ def begin_backfill(
     """Begin a backfill, or resume an unfinished one that the same command began within the last 24 hours.
 
     A resumed backfill keeps the absolute times of its first start. A backfill with another ``notify`` is not resumed,
-    nor one with another filter: rules were enabled or disabled since, and its link contains the old filter. If two processes begin the
-    same backfill at once, they share its state.
+    nor one with another filter: rules were enabled or disabled since, and its link contains the old filter. If two
+    processes begin the same backfill at once, they share its state.
     """
     with database.write() as connection:
         lock_org(database, connection, org)

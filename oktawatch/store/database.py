@@ -1,8 +1,8 @@
 """A database: connections and transactions.
 
 A write transaction first locks the whole database on SQLite. On Postgres, it first locks what it is about to change,
-usually the org's row. Only then does it read what other writers may change. When the program stops, a transaction that waits for this lock is abandoned
-at once, and a transaction that holds it is finished.
+usually the org's row. Only then does it read what other writers may change. When the program stops, a transaction
+that waits for this lock is abandoned at once, and a transaction that holds it is finished.
 """
 
 import threading

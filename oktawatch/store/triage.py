@@ -78,8 +78,8 @@ class TriageTransaction:
         """Apply a decision to all alerts or to none, and enqueue notifications of ``kind`` about it.
 
         ``notifiers`` are those to notify, by the alert's id. An acknowledged alert may be acknowledged again. A closed
-        alert may be closed again with a disposition, which replaces the verdict and `closed_by`, not `closed_at`. Raises TriageError if an alert
-        does not exist or its status does not allow the action.
+        alert may be closed again with a disposition, which replaces the verdict and `closed_by`, not `closed_at`. Raises
+        TriageError if an alert does not exist or its status does not allow the action.
         """
         for notifier in sorted({name for names in notifiers.values() for name in names}):
             self._database.lock(self._connection, f"outbox of {notifier}")
