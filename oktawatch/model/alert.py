@@ -50,8 +50,8 @@ class Alert(Struct, kw_only=True):
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """Whether the earliest success is later than the earliest failure. If so, a severity of at least `RISES_FROM` is
-    raised by one level. Never reset."""
+    """Set when the earliest success is later than the earliest failure, if the rule's policy raises on success. Never reset.
+    A severity of at least `RISES_FROM` is then raised by one level."""
     closed_at: datetime | None = None
     told: Severity | None = None
     """The severity that was last notified. None before the first notification."""

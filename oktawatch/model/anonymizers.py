@@ -1,7 +1,8 @@
 """Extract the anonymizing services that Okta sees behind a client's address.
 
-Okta names them in ``securityContext.ipDetails.ipServiceCategories``, in debugData's ``tunnels`` and in
-``associatedProxies``. Each of these can be absent, a list, or a string with a JSON array.
+Okta names them in ``ipServiceCategories`` of ``securityContext.ipDetails``, in ``tunnels`` of debugData, and in
+``associatedProxies`` of both securityContext and debugData. Each of these can be absent, a list, or a string with a JSON
+array.
 """
 
 from types import MappingProxyType
@@ -20,11 +21,11 @@ SIGNAL_COLUMNS = MappingProxyType(
         "associated_proxies": "associated_proxy",
     }
 )
-"""The anonymizer marks: fields of an event that mark the address as an anonymizer.
+"""The anonymizer marks, by which Okta marks the address of an event as an anonymizer.
 
-Each key is a value of the option ``signals``. Its value is the name of the event's accessor and of the column of history."""
+Maps each mark, as written in the option ``signals``, to its accessor of an event, which is also its column of history."""
 
-_MOST_OPERATORS = 20
+_MOST_OPERATORS = 20  # of one event
 
 
 def anonymizer_operators(context: SecurityContext | None, data: DebugData) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def anonymous_services(context: SecurityContext | None) -> list[dict[str, Any]]:
 
 
 def anonymous_tunnels(data: DebugData) -> list[dict[str, Any]]:
-    """Return the tunnels that are anonymous. A corporate VPN is not."""
+    """Return the tunnels that are anonymous. A corporate VPN is not anonymous."""
     return [tunnel for tunnel in tunnels(data) if tunnel.get("anonymous") is True]
 
 

@@ -77,7 +77,7 @@ class Event(Struct, gc=False):
     p_enrichment: Any = None
     """The fields that a log pipeline added to Okta's fields."""
     raw: Any = None
-    """The event's JSON. An event can contain a key with this name, too; ``accept`` overwrites it."""
+    """The event's JSON. Okta's event can contain a key with this name, too; ``accept`` overwrites its value."""
 
     def __repr__(self) -> str:
         """Return the event's identity. Its fields, perhaps a mistyped password, must not reach logs or tracebacks."""
@@ -102,7 +102,7 @@ class Event(Struct, gc=False):
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
-        """Build an event from arbitrary JSON. Raises UnusableEventError with the reason, or ValueError."""
+        """Build an event from arbitrary bytes. Raises UnusableEventError with the reason, or ValueError if they are not JSON."""
         event = None
         if not needs_cleaning(raw):
             with suppress(ValueError, RecursionError):
@@ -117,7 +117,7 @@ class Event(Struct, gc=False):
         return event
 
     def accept(self, raw: bytes | msgspec.Raw) -> None:
-        """Keep the event's JSON, and redact its fields. ``published`` must already be canonical."""
+        """Keep the event's JSON, and redact the fields if the actor is unknown. ``published`` must already be canonical."""
         self.raw = raw
         if self.actor is not None and self.actor.id in _UNKNOWN:
             redacted = type(self).from_body(self.body())

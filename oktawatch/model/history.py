@@ -36,9 +36,9 @@ class Path(str):
 class HistoryRow(Struct, gc=False):
     """An event, reduced to the columns of ``history``.
 
-    To add a column, append it here with its path in an event's JSON. Name it like the accessor of ``Event`` that
+    To add a column, append it to the columns with its path in an event's JSON. Name it like the accessor of ``Event`` that
     returns its value. Write a migration that recreates the view ``history``. Columns are stored by position, and
-    older rows lack a new column, so it must be the last and have a default.
+    older rows lack a new column, so the new column must be the last and have a default.
     """
 
     published: str
@@ -71,7 +71,7 @@ class HistoryRow(Struct, gc=False):
     target_type: str | None = None
     """The type of the first target."""
     app: str | None = None
-    """The name of the first target that is an app."""
+    """The name of the first target that is an app, or else its id."""
     factor: Annotated[str | None, Path("debugContext.debugData.factor")] = None
     device_id: Annotated[str | None, Path("device.id")] = None
     api_token_id: Annotated[str | None, Path("debugContext.debugData.requestApiTokenId")] = None
@@ -138,9 +138,9 @@ class HistoryRow(Struct, gc=False):
         return body
 
     def _add_services(self, body: dict[str, Any]) -> None:
-        """Add the anonymous services, with the operators under the last anonymizer mark that is present.
+        """Add the anonymous services, with all operators under one mark: associated proxies, else tunnels, else services.
 
-        Rows that are older than the columns of the marks have only operators.
+        Rows that are older than the columns of the marks have only operators, which become associated proxies.
         """
         operators: list[str | None] = msgspec.json.decode(self.operators) if self.operators else []
         debug_data = body.setdefault("debugContext", {}).setdefault("debugData", {})
@@ -206,7 +206,7 @@ class SeenQuery(NamedTuple):
     """A query for an earlier event with the same value in a column."""
 
     value: str
-    """The value of the column."""
+    """The value in the column, both of the event and of the earlier one."""
     since: str
     """Canonical text, inclusive."""
     published: str

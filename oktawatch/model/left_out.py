@@ -32,7 +32,9 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     rule_id: str
     event_uuid: str
+    """Equal to ``page_uuid`` if the method doesn't take an event."""
     page_uuid: str
+    """The first event of the evaluated page."""
     froze_at: datetime
 
 

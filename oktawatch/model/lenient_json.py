@@ -4,7 +4,7 @@ A strict parser refuses a whole page because of a lone surrogate, invalid UTF-8,
 thousand nested brackets in a single event. To keep the other events, a scanner that recognizes only strings and
 brackets splits the page into its elements. Each element is then parsed with the leniency of Python's parser.
 
-Only ``json.loads`` recurses over the input. If an element is nested too deeply for it, containers below ``DEEPEST``
+Only ``json.loads`` recurses over the input. If an element is nested too deeply for it, containers deeper than ``DEEPEST``
 levels are replaced by ``null``, and the rest of the element is kept. Okta's events have fewer than ten levels. The
 work is linear in the length of the input.
 """

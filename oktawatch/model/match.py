@@ -18,7 +18,7 @@ class MatchKey(NamedTuple):
 
 
 class AlertDetails(Struct, frozen=True, kw_only=True):
-    """The fields that an alert shows from its first match. The names are columns of ``alerts``."""
+    """The fields that an alert shows from the match that opened it. The names are columns of ``alerts``."""
 
     title: str
     context: dict[str, Any]
@@ -44,7 +44,7 @@ EventKey = tuple[str, str]
 """An event's published and uuid."""
 
 SignalIds = tuple[str, ...]
-"""The ids of the signals that match an event, without duplicates, in the order of the rules."""
+"""The ids of the signal rules that match an event, without duplicates, in the order of the rules."""
 
 Signals = Mapping[EventKey, SignalIds]
 """The signals that a page produces. A windowed rule can produce a signal for an event of an earlier page."""
@@ -116,7 +116,7 @@ class Match(Struct, frozen=True, kw_only=True):
     severity: Severity
     event: MatchedEvent = MatchedEvent()
     details: Callable[[], AlertDetails]
-    """Builds the alert's details. Called for a match that opens an alert, and for an alert's first success."""
+    """Builds the alert's details. Called for a match that opens an alert, and for the new title at an alert's first success."""
     origin: Callable[[], MatchOrigin] = MatchOrigin
     """Builds the origin. Called for a new match if there are allow entries."""
 

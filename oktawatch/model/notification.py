@@ -83,8 +83,8 @@ class Notification(Struct, frozen=True, kw_only=True):
     ) -> "Notification":
         """Create the notification of an alert.
 
-        Its id is a hash of its content. If a page is processed again after the database was lost or restored, the
-        receiver gets the same key and recognizes the duplicate.
+        Its id is a hash of the alert's identity, the notifier, the kind and the severity. If a page is processed again
+        after the database was lost or restored, the receiver gets the same key and recognizes the duplicate.
         """
         identity = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
         name = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
@@ -137,7 +137,7 @@ class Digest(Struct, frozen=True, kw_only=True):
     risen: bool = False
     """Whether the severity of any alert includes the extra level for a success after failures."""
     alert_ids: list[int] = []
-    """The first ids. Alerts with a success come first."""
+    """The smallest ids. Alerts with a success come before the others."""
     severities: dict[str, int]
     rules: dict[str, int]
     orgs: dict[str, int]
@@ -166,13 +166,13 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     alert: dict[str, Any] | None = None
     """The row of ``alerts`` as JSON values."""
     event: EventReference | None = None
-    """The alert's first event."""
+    """The alert's earliest event."""
     incident: str | None = None
     """See `incident_id`."""
     failures_before: int | None = None
-    """The number of failures before the first success; None if the alert hasn't risen."""
+    """The number of failures before the earliest success; None if the alert hasn't risen."""
     novelty: Novelty | None = None
-    """What was new for the person at the alert's first event. None if unknown."""
+    """What was new for the person at the alert's earliest event. None for a message that is not about an alert."""
     digest: Digest | None = None
     content: dict[str, Any] | None = None
-    """The content of an alarm, or of a message about a person's decision."""
+    """The content of an alarm or of a message about a person's decision, or the topic of a digest."""

@@ -50,6 +50,7 @@ class WaitingNotification(Struct, frozen=True, kw_only=True):
     client_ip: str | None = None
     as_number: int | None = None
     person: str | None = None
+    """The login of the alert, or else its actor's id, or else its dedup key."""
 
 
 class SentNotification(Struct, frozen=True, kw_only=True):

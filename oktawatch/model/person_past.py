@@ -49,9 +49,9 @@ class Past(Struct, frozen=True):
     failures: frozenset[EventKey] = frozenset()
     """The latest failed sign-ins within `FAILURE_WINDOW`."""
     days: frozenset[str] = frozenset()
-    """The latest days on which the person signed in through the service: before that of the sign-in, within `FAMILIAR_WINDOW`."""
+    """The latest familiar days with the service within `FAMILIAR_WINDOW`. The day of the sign-in itself does not count."""
     verdicts: tuple[Verdict, ...] = ()
-    """Verdicts on the person's alerts since `VERDICT_WINDOW` before the sign-in, even those after it."""
+    """Verdicts on the person's alerts: all since `VERDICT_WINDOW` before the sign-in, even those after it, and perhaps older."""
 
 
 NO_PAST = Past()

@@ -9,10 +9,11 @@ FEWEST = 3
 
 
 class RejectedShare(Struct, frozen=True, kw_only=True):
-    """Counts of an org's elements, weighted by age."""
+    """Counts of an org's recent elements. Both are halved from time to time, so that old elements weigh less."""
 
     elements: int
     rejected: int
+    """Those of them that were no usable events."""
 
     @property
     def too_large(self) -> bool:

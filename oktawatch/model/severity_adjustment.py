@@ -16,4 +16,4 @@ class SeverityAdjustment(StrEnum):
 
 
 MOST_LEVELS = 4
-"""The number of levels from INFO to CRITICAL."""
+"""The largest adjustment, in levels: the distance from INFO to CRITICAL."""

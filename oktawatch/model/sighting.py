@@ -24,7 +24,7 @@ class Sighting(Struct, frozen=True, kw_only=True):
     as_number: int | None
     country: str | None
     anonymizer: str | None
-    """The kind of anonymizer: a value of ``AnonymizerKind``. None if Okta does not mark the address."""
+    """The kind of anonymizer: a value of ``AnonymizerKind``. None if Okta did not mark the address in this sign-in."""
     operator: str | None
     """The operator of the anonymizer. None if unknown."""
     anonymizer_at: datetime | None
@@ -37,6 +37,6 @@ class Novelty(Struct, frozen=True, kw_only=True):
     new: tuple[str, ...]
     """The new attributes among ``country``, ``network``, ``address`` and ``anonymizer``."""
     known_since: datetime | None
-    """The time of the person's first earlier sign-in. If None, there is no earlier one, and every attribute is new."""
+    """The time of the person's first earlier sign-in. None if there is none, or if the person is unknown."""
     others: int
-    """The number of other people who have used the address, before or since."""
+    """The number of other people, with an id, who have used the address, before or since."""
