@@ -161,7 +161,7 @@ def _attack(attack: Attack) -> dict[str, Any]:
 
 
 def _evidences(alert: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the alert's events, or only its first event if the events are not known."""
+    """Return the alert's events. If they are not known, return only the event that opened the alert."""
     events = alert.get("events", [])
     actor = {"user": _user(alert)}
     if not events:

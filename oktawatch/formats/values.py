@@ -1,4 +1,4 @@
-"""Convert values of alerts for the fields of other systems, which are stricter than Okta's text."""
+"""Convert values of alerts for other systems, whose fields accept less than Okta's free text."""
 
 import json
 import re
@@ -68,13 +68,13 @@ def attacks(mitre: Iterable[str]) -> list[Attack]:
 
 
 def user_agent(alert: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the user agent of the first event."""
+    """Return the user agent of the event that opened the alert, or of the earliest event if the context has none."""
     raw = string(inside(alert["context"], "client", "userAgent", "rawUserAgent"))
     return raw or next((event["user_agent"] for event in events), None)
 
 
 def event_type(alert: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return Okta's type of the first event."""
+    """Return Okta's type of the event that opened the alert, or of the earliest event if the context has none."""
     return string(inside(alert["context"], "event_type")) or next(
         (event["event_type"] for event in events), None
     )

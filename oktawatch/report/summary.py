@@ -12,12 +12,13 @@ from oktawatch.model.severity import Severity
 
 UNKNOWN = "unknown"
 TOP = 10
-"""The number of countries, networks, people and others that a report lists."""
+"""The maximum number of countries, networks, people and so on that a report lists."""
 _MOST_GOT_IN = 20
+"""The maximum number of alerts with a success that a report lists."""
 _MOST_DAYS = 92
 """A longer period is counted by week."""
 _MOST_SPANS = 106
-"""The latest two years by week. The number is limited, because events can have any date."""
+"""The maximum number of weeks, about two years. Limited, because the oldest event can have any date."""
 FEWEST_VERDICTS = 5
 """With fewer verdicts, a rule's precision means nothing."""
 _KEEP, _TUNE = 30, 5  # percent
@@ -103,7 +104,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     days_per_span: int
     spans: list[Span]
     hours: list[int]
-    """Alerts by the hour of their first event, in UTC."""
+    """Alerts by the hour of their earliest event, in UTC."""
     countries: list[Bar]
     networks: list[Bar]
     anonymizers: list[Bar]
@@ -111,7 +112,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     top_addresses: list[Bar]
     rules: list[RuleVerdicts]
     successes: list[AlertFact]
-    """The alerts with a success, those after failures first, then the worst and latest."""
+    """The first `_MOST_GOT_IN` alerts with a success: those with failures first, then the most severe, then the latest."""
 
 
 class _Group:
@@ -161,7 +162,7 @@ _PROPERTIES: dict[str, Callable[[AlertFact], str]] = {
 def summarize(
     facts: Iterable[AlertFact], *, since: datetime, until: datetime, orgs: Sequence[str] = ()
 ) -> Summary:
-    """Count alerts whose first event is in a period. ``orgs`` are the selected orgs, by default all."""
+    """Count alerts whose earliest event is in a period. ``orgs`` are the selected orgs, by default all."""
     groups: dict[str, dict[str, _Group]] = {name: defaultdict(_Group) for name in _PROPERTIES}
     days: dict[date, Counter[Severity]] = defaultdict(Counter)
     got_in_by_day: Counter[date] = Counter()
@@ -249,7 +250,7 @@ def _spans(
     until: datetime,
     days_per_span: int,
 ) -> list[Span]:
-    """Return every day or week of the period, including those without alerts. The last one ends with the period."""
+    """Return the latest `_MOST_SPANS` days or weeks of the period, with or without alerts. The last ends with the period."""
     last = (until - timedelta(microseconds=1)).date()
     count = ((last - since.date()).days + days_per_span) // days_per_span
     spans = []

@@ -17,7 +17,7 @@ _columns = tables.alerts.c
 def alert_facts(
     database: Database, *, since: datetime, until: datetime, orgs: Sequence[str] = ()
 ) -> Iterator[AlertFact]:
-    """Yield the facts about alerts whose first event is in a period, without pending alerts.
+    """Yield the facts about alerts whose earliest event is in a period, without pending alerts.
 
     The transaction lasts until the end of the iteration, so don't wait for anything in between.
     """
