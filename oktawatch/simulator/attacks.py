@@ -1,7 +1,7 @@
 """Stories of attacks. Each attack alternates with a harmless story that resembles it.
 
-Every attack comes from an address that no other story uses, so tests recognize attacks by their addresses. The people
-in these stories appear in no other scenario.
+Every attack uses an address that no harmless story of its scenario uses, so tests recognize attacks by their addresses.
+The people in these stories appear in no other scenario.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from .stories import (
     visit_of,
 )
 
-_HOSTS = 60
+_HOSTS = 60  # host numbers of a network; attacks take them in turn
 _SPRAYED = 24  # people
 _KIOSK = 12  # people
 _GUESSES = 20

@@ -83,7 +83,7 @@ def sha256_base64url(text: str) -> str:
 
 @dataclass
 class SingleUseIds:
-    """Ids of single-use tokens. Each id is remembered until its token expires."""
+    """Ids of single-use tokens. Each id is remembered at least until its token expires."""
 
     _until: dict[str, float] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from .record import GeneratedEvent
 
 @dataclass(frozen=True)
 class Late:
-    """An event that appears after every poll has passed its position."""
+    """An event that appears after the most advanced poll has passed its position."""
 
     event: dict[str, Any] | bytes | GeneratedEvent
 

@@ -3,7 +3,8 @@
     org.oauth.register(ServiceApp("0oa…", keys=[{"kty": "RSA", "kid": "k1", …}]))
 
 As on Okta, `/oauth2/v1/token` supports only client_credentials with private_key_jwt, and errors have OAuth's
-format, `{error, error_description}`. Each request consumes its assertion, even if the request is refused.
+format, `{error, error_description}`. A request consumes a valid assertion that has an id, even if the request is then
+refused for another reason.
 """
 
 import secrets

@@ -63,14 +63,14 @@ class Org:
         self._record = Record()
         self._streams: list[_Stream] = []
         self._polled: int | None = None
-        """The persistence time that polls have reached, in milliseconds."""
+        """The persistence time that the most advanced poll has reached, in milliseconds. None before the first poll."""
         self._lock = threading.RLock()
 
     def persist(self, event: Event, *, persisted_at: datetime | None = None) -> None:
         """Add an event, persisted now or at `persisted_at`.
 
         A poll that has passed `persisted_at` never returns the event. A `Late` event is always persisted at a
-        time that all polls have passed.
+        time that the most advanced poll has passed.
         """
         with self._lock:
             self._add(self.now() if persisted_at is None else persisted_at, event)

@@ -89,7 +89,7 @@ def html(status: int) -> Fault:
 
 
 def bare(status: int) -> Fault:
-    """Answer with a status line alone: no headers, no date, no body."""
+    """Answer with a status and an empty body, without `Date` and without Okta's headers."""
 
     async def inject(_: "Exchange") -> web.Response:
         response = web.Response(status=status)
