@@ -89,7 +89,7 @@ def configure(
     """Log lines of ``level`` and above to ``stream``, by default standard error.
 
     The format ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and critical.
-    At debug, exceptions are logged with their traceback, otherwise as a single value ``error=…``.
+    Exceptions are logged as a value ``error=…``, at debug with a traceback as well.
     """
     import structlog  # noqa: PLC0415 -- takes 0.2 s, because it imports rich's tracebacks
 

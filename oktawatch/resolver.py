@@ -1,8 +1,8 @@
 """Resolve host names so that a slow name delays neither other names nor the exit of the process.
 
 asyncio resolves names in a small shared thread pool, and waits for it at exit. A slow name server for a few orgs would
-block the polls of all orgs. Here, each look-up runs in a separate daemon thread. Concurrent look-ups of the same name
-share a thread, so there are never more threads than names.
+block the polls of all orgs. Here, each look-up runs in a separate daemon thread. Concurrent look-ups of the same name,
+port and address family share a thread, so retries don't add threads.
 """
 
 import asyncio
