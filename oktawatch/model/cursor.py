@@ -15,9 +15,9 @@ class Cursor(Struct, frozen=True, kw_only=True):
     page_size: int | None = None
     """The limit of the stream's first request. Okta's links can contain another limit."""
     began_at: datetime
-    """The time from which events with this filter have been read: the start of the first stream with it."""
+    """The time from which events with this filter have been read: the start of the first stream with this filter."""
     restart_at: datetime | None = None
-    """The time from which a new stream misses no event. An overlap is subtracted from it. See ``engine.restart_point``."""
+    """The time from which a new stream would miss no event. It starts earlier by an overlap. See ``engine.restart_point``."""
     last_published: datetime | None = None
     """``published`` of the newest polled event, capped at the time by Okta's clock."""
     last_caught_up_at: datetime | None = None

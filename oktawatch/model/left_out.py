@@ -10,7 +10,7 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 
     rule_id: str
     event_uuid: str
-    """The event that the rule evaluated last, or the page's first event if that is unknown."""
+    """The event that the rule evaluated last, or the page's first event if it evaluated none."""
     reason: str
 
 

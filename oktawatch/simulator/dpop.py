@@ -21,7 +21,7 @@ class Proof:
     """The DPoP proof of a request, and the request that it must match."""
 
     token: str | None
-    """The `DPoP` header."""
+    """The `DPoP` header. None if it is absent."""
     method: str
     url: str
     """The URL of the request, without the query."""

@@ -25,7 +25,7 @@ Reader = Callable[[Org, Query], Page]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, its org, and its place in the rate limit."""
+    """A request, its org, and whether the request is within the rate limit."""
 
     org: Org
     request: web.Request

@@ -295,7 +295,7 @@ def _most_frequent(
 
 
 def _first_alerts(connection: Connection, succeeded: ColumnElement[bool]) -> dict[str, int]:
-    """Return people with a success, the first ones in the alphabet, each with the smallest id of their alerts with one."""
+    """Return the alphabetically first people with a success, each with the smallest id of their alerts with a success."""
     query = select(_person, func.min(_alerts.id)).where(succeeded).group_by(_person).order_by(_person)
     return {row[0]: row[1] for row in connection.execute(query.limit(_GOT_IN_NAMES))}
 

@@ -191,7 +191,7 @@ _PRUNED = (
     tables.leases,
 )  # fmt: skip
 PRUNED = tuple(table.name for table in _PRUNED)
-"""Names of the tables whose deleted rows are counted: all from which rows are deleted except `pruned_history`."""
+"""Names of the tables whose deleted rows are counted: all from which pruning deletes rows, except `pruned_history`."""
 
 STEPS: tuple[Step, ...] = (
     prune_alerts, prune_events, prune_counted_sign_ins, prune_sightings, prune_familiar_days, prune_the_rest,

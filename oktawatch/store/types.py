@@ -1,4 +1,4 @@
-"""Column types with the same appearance on both databases."""
+"""Column types whose values are the same in Python on both databases."""
 
 from datetime import UTC, datetime
 from typing import Any
