@@ -49,7 +49,7 @@ class Leases:
         self._share_before = 0
         self._given_up: set[str] = set()
         self._unwanted: set[str] = set()
-        """Orgs that this replica released and no other replica took, because none has them configured."""
+        """Orgs that this replica released and no other replica took, probably because no other has them configured."""
 
     def keep(self, database: Database) -> frozenset[str]:
         """Renew, release and acquire leases; return the orgs of all leases held from now on.

@@ -151,7 +151,7 @@ counted_sign_ins = Table(
     sqlite_with_rowid=False,
 )
 
-# The days on which a person signed in through an anonymizer from a known device. `model/person_past.py` defines them.
+# The days on which a person signed in successfully through an anonymizer from a known device. `model/person_past.py` defines them.
 familiar_days = Table(
     "familiar_days",
     metadata,
