@@ -1,8 +1,8 @@
 """Backfill: a bounded read of an org's past events through the same pipeline.
 
-After an interruption, the same command continues where it stopped. A relative time such as ``7d`` still refers to the
-time of the first start. By default, a backfill sends no notifications. If a backfill records an alert whose events the
-daemon reads later, the daemon sends the notification.
+If a backfill is interrupted, the same command within a day of its first start continues it. A relative time such as
+``7d`` still refers to the time of the first start. By default, a backfill sends no notifications. If a backfill records
+an alert whose events the daemon reads later, the daemon sends the notification.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     reached: datetime
     """The event time up to which events have been read."""
     events: int
-    """The total number of events read, including interrupted runs of the same command."""
+    """The number of usable events read, including those of the interrupted runs that this run continues."""
     total: PageResult
     """The counts of this run so far; the object continues to change."""
 
@@ -66,7 +66,8 @@ class Backfiller:
     async def run(self, *, command: str, since: datetime, until: datetime, notify: bool) -> PageResult:
         """Read the events published from ``since`` to ``until``; return the counts of this run.
 
-        ``command`` is the command line: the same text within a day resumes an interrupted backfill.
+        ``command`` is the command line. If a backfill with the same text, filter and ``notify`` began within a day and
+        has not finished, it is continued with its own time range. Okta's retention limits ``since``.
         Raises SystemLogError or StoreError. Pages that were already committed remain.
         """
         now = self._now()

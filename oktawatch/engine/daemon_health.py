@@ -9,7 +9,7 @@ from oktawatch.model.durations import approximate_text
 from oktawatch.store.daemons import DaemonRow
 
 _SILENT_AFTER = timedelta(seconds=90)
-"""A running daemon writes its row at least every 30 s."""
+"""A daemon that has not written its row for longer counts as not running: a running daemon writes every 30 s or sooner."""
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 _FORGOTTEN_AFTER = timedelta(days=1)
 """A daemon that has not written for longer is ignored, because it is probably no longer wanted."""
@@ -20,7 +20,7 @@ class DaemonHealth(Struct, frozen=True, kw_only=True):
 
     row: DaemonRow
     problem: str | None
-    """Why the daemon may not run, or None if it runs and can write to its database."""
+    """Why it is doubtful that the daemon runs and can write to its database. None without doubt."""
 
     @property
     def running(self) -> bool:
@@ -29,12 +29,12 @@ class DaemonHealth(Struct, frozen=True, kw_only=True):
 
 
 def judge_daemons(rows: Sequence[DaemonRow], *, now: datetime) -> list[DaemonHealth]:
-    """Judge all daemons that wrote within the last day."""
+    """Judge the daemons that wrote within the last day. Omit the others."""
     return [_judge(row, now) for row in rows if now - row.seen_at < _FORGOTTEN_AFTER]
 
 
 def are_good(daemons: Sequence[DaemonHealth]) -> bool:
-    """Return whether a daemon runs, or none is expected to: a daemon that stops deletes its row."""
+    """Return whether any of the daemons runs. Return True if there are none: each has stopped and deleted its row."""
     return not daemons or any(daemon.running for daemon in daemons)
 
 

@@ -32,13 +32,13 @@ class DatabaseExecutor:
             max_workers=self.database.connections, thread_name_prefix="oktawatch-database"
         )
         self._clock: tuple[datetime, float] | None = None
-        """The server's time, and the time of the monotonic clock when it was read."""
+        """The server's time when it was last read, and the monotonic clock's time at that moment."""
 
     def now(self) -> datetime:
         """Return the time of the clock that all users of the database share.
 
-        On Postgres, this is the server's clock as last read by `read_clock`, advanced by the monotonic clock. So
-        replicas agree even if their own clocks differ. On SQLite, it is this machine's clock.
+        On Postgres, this is the server's time as last read by `read_clock`, advanced by the monotonic clock. So
+        replicas agree even if their own clocks differ. On SQLite, and before `read_clock`, it is this machine's time.
         """
         if self._clock is None:
             return utc_now()
@@ -46,7 +46,7 @@ class DatabaseExecutor:
         return moment + timedelta(seconds=time.monotonic() - read_at)
 
     async def read_clock(self) -> None:
-        """Read the server's clock on Postgres. Raises StoreError."""
+        """Read the server's clock for `now`. Does nothing on SQLite. Raises StoreError."""
         if self.database.shared:
             self._clock = (await self.run(Database.now), time.monotonic())
 
@@ -83,11 +83,11 @@ class DatabaseExecutor:
             raise
 
     def stop(self) -> None:
-        """Abort transactions that wait for a lock, including later ones."""
+        """Abort all transactions that wait for a lock, now or later."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Wait for running work and close the database."""
+        """Cancel work that has not begun, wait for running work, and close the database."""
         self._stopping.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.database.close()

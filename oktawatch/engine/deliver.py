@@ -1,12 +1,12 @@
 """Deliver the due notifications of one notifier.
 
 Messages are claimed one at a time, sent outside any transaction, and marked as sent once the receiver has accepted
-them. If the process dies in between, the lease expires and the message is sent again under the same id.
+them. If the process dies after the claim, the claim expires and the message is sent again under the same id.
 
-A failed message backs off by itself and does not delay the others, so a receiver that fails now and then still gets
+Each failed message has its own back-off and does not delay the others, so a receiver that fails now and then still gets
 the other messages at once. The notifier pauses after several failures in a row, or when the receiver asks for a pause.
-A single message is then sent after each pause, and the pauses increase, so that the waiting messages don't use up
-their attempts. A failing notifier does not delay other notifiers.
+A single message is then sent after each pause, and the pauses increase, so that an outage costs the waiting messages
+few attempts. A failing notifier does not delay other notifiers.
 """
 
 import random
@@ -42,6 +42,7 @@ ROUND = timedelta(minutes=1)
 PLAN = timedelta(seconds=10)
 """Maximum age of a plan, so that an urgent alert does not wait behind other messages to a slow receiver."""
 FIRST_DELAY = timedelta(seconds=5)
+"""The delay after the first failure. It doubles with each further one, up to `LONGEST_DELAY` for a message."""
 LONGEST_DELAY = timedelta(hours=1)
 TROUBLE = 3
 """If this many different messages fail in a row, the receiver is the problem and not a message."""
@@ -51,7 +52,7 @@ DeliveryResult = Literal["delivered", "failed", "dead"]
 """The result of an attempt: ``failed`` will be retried, ``dead`` became a dead letter."""
 _CLOCK_TOLERANCE = timedelta(seconds=2)
 _FEWEST_ATTEMPTS = 6
-"""Minimum attempts before a message expires, so that a message that waited while the daemon was down is still sent."""
+"""A message expires only after this number of attempts, so that it is still sent if it waited while the daemon was down."""
 
 
 class Notifier:
@@ -74,9 +75,10 @@ class Notifier:
     ) -> None:
         """Deliver the notifications of the notifier ``name`` through ``channel``.
 
-        A message that can't be delivered within ``max_age`` becomes a dead letter. Messages above ``per_minute`` are
-        folded into digests. None disables this limit. ``escalation`` decides which notifiers get an alarm if this one
-        can't deliver. Call ``attempted`` with the result of each attempt.
+        A message becomes a dead letter if the receiver refuses it finally, or if its attempts still fail after
+        ``max_age``. Messages above ``per_minute`` are folded into digests. None disables this limit. ``escalation``
+        decides which notifiers get an alarm if this one can't deliver. ``attempted`` is called with the result of each
+        attempt.
         """
         self.name = name
         self.failed = 0
@@ -100,7 +102,7 @@ class Notifier:
         self._last_round_at: datetime | None = None
 
     async def round(self) -> int:
-        """Send the due notifications; return how many were delivered. Raises StoreError."""
+        """Send the due notifications, unless there is a pause; return how many were delivered. Raises StoreError."""
         began_s = self._clock()
         await self._repair_times()
         if self._paused or not await self._anything_due():
@@ -220,9 +222,10 @@ class Notifier:
             _log.error("notifier_failing", notifier=self.name, error=str(error))
 
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
-        """Return the time of the next attempt, at the latest when the message expires.
+        """Return the time of the next attempt, or None if there is none.
 
-        If the message has expired, return None after ``_FEWEST_ATTEMPTS`` attempts.
+        While the message is younger than the maximum age, this is at the latest when it reaches that age. Then, further
+        attempts follow only until there were ``_FEWEST_ATTEMPTS``.
         """
         now = self._now()
         delay = self._backoff(FIRST_DELAY, LONGEST_DELAY, notification.attempts)
@@ -233,7 +236,7 @@ class Notifier:
         return next_attempt_at if notification.attempts + 1 < _FEWEST_ATTEMPTS else None
 
     def _back_off(self, notification_id: str, error: DeliveryError) -> None:
-        """Pause if several messages failed in a row, or if the receiver asks for it."""
+        """Pause if several messages failed in a row, the receiver asks for a pause, or the attempt after a pause failed."""
         self._failing.add(notification_id)
         if self._paused_until is None and len(self._failing) < TROUBLE and error.retry_after is None:
             return
@@ -242,7 +245,7 @@ class Notifier:
         self._paused_until = self._clock() + max(pause, self._requested_delay(error)).total_seconds()
 
     def _requested_delay(self, error: DeliveryError) -> timedelta:
-        """Return the delay that the receiver asks for, limited to the maximum age."""
+        """Return the delay that the receiver asks for, at most the maximum age of a message. Zero if it asks for none."""
         return min(error.retry_after or timedelta(), self._max_age)
 
     def _backoff(self, first: timedelta, longest: timedelta, failures: int) -> timedelta:

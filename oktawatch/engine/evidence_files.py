@@ -42,13 +42,13 @@ class SourceState(Struct, frozen=True, kw_only=True):
     contents: str | None = None
     """A description of the contents. None without usable contents."""
     size: int | None = None
-    """The number of entries."""
+    """The number of networks, or of nodes of a database's search tree."""
     modified_at: datetime | None = None
     """When the contents changed."""
     checked_at: datetime | None = None
     """When the contents were last known to be current: when a file changed, or a URL was last fetched or found unchanged."""
     stale: bool = False
-    """Whether a source with a URL has not been fetched for twice the refresh interval."""
+    """Whether a source with a URL was neither fetched nor found unchanged for twice the refresh interval."""
     problem: str | None = None
     """Why the source can't be used, or why it can't be fetched."""
 
@@ -123,7 +123,7 @@ def inspect_file(file: EvidenceFile) -> SourceState:
 
 
 def describe_problem(error: Exception) -> str:
-    """Return why a file can't be used. Quotes nothing from the file."""
+    """Return why a file can't be used. Quotes nothing from the file but the type of a database."""
     if isinstance(error, OSError):
         return f"can't read it: {error.strerror or 'it fails'}"
     return "expected UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)

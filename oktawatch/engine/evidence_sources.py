@@ -84,7 +84,10 @@ class EvidenceSources:
         ]
 
     def checked_at(self) -> dict[str, datetime]:
-        """Return when each source was last known to be current, without loading it. Omit sources that were never read."""
+        """Return when each source was last known to be current, without loading it.
+
+        Omit sources that were never fetched, and files that can't be accessed.
+        """
         found: dict[str, datetime] = {}
         for source in self._configured:
             with suppress(OSError):
@@ -97,7 +100,7 @@ class EvidenceSources:
         return found
 
     def _load_fetched(self, source: FetchedEvidence) -> None:
-        """Load the current file. Without a usable one, keep what was loaded before."""
+        """Load the source's current file. If no file can be used, keep the contents that were loaded before."""
         loaded = source.load()
         self._file_names[source.name] = loaded.name
         if loaded.problem is not None:

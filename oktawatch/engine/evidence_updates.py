@@ -1,9 +1,9 @@
 """Update the files of sources with a URL. A fetched file replaces the current one only if it is valid.
 
-Each source has a folder with two files. ``state.json`` describes the source and names the other file, whose name is the
-hash of its contents. A new file is written first, then the state that names it, each under a temporary name and renamed.
-Renaming the state is the moment of the change: if the process dies earlier, the old file stays in use with its own ETag.
-If it dies later, the new file is in use. So an ETag never belongs to another file.
+Each source has a folder. Its ``state.json`` names the file in use, and the name of that file is the hash of its
+contents. A new file is written first, then the state that names it, each under a temporary name and renamed. Renaming
+the state is the moment of the change: if the process dies earlier, the old file stays in use with its own ETag. If it
+dies later, the new file is in use. So an ETag never belongs to another file.
 
 A lock on the folder lets one process update a source at a time. Readers need no lock: they open the file that the state
 names, which is only deleted after the state names another one.
@@ -41,15 +41,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FIRST_RETRY = timedelta(minutes=5)
-"""The delay after a failure. It doubles up to the refresh interval, because some publishers limit downloads per day."""
+"""The delay after the first failure. It doubles with each further failure, up to the refresh interval, because some
+publishers limit downloads per day."""
 _MOST_DOUBLINGS = 16
 _LEAST_SHARE = 0.5
 """The minimum number of entries of a fetched file, as a share of the current file's."""
-_STALE_INTERVALS = 2
+_STALE_INTERVALS = 2  # refresh intervals without a fetch after which a source is stale
 LARGEST = {"networks": 64 * 1024**2, "mmdb": 512 * 1024**2}
 """The maximum size of a file in bytes, by format. Networks are kept in memory, databases are mapped."""
 _WEB_PAGE = (b"<!doctype", b"<html")
-_LONGEST_START = 1_000  # bytes
+_LONGEST_START = 1_000  # bytes in which the beginning of a web page is looked for
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]{1,60}", re.ASCII).fullmatch
 _NOT_PLAIN = re.compile(r"[^a-z0-9_-]", re.ASCII)
 _STATE, _LOCK = "state.json", "lock"
@@ -69,7 +70,7 @@ Raises EvidenceUpdateError."""
 
 
 class EvidenceUpdateError(Exception):
-    """A source could not be updated. The text is the reason, and contains no secret."""
+    """A source could not be updated. The text explains why to people, and contains no secret."""
 
     def __init__(self, problem: str, *, reason: str = "refused") -> None:
         """``reason`` is a short, stable identifier: ``unreachable``, ``refused`` or ``not_written``."""
@@ -87,18 +88,19 @@ class FetchedState(Struct, frozen=True, kw_only=True):
     url_digest: str | None = None
     """The SHA-256 of the file's URL."""
     file: str | None = None
-    """The name of the file in the source's folder, and the SHA-256 of its contents."""
+    """The name of the file in the source's folder, which is the SHA-256 of the file's contents."""
     contents: str | None = None
     size: int = 0
-    """The number of entries."""
+    """The size of the contents, as in `SourceState`."""
     validators: Validators | None = None
     modified_at: datetime | None = None
-    """When the file changed."""
+    """When the contents last changed."""
     checked_at: datetime | None = None
     """When the file was last fetched or found unchanged."""
     attempted_at: datetime | None = None
+    """When the last attempt began, or when it succeeded."""
     failures: int = 0
-    """The number of attempts since the last success. An attempt is counted before its request."""
+    """The number of attempts since the last success, counted before their requests, without cancelled ones."""
     problem: str | None = None
     """Why the last attempt failed."""
 
@@ -107,14 +109,14 @@ class LoadedFile(NamedTuple):
     """The result of loading a source's current file."""
 
     name: str | None
-    """The name of the file; None if there is none."""
+    """The name of the file. None if there is no file, or if it was deleted because its contents can't be used."""
     source: EvidenceSource | None
     problem: str | None = None
     """Why the file can't be used."""
 
 
 class FetchedEvidence:
-    """A source with a URL. Its methods read and write files, so the daemon calls them in threads."""
+    """A source with a URL. Its synchronous methods read and write files, so the daemon calls them in threads."""
 
     def __init__(
         self, file: EvidenceFile, *, refresh: timedelta, url: str | None = None, fetch: Fetch | None = None
@@ -193,7 +195,7 @@ class FetchedEvidence:
     async def update(self, *, now: Callable[[], datetime] = utc_now) -> bool:
         """Fetch the file if the server has another version. Return whether the contents changed.
 
-        Raises EvidenceUpdateError, which is also recorded, and UpdateRunningError.
+        Raises UpdateRunningError, and EvidenceUpdateError, which is also recorded if the folder can be written.
         """
         if self._fetch is None:
             raise RuntimeError("a source without its URL can't be fetched")
@@ -225,9 +227,9 @@ class FetchedEvidence:
         return False
 
     def _begin(self, now: datetime) -> FetchedState:
-        """Record an attempt, and return the previous state.
+        """Record an attempt, and return the previous state, without its file if that is missing or damaged.
 
-        The next attempt then waits, even if the process dies during this attempt.
+        The attempt is recorded first, so that the next one waits even if the process dies during this one.
         """
         before = self.state()
         if before.file is not None and not self._is_whole(before.file):
@@ -318,7 +320,7 @@ class FetchedEvidence:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """Hold the lock of the source's folder, which ends with the process. Raises UpdateRunningError."""
+        """Hold the lock of the source's folder. If the process dies, the lock is released. Raises UpdateRunningError."""
         self.file.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self.file.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -1,8 +1,8 @@
 """Explain why an event raised an alert, or why it didn't: its recorded matches, and each rule's current verdict.
 
-The event's org and time are looked up in `matches` and `allowed_matches`, then in the last days of `events`, which are
-indexed by time. Its content is fetched from Okta by its uuid, near its time if that is known. If Okta has deleted the event or
-can't be reached, its history row is used instead.
+The event's org and time are looked up in `matches` and `allowed_matches`, then in the last week of `events`, a table
+that is indexed by time. The event's content is requested from Okta by uuid, near the event's time if that is known. If
+Okta has deleted the event or can't be reached, the event's history row is used instead.
 """
 
 import re
@@ -31,7 +31,8 @@ from oktawatch.systemlog.queries import bounded_query
 SPAN = timedelta(days=7)
 """How far back `events` is searched for an event without a match."""
 _TOLERANCE = timedelta(seconds=1)
-_MAX_PAGES = 10
+"""How far before and after its recorded time an event is requested."""
+_MAX_PAGES = 10  # of an org, in which an event is looked for
 _PAGE_SIZE = 10
 
 is_uuid = re.compile(r"[A-Za-z0-9_.:-]{1,255}").fullmatch
@@ -46,7 +47,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     signal: bool = False
     """Whether the rule raises no alerts."""
     recorded: bool
-    """Whether the rule's match or signal is in the database."""
+    """Whether the rule's match, allowed match or signal is in the database."""
     alert_id: int | None = None
     alert_status: str | None = None
     alert_title: str | None = None
@@ -54,7 +55,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The id of the allow entry, if the match is recorded as allowed."""
     allowed_reason: str | None = None
     closest: Comparison | None = None
-    """The allow entry that comes closest to the event now. None for a signal, and without entries."""
+    """The allow entry that comes closest to the event now.
+
+    None for a signal rule, without allow entries, or if the event's content is unknown."""
     recorded_severity: str | None = None
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""
@@ -75,11 +78,11 @@ class Explanation(Struct, frozen=True, kw_only=True):
     event_uuid: str
     published: datetime
     event: dict[str, Any]
-    """The fields that rules use, by the names of `history`'s columns; empty if its content is unknown."""
+    """The fields that rules use, by the names of `history`'s columns; empty if the event's content is unknown."""
     source: str
     """The source of the fields: ``okta``, ``history`` or ``nowhere``."""
     trouble: str | None
-    """The error if Okta could not be reached, else None."""
+    """Why the event could not be requested from Okta, else None."""
     verdicts: list[Verdict]
 
 
@@ -112,7 +115,7 @@ class Explainer:
     async def explain(self, event_uuid: str) -> Explanation | None:
         """Explain one event; return None if neither the database nor Okta has it.
 
-        Raises StoreError, and SystemLogError if the database does not have it and an org can't be reached.
+        Raises StoreError, and SystemLogError if the database does not have the event and a request to Okta fails.
         """
         key = list(self._sources), [rule.id for rule in self._rules], event_uuid
         found = await self._database.run(recorded_matches, *key)

@@ -12,7 +12,8 @@ from oktawatch.systemlog.page import Page
 from oktawatch.systemlog.queries import LARGEST_LIMIT, bounded_query, named_limit
 
 _MAX_IDLE_PAGES = 5
-"""Maximum number of pages in a row without new elements. Okta can send empty pages, and a restart reads pages again."""
+"""This many consecutive pages without new elements are an error. Fewer are not: Okta can send empty pages, and a restart
+reads pages again."""
 
 
 class NoProgressError(BrokenTransferError):
@@ -52,7 +53,7 @@ class ProgressGuard:
         return bool(elements) and hash(elements) not in self._seen
 
     def clear(self) -> None:
-        """Forget the pages, because another stream begins or this one has caught up."""
+        """Forget the pages, because another stream begins or the current stream has caught up."""
         self._seen.clear()
         self._idle = 0
 
@@ -91,12 +92,12 @@ class BoundedRead:
         self._page_size = page_size
         self._guard = ProgressGuard(org)
         self._newest = since
-        """The newest event time so far. A page without usable events has none."""
+        """The newest event time of the last page with usable events, or ``since`` before the first such page."""
         self._tail: list[Page] = []
-        """The page that contains the newest event, and all pages after it."""
+        """The last page with usable events, and all pages after it."""
 
     async def check(self, page: Page) -> MissingPagesError | None:
-        """Return the error to raise after the page is committed; None if it has a next link or is the last page.
+        """Return the error to raise after the page is committed; None if the page has a next link or is the last one.
 
         Raises SystemLogError, such as NoProgressError for a page that should not be committed.
         """

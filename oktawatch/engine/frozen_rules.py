@@ -27,10 +27,10 @@ async def watch_rules(
     org_tags: Mapping[str, Sequence[str]],
     routes: Sequence[Route],
 ) -> AsyncIterator[RuleWatchdog | None]:
-    """Open the watchdog for custom rules; yield None without custom rules, or if its file can't be opened.
+    """Open the watchdog for custom rules; yield None without custom rules, or if the watchdog's file can't be opened.
 
-    Records the call that froze the last process, and enqueues an alarm for the notifiers of its org. So the schema
-    must have been upgraded.
+    If a call froze the last process, record the call, and enqueue an alarm for the notifiers of the call's org, unless
+    an alarm about that rule and org is recent. So the schema must have been upgraded.
     """
     if not rules.has_custom_rules:
         yield None

@@ -1,8 +1,9 @@
 """Judge an org's health from the database.
 
-The lag of an org is the time since a poll last caught up. The org is *behind* when its lag is more than three
-intervals and a minute. A quiet org is not behind, because a poll without events has caught up. If the last poll
-that caught up is dated in the future, the org is behind: the clock was or is wrong, so the lag is unknown.
+The lag of an org is the time since a poll last caught up. The org is *behind* when its lag is more than three poll
+intervals and a minute, or when no poll ever caught up. A quiet org is not behind, because a poll without events has
+caught up. If the last poll that caught up is dated in the future, the org is behind: the clock was or is wrong, so the
+lag is unknown.
 """
 
 from datetime import datetime, timedelta
@@ -25,14 +26,14 @@ class OrgHealth(Struct, frozen=True, kw_only=True):
     """The health of an org at a point in time."""
 
     lag: timedelta | None
-    """The time since a poll last caught up; None if no poll ever did, or if that time is in the future."""
+    """The time since a poll last caught up; None if no poll ever did, or if it is dated over a minute in the future."""
     behind: bool
     failing: bool
     """Whether the last poll failed."""
     unusable: bool
     """Whether too many of the recently polled events can't be used."""
     problems: tuple[str, ...]
-    """One sentence for each problem."""
+    """One line for people for each problem."""
 
     @property
     def good(self) -> bool:
@@ -41,7 +42,7 @@ class OrgHealth(Struct, frozen=True, kw_only=True):
 
 
 def judge(status: PollState | None, *, interval: timedelta, now: datetime) -> OrgHealth:
-    """Judge an org. ``status`` is None if the database has no row for it.
+    """Judge an org. ``status`` is None if the database has no row for the org.
 
     ``interval`` is the configured time from one poll to the next.
     """

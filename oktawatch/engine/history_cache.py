@@ -29,19 +29,19 @@ _EVICT_ABOVE = 3_000_000
 """Bytes of an org's rows above which old rows are evicted. Below it, evicting isn't worth the time."""
 
 _MAX_RANGES = 8
-"""Maximum number of separate time ranges of an org. A page that needs more is read from the table."""
+"""Maximum number of separate time ranges of an org. If a page needs more, its history is read from the table."""
 
 _MAX_SEEN = 2_000
-"""Maximum number of keys whose newest event is cached, such as the actors that used a proxy within a week."""
+"""Maximum number of keys for each question, such as the actors that used a proxy. Above it, all of them are forgotten."""
 
 _LONGEST_SEEN = 100
-"""Maximum length of a cached key. For longer keys, the database is queried each time."""
+"""Maximum length of a cached key, in characters. For longer keys, the database is queried each time."""
 
 _UNCOMMITTED = "uncommitted"
 """The version while the buffers contain rows that are not in the database yet. No history has this version."""
 
 _Question = tuple[Hashable, ...]
-"""The part that queries about earlier events share: column, event types and conditions."""
+"""What the `SeenQuery` objects of one call have in common: column, event types and conditions."""
 
 
 class CacheLimit:
@@ -68,11 +68,11 @@ PROCESS_LIMIT = CacheLimit()
 
 
 class HistoryCache:
-    """The cache of one org. Only the transaction that holds the org's row may use it."""
+    """The cache of one org. Only the transaction that has locked the org's row may use it."""
 
     def __init__(self, limit: CacheLimit = PROCESS_LIMIT, *, evict_above: int = _EVICT_ABOVE) -> None:
         self.size_bytes = 0
-        """An upper bound of the cache's size: a batch counts in full until its newest row is evicted."""
+        """An upper bound of the size of the cached rows: a batch counts in full until its newest row is evicted."""
         self._limit = limit
         self._rules = RuleSet([])
         self._buffers: dict[str, WindowBuffers] = {}
@@ -81,10 +81,11 @@ class HistoryCache:
         self._batches: list[tuple[str, int]] = []
         """The newest time and the size in bytes of each batch that was added."""
         self._needed_since = ""
+        """The start of the earliest time range that the last page needed."""
         self._evict_above = self._min_evict_above = evict_above
         self._version: str | None = None
         self._newest: dict[_Question, dict[str, SeenQuery]] = {}
-        """A stored event of each key, by question."""
+        """The newest stored event that is known of each key, by question."""
         limit.register(self)
 
     def within(
@@ -105,7 +106,8 @@ class HistoryCache:
     def load(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
         """Read the rows that a page needs and the cache lacks; return whether they and the page's rows fit.
 
-        The rules then insert the page's rows, which are in the database only after ``commit``.
+        If they do not fit, clear the cache. Otherwise, the rules insert the page's rows into the buffers next. These rows
+        are in the database only after ``commit``.
         """
         needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_buffered_window)]
         self._needed_since = needed[0][0]
@@ -124,7 +126,7 @@ class HistoryCache:
         return self._buffers[rule_id]
 
     def has_earlier(self, question: _Question, query: SeenQuery) -> bool:
-        """Return whether the cache has an earlier event of the query's key. If False, query the database."""
+        """Return whether the cache has an earlier event of the query's key and time range. If False, query the database."""
         known = self._newest.get(question, _NONE).get(query.value)
         return (
             known is not None
@@ -133,7 +135,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache the newest of these stored events for each key."""
+        """Cache the newest of these events for each key. They must be in the database."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:
@@ -145,7 +147,7 @@ class HistoryCache:
             newest.clear()
 
     def commit(self, rows: Sequence[HistoryRow], version: str | None) -> None:
-        """Record that a page's rows are in the database, and the new version of its history."""
+        """Record that a page's rows are in the database, and the resulting version of the org's history."""
         self._version = version
         for row in rows:
             row.event = row.anonymizer = None
@@ -266,7 +268,7 @@ class CurrentHistory:
         return self._stored.began(event_types)
 
     def commit(self, version: str | None) -> None:
-        """Record that the page's rows were added, and the new version of history."""
+        """Record that the page's rows are in the database, and the resulting version of the org's history."""
         if self._rows:
             self._validate()
             self._cache.commit(self._rows, version)

@@ -3,7 +3,7 @@
 A file is compiled and run in a new module each time, so that a reload picks up changes. No bytecode is written. An
 error in a file or package becomes a problem with its place and line, and does not affect the other rules.
 
-A rule's code runs with the program's privileges, so a world-writable file is refused.
+A rule's code runs with the program's privileges, so a world-writable file or folder is refused.
 """
 
 import ast
@@ -29,7 +29,7 @@ _CASES = (".yaml", ".yml")
 
 
 class RuleProblem(Struct, frozen=True):
-    """The reason why a file or package has no usable rule."""
+    """Why a file, a package or one of its rules can't be used."""
 
     place: str
     """The file, or the package's entry point."""
@@ -77,7 +77,7 @@ def load_files(built_in: Iterable[type[Rule]], files: Iterable[Path]) -> LoadedR
 
 
 def cases_and_rules(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the files of test cases at these paths, and the Python files next to them.
+    """Return the files and folders of test cases at these paths, and the Python files next to the cases.
 
     A Python file has its cases in a YAML file of the same name. A path to either selects both. In a folder, only
     Python files with cases are selected.

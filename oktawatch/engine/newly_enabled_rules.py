@@ -27,8 +27,8 @@ async def log_newly_enabled_rules(
 ) -> None:
     """Log the rules that were enabled since these orgs were last polled, and the backfill for them.
 
-    The first poll of an org starts ``initial_lookback`` before now, so only rules that look back further lack
-    history. Raises StoreError.
+    The first poll of an org reads the events since ``initial_lookback`` before now. So for an org that was never polled,
+    only rules that look back further are logged. Stores the enabled rules of each org. Raises StoreError.
     """
     enabled_ids = {rule.id for rule in rules.rules}
     previous = await database.run(polled_rules, orgs)
@@ -49,7 +49,7 @@ async def log_newly_enabled_rules(
             list(newly_enabled.values()), [] if len(affected_orgs) == len(orgs) else affected_orgs
         )
         _log.info("rules_enabled", rules=list(newly_enabled), **({"backfill": backfill} if backfill else {}))
-    # Last, so that a process that dies before this line logs the rules again.
+    # Last, so that the rules are logged again at the next start if the process dies before this line.
     if changed := [org for org in orgs if previous[org] != enabled_ids]:
         await database.run(store_polled_rules, changed, enabled_ids)
 

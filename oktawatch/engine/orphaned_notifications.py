@@ -1,6 +1,6 @@
 """Expire notifications for removed or renamed notifiers.
 
-They would wait forever unnoticed, so after a day they become dead letters, which `status` counts. They don't expire
+Such notifications would wait forever unnoticed, so after a day they become dead letters, which `status` counts. They don't expire
 at once, because replicas are reconfigured one after the other, and a name may have been mistyped.
 """
 
@@ -16,7 +16,7 @@ from oktawatch.store.outbox_admin import abandon
 _log: Any = structlog.get_logger(__name__)
 
 AGE = timedelta(days=1)
-"""The age at which a notification for an unknown notifier expires."""
+"""The age, since its creation or last manual retry, at which a notification for an unknown notifier expires."""
 _INTERVAL = timedelta(minutes=10)
 
 
@@ -41,7 +41,7 @@ class OrphanedNotifications:
         self._latest: datetime | None = None
 
     async def round(self) -> int:
-        """Expire old notifications every ten minutes. Return 0, the number of sent messages. Raises StoreError."""
+        """Expire old notifications, at most every ten minutes. Return 0, the number of sent messages. Raises StoreError."""
         now = self._now()
         if self._latest is None or abs(now - self._latest) >= _INTERVAL:
             abandoned = await self._database.run(abandon, self._notifiers, before=now - AGE)

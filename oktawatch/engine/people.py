@@ -16,10 +16,10 @@ from oktawatch.store.sign_ins import SignIns, other_people, recent_sign_ins
 RECENTLY = timedelta(days=7)
 """How long a new country, network, address or anonymizer of a person counts as new."""
 SPAN = timedelta(days=90)
-"""How far back sign-ins are searched at most: Okta keeps no older ones."""
+"""How far back sign-ins are searched if the caller requests no time range: as long as Okta keeps events."""
 PATIENCE_S = 0.2
 """Seconds to search for sign-ins if the caller requests no time range."""
-_ALERTS = 10
+_ALERTS = 10  # the maximum number in a profile
 
 
 class Newcomer(Struct, frozen=True, kw_only=True):
@@ -29,6 +29,7 @@ class Newcomer(Struct, frozen=True, kw_only=True):
     """``country``, ``network``, ``address`` or ``anonymizer``."""
     value: str
     since: datetime
+    """When the person first used it."""
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def address_profiles(
 
 
 def newcomers(sightings: Sequence[Sighting], *, now: datetime) -> list[Newcomer]:
-    """Return what a person first used within `RECENTLY`. Return nothing for a person who was first seen within it."""
+    """Return what a person first used within `RECENTLY`; nothing for a person who was first seen within that time."""
     recent = now - RECENTLY
     if not sightings or min(sighting.first_at for sighting in sightings) >= recent:
         return []

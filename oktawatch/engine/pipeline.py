@@ -1,8 +1,9 @@
 """Process a page in one transaction.
 
-Polling, sweeps and backfills share everything from here on. The transaction locks the org's row, evaluates the
-rules, looks up recorded matches, removes allowed matches, looks up the alerts that new matches may join, groups and
-writes. It moves the reader's cursor last: if another reader has moved it, the whole page is rolled back.
+Polling, sweeps and backfills fetch their pages differently, and process them here. The transaction locks the org's row,
+evaluates the rules, looks up recorded matches, removes allowed matches, looks up the alerts that new matches may join,
+groups and writes. A poll or backfill moves its cursor last: if another process has moved that cursor, the whole page is
+rolled back.
 
 A crash at any point loses and duplicates nothing: a page that was not committed is read again, and the matches of a
 page that was committed are already recorded.
@@ -53,7 +54,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     cache: HistoryCache = field(default_factory=HistoryCache)
     """The org's recent history, cached from page to page."""
     watchdog: RuleWatchdog | None = None
-    """Ends the process when a custom rule freezes it."""
+    """Ends the process if a custom rule freezes. None if custom rules are not watched."""
 
 
 class PageResult(Struct, kw_only=True):
@@ -71,17 +72,18 @@ class PageResult(Struct, kw_only=True):
     allowed: int = 0
     """New matches that an allow entry kept from becoming part of an alert."""
     alerts: dict[tuple[str, Severity], int] = field(default_factory=dict)
-    """Alerts that became visible, by their rule's id and their severity at the end of the page."""
+    """Alerts that reached their rule's threshold, by the rule's id and the alert's severity at the end of the page."""
     notifications: int = 0
+    """Notifications that were enqueued. All alarms about rules left out of a page count as one."""
 
     @property
     def alert_count(self) -> int:
-        """Alerts that became visible, of any severity."""
+        """Alerts that reached their rule's threshold, of any severity."""
         return sum(self.alerts.values())
 
     @property
     def severities(self) -> dict[Severity, int]:
-        """Alerts that became visible, by severity, the highest first."""
+        """Alerts that reached their rule's threshold, by severity, the highest first."""
         counts: Counter[Severity] = Counter()
         for (_, severity), count in self.alerts.items():
             counts[severity] += count
@@ -109,7 +111,7 @@ def ignore_page(_result: PageResult) -> None:
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
-"""Moves the reader's cursor within the page's transaction, or raises CursorMovedError to roll it back."""
+"""Moves the reader's cursor within the page's transaction, or raises CursorMovedError to roll the page back."""
 
 
 def commit_page(
@@ -117,7 +119,8 @@ def commit_page(
 ) -> PageResult:
     """Process a page in one transaction; return its counts.
 
-    ``notify`` enqueues notifications. Raises StoreError after rolling back the whole page.
+    ``notify`` enqueues notifications about alerts; alarms about rules that are left out are always enqueued. Raises
+    StoreError after rolling back the whole page.
     """
     with page_transaction(database, watch.org, now=now) as transaction:
         rows = watch.rules.history_rows(page.events)

@@ -43,7 +43,7 @@ _SMALLER_PAGES_AFTER = 5
 _SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
 """If the local clock is ahead of Okta's by this time or more, Okta's clock decides where to start."""
-_SMALLEST_PAGE = 10
+_SMALLEST_PAGE = 10  # the smallest page size that is requested after failures
 _RESTARTS = 3
 """Maximum number of restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
 
@@ -90,7 +90,7 @@ class Poller:
     ) -> None:
         """``initial_lookback`` is how far back the first poll of an org starts.
 
-        Call ``committed`` with the result of each page, even if the round fails later.
+        ``committed`` is called with the result of each page, even if the round fails later.
         """
         self._source = source
         self._database = database
@@ -105,7 +105,7 @@ class Poller:
         self._last_restart_point: tuple[str, RestartPoint] | None = None
         """The query and the restart point of this poller's last committed cursor."""
         self.caught_up: CaughtUp | None = None
-        """When the last round caught up, or None if it did not."""
+        """When the last round caught up. None if it did not, is still running, or Okta sent no ``Date``."""
 
     async def round(self, *, deadline: float | None = None) -> PageResult:
         """Read from the cursor until caught up, or until ``deadline``. The next round continues where this one stopped.
@@ -150,7 +150,7 @@ class Poller:
                     await abandon(prefetch)
 
     async def _first_page(self, cursor: Cursor | None) -> _Fetched:
-        """Fetch the page at the cursor, or the first one of a new stream."""
+        """Fetch the page at the cursor, or the first page of a new stream."""
         if cursor is None:
             return await self._start_new_org()
         if reason := self._outdated(cursor):
@@ -172,8 +172,8 @@ class Poller:
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` computes the start from the current time. If the local clock is ahead of Okta's, start again by Okta's
-        clock, because events between the two times would be missed.
+        ``wanted`` computes the start from the current time: ``okta_now`` if that is known, else the local time. If this
+        time is ahead of Okta's, start again by Okta's, because events between the two starts would be missed.
         """
         now = okta_now or self._now()
         while True:
@@ -187,7 +187,7 @@ class Poller:
             now = date
 
     def _outdated(self, cursor: Cursor) -> str | None:
-        """Return why a cursor can't be used: its filter or page size has changed. None if it can be used."""
+        """Return why a cursor can't be used: it has another filter or page size. None if it can be used."""
         if cursor.filter != self._watch.rules.filter:
             return "the enabled rules need another filter"
         # Okta's links may contain a smaller limit than requested. Restarting would not change that.
@@ -214,7 +214,7 @@ class Poller:
         return await self._start_over(cursor, error.date)
 
     async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Fetched:
-        """Start a new stream that contains every event that the cursor's stream may not have returned yet."""
+        """Start a new stream with every event that Okta keeps and the cursor's stream may not have returned yet."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
         page, since = await self._first_page_since(lambda _now: wanted, okta_now)
@@ -230,7 +230,7 @@ class Poller:
         return _Fetched(page=page, stream=stream)
 
     def _stream_of(self, cursor: Cursor) -> _Stream:
-        """Return the state of a cursor's stream, from memory if this poller committed it last."""
+        """Return the state of a cursor's stream. If this poller committed the cursor, the restart point is from memory."""
         if self._last_restart_point is not None and self._last_restart_point[0] == cursor.query:
             restart = self._last_restart_point[1]
         else:
@@ -257,7 +257,7 @@ class Poller:
                 raise
 
     async def _commit(self, fetched: _Fetched, cursor: Cursor | None, total: PageResult) -> Cursor:
-        """Commit a page and return the cursor. A page without a next link does not move it."""
+        """Commit a page and return the cursor. A page without a next link does not move an existing cursor."""
         page, stream, now = fetched.page, fetched.stream, self._now()
         has_next = page.next is not None
         caught_up = page.caught_up and has_next

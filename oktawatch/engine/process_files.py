@@ -20,7 +20,7 @@ _FILES = 64  # concurrent processes on one database: the daemon and backfills
 
 
 def process_path(database: "Database", suffix: str) -> Path:
-    """Return the path of the files of one kind: next to an SQLite file, else in this user's state folder."""
+    """Return the path for `lock_free_file`, by the kind of file: next to an SQLite file, else in the state folder."""
     if (file := database.file) is not None:
         return state_folder(file) / f"{file.name}.{suffix}"
     url = database.url.render_as_string(hide_password=True)

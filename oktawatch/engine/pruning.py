@@ -1,12 +1,12 @@
 """Decide which rows have expired: by age, and by how much history the rules still need.
 
 History is kept as long as a rule may need it for an event that arrives later. Such an event can be older than the
-last sweep by the sweep window, and by a day if Okta delivers it late. In a quiet org, it can be older than the newest
-event by the same time, because polling restarts near that event if its cursor is lost. History is kept for the longest
-window of a rule before the oldest such event, and in the same way before the start of a running backfill.
+end of the last sweep by the sweep window and a day, because Okta may deliver it late. In a quiet org, it can be older than
+the newest event by the same time, because polling restarts near that event if its cursor is lost. History is kept for the
+longest window of a rule before the oldest such event, and by all these times before the start of an unfinished backfill.
 
-So pruning never changes a rule's verdict about an event from polling or a sweep. A backfill of a time whose history
-was deleted evaluates its events like those of an org that was never polled before.
+So pruning never changes a rule's verdict about an event from polling or a sweep. If a backfill reads a time whose history
+was deleted, its events are evaluated as in an org that was never polled before.
 """
 
 import asyncio
@@ -44,20 +44,20 @@ PAUSE = timedelta(milliseconds=50)
 LATE = timedelta(days=1)
 """How late Okta may deliver an event."""
 _UNWATCHED_AFTER = timedelta(days=1)
-"""An org that is not configured here is pruned if no process has polled it for longer."""
+"""An org that is not configured here is pruned if no process has polled it for longer than this."""
 _RESUMABLE = timedelta(days=1)
-"""A backfill that has made no progress for longer is not resumed."""
-_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+"""A backfill that has made no progress for longer than this is never resumed."""
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)  # no row is older
 
 
 class Ages(Struct, frozen=True, kw_only=True):
-    """The configured retention."""
+    """The configured retention: how long events, alerts and sightings are kept."""
 
     events: timedelta
     alerts: timedelta
     sightings: timedelta
     sweep_window: timedelta
-    """How far back a sweep reads."""
+    """How far before the end of the last sweep the next one starts."""
 
 
 class Pruner:
@@ -74,7 +74,10 @@ class Pruner:
         pause: timedelta = PAUSE,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``orgs`` are the configured orgs. While any of the ``rules`` can't be used, no history is deleted."""
+        """``orgs`` are the configured orgs. ``rules`` are the enabled rules.
+
+        While a custom rule can't be used, no history is deleted, because the rule may need it.
+        """
         self._database = database
         self._orgs = orgs
         self._rules = rules
@@ -91,8 +94,8 @@ class Pruner:
     ) -> Counter[str]:
         """Delete expired rows; return how many, by table. Raises StoreError.
 
-        ``holds`` returns whether this process polls a configured org. ``progress`` is called with the number of rows
-        deleted so far.
+        ``holds`` returns whether this process polls a configured org. If not, another process prunes the org.
+        ``progress`` is called with the number of rows deleted so far.
         """
         now = self._now()
         deleted: Counter[str] = Counter()
@@ -108,7 +111,7 @@ class Pruner:
         return deleted + await self._database.run(prune_leases, self._orgs, leases)
 
     async def count(self) -> Counter[str]:
-        """Count the rows that a round would delete, by table. Raises StoreError."""
+        """Count the rows that a round would delete if this process polled every org, by table. Raises StoreError."""
         now = self._now()
         messages, leases = _before(now, self._ages.alerts), _before(now, self._ages.events)
         total = await self._database.run(count_the_rest, self._orgs, messages=messages, leases=leases)
@@ -160,7 +163,10 @@ class Pruner:
 
 
 def _reached(reading: Reading, now: datetime) -> datetime:
-    """Return the time before which no event of an org can arrive any more, except from a backfill."""
+    """Return the time up to which an org has been read, at the earliest the start of Okta's retention.
+
+    An event that arrives later is older than this by at most the sweep window and ``LATE``, except in a backfill.
+    """
     known = [moment for moment in (reading.until, reading.newest) if moment is not None]
     # Events that Okta has deleted can't arrive, however long ago the org was read.
     return clamp_to_okta_retention(min(*known, now) if known else _FIRST, now)

@@ -24,10 +24,11 @@ class Replayed(Struct, frozen=True, kw_only=True):
     """The alerts that the rule would have opened. Days are in UTC."""
 
     matches: int
+    """The number of matches and signals."""
     alerts: list[dict[str, Any]]
     """The rows that `alerts list` shows, the alert with the latest match first."""
     days: dict[str, int]
-    """The number of alerts of each day, including days without alerts."""
+    """The number of alerts opened on each day, by event time, including days without alerts."""
     alerts_a_day: float
     """The average over the requested time."""
 

@@ -1,11 +1,12 @@
 """Limit the time that custom rules may take on a page.
 
-Rules run within the page's transaction. A slow rule would hold the org's row, and Postgres ends a transaction that is
-idle for 15 s, so that the page would be read again forever. So a rule that takes too long is left out for the rest
-of its page, and the page is committed.
+Rules run within the page's transaction. A slow rule would keep the org's row locked, and Postgres ends a transaction
+that is idle for 15 s, so that the page would be read again forever. So a rule that takes too long is left out for the
+rest of its page, and the page is committed.
 
-The time is checked after each call. A call that never returns is ended by the watchdog (``engine.rule_watchdog``).
-Calls that the watchdog has recorded are left out from the start.
+The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
+(``engine.rule_watchdog``). A rule is left out from the start of a page if the watchdog recorded that it froze on this
+page, or three times within a day.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +22,13 @@ from oktawatch.model.left_out import Frozen, LeftOut
 RULE_LIMIT_S = 2.0
 """Seconds that one rule may take on a page."""
 PAGE_LIMIT_S = 4.0
-"""Seconds that all custom rules together may take on a page. With one frozen call, less than Postgres' 15 s."""
+"""Seconds that all custom rules together may take on a page.
+
+Together with one call of `CALL_LIMIT_S` (8 s), this stays below the 15 s after which Postgres ends the transaction."""
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
+"""A rule that froze this often within `_RECENT` is left out of every page of the org."""
 _RECENT = timedelta(days=1)
 
 
@@ -90,7 +94,7 @@ class RuleBudget:
         )
 
     def _leave_out_frozen(self, frozen: Sequence[Frozen], uuids: set[str], now: datetime) -> None:
-        """Leave out rules that froze the process on an event of this page, or several times within a day."""
+        """Leave out rules that froze the process on this page, or at least three times within a day."""
         recent_counts: dict[str, int] = {}
         for call in frozen:
             recent_counts[call.rule_id] = recent_counts.get(call.rule_id, 0) + (now - call.froze_at < _RECENT)

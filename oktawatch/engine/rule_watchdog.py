@@ -26,7 +26,7 @@ from oktawatch.model.left_out import FrozenCall
 CALL_LIMIT_S = 8.0
 """Seconds after which a call of a rule's method counts as frozen."""
 _SLOTS = 16  # threads that evaluate pages at once, at least the number of database connections
-_SLOT = 4096  # bytes
+_SLOT = 4096  # bytes for the running call of one thread
 
 
 class RuleWatchdog:
@@ -36,7 +36,7 @@ class RuleWatchdog:
         """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses. Raises OSError."""
         self._file = lock_free_file(path)
         self.frozen = self._read()
-        """The call that froze the last process that used this file."""
+        """The call that froze the last process that used this file. None if no call did."""
         self._lock = threading.Lock()
         self._slots: dict[int, int] = {}
         """The slot of each thread, by its id."""
@@ -80,7 +80,7 @@ class RuleWatchdog:
             self._deadlines[slot] = call.began + CALL_LIMIT_S
 
     def end(self) -> None:
-        """Record that the method in this thread has returned, and disarm the timer."""
+        """Record that the method in this thread has returned. Disarm the timer unless other methods are running."""
         with self._lock:
             slot = self._slots[threading.get_ident()]
             if self._map is not None:

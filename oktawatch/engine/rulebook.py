@@ -41,7 +41,7 @@ def read_rulebook(
     rules to enable. Files that options name are relative to ``base``. The ``evidence`` about addresses may be loaded
     later. A custom rule that can't be used becomes a problem in the result, not an error. If there are problems,
     unknown rules in the configuration are ignored, because they may be the unusable ones. Raises OSError if the
-    folder can't be read, and RuleOptionError for invalid options.
+    folder can't be read, and RuleOptionError for unknown rules or invalid options.
     """
     found = load_rules(BUILT_IN, folder)
     if found.problems:
@@ -58,5 +58,5 @@ def read_rulebook(
 
 
 def default_rulebook() -> Rulebook:
-    """Build the built-in rules with their default options."""
+    """Build the built-in rules and those of installed packages, with their default options."""
     return read_rulebook(None, {}, (), base=Path(), evidence=Evidence())

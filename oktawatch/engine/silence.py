@@ -1,17 +1,17 @@
-"""Raise alarms about silent orgs, because a broken detector looks just like a quiet night.
+"""Raise alarms about silent orgs, because without them a broken detector looks just like a quiet night.
 
 An org without a successful poll for `silence.after` raises an alarm. Every notifier of the org gets one message when
 the alarm is raised, and one when it is over. A raised alarm is a row in the database, so a restart neither repeats it
 nor forgets to end it.
 
-After a start, an org is checked once there was enough time to poll it. So an org that was silent because the
+After a start, an org is only checked when there was enough time to poll it. So an org that was silent because the
 daemon was down raises no alarm.
 
 The silence of an org is measured by the monotonic clock, from the moment when this process read a new time of the
 last successful poll from the database. Only the age of the poll found at the start depends on the wall clock.
 
-A notifier that can't deliver raises an alarm for the others (`notify.escalation`). Most of these are raised when
-an attempt fails. This module raises the ones that become due while the notifier waits for its next attempt.
+A notifier that can't deliver raises an alarm for the other notifiers (`notify.escalation`). Most of these alarms are
+raised when an attempt fails. This module raises those that become due while the notifier waits for its next attempt.
 """
 
 import time
@@ -42,6 +42,7 @@ class _LastSuccess(Struct, frozen=True):
     """An org's last successful poll, as seen by this process."""
 
     recorded_at: datetime
+    """The time of the poll in the database."""
     at: float
     """The time of the poll by the monotonic clock."""
     certain: bool
@@ -49,7 +50,7 @@ class _LastSuccess(Struct, frozen=True):
 
 
 class SilenceWatch:
-    """Raises and ends alarms about silent orgs and failing notifiers."""
+    """Raises and ends alarms about silent orgs and orgs with unusable events. Raises alarms about failing notifiers."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class SilenceWatch:
         self._started = clock()
         self._successes: dict[str, _LastSuccess] = {}
         self.undecided: set[str] = set()
-        """Orgs without a recent successful poll that have no alarm yet, because this process hasn't polled them."""
+        """Orgs without a recent successful poll that have no alarm yet, because this process hasn't had time to poll them."""
 
     async def check(self) -> bool:
         """Raise and end alarms. Return whether there is a message to send. Raises StoreError."""
@@ -100,7 +101,7 @@ class SilenceWatch:
         return raised
 
     async def _check_events(self, liveness: Mapping[str, OrgLiveness], now: datetime) -> bool:
-        """Raise alarms about orgs whose polls succeed but whose events can't be used."""
+        """Raise and end alarms about orgs of which too many recent events can't be used, even if their polls succeed."""
         active = {name for kind, name in await self._database.run(active_alarms) if kind == _EVENTS}
         unusable = {org for org in self._orgs if org in liveness and liveness[org].rejected_share.too_large}
         newly_unusable, usable_again = sorted(unusable - active), sorted(active - unusable)

@@ -1,11 +1,11 @@
-"""The folder for files that oktawatch writes beside the database."""
+"""The folder for the files that oktawatch writes in addition to the database."""
 
 import os
 from pathlib import Path
 
 
 def state_folder(sqlite_file: Path | None) -> Path:
-    """Return the folder of the SQLite file, or this user's state folder if there is no SQLite file.
+    """Return the folder of the SQLite file. Without one, return the state folder of the service or this user.
 
     The folder of the SQLite file is preferred, so that a command that a person runs finds the daemon's files.
     """

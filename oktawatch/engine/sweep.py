@@ -2,11 +2,11 @@
 
 Okta promises that polling returns every event. A sweep verifies this: it queries the same time range by
 ``published`` and feeds the events to the same pipeline. A new event is counted as late, and raises alerts like any
-other. Sweeps are expected to find nothing.
+other. Sweeps are expected to find no new events.
 
 A sweep covers only the time that polling has covered. It excludes the time before polling with this filter began,
-and the last minutes, whose events polling may still return. After failed sweeps, or while an org can't catch up,
-the next sweep reaches back to the end of the last one.
+and the last minutes, whose events polling may still return. A sweep starts one window before the end of the last
+completed sweep, even if that was long ago because sweeps failed or the org could not catch up.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from oktawatch.systemlog.queries import bounded_query
 _log: Any = structlog.get_logger(__name__)
 
 SETTLED = timedelta(minutes=5)
-"""More recent events are left to polling: Okta's own delays are shorter."""
+"""Events of this last time are left to polling. It is longer than Okta's usual delays."""
 
 
 class Sweeper:
@@ -44,9 +44,9 @@ class Sweeper:
         committed: Committed = ignore_page,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``window`` is the length of the time range that a round reads.
+        """``window`` is how far before the end of the last sweep a round starts to read.
 
-        Call ``committed`` with the result of each page, even if the round fails later.
+        ``committed`` is called with the result of each page, even if the round fails later.
         """
         self._source = source
         self._database = database
@@ -57,10 +57,10 @@ class Sweeper:
         self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
-        """Read the window before the time at which a poll caught up. ``new_events`` counts the missed events.
+        """Read up to ``SETTLED`` before the time at which a poll caught up. ``new_events`` counts the missed events.
 
-        Raises SystemLogError or StoreError. Pages that were committed before remain, and the next round reads the
-        rest.
+        Raises SystemLogError or StoreError. Pages that were committed before remain. The next round reads all pages
+        again.
         """
         total = PageResult()
         org, rules_filter = self._watch.org, self._watch.rules.filter

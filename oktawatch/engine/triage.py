@@ -1,4 +1,4 @@
-"""Apply a person's decision about alerts, and notify the notifiers that are configured for it."""
+"""Apply a person's decision about alerts, and enqueue the notifications that are configured for such decisions."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,9 +23,10 @@ def decide_and_notify(
     tags: Mapping[str, Sequence[str]],
     now: datetime,
 ) -> None:
-    """Apply a decision to all of these alerts or to none, and enqueue a notification for each notifier on its route.
+    """Apply a decision to all of these alerts or to none.
 
-    ``tags`` are the orgs' tags, by org. Raises TriageError.
+    Enqueue a notification about each alert for each notifier whose route includes it. ``tags`` are the orgs' tags, by
+    org. Raises StoreError, such as TriageError.
     """
     kind = _NOTIFICATION_KINDS.get(decision.action)
     with triage_transaction(database, ids, now=now) as triage:
