@@ -7,7 +7,8 @@ The file is written before and after each attempt to send. If the process dies i
 received the alarm also get its end: a superfluous message is better than an alarm that never ends.
 
 A full disk is the usual reason for the alarm. So the file gets its full size when the daemon starts, and its content is
-overwritten in place. It fits in one block of a disk, which is written completely or not at all. A damaged file is ignored.
+overwritten in place. The content fits in one block of a disk, which is written completely or not at all. A damaged file
+is ignored.
 """
 
 import asyncio
@@ -39,7 +40,9 @@ class DatabaseAlarm(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[str, ...] = ()
     """The jobs whose writes were refused. The alarm lasts until these jobs have written."""
     notifiers: dict[str, bool] = {}
-    """The notifiers that get the end of the alarm. True if a notifier certainly received the alarm."""
+    """The notifiers that get the end of the alarm. False if a notifier may not have received the alarm yet.
+
+    True if it received the alarm, or refused it finally."""
 
 
 class AlarmFile:
@@ -61,7 +64,7 @@ class AlarmFile:
             self._log_failure(error.strerror or str(error))
 
     async def write(self, alarm: DatabaseAlarm | None) -> None:
-        """Replace the content. Never fails."""
+        """Replace the content, unless an earlier write still waits for the disk. A failure of the disk is only logged."""
         if alarm == self.alarm and not self._failed:
             return
         if self._writing is not None and not self._writing.done():

@@ -53,7 +53,7 @@ class BackfillResult(Struct, kw_only=True):
     delivered: int = 0
     """The number of delivered messages."""
     failed_deliveries: int = 0
-    """The number of failed attempts."""
+    """The number of failed attempts to deliver, and of notifiers whose whole round failed."""
 
 
 async def backfill(
@@ -68,8 +68,8 @@ async def backfill(
 ) -> BackfillResult:
     """Read the events published from ``since`` to ``until``. An org that fails does not stop the others.
 
-    ``command`` is the command line: the same text within a day resumes an interrupted backfill. ``notify`` sends
-    notifications. Raises StoreError if the database can't be prepared.
+    ``command`` is the command line, by which an interrupted backfill is continued (see `Backfiller.run`). ``notify``
+    sends notifications. Raises StoreError or ConfigError if the database can't be prepared.
     """
     await prepare_database(app, database)
     slots = asyncio.Semaphore(_ORGS_AT_ONCE)

@@ -46,8 +46,9 @@ LARGE_SHARE = 0.6
 """By default, Okta mails an org's admins when a larger share of a rate limit is used."""
 _BLOCK = b"\0" * 65_536
 _PROBE_SIZE = 1024**2  # bytes; more than the free space that SQLite's files may contain
-_RECENT = timedelta(minutes=5)
+_RECENT = timedelta(minutes=5)  # how far back an event is requested
 _SKEW = timedelta(seconds=60)
+"""A larger difference between Okta's clock and this machine's is a warning."""
 _ORGS_AT_ONCE = 16
 _NOTIFIER_TIMEOUT_S = 30
 
@@ -211,7 +212,7 @@ def judge_space(free: int, folder: str) -> list[Finding]:
 
 
 def _rule_to_recommend(app: Application) -> EventRule | None:
-    """Return the rule about blocked requests if it is disabled only by default."""
+    """Return the rule about blocked requests if it is disabled by default and not by the configuration."""
     try:
         rulebook = app.rulebook
     except ConfigError:
@@ -238,7 +239,7 @@ async def _blocked_requests(about: str, source: PageSource, rule: EventRule) -> 
 
 
 async def _orgs(app: Application, rules: RuleSet, recommendable: EventRule | None) -> list[Finding]:
-    """Check each org. Look for events that the ``recommendable`` rule would match."""
+    """Check each org. With a ``recommendable`` rule, look for events that this rule would match."""
     try:
         tls_context = app.tls_context
     except ConfigError as error:
@@ -323,7 +324,7 @@ def _probe(app: Application, notifier: str) -> _Probe | None:
 
 
 async def _reach(notifier: ConfiguredNotifier, probe: _Probe | None) -> Finding:
-    """Open a connection to the channel's host, or to the proxy for it. Check that a file can be written."""
+    """Open a connection to the channel's host, or to the proxy for it. For a file, check that it can be written."""
     about = f"notifier {notifier.name}"
     if isinstance(notifier.channel, FileChannel):
         problem = await asyncio.to_thread(notifier.channel.find_problem)

@@ -1,4 +1,4 @@
-"""Connect to orgs, importing the Okta SDK only when the first org is connected.
+"""Connect to orgs, importing the Okta SDK only when `connections` is entered.
 
 The import takes half a second and 65 MB, which a start that fails, or a command that stays local, should not spend.
 """

@@ -18,7 +18,7 @@ from oktawatch.engine.pipeline import PageResult
 from oktawatch.model.severity import Severity
 
 POLL_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the histogram of polls. A poll ends after at most six minutes."""
+"""Upper bounds of the histogram of polls, in seconds. A poll is cancelled after six minutes."""
 
 
 class Histogram:
@@ -57,9 +57,9 @@ class Counters:
         self.late: Counter[str] = Counter()
         """New events that a sweep found, by org."""
         self.rejected: Counter[str] = Counter()
-        """Events that could not be used, by org."""
+        """Unusable events that were not recorded before, by org."""
         self.alerts: Counter[tuple[str, str, Severity]] = Counter()
-        """Alerts by org, rule and severity."""
+        """Alerts that reached their rule's threshold, by org, rule and severity."""
         self.poll_failures: Counter[tuple[str, str]] = Counter()
         """Failed polls by org and reason."""
         self.polls = Histogram(POLL_SECONDS)

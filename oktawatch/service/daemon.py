@@ -1,7 +1,7 @@
 """The daemon: start, run the jobs until asked to stop, and reload on SIGHUP.
 
 The start checks everything that it can before it changes anything: rules, credentials, the database's URL, and
-whether another daemon uses the database. READY is sent after the schema is upgraded and the jobs are scheduled.
+whether another daemon uses the SQLite file. READY is sent after the schema is upgraded and the jobs are scheduled.
 
 SIGHUP builds a second `Application` from the current configuration and rules. If that succeeds, the jobs are stopped
 and scheduled again for the new application, by the same steps as a stop and a start. Otherwise everything
@@ -43,7 +43,7 @@ from oktawatch.store.errors import DamagedDatabaseError
 
 _log: Any = structlog.get_logger(__name__)
 
-_REPORT_INTERVAL = timedelta(seconds=10)
+_REPORT_INTERVAL = timedelta(seconds=10)  # between reports of a long start to systemd
 _MORE_TIME = timedelta(seconds=60)
 """The extension that a long start requests from systemd: longer than a loaded machine may delay the event loop."""
 

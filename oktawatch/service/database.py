@@ -13,7 +13,7 @@ from oktawatch.store.orgs import register_orgs
 from oktawatch.store.schema import require_current, upgrade
 
 _CHECK_WITHIN_S = 2.0
-"""Time limit for checking the database's file at the start."""
+"""Time limit for checking the database's file, in seconds."""
 
 
 def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
@@ -45,10 +45,10 @@ def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
 
 
 async def prepare_database(app: Application, database: DatabaseExecutor) -> None:
-    """Check the database's file, upgrade the schema, and insert each org's row.
+    """Check the database's file, upgrade the schema, read the clock, and insert a row for each org that has none.
 
-    A Postgres database is upgraded only with `database.auto_upgrade`. Raises ConfigError if the schema does not fit this
-    program, and StoreError for other failures.
+    A Postgres database is upgraded only with `database.auto_upgrade`. Raises ConfigError if the schema is not the version
+    that this program needs, and StoreError for other failures.
     """
     upgrades = app.auto_upgrade or not database.database.shared
     try:

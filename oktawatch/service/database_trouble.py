@@ -57,11 +57,14 @@ class DatabaseTrouble:
 
     @property
     def duration(self) -> timedelta:
-        """The time since the last successful write before the trouble; zero without trouble."""
+        """The time since the last successful write before the trouble, or since the start; zero without trouble."""
         return timedelta(seconds=self._clock() - self._worked_at) if self.failures else timedelta()
 
     def failed(self, error: Exception, *, job: str | None = None) -> None:
-        """Count a failure. With ``job``, a refused write is remembered until this job has worked again."""
+        """Count a failure.
+
+        With ``job``, a refused write is remembered until a round of this job succeeds, but at most 10 min.
+        """
         self._failure_log.failed("database", error)
         self.error = str(error)
         self._failed_at = self._clock()
@@ -72,7 +75,7 @@ class DatabaseTrouble:
             self._lost()
 
     def completed(self, job: str) -> None:
-        """Record that a round of a job succeeded. If it wrote nothing, there was nothing left to write."""
+        """Record that a round of a job succeeded. If the round wrote nothing, the job has nothing left to write."""
         self._refused.pop(job, None)
 
     def moment(self) -> float:

@@ -45,6 +45,7 @@ _PROBE_WITHIN = timedelta(seconds=5)
 _OVERDUE = timedelta(seconds=45)
 """A probe without a response fails after this time. The pages of many orgs can precede it in the queue."""
 _RETRY_INTERVAL = timedelta(seconds=20)
+"""The delay before the second attempt to bring the database up. It doubles with each failure, up to 5 min."""
 _LAST_MESSAGE_TIMEOUT = timedelta(seconds=10)
 
 Channels = Mapping[str, Channel]
@@ -87,7 +88,7 @@ class DatabaseWatch:
         self._over = False
         """Whether the alarm has ended."""
         self._informed: set[str] = set()
-        """Notifiers that received the current message."""
+        """Notifiers that received the current message, or refused it finally."""
         self._silence_checked = False
         """Whether a silence check has completed since the database works again."""
         if self._alarm is not None:
@@ -121,7 +122,10 @@ class DatabaseWatch:
         await self._alarm_file.write(self._alarm)  # again, if it failed before
 
     async def send_last_alarm(self) -> None:
-        """Send the alarm that the daemon exits because of its database, unless an earlier process has sent it."""
+        """Send the alarm that the daemon exits because of its database.
+
+        Notifiers that received this alarm from an earlier process do not get it again.
+        """
         alarm = self._alarm
         if alarm is None or self._over or alarm.error != self.trouble.error:
             self._raise(self.trouble.duration)
@@ -162,7 +166,7 @@ class DatabaseWatch:
             self.trouble.wrote(_PROBE, began=self._probe_began)
 
     async def bring_up(self, prepare: Callable[[], Awaitable[None]]) -> None:
-        """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError or ConfigError."""
+        """Call ``prepare`` until it succeeds. Raises UnusableDatabaseError, ConfigError or StoppedError."""
         while True:
             try:
                 await prepare()

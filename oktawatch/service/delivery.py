@@ -18,7 +18,7 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
 INTERVAL = timedelta(seconds=5)
-"""Time between two rounds, for retries. A poll with new notifications starts a round at once."""
+"""Time between two rounds, for retries. A job that enqueues notifications starts a round at once."""
 TIME_LIMIT = timedelta(minutes=5)
 """Time limit of a round. A message that is not confirmed by then is sent again under the same id."""
 
@@ -28,7 +28,7 @@ class Sender(Protocol):
 
     name: str
     failed: int
-    """The number of failed attempts."""
+    """The number of failed attempts, or of notifications that expired."""
 
     async def round(self) -> int:
         """Send the due notifications; return how many were delivered. Raises StoreError."""
@@ -43,7 +43,7 @@ async def open_notifiers(
 ) -> AsyncIterator[list[Notifier]]:
     """Build the notifiers. Their channels are closed at the end.
 
-    Call ``attempted`` with the notifier's name and the result of each attempt to deliver.
+    ``attempted`` is called with the notifier's name and the result of each attempt to deliver.
     """
     composer = app.composer(app.rules)
     async with AsyncExitStack() as stack:
@@ -108,7 +108,7 @@ class Delivery(Supervised[int]):
 async def deliver_once(senders: Sequence[Sender]) -> DeliveryRound:
     """Send the due notifications of all notifiers concurrently.
 
-    A failure is logged, and the message stays in the outbox for the next run.
+    A failure is logged, and the message stays in the outbox: for the next run, or as a dead letter.
     """
     deliveries = [Delivery(sender, database_trouble=None) for sender in senders]
     await asyncio.gather(*(delivery.round() for delivery in deliveries))

@@ -2,7 +2,7 @@
 
 The address can be unavailable, for example because another program uses the port. Detecting sign-ins is more important
 than reporting numbers about it, so the daemon logs this once, runs without the endpoint, and retries every minute.
-Monitoring notices it, because scrapes fail.
+Monitoring notices the failure, because scrapes fail.
 
 There is no authentication and no TLS. Clients can be hostile: only GET and HEAD are answered, connections are limited
 in number and time, and requests never reach the database more than once a second (`vitals.py`). Answers contain no
@@ -47,7 +47,7 @@ class Endpoint:
         self._failures = FailureLog("endpoint")
 
     async def listen(self, address: str) -> None:
-        """Serve on this address from now on; serve nothing if it is empty."""
+        """Serve on this address from now on; serve nothing if the address is empty."""
         if address != self._address:
             await self.close()
             self._address = address

@@ -18,7 +18,8 @@ from oktawatch.service.supervised import Supervised
 _log: Any = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(minutes=1)
-"""Time between two rounds. A round fetches a source only if it is due, and loads a file that another process has fetched."""
+"""Time between two rounds. A round fetches a source only if that is due, and loads a new file, also one that another
+process has fetched."""
 
 
 class EvidenceUpdate(Supervised[bool]):
@@ -60,7 +61,7 @@ class UpdateOutcome(Struct, frozen=True, kw_only=True):
     name: str
     changed: bool = False
     problem: str | None = None
-    """Why the update failed."""
+    """Why the update failed, or that another process is updating the source."""
 
 
 async def update_once(sources: Sequence[FetchedEvidence]) -> list[UpdateOutcome]:

@@ -28,7 +28,8 @@ class _NoAccess:
 async def explain_event(app: Application, event_uuid: str) -> Explanation | None:
     """Explain an event of one of the application's orgs. Return None if neither the database nor Okta has it.
 
-    Without credentials for an org, stored data is used. Raises ConfigError, StoreError, or SystemLogError.
+    If the credentials of any org can't be used, only stored data is used, for all orgs. Raises ConfigError, StoreError or
+    SystemLogError.
     """
     enabled = frozenset(rule.id for rule in app.rules.rules)
     if app.allow.classifies:
@@ -52,7 +53,7 @@ async def explain_event(app: Application, event_uuid: str) -> Explanation | None
 
 
 async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSource]:
-    """Return the page source of each org, by name."""
+    """Return the page source of each org, by name: `_NoAccess` for all if the credentials of any org can't be used."""
     try:
         accesses, tls_context = app.accesses, app.tls_context
     except ConfigError as error:

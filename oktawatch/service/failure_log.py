@@ -73,9 +73,9 @@ def backoff(
 ) -> timedelta:
     """Return the delay of a job's next round after this number of failures in a row. ``interval`` is the usual delay.
 
-    The delay doubles from 30 s, or from the interval if that is shorter, up to 5 min. With ``slowly``, for a failure
-    that a person must fix, it doubles from four times that, up to 15 min. It has a jitter of ±25 %, so that jobs that
-    failed together are not retried together.
+    The delay begins with 30 s, or the interval if that is shorter, and doubles up to 5 min. With ``slowly``, for a failure
+    that a person must fix, the first delay is four times as long, and the longest is 15 min. All delays have a jitter of
+    ±25 %, so that jobs that failed together are not retried together.
     """
     first, longest = min(interval, _FIRST), _LONGEST
     if slowly:

@@ -1,4 +1,7 @@
-"""Lock an SQLite file for one daemon. The operating system releases the lock when the process ends."""
+"""Lock an SQLite file for one daemon or `run --once`.
+
+The operating system releases the lock when the process ends.
+"""
 
 import fcntl
 import os
@@ -11,7 +14,7 @@ from oktawatch.config.errors import ConfigError
 
 @contextmanager
 def exclusive_lock(file: Path | None) -> Iterator[None]:
-    """Hold the lock of an SQLite file, if there is one. Raises ConfigError if another `run` holds it.
+    """Hold the lock of an SQLite file; do nothing for None. Raises ConfigError if another `run` holds it.
 
     Two daemons would poll the same orgs and roll back each other's pages. The lock is on a separate file, because
     closing any handle of the database file would drop SQLite's own locks. The lock file is not deleted, because two

@@ -1,4 +1,4 @@
-"""Send the heartbeat after a successful poll of every org."""
+"""Send the heartbeat after a successful poll of every org that this process polls."""
 
 from collections.abc import Awaitable, Callable, Collection
 
@@ -7,7 +7,7 @@ from oktawatch.service.supervised import Supervised
 
 
 class Heartbeat(Supervised[None]):
-    """Sends a heartbeat when every org has been polled successfully since the last heartbeat."""
+    """Sends a heartbeat when every org has been polled successfully since the last attempt to send one."""
 
     def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Send with ``beat``, which raises DeliveryError."""
@@ -20,7 +20,7 @@ class Heartbeat(Supervised[None]):
         self._polled.add(org)
 
     async def round(self, orgs: Collection[str]) -> None:
-        """Send a heartbeat if all of these orgs, which this process polls, have been polled. Never fails."""
+        """Send a heartbeat if all of these orgs, which this process polls, have been polled successfully. Never fails."""
         if not orgs or not self._polled.issuperset(orgs):
             return
         self._polled.clear()

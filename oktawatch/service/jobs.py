@@ -46,8 +46,8 @@ _STAGGER = timedelta(milliseconds=150)
 """Delay between the first polls of two orgs, so that the pages of 200 orgs don't arrive at once."""
 _STOP_WITHIN = timedelta(seconds=3.5)
 """How long a stop waits for the jobs. The whole stop must take less than 5 s."""
-_LONG_WAIT_S = 5.0
-_SOON = timedelta(seconds=1)
+_LONG_WAIT_S = 5.0  # a wait at least this long is written to the daemon's row at once
+_SOON = timedelta(seconds=1)  # the delay of the next write if the row was outdated during the last one
 _MOST_NAMED = 5  # maximum number of orgs in a line of status or log
 
 
@@ -96,7 +96,7 @@ class Jobs:
         self._schedule_the_rest()
 
     def holds(self, org: str) -> bool:
-        """Return whether this process polls the org. With SQLite, it polls all orgs."""
+        """Return whether this process polls the org. On SQLite, a process polls all configured orgs."""
         return self._replica is None or self._replica.holds(org)
 
     def stuck(self) -> list[str]:
@@ -247,7 +247,10 @@ class Jobs:
         return delay
 
     def _record_wait(self, org: str, reason: WaitReason, seconds: float) -> None:
-        """Record that an org waits. A long wait is written at once, a short one only if the row is written in the meantime."""
+        """Record that an org waits.
+
+        A long wait is written to the daemon's row at once, a short one only if the row happens to be written meanwhile.
+        """
         until = self._database.now() + timedelta(seconds=seconds)
         self._presence.waits[org] = Wait(until=until, reason=reason)
         if seconds >= _LONG_WAIT_S:

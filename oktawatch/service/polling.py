@@ -50,9 +50,9 @@ class OrgPolling(Supervised[PageResult]):
         now: Callable[[], datetime] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call ``enqueued`` when there are notifications to send.
+        """``enqueued`` is called when there are notifications to send.
 
-        ``holds`` returns whether this process polls the org.
+        ``holds`` returns whether this process polls the org. ``on_failure`` is called as in `Supervised`.
         """
         super().__init__(
             FailureLog("poll", org=org),
@@ -89,7 +89,8 @@ class OrgPolling(Supervised[PageResult]):
     async def _poll_again_if_moved(self) -> PageResult:
         """Poll, and again if another process has moved the cursor meanwhile.
 
-        The previous process that polled this org, stopped or killed, can still commit the page that it had read.
+        The process that polled this org before, even if it was stopped, can still commit a page that it had fetched.
+        Raises HandedOverError if this process no longer polls the org.
         """
         try:
             return await self._poll(deadline=self._deadline)

@@ -1,7 +1,7 @@
 """Prune in rounds.
 
-A clock that is years ahead would make all rows expire. So the daemon prunes only while its clock agrees with Okta's
-clock at the last poll that caught up.
+A clock that is years ahead would make all rows expire. So the daemon prunes only while its clock is at most a day from
+Okta's clock, as read when a poll last caught up.
 """
 
 from collections import Counter
@@ -21,12 +21,13 @@ from oktawatch.service.supervised import Supervised
 _log: Any = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(hours=1)
-"""Frequent, so that each round is short."""
+"""Time between two rounds. Rounds are frequent, so that each is short."""
 FIRST = timedelta(minutes=5)
-"""The delay of the first round, so that it does not slow down the start."""
+"""The delay of the first round after the start or a reload, so that pruning does not slow down the start."""
 SOON = timedelta(minutes=5)
-"""The delay of a round that can't prune because the clocks disagree."""
+"""The delay after a round that could not prune, because the clocks disagree or no poll has caught up yet."""
 _TOLERANCE = timedelta(days=1)
+"""The clocks disagree if they differ by more than this."""
 
 
 def build_pruner(app: Application, database: DatabaseExecutor) -> Pruner:

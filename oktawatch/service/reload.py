@@ -18,8 +18,9 @@ _log: Any = structlog.get_logger(__name__)
 async def reload(app: Application, path: Path | None, database: DatabaseExecutor) -> Application:
     """Read the configuration again, from ``path`` as at the start, and return the new application.
 
-    If the configuration is invalid, log the error and return ``app``. A start leaves out rules that can't be used.
-    A reload refuses them, because the running application still has a working version of the rule.
+    If the configuration is invalid, or the database can't be prepared for it, log the error and return ``app``. A start
+    leaves out rules that can't be used. A reload refuses the whole configuration because of such a rule: the running
+    application may still have a working version of that rule.
     """
     try:
         new = await asyncio.to_thread(_read, app, path)

@@ -1,7 +1,7 @@
 """Distribute the orgs among the replicas that share a database, by leases.
 
-A lease is shorter than `service.lease_ttl` and is renewed well before it expires. So another
-replica takes over an org within `service.lease_ttl` of the last renewal.
+A lease is shorter than `service.lease_ttl` and is renewed well before it expires. So if a replica dies, another one
+takes over its orgs within `service.lease_ttl` of the last renewal.
 """
 
 import asyncio

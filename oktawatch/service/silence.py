@@ -1,4 +1,4 @@
-"""Check regularly for silent orgs and failing notifiers."""
+"""Check regularly for silent orgs, orgs with unusable events, and failing notifiers."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,8 +29,8 @@ class SilenceChecks(Supervised[bool]):
     ) -> None:
         """Check with ``watch``.
 
-        Call ``enqueued`` when there are alarms to send, and ``complete`` when no more alarms are due: each org has been
-        polled successfully, or has an alarm that an earlier check enqueued.
+        ``enqueued`` is called when there are alarms to send, and ``complete`` when no more alarms are due: each org was
+        recently polled successfully, or has an alarm that an earlier check enqueued.
         """
         super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
         self._watch = watch

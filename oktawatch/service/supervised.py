@@ -44,8 +44,8 @@ class Supervised(Generic[T]):
 
         ``database_trouble`` collects the database failures of all jobs. Without it, the job logs its database failures
         itself. ``interval`` is the time between two rounds, for the back-off after failures; None disables the back-off.
-        A round that takes longer than ``time_limit`` is cancelled. Call ``on_failure`` with the reason of each failed
-        round, a short identifier such as ``token_refused``.
+        A round that takes longer than ``time_limit`` is cancelled. ``on_failure`` is called with the reason of each
+        failed round, a short identifier such as ``token_refused``.
         """
         self.failures = 0
         """The number of failed rounds in a row."""
@@ -62,7 +62,10 @@ class Supervised(Generic[T]):
         return self.failures > 0
 
     async def attempt(self, job: Callable[[], Awaitable[T]]) -> timedelta | None:
-        """Run ``job`` once. Return the delay until the next round, or None for the usual interval."""
+        """Run ``job`` once, and call `succeeded` or handle the failure.
+
+        Return the delay until the next round, or None for the usual interval.
+        """
         if self._database_trouble is not None:
             self._began = self._database_trouble.moment()
         try:
@@ -94,7 +97,7 @@ class Supervised(Generic[T]):
             self._database_trouble.wrote(self._failure_log.subject, began=self._began)
 
     def _log(self, error: Exception) -> bool:
-        """Log a failure; return whether it is the job's own."""
+        """Log a failure; return whether it is the job's own, and not one that ``database_trouble`` collects."""
         reason = _reason(error)
         self._on_failure(reason)
         if reason == _DATABASE and self._database_trouble is not None:

@@ -31,8 +31,8 @@ class OrgSweeping(Supervised[PageResult]):
     ) -> None:
         """Sweep with ``sweep``: `engine.sweep.Sweeper.round`.
 
-        ``caught_up`` returns where polling caught up, or None while it has not caught up. Call ``enqueued`` when there
-        are notifications to send.
+        ``caught_up`` returns when polling last caught up, or None if its last round did not. ``enqueued`` is called when
+        there are notifications to send.
         """
         super().__init__(
             FailureLog("sweep", org=org),
@@ -46,7 +46,7 @@ class OrgSweeping(Supervised[PageResult]):
         self._enqueued = enqueued
 
     async def round(self) -> timedelta | None:
-        """Sweep once. If polling has not caught up, return the delay `SOON`."""
+        """Sweep once, unless polling has not caught up: then return the delay `SOON` until the next attempt."""
         polled = self._caught_up()
         if polled is None:
             return SOON

@@ -33,6 +33,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     what: str
     """``poll``, ``start``, ``database`` or ``org``."""
     name: str = ""
+    """The org, or empty if the problem is not about one."""
     problem: str
     """One line for people."""
 
@@ -61,13 +62,13 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """The orgs that this process polls."""
     rate_limits_remaining: Mapping[str, int]
     gauges: Gauges | None
-    """None if the database did not answer in time."""
+    """None if the database could not be read in time."""
     health: Mapping[str, OrgHealth]
     """The health of each configured org that has a row in the database."""
     evidence: Mapping[str, datetime]
     """When each source of evidence was last known to be current."""
     database_works: bool
-    """Whether the database answers and the last write succeeded."""
+    """Whether the database could be read in time, and there is no trouble (see `DatabaseTrouble`)."""
 
 
 class Vitals:
@@ -121,7 +122,7 @@ class Vitals:
         except StoreError as error:
             return problems or [Problem(what="database", problem=str(error))]
         orgs = self._app.orgs
-        # It may have to poll any of them soon.
+        # A replica that polls no org may soon have to poll any of them.
         for org in list(filter(self._work.holds, orgs)) or orgs:
             health = self._judge(gauges, org)
             if not health.good:
@@ -153,7 +154,7 @@ class Vitals:
         return judge(gauges.orgs.get(org), interval=interval, now=self._database.now())
 
     async def _gauges(self) -> Gauges:
-        """Read the database, or share another request's read. Raises StoreError if there is no answer in time."""
+        """Read the database, or share another request's read. Raises StoreError, also if there is no answer in time."""
         if self._reading is None or (self._reading.done() and self._clock() - self._read_at > _FRESH_S):
             self._reading = asyncio.create_task(self._database.run(read_gauges))
             self._read_at = self._clock()

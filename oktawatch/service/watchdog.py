@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 LONGEST_SILENCE = timedelta(minutes=10)
-"""A round must end within this time, unless the next round is due later."""
+"""The minimum time that is allowed from the end of a round to the end of the next one."""
 LONGEST_ROUND = timedelta(minutes=9)
-"""The maximum duration of a round: its deadline, and the work before and after it."""
+"""The maximum duration of a round: its hard deadline, and time for the work before and after that."""
 
 
 class Watchdog:
