@@ -1,8 +1,8 @@
 """Share an org's rate limit between oktawatch's requests and the org's other clients.
 
-Okta counts the requests of all clients of an org in windows of a minute, and mails the org's admins when a window is
-exhausted. Therefore each request waits for a turn. One request is in flight at a time. Polling precedes a sweep, and a
-sweep precedes a backfill. A turn is granted if both conditions hold:
+Okta counts the requests of all clients of an org in windows of a minute, refuses requests when a window is exhausted,
+and mails the org's admins even before that. Therefore each request waits for a turn. One request is in flight at a
+time. Polling precedes a sweep, and a sweep precedes a backfill. A turn is granted if both conditions hold:
 
 - In this window, oktawatch has sent fewer requests than its share of the limit. A part of the share is reserved for
   polling, so that a backfill doesn't delay polling until the next window.
@@ -10,9 +10,9 @@ sweep precedes a backfill. A turn is granted if both conditions hold:
   half a minute old. The requests that other clients sent since then are estimated: by their share of the limit, or by
   their observed rate if that is higher. Until a rate is observed, they are assumed to use the whole limit.
 
-The numbers come from the headers of Okta's answers. Any header can be absent. An unknown number doesn't delay requests. If a
-429 answer has no numbers, the pause grows with each attempt. The time until the end of a window is computed from the
-answer's ``Date`` and measured with the monotonic clock. The machine's wall clock is not used.
+The numbers come from the headers of Okta's answers. Any header can be absent. An unknown number doesn't delay requests.
+If consecutive 429 answers have no numbers, the pause grows with each. The time until the end of a window is computed
+from the answer's ``Date`` and measured with the monotonic clock. The machine's wall clock is not used.
 
 All requests of a process to an org share a budget. Requests of another process, such as a backfill beside the daemon,
 count as another client's.
@@ -175,6 +175,7 @@ class _Window:
     def __init__(self, share: float) -> None:
         self.limit: int | None = None
         self.remaining: int | None = None
+        """The number of remaining requests that Okta last reported, minus oktawatch's requests since then."""
         self.taken = 0
         """The number of oktawatch's requests in the window, answered or not."""
         self.ends = -math.inf
@@ -239,7 +240,7 @@ class _OtherClients:
         self._current: float | None = None
 
     def observe(self, count: int, elapsed: int) -> None:
-        """Record the number of requests in the first ``elapsed`` seconds of the current window."""
+        """Record the other clients' number of requests in the first ``elapsed`` seconds of the current window."""
         if elapsed >= _MIN_OBSERVATION_S:
             # Add one, because the next request may follow at once.
             self._current = (count + 1) / elapsed if count > 0 else 0.0

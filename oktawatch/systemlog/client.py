@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _log: Any = structlog.get_logger(__name__)
 
 MAX_RATE_LIMITED = 5
-"""The number of consecutive 429 answers that end a call."""
+"""The number of 429 answers to one call of `page`, or to its token requests, that end the call."""
 TIMEOUT = 45.0
 """The timeout of a request in seconds. Okta aborts a query after 30 seconds."""
 
@@ -106,7 +106,7 @@ class LogClient:
             self._own_session = None
 
     async def _ask(self, query: str) -> tuple[aiohttp.ClientResponse | None, str, Exception | None]:
-        """Send a request. Return the answer and its body, or the error."""
+        """Send a request. Return the answer and its body, or the error. Raises SystemLogError without an access token."""
         executor = await self._connected()
         request = await self._request(executor, query)
         if request is None and self._switches_to_dpop(executor):
@@ -137,7 +137,7 @@ class LogClient:
         return True
 
     async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
-        """Build the request with the SDK, which gets an access token if needed. None if the SDK failed, or got no token."""
+        """Build the request with the SDK, which gets an access token if needed. Return None if the SDK fails to do so."""
         client = executor._http_client  # noqa: SLF001 -- the SDK has no accessor for it
         client.token_answer = None
         for attempt in range(MAX_RATE_LIMITED):

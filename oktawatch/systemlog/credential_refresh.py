@@ -23,7 +23,10 @@ class Connect(Protocol):
 
 
 class OrgSource:
-    """An org's page source. It reads the secret's file again when Okta refuses the secret."""
+    """An org's page source, which replaces a secret that Okta refuses or that lacks the permission.
+
+    It reads the secret's file again, and retries the request once if the secret has changed.
+    """
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Decode the body of a page into events, reading only the fields that are used.
 
-The fast path decodes the whole body into ``Event`` structs, and a second time into the slice of each element. The
+The fast path decodes the whole body twice: into ``Event`` structs, and into the slice of bytes of each element. The
 decoder validates types and lengths, and refuses the whole body because of a single invalid value. The slow path then
 decodes each element separately. An element that is not a usable event is returned with its bytes.
 """
@@ -18,7 +18,7 @@ from oktawatch.model.timestamps import are_canonical
 
 MOST_ELEMENTS = 10_000
 """The default maximum number of elements: ten times Okta's largest page."""
-_COMMAS_PER_EVENT = 100  # an ordinary event has fewer
+_COMMAS_PER_EVENT = 100  # more than in the JSON of an ordinary event
 
 _decode_events = msgspec.json.Decoder(list[Event]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -67,7 +67,7 @@ def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
 
 
 def _ordinary_events(body: bytes, slices: Sequence[bytes | msgspec.Raw]) -> list[Event] | None:
-    """Decode a body in which all events are valid. Returns None for any other body."""
+    """Decode a body whose elements are all valid events with different uuids. Returns None for any other body."""
     if needs_cleaning(body):
         return None
     try:

@@ -64,7 +64,7 @@ class WrongHostError(SystemLogError):
 class RequestRefusedError(SystemLogError):
     """400 and other 4xx: Okta refuses the filter, the time or the cursor.
 
-    Only the caller knows the cause: the configuration for a new query, the cursor for a stored one.
+    Only the caller knows the cause: if the query is new, the configuration; if the query is a stored cursor, that cursor.
     """
 
     reason = "request_refused"

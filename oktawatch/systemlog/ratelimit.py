@@ -23,7 +23,7 @@ _LONGEST_NUMBER = 12  # digits
 
 
 class Limits(NamedTuple):
-    """The rate limit in an answer. Absent values are None."""
+    """The rate limit in an answer. Absent values are None. If the concurrency limit was hit, all values are None."""
 
     limit: int | None = None
     """Requests per window, for all clients of the org."""

@@ -40,7 +40,7 @@ LARGEST_ERROR = 64 * 1024
 """The maximum number of bytes to read of a body that is not a page."""
 
 _CONNECTIONS = 256  # each org uses one connection at a time, so 256 orgs can send requests in parallel
-_KEEPALIVE_S = 75.0  # longer than the interval between two polls
+_KEEPALIVE_S = 75.0  # longer than the default interval between two polls
 # The remaining lifetime at which an access token is renewed. With the SDK's default of five minutes, a token that is
 # valid for five minutes would never be used twice.
 _RENEWAL_OFFSET_MIN = 1
@@ -107,6 +107,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
     """Sends the requests of the SDK's executor and reads the answers."""
 
     token_answer: TokenAnswer | None = None
+    """The last result of a token request. `LogClient` resets it before each."""
 
     def _setup_proxy(self, proxy: str | None) -> str | None:
         # Without a proxy, the SDK would use HTTP_PROXY and HTTPS_PROXY, and ignore NO_PROXY.
