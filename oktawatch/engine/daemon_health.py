@@ -10,7 +10,7 @@ from oktawatch.store.daemons import DaemonRow
 
 _SILENT_AFTER = timedelta(seconds=90)
 """A daemon that has not written its row for longer counts as not running: a running daemon writes every 30 s or sooner."""
-_CLOCK_TOLERANCE = timedelta(seconds=60)
+_CLOCK_TOLERANCE = timedelta(seconds=60)  # a row may be dated this far in the future
 _FORGOTTEN_AFTER = timedelta(days=1)
 """A daemon that has not written for longer is ignored, because it is probably no longer wanted."""
 

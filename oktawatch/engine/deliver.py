@@ -51,6 +51,7 @@ _NO_ESCALATION = Escalation()
 DeliveryResult = Literal["delivered", "failed", "dead"]
 """The result of an attempt: ``failed`` will be retried, ``dead`` became a dead letter."""
 _CLOCK_TOLERANCE = timedelta(seconds=2)
+"""If the clock goes back by less, no times are repaired."""
 _FEWEST_ATTEMPTS = 6
 """A message expires only after this number of attempts, so that it is still sent if it waited while the daemon was down."""
 

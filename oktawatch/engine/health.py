@@ -18,6 +18,7 @@ from oktawatch.store.status import PollState
 
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
+"""Added to the largest lag. Also, a poll may be dated this far in the future."""
 _WARNING = timedelta(days=15)
 """`status` warns this long before Okta deletes unread events."""
 

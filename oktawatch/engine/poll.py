@@ -202,7 +202,7 @@ class Poller:
         return min(self._page_size, max(self._page_size // _SMALLER_FACTOR, _SMALLEST_PAGE))
 
     async def _retry_refused(self, cursor: Cursor | None, error: RequestRefusedError) -> _Fetched:
-        """Retry a cursor that Okta refused once. If Okta refuses it again, start a new stream.
+        """Request the page at a refused cursor again. If Okta refuses it again, start a new stream.
 
         Raises ``error`` if there is no cursor yet.
         """

@@ -35,6 +35,7 @@ _log: Any = structlog.get_logger(__name__)
 _ORG = "org"
 _EVENTS = "events"
 _CLOCK_TOLERANCE = timedelta(seconds=5)
+"""A poll that is dated at most this far in the future counts as just now."""
 _NONE: Mapping[str, Escalation] = {}
 
 
