@@ -24,7 +24,7 @@ class DatabaseTrouble:
     """Counts the consecutive database failures of all jobs, and logs them once."""
 
     def __init__(self, *, lost: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Call ``lost`` when the daemon can't continue with this database."""
+        """``lost`` is called when the daemon can't continue with this database."""
         self._failure_log = FailureLog("database")
         self._lost = lost
         self._clock = clock

@@ -42,8 +42,8 @@ def set_up_systemd(url: str, token: str, *, root: Path) -> Setup:
     """Create the service user, the configuration, the token's file, the units and the wrapper below ``root``.
 
     With another root than ``/``, the files are for another machine: the token is not encrypted with this machine's
-    key, and the program is not required to be usable by the service. Raises ConfigError, before a file is created,
-    and OSError.
+    key, and the program is not required to be usable by the service. Raises ConfigError or OSError, without leaving any
+    of these files behind.
     """
     for_this_machine = root == Path("/")
     program = _program()
