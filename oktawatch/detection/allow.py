@@ -7,8 +7,8 @@ processing, so a backfill allows the same matches as polling did.
 An allowed match stays out of its rule's alerts. Its event remains in history, so other rules and the windows of later
 events are not affected.
 
-An entry is identified by its conditions. Moving it in the file, rewording its reason or changing its date does not
-change its id, and so keeps its count of matches.
+The id of an entry is a hash of its conditions other than ``until``. So an entry keeps its id, and its count of matches,
+when it is moved in the file or its reason or date is changed.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ class Candidate:
 
     @cached_property
     def _anonymizer(self) -> Anonymizer | None:
-        # Classifying the address takes longer than all other conditions.
+        # Cached: classifying the address takes longer than checking all other conditions.
         return self.origin.anonymizer()
 
 
@@ -112,7 +112,7 @@ class AllowEntry:
 
     @property
     def conditions(self) -> dict[str, tuple[Any, ...]]:
-        """The conditions that are set, by name."""
+        """The conditions that are set, by name, except ``until``."""
         return {name: getattr(self, name) for name in CONDITIONS if getattr(self, name)}
 
     def applies(self, candidate: Candidate) -> bool:
@@ -209,7 +209,7 @@ class AllowList:
         self.entries = tuple(entries)
 
     def allowed(self, match: Match, org: str, tags: Sequence[str]) -> AllowedMatch | None:
-        """Return the allowed match if an entry applies to a match in an org, or None."""
+        """Return the match as allowed by the first entry that applies, or None. ``tags`` are those of the org."""
         if not self.entries:
             return None
         origin = match.origin()
@@ -232,7 +232,7 @@ class AllowList:
     def closest(self, candidate: Candidate) -> Comparison | None:
         """Compare a candidate with all entries, and return the closest comparison. None if there are no entries.
 
-        The closest has the fewest unmet conditions, and among equals the most conditions.
+        The closest has the fewest unmet conditions. Among entries with equally few, it has the most conditions.
         """
         found = [
             Comparison(entry, {name: _value(name, candidate) for name in entry.unmet(candidate)})

@@ -1,4 +1,4 @@
-"""An option of rules: the anonymizer marks in Okta's events that count. Its name is ``signals``."""
+"""The rule option ``signals``: the anonymizer marks in Okta's events that count."""
 
 from functools import cached_property
 

@@ -64,13 +64,13 @@ _PARTS = {
     "authentication_context": "authenticationContext",
     "security_context": "securityContext",
 }
-"""The event's key for each part of a context that is copied unchanged, by the context's key."""
+"""The parts of a context from which `event_of_context` rebuilds an event: the event's key, by the context's key."""
 
 
 def event_of_context(context: Any) -> Event:
-    """Rebuild an event from an alert's context. It has only the fields that the context contains.
+    """Rebuild an event from an alert's context. Its uuid and time are placeholders.
 
-    A rule may build any context, so the event can be empty.
+    A rule may build any context, so all other fields can be missing.
     """
     parts = context if isinstance(context, dict) else {}
     body = {name: parts[key] for key, name in _PARTS.items() if key in parts}

@@ -1,8 +1,8 @@
 """Classify a client's address: the kind of anonymizer, its operator, and the sources that name them.
 
-The sources are an enrichment in the event, Okta's service categories, tunnels and associated proxies, and the configured
-sources (lists of networks and database files). Findings are listed in this order. The kind is chosen by the first of
-these steps that applies:
+The sources are an enrichment in the event, Okta's service categories, tunnels, associated proxies and proxy type, the
+configured sources (lists of networks and database files), and Okta's ``isProxy``. Findings are listed in this order. The
+kind is chosen by the first of these steps that applies:
 
 1. If sources name services that hide addresses, the kind is the worst of them. The order is residential_proxy,
    tor, proxy, commercial_vpn, unknown, corporate_vpn, relay.
@@ -85,7 +85,7 @@ class EvidenceSource(Protocol):
 
 
 class NetworksSource(Struct, frozen=True):
-    """A list of networks that belong to one operator or kind."""
+    """A list of networks of one kind and, if it is known, one operator."""
 
     name: str
     networks: Networks
@@ -94,7 +94,7 @@ class NetworksSource(Struct, frozen=True):
 
     @property
     def contents(self) -> str:
-        """The number of networks."""
+        """The number of networks with its noun."""
         return f"{self.size:,} network{'' if self.size == 1 else 's'}"
 
     @property
@@ -122,7 +122,7 @@ class Evidence:
         """The configured sources, empty until they are loaded. A reload replaces the whole tuple."""
 
     def kind_of(self, operator: str | None) -> AnonymizerKind:
-        """Return the kind of an operator, by its name alone."""
+        """Return the kind of an operator by its name alone, or UNKNOWN."""
         return self._kind_of(operator, None) or AnonymizerKind.UNKNOWN
 
     def classify(self, event: Event, *more: EvidenceSource) -> Classification:
@@ -138,7 +138,7 @@ class Evidence:
         return Classification(worst.kind, worst.operator, tuple(findings)) if worst else Classification()
 
     def anonymizer_of(self, row: HistoryRow) -> Anonymizer | None:
-        """Classify the address of a row's event. Return None unless it is a sign-in with an anonymizer mark.
+        """Classify the address of a row's event. Return None unless the event is a sign-in with an anonymizer mark.
 
         Other sign-ins are not classified, because that would search all sources for each of them.
         """
@@ -178,7 +178,7 @@ def _enriched(event: Event) -> Iterator[Finding]:
 
 
 def _worst(findings: Sequence[Finding]) -> Finding | None:
-    """Return the finding that the rules in the module's docstring select."""
+    """Return the finding that the steps in the module's docstring select, or None without findings."""
     services = [finding for finding in findings if not _names_no_service(finding)]
     anonymous = [finding for finding in services if finding.anonymous]
     hosting = [finding for finding in findings if finding.kind is AnonymizerKind.HOSTING]

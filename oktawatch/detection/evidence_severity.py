@@ -1,9 +1,9 @@
 """Compute the severity of a sign-in through an anonymizer, with its reasons.
 
 The kind of anonymizer determines the base severity (`BASE`). Kinds that are not in the table have the rule's severity,
-by default MEDIUM. Then the adjustments that hold (`ADJUSTMENTS`) raise it, up to CRITICAL, and after that lower it, down
-to INFO. `SeverityAdjustment.REPEATED` applies only if no other adjustment does. The configuration can change each line of
-both tables.
+by default MEDIUM. Then the adjustments that hold (`ADJUSTMENTS`) raise the severity, up to CRITICAL, and after that lower
+it, down to INFO. `SeverityAdjustment.REPEATED` applies only if no other adjustment does. The configuration can change each
+line of both tables.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,9 +64,10 @@ class _SignIn(Struct, frozen=True):
 
     @property
     def is_trusted(self) -> bool:
-        """Whether Okta doesn't call the device new, and no recent alert of the person was a true positive.
+        """Whether Okta doesn't call the device new, and no alert of the person was closed as a true positive recently.
 
-        Verdicts after the sign-in count as well: a compromise is often discovered later.
+        Recently: since `FAMILIAR_WINDOW` before the sign-in. Verdicts after the sign-in count as well, because a
+        compromise is often discovered later.
         """
         return NEW_DEVICE not in self.behaviours and not any(
             verdict.disposition == "true_positive" and self._age(verdict.closed_at) <= FAMILIAR_WINDOW
@@ -74,7 +75,7 @@ class _SignIn(Struct, frozen=True):
         )
 
     def last_disposition(self) -> str | None:
-        """Return the latest verdict on the person's alerts of this service, at the time of the sign-in."""
+        """Return the latest verdict on the person's alerts of this service within `VERDICT_WINDOW` before the sign-in."""
         service = service_of(self.anonymizer.operator, self.event.as_number)
         verdicts = [
             verdict
@@ -96,7 +97,7 @@ class _SignIn(Struct, frozen=True):
         return shifted(self.event.published, -_DAY)[:10] in self.past.days
 
     def _age(self, moment: datetime) -> timedelta:
-        """Return the time from a point in time to the sign-in. Negative if it is later than the sign-in."""
+        """Return the time from a point in time to the sign-in. Negative if that point is later."""
         return self.event.published_at - moment
 
 
@@ -195,7 +196,7 @@ class SeverityTable(Struct, frozen=True):
 
     @property
     def needs_past(self) -> bool:
-        """Whether an adjustment depends on the person's past."""
+        """Whether an adjustment that depends on the person's past is turned on."""
         return any(self._levels(name) for name in PAST_ADJUSTMENTS)
 
     def grade(

@@ -73,7 +73,7 @@ def explain(rule: Rule, row: HistoryRow, history: HistoryQueries) -> list[Condit
 
 
 def explain_severity(rule: Rule, row: HistoryRow, history: HasPasts) -> GradedSeverity | None:
-    """Return the severity that a rule gives a matching event now, with its reasons. None if it has a fixed severity."""
+    """Return the severity that a rule gives a matching event now, with its reasons. None for a rule that is not a `PastRule`."""
     return rule.graded_in(row, history) if isinstance(rule, PastRule) else None
 
 
@@ -164,7 +164,7 @@ def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: HistoryQue
 
 
 def _description(predicate: Callable[..., Any]) -> str:
-    """Return the first line of a predicate's docstring, or its name if it has none."""
+    """Return the first line of a predicate's docstring, or the predicate's name without a docstring."""
     text = inspect.getdoc(predicate)
     return text.splitlines()[0] if text else predicate.__name__
 

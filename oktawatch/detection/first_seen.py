@@ -16,10 +16,10 @@ from oktawatch.model.timestamps import shifted
 
 @dataclass(frozen=True, kw_only=True)
 class FirstSeen(HistoryRule):
-    """Match an event if its key had no qualifying event within the window before it.
+    """Match an event if its key had no qualifying event within the window before the event.
 
-    This is the only kind that depends on the order of arrival. A match is never revoked, so when an earlier
-    event arrives late, it matches as well. Among equal times, "before" means earlier in the stream.
+    This is the only kind that depends on the order of arrival. A match is never revoked, so an earlier event that
+    arrives late matches as well. Among equal times, "before" means earlier in the stream.
 
     The key is the value of ``column``. ``event_types``, ``conditions`` and ``any_true`` declare which events
     qualify, so that the database can evaluate them.

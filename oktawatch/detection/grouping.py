@@ -13,14 +13,15 @@ page boundaries have no effect on the alerts. Matches are processed in the order
 order can produce different alerts, so matches are never sorted.
 
 Each alert counts the outcomes of its events. An alert *has risen* when its earliest success is later than its
-earliest failure, by event time. If the highest of its matches has at least the severity MEDIUM, the alert's
-severity is then one level above it, and another notification is sent. A late event never lowers the severity again.
+earliest failure, by event time. If the highest severity of its matches is at least MEDIUM, the alert's severity is
+then one level above that, and another notice is produced. A late event never lowers the severity again. With the
+rule's option ``raise_on_success`` off, no alert rises.
 
 Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
 A notice is produced if all of these conditions hold:
 
 - The poll or backfill sends notifications.
-- It processes a match of an open or acknowledged alert. The match may be recorded already.
+- The poll or backfill processes a match of an open or acknowledged alert. The match may be recorded already.
 - The alert's severity is higher than in its last notice, or the alert has no notice yet.
 """
 
@@ -128,7 +129,7 @@ class Grouping:
             insort(alerts, alert, key=lambda alert: alert.anchor)
             self.opened.append(alert)
         if match.event.succeeded and alert.successes == 0 and alert.event_count > 0:
-            alert.title = match.details().title  # the stored title describes a failed attempt
+            alert.title = match.details().title  # the stored title is that of an event without success
         alert.event_count += 1
         alert.first_event_at = min(alert.first_event_at, match.published)
         alert.last_event_at = max(alert.last_event_at, match.published)

@@ -1,9 +1,9 @@
 """The interface through which rules query history. Each query covers a whole page.
 
-A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule sends one query about
-all its events, which returns whether each has an earlier event. The number of queries depends on the number of rules, never
-on the number of events. History is read within the page's transaction, under the org's lock. Without the lock, two
-concurrent writers could each miss the events of the other.
+A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule asks in one query which of
+its events have an earlier event. A `PastRule` reads the pasts of all its matches in one query. The number of queries
+depends on the number of rules, never on the number of events. History is read within the page's transaction, under the
+org's lock. Without the lock, two concurrent writers could each miss the events of the other.
 """
 
 from bisect import bisect_left, bisect_right, insort_right
@@ -52,19 +52,19 @@ class History(Protocol):
 
         An earlier row has the query's value in ``column``, one of ``event_types`` (a trailing ``*``
         matches any ending), the ``conditions`` (columns and their values) and, unless ``any_true`` is empty,
-        true in one of these columns; its ``published`` is at least ``since`` and at most that of the event,
-        and it is not the event itself.
+        true in one of these columns; its ``published`` is at least the query's ``since`` and at most the
+        query's ``published``, and it is not the query's own event.
 
         The queries' events must be events of the page, which are added to history with it.
         """
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
-        """Return, for each query, what is known about the person at the query's time."""
+        """Return for each query what was known about the person at the query's time."""
 
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        If rows were pruned, return the time since which history is complete, if that is earlier.
+        If such events were pruned, return the end of the pruned time instead, if that is earlier.
         """
 
 

@@ -44,7 +44,7 @@ class Networks:
     def parse(cls, text: str) -> Self:
         """Parse one range per line: a CIDR, or CSV with a CIDR in the first column, like Apple's list.
 
-        Skip empty lines and lines that begin with ``#``. Raise ValueError with the number of an invalid line.
+        Skip empty lines and lines that begin with ``#``. Raise ValueError with the number of the first invalid line.
         """
         return cls.parse_lines(StringIO(text.removeprefix("\ufeff")))
 

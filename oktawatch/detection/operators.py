@@ -3,7 +3,7 @@
 The names come from Okta's help page on enhanced dynamic zones, from the examples in Okta's event schemas, and from the
 providers that Okta's data vendor is known to track. The kinds follow the providers' descriptions of their services.
 
-Okta adds operators every month. Entries of the configuration (``[evidence.operators]``) precede this table. For an
+Okta adds operators every month. Entries of the configuration (``[evidence.operators]``) override this table. For an
 operator that is in neither, the ``type`` in Okta's event determines the kind.
 
 - https://help.okta.com/oie/en-us/content/topics/security/network/about-enhanced-dynamic-zones.htm
@@ -46,7 +46,7 @@ _TYPES = MappingProxyType(
 
 
 def _stem(operator: str) -> str:
-    """Normalize an operator's name: remove differences in case, underscores, and a suffix for its type."""
+    """Return an operator's name in upper case, without a final ``_VPN`` or ``_PROXY``, and without underscores."""
     name = operator.upper()
     for suffix in ("_VPN", "_PROXY"):
         name = name.removesuffix(suffix)
@@ -66,7 +66,7 @@ class OperatorKinds:
         self._configured = {name.upper(): kind for name, kind in configured.items()}
 
     def kind_of(self, operator: str | None, service_type: object) -> AnonymizerKind | None:
-        """Return the kind of an operator, or None if it is unknown."""
+        """Return the kind of an operator, or None if neither the name nor ``service_type`` is known."""
         if operator:
             kind = self._configured.get(operator.upper()) or OPERATOR_KINDS.get(_stem(operator))
             if kind:

@@ -21,7 +21,7 @@ OPTION_TYPES = (Severity, timedelta, Networks, tuple, bool, int)
 """The types of the options that the configuration can change."""
 
 ReadFile = Callable[[str], str]
-"""Return the text of a file named in the configuration, or raise OSError."""
+"""Return the text of a file named in the configuration. Raise OSError or UnicodeDecodeError."""
 
 
 class RuleOptionError(ValueError):

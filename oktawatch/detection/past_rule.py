@@ -98,8 +98,8 @@ class PastRule(EventRule):
     ) -> Iterator[Match]:
         """Return the matches of a page's events, in the page's order.
 
-        ``rows`` are the history rows of the page, ``history`` is the history before it. It is queried only if the
-        page has matches.
+        ``rows`` are the history rows of the page, ``history`` is the history before it. ``history`` is queried only if
+        the page has matches and the severity depends on the past.
         """
         matching = list(self.matching_events(events, on_error))
         if not matching or not self.needs_past:
@@ -110,7 +110,7 @@ class PastRule(EventRule):
 
 
 def past_of_each(events: Sequence[Event], rows: Sequence[HistoryRow], history: History) -> Iterator[Past]:
-    """Yield each event's past: the stored one, plus the page's earlier rows. ``events`` are in page order."""
+    """Yield each event's past: the stored one, plus the page's rows up to the event. ``events`` are in page order."""
     page = iter(rows)
     event_rows = [next(row for row in page if row.event is event) for event in events]
     queries = [query_of(row) for row in event_rows]

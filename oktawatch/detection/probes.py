@@ -1,6 +1,6 @@
-"""Call every method of a custom rule with two invented events, one complete and one empty.
+"""Call the methods of a custom rule with two invented events: one complete, one with only the required fields.
 
-A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so this
+A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so the call
 finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
 of the wrong type. Other exceptions are ignored: a method may expect values that an invented event can't have.
 """
@@ -78,7 +78,7 @@ _WINDOW_METHODS: tuple[tuple[type[Rule], tuple[str, ...]], ...] = (
 )
 _PARAMETERS = {"suspicious": "rows", "holds": "window", "counts": "key"}
 """The names of the parameters that are neither an event nor a row."""
-_LONG_WINDOW = 10
+_LONG_WINDOW = 10  # rows
 _JSON_TYPES = (str, int, float, bool, list, dict)
 
 
@@ -169,7 +169,7 @@ def _faults(rule: Rule, method: str, arguments: Sequence[Any]) -> Iterator[str]:
 def _can_be_called(method: Callable[[Any], Any], argument: Any) -> bool:
     try:
         signature = inspect.signature(method)
-    except (ValueError, TypeError):  # some callables of C have none
+    except (ValueError, TypeError):  # some callables of C have no signature
         return True
     try:
         signature.bind(argument)
@@ -189,7 +189,7 @@ def _call(method: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseExcepti
 
 
 def _mistake(rule: Rule, error: BaseException) -> str | None:
-    """Describe an exception that no event can prevent, or return None for others."""
+    """Describe an exception that the method raises for any event, or return None if that is not certain."""
     if isinstance(error, (NameError, ImportError)):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and (owner := _owner(error.obj, str(error.name))):
@@ -210,7 +210,7 @@ def _owner(value: Any, attribute: str) -> str | None:
             return "the rule"
         case ModuleType():
             return f"the module {value.__name__}"
-    # A real event's value may have another type of JSON.
+    # In a real event, the value may have another JSON type.
     if isinstance(value, _JSON_TYPES) and not any(hasattr(kind, attribute) for kind in _JSON_TYPES):
         return f"a value of type {type(value).__name__}"
     return None
@@ -254,4 +254,4 @@ _RESULTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "severity_of": ("a Severity such as Severity.MEDIUM", _is_severity),
     "context": ("a dict of JSON values", _is_json_object),
 }
-"""What methods return, and a test of it."""
+"""By method, the expected result in words and a test for it."""

@@ -53,7 +53,7 @@ class RuleSettings:
     """The configuration of one rule."""
 
     enabled: bool | None = None
-    """None: use the rule's default and ``enable``."""
+    """None: use the rule's default and the list ``enable``."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -103,7 +103,7 @@ class RuleSet:
 
     @property
     def longest_buffered_window(self) -> timedelta:
-        """The longest window of any windowed rule."""
+        """The longest window of any windowed rule. Zero without such a rule."""
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def is_in_history(self, event_type: str) -> bool:
@@ -168,7 +168,7 @@ def _signal_events(
 ) -> Iterator[EventKey]:
     """Return the keys of the events that are signals.
 
-    Most events of a page can be signals, so this builds no `Match` for them.
+    Most events of a page can be signals, so no `Match` is built for those of an `EventRule`.
     """
     if isinstance(rule, EventRule):
         for event in rule.matching_events(events, on_error):
@@ -203,7 +203,7 @@ def configured_rules(
 ) -> dict[str, Rule]:
     """Build every rule, enabled or not, with its options and the signal rules that it uses. Return them by id.
 
-    Raises RuleOptionError.
+    Raises RuleOptionError for an unknown rule or an invalid option.
     """
     known = {rule.id: rule for rule in classes}
     for rule_id in settings:
@@ -238,7 +238,7 @@ def enabled_rules(
     """Return the enabled rules.
 
     ``enable`` lists ids or globs of ids to enable in addition to the defaults. A rule's own ``enabled``
-    setting takes precedence. Raises RuleOptionError for an entry that matches no rule.
+    setting takes precedence. Raises RuleOptionError for an entry of ``enable`` that matches no rule.
     """
     globs = tuple(enable)
     for glob in globs:

@@ -7,8 +7,8 @@ This module contains the base class and `EventRule`, which decides by a single e
 several events are in ``windows`` and ``first_seen``.
 
 A rule reads events through their accessors and does no I/O. An exception from a predicate is reported and
-stops neither the page nor other rules. An exception from the title, severity or context never loses the
-match.
+stops neither the page nor other rules. An exception from the title, severity, dedup key or context never loses
+the match.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ from oktawatch.model.sanitize import clean_json, clean_text, is_clean, shorten
 from oktawatch.model.severity import Severity
 
 LONGEST_KEY_PART = 128  # characters; four parts fit into a Postgres index row (2.7 KB)
-LONGEST_TITLE = 1_000
+LONGEST_TITLE = 1_000  # characters
 
 Key = tuple[str | None, ...]
 """Events or matches with equal keys belong together."""
@@ -56,13 +56,13 @@ class Rule(ABC):
     """The event types that the rule needs. A trailing ``*`` matches any ending."""
     on_by_default: ClassVar[bool] = False
     signal: ClassVar[bool] = False
-    """Whether matches are recorded for other rules to use instead of opening alerts."""
+    """Whether matches are recorded as signals and open no alerts."""
     evidence: ClassVar[Evidence] = Evidence()
-    """Classifies addresses. The registry replaces it on each instance by the configured evidence."""
+    """Classifies addresses. The registry sets the configured evidence on each instance."""
 
     severity: Severity
     dedup_period: timedelta
-    """How long after its anchor an alert accepts matches of its dedup key."""
+    """How long after its anchor, and for late matches before it, an alert accepts matches of its dedup key."""
     threshold: int = 1
     """The number of matches that makes the alert visible."""
     raise_on_success: bool = True
@@ -89,7 +89,7 @@ class Rule(ABC):
         return event_context(event)
 
     def dedup(self, event: Event) -> Key:
-        """Return the dedup key. Matches with equal keys share an alert."""
+        """Return the dedup key. Matches with equal keys share an alert within the dedup period."""
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
     def match(
@@ -103,8 +103,8 @@ class Rule(ABC):
     ) -> Match:
         """Build the match for an event.
 
-        ``key`` replaces the result of ``dedup``, ``severity`` that of ``severity_of``. ``more`` returns additions to
-        the context. A ``partial_event`` was rebuilt from history.
+        ``key`` replaces the result of ``dedup``, and ``severity`` replaces that of ``severity_of``. ``more`` returns
+        additions to the context. A ``partial_event`` was rebuilt from history.
         """
         return Match(
             rule_id=self.id,
@@ -238,8 +238,8 @@ def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
 def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> MatchOrigin:
     """Return the origin of an event.
 
-    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. So a partial
-    event is not classified, and no allow entry for kinds or operators applies to its match.
+    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. Therefore a
+    partial event is not classified, and no allow entry for kinds or operators applies to its match.
     """
     return MatchOrigin(
         actor_alternate_id=event.actor_alternate_id,

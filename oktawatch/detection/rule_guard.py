@@ -1,8 +1,8 @@
 """Guard the methods of custom rules: contain their exceptions and limit their time.
 
 A guarded rule is a copy with wrapped methods. A wrapped method runs within the time budget of the current
-thread's page, if there is one (see ``engine.rule_budget``), and raises only subclasses of Exception, which
-rule evaluation handles. Built-in rules are not wrapped and have no overhead.
+thread's page, if there is one (see ``engine.rule_budget``). Apart from Ctrl-C, it raises only subclasses of Exception,
+which rule evaluation handles. Built-in rules are not wrapped and have no overhead.
 """
 
 import threading
@@ -99,7 +99,7 @@ def _guarded_method(
 
 
 def _printed(error: BaseException) -> str | None:
-    """Return an exception as text, or None if formatting it fails, because its class can be custom code as well."""
+    """Return an exception as text. Its class can be custom code: return None if formatting fails."""
     try:
         str(error)
         return repr(error)
@@ -127,4 +127,4 @@ _METHODS: dict[str, Callable[[Any], str]] = {
     "holds": _of_window,
     "counts": lambda _key: "",
 }
-"""The methods to guard, each with a function that returns the event's uuid from the method's argument."""
+"""The methods to guard, each with a function that returns the event's uuid from the method's argument, or an empty text."""

@@ -27,7 +27,9 @@ strings is 1 to 21. ``options`` are the rule's options, as in the configuration.
 files that the options name.
 
 In ``expect``, ``match`` is true, false or the numbers of the matching events, counted from 1. ``alerts`` is the
-number of events in each alert, the earliest alert first. Anything that ``expect`` does not mention is not checked.
+number of events in each alert that has reached its threshold, the earliest alert first. ``severity`` is the highest of
+all matches; ``title``, ``context`` and ``dedup_key`` are those of the first match. Anything that ``expect`` does not
+mention is not checked.
 """
 
 import re
@@ -52,7 +54,7 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
-"""The ``published`` of events that do not set it."""
+"""The start of a case: the ``published`` of events that set neither it nor ``after``."""
 
 _BESIDE_THE_RULES = Path(__file__).with_name("rules")
 _DURATION_PARTS = re.compile(r"\d+[a-z]")

@@ -1,7 +1,7 @@
 """Buffers of each key's recent events, in order of time, for windowed rules.
 
-``WindowBuffers`` may be cached from page to page. A ``WindowScan`` is one page's pass over them. Only the
-scan knows which events were examined, because the next page may have to report any match again.
+``WindowBuffers`` may be cached from page to page. A ``WindowScan`` is one page's pass over them. Which events were
+examined is kept in the scan, not in the buffers, because a later page may have to report the same match again.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,7 +25,7 @@ class WindowBuffers:
         self._buffers: dict[Key, Buffer] = {}
 
     def buffer(self, key: Key) -> Buffer:
-        """Return the buffer of a key. Changes to it are kept."""
+        """Return the buffer of a key itself, not a copy. A new key gets an empty buffer."""
         return self._buffers.setdefault(key, [])
 
     def insert(self, keyed_rows: Iterable[tuple[Key, HistoryRow]]) -> None:
@@ -60,13 +60,15 @@ class WindowScan:
         self._holds = holds
         self._fewest = fewest
         self._states: dict[Key, bytearray] = {}
-        """For each event of a buffer: new, examined or matched."""
+        """By key, one byte for each event of the buffer: new, examined without a match, or matched."""
 
     def insert(self, key: Key, row: HistoryRow) -> Iterable[tuple[HistoryRow, Sequence[HistoryRow]]]:
         """Insert the next event of the stream. Return the events that now match, with their windows.
 
-        Each event is returned at most once. An event whose window did not change is not examined again, so
-        that reading a page a second time costs no more than the first time.
+        Consume the whole result: the event may be inserted only then.
+
+        One scan returns each event at most once, and examines it again only if its window has changed. So a page that
+        is read again, by a new scan, costs no more than the first time.
         """
         buffer = self._buffers.buffer(key)
         others = self._fewest - 1
@@ -84,7 +86,8 @@ class WindowScan:
     def _matches(
         self, buffer: Buffer, states: bytearray, row: HistoryRow
     ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        states.extend(bytes(len(buffer) - len(states)))  # for events appended without a scan
+        # For events that were in the buffer before, or that `WindowScan.insert` appended without examining them.
+        states.extend(bytes(len(buffer) - len(states)))
         first, is_new = insert(buffer, row)
         if is_new:
             states[first:first] = _NEW
@@ -105,7 +108,7 @@ class WindowScan:
 
 
 def insert(buffer: Buffer, row: HistoryRow) -> tuple[int, bool]:
-    """Insert an event in order unless it exists; return its index and whether it is new."""
+    """Insert an event in order unless the buffer has it; return its index and whether it was inserted."""
     at = len(buffer)
     if buffer and buffer[-1].published >= row.published:  # rare: most events arrive in order of time
         key = _order(row)

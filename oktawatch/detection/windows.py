@@ -1,15 +1,15 @@
 """Kinds of rules that decide by an event's *window*: the events of its key up to that event.
 
 The window of an event e is the set of events f of the same key with f.published >= e.published - W and
-(f.published, f.uuid) <= (e.published, e.uuid). It includes e. When an event arrives at time t, every e of its
-key in [t, t + W] is examined again, so that a late event can complete a pattern. The matches then depend on
-the set of events and not on their order of arrival, provided that a rule is *monotone*: if it matches a
-window, it also matches that window with more events in it. Every kind in this module is monotone.
+(f.published, f.uuid) <= (e.published, e.uuid). The window includes e. When an event published at t arrives, every e
+of its key in [t, t + W] that has not matched is examined again, so that a late event can complete a pattern. The
+matches then depend on the set of events and not on their order of arrival, provided that a rule is *monotone*: if it
+matches a window, it also matches that window with more events in it. Every kind in this module is monotone.
 
 Events are processed one at a time in the order of arrival. The grouping of alerts depends on the order of
 matches, which must not depend on where pages end.
 
-A page needs one query: the rows of its keys from W before its first event to W after its last.
+A page needs at most one query: the rows of its keys, from W before to W after its events.
 """
 
 from abc import abstractmethod
@@ -92,7 +92,7 @@ class WindowRule(HistoryRule):
     """A rule about an event's window. Subclass one of the kinds below, or this class for other patterns."""
 
     signals: ClassVar[tuple[str, ...]] = ()
-    """Ids of the signal rules that the rule uses. The events that they match are part of its windows."""
+    """Ids of the signal rules that the rule uses. The rule needs their event types in addition to its own."""
     keyed_by: ClassVar[tuple[str, ...]] = ()
     """The columns of the key, including ``column``. Empty if the key is ``column`` alone."""
     _signal_rules: ClassVar[SignalRules] = MappingProxyType({})
@@ -107,7 +107,7 @@ class WindowRule(HistoryRule):
         return bound
 
     def signalled(self, row: HistoryRow, signal: str) -> bool:
-        """Return whether the signal rule with this id matches an event. The rule need not be enabled."""
+        """Return whether the signal rule with this id matches an event. The signal rule need not be enabled."""
         return self._signal_tests[signal](row)
 
     def needed_types(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ class WindowRule(HistoryRule):
                 yield self.match_of(page_row, key, window)
 
     def keyed(self, rows: Sequence[HistoryRow], on_error: OnError) -> list[tuple[Key, HistoryRow]]:
-        """Return the accepted rows with their keys."""
+        """Return the accepted rows whose keys have no unknown part, with their keys."""
         rows = self.accepted(rows, self.takes, on_error)
         if type(self).key is WindowRule.key:
             # The usual case, without a method call per row.
@@ -277,7 +277,7 @@ class SequenceInWindow(WindowRule):
         return 2
 
     def holds(self, window: Sequence[HistoryRow]) -> bool:
-        """Return whether the last event follows a start and the events since the earliest start are suspicious."""
+        """Return whether the last event follows an earlier start, and the events since the earliest start are suspicious."""
         last = window[-1]
         if not self.follows(last):
             return False
@@ -290,7 +290,7 @@ class SequenceInWindow(WindowRule):
 
 
 def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -> list[TimeRange]:
-    """Return the ranges of history that a page's rows need: their keys, from a window before to a window after each row."""
+    """Return the ranges of history that a page's rows need: their values of ``column``, from a window before to a window after."""
     return [
         TimeRange(since, until, frozenset(getattr(row, column) for row in cluster))
         for since, until, cluster in clusters(rows, window)
@@ -302,7 +302,7 @@ def clusters(
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
     """Yield the time ranges that a page's rows need, from a window before to a window after each row, with their rows.
 
-    Rows with overlapping ranges share one, so an ordinary page has a single range. A row with an absurd time
+    Rows with overlapping ranges share a range, so an ordinary page has a single one. A row with an absurd time
     has its own range, so that it can't make the page read years of history.
     """
     ordered = sorted(rows, key=attrgetter("published"))

@@ -78,7 +78,7 @@ class AnonymizingVpnLogin(PastRule):
         return self.severity_from_evidence and self.evidence.severities.needs_past
 
     def graded(self, event: Event, past: Past) -> GradedSeverity:
-        """Return the severity by the evidence, or without it if ``severity_from_evidence`` is False."""
+        """Return the severity by the evidence and the past, or by the kind alone if ``severity_from_evidence`` is False."""
         anonymizer = self.classify(event).anonymizer or _UNKNOWN
         if self.severity_from_evidence:
             return self.evidence.severities.grade(event, anonymizer, self.severity, past)

@@ -13,7 +13,7 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class FirstProxiedSession(FirstSeen):
-    """A user's first sign-in or authentication through a proxy in a week."""
+    """A user's first sign-in or authentication through a proxy within the window."""
 
     id: ClassVar[str] = "Okta.First.Proxied.Session"
     name: ClassVar[str] = "First Occurrence of Okta User Session Started via Proxy"

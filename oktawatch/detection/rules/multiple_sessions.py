@@ -12,7 +12,7 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class MultipleSessions(DistinctInWindow):
-    """A user who starts several sessions within half an hour."""
+    """A user who starts several sessions within a short time."""
 
     id: ClassVar[str] = "Okta.Multiple.Sessions"
     name: ClassVar[str] = "Multiple Okta Sessions Detected for a Single User"
