@@ -77,8 +77,8 @@ def anonymizers(alert: AlertRow) -> str:
 def severity(alert: AlertRow) -> str:
     """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``.
 
-    Empty if no reasons are known. The reasons belong to the first event, so the text mentions a later event that
-    raised the severity.
+    Empty if no reasons are known. The reasons belong to the event that opened the alert, so the text mentions a later
+    event that raised the severity.
     """
     first, found = (inside(alert["context"], key) for key in ("match_severity", "severity_reasons"))
     if not isinstance(found, list) or not found:
@@ -91,7 +91,7 @@ def severity(alert: AlertRow) -> str:
 
 
 def raised_by_success(alert: AlertRow) -> bool:
-    """Return whether a success after failures has raised the severity. Below `RISES_FROM`, it doesn't."""
+    """Return whether a success after failures has raised the severity. Severities below `RISES_FROM` are not raised."""
     return bool(alert["risen"]) and Severity[alert["severity"]] > RISES_FROM
 
 
@@ -168,7 +168,7 @@ def when(alert: AlertRow) -> str:
 
 
 def joined(*parts: object, separator: str = " · ") -> str:
-    """Join the parts that are not empty."""
+    """Join the parts that are not empty, as harmless text."""
     return separator.join(harmless(part, 100) for part in parts if part)
 
 
@@ -180,7 +180,7 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def _failures_before(alert: AlertRow, counted: int | None) -> int:
     """Return the number of failures before the first success, or of all failures if that number is unknown.
 
-    In a risen alert, it is 0 if an earlier success arrived late.
+    In a risen alert, the number is 0 if a success before all failures arrived late.
     """
     return counted if counted is not None else alert["failures"]
 

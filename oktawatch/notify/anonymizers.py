@@ -1,7 +1,7 @@
 """Name the anonymizers behind an alert's address for people.
 
-Okta names the services in the event, which is in the alert's context. The alert's columns name the service with the highest
-severity, which can come from other evidence, such as a list of Tor exits.
+Okta names the services in the event, which is in the alert's context. The alert's columns ``anonymizer`` and ``operator``
+name the worst service according to all evidence. It can come from other evidence than Okta's, such as a list of Tor exits.
 """
 
 import re
@@ -17,7 +17,7 @@ from oktawatch.model.wire import DebugData, IpDetails, SecurityContext
 from oktawatch.notify.text import harmless
 
 _LONGEST = 40  # characters of a kind or an operator
-_MAX_NAMED = 5
+_MAX_NAMED = 5  # anonymizers of an address
 _CONSTANT = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)*").fullmatch
 _KINDS = {
     "VPN": "a VPN",
@@ -40,7 +40,7 @@ class Anonymizer(Struct, frozen=True):
     kind: str
     """The type of the service: Okta's, such as ``VPN`` or ``TOR``, or a kind's label."""
     operator: str
-    """Okta's name of the operator, such as ``NORD_VPN``."""
+    """The name of the operator, as Okta (``NORD_VPN``) or other evidence names it."""
 
     def detailed(self) -> str:
         """Return kind and operator as Okta writes them: ``VPN (NORD_VPN)``."""
@@ -61,7 +61,7 @@ class Anonymizer(Struct, frozen=True):
 
 
 def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
-    """Return the distinct anonymizers behind an alert's address, starting with the one that other evidence found.
+    """Return the distinct anonymizers behind an alert's address. One that only other evidence than Okta's found is first.
 
     Empty if the address is only marked as a proxy.
     """
@@ -73,7 +73,7 @@ def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
 
 
 def read_anonymizers(context: Any) -> list[Anonymizer]:
-    """Return the distinct anonymizers that Okta names. A corporate VPN is not an anonymizer."""
+    """Return the distinct anonymizers that Okta names, without services that it marks as not anonymous: corporate VPNs."""
     security = inside(context, "security_context")
     debug = inside(context, "debug_context", "debugData")
     categories = inside(security, "ipDetails", "ipServiceCategories")

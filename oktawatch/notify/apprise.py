@@ -10,8 +10,8 @@ Apprise's services select their proxy themselves, only by ``HTTPS_PROXY`` and ``
 Each service gets the message in the format that it asks for. A conversion by Apprise would undo the escaping
 of `text`.
 
-PagerDuty keeps incidents. All messages about one alert name the same incident, so that a raised alert
-updates it and a closed one resolves it. Apprise can't acknowledge an incident.
+PagerDuty keeps incidents. All messages about one alert name the same incident, so that a message about a raised
+severity updates the incident, and a message about a closed alert resolves it. Apprise can't acknowledge an incident.
 
 Apprise is imported where it is used: every command needs the settings, few send messages.
 """
@@ -169,7 +169,8 @@ def _is_pagerduty(service: "NotifyBase") -> bool:
 def _service_for(service: "NotifyBase", message: Message) -> "NotifyBase":
     """Return the service for a message. For PagerDuty, it is a copy with the message's incident as deduplication key.
 
-    The thread of an earlier message may still use the original. A deduplication key in the URL takes precedence.
+    The original is not changed, because the thread of an earlier message may still use it. A deduplication key in the
+    URL takes precedence.
     """
     if message.incident is None or not _is_pagerduty(service) or getattr(service, "dedup", None):
         return service

@@ -109,7 +109,7 @@ def _lines(digest: Digest, runbook: str) -> Iterator[Line]:
 
 
 def _counted(names: Mapping[str, int], escape: Callable[[object, int], str]) -> list[str]:
-    """Return names with their numbers of alerts. Omit the number if there is only one name, and the number 1."""
+    """Return names with their numbers of alerts. Omit the number 1, and any number if there is only one name."""
     return [
         f"{escape(name, 100)} ({number:,})" if number > 1 and len(names) > 1 else escape(name, 100)
         for name, number in names.items()

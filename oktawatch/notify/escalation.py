@@ -2,11 +2,12 @@
 
 An outage begins with the first failed attempt, and ends with the next delivery. The alarm is raised when a message
 becomes a dead letter, or when the outage has lasted for `Escalation.after`. If an alarm was raised, a second message
-reports the end.
+reports the end of the outage.
+
 `engine.deliver` applies the decision in the transaction that records the attempt (`store.notifiers`), so that only
 one of several processes raises the alarm.
 
-A stored time in the future comes from a clock that was ahead. It is treated as now.
+A stored time in the future comes from a clock that was ahead. Such a time is treated as now.
 
 If an alarm itself can't be delivered, the failed attempt counts towards the outage of the notifier that it was sent to, and
 causes no further alarm. So two failing notifiers raise one alarm about each other, not an endless series.
@@ -34,7 +35,7 @@ class Escalation(Struct, frozen=True, kw_only=True):
     """After this time, an outage raises an alarm even without a dead letter."""
 
     def on_failure(self, health: NotifierHealth, *, error: str, lost: bool, now: datetime) -> HealthChange:
-        """Return the change after a failed attempt. ``lost`` is true if its message became a dead letter."""
+        """Return the change after a failed attempt. ``lost`` is true if the attempted message became a dead letter."""
         since = health.failing_since
         failing = NotifierHealth(
             failing_since=since if since is not None and since <= now else now,

@@ -5,14 +5,14 @@ one transaction (`store.digests`).
 
 HIGH and CRITICAL alerts, and alarms about oktawatch itself, are *urgent*. They have a separate allowance, as
 large as the one for all other messages, so that no flood delays them. They are sent one by one, the worst
-first. Only those that exceed the allowance are folded into a digest.
+first. Only alerts that exceed the allowance are folded into a digest; alarms are never folded.
 
 Other alerts are folded into digests for three reasons: their events are old (late), one address or network
 affects many people (a campaign), or they exceed the allowance (above). In the last case the lowest severity
 is folded first.
 
-Alerts are added to a digest until the first attempt to send it. After an attempt, a digest never changes and
-an alert is never folded, because the receiver may have it already.
+Alerts are added to a digest until the first attempt to send the digest. After an attempt, a digest never changes and
+an alert is never folded, because the receiver may have the message already.
 
 People's decisions about alerts are sent after all alerts and never folded: a receiver that keeps incidents
 needs the decision about each alert.
@@ -40,7 +40,7 @@ from oktawatch.model.severity import Severity
 
 MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
-"""A source that affects at least this many people is a campaign."""
+"""An address or network that affects at least this many people is the source of a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
 """The time within which a campaign's people are counted, and for which its later alerts are collected."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
@@ -72,7 +72,7 @@ def plan_delivery(
     if per_minute is None:
         due.sort(key=_worst_first)
         return DeliveryPlan(postponements=[], folds=[], send=[notification.id for notification in due])
-    # A time in the future comes from a clock that was ahead. Ignore the message until then.
+    # A time more than a minute ahead comes from a clock that was ahead. Ignore the message until then.
     sent = [message for message in outbox.sent if message.sent_at < now + MINUTE]
     outbox = msgspec.structs.replace(outbox, sent=sent)
     last_minute = [message for message in sent if message.sent_at > now - MINUTE]
@@ -132,7 +132,7 @@ class _Lane:
         self._single: list[WaitingNotification] = []
         """Other messages that can't be folded: without an alert, or attempted before."""
         self._decisions: list[WaitingNotification] = []
-        """Messages that are sent with the remaining allowance."""
+        """Messages about people's decisions, which are sent with the allowance that all others leave."""
         self.alerts: dict[str, WaitingNotification] = {}
         """Alerts that can be folded, by the ids of their notifications."""
         for notification in due:
@@ -147,7 +147,7 @@ class _Lane:
 
     @property
     def room(self) -> int:
-        """The allowance that remains after the messages that can't be folded."""
+        """The allowance that remains for alerts after the digests and the messages in ``_single``."""
         new_digests = sum(fold.new for fold in self.folds)
         return max(self.allowance - len(self._digests) - len(self._single) - new_digests, 0)
 
@@ -164,7 +164,7 @@ class _Lane:
         people: int = 0,
         earlier: Sequence[int] = (),
     ) -> None:
-        """Fold alerts into the existing digest of their topic, or into a new one if it was attempted or is missing."""
+        """Fold alerts into the due digest of their topic that has not been attempted, or else into a new digest."""
         unsent = next(
             (digest.id for digest in self._digests if digest.topic == topic and not digest.attempts), None
         )
@@ -182,7 +182,7 @@ class _Lane:
     def fold_above(self, topic: DigestTopic, *, at_least: int = 0) -> None:
         """Fold the least severe alerts that exceed the allowance. If no allowance remains, all alerts wait.
 
-        ``at_least``: the number of alerts to send one by one even if their digest has to wait.
+        ``at_least``: the number of alerts to send one by one even if the digest of the others has to wait.
         """
         room = self.room
         if self.allowance and len(self.alerts) > room:
@@ -190,7 +190,7 @@ class _Lane:
             self.fold(sorted(self.alerts.values(), key=_worst_first)[single:], topic)
 
     def next_messages(self) -> list[str]:
-        """Return the ids to send: existing digests, alerts, new digests, decisions."""
+        """Return the ids to send: existing digests, alerts and other single messages, new digests, decisions."""
         existing = [digest.id for digest in self._digests]
         unfolded = sorted([*self._single, *self.alerts.values()], key=_worst_first)
         single = [notification.id for notification in unfolded]
@@ -222,7 +222,7 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
     """Fold the alerts of a source that affects many people within a short time.
 
-    Later alerts of a known campaign are collected and sent as another digest.
+    Later alerts of a known campaign are collected and sent as another digest. A single one is sent as it is.
     """
     source = _SOURCES[by]
     groups: dict[str | int, list[WaitingNotification]] = defaultdict(list)

@@ -26,7 +26,7 @@ class LogSettings(NotifierSettings):
 
 
 class LogChannel:
-    """Writes log events such as ``alert_opened``, with the alert's columns as keys."""
+    """Writes log events such as ``alert_opened``, with columns of the alert as keys."""
 
     Settings = LogSettings
 

@@ -19,12 +19,12 @@ _trust = threading.local()
 
 
 class MailTrust:
-    """The authorities to accept for a mail server, in addition to the system's. Always true as a condition."""
+    """The authorities to accept for a mail server, in addition to the system's. True as a condition, like the flag it replaces."""
 
     def __init__(self, trust: ssl.SSLContext | None) -> None:
         self.authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust is not None else b""
         self.refusal: str | None = None
-        """Why the last certificate was refused. None if it was accepted."""
+        """Why the certificate was refused on the latest connection. None if it was not refused."""
 
 
 class _Connection(smtp.AppriseSMTPController):

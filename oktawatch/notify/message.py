@@ -34,6 +34,7 @@ class Message(Struct, frozen=True, kw_only=True):
     type: str
     """``alert.opened``, ``alert.raised``, ``alert.acknowledged``, ``alert.closed``, ``digest``, ``silence.raised``, ``silence.over`` or ``test``."""
     severity: Severity | None
+    """None for a test, for the end of an alarm, and for a digest without alerts."""
     heading: str
     lines: tuple[Line, ...]
     body: dict[str, Any]

@@ -3,7 +3,7 @@ r"""Make text that strangers typed safe for messages that other programs display
 Chats, mail programs and pagers interpret text: ``<!channel>`` and ``@everyone`` notify people,
 ``[Sign in](https://…)`` and bare addresses become links, ``||…||`` hides text. The program that displays a
 message is not known here. So every character sequence that one of them interprets is replaced by one that
-looks alike. Nothing is removed: the text still shows what was typed.
+looks similar. Only white space and the end of a long text are removed, so the result still shows what was typed.
 """
 
 import html

@@ -1,8 +1,8 @@
 """The channel for programs: a signed POST of JSON.
 
-The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt has a
-new signature and the same idempotency key. Only the status and Retry-After of the answer are read,
-because its text can quote the message.
+The signature covers the timestamp and the body, so that a receiver can refuse old requests. Each attempt to send a
+message has a new signature and the same idempotency key. Only the status and Retry-After of the answer are read,
+because the answer's body can quote the message.
 
 aiohttp is imported where it is used: every command needs the settings, few send requests.
 """
@@ -72,7 +72,7 @@ class WebhookChannel:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, message: Message) -> None:
-        """Send a message, and wait for a status of 2xx. If the receiver finds it too large, send it without its large parts."""
+        """Send a message, and require a status of 2xx. If the status is 413, send the message without its large parts."""
         status, retry_after = await self._post(message, message.body)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and (slim := message.slim_body()) is not None:
             status, retry_after = await self._post(message, slim)
@@ -145,7 +145,7 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Parse a Retry-After header, which has seconds or a date. Return None if it has neither."""
+    """Parse a Retry-After header, which has seconds or a date. Return at most `_LONGEST_WAIT`, or None for other text."""
     if value is None:
         return None
     text = value.strip()
