@@ -1,7 +1,8 @@
 """Load and validate the configuration.
 
 `load` returns `Settings`, or raises ConfigError with a message of one line. Environment variables override the file,
-and the file overrides the defaults. Without a file, the Okta SDK's variables configure a single org.
+and the file overrides the defaults. Without a file and without ``OKTAWATCH__ORGS``, the Okta SDK's variables configure a
+single org.
 """
 
 import os
@@ -51,10 +52,11 @@ def load(
     cwd: Path | None = None,
     secrets_of: Collection[str] = tuple(SECRET_KEYS),
 ) -> Settings:
-    """Load the settings from the first of ``path``, ``$OKTAWATCH_CONFIG``, ``./`` and ``/etc/oktawatch/``.
+    """Load the settings from the environment and from the file that `sources.find` finds.
 
     ``secrets_of`` lists the sections whose secret files are read. Secret files of other sections need not be readable.
-    Raises ConfigError, which names the file, the key and the expected value, or MissingConfigError without a configuration.
+    Raises ConfigError, which names the file or variable, the key and the expected value, or MissingConfigError without a
+    configuration.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
     found = sources.find(path, environ, here)
@@ -85,7 +87,7 @@ def load(
 
 
 def _drop_overridden(file_layer: dict[str, Any], variables: dict[str, Any]) -> None:
-    """Remove values that variables override: whole lists, and secrets in both forms, ``x`` and ``x_file``.
+    """Remove the file's values that variables override: whole lists, and secrets in both forms, ``x`` and ``x_file``.
 
     An overridden secret file is not read, and can be missing.
     """

@@ -1,7 +1,7 @@
 """Select the proxy for a URL.
 
-``poll.proxy`` applies to every org. If it isn't set, ``HTTPS_PROXY`` applies to https URLs. ``NO_PROXY`` lists the
-exceptions in the syntax of curl and Go: ``*``, a host and its subdomains, an address, or a network. A host or an
+``poll.proxy`` applies to all URLs. If it isn't set, ``HTTPS_PROXY`` applies to https URLs. ``NO_PROXY`` lists the
+exceptions to both, in the syntax of curl and Go: ``*``, a host and its subdomains, an address, or a network. A host or an
 address can have a port.
 """
 

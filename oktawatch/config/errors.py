@@ -47,7 +47,7 @@ _EXPECTED = {
 class ConfigError(Exception):
     """An unusable configuration. The message is one line: ``PROBLEM (LOCATION): EXPECTED``.
 
-    It names the file and the key, and never contains the value.
+    The message names the file or variable and the key, and never contains the value.
     """
 
     def __init__(self, what: str, where: str, expected: str) -> None:

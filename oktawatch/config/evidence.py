@@ -43,7 +43,9 @@ class EvidenceSourceSettings(Section):
     """The URL of the file, instead of a path. Secret, because it can contain a licence key or a password."""
     url_file: File = None
     format: Literal["networks", "mmdb"] = Field(default_factory=_format_by_name)
-    """The format of the file. Defaults to ``mmdb`` if the path or URL has this ending.
+    """The format of the file. Defaults to ``mmdb`` if ``path`` or ``url`` has this ending, otherwise to ``networks``.
+
+    A URL in ``url_file`` is not considered.
 
     ``mmdb``: MaxMind Anonymous IP or IPinfo privacy detection, told apart by their metadata."""
     kind: KindName | None = None

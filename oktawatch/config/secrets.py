@@ -28,7 +28,7 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
 """The secret keys by section. A dot separates a section from a list in it. A channel can define further secret keys."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
-"""The other keys that contain the path of a file or folder, by section."""
+"""The other keys that contain the path of a file or folder, by section, without those of notifiers."""
 
 MULTILINE = frozenset({"private_key"})
 """Secrets with several lines."""
@@ -128,7 +128,7 @@ def _channel_paths(table: dict[str, Any]) -> Collection[str]:
 
 
 def _channel_model(table: dict[str, Any]) -> type[BaseModel] | None:
-    """Return the model of a notifier's keys, or None if its channel has none."""
+    """Return the model of a notifier's keys, or None if its channel is unknown or has none."""
     with suppress(ValueError):  # the validation of the settings reports an unknown channel
         model = getattr(load_channel(str(table.get("type"))), "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):

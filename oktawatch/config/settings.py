@@ -321,7 +321,7 @@ class Settings(BaseModel):
         return self._folder
 
     def proxy_for(self, url: str) -> SecretStr | None:
-        """Return the URL of the egress proxy for an org or a webhook. None for a direct connection."""
+        """Return the URL of the egress proxy for requests to a URL. None for a direct connection."""
         return self._egress.proxy_for(url, self.poll.proxy)
 
     def error(self, what: str, *location: str | int, expected: str) -> ConfigError:

@@ -42,7 +42,7 @@ def find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path
 
 
 def read_toml(file: Path) -> dict[str, Any] | None:
-    """Parse a TOML file. Returns None if it doesn't exist. Errors never quote the file."""
+    """Parse a TOML file. Returns None if it doesn't exist. Errors never quote its text."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -95,7 +95,7 @@ def _org_files(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 -- the same error for each kind of failure
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError as failed:  # ignoring it would leave orgs unwatched
+    except OSError as failed:  # ignoring the folder would leave orgs unwatched
         expected = failed.strerror or "expected a readable folder"
         raise ConfigError("unreadable folder", str(folder), expected) from None
     # Files with a leading dot are an editor's backups.
