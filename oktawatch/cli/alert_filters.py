@@ -121,7 +121,10 @@ def known_orgs(names: Sequence[str], settings: "Settings", database: "Database")
 
 
 def _known_rules(globs: Sequence[str], settings: "Settings", database: "Database") -> Sequence[str]:
-    """Return the ids of the rules that match the globs, ignoring case. Raise UsageError for a glob without a match."""
+    """Return the ids of the rules that match the globs, ignoring case. Raise UsageError for a glob without a match.
+
+    The rules are loaded only for a glob that matches no rule with alerts.
+    """
     if not globs:
         return ()
     from oktawatch.store.alerts import orgs_and_rules

@@ -34,7 +34,7 @@ class AlertPage(NamedTuple):
     of_address: Sequence[Mapping[str, Any]] = ()
     """Alerts about other people at the address, the latest first."""
     link: str | None = None
-    """The URL of the first event in Okta's admin console."""
+    """The URL of the earliest event in Okta's admin console."""
 
 
 def print_page(page: AlertPage) -> None:

@@ -92,7 +92,8 @@ def list_(
     if as_json + as_csv + count_only > 1:
         raise UsageError("too many formats (--json, --csv, --count): use only one of them")
     wanted = parse_filters(since, until, least, status, actor, ip, country, as_number, closed_as)
-    # Only --rule loads the rules. Loading rules can log, so it needs complete logging.
+    # `load_for_reading` is fast but configures logging only for libraries. --rule may load the rules, which can log, so
+    # it needs `load_without_secrets`.
     load = load_without_secrets if rule else load_for_reading
     settings = load(config, debug=debug)
     with existing_database(settings) as database:

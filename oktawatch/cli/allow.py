@@ -188,7 +188,7 @@ def _cells(row: dict[str, Any]) -> Sequence[object]:
 
 
 def _candidate(application: "Application", options: _EventOptions) -> "Candidate":
-    """Return the event that the options describe."""
+    """Return the candidate that the options describe. Raise UsageError for an invalid value."""
     from oktawatch.detection.allow import Candidate
     from oktawatch.model.anonymizer_kind import Anonymizer, AnonymizerKind
     from oktawatch.model.match import MatchOrigin
@@ -227,7 +227,7 @@ def _address(text: str) -> str:
 
 
 def _results_of_event(application: "Application", event_uuid: str) -> list[dict[str, Any]] | None:
-    """Return a result for each enabled rule that matches an event, or None if the event is unknown."""
+    """Return a result for each enabled rule that matches an event and is no signal rule, or None for an unknown event."""
     import asyncio
 
     from oktawatch.service.explaining import explain_event

@@ -162,7 +162,10 @@ def _daemon() -> "Iterator[subprocess.Popen[bytes]]":
 
 
 def _first_alerts(daemon: "subprocess.Popen[bytes]", interrupted: threading.Event) -> "OrgStatus | None":
-    """Wait until the daemon has caught up and opened alerts. Return None if that doesn't happen in time."""
+    """Wait until the daemon has caught up, opened alerts and sent their notifications.
+
+    Return None if that doesn't happen in time, the daemon ends or the demo is interrupted.
+    """
     from oktawatch.store.database import Database
     from oktawatch.store.errors import StoreError
     from oktawatch.store.status import org_statuses

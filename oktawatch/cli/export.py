@@ -127,7 +127,7 @@ def _lines(format_: Format, alerts: Iterator[dict[str, Any]], settings: "Setting
 
 
 def _with_names(alerts: Iterator[dict[str, Any]], settings: "Settings") -> Iterator[dict[str, Any]]:
-    """Add the name and ATT&CK ids of each alert's rule, and the link to its first event in Okta."""
+    """Add the name and ATT&CK ids of each alert's rule, and the link to the alert's earliest event in Okta."""
     from oktawatch.model.notification import EventReference
     from oktawatch.model.timestamps import from_text
     from oktawatch.notify.console_links import event_link

@@ -1,8 +1,8 @@
 """The state file of `alerts export --since-last`: how far the last run got.
 
-It contains the number of the latest exported change of each org. Changes of an org are committed in the order of their
-numbers (`store/orgs.py`), so no alert is missed. A run writes the file last, so the run after a failed one exports the same
-alerts again.
+It contains the number of each org's latest change when the last run began. Changes of an org are committed in the order
+of their numbers (`store/orgs.py`), so no alert is missed. A run writes the file last, so the run after a failed one
+exports the same alerts again.
 """
 
 from pathlib import Path
@@ -23,11 +23,11 @@ class ExportState(Struct, frozen=True, kw_only=True):
     export: dict[str, Any]
     """The format and filters. An export with other options must not use this file: it would skip alerts."""
     changes: dict[str, int]
-    """The number of the latest exported change, by org."""
+    """The number of the latest change when the run began, by org."""
 
 
 def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
-    """Return the number of the latest exported change by org, or an empty dictionary before the first run.
+    """Return `ExportState.changes` of the last run, or an empty dictionary before the first run.
 
     Raise UsageError if the file can't be used or belongs to an export with other options.
     """

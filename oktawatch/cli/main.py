@@ -7,6 +7,7 @@ A command returns its exit code or raises. `main` prints an exception as
 1    the command ran and something failed: an org, the database, a test case
 2    invalid usage or configuration: nothing was changed
 130  interrupted (`run` as a daemon and `simulate` exit with 0 instead)
+141  the reader of `alerts export` has closed the pipe
 
 Importing this module must be fast, because ``--help`` waits for it. So commands import modules when called.
 """

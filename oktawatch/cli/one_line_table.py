@@ -1,8 +1,8 @@
 """A table with one line per row, cut to the width of the terminal.
 
-Columns with values to copy (ids, times) keep their width. The others are shortened, the widest first, down to
-their minimum width, and end in "…" where they are cut. If the table is still too wide, optional columns are
-left out, from the right. In a file or a pipe, every column is complete.
+Columns with values to copy (ids, times) keep their width. The others are shortened, the one farthest above its minimum
+width first, down to this width, and their cut values end in "…". If the table would still be too wide, optional columns
+are left out, from the right. In a file or a pipe, every column is complete.
 """
 
 from collections.abc import Sequence

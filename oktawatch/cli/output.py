@@ -88,7 +88,7 @@ def print_list(
     as_json: bool,
     draw: Callable[[list[dict[str, Any]]], None],
 ) -> None:
-    """Print items as JSON or with ``draw``. Print a note if there are none, or fewer than the total ``count``."""
+    """Print items as JSON or with ``draw``; without items, a note replaces ``draw``. Also note if ``count``, the total, is higher."""
     if as_json:
         print_json(items)
     elif items:

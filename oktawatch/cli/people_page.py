@@ -98,9 +98,9 @@ def print_address(address: str, profile: "Profile") -> None:
 
 
 def _common_facts(sightings: "Sequence[Sighting]") -> list[str]:
-    """Return the country, network and anonymizer of the latest sighting of each address.
+    """Return the country, network and anonymizer of the addresses, by the latest sighting of each address.
 
-    If the addresses differ, return how many different values there are, such as ``2 countries``.
+    For a fact in which the addresses differ, return the number of different values, such as ``2 countries``.
     """
     latest: dict[str, Sighting] = {}
     for sighting in sightings:  # the latest first
@@ -158,7 +158,7 @@ def _print_sign_ins(profile: "Profile", *, of_person: bool) -> None:
     found = profile.sign_ins
     print_heading("Latest sign-ins")
     if found.rows:
-        # A person's page names the person once.
+        # A person's page names the person in its heading.
         places = [
             place for place, column in enumerate(_SIGN_INS) if not (of_person and column.heading == "WHO")
         ]

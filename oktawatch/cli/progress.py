@@ -149,8 +149,7 @@ class _Lines(BackfillProgress):
 def bars(screen: Console, clock: Callable[[], float] = time.monotonic) -> Iterator[BackfillProgress]:
     """Show a bar per org while the block runs.
 
-    This replaces ``sys.stderr``, so that output appears above the bars. Configure logging again inside
-    the block.
+    The bars replace ``sys.stderr``, so that output appears above them. Configure logging again inside the block.
     """
     shown = _Bars(screen, clock)
     with shown.drawing:

@@ -89,7 +89,7 @@ def existing_database(settings: "Settings") -> "Iterator[Database]":
 
 @contextmanager
 def database_of_any_schema(settings: "Settings") -> "Iterator[Database]":
-    """Open an existing database without checking its schema. Raises StoreError if it is missing."""
+    """Open an existing database without checking its schema. Raises StoreError if an SQLite file is missing."""
     from oktawatch.store.database import Database
 
     database = Database(settings.database.url.get_secret_value())
