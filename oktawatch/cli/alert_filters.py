@@ -1,6 +1,6 @@
 """The options that filter alerts, and parsers for their values.
 
-A filter that can't match anything is probably a typo, so it is an error that lists the valid values.
+An org, rule, status or verdict that can't match anything is probably a typo, so it is an error that lists the valid values.
 """
 
 import re

@@ -48,7 +48,7 @@ def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
 
 
 def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield alerts as lines of CSV without line ends, after a line with the names of the columns."""
+    """Yield alerts as lines of CSV without line ends, after a line with the names of the columns. Without alerts, yield nothing."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")  # quotes cells that contain \r or \n
     for number, alert in enumerate(alerts):

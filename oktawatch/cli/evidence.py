@@ -95,7 +95,7 @@ def update(
 
 
 def _chosen(sources: "EvidenceSources", names: list[str]) -> "list[FetchedEvidence]":
-    """Return the sources to fetch. Raise UsageError for a name without a URL."""
+    """Return the sources to fetch. Raise UsageError for an unknown source and for a source without a URL."""
     by_name = {source.name: source for source in sources.fetched}
     for name in names:
         if name in sources.names and name not in by_name:

@@ -72,7 +72,7 @@ class Origins:
     """The file or environment variable that each value came from."""
 
     default: str
-    """The source of unrecorded locations: the configuration file."""
+    """The source of unrecorded locations: the configuration file or, without one, the environment."""
     known: dict[Location, tuple[str, str]] = field(default_factory=dict)
     """Maps a location to its source and the name of the key there."""
 

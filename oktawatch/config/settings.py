@@ -181,7 +181,7 @@ class SilenceSettings(Section):
 
 
 class RetentionSettings(Section):
-    """Retention by event time. Events that an enabled rule still needs are kept longer."""
+    """Retention, by event time for rows that have one. Events that an enabled rule still needs are kept longer."""
 
     events: PositiveDuration = timedelta(days=30)
     """Retention of events and rejected events."""

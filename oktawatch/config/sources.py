@@ -24,9 +24,9 @@ _POSITION = re.compile(r"\(at line (\d+), column (\d+)\)$").search
 
 
 def find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Find and parse the configuration file. Returns None if no path was given and no default file exists.
+    """Find and parse the configuration file: ``path``, ``$OKTAWATCH_CONFIG``, or the first default file that exists.
 
-    Raises ConfigError if a path was given but doesn't exist.
+    Returns None without any of them. Raises ConfigError if a given file doesn't exist.
     """
     given = path or (Path(environ["OKTAWATCH_CONFIG"]) if environ.get("OKTAWATCH_CONFIG") else None)
     if given is not None:

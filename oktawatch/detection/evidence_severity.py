@@ -42,7 +42,7 @@ class GradedSeverity(Struct, frozen=True):
 
     severity: Severity
     reasons: tuple[str, ...]
-    """The kind, and the reason of each adjustment."""
+    """The kind, and the reason of each adjustment. Empty if the severity was not graded by `SeverityTable`."""
 
 
 class _SignIn(Struct, frozen=True):

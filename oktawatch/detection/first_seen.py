@@ -97,7 +97,7 @@ class _HistoryStart:
         self._is_known = False
 
     def is_in_window_of(self, row: HistoryRow) -> bool:
-        """Return whether history starts within the row's window, so that the key can have unknown earlier events."""
+        """Return whether the history of the rule's event types starts within the row's window, so that earlier events can be unknown."""
         if not self._is_known:
             self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:

@@ -44,7 +44,9 @@ class NoticeKind(StrEnum):
     """The reason for a notice."""
 
     OPENED = "opened"
+    """The alert had no notice yet."""
     RAISED = "raised"
+    """The alert's severity is higher than in its last notice."""
 
 
 class Notice(NamedTuple):

@@ -116,7 +116,7 @@ def stored_row(event: Event) -> HistoryRow:
 
 
 def _signal_variants(rule: Rule) -> list[Rule]:
-    """Return the rule. If it uses signals, return two copies: every event is a signal for one, and none for the other."""
+    """Return the rule. If it uses signals, return two copies instead: one for which every event is a signal, one for which none is."""
     if not isinstance(rule, WindowRule) or not rule.signals:
         return [rule]
     return [_with_signals(rule, is_signal=is_signal) for is_signal in (True, False)]

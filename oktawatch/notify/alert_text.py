@@ -60,7 +60,7 @@ def person(alert: AlertRow) -> str:
 
 
 def place(alert: AlertRow) -> str:
-    """Return address, place and network: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
+    """Return address, place, network and a different domain: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
     number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
     network = joined(number, alert["as_org"] or alert["isp"], separator=" ")
     domain = alert["domain"] if alert["domain"] not in (alert["as_org"], alert["isp"]) else None

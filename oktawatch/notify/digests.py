@@ -42,7 +42,7 @@ def digest_message(notification_id: str, digest: Digest, rules: Mapping[str, Rul
 
 
 def _severity(digest: Digest) -> Severity | None:
-    """Return the highest severity of the alerts, raised by one level if there was a success.
+    """Return the highest severity of the alerts, raised by one level if there was a success and no alert has risen.
 
     The severity of a risen alert includes this level already. INFO and LOW are not raised, as in a single alert.
     """

@@ -222,7 +222,7 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
     """Fold the alerts of a source that affects many people within a short time.
 
-    Later alerts of a known campaign are collected and sent as another digest. A single one is sent as it is.
+    Later alerts of a known campaign are collected and sent as another digest. A single later alert is not folded.
     """
     source = _SOURCES[by]
     groups: dict[str | int, list[WaitingNotification]] = defaultdict(list)
