@@ -21,7 +21,7 @@ class ExportState(Struct, frozen=True, kw_only=True):
     """The contents of a state file."""
 
     export: dict[str, Any]
-    """The format and filters. An export with other options must not use this file: it would skip alerts."""
+    """The format and filters. An export with other options must not use this file, because that export would skip alerts."""
     changes: dict[str, int]
     """The number of the latest change when the run began, by org."""
 

@@ -40,7 +40,7 @@ def _not_empty(kinds: tuple[str, ...]) -> tuple[str, ...]:
 class NotifierSettings(Section):
     """A notifier: a channel, and the alerts that it receives.
 
-    These keys apply to every notifier. A channel with additional keys defines a subclass as its ``Settings``. It
+    These keys apply to every notifier. A channel with additional keys defines a subclass as its ``Settings``. The subclass
     declares a secret key as ``x: Secret = None`` together with ``x_file: File = None``.
     """
 
@@ -55,7 +55,7 @@ class NotifierSettings(Section):
     """The key of a webhook's HMAC-SHA256 signature."""
     secret_file: File = None
     min_severity: SeverityName = Severity.LOW
-    """The lowest severity to notify. Alerts below it are stored, but not sent. A sign-in over Apple's relay is INFO."""
+    """The lowest severity to notify. Alerts below it are stored, but not sent. By default, a sign-in over Apple's relay is INFO."""
     rules: Patterns = ("*",)
     """Ids or globs of the rules to notify."""
     orgs: Patterns = ("*",)

@@ -68,7 +68,7 @@ _PARTS = {
 
 
 def event_of_context(context: Any) -> Event:
-    """Rebuild an event from an alert's context. Its uuid and time are placeholders.
+    """Rebuild an event from an alert's context. The event's uuid and time are placeholders.
 
     A rule may build any context, so all other fields can be missing.
     """

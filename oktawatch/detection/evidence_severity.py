@@ -105,7 +105,7 @@ class Adjustment(NamedTuple):
     """A condition that changes the severity."""
 
     levels: int
-    """How many levels the severity is raised, or lowered if negative. The configuration can override it."""
+    """How many levels the severity is raised, or lowered if negative. The configuration can override the number."""
     reason: str
     holds: Callable[[_SignIn], bool]
 

@@ -58,8 +58,8 @@ class Condition(Struct, frozen=True):
 def explain(rule: Rule, row: HistoryRow, history: HistoryQueries) -> list[Condition]:
     """Return a rule's conditions, up to the first one that the event doesn't meet. If all hold, the rule matches.
 
-    ``row`` includes the complete event if it is available. ``history`` is the history of the event's org. It may
-    include this event and later events.
+    ``row`` includes the complete event if it is available. ``history`` is the history of the event's org,
+    which may include this event and later events.
     """
     conditions: list[Condition] = []
     try:

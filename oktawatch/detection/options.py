@@ -35,7 +35,7 @@ class RuleOptionError(ValueError):
 
 
 def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: ReadFile) -> Rule:
-    """Build a rule with its configured options. Raise RuleOptionError for an invalid one."""
+    """Build a rule with its configured options. Raise RuleOptionError for an unknown or invalid option."""
     defaults = {option.name: option.default for option in fields(rule_class)}
     values = {}
     for key, value in options.items():

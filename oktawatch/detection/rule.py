@@ -62,7 +62,7 @@ class Rule(ABC):
 
     severity: Severity
     dedup_period: timedelta
-    """How long after its anchor, and for late matches before it, an alert accepts matches of its dedup key."""
+    """A match joins an alert with the same dedup key if the alert's anchor is less than this time before or after the match."""
     threshold: int = 1
     """The number of matches that makes the alert visible."""
     raise_on_success: bool = True

@@ -36,7 +36,7 @@ class RuleError(Exception):
 
 
 class RuleLeftOutError(Exception):
-    """A rule was not called because it has used up its time budget."""
+    """A rule was not called, because it has used up its time budget, or because an earlier call for the event never returned."""
 
 
 class Budget(Protocol):

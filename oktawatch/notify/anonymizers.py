@@ -1,7 +1,7 @@
 """Name the anonymizers behind an alert's address for people.
 
 Okta names the services in the event, which is in the alert's context. The alert's columns ``anonymizer`` and ``operator``
-name the worst service according to all evidence. It can come from other evidence than Okta's, such as a list of Tor exits.
+name the worst service according to all evidence, including other evidence than Okta's, such as a list of Tor exits.
 """
 
 import re

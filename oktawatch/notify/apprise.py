@@ -167,7 +167,7 @@ def _is_pagerduty(service: "NotifyBase") -> bool:
 
 
 def _service_for(service: "NotifyBase", message: Message) -> "NotifyBase":
-    """Return the service for a message. For PagerDuty, it is a copy with the message's incident as deduplication key.
+    """Return the service for a message. For PagerDuty, return a copy with the message's incident as deduplication key.
 
     The original is not changed, because the thread of an earlier message may still use it. A deduplication key in the
     URL takes precedence.

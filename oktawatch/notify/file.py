@@ -2,7 +2,7 @@
 
 A line is appended with one write and is on the disk before the notification counts as sent. The file is opened for each
 line, so that logrotate can rename or delete it at any time. A full disk can truncate a line. The next write then begins
-with a line break, so that only the truncated line is unreadable. Its notification is retried with the same id.
+with a line break, so that only the truncated line is unreadable. The notification of that line is retried with the same id.
 """
 
 import asyncio

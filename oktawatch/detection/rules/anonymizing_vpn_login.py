@@ -56,7 +56,9 @@ class AnonymizingVpnLogin(PastRule):
     signals: AnonymizerSignals = ALL_SIGNALS
     """The anonymizer marks that count. The original published rule uses only ``is_proxy``."""
     severity_from_evidence: bool = True
-    """Whether the severity depends on the kind of anonymizer, the risk and the person's past. If False, it is INFO for a relay, else ``severity``."""
+    """Whether the severity depends on the kind of anonymizer, the risk and the person's past.
+
+    If False, the severity of a relay is INFO, and that of any other kind is ``severity``."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""
