@@ -67,7 +67,7 @@ class PollSettings(Section):
     """Requests to Okta."""
 
     interval: PositiveDuration = timedelta(seconds=30)
-    """The time between two polls of an org."""
+    """The time between the starts of two polls of an org."""
     page_size: int = Field(default=1000, ge=1, le=1000)
     """Events per request. 1000 is Okta's maximum; smaller pages use more of the rate limit."""
     initial_lookback: Duration = timedelta(hours=24)
@@ -75,7 +75,7 @@ class PollSettings(Section):
     rate_limit_share: float = Field(default=0.5, gt=0, le=1)
     """The share of the org's rate limit to use. The rest is left to other clients of the org."""
     sweep_interval: PositiveDuration = timedelta(hours=1)
-    """The time between two sweeps, which read recent events again to find late ones."""
+    """The time between the starts of two sweeps of an org, which read recent events again to find late ones."""
     sweep_window: PositiveDuration = timedelta(hours=2)
     """How far back a sweep reads."""
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
@@ -172,7 +172,8 @@ class SilenceSettings(Section):
     """Alarms when oktawatch itself doesn't work."""
 
     after: PositiveDuration = timedelta(minutes=15)
-    """An alarm is raised when an org had no successful poll for this time."""
+    """An alarm is raised when an org had no successful poll, a notifier has failed, or no write to the database has succeeded
+    for this time."""
     heartbeat_url: Annotated[Secret, AfterValidator(check_secret_https)] = None
     """Requested each time all orgs of this process have been polled successfully.
 
