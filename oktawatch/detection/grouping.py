@@ -1,7 +1,7 @@
 """Group matches into alerts, and decide which alerts to notify about.
 
 The *anchor* of an alert is the time of the match that opened it. D is the rule's dedup period. The first of
-these rules that applies to a match at time t selects its alert:
+these cases that applies to a match at time t selects its alert:
 
 1. The match joins the latest alert with the same dedup key and anchor <= t < anchor + D, unless this alert
    was closed before t.
@@ -14,8 +14,8 @@ order can produce different alerts, so matches are never sorted.
 
 Each alert counts the outcomes of its events. An alert *has risen* when its earliest success is later than its
 earliest failure, by event time. If the highest severity of its matches is at least MEDIUM, the alert's severity is
-then one level above that, and another notice is produced. A late event never lowers the severity again. With the
-rule's option ``raise_on_success`` off, no alert rises.
+then one level above that, at most CRITICAL. A late event never lowers the severity again. With the rule's option
+``raise_on_success`` off, no alert rises.
 
 Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
 A notice is produced if all of these conditions hold:
