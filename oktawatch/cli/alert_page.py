@@ -168,7 +168,7 @@ def _commands(page: AlertPage) -> Iterator[str]:
     if alert["client_ip"]:
         yield f"oktawatch ip {shlex.quote(alert['client_ip'])}"
     yield f"oktawatch explain --alert {alert['id']}"
-    yield f"oktawatch alerts show {alert['id']} --context    # the first event, as JSON"
+    yield f"oktawatch alerts show {alert['id']} --context    # the event that opened it, as JSON"
     if page.link is not None:
         yield f"In Okta: {page.link}"
 

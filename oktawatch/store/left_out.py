@@ -73,7 +73,8 @@ def record_frozen(
     with database.write() as connection:
         connection.execute(delete(tables.rules_left_out).where(_columns.froze_at < now - _KEPT))
         due = _is_due(connection, call.org, call.rule_id, now - alarm_interval)
-        _upsert(connection, call.org, rule, now, now=now)
+        told_at = now if due else _last_told(connection, call.org, call.rule_id)
+        _upsert(connection, call.org, rule, told_at, now=now)
         connection.execute(
             update(tables.rules_left_out)
             .where(*_key(call.org, rule))

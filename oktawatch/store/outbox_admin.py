@@ -84,6 +84,8 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
             values["attempts"] = min(notification["attempts"], 1)
         if notification["claimed_until"] is None or notification["claimed_until"] <= now:
             values |= {"next_attempt_at": now, "claimed_until": None}
+        else:
+            values["next_attempt_at"] = notification["claimed_until"]
         return values
 
     _decide(database, ids, due)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Boolean, Connection, String, column, func, select, table
 
 from oktawatch.model.history import SIGN_IN
+from oktawatch.model.timestamps import from_text
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
@@ -42,9 +43,9 @@ class SignIns(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     """JSON objects with the columns of ``history``, and ``alerts``: the ids of the alerts they are in."""
     since: datetime
-    """The start of the earliest time range that was read. In that range, ``limit`` may have cut off earlier sign-ins."""
+    """The event time back to which all sign-ins are in ``rows``."""
     complete: bool
-    """Whether the whole requested time range was read."""
+    """Whether all sign-ins of the requested time range are in ``rows``."""
 
 
 def recent_sign_ins(
@@ -80,10 +81,12 @@ def recent_sign_ins(
             length = max(_MOMENT, length * min(2.0, remaining_s / took_s if took_s > 0 else 2.0))
             end, is_first = start, False
         alerts = _alerts_of(connection, org, [row["uuid"] for row in found])
-    complete = end <= begin and len(found) < limit
+    limited = len(found) >= limit > 0
+    complete = end <= begin and not limited
+    reached = from_text(found[-1]["published"]) if limited else end
     return SignIns(
         rows=[row | {"alerts": alerts.get(row["uuid"], [])} for row in found],
-        since=since if complete else end,
+        since=since if complete else reached,
         complete=complete,
     )
 

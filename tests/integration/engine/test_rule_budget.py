@@ -255,6 +255,15 @@ def test_what_froze_the_process_is_left_out(database: Database) -> None:
     assert [left_out.reason for left_out in left_out_since(database, NOW)] == [FROZE]
 
 
+def test_the_alarm_about_a_rule_that_freezes_often_is_repeated(database: Database) -> None:
+    """A rule that freezes more often than the alarm's interval raises an alarm each interval, not only once."""
+    for number in range(7):
+        call = FrozenCall(org=ORG, rule_id="Acme.Frozen", event_uuid=f"e{number}", page_uuid="", began=0.0)
+        now = NOW + number * ALARM_INTERVAL / 3
+        record_frozen(database, call, ["soc"], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=now)
+    assert len([row for row in rows(database, "notifications") if row["kind"] == "silence"]) == 3
+
+
 def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) -> None:
     """A rule that froze the process several times is left out for a day."""
     asked: list[str] = []

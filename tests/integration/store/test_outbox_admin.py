@@ -255,6 +255,20 @@ def test_notifications_of_a_removed_notifier_become_dead_letters(database: Datab
     assert count_notifications(database, NotificationFilter(state=NotificationState.PENDING)) == 2
 
 
+def test_a_notification_that_became_a_dead_letter_during_an_attempt_can_be_retried(
+    database: Database,
+) -> None:
+    """It is due when the claim of that attempt ends."""
+    put(database, sign_in(1))
+    claimed = take(database)
+    abandon(database, [], before=NOW)
+
+    retry(database, [claimed.id], now=NOW)
+
+    assert claim(database, "soc", now=NOW, lease=LEASE) is None
+    assert take(database, now=NOW + LEASE).id == claimed.id
+
+
 def test_a_dead_letter_is_sent_when_its_notifier_is_configured_again(database: Database) -> None:
     """A retry sends a dead letter of a notifier that is configured again, with its full max_age."""
     put(database, sign_in(1))

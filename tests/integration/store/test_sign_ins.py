@@ -74,10 +74,10 @@ def test_sign_ins_from_an_address(database: Database) -> None:
 
 
 def test_a_limit_keeps_the_latest_sign_ins(database: Database) -> None:
-    """The latest sign-ins are returned, and the result is marked as incomplete."""
+    """The latest sign-ins are returned, and the result states that it reaches back to the last one of them."""
     found = nora(database, limit=3)
     assert [row["uuid"][-3:] for row in found.rows] == ["100", "001", "002"]
-    assert not found.complete
+    assert (found.since, found.complete) == (NOW - 2 * HOUR, False)
 
 
 def test_the_time_limit_ends_the_search(database: Database) -> None:
