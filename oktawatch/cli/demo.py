@@ -90,7 +90,7 @@ def demo(
     if interrupted.is_set():
         return INTERRUPTED
     if status is None:
-        note(f"error: no alerts were opened ({_LOG}): {_last_line(_LOG) or 'see that file'}")
+        note(f"error: no alerts were opened ({_LOG}): {_last_line(_LOG) or 'the log is empty'}")
         return FAILED
     _show_alerts(status, all_rules=all_rules)
     _show_next_steps()

@@ -66,7 +66,7 @@ class DatabaseSource:
     """A database of addresses: MaxMind's Anonymous IP or IPinfo's privacy detection, by its metadata."""
 
     def __init__(self, name: str, path: Path) -> None:
-        """Open the file, which is mapped into memory. Raises OSError or ValueError."""
+        """Open the file, which is mapped into memory. Raises OSError, OverflowError or ValueError."""
         import maxminddb  # noqa: PLC0415 -- only for those who have such a file
 
         self.name = name

@@ -135,7 +135,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache the newest of these events for each key. They must be in the database."""
+        """Cache, for each key, the newest of the events for which these queries were made. The events must be in the database."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:

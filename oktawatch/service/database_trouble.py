@@ -2,7 +2,7 @@
 
 Trouble begins with a failed transaction of any job, and ends with a successful write. But if the database refused the
 write of a job, because its disk is full or faulty or it is read-only, the trouble does not end before this job has
-succeeded again. A full disk may still accept a small write after it has refused a page of events, and after a failover
+succeeded again, or ten minutes have passed since the refusal. A full disk may still accept a small write after it has refused a page of events, and after a failover
 some connections may still be read-only.
 
 A write that began before the last failure doesn't end the trouble: the server may have gone away since.
@@ -16,8 +16,8 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
-"""How long a refused write counts. A job that still has something to write retries sooner. Other jobs may not write for
-long or at all: their org can't be reached or was removed, they run rarely, or another replica does their work."""
+"""How long a refused write counts. A job that still has something to write retries sooner. Other jobs might write
+nothing for a long time, or never again: their org can't be reached or was removed, they run rarely, or another replica does their work."""
 
 
 class DatabaseTrouble:
@@ -43,7 +43,7 @@ class DatabaseTrouble:
 
     @property
     def works(self) -> bool:
-        """Whether there is no trouble, and no job must still repeat a refused write."""
+        """Whether there is no trouble, and no job's refused write is still waiting to be repeated."""
         return not self.failures and not self._refused
 
     @property

@@ -61,7 +61,7 @@ def too_old(cause: str) -> OktaError:
 
 
 def invalid_paging() -> OktaError:
-    """Return the error for a forged or forgotten `after`."""
+    """Return the error for an `after` that is forged, or that the org no longer knows."""
     return OktaError(400, "E0000029", "Invalid paging request.", ("Invalid cursor.",))
 
 

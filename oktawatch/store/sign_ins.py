@@ -34,7 +34,8 @@ _history = table(
     *(column(name) for name in _SHOWN if name != "published"),
 )
 _columns = _history.c
-_MOST_VALUES = 1_000  # in one IN
+_MOST_VALUES = 1_000
+"""The maximum in one IN. Further people and addresses are ignored, and uuids are looked up in batches."""
 
 
 class SignIns(Struct, frozen=True, kw_only=True):
