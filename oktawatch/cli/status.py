@@ -27,7 +27,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
     """Show the status of orgs, daemon, database and evidence.
 
     Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, if over a
-    tenth of its recently polled events can't be used, or if the daemon was killed or can't write to its database.
+    tenth of its recently polled events can't be used, or if a daemon has run within the last day, but none can write to the database now.
     Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
     """
     from oktawatch.engine.daemon_health import are_good, judge_daemons

@@ -2,7 +2,7 @@
 
 A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so the call
 finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
-of the wrong type. Other exceptions are ignored: a method may expect values that an invented event can't have.
+of the wrong type, or that uses an unknown name. Most other exceptions are ignored: a method may expect values that an invented event can't have.
 """
 
 import inspect

@@ -10,15 +10,15 @@ from oktawatch.model.match import FAILURES, SUCCESSES, EventKey
 from oktawatch.model.risk import NEW_DEVICE
 
 FAILURE_WINDOW = timedelta(hours=1)
-"""How long before a sign-in failures count."""
+"""Failures count if they are at most this long before the sign-in."""
 MANY_FAILURES = 3
 """The number of failures that makes a success after them suspicious."""
 FAMILIAR_WINDOW = timedelta(days=30)
-"""How long before a sign-in the days of earlier sign-ins count."""
+"""Days with earlier sign-ins count if they are at most this long before the sign-in."""
 FAMILIAR_DAYS = 3
 """The number of different days after which a service is familiar to a person."""
 VERDICT_WINDOW = timedelta(days=90)
-"""How long before a sign-in people's verdicts on alerts count."""
+"""Verdicts count if they are at most this long before the sign-in."""
 
 
 class PastQuery(NamedTuple):
@@ -32,7 +32,7 @@ class PastQuery(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A person's verdict on an alert."""
+    """The verdict with which an analyst closed an alert about the person."""
 
     disposition: str
     """``true_positive``, ``false_positive`` or ``benign``."""
@@ -88,7 +88,10 @@ def failed_actor(row: HistoryRow) -> str | None:
 
 
 def familiar_day(row: HistoryRow) -> FamiliarDay | None:
-    """Return the day of a successful sign-in through an anonymizer from a known device. None for any other event."""
+    """Return the day of a success through an anonymizer from a known device. The event type is not tested.
+
+    None for any other row, or if neither the operator nor the network is known.
+    """
     if row.anonymizer is None or row.actor_id is None or row.outcome not in SUCCESSES:
         return None
     service = service_of(row.anonymizer.operator, row.as_number)

@@ -13,7 +13,7 @@ from oktawatch.report.markup import Child, element, page, stranger
 from oktawatch.report.summary import Bar, Summary, anonymizer, who
 from oktawatch.report.text import clean, count, minute, short_day
 
-_WIDE, _NARROW = 1060, 400  # pixels of a drawing, as wide as it is shown
+_WIDE, _NARROW = 1060, 400  # the widths of the drawings in pixels, about the widths at which they are shown
 _HALF_WIDTH = 400
 _NONE = "No alerts in this period."
 
@@ -164,7 +164,7 @@ def _got_in(summary: Summary) -> ET.Element:
         1,
         element(
             "p",
-            "Successes after failures come first, then the most severe and the latest.",
+            "Alerts that also contain failures come first, then the most severe and the latest.",
             css_class="muted",
         ),
     )

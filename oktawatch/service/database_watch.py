@@ -4,8 +4,8 @@ All other alarms are rows of the outbox. If the database can't be written, becau
 down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-While the database could not be written, no alarm about a silent org could be raised. So the end is not sent before a
-silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
+While the database could not be written, no alarm about a silent org could be raised. So the message that
+this alarm is over waits until a silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
 
 The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
 doesn't repeat the alarm, and sends its end to the same notifiers once it has written to the database. Both messages keep
@@ -84,7 +84,7 @@ class DatabaseWatch:
         self._message: Message | None = None
         self._alarm_file = alarm_file
         self._alarm = alarm_file.alarm
-        """The alarm, until all notifiers that received it have received its end."""
+        """The alarm, until all notifiers to which it may have been sent have received its end."""
         self._over = False
         """Whether the alarm has ended."""
         self._informed: set[str] = set()
@@ -136,7 +136,10 @@ class DatabaseWatch:
                 await self._send()
 
     async def probe(self) -> None:
-        """Test whether the database can be written. Without this, nothing might be written for a while."""
+        """Test whether the database can be written.
+
+        Other jobs may have nothing to write for a while, and a failure would go unnoticed.
+        """
         if self._probe is None:
             self._probe = asyncio.create_task(self._database.run(self._write))
             self._probed_at, self._probe_began = self._clock(), self.trouble.moment()
@@ -213,7 +216,10 @@ class DatabaseWatch:
         self._message = alarm_message(str(message_id), {"state": state, "about": [about]})
 
     async def _send(self) -> None:
-        """Send the current message to the notifiers that lack it. The end goes only to those that got the alarm."""
+        """Send the current message to the notifiers that lack it.
+
+        The end goes only to those to which the alarm may have been sent.
+        """
         if self._message is None or self._alarm is None:
             return
         channels, message = self._channels, self._message

@@ -1,6 +1,6 @@
 """The running daemons, each of which writes its row every half minute.
 
-Each write also tests the database, so a daemon that can't write looks like one that has ended. A daemon that stops
+Each write also tests the database, so a daemon that can't write looks like one that was killed. A daemon that stops
 deletes its row. The row of a killed daemon remains, so that `oktawatch status` can report it. A daemon that starts under
 its name replaces it. Other daemons delete it: on SQLite with their first write, on Postgres when it is a day old.
 """
@@ -56,8 +56,8 @@ def write_daemon(database: Database, row: DaemonRow) -> None:
     """Replace a daemon's row, and delete those of daemons that probably don't run any more. Raises StoreError.
 
     On Postgres, these are the rows that other daemons have not written for a day. On SQLite, they are the rows of all
-    other daemons, because only one runs at a time. The row is inserted, not updated, because a full disk may still accept
-    an update.
+    other daemons, because only one runs at a time. The row is deleted and inserted anew, because this is also
+    a test of the database: a full disk may still accept an update.
     """
     others = _columns.seen_at < row.seen_at - _KEPT_FOR if database.shared else _columns.name != row.name
     values = (row.name, row.version, row.started_at, row.seen_at, row.state, _encode(row.waits))

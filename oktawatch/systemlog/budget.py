@@ -242,7 +242,7 @@ class _OtherClients:
     def observe(self, count: int, elapsed: int) -> None:
         """Record the other clients' number of requests in the first ``elapsed`` seconds of the current window."""
         if elapsed >= _MIN_OBSERVATION_S:
-            # Add one, because the next request may follow at once.
+            # Add one, to be careful: another client's next request may come right after this answer.
             self._current = (count + 1) / elapsed if count > 0 else 0.0
 
     def begin(self) -> None:

@@ -57,7 +57,7 @@ def test_a_bar_counts_people_and_successes() -> None:
 
 
 def test_successes_after_failures_come_first() -> None:
-    """Successes after failures come first, then the most severe, then the latest."""
+    """Alerts that also contain failures come first, then the most severe, then the latest."""
     summary = summary_of(
         fact(1, successes=1, failures=0, severity=Severity.CRITICAL),
         fact(2, successes=1, failures=3, severity=Severity.LOW),
