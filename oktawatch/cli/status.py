@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _LEFT_OUT_SHOWN_FOR = timedelta(days=1)
-"""How long a rule that was left out of a page is shown."""
+"""How long `status` reports that a rule was skipped for a page of the System Log."""
 
 
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
@@ -65,7 +65,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
             print_sources(sources)
         for rule in left_out:
             note(
-                f"{rule['org']}: rule {rule['rule']} was skipped on a page at {rule['at']}: {rule['reason']}"
+                f"{rule['org']}: rule {rule['rule']} was skipped for a page of events at {rule['at']}: {rule['reason']}"
                 f" (event {rule['event_uuid']})"
             )
         if dead := undone["dead"]:

@@ -1,7 +1,7 @@
 """Call the methods of a custom rule with two invented events: one complete, one with only the required fields.
 
-A rule that reads an attribute that events, rows or the rule itself lack would raise for every event, so the call
-finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
+A rule may read an attribute that doesn't exist on events, on rows or on the rule itself. It would raise for every event,
+so the call finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
 of the wrong type, or that uses an unknown name. Most other exceptions are ignored: a method may expect values that an invented event can't have.
 """
 
@@ -200,7 +200,7 @@ def _mistake(rule: Rule, error: BaseException) -> str | None:
 
 
 def _owner(value: Any, attribute: str) -> str | None:
-    """Name a value that lacks an attribute for every event, or return None if that may depend on the event."""
+    """Return the name of a value that lacks the attribute whatever the event contains. None if it may depend on the event."""
     match value:
         case HistoryRow():
             return "history"

@@ -49,9 +49,9 @@ class Past(Struct, frozen=True):
     failures: frozenset[EventKey] = frozenset()
     """The latest failed sign-ins within `FAILURE_WINDOW`."""
     days: frozenset[str] = frozenset()
-    """The latest familiar days with the service within `FAMILIAR_WINDOW`. The day of the sign-in itself does not count."""
+    """The latest days within `FAMILIAR_WINDOW`, except the day of the sign-in, on which the person used the service (`FamiliarDay`)."""
     verdicts: tuple[Verdict, ...] = ()
-    """Verdicts on the person's alerts: all since `VERDICT_WINDOW` before the sign-in, even those after it, and perhaps older."""
+    """Verdicts on the person's alerts: all that are at most `VERDICT_WINDOW` older than the sign-in, or later. Older ones may be among them."""
 
 
 NO_PAST = Past()

@@ -164,7 +164,7 @@ def _got_in(summary: Summary) -> ET.Element:
         1,
         element(
             "p",
-            "Alerts that also contain failures come first, then the most severe and the latest.",
+            "Alerts that also contain failures come first. Otherwise, the most severe come first, and among these the latest.",
             css_class="muted",
         ),
     )

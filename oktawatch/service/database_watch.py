@@ -4,8 +4,8 @@ All other alarms are rows of the outbox. If the database can't be written, becau
 down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-While the database could not be written, no alarm about a silent org could be raised. So the message that
-this alarm is over waits until a silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
+While the database could not be written, no alarm about a silent org could be raised. So the end
+of this alarm is announced only after a silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
 
 The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
 doesn't repeat the alarm, and sends its end to the same notifiers once it has written to the database. Both messages keep

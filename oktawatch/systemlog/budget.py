@@ -2,7 +2,7 @@
 
 Okta counts the requests of all clients of an org in windows of a minute, refuses requests when a window is exhausted,
 and mails the org's admins even before that. Therefore each request waits for a turn. One request is in flight at a
-time. Polling precedes a sweep, and a sweep precedes a backfill. A turn is granted if both conditions hold:
+time. Of the waiting requests, polls go first, then sweeps, then backfills. A turn is granted if both conditions hold:
 
 - In this window, oktawatch has sent fewer requests than its share of the limit. A part of the share is reserved for
   polling, so that a backfill doesn't delay polling until the next window.
@@ -181,7 +181,7 @@ class _Window:
         self.ends = -math.inf
         """The latest time at which the window can end."""
         self._unconfirmed = 0
-        """The number of requests since an answer last reported the end of the window. They may be in the next window."""
+        """The number of requests since an answer last stated when the window ends. They may be in the next window."""
         self._reset: int | None = None
         self._taken_at = self._confirmed_at = -math.inf
         self._others = _OtherClients(share)
