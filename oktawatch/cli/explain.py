@@ -48,8 +48,8 @@ def explain(
 ) -> int:
     """Show which rules match an event, and why.
 
-    Also shows the event's alert, or the allow entry that applies. Reads the event from Okta, or from history if Okta can't be reached or there is no token. Exit 1 if the
-    event is unknown.
+    Also shows the event's alert, or the allow entry that applies. Reads the event from Okta, or from history if Okta can't be
+    reached or there is no token. Exit 1 if the event is unknown.
     """
     import asyncio
 

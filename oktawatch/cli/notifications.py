@@ -45,7 +45,8 @@ def list_(
 ) -> int:
     """List notifications, one line each.
 
-    Dead letters come first, then the latest notifications. A pending notification is sent at its next attempt. A dead letter was refused or is older than max_age.
+    Dead letters come first, then the latest notifications. A pending notification is sent at its next attempt. A
+    dead letter was refused or is older than max_age.
     """
     from oktawatch.model.notification import NotificationState
     from oktawatch.store.outbox_admin import NotificationFilter, count_notifications, list_notifications

@@ -4,8 +4,8 @@ A user who types a *password* into the user name field leaves it in ``actor.alte
 doesn't find a user with that name, so ``actor.id`` is ``"unknown"``. If the id is a placeholder and the alternateId
 doesn't look like an e-mail address, the alternateId is replaced by ``redacted``. The same applies to every other
 alternateId in the event. The texts of the actor and of targets that are users are also redacted in the rest of the event,
-within longer texts and in the case and encodings in which Okta can repeat them. A text shorter than ``SHORTEST`` is redacted only as a whole word: inside other
-words it reveals nothing, and replacing every "a" would make the event unreadable.
+within longer texts and in the case and encodings in which Okta can repeat them. A text shorter than ``SHORTEST``
+is redacted only as a whole word: inside other words it reveals nothing, and replacing every "a" would make the event unreadable.
 
 Values that rules read are not redacted if they have the format of Okta's values. Otherwise an attacker could
 erase an event's type or result by typing it as a user name.

@@ -2,8 +2,8 @@
 
 Trouble begins with a failed transaction of any job, and ends with a successful write. But if the database refused the
 write of a job, because its disk is full or faulty or it is read-only, the trouble does not end before this job has
-succeeded again, or ten minutes have passed since the refusal. A full disk may still accept a small write after it has refused a page of events, and after a failover
-some connections may still be read-only.
+succeeded again, or ten minutes have passed since the refusal. A full disk may still accept a small write after it has
+refused a page of events, and after a failover some connections may still be read-only.
 
 A write that began before the last failure doesn't end the trouble: the server may have gone away since.
 """

@@ -162,8 +162,11 @@ class DatabaseWatch:
         except StoreError as failure:
             self.trouble.failed(failure, job=_PROBE)
         except Exception as failure:  # noqa: BLE001 -- a database that fails in an unknown way needs the alarm, too
+            # The text of an unexpected error could contain a secret, so it stays in the log, which masks secrets.
             place = self._database.database.place
-            error = StoreError(f"an unexpected error ({place}): {type(failure).__name__}: {failure}")
+            error = StoreError(f"an unexpected error ({place}): {type(failure).__name__}, see the log")
+            if self.trouble.error != str(error):
+                _log.error("job_failed", job="database", exc_info=failure)
             self.trouble.failed(error, job=_PROBE)
         else:
             self.trouble.wrote(_PROBE, began=self._probe_began)

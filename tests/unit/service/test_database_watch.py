@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.notify.channel import DeliveryError
@@ -201,18 +202,23 @@ async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world
 async def test_an_unexpected_error_of_the_probe_raises_the_alarm(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that the store does not know is trouble with the database, too."""
+    """An error that the store does not know is trouble with the database, too. Its text is logged once, and not sent."""
 
     def fail(_: Database) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(world.watch, "_write", fail)
-    for _ in range(40):
-        world.seconds += 30
-        await world.watch.round()
+    with capture_logs() as logs:
+        for _ in range(40):
+            world.seconds += 30
+            await world.watch.round()
     (message,) = world.receivers[0].taken
     assert message.type == "silence.raised"
-    assert "RuntimeError: can't start new thread" in world.trouble.error
+    assert "RuntimeError, see the log" in world.trouble.error
+    assert "new thread" not in repr(message) + world.trouble.error
+    assert [str(line["exc_info"]) for line in logs if line["event"] == "job_failed"] == [
+        "can't start new thread"
+    ]
 
 
 async def test_an_unanswered_probe_is_trouble(world: World) -> None:
