@@ -17,7 +17,7 @@ from oktawatch.service.heartbeat import Heartbeat
 from oktawatch.service.watching import watch_orgs
 from oktawatch.store.errors import StoreError
 from oktawatch.store.orgs import record_failure
-from oktawatch.store.outbox import any_attempted
+from oktawatch.store.outbox import any_failed
 from oktawatch.store.outbox_admin import NotificationFilter, count_notifications
 from oktawatch.systemlog.budget import RateBudget
 from oktawatch.systemlog.errors import SystemLogError
@@ -76,7 +76,7 @@ async def _run(app: Application, database: DatabaseExecutor) -> OnceResult:
         orgs=outcomes,
         delivered=round_result.delivered,
         undelivered=await database.run(count_notifications, NotificationFilter()),
-        delivery_failed=round_result.failed > 0 or await database.run(any_attempted),
+        delivery_failed=round_result.failed > 0 or await database.run(any_failed, now=database.now()),
     )
 
 

@@ -98,11 +98,18 @@ def claim(
     return None
 
 
-def any_attempted(database: Database) -> bool:
-    """Return whether any pending notification has been attempted: its attempts failed, or its first one is under way."""
-    attempted = exists().where(_columns.state == NotificationState.PENDING, _columns.attempts > 0)
+def any_failed(database: Database, *, now: datetime) -> bool:
+    """Return whether any pending notification has failed and waits for its next attempt.
+
+    A claimed notification does not count: a process is sending it, and reports the result itself.
+    """
+    failed = exists().where(
+        _columns.state == NotificationState.PENDING,
+        _columns.last_error.is_not(None),
+        func.coalesce(_columns.claimed_until, now) <= now,
+    )
     with database.read() as connection:
-        return bool(connection.execute(select(attempted)).scalar_one())
+        return bool(connection.execute(select(failed)).scalar_one())
 
 
 def _is_superseded(connection: Connection, row: Mapping[Any, Any]) -> bool:

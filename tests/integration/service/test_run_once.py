@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
+from oktawatch.engine.deliver import LEASE
 from oktawatch.model.timestamps import utc_now
 from oktawatch.service.app import Application
 from oktawatch.service.database import open_database
@@ -20,10 +21,13 @@ from oktawatch.service.run_once import OnceResult, run_once
 from oktawatch.simulator import SimulatedOrg, serve
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
+from oktawatch.store.outbox import claim
 from oktawatch.store.status import org_statuses
+from tests.support import databases
 from tests.support.databases import rows
 from tests.support.http import Answer, listening
 from tests.support.logclient import NOW, TOKEN, Clock, event
+from tests.support.outbox import mark_failed, put, sign_in
 from tests.support.places import Kind, Place, place_of
 from tests.support.waiting import eventually
 
@@ -123,6 +127,26 @@ async def test_a_failure_is_told_by_its_own_run_alone(
         second, _ = await _run(settings)
 
     assert (first.exit_code, second.exit_code) == (1, 0)
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+async def test_an_attempt_of_another_process_is_no_failure(
+    load: Load, place: Place, *, failed_before: bool
+) -> None:
+    """A run does not report a notification that another process is sending, for the first time or again."""
+    async with serve(SimulatedOrg(now=Clock(), token=TOKEN)) as url:
+        load(acme=(url, TOKEN))
+        settings = _with_notifier(place, AWAY)
+        with databases.open_database(place) as database:
+            put(database, sign_in(1), notifiers=("webhook",), now=utc_now())
+            if failed_before:
+                failed = claim(database, "webhook", now=utc_now(), lease=LEASE)
+                assert failed is not None
+                mark_failed(database, failed.id, error="no answer", next_attempt_at=utc_now(), now=utc_now())
+            assert claim(database, "webhook", now=utc_now(), lease=LEASE) is not None
+        result, _ = await _run(settings)
+
+    assert (result.undelivered, result.errors, result.delivery_failed) == (1, [], False)
 
 
 async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
