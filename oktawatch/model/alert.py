@@ -21,14 +21,14 @@ class AlertStatus(enum.StrEnum):
 
 
 class DedupKey(NamedTuple):
-    """Identifies the alerts of an org that a match can join."""
+    """The rule and the dedup key that an alert shares with its matches."""
 
     rule_id: str
     dedup_key: str
 
 
 class Alert(Struct, kw_only=True):
-    """The fields of an alert that grouping and notification read and update in place."""
+    """The fields of an alert that grouping and notifications need. Grouping updates them in place."""
 
     id: int | None = None
     """None until the alert is stored."""
@@ -50,7 +50,7 @@ class Alert(Struct, kw_only=True):
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """Set when the earliest success is later than the earliest failure, if the rule's policy raises on success. Never reset.
+    """True once the earliest success was later than the earliest failure, if the rule's policy raises on success.
     A severity of at least `RISES_FROM` is then raised by one level."""
     closed_at: datetime | None = None
     told: Severity | None = None
@@ -62,5 +62,5 @@ class Alert(Struct, kw_only=True):
 
     @property
     def key(self) -> DedupKey:
-        """The key of the matches that can join the alert."""
+        """The rule and the dedup key."""
         return DedupKey(self.rule_id, self.dedup_key)

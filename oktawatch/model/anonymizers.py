@@ -21,15 +21,13 @@ SIGNAL_COLUMNS = MappingProxyType(
         "associated_proxies": "associated_proxy",
     }
 )
-"""The anonymizer marks, by which Okta marks the address of an event as an anonymizer.
+"""Maps each anonymizer mark, as written in the option ``signals``, to its accessor of ``Event`` and column of ``history``."""
 
-Maps each mark, as written in the option ``signals``, to its accessor of an event, which is also its column of history."""
-
-_MOST_OPERATORS = 20  # of one event
+_MOST_OPERATORS = 20  # per event
 
 
 def anonymizer_operators(context: SecurityContext | None, data: DebugData) -> tuple[str, ...]:
-    """Return the operators of anonymizers, sorted and without duplicates. A corporate VPN is not an anonymizer."""
+    """Return the operators of anonymizers, sorted and without duplicates."""
     if names_no_service(context, data):
         return ()
     services = [*anonymous_services(context), *anonymous_tunnels(data)]
@@ -75,7 +73,7 @@ def tunnels(data: DebugData) -> list[dict[str, Any]]:
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    return [service for service in _as_list(value) if isinstance(service, dict)]
+    return [element for element in _as_list(value) if isinstance(element, dict)]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -15,13 +15,13 @@ class Cursor(Struct, frozen=True, kw_only=True):
     page_size: int | None = None
     """The limit of the stream's first request. Okta's links can contain another limit."""
     began_at: datetime
-    """The time from which events with this filter have been read: the start of the first stream with this filter."""
+    """The time from which events with this filter have been read."""
     restart_at: datetime | None = None
-    """The time from which a new stream would miss no event. It starts earlier by an overlap. See ``engine.restart_point``."""
+    """A new stream from this time misses no event. See ``engine.restart_point``."""
     last_published: datetime | None = None
     """``published`` of the newest polled event, capped at the time by Okta's clock."""
     last_caught_up_at: datetime | None = None
-    """The time by the local clock at which a poll last reached the end of the stream."""
+    """When a poll last reached the end of the stream, by the database's clock."""
 
 
 class Backfill(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Format a duration in the largest unit up to days that divides it: ``timedelta(hours=6)`` is ``6h``.
+    """Format a duration in days, hours, minutes or seconds, the largest that divides it: ``timedelta(hours=6)`` is ``6h``.
 
     Fractions of a second are dropped.
     """

@@ -2,11 +2,11 @@
 
 Event data is untrusted, and Okta adds and changes properties without notice. Rules therefore read *accessors*
 (``client_ip``, ``actor_id``, ``is_proxy``, …) instead of fields. An accessor returns a value of the documented
-type or None, and never raises. Its text has a bounded length and is valid in both databases.
+type or None, and never raises. Texts have a bounded length and are valid in both databases.
 
 The page's decoder reads only the fields of ``wire``, which rules, history and alerts use, and checks their
 types and lengths. ``body()`` parses the whole event from its slice of the page, for the context of a match and
-for user-written rules.
+for custom rules.
 
 Okta: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
 """
@@ -57,13 +57,11 @@ class UnusableEventError(ValueError):
 
 
 class Event(Struct, gc=False):
-    """A LogEvent. Create it with ``from_json`` or ``from_body``, or decode it and call ``accept``.
-
-    After ``accept``, ``published`` is canonical text.
-    """
+    """A LogEvent. Create it with ``from_json`` or ``from_body``, or decode it and call ``accept``."""
 
     uuid: Annotated[str, Meta(min_length=1, max_length=LONGEST_UUID)]
     published: str
+    """Canonical text, except while an event is decoded."""
     eventType: Text = None
     actor: Actor | None = None
     client: Client | None = None
@@ -77,10 +75,10 @@ class Event(Struct, gc=False):
     p_enrichment: Any = None
     """The fields that a log pipeline added to Okta's fields."""
     raw: Any = None
-    """The event's JSON. Okta's event can contain a key with this name, too; ``accept`` overwrites its value."""
+    """The event's JSON. ``accept`` overwrites the value if Okta's event has a key of this name."""
 
     def __repr__(self) -> str:
-        """Return the event's identity. Its fields, perhaps a mistyped password, must not reach logs or tracebacks."""
+        """Return the event's identity. Other fields can contain a mistyped password, which must not reach logs or tracebacks."""
         return f"Event(uuid={self.uuid!r}, published={self.published!r})"
 
     @classmethod
@@ -102,7 +100,7 @@ class Event(Struct, gc=False):
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
-        """Build an event from arbitrary bytes. Raises UnusableEventError with the reason, or ValueError if they are not JSON."""
+        """Build an event from untrusted bytes. Raises UnusableEventError, or ValueError if the bytes are not JSON."""
         event = None
         if not needs_cleaning(raw):
             with suppress(ValueError, RecursionError):
@@ -149,7 +147,7 @@ class Event(Struct, gc=False):
 
     @property
     def is_proxy(self) -> bool | None:
-        """Whether Okta classifies the client's address as an anonymizing proxy. None if it isn't a JSON boolean."""
+        """Whether Okta classifies the client's address as an anonymizing proxy. None if unknown."""
         return self.securityContext.isProxy if self.securityContext else None
 
     @property

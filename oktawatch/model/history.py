@@ -175,10 +175,10 @@ _PATHS = {
 _values_of = attrgetter(*("outcome_result" if name == "outcome" else name for name in COLUMNS))
 
 ROW_BYTES = 1_200
-"""The memory of a row without the characters of its strings, including its share of the rules' buffers."""
+"""Bytes of a row without the characters of its strings, including its share of the rules' buffers."""
 
 _NON_ASCII_BYTES = 8
-"""The memory of a character in a non-ASCII string: up to 4 bytes, and up to 4 in the UTF-8 form that Python caches."""
+"""Bytes of a character in a non-ASCII string: up to 4, and up to 4 more in the UTF-8 form that Python caches."""
 
 FLAGS = frozenset(SIGNAL_COLUMNS.values())
 """The boolean columns."""
@@ -206,10 +206,10 @@ class SeenQuery(NamedTuple):
     """A query for an earlier event with the same value in a column."""
 
     value: str
-    """The value in the column, both of the event and of the earlier one."""
+    """The value of both events in the column."""
     since: str
     """Canonical text, inclusive."""
     published: str
-    """The time of the event, inclusive: another event at the same time counts as earlier."""
+    """The time of the later event. Another event at the same time counts as earlier."""
     uuid: str
-    """The uuid of the event, which itself doesn't count as earlier."""
+    """The uuid of the later event."""

@@ -1,4 +1,4 @@
-"""User-written rules that were left out of the evaluation of a page, and the reasons."""
+"""Custom rules that were left out of the evaluation of a page, and the reasons."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 
     rule_id: str
     event_uuid: str
-    """The event that the rule evaluated last, or the page's first event if it evaluated none."""
+    """The event of the rule's last call, or the page's first event if that call had none."""
     reason: str
 
 

@@ -55,7 +55,7 @@ class TooManyElementsError(ValueError):
 def cut_list(raw: bytes, *, at_most: int | None = None) -> list[bytes]:
     """Split a JSON list into the bytes of its elements, without validating the elements.
 
-    Raises ValueError if it is not a list, and TooManyElementsError after ``at_most`` elements.
+    Raises ValueError if ``raw`` is not a list, and TooManyElementsError after ``at_most`` elements.
     """
     body = raw.strip(_SPACE)
     if not body.startswith(b"["):

@@ -131,13 +131,13 @@ class Digest(Struct, frozen=True, kw_only=True):
     alerts: int
     people: int
     got_in: int = 0
-    """People with a success."""
+    """The number of people with a success."""
     got_in_names: dict[str, int] = {}
     """The names of some of these people, each with the id of an alert."""
     risen: bool = False
     """Whether the severity of any alert includes the extra level for a success after failures."""
     alert_ids: list[int] = []
-    """The smallest ids. Alerts with a success come before the others."""
+    """The smallest ids, those of alerts with a success first."""
     severities: dict[str, int]
     rules: dict[str, int]
     orgs: dict[str, int]

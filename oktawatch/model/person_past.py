@@ -49,9 +49,9 @@ class Past(Struct, frozen=True):
     failures: frozenset[EventKey] = frozenset()
     """The latest failed sign-ins within `FAILURE_WINDOW`."""
     days: frozenset[str] = frozenset()
-    """The latest days within `FAMILIAR_WINDOW`, except the day of the sign-in, on which the person used the service (`FamiliarDay`)."""
+    """The latest days on which the person used the service (`FamiliarDay`), before the day of the sign-in and within `FAMILIAR_WINDOW`."""
     verdicts: tuple[Verdict, ...] = ()
-    """Verdicts on the person's alerts: all that are at most `VERDICT_WINDOW` older than the sign-in, or later. Older ones may be among them."""
+    """All verdicts on the person's alerts since `VERDICT_WINDOW` before the sign-in, and possibly older ones."""
 
 
 NO_PAST = Past()
@@ -88,9 +88,9 @@ def failed_actor(row: HistoryRow) -> str | None:
 
 
 def familiar_day(row: HistoryRow) -> FamiliarDay | None:
-    """Return the day of a success through an anonymizer from a known device. The event type is not tested.
+    """Return the day of a success through an anonymizer from a known device. None for any other row.
 
-    None for any other row, or if neither the operator nor the network is known.
+    Also None if neither the operator nor the network is known.
     """
     if row.anonymizer is None or row.actor_id is None or row.outcome not in SUCCESSES:
         return None

@@ -3,9 +3,11 @@
 A user who types a *password* into the user name field leaves it in ``actor.alternateId`` of a failed sign-in. Okta
 doesn't find a user with that name, so ``actor.id`` is ``"unknown"``. If the id is a placeholder and the alternateId
 doesn't look like an e-mail address, the alternateId is replaced by ``redacted``. The same applies to every other
-alternateId in the event. The texts of the actor and of targets that are users are also redacted in the rest of the event,
-within longer texts and in the case and encodings in which Okta can repeat them. A text shorter than ``SHORTEST``
-is redacted only as a whole word: inside other words it reveals nothing, and replacing every "a" would make the event unreadable.
+alternateId in the event.
+
+The rest of the event can repeat these texts, within longer texts, in lower case or encoded. So the texts of the actor and of
+targets that are users are redacted there, too. A text shorter than ``SHORTEST`` is redacted only as a whole word: inside
+other words it reveals nothing, and replacing every "a" would make the event unreadable.
 
 Values that rules read are not redacted if they have the format of Okta's values. Otherwise an attacker could
 erase an event's type or result by typing it as a user name.
@@ -42,7 +44,7 @@ _DECISIVE = {
 } | dict.fromkeys(
     ("risk", "behaviors", "userBehaviors", "logOnlySecurityData", "tunnels", "ipServiceCategories"), _is_map
 )
-"""The names of the values that rules read, and the format of Okta's values."""
+"""The keys whose values rules read, and the format of Okta's values."""
 
 _EMAIL = re.compile(r"[\w.%+-]+@([\w-]+\.)+[A-Za-z]{2,63}").fullmatch
 

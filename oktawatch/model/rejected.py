@@ -13,7 +13,7 @@ class RejectedEvent(Struct, frozen=True):
     """The bytes of the element, unchanged."""
 
     def __repr__(self) -> str:
-        """Return the reason. The bytes, perhaps with a mistyped password, must not reach logs or tracebacks."""
+        """Return the reason. The bytes can contain a mistyped password, which must not reach logs or tracebacks."""
         return f"RejectedEvent(reason={self.reason!r}, {len(self.raw)} bytes)"
 
     @property

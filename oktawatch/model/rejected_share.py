@@ -3,21 +3,21 @@
 from msgspec import Struct
 
 LARGEST_SHARE = 0.1
-"""The largest share without an alarm. Okta's events are usable, and an occasional exception is harmless."""
+"""The largest share of unusable events without an alarm."""
 FEWEST = 3
 """The minimum number of unusable events for an alarm."""
 
 
 class RejectedShare(Struct, frozen=True, kw_only=True):
-    """Counts of an org's recent elements. Both are halved from time to time, so that old elements weigh less."""
+    """Counts of an org's recent elements. The counts are halved from time to time, so that old elements weigh less."""
 
     elements: int
     rejected: int
-    """Those of them that were no usable events."""
+    """The elements that were no usable events."""
 
     @property
     def too_large(self) -> bool:
-        """Whether rules miss so many events that an alarm is due."""
+        """Whether an alarm is due."""
         return self.rejected >= FEWEST and self.rejected > LARGEST_SHARE * self.elements
 
     def __str__(self) -> str:

@@ -92,7 +92,7 @@ def _digits(number: int) -> str:
 def shorten(text: str, limit: int = LONGEST_TEXT) -> str:
     """Shorten a text to at most ``limit`` characters, so that different texts stay different.
 
-    A longer text is cut, and a hash of the whole is appended. A user name of a megabyte can neither fill an index nor
+    A longer text is cut, and a hash of the whole is appended. So a user name of a megabyte can neither fill an index nor
     equal the name of another user.
     """
     if len(text) <= limit:

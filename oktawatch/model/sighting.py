@@ -13,7 +13,7 @@ class Sighting(Struct, frozen=True, kw_only=True):
 
     org: str
     actor_id: str
-    """Empty for the sign-ins of all actors without an id: they share a row for each address."""
+    """Empty for actors without an id, which share a row for each address."""
     client_ip: str
     """As Okta wrote it. Empty for sign-ins without an address."""
     actor_alternate_id: str | None
@@ -39,4 +39,4 @@ class Novelty(Struct, frozen=True, kw_only=True):
     known_since: datetime | None
     """The time of the person's first earlier sign-in. None if there is none, or if the person is unknown."""
     others: int
-    """The number of other people, with an id, who have used the address, before or since."""
+    """The number of other people with an id who have ever used the address."""
