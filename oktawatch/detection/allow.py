@@ -1,14 +1,13 @@
 """Allow entries: known activity whose matches raise no alert.
 
-An entry applies to a match if all of its conditions hold. A condition holds if one of its values matches. An entry with
-``until`` applies to events that were published before the end of that day in UTC. Event time counts, and not the time of
-processing, so a backfill allows the same matches as polling did.
+An entry applies to a match if all of its conditions hold. A condition holds if one of its values matches. ``until`` is
+the last day, in UTC, on which the entry applies. It is compared with the event's time, so that a backfill allows the same
+matches as polling did.
 
-An allowed match stays out of its rule's alerts. Its event remains in history, so other rules and the windows of later
-events are not affected.
+An allowed match stays out of its rule's alerts. Its event remains in history and in the windows of later events.
 
-The id of an entry is a hash of its conditions other than ``until``. So an entry keeps its id, and its count of matches,
-when it is moved in the file or its reason or date is changed.
+The id of an entry is a hash of its conditions without ``until``. So an entry keeps its id, and its count of matches,
+when its place in the file, its reason or its date is changed.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,15 +40,15 @@ GETTERS = MappingProxyType(
         "operators": attrgetter("operator"),
     }
 )
-"""For each condition, the getter of the candidate's value, in the order in which conditions are checked.
+"""The getter of the candidate's value for each condition. Conditions are checked in this order.
 
-Kinds and operators are last, because only they need a classification."""
+Kinds and operators are last, because only they need a classification of the address."""
 CONDITIONS = tuple(GETTERS)
 _ID_LENGTH = 8  # hexadecimal digits
 
 
 class Candidate:
-    """A match, or a description of a match, that entries are compared with. None means unknown."""
+    """A match, or the description of a match, to compare with entries. None means unknown."""
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ class AllowEntry:
         return next(self.unmet(candidate), None) is None
 
     def unmet(self, candidate: Candidate) -> Iterator[str]:
-        """Yield the names of the conditions that don't hold: ``until``, then as in ``CONDITIONS``."""
+        """Yield the names of the conditions that don't hold, ``until`` first."""
         if self.has_expired(candidate.published):
             yield "until"
         for name in self.conditions:
@@ -128,14 +127,14 @@ class AllowEntry:
                 yield name
 
     def has_expired(self, moment: datetime) -> bool:
-        """Return whether the entry has ended before an event published at ``moment``."""
+        """Return whether ``moment`` is after the day ``until``."""
         return self.until is not None and moment.date() > self.until
 
     def applies_to_everything(self, rules: Iterable[str], orgs: Mapping[str, Sequence[str]]) -> bool:
         """Return whether the entry would allow practically every match.
 
-        ``rules`` are the ids of the rules in use, ``orgs`` all orgs with their tags. All of IPv4, or all of IPv6, counts as
-        every address.
+        ``rules`` are the ids of the rules in use, ``orgs`` all orgs with their tags. All of IPv4, or all of IPv6, counts
+        as every address.
         """
         return not (
             (self.rules and not all(_fits(rule, self.rules) for rule in rules))
@@ -190,7 +189,7 @@ class AllowEntry:
 
 
 class Comparison(Struct, frozen=True):
-    """An entry, and those of its conditions that a candidate does not meet."""
+    """An entry, and its conditions that a candidate does not meet."""
 
     entry: AllowEntry
     unmet: dict[str, Any]
@@ -230,15 +229,19 @@ class AllowList:
         return None
 
     def closest(self, candidate: Candidate) -> Comparison | None:
-        """Compare a candidate with all entries, and return the closest comparison. None if there are no entries.
+        """Return the comparison with the fewest unmet conditions, or None without entries.
 
-        The closest has the fewest unmet conditions. Among entries with equally few, it has the most conditions.
+        Of several, return that of the entry with the most conditions.
         """
-        found = [
+        comparisons = [
             Comparison(entry, {name: _value(name, candidate) for name in entry.unmet(candidate)})
             for entry in self.entries
         ]
-        return min(found, key=lambda near: (len(near.unmet), -len(near.entry.conditions)), default=None)
+        return min(
+            comparisons,
+            key=lambda comparison: (len(comparison.unmet), -len(comparison.entry.conditions)),
+            default=None,
+        )
 
     @property
     def classifies(self) -> bool:

@@ -7,16 +7,16 @@ from oktawatch.model.event import Event
 
 
 class AnonymizerSignals(tuple[str, ...]):  # noqa: SLOT001 -- the columns are cached on the instance
-    """The anonymizer marks that a rule uses: names of ``SIGNAL_COLUMNS``."""
+    """The anonymizer marks that a rule uses: keys of ``SIGNAL_COLUMNS``."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The names of the marks' columns in history. An event has accessors with the same names."""
+        """The marks' columns in history, which are also accessors of an event."""
         return tuple(SIGNAL_COLUMNS[name] for name in self)
 
     def held(self, event: Event) -> list[str]:
         """Return the marks that an event has."""
-        # The usual case, which needs no JSON parsing.
+        # Most events name no service. They need no JSON parsing.
         if names_no_service(event.securityContext, event.debug_data):
             return ["is_proxy"] if event.is_proxy is True and "is_proxy" in self else []
         return [name for name in self if getattr(event, SIGNAL_COLUMNS[name]) is True]

@@ -64,13 +64,13 @@ _PARTS = {
     "authentication_context": "authenticationContext",
     "security_context": "securityContext",
 }
-"""The parts of a context from which `event_of_context` rebuilds an event: the event's key, by the context's key."""
+"""The event's key for each key of a context that `event_of_context` reads."""
 
 
 def event_of_context(context: Any) -> Event:
     """Rebuild an event from an alert's context. The event's uuid and time are placeholders.
 
-    A rule may build any context, so all other fields can be missing.
+    A custom rule can build any context, so any part can be missing.
     """
     parts = context if isinstance(context, dict) else {}
     body = {name: parts[key] for key, name in _PARTS.items() if key in parts}

@@ -4,8 +4,7 @@ The sources are an enrichment in the event, Okta's service categories, tunnels, 
 configured sources (lists of networks and database files), and Okta's ``isProxy``. Findings are listed in this order. The
 kind is chosen by the first of these steps that applies:
 
-1. If sources name services that hide addresses, the kind is the worst of them. The order is residential_proxy,
-   tor, proxy, commercial_vpn, unknown, corporate_vpn, relay.
+1. If sources name services that hide addresses, the kind is the worst of them (the first in `AnonymizerKind`).
 2. If Okta names a service and marks it as not anonymous, the kind is that of the service: usually corporate_vpn.
 3. If a source places the address in a data centre, the kind is hosting.
 4. If only ``isProxy`` marks the address, the kind is proxy.
@@ -44,7 +43,7 @@ class Finding(Struct, frozen=True):
     """One source's statement about an address."""
 
     source: str
-    """An enrichment's or Okta's field, or the name of a configured source."""
+    """A field of the event, or the name of a configured source."""
     kind: AnonymizerKind
     operator: str | None = None
     anonymous: bool = True
@@ -78,7 +77,7 @@ class EvidenceSource(Protocol):
 
     @property
     def size(self) -> int:
-        """The number of entries. 0 if the source knows no address."""
+        """The number of entries, at least roughly. 0 for an empty source."""
 
     def find(self, address: str) -> Sequence[Finding]:
         """Return the findings for an address."""
@@ -94,7 +93,7 @@ class NetworksSource(Struct, frozen=True):
 
     @property
     def contents(self) -> str:
-        """The number of networks with its noun."""
+        """The number of networks, as text."""
         return f"{self.size:,} network{'' if self.size == 1 else 's'}"
 
     @property
@@ -138,12 +137,12 @@ class Evidence:
         return Classification(worst.kind, worst.operator, tuple(findings)) if worst else Classification()
 
     def anonymizer_of(self, row: HistoryRow) -> Anonymizer | None:
-        """Classify the address of a row's event. Return None unless the event is a sign-in with an anonymizer mark.
+        """Classify the address of a sign-in with an anonymizer mark. Return None for any other event.
 
-        Other sign-ins are not classified, because that would search all sources for each of them.
+        Unmarked sign-ins are not classified, because each would take a search of all sources.
         """
-        is_marked = row.is_anonymized and row.event_type == SIGN_IN
-        return self.classify(row.full_event()).anonymizer if is_marked else None
+        is_marked_sign_in = row.is_anonymized and row.event_type == SIGN_IN
+        return self.classify(row.full_event()).anonymizer if is_marked_sign_in else None
 
     def _named_by_okta(self, event: Event) -> Iterator[Finding]:
         context, data = event.securityContext, event.debug_data
@@ -169,7 +168,7 @@ class Evidence:
 
 
 def _enriched(event: Event) -> Iterator[Finding]:
-    """Yield the findings of an enrichment. The dot in the key ``client.ipAddress`` is a part of the key."""
+    """Yield the findings of an enrichment. Its key ``client.ipAddress`` contains a dot, and is not a path."""
     found: Any = event.p_enrichment
     for key in ("ipinfo_privacy", "client.ipAddress"):
         found = found.get(key) if isinstance(found, dict) else None
@@ -179,7 +178,7 @@ def _enriched(event: Event) -> Iterator[Finding]:
 
 def _worst(findings: Sequence[Finding]) -> Finding | None:
     """Return the finding that the steps in the module's docstring select, or None without findings."""
-    services = [finding for finding in findings if not _names_no_service(finding)]
+    services = [finding for finding in findings if _names_service(finding)]
     anonymous = [finding for finding in services if finding.anonymous]
     hosting = [finding for finding in findings if finding.kind is AnonymizerKind.HOSTING]
     candidates = anonymous or services or hosting or findings
@@ -188,5 +187,5 @@ def _worst(findings: Sequence[Finding]) -> Finding | None:
     )
 
 
-def _names_no_service(finding: Finding) -> bool:
-    return finding.kind is AnonymizerKind.HOSTING or finding.source == _MARK
+def _names_service(finding: Finding) -> bool:
+    return finding.kind is not AnonymizerKind.HOSTING and finding.source != _MARK

@@ -1,9 +1,9 @@
 """Compute the severity of a sign-in through an anonymizer, with its reasons.
 
-The kind of anonymizer determines the base severity (`BASE`). Kinds that are not in the table have the rule's severity,
-by default MEDIUM. Then the adjustments that hold (`ADJUSTMENTS`) raise the severity, up to CRITICAL, and after that lower
-it, down to INFO. `SeverityAdjustment.REPEATED` applies only if no other adjustment does. The configuration can change each
-line of both tables.
+The kind of anonymizer determines the base severity (`BASE`). A kind that is not in this table has the rule's severity, by
+default MEDIUM. Then adjustments (`ADJUSTMENTS`) change it: first all raises, up to CRITICAL, then all reductions, down to
+INFO. `SeverityAdjustment.REPEATED` applies only if no other adjustment does. The configuration can change each line of
+both tables.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,10 +64,9 @@ class _SignIn(Struct, frozen=True):
 
     @property
     def is_trusted(self) -> bool:
-        """Whether Okta doesn't call the device new, and no alert of the person was closed as a true positive recently.
+        """Whether Okta doesn't call the device new, and the person has no recent ``true_positive`` verdict.
 
-        Recently: since `FAMILIAR_WINDOW` before the sign-in. Verdicts after the sign-in count as well, because a
-        compromise is often discovered later.
+        Recent: at most `FAMILIAR_WINDOW` before the sign-in, or after it, because a compromise is often discovered later.
         """
         return NEW_DEVICE not in self.behaviours and not any(
             verdict.disposition == "true_positive" and self._age(verdict.closed_at) <= FAMILIAR_WINDOW
@@ -75,7 +74,7 @@ class _SignIn(Struct, frozen=True):
         )
 
     def last_disposition(self) -> str | None:
-        """Return the latest verdict on the person's alerts of this service within `VERDICT_WINDOW` before the sign-in."""
+        """Return the latest verdict within `VERDICT_WINDOW` on the person's alerts of the same operator or network."""
         service = service_of(self.anonymizer.operator, self.event.as_number)
         verdicts = [
             verdict
@@ -93,11 +92,11 @@ class _SignIn(Struct, frozen=True):
 
     @property
     def was_used_the_day_before(self) -> bool:
-        """Whether the person signed in through the service on the day before (in UTC), from a known device."""
+        """Whether the UTC day before is one of the person's familiar days (`FamiliarDay`)."""
         return shifted(self.event.published, -_DAY)[:10] in self.past.days
 
     def _age(self, moment: datetime) -> timedelta:
-        """Return the time from a point in time to the sign-in. Negative if that point is later."""
+        """Return the time from ``moment`` to the sign-in. Negative if ``moment`` is later."""
         return self.event.published_at - moment
 
 
@@ -105,7 +104,7 @@ class Adjustment(NamedTuple):
     """A condition that changes the severity."""
 
     levels: int
-    """How many levels the severity is raised, or lowered if negative. The configuration can override the number."""
+    """By how many levels the severity is raised, or lowered if negative. The configuration can override it."""
     reason: str
     holds: Callable[[_SignIn], bool]
 
@@ -118,7 +117,7 @@ BASE: Mapping[AnonymizerKind, Severity] = MappingProxyType(
         AnonymizerKind.RESIDENTIAL_PROXY: Severity.HIGH,
     }
 )
-"""The base severities. A kind that is missing here has the rule's severity."""
+"""The base severities."""
 
 ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
     {
@@ -176,7 +175,7 @@ ADJUSTMENTS: Mapping[SeverityAdjustment, Adjustment] = MappingProxyType(
         ),
     }
 )
-"""The adjustments, in the order of their reasons."""
+"""The adjustments. Reasons are listed in this order."""
 
 PAST_ADJUSTMENTS = (
     SeverityAdjustment.AFTER_FAILURES,

@@ -22,14 +22,14 @@ class Range(NamedTuple):
 class Networks:
     """An immutable set of IPv4 and IPv6 ranges. Finds an address in logarithmic time.
 
-    Apple publishes some 280,000 ranges of its relay. They are therefore not kept as objects: the first addresses
-    are integers in a sorted list, and the numbers of host bits are the bytes of an array.
+    Ranges are not kept as objects, because Apple's list has some 280,000: the first addresses are integers in a
+    sorted list, and the numbers of host bits are the bytes of an array.
     """
 
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         packed: dict[int, list[int]] = {4: [], 16: []}
         for length, first, host_bits in ranges:
-            # The largest of the ranges with the same first address is sorted first, because it contains the others.
+            # Of ranges with the same first address, the largest is sorted first: it contains the others.
             packed[length].append((first << 8) | (8 * length - host_bits))
         self._tables = {length: _table(8 * length, found) for length, found in packed.items()}
         self.size = sum(len(firsts) for firsts, _ in self._tables.values())
@@ -54,7 +54,7 @@ class Networks:
         return cls(_ranges(lines))
 
     def __contains__(self, address: str | None) -> bool:
-        """Return whether an address lies in one of the ranges. Any other text lies in none."""
+        """Return whether an address lies in one of the ranges. False for text that is not an address."""
         if not address or not self.size:
             return False
         try:
@@ -80,7 +80,7 @@ def _ranges(lines: Iterable[str]) -> Iterable[Range]:
 def _range_of(cell: str) -> Range:
     address, _, prefix = cell.partition("/")
     if not (prefix.isascii() and prefix.isdigit()):
-        # No prefix, or a netmask. `ip_network` understands both, but takes ten times as long.
+        # No prefix, or a netmask: `ip_network` understands them, but takes ten times as long.
         network = ip_network(cell, strict=False)
         return Range(
             network.max_prefixlen // 8,

@@ -38,7 +38,7 @@ _TYPES = MappingProxyType(
         "PROXY": AnonymizerKind.PROXY,
         "TOR": AnonymizerKind.TOR,
         "RESIDENTIAL PROXY": AnonymizerKind.RESIDENTIAL_PROXY,
-        # Its exits are the connections of people who are paid for sharing them.
+        # The exits are the connections of people who are paid for sharing them.
         "BLOCKCHAIN VPN": AnonymizerKind.RESIDENTIAL_PROXY,
     }
 )

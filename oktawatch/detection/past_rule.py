@@ -38,9 +38,8 @@ class HasPasts(Protocol):
 class PastRule(EventRule):
     """A rule that decides by a single sign-in, and grades the match by the person's past.
 
-    The past is everything about this person that is dated before the sign-in and had been read when the sign-in was
-    read. (Exception: a ``true_positive`` verdict counts even if it was given later.) A severity is decided once. Page
-    boundaries and repeated pages don't change it.
+    The `Past` is what is known about the person when the sign-in is first read. A severity is decided once, and page
+    boundaries don't change it.
     """
 
     @property
@@ -53,7 +52,7 @@ class PastRule(EventRule):
         """Return the severity and the reasons."""
 
     def graded_in(self, row: HistoryRow, history: HasPasts) -> GradedSeverity:
-        """Grade a recorded event as `evaluate_with_past` grades a new one. ``history`` contains the event.
+        """Grade a recorded event as `evaluate_with_past` grades a new one.
 
         This sets ``row.anonymizer``, on which the query for the past depends.
         """
@@ -62,7 +61,7 @@ class PastRule(EventRule):
         return self.graded(row.full_event(), NO_PAST if query is None else history.pasts([query])[0])
 
     def severity_of(self, event: Event) -> Severity:
-        """Return the severity of an event without regard to the person's past."""
+        """Return the severity of an event as if nothing were known about the person."""
         return self.graded(event, NO_PAST).severity
 
     def match(
@@ -98,7 +97,7 @@ class PastRule(EventRule):
     ) -> Iterator[Match]:
         """Return the matches of a page's events, in the page's order.
 
-        ``rows`` are the history rows of the page, ``history`` is the history before it. ``history`` is queried only if
+        ``rows`` are the page's history rows, ``history`` does not contain this page. ``history`` is queried only if
         the page has matches and the severity depends on the past.
         """
         matching = list(self.matching_events(events, on_error))
@@ -110,7 +109,7 @@ class PastRule(EventRule):
 
 
 def past_of_each(events: Sequence[Event], rows: Sequence[HistoryRow], history: History) -> Iterator[Past]:
-    """Yield each event's past: the stored one, plus the page's rows up to the event. ``events`` are in page order."""
+    """Yield each event's past, from history and the page's rows up to the event. ``events`` are in page order."""
     page = iter(rows)
     event_rows = [next(row for row in page if row.event is event) for event in events]
     queries = [query_of(row) for row in event_rows]
@@ -144,7 +143,7 @@ class _RowsRead:
                 return
 
     def added_to(self, past: Past, query: PastQuery) -> Past:
-        """Return a stored past, extended by the rows read so far."""
+        """Return a past from history, extended by the rows read so far."""
         since = shifted(query.published, -FAILURE_WINDOW)
         failures = [
             key for key in self._failures.get(query.actor_id, ()) if since <= key[0] <= query.published

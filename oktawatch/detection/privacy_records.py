@@ -1,7 +1,6 @@
 """Parse records of IP databases: MaxMind's Anonymous IP and IPinfo's privacy detection.
 
-A record comes from a database file, or from the enrichment that a log pipeline added to an event (``p_enrichment``). Both
-have the same format.
+Records are read from database files. A log pipeline can also have added an IPinfo record to an event (``p_enrichment``).
 
 - https://dev.maxmind.com/geoip/docs/databases/anonymous-ip
 - https://ipinfo.io/developers/privacy-detection-database
@@ -31,7 +30,7 @@ _MAXMIND = {
 
 
 def ipinfo_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
-    """Return the kinds of services that an IPinfo record names, with the service's name."""
+    """Yield the kinds of services that an IPinfo record names, each with the service's name."""
     if not isinstance(record, dict):
         return
     service = _text(record.get("service"))
@@ -46,7 +45,7 @@ def ipinfo_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
 
 
 def maxmind_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
-    """Return the kinds of services that a MaxMind record names, with the provider's name."""
+    """Yield the kinds of services that a MaxMind record names, each with the provider's name."""
     if not isinstance(record, dict):
         return
     provider = _text(record.get("provider_name"))
