@@ -19,7 +19,7 @@ class ServiceApp:
     kid: str = ""
     """The key id, required if the app has several keys."""
     dpop: bool | None = None
-    """Whether to bind access tokens to a key of this process. None: when Okta reports that the app requires it."""
+    """Whether to bind access tokens to a key of this process. None: only once Okta demands it."""
     scopes: tuple[str, ...] = ("okta.logs.read",)
 
 
@@ -38,7 +38,7 @@ class OrgAccess:
     """The URL of the egress proxy, with its user and password. None for a direct connection."""
 
     def __post_init__(self) -> None:
-        """Refuse a token that is invalid in a header, without quoting it."""
+        """Refuse a token that can't be sent in a header. The error doesn't quote the token."""
         if self.app is None and not _HEADER_TEXT(self.token):
             raise ValueError(
                 f"the token of org {self.name} is empty or contains spaces or control characters"

@@ -4,11 +4,11 @@ Okta counts the requests of all clients of an org in windows of a minute, refuse
 and mails the org's admins even before that. Therefore each request waits for a turn. One request is in flight at a
 time. Of the waiting requests, polls go first, then sweeps, then backfills. A turn is granted if both conditions hold:
 
-- In this window, oktawatch has sent fewer requests than its share of the limit. A part of the share is reserved for
-  polling, so that a backfill doesn't delay polling until the next window.
-- More than one request remains in the window. The number of remaining requests comes from the last answer, which can be
-  half a minute old. The requests that other clients sent since then are estimated: by their share of the limit, or by
-  their observed rate if that is higher. Until a rate is observed, they are assumed to use the whole limit.
+- In this window, oktawatch has sent fewer requests than its share of the limit. A tenth of the share is reserved for
+  polling, so that sweeps and backfills don't delay polling until the next window.
+- More than one request remains in the window: the number in the last answer, minus the estimated requests of other
+  clients since then. Their estimated rate is their share of the limit, or the observed rate if that is higher. Until
+  a rate is observed, other clients are assumed to use the whole limit.
 
 The numbers come from the headers of Okta's answers. Any header can be absent. An unknown number doesn't delay requests.
 If consecutive 429 answers have no numbers, the pause grows with each. The time until the end of a window is computed
@@ -33,9 +33,9 @@ from oktawatch.systemlog.ratelimit import LONGEST_PAUSE_S, WINDOW_S, Limits, pau
 
 SHARE = 0.5
 """The default share of the limit. Okta warns the admins at 60 % by default."""
-_RESERVED_FOR_POLLING = 10
-"""One in this number of oktawatch's requests is reserved for polling."""
-_RESERVE = 1
+_POLLING_RESERVE = 10
+"""One in ten requests of oktawatch's share is reserved for polling."""
+_LEFT_UNUSED = 1
 """The number of requests per window that oktawatch never uses."""
 _MIN_PAUSE_S = 0.001
 """The shortest pause. Without it, rounding errors could cause many tiny pauses."""
@@ -64,7 +64,7 @@ class RateBudget:
     ) -> None:
         """``share`` is oktawatch's share of the limit. ``clock`` and ``jitter`` return seconds.
 
-        ``on_wait`` is called before each wait with its duration in seconds.
+        ``on_wait`` is called before each pause with its duration in seconds.
         """
         self._share = share
         self._clock = clock
@@ -145,7 +145,7 @@ class RateBudget:
         if now < self._held_until:
             return self._held_until - now
         window = self._window
-        if now >= window.ends or (window.taken < self._allowed(priority) and window.left(now) > _RESERVE):
+        if now >= window.ends or (window.taken < self._allowed(priority) and window.left(now) > _LEFT_UNUSED):
             return 0
         return window.ends - now
 
@@ -155,7 +155,7 @@ class RateBudget:
         allowed = max(1, math.floor(self._share * self._window.limit))
         if priority is Priority.POLL or allowed == 1:
             return allowed
-        return allowed - math.ceil(allowed / _RESERVED_FOR_POLLING)
+        return allowed - math.ceil(allowed / _POLLING_RESERVE)
 
 
 class _Waiter:
@@ -181,16 +181,16 @@ class _Window:
         self.ends = -math.inf
         """The latest time at which the window can end."""
         self._unconfirmed = 0
-        """The number of requests since an answer last stated when the window ends. They may be in the next window."""
+        """The number of requests since the last answer with the window's end. These requests may be in the next window."""
         self._reset: int | None = None
-        self._taken_at = self._confirmed_at = -math.inf
+        self._last_request_at = self._remaining_at = -math.inf
         self._others = _OtherClients(share)
 
     def count_request(self, now: float) -> None:
         """Count a request. If the window has ended, start a new one first."""
         if now >= self.ends:
             self._begin(now + LONGEST_PAUSE_S)
-        self._taken_at = now
+        self._last_request_at = now
         self.taken += 1
         self._unconfirmed += 1
         if self.remaining is not None:
@@ -209,7 +209,7 @@ class _Window:
             self.limit = limits.limit
         if limits.remaining is not None:
             self.remaining = limits.remaining
-            self._confirmed_at = self._taken_at  # the server computed the number at this time or later
+            self._remaining_at = self._last_request_at  # the server computed the number at this time or later
             if self.limit is not None and limits.seconds_left is not None:
                 count = self.limit - self.remaining - self.taken
                 self._others.observe(count, WINDOW_S - limits.seconds_left)
@@ -218,7 +218,7 @@ class _Window:
         """Estimate how many requests remain now, after those of other clients. Return infinity if unknown."""
         if self.remaining is None:
             return math.inf
-        return self.remaining - math.ceil(self._others.rate(self.limit) * (now - self._confirmed_at))
+        return self.remaining - math.ceil(self._others.rate(self.limit) * (now - self._remaining_at))
 
     def _begin(self, ends: float) -> None:
         self.ends = ends
@@ -228,14 +228,10 @@ class _Window:
 
 
 class _OtherClients:
-    """Estimates the request rate of the org's other clients.
+    """Estimates the request rate of the org's other clients, as described in the module's docstring."""
 
-    The estimate is their share of the limit, or the observed rate if that is higher. Until a rate is observed, it is the
-    whole limit.
-    """
-
-    def __init__(self, share: float) -> None:
-        self._share = 1 - share
+    def __init__(self, oktawatch_share: float) -> None:
+        self._share = 1 - oktawatch_share
         self._previous: float | None = None
         self._current: float | None = None
 

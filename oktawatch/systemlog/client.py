@@ -1,8 +1,8 @@
 """Read an org's System Log, page by page.
 
-The client waits for its turn under the org's rate limit, sends the request, retries it after a 429, and renews the access
-token of a service app. It returns a ``Page`` or raises a ``SystemLogError``, and no other exception. Cancelling ``page``
-ends it immediately, during a request or a wait.
+The client waits for its turn under the org's rate limit and sends the request. A request is retried after a 429, once
+after a dropped connection, and once with a new access token. The client returns a ``Page`` or raises a
+``SystemLogError``, and no other exception. Cancelling ``page`` ends it immediately, during a request or a wait.
 
 A large page is decoded in a thread, so that it doesn't delay the requests to other orgs.
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _log: Any = structlog.get_logger(__name__)
 
 MAX_RATE_LIMITED = 5
-"""The number of 429 answers to one call of `page`, or to its token requests, that end the call."""
+"""The 429 answers after which a call of `page` gives up. Those to token requests are counted separately."""
 TIMEOUT = 45.0
 """The timeout of a request in seconds. Okta aborts a query after 30 seconds."""
 
@@ -106,7 +106,7 @@ class LogClient:
             self._own_session = None
 
     async def _ask(self, query: str) -> tuple[aiohttp.ClientResponse | None, str, Exception | None]:
-        """Send a request. Return the answer and its body, or the error. Raises SystemLogError without an access token."""
+        """Send a request. Return the answer and its body, or the error. Raises SystemLogError if there is no access token."""
         executor = await self._connected()
         request = await self._request(executor, query)
         if request is None and self._switches_to_dpop(executor):
@@ -126,7 +126,7 @@ class LogClient:
         executor._oauth.clear_access_token()  # noqa: SLF001 -- the SDK has no public method
 
     def _switches_to_dpop(self, executor: "RequestExecutor") -> bool:
-        """Start to bind access tokens to a key, if Okta requires it and the configuration doesn't forbid it."""
+        """Switch to access tokens that are bound to a key, if Okta demands this and the configuration allows it."""
         app = self.org.app
         undecided = app is not None and app.dpop is None and not self._dpop
         if not undecided or not requires_dpop(executor._http_client.token_answer):  # noqa: SLF001 -- the SDK has no accessor for it
@@ -137,7 +137,7 @@ class LogClient:
         return True
 
     async def _request(self, executor: "RequestExecutor", query: str) -> dict[str, object] | None:
-        """Build the request with the SDK, which gets an access token if needed. Return None if the SDK fails to do so."""
+        """Build the request with the SDK, which first gets an access token if needed. Return None if that fails."""
         client = executor._http_client  # noqa: SLF001 -- the SDK has no accessor for it
         client.token_answer = None
         for attempt in range(MAX_RATE_LIMITED):

@@ -23,9 +23,9 @@ class Connect(Protocol):
 
 
 class OrgSource:
-    """An org's page source, which replaces a secret that Okta refuses or that lacks the permission.
+    """Fetches the pages of an org. If Okta refuses the secret or its permissions, reads the secret's file again.
 
-    It reads the secret's file again, and retries the request once if the secret has changed.
+    If the secret has changed, the request is retried once with the new one.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ def decode(body: bytes, *, at_most: int = MOST_ELEMENTS) -> Decoded:
 def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
     """Split a body into its elements."""
     if body.count(b",") > _COMMAS_PER_EVENT * at_most:
-        cut_list(body, at_most=at_most)  # count first, because the slices of a huge list need much memory
+        cut_list(body, at_most=at_most)  # raises if the list is too long, before its slices take much memory
     try:
         slices: Sequence[msgspec.Raw] = _decode_slices(body)
     except (ValueError, RecursionError):

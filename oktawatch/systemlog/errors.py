@@ -64,7 +64,7 @@ class WrongHostError(SystemLogError):
 class RequestRefusedError(SystemLogError):
     """400 and other 4xx: Okta refuses the filter, the time or the cursor.
 
-    Only the caller knows the cause: if the query is new, the configuration; if the query is a stored cursor, that cursor.
+    The configuration causes this for a new query, and the cursor for a stored one. Only the caller knows which it is.
     """
 
     reason = "request_refused"
@@ -101,7 +101,7 @@ class BrokenTransferError(SystemLogError):
 
 
 def quoted(text: str, *, hide: Iterable[str], limit: int = _LONGEST_QUOTE) -> str:
-    """Sanitize and shorten text from a server for a message. ``hide`` lists the secrets that it can echo."""
+    """Sanitize and shorten text from a server for a message. ``hide`` lists the secrets that the server can echo."""
     for secret in hide:
         text = text.replace(secret, "[token]")
     shown = _UNPRINTABLE.sub(" ", _SIGNED("[token]", text)).strip()

@@ -29,8 +29,8 @@ _PORTS = {"http": 80, "https": 443}
 def next_query(values: Iterable[str], url: str) -> str | None:
     """Return the path and query of the ``rel="next"`` link in the header's values, or None.
 
-    ``url`` is the org's URL. Raises ValueError if that link does not lead to the org's System Log, or if the header is
-    malformed, because a malformed link must not look like a missing one.
+    ``url`` is the org's URL. Raises ValueError if the link does not lead to the org's System Log, or if the header is
+    malformed.
     """
     for value in values:
         for target, relations in _links(value):

@@ -15,9 +15,9 @@ from oktawatch.systemlog.links import next_query
 from oktawatch.systemlog.queries import limit_of
 
 _RECENT = timedelta(seconds=60)
-"""The maximum difference between the time of a recent event and that of the answer."""
+"""An event is recent if its time differs from the answer's by at most this."""
 _MAX_SIZE_FACTOR = 10
-"""The maximum size of a page, as a multiple of its limit."""
+"""The maximum number of elements on a page, as a multiple of its limit."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ def _has_recent_events(published: Sequence[str], answered: datetime | None) -> b
     """Return whether a page has recent events.
 
     A short page with recent events is the end of the stream. A short page with old events can be in the middle of it.
-    Events that are dated in the future don't count, because they can occur anywhere.
+    Events dated over a minute in the future don't count, because they can occur anywhere.
     """
     if answered is None:
         return False

@@ -4,7 +4,7 @@ There are two kinds of streams. All requests sort in ascending order.
 
 - A *polling* query has no ``until``. Its stream contains all events in the order in which Okta persisted them, and never ends.
 - A *bounded* query has ``since`` and ``until``. Its stream contains the events in the order of ``published``, and ends. Events
-  that Okta persists later are missing.
+  that Okta persists after the request are missing.
 
 Okta: https://developer.okta.com/docs/reference/system-log-query/
 """

@@ -27,7 +27,6 @@ from okta.request_executor import RequestExecutor
 
 T = TypeVar("T")
 
-# Separate from asyncio's default executor.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oktawatch-signing")
 
 

@@ -7,7 +7,7 @@ that Okta documents.
 The executor expects a string with JSON, and would parse a whole page. It gets a ``PageBody`` instead: the string ``[]``,
 whose attribute ``content`` has the bytes of the page.
 
-Token requests use the same client. The client keeps the last answer in ``token_answer``, because the SDK drops parts of some
+Token requests use the same client. Their last answer is kept in ``token_answer``, because the SDK drops parts of some
 error answers and fails to parse others.
 
 Like the SDK's client, this client returns errors instead of raising them. The frames of a traceback would contain the
