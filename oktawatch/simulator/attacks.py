@@ -25,7 +25,7 @@ from .stories import (
     visit_of,
 )
 
-_HOSTS = 60  # host numbers of a network; attacks take them in turn
+_HOSTS = 60  # host numbers of a network, used in turn
 _SPRAYED = 24  # people
 _KIOSK = 12  # people
 _GUESSES = 20
@@ -36,7 +36,7 @@ _SSO = "user.authentication.sso"
 
 
 class Cast:
-    """The people of a scenario, and the addresses of its attacks."""
+    """The people of a scenario, and the addresses to which their visits move."""
 
     def __init__(self, rng: random.Random, people: Sequence[Person]) -> None:
         self.rng = rng
@@ -45,7 +45,7 @@ class Cast:
         self._hosts = itertools.cycle(range(1, _HOSTS + 1))
 
     def next(self) -> Person:
-        """Return the person who has been idle longest."""
+        """Return the next person in turn."""
         return next(self._turns)
 
     def at_home(self, person: Person) -> Visit:

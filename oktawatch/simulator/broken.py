@@ -2,9 +2,8 @@
 
     org.persist(broken.USABLE["nul"](event))
 
-Events in `USABLE` have a valid uuid and `published`; events in `UNUSABLE` don't. All of them keep the type of the
-good event, so that a filter on the type matches them. The exceptions are `null_element` and the other elements
-without fields.
+Events in `USABLE` have a valid uuid and `published`; events in `UNUSABLE` lack one of them. Except for elements without
+fields, such as `null_element`, all keep the good event's type, so that a filter on the type matches them.
 """
 
 import json

@@ -30,21 +30,21 @@ class SignInTemplate:
             ip=network.address(person.host),
             session=_SESSION,
         )
-        model = event(rng, visit, action, times.read(_PUBLISHED))
+        sample = event(rng, visit, action, times.read(_PUBLISHED))
         placeholders = {
-            model["uuid"]: "%(uuid)b",
+            sample["uuid"]: "%(uuid)b",
             _PUBLISHED: "%(published)b",
             _SESSION: "idx%(key)b",
-            model["transaction"]["id"]: "%(key)b",
+            sample["transaction"]["id"]: "%(key)b",
         }
-        text = json.dumps(model, separators=(",", ":")).replace("%", "%%")
+        text = json.dumps(sample, separators=(",", ":")).replace("%", "%%")
         for value, placeholder in placeholders.items():
             text = text.replace(value, placeholder)
         self._template = text.encode()
         self._salt = rng.randbytes(8)
 
     def render(self, number: int, published: int) -> bytes:
-        """Return the event with a number, which determines its uuid."""
+        """Return an event. Different numbers have different uuids."""
         key = hashlib.blake2b(number.to_bytes(8), digest_size=16, key=self._salt).hexdigest()
         values = {
             b"uuid": ids.event_uuid(published, int(key[:18], 16)).encode(),

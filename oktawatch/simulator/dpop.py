@@ -1,7 +1,7 @@
 """DPoP (RFC 9449): an access token is bound to a key, and each request proves that its sender has the key.
 
-A proof is a JWT that the sender signs for a single request. It names the request's method and URL, the time, and on
-an API call the access token. Okta's token endpoint requires a nonce in the proof as well; its APIs don't.
+A proof is a JWT that the sender signs for a single request. It names the request's method and URL, the time, and, on
+an API call, the access token. Okta's token endpoint requires a nonce in the proof as well; its APIs don't.
 """
 
 import secrets
@@ -59,20 +59,20 @@ class ProofChecker:
 
     def check(self, proof: Proof) -> str:
         """Check a proof for the token endpoint, and return the thumbprint of its key. Raises ProofError."""
-        owner, signed = _read(proof)
+        sender_key, signed = _read(proof)
         self._check(signed, proof)
         if signed.text("nonce") != self.nonce:
             raise ProofError("Authorization server requires nonce in DPoP proof.", "use_dpop_nonce")
         self._use_up(signed)
-        return owner
+        return sender_key
 
     def check_bound(self, proof: Proof, token: str, key: str) -> None:
         """Check a proof for an API call with an access token bound to `key`, a thumbprint. Raises ProofError."""
-        owner, signed = _read(proof)
+        sender_key, signed = _read(proof)
         self._check(signed, proof)
         if signed.text("ath") != sha256_base64url(token):
             raise _invalid("ath")
-        if owner != key:
+        if sender_key != key:
             raise ProofError("The DPoP proof JWT is not made with the key of the access token.")
         self._use_up(signed)
 

@@ -75,7 +75,7 @@ class Exchange:
 
     @property
     def proof(self) -> Proof:
-        """The request's DPoP proof, with the method and URL it must match."""
+        """The request's DPoP proof, with the method and URL that the proof must match."""
         request = self.request
         url = f"{request.scheme}://{request.host}{request.path}"
         return Proof(request.headers.get("DPoP"), request.method, url)

@@ -35,7 +35,7 @@ class ServiceApp:
     scopes: frozenset[str] = frozenset({READ_LOGS})
     """Granted scopes."""
     dpop: bool = False
-    """Whether its access tokens must be bound to a key. Without it, binding is optional."""
+    """Whether its access tokens must be bound to a key. If not, binding is optional."""
     can_read_logs: bool = True
     """Whether it has an admin role that can read the System Log."""
     lifetime: timedelta = timedelta(hours=1)

@@ -1,8 +1,7 @@
 """A simulated Okta org: a clock, credentials, rate limits, and a System Log that requests can read.
 
 Add events with `persist` and `extend`, or play a stream with `play`: the org takes an event from the stream
-when its clock reaches the event's persistence time. An event persisted in the future of the clock is stored, but
-no request returns it yet.
+when its clock reaches the event's persistence time. No request returns an event before its persistence time.
 """
 
 import itertools
@@ -38,9 +37,8 @@ class Page:
 class Org:
     """An Okta org without faults. Thread-safe.
 
-    `now` is the org's clock. `token` is the API token it accepts; by default it generates one. `rate_limit` is
-    the number of requests it serves in 60 seconds, unlimited by default. Other clients use `others` of them.
-    Register service apps with `oauth`, and expire cursors with `cursors`.
+    `now` is the org's clock. `token` is the accepted API token, random by default. `rate_limit` is the number of
+    requests in 60 seconds, unlimited by default, and other clients use `others` of them. Register service apps with `oauth`, and expire cursors with `cursors`.
     """
 
     def __init__(
@@ -69,8 +67,8 @@ class Org:
     def persist(self, event: Event, *, persisted_at: datetime | None = None) -> None:
         """Add an event, persisted now or at `persisted_at`.
 
-        A poll that has passed `persisted_at` never returns the event. A `Late` event is always persisted at a
-        time that the most advanced poll has passed.
+        A poll that has passed `persisted_at` never returns the event. If there was a poll, a `Late` event is persisted
+        at a time that the most advanced poll has passed.
         """
         with self._lock:
             self._add(self.now() if persisted_at is None else persisted_at, event)

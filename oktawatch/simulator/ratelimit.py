@@ -35,11 +35,11 @@ class Budget:
     _ours: int = 0
     _spent: int = 0
     _reset: int = 0
-    _theirs: int = 0
+    _others_so_far: int = 0
 
     def take(self, now: float) -> bool:
         """Count a request of the client at `now` (epoch seconds), and return whether it is within the limit."""
-        self._turn(now)
+        self._advance(now)
         left = self._left()
         self._ours += 1
         self.peak = max(self.peak, self._ours)
@@ -51,7 +51,7 @@ class Budget:
 
     def spend(self, count: int, now: float) -> None:
         """Count `count` requests of another client at `now` (epoch seconds)."""
-        self._turn(now)
+        self._advance(now)
         self._spent += count
 
     def headers(self) -> dict[str, str]:
@@ -63,14 +63,14 @@ class Budget:
             "X-Rate-Limit-Reset": str(self._reset),
         }
 
-    def _turn(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         """Start a new window if the current one has ended, or if the clock was set back."""
         if now >= self._reset or self._reset > now + WINDOW + 1:
             self._reset = math.ceil(now) + WINDOW
             self._ours = self._spent = 0
         elapsed = min(WINDOW, max(0.0, now - (self._reset - WINDOW)))
-        self._theirs = math.floor(self.others * elapsed / WINDOW)
+        self._others_so_far = math.floor(self.others * elapsed / WINDOW)
 
     def _left(self) -> int:
         limit = UNENFORCED if self.limit is None else self.limit
-        return limit - self._ours - self._spent - self._theirs
+        return limit - self._ours - self._spent - self._others_so_far

@@ -7,8 +7,8 @@
     value = string / "true" / "false" / "null" / number
 
 Operators and keywords are case-insensitive; attribute paths are case-sensitive. A path through a list (`target.id`)
-has a value for each element, and a comparison is true if it is true for any of them. Okta: "All operators except
-[ ] are supported". `published` can't be filtered; use `since` and `until`.
+has a value for each element. A comparison is true if it is true for any of them, but `ne` is the opposite of `eq`.
+Okta: "All operators except [ ] are supported". `published` can't be filtered; use `since` and `until`.
 """
 
 import functools

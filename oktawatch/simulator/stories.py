@@ -57,7 +57,7 @@ def ordinary(rng: random.Random, people: list[Person]) -> StoryMaker:
 
 
 def anonymized(rng: random.Random, people: list[Person]) -> StoryMaker:
-    """Make stories of a few people who use commercial VPNs, proxies and Tor, each always the same exit."""
+    """Make stories of a few people who use commercial VPNs, proxies and Tor. Each person keeps to one exit."""
     habits = [
         (person, exit_, rng.randint(1, 60), rng.choice(CITIES))
         for person, exit_ in zip(rng.sample(people, min(5, len(people))), ANONYMIZERS, strict=False)

@@ -6,8 +6,8 @@
     org.faults.between(start, end, faults.refused_token())     # by the org's clock
 
 Faults apply to System Log requests unless `path` names another endpoint. A fault that needs a cursor applies only
-to requests with a cursor. Every request counts against the rate limit, with or without a fault. oktawatch
-sends a request again when the connection breaks before the answer, and this request counts as well.
+to requests with a cursor. Every request counts against the rate limit, with or without a fault. That
+includes the requests that oktawatch repeats after a broken connection.
 """
 
 from .answers import (
