@@ -1,14 +1,13 @@
-"""Store the alarm about the database in a file, so that another process can end it.
+"""Store the alarm about the database in a file, so that the next daemon can end it.
 
-This alarm is sent when the database can't be written, so its state can't be stored there. The daemon that raised it may
-be killed, or exit because the database's file was deleted. The next daemon reads this file, and ends the alarm.
+The alarm means that the database can't be written, so the alarm can't be stored there. If the daemon that raised the
+alarm is killed or exits, the next daemon reads this file and ends the alarm.
 
-The file is written before and after each attempt to send. If the process dies in between, the notifiers that may have
-received the alarm also get its end: a superfluous message is better than an alarm that never ends.
+The file is written before and after each attempt to send. If the process dies in between, a notifier may get the end
+of an alarm that it never got: a superfluous message is better than an alarm that never ends.
 
-A full disk is the usual reason for the alarm. So the file gets its full size when the daemon starts, and its content is
-overwritten in place. The content fits in one block of a disk, which is written completely or not at all. A damaged file
-is ignored.
+The disk may be full. So the file gets its full size when the daemon starts, and its content is overwritten in place.
+The content normally fits in one block of a disk, which is written completely or not at all. A damaged file is ignored.
 """
 
 import asyncio
@@ -38,11 +37,9 @@ class DatabaseAlarm(msgspec.Struct, frozen=True, kw_only=True):
     since: Annotated[datetime, msgspec.Meta(tz=True)]
     error: str
     refused: tuple[str, ...] = ()
-    """The jobs whose writes were refused. The alarm lasts until these jobs have written."""
+    """The jobs whose last writes were refused: see `DatabaseTrouble`."""
     notifiers: dict[str, bool] = {}
-    """The notifiers that get the end of the alarm. False if a notifier may not have received the alarm yet.
-
-    True if it received the alarm, or refused it finally."""
+    """The notifiers that get the end of the alarm. True if a notifier received the alarm or refused it for good."""
 
 
 class AlarmFile:

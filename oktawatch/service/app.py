@@ -1,7 +1,7 @@
 """The composition root: the only place that turns settings into working parts.
 
-The daemon, `run --once`, `backfill`, `check`, `explain` and `rules` use an `Application`. Everything below it gets
-plain values: import-linter forbids other modules from importing the settings, with exceptions (docs/architecture.md).
+Everything below gets plain values: import-linter forbids other modules from importing the settings, with exceptions
+(docs/architecture.md).
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
 once, for a program that must validate its configuration before it changes anything. A part that can't be built raises
@@ -160,7 +160,7 @@ class Application:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """The evidence about addresses, without the sources: these are loaded by `load_evidence`."""
+        """The evidence about addresses. `load_evidence` loads its sources."""
         settings = self._settings.evidence
         return Evidence(settings.operators, SeverityTable(settings.severity, settings.adjustments))
 
@@ -184,7 +184,7 @@ class Application:
 
     @cached_property
     def rules(self) -> RuleSet:
-        """The enabled rules, or the only rule to use. Raises ConfigError as `rulebook` does."""
+        """The enabled rules, or the only rule to use. Raises ConfigError if that doesn't exist, or as `rulebook` does."""
         if self._rule_id is None:
             return self.rulebook.rules
         found = self.rulebook.found
@@ -195,7 +195,7 @@ class Application:
 
     @cached_property
     def allow(self) -> AllowList:
-        """The allow entries. Raises ConfigError for an unknown rule, or an entry that is repeated or allows practically everything."""
+        """The allow entries. Raises ConfigError for an unknown rule, a repeated entry, or one that allows everything."""
         entries: dict[str, AllowEntry] = {}
         for index, settings in enumerate(self._settings.allow):
             entry = AllowEntry(
@@ -335,7 +335,7 @@ class Application:
         refresh = self._settings.evidence.refresh
         if not fetched:
             return file
-        if source.url is None:  # a command without permission to read the file of the URL can list the source
+        if source.url is None:  # a command that doesn't read the file of the URL can still list the source
             return FetchedEvidence(file, refresh=refresh)
         fetch = partial(download, source.url, way=self.way, limit=LARGEST[source.format])
         return FetchedEvidence(file, refresh=refresh, url=source.url.get_secret_value(), fetch=fetch)

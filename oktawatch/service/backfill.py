@@ -39,7 +39,7 @@ class OrgBackfill(Struct, frozen=True, kw_only=True):
 
     org: str
     result: PageResult
-    """The result, up to the failure if it failed."""
+    """The counts, up to the failure if there was one."""
     error: str | None = None
     """One line for people, or None on success."""
 
@@ -68,7 +68,7 @@ async def backfill(
 ) -> BackfillResult:
     """Read the events published from ``since`` to ``until``. An org that fails does not stop the others.
 
-    ``command`` is the command line, by which an interrupted backfill is continued (see `Backfiller.run`). ``notify``
+    ``command`` is the command line: the same one continues an interrupted backfill (see `Backfiller.run`). ``notify``
     sends notifications. Raises StoreError or ConfigError if the database can't be prepared.
     """
     await prepare_database(app, database)
@@ -109,7 +109,7 @@ async def _deliver(app: Application, database: DatabaseExecutor, result: Backfil
 
 
 class _ProgressRecorder:
-    """Shows the progress of a backfill, and keeps its result so far, in case it fails."""
+    """Shows the progress of a backfill, and keeps the counts, in case the backfill fails."""
 
     def __init__(self, show: ShowProgress) -> None:
         self._show = show

@@ -45,7 +45,7 @@ from oktawatch.systemlog.queries import polling_query
 LARGE_SHARE = 0.6
 """By default, Okta mails an org's admins when a larger share of a rate limit is used."""
 _BLOCK = b"\0" * 65_536
-_PROBE_SIZE = 1024**2  # bytes; more than the free space that SQLite's files may contain
+_PROBE_SIZE = 1024**2  # bytes
 _RECENT = timedelta(minutes=5)  # how far back an event is requested
 _SKEW = timedelta(seconds=60)
 """A larger difference between Okta's clock and this machine's is a warning."""
@@ -212,7 +212,7 @@ def judge_space(free: int, folder: str) -> list[Finding]:
 
 
 def _rule_to_recommend(app: Application) -> EventRule | None:
-    """Return the rule about blocked requests if it is disabled by default and not by the configuration."""
+    """Return the rule about blocked requests, or None if the configuration enables or disables it explicitly."""
     try:
         rulebook = app.rulebook
     except ConfigError:

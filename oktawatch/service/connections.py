@@ -1,6 +1,6 @@
 """Connect to orgs, importing the Okta SDK only when `connections` is entered.
 
-The import takes half a second and 65 MB, which a start that fails, or a command that stays local, should not spend.
+The import takes half a second and 65 MB, which commands that make no requests should not spend.
 """
 
 import ssl

@@ -45,14 +45,14 @@ _log: Any = structlog.get_logger(__name__)
 
 _REPORT_INTERVAL = timedelta(seconds=10)  # between reports of a long start to systemd
 _MORE_TIME = timedelta(seconds=60)
-"""The extension that a long start requests from systemd: longer than a loaded machine may delay the event loop."""
+"""The extension that each report requests, so that a start fails only if the event loop hangs for this long."""
 
 
 async def run_daemon(app: Application, path: Path | None, *, debug: bool) -> int:
     """Watch all orgs until SIGTERM or SIGINT; return the exit code 0.
 
-    On SIGHUP, the configuration is read again from ``path``: the value of --config, or None. With ``debug``,
-    the log level is debug after a reload, too, whatever is configured. Failures of an org or of the database are logged and retried.
+    On SIGHUP, the configuration is read again from ``path``: the value of --config, or None. With ``debug``, the log
+    level stays debug after a reload. Failures of an org or of the database are logged and retried.
     Raises ConfigError if the daemon can't start as configured or a person must repair the database, and StoreError if
     the database's file was deleted or replaced.
     """
@@ -116,7 +116,7 @@ class _Daemon:
                 logs.configure(current.log_format, "debug" if self._debug else current.log_level)
 
     async def close(self) -> None:
-        """Stop serving metrics, and unlock the file of alarms."""
+        """Stop serving metrics, and unlock the alarm file."""
         await self._endpoint.close()
         await self._vitals.close()
         self._alarm_file.close()

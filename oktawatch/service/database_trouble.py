@@ -1,11 +1,9 @@
 """The failures of the database that all jobs share.
 
-Trouble begins with a failed transaction of any job, and ends with a successful write. But if the database refused the
-write of a job, because its disk is full or faulty or it is read-only, the trouble does not end before this job has
-succeeded again, or ten minutes have passed since the refusal. A full disk may still accept a small write after it has
-refused a page of events, and after a failover some connections may still be read-only.
+Trouble begins with a failed transaction of any job. It ends with a successful write that began after the last failure.
 
-A write that began before the last failure doesn't end the trouble: the server may have gone away since.
+A full disk may refuse a page of events and still accept a small write. So if the database refused the write of a job,
+the trouble lasts at least until that job succeeds, or until ten minutes have passed since the refusal.
 """
 
 import time
@@ -16,8 +14,8 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
-"""How long a refused write counts. A job that still has something to write retries sooner. Other jobs might write
-nothing for a long time, or never again: their org can't be reached or was removed, they run rarely, or another replica does their work."""
+"""How long a refused write prevents the end of the trouble. Its job may never write again, because its org was removed
+or can't be reached, or because another replica polls it."""
 
 
 class DatabaseTrouble:
@@ -43,7 +41,7 @@ class DatabaseTrouble:
 
     @property
     def works(self) -> bool:
-        """Whether there is no trouble, and no job's refused write is still waiting to be repeated."""
+        """Whether there is no trouble, and no job whose last write was refused."""
         return not self.failures and not self._refused
 
     @property
@@ -63,7 +61,7 @@ class DatabaseTrouble:
     def failed(self, error: Exception, *, job: str | None = None) -> None:
         """Count a failure.
 
-        With ``job``, a refused write is remembered until a round of this job succeeds, but at most 10 min.
+        With ``job``, remember a refused write until this job succeeds, but at most 10 min.
         """
         self._failure_log.failed("database", error)
         self.error = str(error)
@@ -75,7 +73,7 @@ class DatabaseTrouble:
             self._lost()
 
     def completed(self, job: str) -> None:
-        """Record that a round of a job succeeded. If the round wrote nothing, the job has nothing left to write."""
+        """Forget a refused write of a job, because a round of the job has succeeded."""
         self._refused.pop(job, None)
 
     def moment(self) -> float:
@@ -85,7 +83,7 @@ class DatabaseTrouble:
     def wrote(self, job: str | None = None, *, began: float | None = None) -> None:
         """Record a successful write, which ends the trouble unless the write of another job was refused.
 
-        ``began`` is the `moment` before the write, by default now.
+        ``began`` is the `moment` before the write, by default now. A write that began before the last failure is ignored.
         """
         now = self._clock()
         if began is not None and began < self._failed_at:

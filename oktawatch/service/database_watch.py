@@ -4,12 +4,12 @@ All other alarms are rows of the outbox. If the database can't be written, becau
 down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-While the database could not be written, no alarm about a silent org could be raised. So the end
-of this alarm is announced only after a silence check has completed. Otherwise, an org could be silent for a while without any active alarm.
+Meanwhile, no alarm about a silent org can be raised. So this alarm ends only after a silence check has completed:
+otherwise an org could be silent with no active alarm.
 
 The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
-doesn't repeat the alarm, and sends its end to the same notifiers once it has written to the database. Both messages keep
-their ids, so that a receiver recognizes a message that is repeated because the process died after sending it.
+doesn't repeat the alarm, and sends its end to the same notifiers once the database works. If the process dies after
+sending a message, the repeated message has the same id.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ _log: Any = structlog.get_logger(__name__)
 
 _PROBE = "probe"
 _PROBE_WITHIN = timedelta(seconds=5)
-"""How long a round waits for the probe. If the probe takes longer, the next round checks it again."""
+"""The longest time that a round waits for the probe. The next round then waits for the same probe."""
 _OVERDUE = timedelta(seconds=45)
-"""A probe without a response fails after this time. The pages of many orgs can precede it in the queue."""
+"""A probe without a response for this time is a failure. The pages of many orgs can precede the probe in the queue."""
 _RETRY_INTERVAL = timedelta(seconds=20)
 """The delay before the second attempt to bring the database up. It doubles with each failure, up to 5 min."""
 _LAST_MESSAGE_TIMEOUT = timedelta(seconds=10)
@@ -69,8 +69,8 @@ class DatabaseWatch:
     ) -> None:
         """Raise the alarm if no write has succeeded for longer than ``after``.
 
-        An alarm in ``alarm_file`` was raised by an earlier process, and lasts until this process has written. ``write``
-        writes a row to test the database. It may raise StoreError.
+        An alarm in ``alarm_file`` was raised by an earlier process. ``write`` writes a row to test the database, and may
+        raise StoreError.
         """
         self.trouble = trouble
         self.after = after
@@ -221,7 +221,7 @@ class DatabaseWatch:
     async def _send(self) -> None:
         """Send the current message to the notifiers that lack it.
 
-        The end goes only to those to which the alarm may have been sent.
+        The end of the alarm goes only to notifiers that may have received the alarm.
         """
         if self._message is None or self._alarm is None:
             return

@@ -28,7 +28,7 @@ class Sender(Protocol):
 
     name: str
     failed: int
-    """The number of failed attempts, or of notifications that expired."""
+    """The number of failed attempts; for `OrphanedNotifications`, of expired notifications."""
 
     async def round(self) -> int:
         """Send the due notifications; return how many were delivered. Raises StoreError."""

@@ -1,12 +1,11 @@
 """Serve `/metrics`, `/healthz` and `/readyz` on `service.listen`.
 
-The address can be unavailable, for example because another program uses the port. Detecting sign-ins is more important
-than reporting numbers about it, so the daemon logs this once, runs without the endpoint, and retries every minute.
-Monitoring notices the failure, because scrapes fail.
+If the address can't be used, for example because another program uses the port, the daemon logs this once, runs
+without the endpoint, and retries every minute. Monitoring notices, because scrapes fail.
 
 There is no authentication and no TLS. Clients can be hostile: only GET and HEAD are answered, connections are limited
-in number and time, and requests never reach the database more than once a second (`vitals.py`). Answers contain no
-secrets, and no texts of events.
+in number and time, and the database is read at most once a second (`vitals.py`). Answers contain no secrets, and no
+texts of events.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ INTERVAL = timedelta(minutes=1)
 _CONNECTIONS = 32
 _CONNECTION_LIFETIME_S = 30.0
 """Connections are closed after this time, so that idle ones can't use up the limit. Prometheus opens a new one."""
-_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Otherwise each malformed request would be logged with a traceback.
 _disabled_logger = logging.getLogger("oktawatch.endpoint")
 _disabled_logger.disabled = True
@@ -55,7 +54,7 @@ class Endpoint:
         await self.round()
 
     async def round(self) -> None:
-        """Start listening if that failed before. Never fails."""
+        """Start listening, unless there is no address or the server listens already. A failure is only logged."""
         if not self._address or self._runner is not None:
             return
         host, _, port = self._address.rpartition(":")
@@ -86,7 +85,7 @@ class Endpoint:
                     from oktawatch.service.metrics import render  # noqa: PLC0415 -- takes 60 ms, only for scrapes
 
                     text = render(self._vitals.counters, await self._vitals.snapshot())
-                    return web.Response(body=text, headers={"Content-Type": _TYPE})
+                    return web.Response(body=text, headers={"Content-Type": _METRICS_TYPE})
                 case "/healthz":
                     return _health_response(self._vitals.unhealthy())
                 case "/readyz":
@@ -118,7 +117,7 @@ class _Server(web.Server):
         connection = super().__call__()
         full = len(self.connections) >= _CONNECTIONS
         loop = asyncio.get_running_loop()
-        # The transport is set after this call.
+        # Close it later, because its transport is set after this call.
         loop.call_later(0 if full else _CONNECTION_LIFETIME_S, connection.force_close)
         return connection
 

@@ -18,8 +18,7 @@ from oktawatch.service.supervised import Supervised
 _log: Any = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(minutes=1)
-"""Time between two rounds. A round fetches a source only if that is due, and loads a new file, also one that another
-process has fetched."""
+"""Time between two rounds."""
 
 
 class EvidenceUpdate(Supervised[bool]):
@@ -35,7 +34,7 @@ class EvidenceUpdate(Supervised[bool]):
         self._now = now
 
     async def round(self) -> None:
-        """Fetch the source if it is due, and load its file if it has changed. Never fails."""
+        """Fetch the source if it is due. Load its file if this or another process has changed it. Never fails."""
         try:
             due = await asyncio.to_thread(self._source.is_due, self._now())
         except OSError:

@@ -15,7 +15,7 @@ from oktawatch.systemlog.page import Page
 
 
 class _NoAccess:
-    """The page source of an org without usable credentials. Its error leads to the use of stored data."""
+    """A page source without credentials. Because of its error, `Explainer` uses only stored data."""
 
     def __init__(self, problem: str) -> None:
         self._problem = problem

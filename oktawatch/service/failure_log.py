@@ -14,10 +14,10 @@ import structlog
 
 _log: Any = structlog.get_logger(__name__)
 
-_FIRST = timedelta(seconds=30)
-_LONGEST = timedelta(minutes=5)
+_FIRST_DELAY = timedelta(seconds=30)
+_LONGEST_DELAY = timedelta(minutes=5)
 _SLOW_FACTOR = 4  # failures that only a person can fix are retried less often
-_LONGEST_SLOW = timedelta(minutes=15)
+_LONGEST_SLOW_DELAY = timedelta(minutes=15)
 
 
 class FailureLog:
@@ -73,12 +73,12 @@ def backoff(
 ) -> timedelta:
     """Return the delay of a job's next round after this number of failures in a row. ``interval`` is the usual delay.
 
-    The delay begins with 30 s, or the interval if that is shorter, and doubles up to 5 min. With ``slowly``, for a failure
-    that a person must fix, the first delay is four times as long, and the longest is 15 min. All delays have a jitter of
-    ±25 %, so that jobs that failed together are not retried together.
+    The first delay is 30 s, or ``interval`` if that is shorter. The delay doubles with each failure, up to 5 min.
+    ``slowly`` is for failures that a person must fix: the first delay is four times as long, and the longest 15 min.
+    A jitter of ±25 % is added, so that jobs that failed together are not retried together.
     """
-    first, longest = min(interval, _FIRST), _LONGEST
+    first, longest = min(interval, _FIRST_DELAY), _LONGEST_DELAY
     if slowly:
-        first, longest = first * _SLOW_FACTOR, _LONGEST_SLOW
+        first, longest = first * _SLOW_FACTOR, _LONGEST_SLOW_DELAY
     delay: timedelta = min(first * (1 << min(failures - 1, 16)), longest)
     return delay * (0.75 + jitter() / 2)

@@ -14,7 +14,9 @@ from oktawatch.config.errors import ConfigError
 
 @contextmanager
 def exclusive_lock(file: Path | None) -> Iterator[None]:
-    """Hold the lock of an SQLite file; do nothing for None. Raises ConfigError if another `run` holds it.
+    """Hold the lock of an SQLite file; do nothing for None.
+
+    Raises ConfigError if another `run` holds the lock, or if the lock file can't be opened.
 
     Two daemons would poll the same orgs and roll back each other's pages. The lock is on a separate file, because
     closing any handle of the database file would drop SQLite's own locks. The lock file is not deleted, because two

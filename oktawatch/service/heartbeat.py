@@ -9,10 +9,10 @@ from oktawatch.service.supervised import Supervised
 class Heartbeat(Supervised[None]):
     """Sends a heartbeat when every org has been polled successfully since the last attempt to send one."""
 
-    def __init__(self, beat: Callable[[], Awaitable[None]]) -> None:
-        """Send with ``beat``, which raises DeliveryError."""
+    def __init__(self, send: Callable[[], Awaitable[None]]) -> None:
+        """``send`` sends a heartbeat, or raises DeliveryError."""
         super().__init__(FailureLog("heartbeat"))
-        self._beat = beat
+        self._send = send
         self._polled: set[str] = set()
 
     def polled(self, org: str) -> None:
@@ -20,8 +20,8 @@ class Heartbeat(Supervised[None]):
         self._polled.add(org)
 
     async def round(self, orgs: Collection[str]) -> None:
-        """Send a heartbeat if all of these orgs, which this process polls, have been polled successfully. Never fails."""
+        """Send a heartbeat if all ``orgs``, those that this process polls, have been polled. Never fails."""
         if not orgs or not self._polled.issuperset(orgs):
             return
         self._polled.clear()
-        await self.attempt(self._beat)
+        await self.attempt(self._send)

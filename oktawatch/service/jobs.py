@@ -1,7 +1,7 @@
 """The daemon's jobs: a poll and a sweep for each org, a delivery for each notifier, and several single jobs.
 
 The jobs don't know each other. They interact only through this module: a poll that enqueues notifications triggers
-the deliveries, a sweep waits for its poll, and only the orgs that this process holds are polled.
+the deliveries, a sweep waits until polling has caught up, and only the orgs whose leases this replica holds are polled.
 """
 
 import socket
@@ -200,7 +200,7 @@ class Jobs:
             update = EvidenceUpdate(source, self._app.evidence_sources)
             every(EVIDENCE_INTERVAL, f"evidence:{source.name}", update.round)
         if self._heartbeat is not None:
-            every(self._app.poll_interval, "heartbeat", partial(self._beat, self._heartbeat))
+            every(self._app.poll_interval, "heartbeat", partial(self._send_heartbeat, self._heartbeat))
         if self._systemd.watchdog is not None:
             every(self._systemd.watchdog / 2, "watchdog", self._feed_watchdog, exact=True)
         every(check_interval(after), "database", self._watch_database, exact=True)
@@ -270,7 +270,7 @@ class Jobs:
     async def _sweep(self, sweeping: OrgSweeping) -> timedelta | None:
         return await sweeping.round() if self.holds(sweeping.org) else None
 
-    async def _beat(self, heartbeat: Heartbeat) -> None:
+    async def _send_heartbeat(self, heartbeat: Heartbeat) -> None:
         await heartbeat.round([polling.org for polling in self._pollings if self.holds(polling.org)])
 
     async def _feed_watchdog(self) -> None:

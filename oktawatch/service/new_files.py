@@ -21,8 +21,7 @@ class NewFile(Struct, frozen=True, kw_only=True):
 def create_files(files: Sequence[NewFile], *, folder_mode: int) -> None:
     """Create all files, and missing folders with ``folder_mode``. If a file fails, remove those created before it.
 
-    A file appears with its complete content and its mode. Raises OSError, and ConfigError if one of the files exists,
-    which is checked before anything is created and again for each file.
+    Each file appears with its complete content and its mode. Raises OSError, or ConfigError if one of the files exists.
     """
     require_absent([file.path for file in files])
     created: list[Path] = []

@@ -87,10 +87,10 @@ class OrgPolling(Supervised[PageResult]):
             ) from None
 
     async def _poll_again_if_moved(self) -> PageResult:
-        """Poll, and again if another process has moved the cursor meanwhile.
+        """Poll. If another process has moved the cursor meanwhile, poll once more.
 
-        The process that polled this org before, even if it was stopped, can still commit a page that it had fetched.
-        Raises HandedOverError if this process no longer polls the org.
+        The replica that polled this org before may still commit a page that it had fetched. Raises HandedOverError if
+        this process no longer polls the org.
         """
         try:
             return await self._poll(deadline=self._deadline)
@@ -110,13 +110,13 @@ class OrgPolling(Supervised[PageResult]):
         """Record the failure for `oktawatch status`."""
         known = isinstance(error, SystemLogError | StoreError)
         text = str(error) if known else f"{type(error).__name__}, see the log"
+        # This write doesn't end the database's trouble: a full disk may accept it, but no page.
         try:
             async with asyncio.timeout(_RECORDING_LIMIT_S):
                 await self._database.run(record_failure, self.org, text, now=self._now())
         except (StoppedError, TimeoutError):
             return  # the failure was logged, and the next one is recorded again
         except StoreError as trouble:
-            # A success here does not end the database's failures: a full disk may still accept this update.
             self._trouble.failed(trouble)
 
 

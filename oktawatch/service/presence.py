@@ -58,7 +58,7 @@ class Presence:
         deleting.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.wait([deleting], timeout=_DELETE_WITHIN_S)
         database.stop()
-        # Not awaited: on a slow database it would take the time that the jobs need to end.
+        # Not awaited: a slow database would use up the time in which the jobs must end.
         deleting.cancel()
 
     def _delete(self, database: Database) -> None:

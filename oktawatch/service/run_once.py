@@ -44,7 +44,7 @@ class OnceResult(Struct, frozen=True, kw_only=True):
     undelivered: int
     """The number of pending notifications and dead letters."""
     delivery_failed: bool
-    """Whether a delivery failed in this run, or a failed one still waits for its next attempt."""
+    """Whether a delivery failed in this run, or an earlier one still waits for its next attempt."""
 
     @property
     def errors(self) -> list[str]:

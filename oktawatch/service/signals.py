@@ -30,8 +30,7 @@ class Signals:
     async def finish_unless_stopped(self, task: "asyncio.Task[Any]") -> bool:
         """Wait for a task, but cancel it when the daemon is asked to stop. Return whether the task ended before that.
 
-        So a stop does not wait for a lock that another program holds. Raises the exception of the task. But if the task
-        ends in the same moment as a stop request, return False and drop the task's result or exception.
+        So a stop does not wait for a lock that another program holds. Raises the exception of a task that ended.
         """
         stop = asyncio.create_task(self.stop.wait())
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)

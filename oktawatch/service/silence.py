@@ -29,8 +29,8 @@ class SilenceChecks(Supervised[bool]):
     ) -> None:
         """Check with ``watch``.
 
-        ``enqueued`` is called when there are alarms to send, and ``complete`` when no more alarms are due: each org was
-        recently polled successfully, or has an alarm that an earlier check enqueued.
+        ``enqueued`` is called when there are messages to send. ``complete`` is called when there are none, and each org was
+        recently polled successfully or already has an alarm.
         """
         super().__init__(FailureLog("silence_check"), database_trouble=database_trouble)
         self._watch = watch
@@ -42,7 +42,7 @@ class SilenceChecks(Supervised[bool]):
         return await self.attempt(self._watch.check)
 
     def succeeded(self, enqueued: bool) -> timedelta | None:
-        """Trigger deliveries if there are alarms."""
+        """Trigger deliveries if there are messages to send."""
         if enqueued:
             self.database_works()
             self._enqueued()

@@ -41,9 +41,8 @@ class Setup(Struct, frozen=True, kw_only=True):
 def set_up_systemd(url: str, token: str, *, root: Path) -> Setup:
     """Create the service user, the configuration, the token's file, the units and the wrapper below ``root``.
 
-    With another root than ``/``, the files are for another machine: the token is not encrypted with this machine's
-    key, and the program is not required to be usable by the service. Raises ConfigError or OSError, without leaving any
-    of these files behind.
+    With another root than ``/``, the files are for another machine: the token is not encrypted, and the service need
+    not be able to run the program here. Raises ConfigError or OSError, without leaving any of these files behind.
     """
     for_this_machine = root == Path("/")
     program = _program()
@@ -104,7 +103,7 @@ def _program() -> Path:
 
 
 def require_reachable(program: Path) -> None:
-    """Raise ConfigError if the service user can't run a program: it, or its Python, is hidden or not accessible."""
+    """Raise ConfigError if the service user can't reach a program or the Python that runs it."""
     fix = "install oktawatch elsewhere, such as into /opt/oktawatch"
     for file in (program, Path(sys.executable).resolve()):
         if str(file).startswith(tuple(f"{home}/" for home in _HOMES)):

@@ -38,8 +38,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     """One line for people."""
 
 
-class Work(Protocol):
-    """The running jobs: `service.jobs.Jobs`."""
+class RunningJobs(Protocol):
+    """The part of `service.jobs.Jobs` that is used here."""
 
     def holds(self, org: str) -> bool:
         """Return whether this process polls the org."""
@@ -89,22 +89,22 @@ class Vitals:
         self._read_within_s = read_within_s
         self._clock = clock
         self._app: Application | None = None
-        self._work: Work | None = None
+        self._jobs: RunningJobs | None = None
         self._reading: asyncio.Task[Gauges] | None = None
         self._read_at = 0.0
 
-    def watch(self, app: Application, work: Work) -> None:
+    def watch(self, app: Application, jobs: RunningJobs) -> None:
         """Report about these jobs from now on."""
-        self._app, self._work = app, work
+        self._app, self._jobs = app, jobs
 
     async def close(self) -> None:
-        """Cancel the reading. The database must have been stopped."""
+        """Cancel a running read. The database must have been stopped."""
         if self._reading is not None:
             await abandon(self._reading)
 
     def unhealthy(self) -> list[Problem]:
         """Return the reasons to restart the process. Doesn't read the database, so it never waits."""
-        stuck = self._work.stuck() if self._work is not None else []
+        stuck = self._jobs.stuck() if self._jobs is not None else []
         return [Problem(what="poll", name=org, problem="it should have ended long ago") for org in stuck]
 
     async def unready(self) -> list[Problem]:
@@ -115,7 +115,7 @@ class Vitals:
         problems = []
         if self._trouble.failures:
             problems.append(Problem(what="database", problem=self._trouble.error))
-        if self._app is None or self._work is None:
+        if self._app is None or self._jobs is None:
             return [Problem(what="start", problem="the daemon is starting"), *problems]
         try:
             gauges = await self._gauges()
@@ -123,7 +123,7 @@ class Vitals:
             return problems or [Problem(what="database", problem=str(error))]
         orgs = self._app.orgs
         # A replica that polls no org may soon have to poll any of them.
-        for org in list(filter(self._work.holds, orgs)) or orgs:
+        for org in list(filter(self._jobs.holds, orgs)) or orgs:
             health = self._judge(gauges, org)
             if not health.good:
                 problems += [Problem(what="org", name=org, problem=text) for text in health.problems]
@@ -131,7 +131,7 @@ class Vitals:
 
     async def snapshot(self) -> Snapshot:
         """Return the numbers of a scrape. If the database doesn't answer in time, its numbers are missing."""
-        app, work = self._app, self._work
+        app, jobs = self._app, self._jobs
         gauges: Gauges | None = None
         with suppress(StoreError):
             gauges = await self._gauges()
@@ -141,8 +141,8 @@ class Vitals:
             now=self._database.now(),
             orgs=orgs,
             notifiers=[] if app is None else [notifier.name for notifier in app.notifiers],
-            held={org for org in orgs if work is not None and work.holds(org)},
-            rate_limits_remaining={} if work is None else work.rate_limits_remaining(),
+            held={org for org in orgs if jobs is not None and jobs.holds(org)},
+            rate_limits_remaining={} if jobs is None else jobs.rate_limits_remaining(),
             gauges=gauges,
             health={org: self._judge(gauges, org) for org in orgs if gauges is not None and org in known},
             evidence={} if app is None else await asyncio.to_thread(app.evidence_sources.checked_at),

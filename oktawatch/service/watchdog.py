@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 LONGEST_SILENCE = timedelta(minutes=10)
-"""The minimum time that is allowed from the end of a round to the end of the next one."""
+"""The next round must end within this time, unless its delay is long."""
 LONGEST_ROUND = timedelta(minutes=9)
-"""The maximum duration of a round: its hard deadline, and time for the work before and after that."""
+"""The longest duration of a round after its delay: its hard deadline, and time for the work before and after that."""
 
 
 class Watchdog:
