@@ -1,8 +1,8 @@
-"""Backfill: a bounded read of an org's past events through the same pipeline.
+"""Backfill: a bounded read of an org's past events through the pipeline of polling.
 
-If a backfill is interrupted, the same command within a day of its first start continues it. A relative time such as
-``7d`` still refers to the time of the first start. By default, a backfill sends no notifications. If a backfill records
-an alert whose events the daemon reads later, the daemon sends the notification.
+The same command within a day continues an interrupted backfill. A relative time such as ``7d`` still refers to the time of
+the first start. By default, a backfill sends no notifications. If the daemon later reads the events of a backfilled
+alert, the daemon sends the notification.
 """
 
 import asyncio
@@ -66,8 +66,8 @@ class Backfiller:
     async def run(self, *, command: str, since: datetime, until: datetime, notify: bool) -> PageResult:
         """Read the events published from ``since`` to ``until``; return the counts of this run.
 
-        ``command`` is the command line. If a backfill with the same text, filter and ``notify`` began within a day and
-        has not finished, it is continued with its own time range. Okta's retention limits ``since``.
+        ``command`` is the command line. An unfinished backfill with the same command line, filter and ``notify`` that
+        began within a day is continued with its own time range. Okta's retention limits ``since``.
         Raises SystemLogError or StoreError. Pages that were already committed remain.
         """
         now = self._now()

@@ -20,7 +20,7 @@ class DaemonHealth(Struct, frozen=True, kw_only=True):
 
     row: DaemonRow
     problem: str | None
-    """Why it is doubtful that the daemon runs and can write to its database. None without doubt."""
+    """Why the daemon may be stopped or unable to write to its database, else None."""
 
     @property
     def running(self) -> bool:
@@ -34,7 +34,7 @@ def judge_daemons(rows: Sequence[DaemonRow], *, now: datetime) -> list[DaemonHea
 
 
 def are_good(daemons: Sequence[DaemonHealth]) -> bool:
-    """Return whether any of the daemons runs. Return True if there are none: each has stopped and deleted its row."""
+    """Return whether any of the daemons runs, or none is known."""
     return not daemons or any(daemon.running for daemon in daemons)
 
 

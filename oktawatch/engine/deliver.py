@@ -42,7 +42,7 @@ ROUND = timedelta(minutes=1)
 PLAN = timedelta(seconds=10)
 """Maximum age of a plan, so that an urgent alert does not wait behind other messages to a slow receiver."""
 FIRST_DELAY = timedelta(seconds=5)
-"""The delay after the first failure. It doubles with each further one, up to `LONGEST_DELAY` for a message."""
+"""The delay after a message's first failure, and the notifier's first pause. Each further one is twice as long."""
 LONGEST_DELAY = timedelta(hours=1)
 TROUBLE = 3
 """If this many different messages fail in a row, the receiver is the problem and not a message."""
@@ -225,8 +225,8 @@ class Notifier:
     def _next_attempt(self, notification: DueNotification, error: DeliveryError) -> datetime | None:
         """Return the time of the next attempt, or None if there is none.
 
-        While the message is younger than the maximum age, this is at the latest when it reaches that age. Then, further
-        attempts follow only until there were ``_FEWEST_ATTEMPTS``.
+        The message is retried at the latest when it reaches the maximum age. After that, it is retried only until it has
+        had ``_FEWEST_ATTEMPTS`` attempts.
         """
         now = self._now()
         delay = self._backoff(FIRST_DELAY, LONGEST_DELAY, notification.attempts)

@@ -63,7 +63,7 @@ class SourceState(Struct, frozen=True, kw_only=True):
 
 
 class DatabaseSource:
-    """A database of addresses: MaxMind's Anonymous IP or IPinfo's privacy detection, by its metadata."""
+    """A database of addresses: MaxMind's Anonymous IP or IPinfo's privacy detection."""
 
     def __init__(self, name: str, path: Path) -> None:
         """Open the file, which is mapped into memory. Raises OSError, OverflowError or ValueError."""

@@ -56,7 +56,7 @@ class EvidenceSources:
     def load(self) -> None:
         """Load all sources. Raises EvidenceFileError for the first file that can't be used.
 
-        Evidence with a URL is optional: without it, classification uses the other sources.
+        A source with a URL is optional: without its file, classification uses the other sources.
         """
         for index, source in enumerate(self._configured):
             if isinstance(source, FetchedEvidence):
@@ -71,7 +71,7 @@ class EvidenceSources:
         self._publish()
 
     def reload(self, source: FetchedEvidence) -> None:
-        """Load a source with a URL again if its file has changed. Raises OSError."""
+        """Load a source again if another file was fetched. Raises OSError."""
         if source.state().file != self._file_names.get(source.name):
             self._load_fetched(source)
             self._publish()

@@ -64,9 +64,9 @@ class Validators(Struct, frozen=True):
 
 
 Fetch = Callable[[IO[bytes], Validators | None], Awaitable[Validators | None]]
-"""Writes a file, and returns its validators. Returns None if the server still has the version with the given ones.
+"""Downloads a file into the first argument, and returns the file's validators.
 
-Raises EvidenceUpdateError."""
+Returns None if the server's file still has the validators of the second argument. Raises EvidenceUpdateError."""
 
 
 class EvidenceUpdateError(Exception):
@@ -98,9 +98,9 @@ class FetchedState(Struct, frozen=True, kw_only=True):
     checked_at: datetime | None = None
     """When the file was last fetched or found unchanged."""
     attempted_at: datetime | None = None
-    """When the last attempt began, or when it succeeded."""
+    """When the last attempt began or, if it succeeded, ended."""
     failures: int = 0
-    """The number of attempts since the last success, counted before their requests, without cancelled ones."""
+    """The number of attempts since the last success, including a running one and without cancelled ones."""
     problem: str | None = None
     """Why the last attempt failed."""
 

@@ -1,4 +1,4 @@
-"""Explain why an event raised an alert, or why it didn't: its recorded matches, and each rule's current verdict.
+"""Explain why an event raised an alert, or why it didn't: its recorded matches, and how each rule judges it now.
 
 The event's org and time are looked up in `matches` and `allowed_matches`, then in the last week of `events`, a table
 that is indexed by time. The event's content is requested from Okta by uuid, near the event's time if that is known. If
@@ -72,7 +72,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """An event with the verdicts of all rules."""
+    """An event, and how each rule judges it."""
 
     org: str
     event_uuid: str

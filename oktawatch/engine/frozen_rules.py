@@ -30,7 +30,7 @@ async def watch_rules(
     """Open the watchdog for custom rules; yield None without custom rules, or if the watchdog's file can't be opened.
 
     If a call froze the last process, record the call, and enqueue an alarm for the notifiers of the call's org, unless
-    an alarm about that rule and org is recent. So the schema must have been upgraded.
+    an alarm about that rule and org is recent. The schema must already be upgraded.
     """
     if not rules.has_custom_rules:
         yield None

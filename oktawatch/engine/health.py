@@ -18,7 +18,7 @@ from oktawatch.store.status import PollState
 
 _INTERVALS = 3
 _GRACE = timedelta(seconds=60)
-"""Added to the largest lag. Also, a poll may be dated this far in the future."""
+"""Tolerated lag beyond the poll intervals. A poll may also be dated this far in the future."""
 _WARNING = timedelta(days=15)
 """`status` warns this long before Okta deletes unread events."""
 
@@ -27,7 +27,7 @@ class OrgHealth(Struct, frozen=True, kw_only=True):
     """The health of an org at a point in time."""
 
     lag: timedelta | None
-    """The time since a poll last caught up; None if no poll ever did, or if it is dated over a minute in the future."""
+    """The time since a poll last caught up; None if no poll ever did, or if that poll is dated over a minute in the future."""
     behind: bool
     failing: bool
     """Whether the last poll failed."""

@@ -1,8 +1,8 @@
 """The recent history of an org, cached in memory from page to page.
 
-Rules look back minutes to hours, so consecutive pages need mostly the same rows. The buffers of windowed rules are
-cached, complete for some time ranges, and grow with each page. The history's version shows whether they are still
-complete. If another process has written, or this process's transaction was rolled back, the buffers are read again.
+Rules look back minutes to hours, so consecutive pages need mostly the same rows. The buffers of windowed rules
+are kept, and each page's rows are added. The history's version shows whether the buffers are still complete. If another
+process has written, or this process's transaction was rolled back, the buffers are read again.
 
 The cache is bounded in bytes. The length of texts counts, because attackers can choose it. The limit applies to the
 process and not to each org, so that a few busy orgs among hundreds of quiet ones have room. An org that does not
@@ -32,10 +32,10 @@ _MAX_RANGES = 8
 """Maximum number of separate time ranges of an org. If a page needs more, its history is read from the table."""
 
 _MAX_SEEN = 2_000
-"""Maximum number of keys for each question, such as the actors that used a proxy. Above it, all of them are forgotten."""
+"""Maximum number of values for each question, such as the actors that used a proxy. Above it, all of them are forgotten."""
 
 _LONGEST_SEEN = 100
-"""Maximum length of a cached key, in characters. For longer keys, the database is queried each time."""
+"""Maximum length of a cached value, in characters. For longer values, the database is queried each time."""
 
 _UNCOMMITTED = "uncommitted"
 """The version while the buffers contain rows that are not in the database yet. No history has this version."""
@@ -85,7 +85,7 @@ class HistoryCache:
         self._evict_above = self._min_evict_above = evict_above
         self._version: str | None = None
         self._newest: dict[_Question, dict[str, SeenQuery]] = {}
-        """The newest stored event that is known of each key, by question."""
+        """The newest known stored event of each value, by question and value."""
         limit.register(self)
 
     def within(
@@ -104,14 +104,13 @@ class HistoryCache:
             self._version = version
 
     def load(self, stored: StoredHistory, rows: Sequence[HistoryRow]) -> bool:
-        """Read the rows that a page needs and the cache lacks; return whether they and the page's rows fit.
+        """Read the rows that a page needs and the cache lacks.
 
-        If they do not fit, clear the cache. Otherwise, the rules insert the page's rows into the buffers next. These rows
-        are in the database only after ``commit``.
+        If they and the page's rows do not fit, clear the cache and return False.
         """
         needed = [(since, until) for since, until, _ in clusters(rows, self._rules.longest_buffered_window)]
         self._needed_since = needed[0][0]
-        self._version = _UNCOMMITTED
+        self._version = _UNCOMMITTED  # until ``commit``, because the rules insert the page's rows next
         if len(needed) <= _MAX_RANGES:
             if self._read(stored, needed, rows):
                 return True
@@ -126,7 +125,7 @@ class HistoryCache:
         return self._buffers[rule_id]
 
     def has_earlier(self, question: _Question, query: SeenQuery) -> bool:
-        """Return whether the cache has an earlier event of the query's key and time range. If False, query the database."""
+        """Return whether the cache has an event that the query looks for. If False, query the database."""
         known = self._newest.get(question, _NONE).get(query.value)
         return (
             known is not None
@@ -135,7 +134,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache, for each key, the newest of the events for which these queries were made. The events must be in the database."""
+        """Cache, for each value, the newest event for which a query was made. The events must be in the database."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:
@@ -246,7 +245,7 @@ class CurrentHistory:
         conditions: Mapping[str, str | bool],
         any_true: Sequence[str] = (),
     ) -> list[bool]:
-        """See ``History``. The cache answers for keys that were seen recently, which are most of them."""
+        """See ``History``. The cache answers for values that were seen recently, which are most."""
         self._validate()
         question = (column, *event_types, *conditions.items(), *any_true)
         self._asked.append((question, queries))

@@ -117,10 +117,10 @@ def _gather(built_in: Iterable[type[Rule]], found: Iterable[tuple[str, Findings]
                 problems.append(RuleProblem(place, None, problem))
             else:
                 rules[finding.id], places[finding.id] = finding, place
-    for name, rule in list(rules.items()):
+    for rule_id, rule in list(rules.items()):
         if missing := missing_signals(rule, rules):
-            problems.append(RuleProblem(places.pop(name), None, missing))
-            del rules[name]
+            problems.append(RuleProblem(places.pop(rule_id), None, missing))
+            del rules[rule_id]
     return LoadedRules(rules, places, tuple(problems))
 
 

@@ -1,6 +1,6 @@
 """Expire notifications for removed or renamed notifiers.
 
-Such notifications would wait forever unnoticed, so after a day they become dead letters, which `status` counts. They don't expire
+Otherwise they would wait forever unnoticed. After a day they become dead letters, which `status` counts. They don't expire
 at once, because replicas are reconfigured one after the other, and a name may have been mistyped.
 """
 

@@ -42,7 +42,7 @@ _SMALLER_PAGES_AFTER = 5
 """The number of consecutive failures of Okta after which smaller pages are requested, because the query may be too large."""
 _SMALLER_FACTOR = 4
 _AHEAD = timedelta(minutes=1)
-"""If the local clock is ahead of Okta's by this time or more, Okta's clock decides where to start."""
+"""If the database's clock is ahead of Okta's by this time or more, Okta's clock decides where to start."""
 _SMALLEST_PAGE = 10  # the smallest page size that is requested after failures
 _RESTARTS = 3
 """Maximum number of restarts in a round. If Okta refuses the cursors of new streams too, restarting doesn't help."""
@@ -172,8 +172,8 @@ class Poller:
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` computes the start from the current time: ``okta_now`` if that is known, else the local time. If this
-        time is ahead of Okta's, start again by Okta's, because events between the two starts would be missed.
+        ``wanted`` computes the start from ``okta_now`` or, if that is unknown, the database's time. If that time is
+        ahead of Okta's, start again by Okta's, because events between the two starts would be missed.
         """
         now = okta_now or self._now()
         while True:
@@ -214,7 +214,7 @@ class Poller:
         return await self._start_over(cursor, error.date)
 
     async def _start_over(self, cursor: Cursor, okta_now: datetime | None = None) -> _Fetched:
-        """Start a new stream with every event that Okta keeps and the cursor's stream may not have returned yet."""
+        """Start a new stream ``OVERLAP`` before the cursor's restart point."""
         restart = self._stream_of(cursor).restart.at
         wanted = restart - OVERLAP
         page, since = await self._first_page_since(lambda _now: wanted, okta_now)
@@ -240,8 +240,8 @@ class Poller:
     async def _check_progress(self, fetched: _Fetched) -> None:
         """Raise NoProgressError after too many pages without new elements.
 
-        The cursor then stays in place, so each later round begins with the same page. Reading continues once the next
-        page has new elements.
+        The cursor then stays in place, so later rounds begin with the same page. This page passes once the page after it
+        has new elements.
         """
         page, page_size = fetched.page, fetched.stream.page_size or self._page_size
         if _is_tail(page, page_size):

@@ -16,11 +16,11 @@ from oktawatch.engine.state_folder import state_folder
 if TYPE_CHECKING:
     from oktawatch.store.database import Database
 
-_FILES = 64  # concurrent processes on one database: the daemon and backfills
+_FILES = 64  # maximum number of concurrent processes on one database: the daemon and backfills
 
 
 def process_path(database: "Database", suffix: str) -> Path:
-    """Return the path for `lock_free_file`, by the kind of file: next to an SQLite file, else in the state folder."""
+    """Return the path for `lock_free_file`: next to an SQLite database, else in the state folder."""
     if (file := database.file) is not None:
         return state_folder(file) / f"{file.name}.{suffix}"
     url = database.url.render_as_string(hide_password=True)

@@ -1,11 +1,15 @@
 """Decide which rows have expired: by age, and by how much history the rules still need.
 
-History is kept as long as a rule may need it for an event that arrives later. Such an event can be older than the
-end of the last sweep by the sweep window and a day, because Okta may deliver it late. In a quiet org, it can be older than
-the newest event by the same time, because polling restarts near that event if its cursor is lost. History is kept for the
-longest window of a rule before the oldest such event, and by all these times before the start of an unfinished backfill.
+A rule may need history for an event that arrives later:
 
-So pruning never changes a rule's verdict about an event from polling or a sweep. If a backfill reads a time whose history
+- The next sweep starts one sweep window before the end of the last sweep.
+- If the cursor is lost, polling restarts near the newest event.
+- Okta may deliver an event up to a day late (`LATE`).
+
+So history is kept for the sweep window, a day and the longest window of a rule before the end of the last sweep or the newest
+event, whichever is earlier. An unfinished backfill keeps as much history before its own start.
+
+So pruning never changes whether a rule matches an event from polling or a sweep. If a backfill reads a time whose history
 was deleted, its events are evaluated as in an org that was never polled before.
 """
 

@@ -3,14 +3,14 @@
 Invariant: *every event that was persisted before the restart point has been committed.* A restart requests all events
 persisted since shortly before that point, so it returns every event that can still be missing.
 
-Polling returns events in the order of their persistence times, which Okta does not expose. It exposes ``published``,
-which is seconds to days earlier than the persistence time. But ``published`` can be wrong: an event can be dated 2099. So
-neither a single event nor the local clock moves the restart point:
+Polling returns events in the order of their persistence times, which Okta does not expose. Okta exposes ``published``,
+which is seconds to days earlier. But ``published`` can be wrong: an event can be dated 2099. So a single event does not move
+the restart point:
 
 - A new stream starts at its ``since``: no earlier event is missing.
 - A thousand events in a row move the point to the oldest ``published`` among them. The next event was persisted
   after all of them, so it is missed only if all thousand are dated in the future.
-- A page that has caught up moves the point to its own ``Date`` once the next poll has caught up as well. If the page
+- A page that has caught up moves the point to its own ``Date`` once the next page has caught up as well. If the page
   was empty or short by mistake, or its only event has a wrong date, the next page returns the backlog and has not
   caught up.
 

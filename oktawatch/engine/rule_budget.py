@@ -1,7 +1,7 @@
 """Limit the time that custom rules may take on a page.
 
 Rules run within the page's transaction. A slow rule would keep the org's row locked, and Postgres ends a transaction
-that is idle for 15 s, so that the page would be read again forever. So a rule that takes too long is left out for the
+that is idle for 15 s: the page would be read again forever. So a rule that takes too long is left out for the
 rest of its page, and the page is committed.
 
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog

@@ -25,7 +25,7 @@ from oktawatch.model.left_out import FrozenCall
 
 CALL_LIMIT_S = 8.0
 """Seconds after which a call of a rule's method counts as frozen."""
-_SLOTS = 16  # threads that evaluate pages at once, at least the number of database connections
+_SLOTS = 16  # threads that evaluate pages at once; at least the number of database connections
 _SLOT = 4096  # bytes for the running call of one thread
 
 

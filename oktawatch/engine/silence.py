@@ -1,10 +1,10 @@
 """Raise alarms about silent orgs, because without them a broken detector looks just like a quiet night.
 
 An org without a successful poll for `silence.after` raises an alarm. Every notifier of the org gets one message when
-the alarm is raised, and one when it is over. A raised alarm is a row in the database, so a restart neither repeats it
-nor forgets to end it.
+the alarm is raised, and one when it is over. A raised alarm is a row in the database, so a restart neither repeats
+the alarm nor forgets to end it.
 
-After a start, an org is only checked when there was enough time to poll it. So an org that was silent because the
+After a start, an org is only checked once there was enough time to poll it. So an org that was silent because the
 daemon was down raises no alarm.
 
 The silence of an org is measured by the monotonic clock, from the moment when this process read a new time of the
@@ -102,7 +102,7 @@ class SilenceWatch:
         return raised
 
     async def _check_events(self, liveness: Mapping[str, OrgLiveness], now: datetime) -> bool:
-        """Raise and end alarms about orgs of which too many recent events can't be used, even if their polls succeed."""
+        """Raise and end alarms about orgs with too many unusable events, even if their polls succeed."""
         active = {name for kind, name in await self._database.run(active_alarms) if kind == _EVENTS}
         unusable = {org for org in self._orgs if org in liveness and liveness[org].rejected_share.too_large}
         newly_unusable, usable_again = sorted(unusable - active), sorted(active - unusable)

@@ -27,7 +27,7 @@ from oktawatch.systemlog.queries import bounded_query
 _log: Any = structlog.get_logger(__name__)
 
 SETTLED = timedelta(minutes=5)
-"""Events of this last time are left to polling. It is longer than Okta's usual delays."""
+"""The most recent time, which sweeps leave to polling. Okta's usual delays are shorter."""
 
 
 class Sweeper:

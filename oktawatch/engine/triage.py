@@ -1,4 +1,4 @@
-"""Apply a person's decision about alerts, and enqueue the notifications that are configured for such decisions."""
+"""Apply a person's decision about alerts, and enqueue the notifications about it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
