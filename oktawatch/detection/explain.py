@@ -58,8 +58,7 @@ class Condition(Struct, frozen=True):
 def explain(rule: Rule, row: HistoryRow, history: HistoryQueries) -> list[Condition]:
     """Return a rule's conditions, up to the first one that the event doesn't meet. If all hold, the rule matches.
 
-    ``row`` includes the complete event if it is available. ``history`` is the history of the event's org,
-    which may include this event and later events.
+    ``row`` includes the complete event if it is available. ``history`` may contain this event and later ones.
     """
     conditions: list[Condition] = []
     try:
@@ -73,7 +72,7 @@ def explain(rule: Rule, row: HistoryRow, history: HistoryQueries) -> list[Condit
 
 
 def explain_severity(rule: Rule, row: HistoryRow, history: HasPasts) -> GradedSeverity | None:
-    """Return the severity that a rule gives a matching event now, with its reasons. None for a rule that is not a `PastRule`."""
+    """Return the severity that a `PastRule` gives a matching event today, with its reasons. None for any other rule."""
     return rule.graded_in(row, history) if isinstance(rule, PastRule) else None
 
 
@@ -95,10 +94,10 @@ def _conditions(rule: Rule, row: HistoryRow, history: HistoryQueries) -> Iterato
 
 
 def _window_conditions(rule: WindowRule, row: HistoryRow, history: HistoryQueries) -> Iterator[Condition]:
-    kinds = ""
+    pair = ""
     if isinstance(rule, PairInWindow):
-        kinds = f" ({_clause(rule.first)}; or: {_clause(rule.second)})"
-    yield Condition(_clause(rule.takes) + kinds, rule.takes(row))
+        pair = f" ({_clause(rule.first)}; or: {_clause(rule.second)})"
+    yield Condition(_clause(rule.takes) + pair, rule.takes(row))
     key = rule.key(row)
     yield Condition(_key_description(rule, key), None not in key)
     window = _window(rule, row, key, history)
@@ -123,7 +122,7 @@ def _window_conditions(rule: WindowRule, row: HistoryRow, history: HistoryQuerie
 
 
 def _window(rule: WindowRule, row: HistoryRow, key: Key, history: HistoryQueries) -> Sequence[HistoryRow]:
-    """Return the same window of events that the rule gets when it processes a page with this event."""
+    """Return the window of an event as page processing builds it."""
     is_needed = type_test(rule.needed_types(), ignore_case=rule.ignore_case)
     since = shifted(row.published, -rule.window)
     time_range = TimeRange(since, row.published, frozenset({getattr(row, rule.column)}))
@@ -164,7 +163,7 @@ def _first_seen_conditions(rule: FirstSeen, row: HistoryRow, history: HistoryQue
 
 
 def _description(predicate: Callable[..., Any]) -> str:
-    """Return the first line of a predicate's docstring, or the predicate's name without a docstring."""
+    """Return the first line of a predicate's docstring, or else the predicate's name."""
     text = inspect.getdoc(predicate)
     return text.splitlines()[0] if text else predicate.__name__
 

@@ -16,20 +16,20 @@ from oktawatch.model.timestamps import shifted
 
 @dataclass(frozen=True, kw_only=True)
 class FirstSeen(HistoryRule):
-    """Match an event if its key had no qualifying event within the window before the event.
+    """Match an event if its key, the value of ``column``, had no qualifying event within the window before it.
 
-    This is the only kind that depends on the order of arrival. A match is never revoked, so an earlier event that
-    arrives late matches as well. Among equal times, "before" means earlier in the stream.
+    ``event_types``, ``conditions`` and ``any_true`` declare which events qualify, so that the database can evaluate
+    them.
 
-    The key is the value of ``column``. ``event_types``, ``conditions`` and ``any_true`` declare which events
-    qualify, so that the database can evaluate them.
+    This is the only kind that depends on the order of arrival: if an earlier event arrives late, both events match.
+    Among events at the same time, the first to arrive matches.
     """
 
     conditions: ClassVar[Mapping[str, str | bool]] = {}
     """Columns of history and their required values."""
 
     def any_true(self) -> tuple[str, ...]:
-        """Return columns of history. At least one of them must be true, unless there are none."""
+        """Return columns of history of which at least one must be true. If empty, none needs to be."""
         return ()
 
     def counts(self, key: str) -> bool:  # noqa: ARG002 -- by default every key counts
@@ -53,12 +53,12 @@ class FirstSeen(HistoryRule):
             any_true=self.any_true(),
         )
         start = _HistoryStart(self, rows, history)
-        on_page: dict[str, list[tuple[str, str]]] = {}
+        arrived: dict[str, list[tuple[str, str]]] = {}
         for (key, row), query, seen_before in zip(arrivals, queries, seen, strict=True):
-            times = on_page.setdefault(key, [])
-            if not seen_before and not _any_earlier(times, query):
+            arrived_of_key = arrived.setdefault(key, [])
+            if not seen_before and not _any_earlier(arrived_of_key, query):
                 yield self.match_of(row, (key,), [row], warmup=start.is_in_window_of(row))
-            insort(times, (row.published, row.uuid))
+            insort(arrived_of_key, (row.published, row.uuid))
 
     def _arrivals(self, rows: Sequence[HistoryRow], on_error: OnError) -> Iterator[tuple[str, HistoryRow]]:
         for row in self.accepted(rows, self._qualifies, on_error):
@@ -78,15 +78,15 @@ class FirstSeen(HistoryRule):
 
 
 def _any_earlier(events: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
-    """Return whether one of these events is in the query's window and is not the queried event itself."""
-    at = bisect_right(events, (query.published, "\U0010ffff")) - 1
+    """Return whether one of these sorted events is in the query's window and is not the queried event itself."""
+    at = bisect_right(events, (query.published, "\U0010ffff")) - 1  # U+10FFFF sorts after all uuids
     while at >= 0 and events[at] == (query.published, query.uuid):
         at -= 1
     return at >= 0 and events[at][0] >= query.since
 
 
 class _HistoryStart:
-    """The start of the org's history as each event of a page arrives. Queried only when needed."""
+    """Finds the start of the history of the rule's event types. The database is queried only when needed."""
 
     def __init__(self, rule: FirstSeen, rows: Sequence[HistoryRow], history: History) -> None:
         self._rule = rule
@@ -97,7 +97,7 @@ class _HistoryStart:
         self._is_known = False
 
     def is_in_window_of(self, row: HistoryRow) -> bool:
-        """Return whether the history of the rule's event types starts within the row's window, so that earlier events can be unknown."""
+        """Return whether history starts within the row's window, so earlier events may be unknown. Call it in page order."""
         if not self._is_known:
             self._began, self._is_known = self._history.began(self._rule.needed_types()), True
         for other in self._rows:

@@ -12,17 +12,17 @@ Anchors never move, and a match never changes its alert. So every match belongs 
 page boundaries have no effect on the alerts. Matches are processed in the order of the stream. A different
 order can produce different alerts, so matches are never sorted.
 
-Each alert counts the outcomes of its events. An alert *has risen* when its earliest success is later than its
-earliest failure, by event time. If the highest severity of its matches is at least MEDIUM, the alert's severity is
-then one level above that, at most CRITICAL. A late event never lowers the severity again. With the rule's option
-``raise_on_success`` off, no alert rises.
+An alert *has risen* if its earliest success is later than its earliest failure, by event time. If its highest match is
+at least MEDIUM, the severity of a risen alert is one level above that match, at most CRITICAL. A late event never
+lowers the severity again. With the rule's option ``raise_on_success`` off, no alert rises.
 
-Grouping and notification are separate, so that the daemon can send an alert that a silent backfill recorded.
-A notice is produced if all of these conditions hold:
+Adding a match produces a notice if all of these conditions hold:
 
-- The poll or backfill sends notifications.
-- The poll or backfill processes a match of an open or acknowledged alert. The match may be recorded already.
-- The alert's severity is higher than in its last notice, or the alert has no notice yet.
+- Notifications are on (``notify``).
+- The match's alert is open or acknowledged.
+- The alert has no notice yet, or its severity is higher than in its last notice.
+
+The match may already be recorded. So the daemon sends an alert that a silent backfill recorded.
 """
 
 from bisect import bisect_right, insort
@@ -83,9 +83,9 @@ class Grouping:
     ) -> None:
         """Start from the stored state.
 
-        ``recorded`` maps each match that is already recorded to the id of its alert, or to None if the match is a
-        signal. ``alerts`` contains the alerts of these matches, and all alerts that a match of the page could join:
-        alerts with its dedup key and an anchor less than D before or after it.
+        ``recorded`` maps each match that is already recorded to the id of its alert, or to None for a signal.
+        ``alerts`` contains these alerts, and all alerts that a match of the page could join: those with its dedup key
+        and an anchor less than D before or after it.
         """
         self._policies = policies
         self._notify = notify
@@ -131,7 +131,7 @@ class Grouping:
             insort(alerts, alert, key=lambda alert: alert.anchor)
             self.opened.append(alert)
         if match.event.succeeded and alert.successes == 0 and alert.event_count > 0:
-            alert.title = match.details().title  # the stored title is that of an event without success
+            alert.title = match.details().title  # the title so far describes an event without success
         alert.event_count += 1
         alert.first_event_at = min(alert.first_event_at, match.published)
         alert.last_event_at = max(alert.last_event_at, match.published)
@@ -175,7 +175,7 @@ def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
 def _highest_match(alert: Alert) -> Severity:
     """Return the highest severity of the alert's matches.
 
-    For a risen CRITICAL alert, return HIGH. The highest match may be HIGH or CRITICAL: both rise to CRITICAL.
+    For a risen CRITICAL alert, return HIGH. CRITICAL matches need no distinction, because HIGH rises to CRITICAL, too.
     """
     if alert.risen and alert.severity > RISES_FROM:
         return Severity(alert.severity - 1)

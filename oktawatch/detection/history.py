@@ -1,9 +1,7 @@
-"""The interface through which rules query history. Each query covers a whole page.
+"""The interface through which rules query history.
 
-A windowed rule reads the rows of its keys within the page's time ranges. A `FirstSeen` rule asks in one query which of
-its events have an earlier event. A `PastRule` reads the pasts of all its matches in one query. The number of queries
-depends on the number of rules, never on the number of events. History is read within the page's transaction, under the
-org's lock. Without the lock, two concurrent writers could each miss the events of the other.
+Each query covers a whole page, so the number of queries depends on the rules, never on the number of events. History is
+read under the org's lock. Without the lock, two concurrent writers could each miss the events of the other.
 """
 
 from bisect import bisect_left, bisect_right, insort_right
@@ -28,13 +26,13 @@ class History(Protocol):
     """The history of one org before this page. Read-only."""
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> Iterable[HistoryRow]:
-        """Return every row whose ``column`` has one of a range's values within that range, in any order.
+        """Return the rows of each time range whose ``column`` has one of the range's values, in any order.
 
-        A row may be returned more than once. All ranges are one query.
+        A row may be returned more than once.
         """
 
     def buffers(self, rule_id: str) -> WindowBuffers | None:
-        """Return a windowed rule's cached buffers, or None if they lack events that this page needs.
+        """Return a windowed rule's buffers with all earlier events that this page needs, or None if they are not cached.
 
         The rule inserts the page's events into them.
         """
@@ -48,12 +46,11 @@ class History(Protocol):
         conditions: Mapping[str, str | bool],
         any_true: Sequence[str] = (),
     ) -> list[bool]:
-        """Return for each query whether there is an earlier row of its key.
+        """Return for each query whether there is an earlier row with the query's value in ``column``.
 
-        An earlier row has the query's value in ``column``, one of ``event_types`` (a trailing ``*``
-        matches any ending), the ``conditions`` (columns and their values) and, unless ``any_true`` is empty,
-        true in one of these columns; its ``published`` is at least the query's ``since`` and at most the
-        query's ``published``, and it is not the query's own event.
+        The row must have one of ``event_types`` (a trailing ``*`` matches any ending), and meet ``conditions`` and
+        ``any_true`` (see `qualifies`). Its time is from the query's ``since`` to ``published``, both included. The
+        query's own event doesn't count.
 
         The queries' events must be events of the page, which are added to history with it.
         """
@@ -62,9 +59,9 @@ class History(Protocol):
         """Return for each query what was known about the person at the query's time."""
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Return the earliest ``published`` of these event types in history; None if there are none.
+        """Return when the history of these event types begins. None if there is none.
 
-        If such events were pruned, return the end of the pruned time instead, if that is earlier.
+        It begins at the earliest event, or at the time before which such events were pruned, if that is earlier.
         """
 
 
@@ -146,7 +143,7 @@ class MemoryHistory:
 
 
 def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:
-    """Return whether a row meets all conditions. If ``any_true`` is not empty, one of its columns must be true as well."""
+    """Return whether a row has all values of ``conditions``, and true in a column of ``any_true`` unless that is empty."""
     return all(getattr(row, name) == value for name, value in conditions.items()) and (
         not any_true or any(getattr(row, name) is True for name in any_true)
     )

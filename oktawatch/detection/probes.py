@@ -1,8 +1,7 @@
 """Call the methods of a custom rule with two invented events: one complete, one with only the required fields.
 
-A rule may read an attribute that doesn't exist on events, on rows or on the rule itself. It would raise for every event,
-so the call finds the mistake when the rule is loaded. The same applies to a method with the wrong parameters or with a result
-of the wrong type, or that uses an unknown name. Most other exceptions are ignored: a method may expect values that an invented event can't have.
+The calls find mistakes when the rule is loaded: an unknown name or attribute, wrong parameters, a result of the wrong type.
+Most other exceptions are ignored, because a method may expect values that an invented event can't have.
 """
 
 import inspect
@@ -116,7 +115,7 @@ def stored_row(event: Event) -> HistoryRow:
 
 
 def _signal_variants(rule: Rule) -> list[Rule]:
-    """Return the rule. If it uses signals, return two copies instead: one for which every event is a signal, one for which none is."""
+    """Return the rule, or, if it uses signals, two copies: for one, every event is a signal, for the other, none is."""
     if not isinstance(rule, WindowRule) or not rule.signals:
         return [rule]
     return [_with_signals(rule, is_signal=is_signal) for is_signal in (True, False)]
@@ -189,7 +188,7 @@ def _call(method: Callable[..., Any], *arguments: Any) -> tuple[Any, BaseExcepti
 
 
 def _mistake(rule: Rule, error: BaseException) -> str | None:
-    """Describe an exception that the method raises for any event, or return None if that is not certain."""
+    """Describe an exception that the method raises for every event, or return None if that is not certain."""
     if isinstance(error, (NameError, ImportError)):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and (owner := _owner(error.obj, str(error.name))):
@@ -200,7 +199,7 @@ def _mistake(rule: Rule, error: BaseException) -> str | None:
 
 
 def _owner(value: Any, attribute: str) -> str | None:
-    """Return the name of a value that lacks the attribute whatever the event contains. None if it may depend on the event."""
+    """Name a value that lacks the attribute for every event, or return None if that is not certain."""
     match value:
         case HistoryRow():
             return "history"

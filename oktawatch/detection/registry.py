@@ -75,7 +75,6 @@ class RuleSet:
         }
         self._history_rules = tuple(rule for rule in self.rules if isinstance(rule, HistoryRule))
         self.has_custom_rules = any(type(rule) not in BUILT_IN for rule in self.rules)
-        """Whether any rule is custom."""
         self.windowed = tuple(rule for rule in self.rules if isinstance(rule, WindowRule))
         self.windowed_ids = frozenset(rule.id for rule in self.windowed)
         self._in_history = type_test({SIGN_IN, *self._history_types(ignore_case=False)})
@@ -83,7 +82,7 @@ class RuleSet:
 
     @property
     def uses_history(self) -> bool:
-        """Whether any rule uses history."""
+        """Whether any rule is a history rule."""
         return bool(self._history_rules)
 
     @property
@@ -98,20 +97,20 @@ class RuleSet:
 
     @property
     def longest_window(self) -> timedelta:
-        """The longest window of any rule, which is how long history is needed. Zero if no rule uses history."""
+        """The longest window of any history rule. Zero without a history rule."""
         return max((rule.window for rule in self._history_rules), default=timedelta())
 
     @property
     def longest_buffered_window(self) -> timedelta:
-        """The longest window of any windowed rule. Zero without such a rule."""
+        """The longest window of any windowed rule. Zero without a windowed rule."""
         return max((rule.window for rule in self.windowed), default=timedelta())
 
     def is_in_history(self, event_type: str) -> bool:
-        """Return whether events of a type are stored in history: sign-ins, and the types that a rule looks back at."""
+        """Return whether events of a type are stored in history: sign-ins, and the types that a history rule needs."""
         return self._in_history(event_type) or self._in_history_ignoring_case(event_type)
 
     def history_rows(self, events: Iterable[Event]) -> list[HistoryRow]:
-        """Return the history rows of a page: one for each sign-in and each event that a rule needs in history."""
+        """Return the history rows of a page's events, for the types that `is_in_history` accepts."""
         is_needed, is_needed_ignoring_case = self._in_history, self._in_history_ignoring_case
         rows = []
         for event in events:
@@ -126,8 +125,7 @@ class RuleSet:
     ) -> "PageFindings":
         """Return the matches and signals of a page.
 
-        ``rows`` are the page's ``history_rows``; ``history`` does not contain this page. Each rule queries
-        the history at most twice.
+        ``rows`` are the page's ``history_rows``. ``history`` does not contain this page.
         """
         matches: list[Match] = []
         signals: dict[EventKey, SignalIds] = {}
@@ -168,7 +166,7 @@ def _signal_events(
 ) -> Iterator[EventKey]:
     """Return the keys of the events that are signals.
 
-    Most events of a page can be signals, so no `Match` is built for those of an `EventRule`.
+    Most events of a page can be signals. So no `Match` is built for the signals of an `EventRule`.
     """
     if isinstance(rule, EventRule):
         for event in rule.matching_events(events, on_error):
@@ -185,9 +183,9 @@ def build_rules(
     read_file: ReadFile,
     classes: Iterable[type[Rule]] = BUILT_IN,
 ) -> RuleSet:
-    """Build the enabled rules with their configured options.
+    """Build the enabled rules with their configured options, out of all known ``classes``.
 
-    ``classes`` are all known rules. See ``configured_rules`` and ``enabled_rules``.
+    See ``configured_rules`` and ``enabled_rules``.
     """
     return RuleSet(
         enabled_rules(configured_rules(settings, read_file=read_file, classes=classes), settings, enable)

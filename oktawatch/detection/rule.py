@@ -3,12 +3,11 @@
 Each rule is a class in its own file in ``rules/``, with its test cases in a YAML file of the same name.
 Class variables are the rule's metadata. Dataclass fields are its options, with their defaults.
 
-This module contains the base class and `EventRule`, which decides by a single event. The kinds that look at
-several events are in ``windows`` and ``first_seen``.
+This module contains the base class and `EventRule`, which decides by a single event. The kinds that look back at
+earlier events are in ``windows`` and ``first_seen``.
 
 A rule reads events through their accessors and does no I/O. An exception from a predicate is reported and
-stops neither the page nor other rules. An exception from the title, severity, dedup key or context never loses
-the match.
+stops neither the page nor other rules.
 """
 
 from abc import ABC, abstractmethod
@@ -133,7 +132,7 @@ class EventRule(Rule):
         """Return whether an event of one of ``event_types`` matches."""
 
     def condition(self, event: Event) -> str | None:  # noqa: ARG002 -- the default ignores the event
-        """Return the text that `oktawatch explain` shows for ``matches``, or None to show the docstring of ``matches``."""
+        """Return the text that `oktawatch explain` shows for ``matches``. If None, it shows the docstring of ``matches``."""
         return None
 
     def evaluate(self, events: Sequence[Event], on_error: OnError) -> Iterator[Match]:
@@ -238,8 +237,8 @@ def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None
 def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> MatchOrigin:
     """Return the origin of an event.
 
-    History lacks the types of services, so an anonymizer could look more harmless in a ``partial_event``. Therefore a
-    partial event is not classified, and no allow entry for kinds or operators applies to its match.
+    A ``partial_event`` is not classified, so no allow entry for kinds or operators applies to its match. History lacks
+    the types of services, so its anonymizer could look more harmless than it is.
     """
     return MatchOrigin(
         actor_alternate_id=event.actor_alternate_id,

@@ -2,7 +2,7 @@
 
 A guarded rule is a copy with wrapped methods. A wrapped method runs within the time budget of the current
 thread's page, if there is one (see ``engine.rule_budget``). Apart from Ctrl-C, it raises only subclasses of Exception,
-which rule evaluation handles. Built-in rules are not wrapped and have no overhead.
+which rule evaluation handles. Built-in rules are not wrapped.
 """
 
 import threading
@@ -32,11 +32,11 @@ R = TypeVar("R", bound=Rule)
 
 
 class RuleError(Exception):
-    """A rule raised something that evaluation can't report: SystemExit, for example, or an exception without a text."""
+    """A rule raised something that evaluation can't report, such as SystemExit, or an exception that can't be printed."""
 
 
 class RuleLeftOutError(Exception):
-    """A rule was not called, because it has used up its time budget, or because an earlier call for the event never returned."""
+    """A rule was not called, because it took too long on this page, or because earlier calls never returned."""
 
 
 class Budget(Protocol):
@@ -45,7 +45,7 @@ class Budget(Protocol):
     def run(self, rule_id: str, event_uuid: str, method: Callable[[Any], Any], argument: Any) -> Any:
         """Return ``method(argument)``, or raise RuleLeftOutError if the rule is left out.
 
-        ``event_uuid`` is empty if the argument is not an event.
+        ``event_uuid`` is empty if the argument belongs to no event.
         """
 
 
@@ -99,7 +99,7 @@ def _guarded_method(
 
 
 def _printed(error: BaseException) -> str | None:
-    """Return an exception as text. Its class can be custom code: return None if formatting fails."""
+    """Return an exception as text, or None if its class is custom code that fails to format it."""
     try:
         str(error)
         return repr(error)
@@ -110,7 +110,7 @@ def _printed(error: BaseException) -> str | None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether Ctrl-C raised an exception. Python raises it only in the main thread."""
+    """Return whether an exception comes from Ctrl-C, which raises KeyboardInterrupt only in the main thread."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
@@ -127,4 +127,4 @@ _METHODS: dict[str, Callable[[Any], str]] = {
     "holds": _of_window,
     "counts": lambda _key: "",
 }
-"""The methods to guard, each with a function that returns the event's uuid from the method's argument, or an empty text."""
+"""The methods to guard, each with a function from the method's argument to the event's uuid, or to an empty text."""

@@ -19,17 +19,16 @@ A file names its rule, may define a ``base`` event that each case changes, and l
             event: {outcome: {result: SUCCESS}}
         expect: {match: [1, 2], alerts: [1, 1]}
 
-``event`` is merged into the base, object by object. ``without`` then removes keys. A case's own ``base``
-changes the file's base for all events of the case. Events arrive in the order in which they are listed;
-``after`` is an event's time, counted from the start of the case, so an event with a smaller ``after`` than its
-predecessor arrives late. ``times: 21`` with ``every: 20s`` produces 21 events, 20 seconds apart; ``{n}`` in their
-strings is 1 to 21. ``options`` are the rule's options, as in the configuration. ``files`` has the contents of the
-files that the options name.
+``event`` is merged into the base, object by object. ``without`` then removes keys. A case's own ``base`` is merged into
+the file's base for all events of the case. Events arrive in the order in which they are listed. ``after`` is an event's
+time since the start of the case: an event with a smaller ``after`` than its predecessor arrives late. ``times: 21``
+with ``every: 20s`` produces 21 events, 20 seconds apart; ``{n}`` in their strings is 1 to 21. ``options`` are the rule's
+options, as in the configuration. ``files`` maps the file names in the options to the files' contents.
 
 In ``expect``, ``match`` is true, false or the numbers of the matching events, counted from 1. ``alerts`` is the
-number of events in each alert that has reached its threshold, the earliest alert first. ``severity`` is the highest of
-all matches; ``title``, ``context`` and ``dedup_key`` are those of the first match. Anything that ``expect`` does not
-mention is not checked.
+number of matches in each alert that has reached its threshold, the alert with the earliest anchor first. ``severity`` is
+the highest of all matches; ``title``, ``context`` and ``dedup_key`` are those of the first match. Anything that
+``expect`` does not mention is not checked.
 """
 
 import re
@@ -54,14 +53,14 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.timestamps import to_text
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
-"""The start of a case: the ``published`` of events that set neither it nor ``after``."""
+"""The start of a case, from which ``after`` counts."""
 
-_BESIDE_THE_RULES = Path(__file__).with_name("rules")
+_BUILT_IN_CASES = Path(__file__).with_name("rules")
 _DURATION_PARTS = re.compile(r"\d+[a-z]")
 
 
 class RuleTestError(ValueError):
-    """A test case file is invalid. The message is one line with the file, the case and the expected value."""
+    """A test case file is invalid. The message is one line with the file and the problem."""
 
 
 class RuleTestResult(Struct, frozen=True):
@@ -116,7 +115,7 @@ class _CaseFile(Struct, forbid_unknown_fields=True):
 def run_rule_tests(
     paths: Iterable[Path] = (), *, rules: Iterable[type[Rule]] = BUILT_IN
 ) -> list[RuleTestResult]:
-    """Run the cases in these files and in all YAML files below these folders, by default the built-in cases.
+    """Run the cases in these files and in all YAML files below these folders. Without paths, run the built-in cases.
 
     Raises RuleTestError for a file that can't be read or is invalid.
     """
@@ -153,7 +152,7 @@ def run_text(text: str, known: Mapping[str, type[Rule]], *, path: str) -> list[R
 
 def _files(paths: Iterable[Path]) -> list[Path]:
     files = []
-    for path in list(paths) or [_BESIDE_THE_RULES]:
+    for path in list(paths) or [_BUILT_IN_CASES]:
         files_of_path = (
             sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml"})
             if path.is_dir()
@@ -296,7 +295,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _remove(body: dict[str, Any], dotted: str) -> None:
-    """Delete a key. Copy the objects that contain it first, because cases share the base."""
+    """Delete a key. Copy the objects that contain the key first, because cases share the base."""
     *parents, last = dotted.split(".")
     parent: Any = body
     for key in parents:

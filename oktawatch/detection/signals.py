@@ -1,10 +1,8 @@
 """Signal rules, whose matches (signals) are recorded and open no alerts.
 
-A windowed rule that uses a signal rule does not query a table. It calls the signal rule's predicate on the events of
-its window, so the order of events, late events, page boundaries and restarts make no difference. Therefore a signal
-rule can use only a single event and the columns of history.
-
-The view ``signals`` is for SQL queries.
+A windowed rule that uses a signal rule does not look up recorded signals. It calls the signal rule's predicate on the
+events of its window, so late events, page boundaries and restarts make no difference. These events can be history rows,
+so a signal rule can use only the columns of history.
 """
 
 from abc import abstractmethod
@@ -78,7 +76,7 @@ class Seen(Protocol):
 
     @property
     def root_session_id(self) -> str | None:
-        """The id of the session that this session was derived from, or else of the session itself."""
+        """The id of the session from which this session was derived, or else of the session itself."""
 
     @property
     def dt_hash(self) -> str | None:
@@ -106,7 +104,7 @@ class Seen(Protocol):
 
     @property
     def app(self) -> str | None:
-        """The name of the first app among the targets."""
+        """The name of the first app among the targets, or else its id."""
 
     @property
     def outcome_result(self) -> str | None:

@@ -65,7 +65,7 @@ def _default_faults(rule_class: type[Rule]) -> Iterator[str]:
 
 
 def _option_faults(rule_class: type[Rule]) -> Iterator[str]:
-    """Find options whose types the configuration can't have."""
+    """Find options of types that the configuration can't set."""
     for option in fields(rule_class):
         if option.default is not MISSING and not isinstance(option.default, OPTION_TYPES):
             yield (

@@ -1,7 +1,7 @@
 """Buffers of each key's recent events, in order of time, for windowed rules.
 
-``WindowBuffers`` may be cached from page to page. A ``WindowScan`` is one page's pass over them. Which events were
-examined is kept in the scan, not in the buffers, because a later page may have to report the same match again.
+``WindowBuffers`` may be cached from page to page. A ``WindowScan`` is one page's pass over them. The scan, not the
+buffers, remembers which events were examined, because a later page may have to report the same match again.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,7 +25,7 @@ class WindowBuffers:
         self._buffers: dict[Key, Buffer] = {}
 
     def buffer(self, key: Key) -> Buffer:
-        """Return the buffer of a key itself, not a copy. A new key gets an empty buffer."""
+        """Return the buffer of a key, not a copy. A new key gets an empty buffer."""
         return self._buffers.setdefault(key, [])
 
     def insert(self, keyed_rows: Iterable[tuple[Key, HistoryRow]]) -> None:
@@ -65,10 +65,9 @@ class WindowScan:
     def insert(self, key: Key, row: HistoryRow) -> Iterable[tuple[HistoryRow, Sequence[HistoryRow]]]:
         """Insert the next event of the stream. Return the events that now match, with their windows.
 
-        Consume the whole result: the event may be inserted only then.
+        Iterate over the whole result, because the event may be inserted only then.
 
-        One scan returns each event at most once, and examines it again only if its window has changed. So a page that
-        is read again, by a new scan, costs no more than the first time.
+        A scan returns each event at most once, and examines it again only if its window has changed.
         """
         buffer = self._buffers.buffer(key)
         others = self._fewest - 1
@@ -86,7 +85,7 @@ class WindowScan:
     def _matches(
         self, buffer: Buffer, states: bytearray, row: HistoryRow
     ) -> Iterator[tuple[HistoryRow, Sequence[HistoryRow]]]:
-        # For events that were in the buffer before, or that `WindowScan.insert` appended without examining them.
+        # Events that were in the buffer before, or that `WindowScan.insert` appended, are not yet examined.
         states.extend(bytes(len(buffer) - len(states)))
         first, is_new = insert(buffer, row)
         if is_new:

@@ -1,15 +1,15 @@
-"""Kinds of rules that decide by an event's *window*: the events of its key up to that event.
+"""Kinds of rules that decide by an event's *window*: the events of its key in the period W that ends with the event.
 
 The window of an event e is the set of events f of the same key with f.published >= e.published - W and
-(f.published, f.uuid) <= (e.published, e.uuid). The window includes e. When an event published at t arrives, every e
-of its key in [t, t + W] that has not matched is examined again, so that a late event can complete a pattern. The
-matches then depend on the set of events and not on their order of arrival, provided that a rule is *monotone*: if it
-matches a window, it also matches that window with more events in it. Every kind in this module is monotone.
+(f.published, f.uuid) <= (e.published, e.uuid). When an event published at t arrives, every e of its key in [t, t + W]
+that has not matched is examined again, so that a late event can complete a pattern. The matches then depend on the set
+of events and not on their order of arrival, provided that a rule is *monotone*: if it matches a window, it also
+matches that window with more events in it. Every kind in this module is monotone.
 
-Events are processed one at a time in the order of arrival. The grouping of alerts depends on the order of
-matches, which must not depend on where pages end.
+Events are processed one at a time, in the order of arrival. So the order of matches, on which grouping depends, does
+not depend on where pages end.
 
-A page needs at most one query: the rows of its keys, from W before to W after its events.
+A rule needs at most one query for a page: the rows of the page's keys, from W before to W after the page's events.
 """
 
 from abc import abstractmethod
@@ -41,7 +41,7 @@ class HistoryRule(Rule):
     """A rule that uses history. Its matches are grouped by the key of their events."""
 
     column: ClassVar[Column]
-    """The key column used to search history: the most selective one."""
+    """The column of the key by which history is searched: the most selective one."""
     ignore_case: ClassVar[bool] = False
     """Whether event types are compared case-insensitively."""
 
@@ -89,7 +89,7 @@ class HistoryRule(Rule):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRule(HistoryRule):
-    """A rule about an event's window. Subclass one of the kinds below, or this class for other patterns."""
+    """A rule about an event's window. Subclass this class only for patterns that the kinds below don't cover."""
 
     signals: ClassVar[tuple[str, ...]] = ()
     """Ids of the signal rules that the rule uses. The rule needs their event types in addition to its own."""
@@ -99,7 +99,7 @@ class WindowRule(HistoryRule):
     _signal_tests: ClassVar[Mapping[str, Callable[[HistoryRow], bool]]] = MappingProxyType({})
 
     def with_signals(self, signals: SignalRules) -> Self:
-        """Return a copy of the rule that can evaluate the signal rules that it uses."""
+        """Return a copy of the rule with the signal rules that it uses, for `signalled`."""
         bound = copy(self)
         rules = {name: signals[name] for name in self.signals}
         tests = {name: signal.test() for name, signal in rules.items()}
@@ -132,7 +132,7 @@ class WindowRule(HistoryRule):
 
     @property
     def fewest(self) -> int:
-        """The size of the smallest window that can match. Smaller windows, which are the most common, are skipped."""
+        """The size of the smallest window that can match. Smaller windows are skipped."""
         return 1
 
     def evaluate(self, rows: Sequence[HistoryRow], history: History, on_error: OnError) -> Iterator[Match]:
@@ -145,7 +145,7 @@ class WindowRule(HistoryRule):
         on_page: dict[tuple[str, str], HistoryRow] = {}
         for key, row in arrivals:
             for matched, window in scan.insert(key, row):
-                # The matched row may come from history. Only the row from the page has the complete event.
+                # A matched row from history may be on this page as well, and only the page has its complete event.
                 if matched is not row and not on_page:
                     on_page = {(page_row.published, page_row.uuid): page_row for page_row in rows}
                 page_row = on_page.get((matched.published, matched.uuid), matched)
@@ -269,7 +269,7 @@ class SequenceInWindow(WindowRule):
 
     @abstractmethod
     def suspicious(self, rows: Sequence[HistoryRow]) -> bool:
-        """Return whether the events since the earliest start match. Additional events must not change True to False."""
+        """Return whether the events since the earliest start match. More events must not change True to False."""
 
     @property
     def fewest(self) -> int:
@@ -290,7 +290,7 @@ class SequenceInWindow(WindowRule):
 
 
 def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -> list[TimeRange]:
-    """Return the ranges of history that a page's rows need: their values of ``column``, from a window before to a window after."""
+    """Return the ranges of history that a page's rows need, each with its rows' values of ``column``."""
     return [
         TimeRange(since, until, frozenset(getattr(row, column) for row in cluster))
         for since, until, cluster in clusters(rows, window)
@@ -300,9 +300,9 @@ def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -
 def clusters(
     rows: Sequence[HistoryRow], window: timedelta
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
-    """Yield the time ranges that a page's rows need, from a window before to a window after each row, with their rows.
+    """Yield the time ranges that a page's rows need, each with its rows: from a window before to a window after them.
 
-    Rows with overlapping ranges share a range, so an ordinary page has a single one. A row with an absurd time
+    Rows with overlapping ranges share a range, so an ordinary page has a single range. A row with an absurd time
     has its own range, so that it can't make the page read years of history.
     """
     ordered = sorted(rows, key=attrgetter("published"))

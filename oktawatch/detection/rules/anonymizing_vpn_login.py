@@ -56,9 +56,9 @@ class AnonymizingVpnLogin(PastRule):
     signals: AnonymizerSignals = ALL_SIGNALS
     """The anonymizer marks that count. The original published rule uses only ``is_proxy``."""
     severity_from_evidence: bool = True
-    """Whether the severity depends on the kind of anonymizer, the risk and the person's past.
+    """Whether the severity depends on the kind of anonymizer, Okta's observations and the person's past.
 
-    If False, the severity of a relay is INFO, and that of any other kind is ``severity``."""
+    If False, a relay is INFO, and any other kind has ``severity``."""
 
     def matches(self, event: Event) -> bool:
         """Okta marks the client's address as an anonymizer by one of ``signals``."""
@@ -80,11 +80,11 @@ class AnonymizingVpnLogin(PastRule):
         return self.severity_from_evidence and self.evidence.severities.needs_past
 
     def graded(self, event: Event, past: Past) -> GradedSeverity:
-        """Return the severity by the evidence and the past, or by the kind alone if ``severity_from_evidence`` is False."""
+        """Return the severity. It depends on the past only if ``severity_from_evidence`` is True."""
         anonymizer = self.classify(event).anonymizer or _UNKNOWN
         if self.severity_from_evidence:
             return self.evidence.severities.grade(event, anonymizer, self.severity, past)
-        # A relay is an ordinary phone setting.
+        # A relay is an ordinary setting of phones.
         is_relay = anonymizer.kind is AnonymizerKind.RELAY
         return GradedSeverity(Severity.INFO if is_relay else self.severity, ())
 

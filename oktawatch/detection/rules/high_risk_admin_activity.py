@@ -11,7 +11,7 @@ from oktawatch.model.history import Column, HistoryRow
 from oktawatch.model.severity import Severity
 
 _SIGN_INS = {"user.session.start": "SUCCESS", "policy.evaluate_sign_on": "ALLOW"}
-"""Event types that have a risk level, with the outcome of a successful sign-in."""
+"""Event types that have a risk level, each with the outcome of an allowed sign-in."""
 
 _OPERATIONS = EventTypes(
     (

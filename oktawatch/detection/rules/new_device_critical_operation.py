@@ -67,7 +67,7 @@ class NewDeviceCriticalOperation(PairInWindow):
     dedup_period: timedelta = timedelta(hours=1)
     window: timedelta = timedelta(hours=1)
     behaviours: tuple[str, ...] = ("New Country", "New Geo-Location", "New Device")
-    """Behaviours that Okta must all have observed for the sign-in."""
+    """Behaviours of the sign-in. Okta must have observed all of them."""
     operations: EventTypes = _OPERATIONS
     """Event types of critical operations."""
 
