@@ -1,9 +1,9 @@
 """Write log lines to a stream without blocking on a slow reader.
 
 A full pipe, a stopped terminal or a stuck journal blocks the process that writes to it. Therefore a thread writes the
-lines. At most `LARGEST_BACKLOG` bytes are queued; further lines are dropped and counted. The caller waits briefly for
-each line, so that log lines and other output stay in order. After a line that took too long, callers stop waiting until
-the reader has caught up.
+lines. At most `LARGEST_BACKLOG` bytes are queued; further lines are dropped and counted. The caller waits for each line
+up to 0.1 s, so that log lines and other output stay in order. After a longer wait, callers stop waiting until the reader
+has caught up.
 """
 
 import atexit

@@ -108,7 +108,7 @@ def configure_libraries(
     """Log the records of libraries in the same way as `configure`, for a command that logs nothing itself."""
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
-    # systemd's JOURNAL_STREAM is not used, because the shells of a desktop inherit it. The journal is not a terminal.
+    # The journal is no terminal, so it gets JSON. Don't check JOURNAL_STREAM, which the shells of a desktop inherit.
     as_json = log_format == "json" or (log_format == "auto" and not is_terminal)
     layout = _json_line if as_json else _Console(colours=is_terminal and "NO_COLOR" not in os.environ)
     render = _Renderer(layout, tracebacks=_number(level) <= logging.DEBUG)

@@ -55,8 +55,7 @@ def load(
     """Load the settings from the environment and from the file that `sources.find` finds.
 
     ``secrets_of`` lists the sections whose secret files are read. Secret files of other sections need not be readable.
-    Raises ConfigError, which names the file or variable, the key and the expected value, or MissingConfigError without a
-    configuration.
+    Raises ConfigError, or MissingConfigError without a configuration.
     """
     here = Path.cwd() if cwd is None else cwd.absolute()
     found = sources.find(path, environ, here)
@@ -87,9 +86,9 @@ def load(
 
 
 def _drop_overridden(file_layer: dict[str, Any], variables: dict[str, Any]) -> None:
-    """Remove the file's values that variables override: whole lists, and secrets in both forms, ``x`` and ``x_file``.
+    """Remove the file's values that variables override: whole lists, and keys in both forms, ``x`` and ``x_file``.
 
-    An overridden secret file is not read, and can be missing.
+    So the overridden file of a secret is not read, and can be missing.
     """
     for section, value in variables.items():
         table = file_layer.get(section)

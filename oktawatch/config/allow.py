@@ -59,7 +59,7 @@ class AllowSettings(Section):
     networks: Annotated[tuple[NetworkText, ...], Field(strict=False)] = ()
     """Addresses or networks of the client."""
     as_numbers: Annotated[tuple[AsNumber, ...], Field(strict=False)] = ()
-    """Autonomous systems of the client's address."""
+    """Numbers of the autonomous systems of the client's address."""
     operators: Patterns = ()
     """Operators of anonymizers, as in alerts, case-insensitive."""
     kinds: Annotated[tuple[KindName, ...], Field(strict=False)] = ()

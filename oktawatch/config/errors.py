@@ -1,8 +1,7 @@
 """Errors in a configuration, described in one line.
 
-pydantic's messages quote the invalid value, which can be a token under the wrong key. So they are never shown. Messages
-consist of the type of the error, its location and the expected value, or of the text of oktawatch's own validators,
-which don't quote values.
+pydantic's messages are never shown, because they quote the invalid value, which can be a token under the wrong key.
+`ConfigError` has its own texts instead, or those of oktawatch's validators, which don't quote values.
 """
 
 import difflib

@@ -71,7 +71,8 @@ class NotifierSettings(Section):
 
     HIGH and CRITICAL alerts and alarms are counted separately, with the same limit. None: no limit."""
     max_age: PositiveDuration = timedelta(hours=24)
-    """The age at which an undelivered message becomes a dead letter. The age counts from a retry by a person, if there was one."""
+    """The age at which an undelivered message becomes a dead letter, after at least six attempts. A retry by a person restarts
+    the age."""
 
     def probe_url(self) -> SecretStr | None:
         """Return the URL to whose host `oktawatch check` connects. None: no probe."""

@@ -41,9 +41,9 @@ def query_secrets(url: str) -> Iterator[str]:
 
 
 def tokens(url: SecretStr | None) -> list[str]:
-    """Return the parts of an Apprise URL that look like tokens. Apprise uses such parts in other URLs, without the rest.
+    """Return the parts of an Apprise URL that look like tokens, because Apprise puts them into other URLs.
 
-    An IP address is not a token, because the address would then be masked in alerts, too.
+    An IP address is not a token: otherwise it would be masked in alerts, too.
     """
     parts = re.split(r"[/:@?&=#,]+", url.get_secret_value() if url else "")
     return [

@@ -33,7 +33,7 @@ PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_
 MULTILINE = frozenset({"private_key"})
 """Secrets with several lines."""
 
-_MAX_BYTES = 65_536  # limited, because the path can be that of an endless device
+_MAX_BYTES = 65_536  # the path can be that of an endless device
 _SQLITE = "sqlite:///"
 
 

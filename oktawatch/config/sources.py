@@ -86,7 +86,7 @@ def add_orgs(data: dict[str, Any], folder: Path, origins: Origins) -> None:
             raise ConfigError("wrong value", f"{file}: orgs", "expected [[orgs]], a list of tables")
         if not isinstance(present, list):
             return  # the validation of the settings reports it
-        _record_labels(file_data, "orgs", origins, str(file), after=len(present))
+        _record_labels(file_data, "orgs", origins, str(file), offset=len(present))
         present.extend(orgs)
 
 
@@ -103,7 +103,7 @@ def _org_files(folder: Path) -> list[Path]:
 
 
 def _record_labels(
-    data: dict[str, Any], key: str, origins: Origins, source: str, *, after: int = 0, label_prefix: str = ""
+    data: dict[str, Any], key: str, origins: Origins, source: str, *, offset: int = 0, label_prefix: str = ""
 ) -> None:
     """Record a label for each entry of a list: its name if it is unique, otherwise its number."""
     tables = data.get(key)
@@ -113,7 +113,7 @@ def _record_labels(
     for index, name in enumerate(names):
         usable = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
         label = name if usable and names.count(name) == 1 else f"#{index + 1}"
-        origins.record((key, index + after), source, f"{label_prefix or key}[{label}]")
+        origins.record((key, index + offset), source, f"{label_prefix or key}[{label}]")
 
 
 def from_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def org_name(url: str) -> str:
 
 
 def _with_value(text: str, key: str, value: str) -> str:
-    """Set the value of a key in the first line that has it, even commented out. A comment after the value keeps its column."""
+    """Set a key in the first line that has it, even commented out. A comment after the value keeps its column."""
     line = re.compile(rf'^#?{key} = "[^"]*"( *)', re.MULTILINE)
     found = line.search(text)
     if found is None:

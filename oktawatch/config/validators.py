@@ -221,8 +221,7 @@ def check_database(url: SecretStr) -> SecretStr:
 def check_server(url: str) -> str:
     """Validate the URL of a Postgres server.
 
-    With an unescaped "@" in a password, SQLAlchemy would parse the rest of the password as the host and show it in
-    errors.
+    Refuse an unescaped "@" in a password: SQLAlchemy would show the rest of the password as the host in errors.
     """
     if not _SERVER(url) or not url.isprintable():
         raise ValueError(
