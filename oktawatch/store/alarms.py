@@ -1,8 +1,8 @@
 """Alarms about oktawatch itself, such as an org that is not polled.
 
-While an alarm about an org is active, it has a row. The transaction that inserts or deletes this row also enqueues the
-notifications. So the start and the end of the alarm are each notified once, even across restarts and with several
-processes. Alarms about notifiers and rules have no row here: `notifiers` and `left_out` only call `enqueue_alarms`.
+An active alarm about an org has a row. The transaction that inserts or deletes this row also enqueues the notifications.
+So the start and the end of the alarm are each notified once, even across restarts and with several processes. Alarms about
+notifiers and rules have no row in this table: `notifiers` and `left_out` only call `enqueue_alarms`.
 """
 
 import json
@@ -67,7 +67,7 @@ def end_alarms(connection: Connection, alarms: Sequence[Alarm], *, now: datetime
 def enqueue_alarms(
     connection: Connection, state: AlarmState, alarms: Sequence[Alarm], *, now: datetime
 ) -> None:
-    """Enqueue one message for each notifier about all alarms that go to it."""
+    """Enqueue one message for each notifier about all of its alarms."""
     rows = []
     for notifier in dict.fromkeys(name for alarm in alarms for name in alarm.notifiers):
         about = [_content(state, alarm, now) for alarm in alarms if notifier in alarm.notifiers]

@@ -37,10 +37,7 @@ _ORDERS: Mapping[Order, ColumnElement[Any]] = {
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
-    """A filter for alerts. A field with several values matches any of them.
-
-    A field with its default matches any alert, except ``statuses``, whose default leaves out pending alerts.
-    """
+    """A filter for alerts. A field with several values matches any of them."""
 
     since: datetime | None = None
     """Alerts with a match at or after this event time."""
@@ -64,7 +61,7 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     as_numbers: Sequence[int] = ()
     dispositions: Sequence[str] = ()
     changed_after: Mapping[str, int] | None = None
-    """By org: alerts whose ``change_id`` is greater. Alerts of other orgs don't match. None: any alert."""
+    """By org: the ``change_id`` that an alert must exceed. Alerts of other orgs don't match. None: any alert."""
 
 
 def list_alerts(
@@ -129,10 +126,10 @@ def show_alert(database: Database, alert_id: int) -> dict[str, Any] | None:
 def related_alerts(
     database: Database, alert: Mapping[str, Any], *, limit: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return other alerts of an alert's person, and alerts of other or unknown people at its address.
+    """Return an alert's related alerts: others of its person, and those of other or unknown people at its address.
 
     Each list has at most ``limit`` alerts of the same org, the latest first, without pending ones. The first list is empty
-    if the login is redacted, because alerts with a redacted login can be of several people.
+    if the alert has neither an actor's id nor an unredacted login. A redacted login can be of several people.
     """
     name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
     person, address = alert[name], alert["client_ip"]
@@ -229,7 +226,7 @@ def _ids(connection: Connection, wanted: AlertFilter, order: Sequence[Any], limi
 
 
 def _may_lie_in(network: Network) -> ColumnElement[bool]:
-    """Return a condition that every address in the network meets, in any collation, and few other addresses meet."""
+    """Return a condition that every address in the network meets, to parse fewer rows. It works in any collation."""
     prefix = prefix_of(network)
     is_single = network.version == 4 and network.num_addresses == 1  # noqa: PLR2004 -- IPv4
     return _columns.client_ip == prefix if is_single else _columns.client_ip.startswith(prefix)

@@ -18,7 +18,7 @@ class EntryUse(Struct, frozen=True, kw_only=True):
     """The matches that an entry has allowed."""
 
     reason: str
-    """The reason that is stored with the matches. If it was reworded, the alphabetically last of its reasons."""
+    """The reason stored with the matches. If it was reworded, the alphabetically last wording."""
     matches: int
     last_at: datetime
     """Event time of the latest match."""

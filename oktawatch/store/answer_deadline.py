@@ -2,7 +2,7 @@
 
 A server, or a pooler in front of it, can keep a connection open without responding. TCP keepalives do not
 detect this, because the peer's kernel still answers them. Without a deadline, the waiting thread would block
-forever, and with it the daemon when it stops.
+forever, and the daemon could not stop.
 
 While psycopg waits, it resumes a generator at least ten times a second. So the waiting thread can check the
 clock itself. An expired deadline closes the connection: the state of its transaction is unknown, and the
@@ -22,13 +22,13 @@ from sqlalchemy import Connection as SqlConnection
 T = TypeVar("T")
 
 BEGIN_WITHIN_S = 30.0
-"""For the message that begins a transaction, which waits only for a free connection of a pooler."""
+"""Limit for the message that begins a transaction. It waits only for a free connection of a pooler."""
 ANSWER_WITHIN_S = 120.0
-"""For a statement. Longer than the server waits for a lock."""
+"""Limit for a statement, longer than the server waits for a lock."""
 MIGRATE_WITHIN_S = 3600.0
-"""For a statement of a schema upgrade, which may rewrite a large table."""
+"""Limit for a statement of a schema upgrade, which may rewrite a large table."""
 STOP_WITHIN_S = 1.0
-"""For all statements together once the program is stopping. It must end within 5 s."""
+"""Limit for all statements together once the program is stopping. The program must end within 5 s."""
 _CANCEL_WITHIN_S = 0.5
 
 
@@ -36,7 +36,7 @@ class AnswerDeadline:
     """Opens connections that raise OperationalError if the server doesn't respond in time."""
 
     def __init__(self, stopping: threading.Event) -> None:
-        """End every wait within `STOP_WITHIN_S` once ``stopping`` is set."""
+        """Once ``stopping`` is set, every wait ends within `STOP_WITHIN_S`."""
         self._stopping = stopping
         self._stop_by: float | None = None
         self._class = _connection_class(self)
@@ -46,10 +46,7 @@ class AnswerDeadline:
         return self._class.connect(*arguments, **parameters)
 
     def limit(self, steps: Generator[Any, Any, T], within_s: float) -> Generator[Any, Any, T]:
-        """Run psycopg's steps.
-
-        Raise OperationalError if they take longer than ``within_s``, or if `STOP_WITHIN_S` is over after a stop.
-        """
+        """Run psycopg's steps. Raise OperationalError after ``within_s``, or `STOP_WITHIN_S` after a stop."""
         deadline = time.monotonic() + within_s
         try:
             wanted = next(steps)
@@ -99,7 +96,7 @@ def _connection_class(deadline: AnswerDeadline) -> type[psycopg.Connection[Any]]
 
         @classmethod
         def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Any]:
-            # The longest limit: it only lets a stop end the wait, and psycopg enforces connect_timeout.
+            # This only lets a stop end the wait. psycopg enforces connect_timeout, so use the longest limit.
             return deadline.limit(super()._connect_gen(conninfo), MIGRATE_WITHIN_S)
 
     return LimitedConnection

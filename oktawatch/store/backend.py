@@ -1,8 +1,8 @@
 """The interface of the two back ends, `sqlite` and `postgres`, and their shared code.
 
-A write transaction takes its locks in a fixed order, beginning with the org's row if it needs that one. It waits
-for them in short slices, and checks between two slices whether the program is stopping. If so, the transaction is
-abandoned, usually before it has done anything.
+A write transaction acquires its locks in a fixed order. If it needs the org's row, this lock comes first. The
+transaction waits in short slices, and is abandoned between two slices if the program is stopping, usually before it has
+done anything.
 """
 
 import threading
@@ -23,7 +23,7 @@ LOCK_SLICE_S = 0.25
 LOCK_DEADLINE_S = 30.0
 """Seconds to wait for a lock before raising an error."""
 NOTHING = "DO NOTHING"
-"""The SQL action for a row whose key exists."""
+"""The SQL after ``ON CONFLICT`` that skips a row whose key exists."""
 
 
 class Backend(Protocol):
@@ -92,8 +92,8 @@ def retry_while_busy(
 ) -> T:
     """Call ``attempt`` until it acquires its lock, and return its result.
 
-    Raises StoppedError if the program stops, and the database's error if the lock is still busy after `LOCK_DEADLINE_S` or
-    the error has another cause.
+    Raises StoppedError if the program stops. Raises the database's error if the lock is still busy after
+    `LOCK_DEADLINE_S`, or if the error has another cause.
     """
     deadline = time.monotonic() + LOCK_DEADLINE_S
     while True:

@@ -34,9 +34,8 @@ def begin_backfill(
 ) -> Backfill:
     """Begin a backfill, or resume an unfinished one that the same command began within the last 24 hours.
 
-    A resumed backfill keeps the absolute times of its first start. A backfill with another ``notify`` is not resumed,
-    nor one with another filter: rules were enabled or disabled since, and its link contains the old filter. If two
-    processes begin the same backfill at once, they share its state.
+    A resumed backfill keeps its first ``since`` and ``until``. A backfill with another ``notify`` or ``filter`` is not
+    resumed. If two processes begin the same backfill at once, they share its row.
     """
     with database.write() as connection:
         lock_org(database, connection, org)
@@ -45,7 +44,7 @@ def begin_backfill(
             .where(
                 _columns.org == org,
                 _columns.command == command,
-                _columns.filter == filter,
+                _columns.filter == filter,  # the stored link contains the filter
                 _columns.notify == notify,
                 _columns.finished_at.is_(None),
                 _columns.started_at > now - _RESUMABLE_FOR,
@@ -69,7 +68,7 @@ def begin_backfill(
 def move_backfill(transaction: PageTransaction, read: Backfill, to: Backfill, *, finished: bool) -> None:
     """Move a backfill's cursor to the end of the page.
 
-    Raises CursorMovedError if another process, which runs the same command, has moved the cursor or finished the backfill.
+    Raises CursorMovedError if another process has moved the cursor or finished the backfill.
     """
     values = {
         "backfill_id": read.id,

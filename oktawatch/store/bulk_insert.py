@@ -34,8 +34,7 @@ def insert_for_org(
 ) -> int:
     """Insert rows of one org without converting their values; return how many were inserted or updated.
 
-    ``columns`` names the org's column, then those of a row's values. ``on_conflict`` is the SQL action for a
-    row whose key exists.
+    ``columns`` names the org's column, then those of a row's values. ``on_conflict`` is the SQL after ``ON CONFLICT``.
     """
     return (
         _backend(connection).insert_for_org(connection, table, org, rows, columns, on_conflict) if rows else 0

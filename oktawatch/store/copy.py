@@ -2,7 +2,7 @@
 
 `events` is by far the largest table. It is copied first, in the order of its key and in batches, so that an
 interrupted copy continues after the last row that arrived. All other tables follow in one transaction, which
-ends by counting the rows of both databases. So the copy is complete if and only if the server has orgs.
+ends by counting the rows of both databases. So if the server has orgs, the copy is complete, and only counts are compared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +71,7 @@ def _copy_other_tables(reading: Connection, server: Database, expected: dict[str
             for batch in _batches(reading, select(table)):
                 insert_new(writing, table, batch, _names(table.columns))
         for name, last in reading.execute(text("SELECT name, seq FROM sqlite_sequence")):
-            # Ids are never reused, not even those of pruned rows.
+            # Continue after the last id, because ids are never reused, not even those of pruned rows.
             sequence = func.pg_get_serial_sequence(name, "id")
             # SQLite stores 0 for a table that never had a row. A Postgres sequence starts at 1.
             writing.execute(select(func.setval(sequence, max(last, 1), last > 0)))

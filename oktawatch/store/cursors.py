@@ -15,7 +15,7 @@ from oktawatch.store.page_transaction import PageTransaction
 _columns = tables.cursors.c
 _orgs = tables.orgs.c
 _RECENT = 100
-"""When more elements of an org are counted, both of its counts are halved, so that old elements lose weight."""
+"""When an org's ``recent_elements`` exceed this, both of its recent counts are halved, so that old elements lose weight."""
 # Statements are built once, because building one costs SQLAlchemy as much as running it.
 _READ = select(
     _columns.filter,
@@ -84,7 +84,7 @@ def move_cursor(
 
 
 def count_elements(transaction: PageTransaction, *, elements: int, rejected: int) -> None:
-    """Add a polling page's elements, and those rejected, to the counts of the org's recent elements: see `_RECENT`."""
+    """Add a polling page's elements and rejected elements to the org's recent counts: see `_RECENT`."""
     if not elements:
         return
     counts = {"locked_org": transaction.org, "elements": elements, "rejected": rejected}

@@ -1,8 +1,8 @@
-"""The running daemons, each of which writes its row every half minute.
+"""The running daemons. Each writes its row every half minute, which also tests the database.
 
-Each write also tests the database, so a daemon that can't write looks like one that was killed. A daemon that stops
-deletes its row. The row of a killed daemon remains, so that `oktawatch status` can report it. A daemon that starts under
-its name replaces it. Other daemons delete it: on SQLite with their first write, on Postgres when it is a day old.
+A daemon that stops deletes its row. The row of a killed daemon remains, so that `oktawatch status` can report it. A new
+daemon with the same name replaces the row. Other daemons delete it: on SQLite with their first write, on Postgres when the
+row is a day old.
 """
 
 from datetime import datetime, timedelta
@@ -53,11 +53,10 @@ class DaemonRow(Struct, frozen=True, kw_only=True):
 
 
 def write_daemon(database: Database, row: DaemonRow) -> None:
-    """Replace a daemon's row, and delete those of daemons that probably don't run any more. Raises StoreError.
+    """Replace a daemon's row, and delete outdated rows of other daemons. Raises StoreError.
 
-    On Postgres, these are the rows that other daemons have not written for a day. On SQLite, they are the rows of all
-    other daemons, because only one runs at a time. The row is deleted and inserted anew, because this is also
-    a test of the database: a full disk may still accept an update.
+    On Postgres, a row is outdated after a day. On SQLite, all other rows are, because only one daemon runs at a time. The
+    daemon's row is deleted and inserted, not updated, to test the database: a full disk may still accept an update.
     """
     others = _columns.seen_at < row.seen_at - _KEPT_FOR if database.shared else _columns.name != row.name
     values = (row.name, row.version, row.started_at, row.seen_at, row.state, _encode(row.waits))

@@ -2,7 +2,7 @@
 
 A write transaction first locks the whole database on SQLite. On Postgres, it first locks what it is about to change,
 usually the org's row. Only then does it read what other writers may change. When the program stops, a transaction
-that waits for this lock is abandoned at once, and a transaction that holds it is finished.
+that waits for this lock is abandoned at once. A transaction that holds the lock may finish.
 """
 
 import threading
@@ -108,8 +108,8 @@ class Database:
     ) -> Row[Any] | None:
         """Lock a row for a write with ``SELECT … FOR UPDATE``; return the row, or None if there is none.
 
-        If the program stops during the wait, this raises StoppedError, and the whole transaction is rolled back. Values
-        read before the lock may be outdated, so read everything that matters afterwards.
+        Raises StoppedError if the program stops during the wait. Values read before the lock may be outdated, so read
+        everything that matters afterwards.
         """
         return self._backend.lock_row(connection, lock, values, stopping=self._stopping)
 

@@ -1,8 +1,8 @@
-"""The transaction that plans a notifier's next messages from its whole outbox, and the summaries of digests.
+"""The transaction that plans a notifier's next messages, and the summaries of digests.
 
 A digest is a row of the outbox that is delivered and retried like any other. The rows that it replaces are
-*digested* and refer to it. The digest's content is counted from these rows when the digest is sent. `notify.folding` decides which rows
-are folded into a digest.
+*digested* and refer to it. The digest's summary is computed from their alerts when the digest is sent. `notify.folding`
+decides which rows are folded into a digest.
 
 The outbox is read once, and rows are updated by their ids. A single statement that selects the rows itself can
 take minutes on Postgres, which has no statistics for a table that was just filled.
@@ -68,7 +68,7 @@ _TOTALS = select(
     func.max(_alerts.last_event_at).label("last_event_at"),
     func.count(case((and_(_alerts.risen, _alerts.severity.in_(_RAISED)), 1))).label("risen"),
 )
-# Urgent notifications first, so that the limit never cuts them off.
+# Urgent notifications first, so that the limit cuts off others.
 _urgent_first = case(
     (_columns.severity.in_((Severity.HIGH, Severity.CRITICAL)), 0),
     (_columns.kind == NotificationKind.SILENCE, 0),
@@ -138,7 +138,7 @@ class OutboxTransaction:
     def state(
         self, *, sent_within: timedelta, digests_within: timedelta, opened_within: timedelta
     ) -> OutboxState:
-        """Read the notifier's outbox: up to `LARGEST` pending notifications, and others as far back as these limits."""
+        """Read up to `LARGEST` pending notifications, and the messages and alerts within these time limits."""
         execute, notifier, now = self._connection.execute, {"notifier": self._notifier}, self._now
         moments = {
             "since": now - sent_within,
@@ -155,7 +155,7 @@ class OutboxTransaction:
         )
 
     def apply(self, plan: DeliveryPlan) -> None:
-        """Postpone and fold the notifications that are still due."""
+        """Apply the plan to its notifications that are still due."""
         for postponement in plan.postponements:
             _change(self._connection, postponement.ids, self._now, next_attempt_at=postponement.until)
         for fold in plan.folds:
@@ -193,7 +193,7 @@ def _topic(kind: NotificationKind, content: dict[str, Any] | None) -> DigestTopi
 
 
 def _apply_fold(connection: Connection, notifier: str, fold: Fold, now: datetime) -> None:
-    # Another process may have claimed the digest since it was read. The lock prevents this from now on.
+    # If another process has claimed the digest since it was read, create a new one. Otherwise keep the digest locked.
     new = fold.new or not _lock_unsent(connection, fold.digest_id)
     digest_id = str(uuid.uuid4()) if new and not fold.new else fold.digest_id
     folded = _change(
@@ -261,7 +261,7 @@ def summarize(connection: Connection, digest_id: str, content: Mapping[str, Any]
         alerts=totals.alerts,
         people=max(totals.people, content.get("people", 0)),
         got_in=connection.execute(select(func.count(distinct(_person))).where(succeeded)).scalar_one(),
-        got_in_names=_first_alerts(connection, succeeded),
+        got_in_names=_people_who_got_in(connection, succeeded),
         risen=totals.risen > 0,
         alert_ids=_first_ids(connection, folded),
         severities=most_frequent(_alerts.severity),
@@ -282,7 +282,7 @@ def _most_frequent(
     column: ColumnElement[Any],
     *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
-    """Count the most frequent values of a column of the folded alerts."""
+    """Return the most frequent values of a column of the folded alerts, with their counts."""
     count = func.count()
     query = (
         select(column, count)
@@ -294,14 +294,14 @@ def _most_frequent(
     return {_name(value): number for value, number in connection.execute(query)}
 
 
-def _first_alerts(connection: Connection, succeeded: ColumnElement[bool]) -> dict[str, int]:
+def _people_who_got_in(connection: Connection, succeeded: ColumnElement[bool]) -> dict[str, int]:
     """Return the alphabetically first people with a success, each with the smallest id of their alerts with a success."""
     query = select(_person, func.min(_alerts.id)).where(succeeded).group_by(_person).order_by(_person)
     return {row[0]: row[1] for row in connection.execute(query.limit(_GOT_IN_NAMES))}
 
 
 def _first_ids(connection: Connection, folded: ColumnElement[bool]) -> list[int]:
-    """Return the smallest ids of the folded alerts. Alerts with a success come before the others."""
+    """Return the ids of the first folded alerts: those with a success, then the others, each by id."""
     query = select(_alerts.id).where(folded).order_by(case((_SUCCEEDED, 0), else_=1), _alerts.id)
     return list(connection.execute(query.limit(_IDS)).scalars())
 

@@ -2,7 +2,7 @@
 
 
 class StoreError(Exception):
-    """A database operation failed. The message contains the problem, its place and how to fix it."""
+    """A database operation failed."""
 
 
 class MissingDatabaseError(StoreError):
@@ -38,6 +38,6 @@ class StoppedError(StoreError):
 
 
 class CursorMovedError(StoreError):
-    """Another writer moved the cursor of the polling or backfill since it was read. The page was rolled back."""
+    """Another writer has moved the cursor since the page was requested. The page was rolled back."""
 
     reason = "cursor_moved"

@@ -1,10 +1,9 @@
 """Store the events of an org. An event, its history row and its signals share one row of the table.
 
-They are inserted together, because most of the cost of a row is its key.
+They share a row, because most of the cost of a row is its key.
 
-Polling rarely returns an event that is stored already. If there are rows in the time range of the page, the page's
-events are looked up first, to count the new ones. If an event was first read with fewer rules enabled, the missing
-parts are added. Stored parts don't change.
+If the table has rows in the page's time range, the page's events are looked up before the insert, to count the new ones. If
+an event was first read with fewer rules enabled, its missing history or signals are added. Nothing stored is removed.
 """
 
 import secrets
@@ -56,7 +55,7 @@ class _Sql(Struct, frozen=True):
     """Parameters: keys and the org. Columns: published, uuid, whether there is history, the signals."""
 
 
-# As in `history`, CROSS JOIN and OFFSET 0 keep the join order: from each key to its row.
+# CROSS JOIN and OFFSET 0 keep the join order: from each key to its row.
 _SQL = {
     "sqlite": _Sql(
         nothing_between="SELECT NOT EXISTS (SELECT 1 FROM events WHERE org = ? AND published BETWEEN ? AND ?)",
@@ -139,7 +138,7 @@ def add_events(
         return Added(insert_for_org(connection, tables.events, org, keys, columns=_KEY), 0)
     history = {(row.published, row.uuid): row for row in reversed(rows)}
     page = _page(events, history, signals)
-    # A late event can make an event of an earlier page a signal. If the earlier event was pruned, its signal is not stored.
+    # A late event can make an event of an earlier page a signal. If that event was pruned, the signal is not stored.
     earlier = {
         key: (*key, None, None, None, _to_json(ids)) for key, ids in signals.items() if key not in page
     }

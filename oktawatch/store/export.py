@@ -20,9 +20,9 @@ _EVENT = tuple(_matches[name] for name in ("event_uuid", "published", *MatchedEv
 
 
 def last_changes(database: Database) -> dict[str, int]:
-    """Return the change number of each org's latest change of an alert, by org.
+    """Return the number of the latest change of an alert, by org.
 
-    All changes of the org with smaller numbers can be read as well, because they are committed in the order of their numbers.
+    All changes of the org with smaller numbers are committed, too.
     """
     query = select(tables.orgs.c.name, tables.orgs.c.alert_change_id)
     with database.read() as connection:

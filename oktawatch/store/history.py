@@ -4,8 +4,8 @@ A query is sent to the database as one JSON document and joined there, so that n
 statements nor their text grows with the page. Each database has its own JSON functions.
 
 Rows are stored in ``events`` as a key and one JSON array. Whole rows are decoded here. A statement that filters
-by a field extracts it from the array, which is slow. So such a statement must not look at many rows for each event
-of a query: it scans a time range once for all events, or uses the index of proxied events.
+by a field extracts the field from each row's array, which is slow. So such a statement scans each time range once, not
+once for each event, or uses the index of proxied events.
 
 A time range is a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
 uses the history's version to detect whether they are still complete.
@@ -37,7 +37,7 @@ class _Sql(Struct, frozen=True):
     moment: str
     """The placeholder of a point in time, bound as canonical text."""
     canonical: str
-    """A point in time as canonical text."""
+    """Converts a point in time to canonical text."""
     fields: str
     """A row's array as text."""
     field: str
@@ -47,7 +47,7 @@ class _Sql(Struct, frozen=True):
     rows: str
     """Rows and the number of their time range. Parameters: the time ranges, the org, the values of all ranges."""
     seen: str
-    """Whether each query has an earlier event, by the index. Parameters: the org, the values of types and conditions, the queries."""
+    """Whether each query has an earlier event in the index. Parameters: the org, the values of types and conditions, the queries."""
     among: str
     """Whether a value is one of the texts of a JSON array, which the database parses once."""
 
@@ -133,7 +133,7 @@ class StoredHistory:
             f"FROM events WHERE org = {sql.value} AND published BETWEEN {sql.moment} AND {sql.moment} "
             "AND fields IS NOT NULL"
         )
-        # Counting reads the key alone and costs a fraction of reading the rows.
+        # Counting costs a fraction of reading the rows.
         counted = f"SELECT count(*) FROM (SELECT 1 {selection} LIMIT {limit + 1}) AS few"  # noqa: S608 -- a number, and this method's own text
         [(count,)] = self._run(counted, self._org, since, until)
         if count > limit:
@@ -153,7 +153,7 @@ class StoredHistory:
         return rows
 
     def rows(self, column: Column, ranges: Sequence[TimeRange]) -> list[HistoryRow]:
-        """For each range, return every row that lies in it and has one of its values in ``column``."""
+        """Return, for each range, the rows within the range that have one of the range's values in ``column``."""
         # One set with the values of all ranges, so that the database parses it once and not for each row.
         among = self._sql.among.format(self._named(column))
         statement = self._sql.rows.format(columns=self._columns, among=among)
@@ -181,7 +181,7 @@ class StoredHistory:
             return []
         filled, values = self._filled(event_types, conditions, any_true)
         true_columns = {name for name, value in conditions.items() if value is True}
-        # The index contains every event with a true flag.
+        # The index contains every event of an actor with a true flag.
         if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
             return self._seen_by_index(queries, filled, values)
         return self._seen_by_scan(column, queries, filled, values)
@@ -193,7 +193,7 @@ class StoredHistory:
     def began(self, event_types: Sequence[str]) -> str | None:
         """Return the earliest ``published`` of these event types in history; None if there are none.
 
-        If rows were pruned, return the time since which history is complete, if that is earlier.
+        If such events were pruned, return the end of the pruned time instead, if that is earlier.
         """
         types, values = self._types(event_types, self._named("event_type"))
         # ORDER BY the primary key stops at the first row. min() would read the whole table.
@@ -292,7 +292,10 @@ def _rows(found: Iterable[tuple[str, str, str]]) -> list[HistoryRow]:
 
 
 def _any_earlier(rows: Sequence[tuple[str, str]], query: SeenQuery) -> bool:
-    """Return whether any of these rows, sorted by time, is earlier than the query's event and not the event itself."""
+    """Return whether these sorted rows contain another event within the query's time range.
+
+    The last two rows in the range suffice, because at most one of them is the query's event.
+    """
     at = bisect_right(rows, query.published, key=itemgetter(0))
     return any(
         published >= query.since and (published, uuid) != (query.published, query.uuid)

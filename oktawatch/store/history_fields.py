@@ -20,6 +20,6 @@ def encode_fields(row: HistoryRow) -> str:
 def decode_row(published: str, uuid: str, fields: str) -> HistoryRow:
     """Return the row with this key and array.
 
-    Columns that an older array lacks are empty. Further values that a newer version stored are ignored.
+    Columns that an older array lacks are None. Further values of a newer version are ignored.
     """
     return HistoryRow(published, uuid, *_decode(fields)[: len(PLACES)])

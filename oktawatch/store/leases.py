@@ -6,7 +6,7 @@ by the database's clock.
 
 Every replica calls `keep` at short intervals. It renews its leases, releases those above its share (the orgs
 divided by the live replicas) and takes free leases up to its share. The leases of a replica that crashed
-expire. A replica that stops releases them. A replica that restarts under the same name still holds them.
+expire. A replica that stops releases its leases. A replica that restarts under the same name still holds its leases.
 """
 
 import uuid
@@ -27,7 +27,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT_FOR = timedelta(days=1)
 """How long the row of a replica that disappeared is kept after it expired."""
 _FAR = 10
-"""A lease that is valid for more than this many times our own duration is from before the server's clock was set back."""
+"""A lease that expires in more than this many lease durations was taken before the server's clock was set back."""
 
 
 class NameTakenError(StoreError):
@@ -78,7 +78,7 @@ class Leases:
         return frozenset(held)
 
     def release(self, database: Database) -> None:
-        """Release all leases, so that other replicas can take them at once."""
+        """Release all leases, unless another process has taken over this replica's name."""
         with database.write() as connection:
             gone = delete(tables.replicas).where(_replicas.name == self._name, _replicas.run == self._run)
             if connection.execute(gone).rowcount:
@@ -149,6 +149,6 @@ class Leases:
 
 
 def holders(connection: Connection) -> dict[str, str]:
-    """Return the replica that holds each org, by org."""
+    """Return the name of the replica that holds the lease of each org, by org."""
     found = select(_leases.org, _leases.holder).where(_leases.holder.is_not(None), _leases.expires_at > _now)
     return {row[0]: row[1] for row in connection.execute(found)}

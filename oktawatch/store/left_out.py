@@ -1,6 +1,6 @@
 """Record the rules that were left out of pages, and the calls that froze the process, for `status` and alarms.
 
-A rule that took too long has one row for each org, which is replaced when it happens again. Each call that froze
+A rule that was left out has one row for each org, which is replaced when the rule is left out again. Each call that froze
 the process has a separate row. The rows of such calls are read with each page, so that no process repeats the call.
 """
 
@@ -17,7 +17,7 @@ from oktawatch.store.bulk_insert import insert_new
 from oktawatch.store.database import Database
 
 _KEPT = timedelta(days=90)
-"""How long a frozen call is kept at least. Okta has no older events."""
+"""Minimum time for which a frozen call is kept. Okta deletes events of this age."""
 
 _columns = tables.rules_left_out.c
 _FROZEN = select(_columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at).where(
@@ -65,7 +65,7 @@ def record_frozen(
     alarm_interval: timedelta,
     now: datetime,
 ) -> None:
-    """Record a call that froze the process, and enqueue an alarm. Recording the same call again only updates its times.
+    """Record a call that froze the process, and enqueue an alarm. Recording the same call again updates its row.
 
     Two alarms about the same rule and org are at least ``alarm_interval`` apart.
     """
@@ -115,7 +115,7 @@ def _key(org: str, rule: LeftOut) -> tuple[ColumnElement[bool], ...]:
 
 
 def _is_due(connection: Connection, org: str, rule_id: str, before: datetime) -> bool:
-    """Return whether the last alarm about a rule and org was before a point in time."""
+    """Return whether no alarm about a rule and org was raised after ``before``."""
     last = _last_told(connection, org, rule_id)
     return last is None or last <= before
 

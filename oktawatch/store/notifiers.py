@@ -77,7 +77,7 @@ class NotifierTransaction:
         return self._lock(_LOCK) or NotifierHealth()
 
     def failing_health(self) -> NotifierHealth | None:
-        """Lock and return the health of a notifier that has been failing. Return None for others, without a lock."""
+        """Lock and return the notifier's health if it is failing, else return None without a lock."""
         return self._lock(_LOCK_FAILING)
 
     def _lock(self, query: Select[Any]) -> NotifierHealth | None:

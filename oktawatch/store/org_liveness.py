@@ -25,15 +25,15 @@ class OrgLiveness(Struct, frozen=True, kw_only=True):
 
     org: str
     success_at: datetime
-    """When a poll last committed a page that was new or ended the log, or when the org was registered if none ever did."""
+    """When a poll last succeeded: see `cursors.move_cursor`. If none ever did, when the org was registered."""
     polled_at: datetime | None
     """When the last poll ended, successfully or not."""
     error: str | None
     """The error of the last poll, or None if it succeeded."""
     recent_elements: int
-    """Elements of Okta's recent responses. Both counts are halved when this one is large: see `cursors`."""
+    """Elements of recent polls, where older ones have less weight: see `cursors`."""
     recent_rejected: int
-    """Those of them that were no usable events."""
+    """The elements among them that were no usable events."""
 
     @property
     def rejected_share(self) -> RejectedShare:

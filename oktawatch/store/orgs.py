@@ -37,7 +37,7 @@ def register_orgs(database: Database, names: Sequence[str], *, now: datetime) ->
 
 
 def lock_org(database: Database, connection: Connection, org: str) -> str | None:
-    """Lock an org's row, as all changes of its events, alerts or cursor must do first; return the version of its history.
+    """Lock an org's row before changing the org's events, alerts or cursor; return the version of the org's history.
 
     The version changes whenever any process adds rows to the history. Raises StoreError for an unknown org.
     """
@@ -49,11 +49,11 @@ def lock_org(database: Database, connection: Connection, org: str) -> str | None
 
 
 def next_change(connection: Connection, org: str, *, now: datetime) -> int:
-    """Return the change number of a transaction that changes alerts of an org and has locked the org's row.
+    """Return the change number for a transaction that has locked an org's row and changes the org's alerts.
 
     The lock is held until the commit, so changes become visible in the order of their numbers: a reader that saw a
-    number has seen all smaller ones. A number is at least the time in milliseconds, so it is also greater than
-    any number from before the database was replaced or restored from a backup.
+    number has seen all smaller ones. A number is at least the time in milliseconds, so that numbers continue to grow after
+    the database was replaced or restored from a backup.
     """
     values = {"org": org, "time": (now - _EPOCH) // timedelta(milliseconds=1)}
     number: int = connection.execute(_NEXT_CHANGE, values).scalar_one()

@@ -1,8 +1,8 @@
 """List, retry and drop notifications in the outbox.
 
 A daemon may be sending the notification at the same time. If the receiver accepts the notification, it is
-marked as sent, even if a person retried or dropped it in the meantime. A retried notification is not sent a second time
-while it is claimed.
+marked as sent, even if a person retried or dropped it in the meantime. A retried notification that is claimed is not sent
+again before the claim ends.
 """
 
 from collections import Counter
@@ -76,7 +76,7 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
     Raises NotificationStateError for an unknown id or a notification in any other state.
     """
 
-    def due(notification: RowMapping) -> dict[str, Any]:
+    def retried(notification: RowMapping) -> dict[str, Any]:
         _require_undone(notification, "sent again")
         values: dict[str, Any] = {"state": NotificationState.PENDING, "retried_at": now}
         if notification["state"] == NotificationState.DEAD:
@@ -88,7 +88,7 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> None:
             values["next_attempt_at"] = notification["claimed_until"]
         return values
 
-    _decide(database, ids, due)
+    _decide(database, ids, retried)
 
 
 def drop(database: Database, ids: Sequence[str]) -> None:
@@ -151,7 +151,7 @@ def _decide(database: Database, ids: Sequence[str], decision: Callable[[RowMappi
 
 
 def _lock(database: Database, connection: Connection, notifiers: Sequence[str]) -> None:
-    """Lock the notifiers' outboxes. Otherwise this could deadlock with folding, which updates many rows in any order."""
+    """Lock the notifiers' outboxes, to prevent a deadlock with folding, which updates many rows in any order."""
     for notifier in sorted(notifiers):
         database.lock(connection, f"outbox of {notifier}")
 

@@ -110,14 +110,14 @@ class PageTransaction:
         """The org's history. It contains this page only after ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
-        """Return at least those of these matches that are recorded, with their alerts' ids (None for a signal)."""
+        """Return the recorded matches with these keys, and perhaps others, with their alerts' ids (None for a signal)."""
         found: dict[MatchKey, int | None] = {}
         for values in self._by_key(keys):
             found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
         return found
 
     def allowed(self, keys: Sequence[MatchKey]) -> set[MatchKey]:
-        """Return at least those of these matches that are recorded as allowed."""
+        """Return the keys of recorded allowed matches: those among ``keys``, and perhaps others."""
         found: set[MatchKey] = set()
         for values in self._by_key(keys):
             found |= {MatchKey(*row) for row in self.connection.execute(_ALLOWED, values)}
@@ -133,13 +133,12 @@ class PageTransaction:
             yield {"org": self.org, "rule_ids": rule_ids, "uuids": uuids}
 
     def alerts_near(self, matches: Sequence[Match], reach: Mapping[str, timedelta]) -> list[Alert]:
-        """Return every alert that a match could join: with its key, and an anchor within the rule's ``reach``.
+        """Return every alert that a match could join, and perhaps others.
 
-        Also returns alerts that have the key of one match, but are only within reach of another.
-
-        Runs one query per rule, so that one rule's long reach does not fetch the many alerts of other rules.
+        A match can join an alert that has the same dedup key and an anchor within the rule's ``reach`` of the match.
         """
         found = []
+        # One query per rule, so that one rule's long reach does not fetch the many alerts of other rules.
         for rule_id in dict.fromkeys(match.rule_id for match in matches):
             of_rule = [match for match in matches if match.rule_id == rule_id]
             earliest = _shifted(min(match.published for match in of_rule), -reach[rule_id])

@@ -46,7 +46,7 @@ from oktawatch.store.types import Document
 
 _CONNECTIONS = 5
 SCHEMA_LOCK = 0x6F6B7461  # "okta"
-"""The advisory lock for schema changes: a number that no other program uses in this database."""
+"""The number of the advisory lock for schema changes, and the first number of all named locks."""
 _LOCK = select(func.pg_advisory_xact_lock(SCHEMA_LOCK, bindparam("number", type_=Integer)))
 _IDLE_TIMEOUT_S = 15  # after which the server ends an idle transaction, whose client may be gone
 # Without this, times in year 1 could not be converted from some servers' time zones.
@@ -202,7 +202,7 @@ def _disconnect_from_read_only_server(context: ExceptionContext) -> None:
 
 
 def _close_read_only_connection(connection: Any, record: ConnectionPoolEntry) -> None:
-    """Close a connection that was opened while the server was read-only, because it remains read-only.
+    """Close a connection that was opened while the server was read-only: the connection would stay read-only.
 
     Servers from version 14 on report the setting without a query.
     """

@@ -44,7 +44,7 @@ _event_type = tables.events.c.fields[PLACES["event_type"]].as_string()
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """How far an org has been read. Polling does not return to earlier events by itself."""
+    """How far an org has been read."""
 
     org: str
     last_polled_at: datetime
@@ -73,9 +73,9 @@ class Expiry(Struct, frozen=True, kw_only=True):
     sightings: datetime
     """For sightings, by their latest sign-in."""
     familiar: datetime
-    """For days on which people used an anonymizer. No event that Okta still serves looks further back."""
+    """For days on which people used an anonymizer. No sign-in that Okta still serves needs earlier days."""
     served: datetime
-    """Okta no longer serves earlier events, so their keys are not needed to count each sign-in once."""
+    """For the keys of counted sign-ins. Okta no longer serves earlier events."""
     is_in_history: Callable[[str], bool]
     """Return whether events of a type are still stored in history."""
 
@@ -90,7 +90,7 @@ class Batch(Struct, frozen=True):
 
 
 Step = Callable[[Database, Expiry, int], Batch]
-"""Deletes one batch of an org's rows. The number is the maximum of rows from a large table."""
+"""Deletes one batch of an org's rows. The number limits the rows that are deleted from a large table."""
 
 
 def readings(database: Database) -> list[Reading]:
@@ -159,7 +159,7 @@ def prune_familiar_days(database: Database, expiry: Expiry, most: int) -> Batch:
 def _prune_without_index(
     database: Database, expiry: Expiry, table: Table, expired: Sequence[ColumnElement[bool]], most: int
 ) -> Batch:
-    """Delete rows that no index finds by age. Find them before locking the org's row, because that is slow."""
+    """Delete rows that no index finds by age. Find the rows before locking the org's row, because the search is slow."""
     key = table.primary_key.columns.values()
     with database.read() as connection:
         found = connection.execute(select(*key).where(*expired).limit(most)).all()
@@ -206,7 +206,7 @@ def prune_messages(database: Database, before: datetime, most: int) -> Batch:
 
 
 def prune_leases(database: Database, orgs: Sequence[str], before: datetime) -> Counter[str]:
-    """Delete leases that expired before ``before``, except those of this replica's ``orgs``."""
+    """Delete leases that expired before ``before``, except those of the configured ``orgs``."""
     with database.write() as connection:
         return Counter(leases=_delete(connection, tables.leases, _expired_leases(orgs, before)))
 
@@ -256,8 +256,8 @@ def _before(org: str, moment: datetime) -> Sequence[ColumnElement[bool]]:
 def _events_before(connection: Connection, expiry: Expiry) -> datetime:
     """Return the time before which events may be deleted now, given the backfills in progress.
 
-    The caller holds the lock on the org's row. A backfill takes the same lock when it begins, so the history that it
-    needs is kept from then on.
+    To delete events, lock the org's row first. A backfill takes the same lock when it begins, so the history that the
+    backfill needs is kept from then on.
     """
     if expiry.history is None:
         return expiry.events
@@ -344,7 +344,7 @@ def _delete(
 def _oldest(
     connection: Connection, org: str, before: datetime, most: int
 ) -> tuple[Sequence[ColumnElement[bool]], bool]:
-    """Return the oldest events as a range of the key, and whether more events have expired."""
+    """Return the conditions for the oldest expired events, and whether more events may have expired."""
     conditions = _before(org, before)
     key = (tables.events.c.published, tables.events.c.uuid)
     last = connection.execute(
@@ -359,7 +359,7 @@ def _oldest(
 def _record_pruned_types(
     connection: Connection, expiry: Expiry, before: datetime, conditions: Sequence[ColumnElement[bool]]
 ) -> None:
-    """Record the event types of the deleted rows, and delete the types whose history is no longer written."""
+    """Record the event types of the rows to delete, and delete the types whose history is no longer written."""
     noted = tables.pruned_history.c
     pruned_types = connection.execute(select(_event_type).where(*conditions).distinct()).scalars()
     wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.is_in_history(kind))

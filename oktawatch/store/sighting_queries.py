@@ -1,4 +1,4 @@
-"""Look up sightings: of a person, of an address, and what was new for a person at some time."""
+"""Look up the sightings of a person or an address, and what was new for a person at some time."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -41,9 +41,9 @@ _MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 
 def person(database: Database, org: str | None, name: str) -> list[Sighting]:
-    """Return the sightings of the actor with an id, or else a login, the latest first; of every org if ``org`` is None.
+    """Return the sightings of the actor whose id is ``name``, or else of all actors with this login, the latest first.
 
-    A login (case-insensitive) finds every actor who used it in their latest sign-in from some address.
+    A login is compared case-insensitively with those in the sightings. ``org`` None: every org.
     """
     with database.read() as connection:
         found = _rows(connection, _of(org), _columns.actor_id == name) if name else []
@@ -55,7 +55,7 @@ def person(database: Database, org: str | None, name: str) -> list[Sighting]:
 
 
 def address(database: Database, org: str | None, network: Network) -> list[Sighting]:
-    """Return the sightings of the addresses in a network, the latest first; of every org if ``org`` is None."""
+    """Return the sightings of the addresses in a network, the latest first. ``org`` None: every org."""
     with database.read() as connection:
         found = []
         for chunk in _chunks(_addresses(connection, org, network)):
@@ -129,7 +129,7 @@ def _addresses(connection: Connection, org: str | None, network: Network) -> lis
 
 
 def _may_lie_in(network: Network) -> ColumnElement[bool]:
-    """Return a condition that every address in the network meets as text, so that few rows need parsing."""
+    """Return a condition that every address in the network meets, to parse fewer rows."""
     prefix = prefix_of(network)
     if not prefix:
         return _columns.client_ip.contains("." if network.version == 4 else ":")  # noqa: PLR2004 -- IPv4
@@ -138,7 +138,7 @@ def _may_lie_in(network: Network) -> ColumnElement[bool]:
 
 
 def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:
-    """Return the condition for one org, or for all orgs by name, because the indexes begin with the org."""
+    """Return the condition for one org. None: list all orgs, because the indexes begin with the org."""
     condition: ColumnElement[bool] = (
         columns.org.in_(select(tables.orgs.c.name)) if org is None else columns.org == org
     )

@@ -3,9 +3,8 @@
 A sign-in is an event of the type ``user.session.start``. The transaction that adds history to its row in ``events``
 also counts it, unless its key is in ``counted_sign_ins``. So each sign-in is counted exactly once:
 
-- Each row gets its history once: when it is inserted, or when an event that an older version stored without history
-  is read again. An event that is read again usually has history already. The transaction holds a lock on the
-  org's row, so no other transaction can add the same history. If the transaction is rolled back, the count is, too.
+- Each row gets its history once. The transaction holds a lock on the org's row, so no other transaction can add the same
+  history. If the transaction is rolled back, the count is, too.
 - Pruning deletes the row and inserts its key into ``counted_sign_ins`` in the same transaction. The key is kept
   until Okta deletes the event.
 
@@ -116,7 +115,7 @@ class _Summary(NamedTuple):
 
 
 def _summaries(rows: Sequence[HistoryRow]) -> list[_Summary]:
-    """Summarise sign-ins by actor and address. Sort the summaries by key, so that SQLite writes fewer pages."""
+    """Summarise sign-ins by actor and address. Sort the summaries by key, so that SQLite changes fewer pages of its file."""
     pairs: dict[tuple[str, str], _Summary] = {}
     for row in sorted(rows, key=_event_key):
         pair = (row.actor_id or "", row.client_ip or "")

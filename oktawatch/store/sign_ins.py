@@ -1,8 +1,8 @@
 """Query the latest sign-ins of people or addresses from ``history``.
 
 History is indexed by time and not by person or address, because such an index would more than double the cost of
-inserting a row. So it is read backwards in time ranges, from the latest sign-in in ``sightings`` to the first, until there
-are enough sign-ins or the time limit is reached. The result states how far back it reaches.
+inserting a row. So history is read backwards in time ranges, from the latest sign-in in ``sightings`` to the first, until
+there are enough sign-ins or the time limit is reached. The result states how far back it reaches.
 """
 
 import time
@@ -63,7 +63,7 @@ def recent_sign_ins(
 ) -> SignIns:
     """Return the latest sign-ins of the actors in a time range, or without ``actor_ids`` those from the addresses.
 
-    Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds. A range is only as long as can be read in
+    Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds. Each range is at most as long as can be read in
     the remaining time, estimated from the previous range.
     """
     name, values = ("actor_id", actor_ids) if actor_ids else ("client_ip", addresses)

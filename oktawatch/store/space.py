@@ -10,7 +10,7 @@ from oktawatch.store.database import Database
 
 LITTLE_SPACE = 500 * 1024**2
 """Bytes of free space below which a day of a busy org, or a schema upgrade, may fill the disk."""
-_SIDE_FILES = ("", "-wal", "-shm")
+_SUFFIXES = ("", "-wal", "-shm")  # of the files of an SQLite database
 
 
 class Space(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ def read_space_within(database: Database, connection: Connection) -> Space:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         return Space(used=pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), free=None)
     return Space(
-        used=sum(_size(Path(file + side)) for side in _SIDE_FILES),
+        used=sum(_size(Path(file + suffix)) for suffix in _SUFFIXES),
         free=free_space(Path(file).resolve().parent),
     )
 

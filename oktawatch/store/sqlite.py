@@ -22,7 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 from oktawatch.store.backend import LOCK_DEADLINE_S, LOCK_SLICE_S, NOTHING, retry_while_busy, to_json
 from oktawatch.store.errors import DatabaseReplacedError, MissingDatabaseError, StoreError
 
-_OLDEST = (3, 35)  # RETURNING
+_OLDEST = (3, 35)  # the first version with RETURNING
 _FILE = "oktawatch_file"  # key in a connection's info for the device and inode of its file
 _PRAGMAS = (
     "synchronous = NORMAL",

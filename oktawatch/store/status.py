@@ -21,9 +21,9 @@ class PollState(Struct, frozen=True, kw_only=True):
     last_caught_up_at: datetime | None
     """When a poll last reached the end of the stream."""
     recent_elements: int
-    """Elements of Okta's recent responses. Both counts are halved when this one is large: see `cursors`."""
+    """Elements of recent polls, where older ones have less weight: see `cursors`."""
     recent_rejected: int
-    """Those of them that were no usable events."""
+    """The elements among them that were no usable events."""
     last_error: str | None
     """The error of the last poll, or None if it succeeded."""
 
@@ -78,7 +78,7 @@ def org_statuses(database: Database) -> list[OrgStatus]:
 
 
 def poll_states(connection: Connection) -> dict[str, PollState]:
-    """Return the polling of every org in the database, by name. Cheaper than `org_statuses`."""
+    """Return the polling of every org in the database, by name."""
     orgs, cursors = tables.orgs.c, tables.cursors.c
     query = select(
         orgs.name.label("org"),

@@ -75,11 +75,10 @@ class TriageTransaction:
     def apply(
         self, decision: Decision, kind: NotificationKind | None, notifiers: Mapping[int, Sequence[str]]
     ) -> None:
-        """Apply a decision to all alerts or to none, and enqueue notifications of ``kind`` about it.
+        """Apply a decision to all alerts, and enqueue notifications of ``kind`` (None: no notifications).
 
-        ``notifiers`` are those to notify, by the alert's id. An acknowledged alert may be acknowledged again. A closed
-        alert may be closed again with a disposition, which replaces the verdict and `closed_by`, not `closed_at`. Raises
-        TriageError if an alert does not exist or its status does not allow the action.
+        ``notifiers`` are those to notify, by the alert's id. Raises TriageError if an alert does not exist or its status
+        does not allow the action.
         """
         for notifier in sorted({name for names in notifiers.values() for name in names}):
             self._database.lock(self._connection, f"outbox of {notifier}")
@@ -147,9 +146,9 @@ def _enqueue(
 
 
 def _drop_pending(connection: Connection, alert_id: int, notifiers: Sequence[str]) -> None:
-    """Drop the notifications about an alert that these notifiers have not received yet.
+    """Drop the pending notifications of these notifiers about an alert.
 
-    An ``opened`` that is retried after the ``closed`` would reopen the receiver's incident.
+    Otherwise an ``opened`` that is retried after the ``closed`` would reopen the receiver's incident.
     """
     notifications = tables.notifications.c
     connection.execute(
