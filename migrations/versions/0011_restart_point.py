@@ -1,4 +1,4 @@
-"""Where polling restarts without a cursor, its page size, and the share of rejected elements."""
+"""Where polling restarts without a cursor, the page size of polling, and the share of rejected elements."""
 
 import sqlalchemy as sa
 from alembic import op

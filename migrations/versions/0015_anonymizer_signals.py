@@ -1,4 +1,4 @@
-"""Add the anonymizer signals of an address to the view ``history``."""
+"""Add the anonymizer marks of an address to the view ``history``."""
 
 from alembic import op
 

@@ -1,7 +1,7 @@
 """Replace the anonymizers of sightings by their kinds.
 
-Until now, every anonymizer was a `proxy`, and `operator` listed all operators that Okta named. New sightings have the
-kind and the operator of the worst service.
+Before this revision, every anonymizer was a `proxy`, and `operator` listed all operators that Okta named. Now, a sighting
+has the kind and the operator of the worst anonymizer.
 """
 
 import sqlalchemy as sa
@@ -48,7 +48,7 @@ def kind_of(operator: str) -> str:
 def upgrade() -> None:
     """Classify the sightings by the operators that Okta named."""
     connection = op.get_bind()
-    # Okta named a service without an operator. Its type is not stored.
+    # Okta marked the address without naming an operator.
     op.execute(
         """
         UPDATE sightings SET anonymizer = 'unknown' WHERE anonymizer = 'proxy' AND operator IS NULL AND EXISTS (
@@ -70,5 +70,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Set every anonymizer to `proxy` again. Only the operator of the worst service remains."""
+    """Set every anonymizer to `proxy` again. The operators that the upgrade removed are lost."""
     op.execute("UPDATE sightings SET anonymizer = 'proxy' WHERE anonymizer IS NOT NULL")

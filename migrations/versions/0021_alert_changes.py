@@ -12,7 +12,7 @@ INDEX = "ix_alerts_org_change_id"
 
 
 def upgrade() -> None:
-    """Add the columns. Existing alerts count as unchanged since number 0."""
+    """Add the columns. Existing alerts get the number 0."""
     op.add_column("orgs", sa.Column("alert_change_id", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("alerts", sa.Column("change_id", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index(INDEX, "alerts", ["org", "change_id"])
