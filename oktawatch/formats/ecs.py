@@ -60,8 +60,8 @@ def alert_document(
         "severity": alert["severity"],
         "events": [dict(event) for event in events],
     }
-    found: dict[str, Any] = compact(document | _origin("alert", own))
-    return found
+    compacted: dict[str, Any] = compact(document | _origin("alert", own))
+    return compacted
 
 
 def _event(alert: Mapping[str, Any], document_id: str) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def other_document(
         "message": text,
         "event": {"kind": "event", "id": document_id, "action": kind},
     }
-    found: dict[str, Any] = compact(document | _origin("message", dict(body)))
-    return found
+    compacted: dict[str, Any] = compact(document | _origin("message", dict(body)))
+    return compacted
 
 
 def _origin(name: str, own: dict[str, Any]) -> dict[str, Any]:

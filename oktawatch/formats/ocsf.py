@@ -98,8 +98,8 @@ def finding(
         },
         "unmapped": {name: alert[name] for name in _OWN_COLUMNS},
     }
-    found: dict[str, Any] = compact(document)
-    return found
+    compacted: dict[str, Any] = compact(document)
+    return compacted
 
 
 def base_event(
@@ -122,8 +122,8 @@ def base_event(
         "metadata": _metadata(document_id) | {"event_code": kind},
         "unmapped": dict(body),
     }
-    found: dict[str, Any] = compact(document)
-    return found
+    compacted: dict[str, Any] = compact(document)
+    return compacted
 
 
 def _metadata(document_id: str) -> dict[str, Any]:

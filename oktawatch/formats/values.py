@@ -26,7 +26,7 @@ class Attack(Struct, frozen=True):
 
 
 def json_line(document: Mapping[str, Any]) -> str:
-    """Return a document as one line of printable ASCII, so that no program splits the line or acts on its characters."""
+    """Return a document as one line of printable ASCII, without line separators and control characters."""
     # JSON does not escape DEL.
     return json.dumps(document, separators=(",", ":")).replace("\x7f", "\\u007f")
 
@@ -47,7 +47,7 @@ def milliseconds(text: str | None) -> int | None:
 
 
 def address(text: str | None) -> str | None:
-    """Return the IP address in a text, or None if the text is anything else or an address with a scope."""
+    """Return the IP address in a text. Return None for other text and for an address with an interface (``fe80::1%eth0``)."""
     try:
         return None if text is None or "%" in text else str(ip_address(text.strip()))
     except ValueError:
