@@ -136,7 +136,7 @@ def _clean(root: ET.Element) -> None:
 
 
 def _with_class(root: ET.Element, name: str, *, inside: str | None = None) -> list[ET.Element]:
-    """Return the elements with a class, in order, optionally only within the first element of another class."""
+    """Return the elements with a class, in order. ``inside`` limits the search to the first element of that class."""
     if inside is not None:
         root = _with_class(root, inside)[0]
     return [element for element in root.iter() if name in element.get("class", "").split()]

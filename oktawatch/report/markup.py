@@ -23,12 +23,12 @@ def element(tag: str, *children: Child, css_class: str = "", **attributes: str) 
 
 
 def stranger(text: str) -> ET.Element:
-    """Return a text that a stranger typed. Its direction does not affect the text around it."""
+    """Return a stranger's text as an element. Right-to-left letters in it don't reorder the text around it."""
     return element("bdi", clean(text))
 
 
 def page(title: str, style: str, *body: ET.Element) -> str:
-    """Return a complete page. Its content security policy forbids scripts and loading of files, whatever its texts are."""
+    """Return a complete page. Its content security policy forbids scripts, and loading of files."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     style_element = ET.Element("style")

@@ -19,7 +19,7 @@ _NONE = "No alerts in this period."
 
 
 def report_page(summary: Summary, rule_names: Mapping[str, str], *, now: datetime) -> str:
-    """Return the page of a report. ``rule_names`` has the name of each rule, by id."""
+    """Return the page of a report. ``rule_names`` maps rule ids to names."""
     title = f"oktawatch report, {summary.since:%Y-%m-%d} to {summary.until:%Y-%m-%d}"
     style = files("oktawatch.report").joinpath("style.css").read_text("utf-8")
     parts: list[ET.Element] = [_header(summary), _tiles(summary)]
@@ -164,7 +164,7 @@ def _got_in(summary: Summary) -> ET.Element:
         1,
         element(
             "p",
-            "Alerts that also contain failures come first. Otherwise, the most severe come first, and among these the latest.",
+            "Alerts that also contain failures come first, then the most severe, then the latest.",
             css_class="muted",
         ),
     )

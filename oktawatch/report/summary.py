@@ -16,9 +16,9 @@ TOP = 10
 _MOST_GOT_IN = 20
 """The maximum number of alerts with a success that a report lists."""
 _MOST_DAYS = 92
-"""A longer period is counted by week."""
+"""A period of more days is counted by week."""
 _MOST_SPANS = 106
-"""The maximum number of weeks, about two years. Limited, because the oldest event can have any date."""
+"""The maximum number of weeks, about two years. Limited, because a period can begin at any date."""
 FEWEST_VERDICTS = 5
 """With fewer verdicts, a rule's precision means nothing."""
 _KEEP, _TUNE = 30, 5  # percent
@@ -132,7 +132,7 @@ class _Group:
 
 
 def who(fact: AlertFact) -> str:
-    """Return the login of an alert's actor. Without a login, return the actor's id."""
+    """Return the login of an alert's actor, or else the actor's id."""
     return fact.actor_alternate_id or fact.actor_id or UNKNOWN
 
 
@@ -215,7 +215,7 @@ def _by_urgency(fact: AlertFact) -> tuple[bool, int, float]:
 
 
 def _bars(groups: dict[str, _Group]) -> list[Bar]:
-    """Return the largest groups, the largest first."""
+    """Return the `TOP` largest groups, the largest first."""
     largest = sorted(groups.items(), key=lambda item: (-item[1].alerts, item[0]))[:TOP]
     return [
         Bar(
@@ -250,7 +250,7 @@ def _spans(
     until: datetime,
     days_per_span: int,
 ) -> list[Span]:
-    """Return the latest `_MOST_SPANS` days or weeks of the period, with or without alerts. The last ends with the period."""
+    """Return the days or weeks of the period, at most the latest `_MOST_SPANS`. The last ends with the period."""
     last = (until - timedelta(microseconds=1)).date()
     count = ((last - since.date()).days + days_per_span) // days_per_span
     spans = []

@@ -6,12 +6,12 @@ _LONGEST = 60  # characters
 
 
 def printable(text: str) -> str:
-    """Return a text in which characters that can't be shown are replaced."""
+    """Replace the characters of a text that can't be shown."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def clean(text: str) -> str:
-    """Return a text that a stranger typed as printable text of limited length."""
+    """Return a stranger's text, printable and at most `_LONGEST` characters long."""
     shown = printable(text[: 2 * _LONGEST])
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 
