@@ -1,6 +1,6 @@
 """The options that filter alerts, and parsers for their values.
 
-An org, rule, status or verdict that can't match anything is probably a typo, so it is an error that lists the valid values.
+An unknown org, rule, status or verdict is probably a typo, so it is an error that lists the valid values.
 """
 
 import re
@@ -149,7 +149,7 @@ def choices(values: Sequence[str], option: str, allowed: Sequence[str]) -> Seque
 
 
 def network(text: str, option: str) -> "Network":
-    """Parse an address or a CIDR, whose host bits may be set. Raise UsageError for other text."""
+    """Parse an address or a CIDR. Raise UsageError for other text."""
     from ipaddress import ip_network
 
     try:

@@ -163,7 +163,7 @@ def _commands(page: AlertPage) -> Iterator[str]:
     elif alert["status"] == "closed":
         yield f"oktawatch alerts reopen {alert['id']}"
     if name := _name_to_look_up(alert):
-        # After "--", a login that begins with "-" is no option.
+        # After "--", a login that begins with "-" is not read as an option.
         yield f"oktawatch user {'-- ' if name.startswith('-') else ''}{shlex.quote(name)}"
     if alert["client_ip"]:
         yield f"oktawatch ip {shlex.quote(alert['client_ip'])}"
@@ -174,9 +174,9 @@ def _commands(page: AlertPage) -> Iterator[str]:
 
 
 def _name_to_look_up(alert: Mapping[str, Any]) -> str | None:
-    """Return the person's login, or the id if the login can't be copied from a terminal.
+    """Return the login, or the id if the login can't be copied from a terminal.
 
-    Return None for an actor without an id: `oktawatch user` finds only users that Okta knows.
+    Return None without an id, because `oktawatch user` finds no actor without one.
     """
     login: str | None = alert["actor_alternate_id"]
     actor_id: str | None = alert["actor_id"]

@@ -31,24 +31,21 @@ _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "
 
 
 def print_alerts(alerts: Sequence[Mapping[str, Any]], *, wide: bool = False) -> None:
-    """Print one line per alert. Alerts are JSON objects. ``wide`` adds org and title, and does not shorten values.
-
-    The alerts of a dry run have no ids.
-    """
+    """Print one line per alert. Alerts are JSON objects. ``wide`` adds org and title, and does not shorten values."""
     columns = _WIDE_COLUMNS if wide else _COLUMNS
     rows = [(*_cells(alert), alert["org"], alert["title"])[: len(columns)] for alert in alerts]
-    first = 0 if all("id" in alert for alert in alerts) else 1
-    print_one_line_table(columns[first:], [row[first:] for row in rows])
+    first_column = 0 if all("id" in alert for alert in alerts) else 1  # a dry run's alerts have no ids
+    print_one_line_table(columns[first_column:], [row[first_column:] for row in rows])
 
 
 def print_csv(alerts: Sequence[Mapping[str, Any]]) -> None:
-    """Print alerts as CSV with all columns except context and events. Escape values that a spreadsheet would run as formulas."""
+    """Print alerts as CSV, without context and events."""
     for line in csv_lines(alerts):
         sys.stdout.write(f"{line}\n")
 
 
 def csv_lines(alerts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield alerts as lines of CSV without line ends, after a line with the names of the columns. Without alerts, yield nothing."""
+    """Yield a line with the columns' names, then a line per alert, without line ends. Without alerts, yield nothing."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")  # quotes cells that contain \r or \n
     for number, alert in enumerate(alerts):

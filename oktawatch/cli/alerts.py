@@ -84,8 +84,7 @@ def list_(
 ) -> int:
     """List alerts, one line each, the latest event first.
 
-    Filters can be repeated: an alert passes if it matches any of the values. ✗ counts failures,
-    and ✓ counts successes.
+    A repeated filter matches any of its values. ✗ counts failures, and ✓ counts successes.
     """
     from oktawatch.store.alerts import count_alerts, list_alerts
 

@@ -56,8 +56,8 @@ class _EventOptions(NamedTuple):
 def list_(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """List the allow entries with the number of matches that they allowed.
 
-    The state of an entry is active, unused (no match yet), expired, or removed (no longer in the configuration).
-    MATCHES does not count matches older than retention.alerts.
+    The state of an entry is active, unused (no matches), expired, or removed (no longer in the configuration).
+    Matches older than retention.alerts are not counted.
     """
     from oktawatch.model.timestamps import utc_now
     from oktawatch.service.app import Application
@@ -111,9 +111,9 @@ def compare(
 ) -> int:
     """Show which allow entry applies to an event.
 
-    Give either EVENT_UUID, or options that describe an event that happens now. With EVENT_UUID, the result is shown for
-    each enabled rule that matches the event. If no entry applies, the closest one is shown with its unmet conditions,
-    and the exit code is 1.
+    Give either EVENT_UUID, or options that describe an event that happens now. With EVENT_UUID, each enabled rule that
+    matches the event and raises alerts has its own result. If no entry applies, the closest one is shown with its unmet
+    conditions. Exit 1 unless every result is allowed.
     """
     options = _EventOptions(ip, actor, rule, org, as_number, operator, kind, zone)
     results = _results(event_uuid, options, config, debug=debug)
@@ -134,7 +134,7 @@ def compare(
 def _results(
     event_uuid: str | None, options: _EventOptions, config: "Path | None", *, debug: bool
 ) -> list[dict[str, Any]] | None:
-    """Compare a known or a described event with the entries. Return None for an unknown event."""
+    """Return the results as JSON objects, or None for an unknown event."""
     from oktawatch.service.app import Application
 
     if (event_uuid is None) is (options == _EventOptions()):
@@ -227,7 +227,7 @@ def _address(text: str) -> str:
 
 
 def _results_of_event(application: "Application", event_uuid: str) -> list[dict[str, Any]] | None:
-    """Return a result for each enabled rule that matches an event and is no signal rule, or None for an unknown event."""
+    """Return a result for each enabled rule that matches and raises alerts, or None for an unknown event."""
     import asyncio
 
     from oktawatch.service.explaining import explain_event

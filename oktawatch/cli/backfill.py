@@ -30,7 +30,7 @@ class _Request:
     since: datetime
     until: datetime
     command: str
-    """Identifies an interrupted run, whatever the order of the options on the command line."""
+    """The command line with its options in a fixed order. The same text resumes an interrupted run."""
     notify: bool
     dry_run: bool
 
@@ -57,7 +57,7 @@ def backfill(
 ) -> int:
     """Apply the rules to past events.
 
-    Reading a period again changes nothing. If the command is interrupted, run it again within 24 hours
+    A repeated run records nothing twice. If the command is interrupted, run it again within 24 hours
     to resume. It is safe to run while the daemon runs. Without --notify, the backfill sends no
     notifications. The daemon still sends notifications for the events that it reads itself.
     """

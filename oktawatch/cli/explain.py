@@ -97,7 +97,7 @@ def unknown_event(event_uuid: str) -> str:
 
 
 def load_for_explaining(config: Path | None, *, debug: bool) -> "Settings":
-    """Load the settings. If that fails, for example because a token can't be read, load them with `load_without_secrets`."""
+    """Load the settings. If a secret can't be read, load them with `load_without_secrets`."""
     from oktawatch.config import ConfigError
 
     try:
@@ -138,7 +138,7 @@ def _marks(stream: TextIO) -> tuple[str, str]:
 
 
 def _lines(verdict: "Verdict", marks: tuple[str, str]) -> Iterator[str]:
-    """Yield a line about the rule, a line for each condition up to the first unmet one, and one for the severity."""
+    """Yield the result, a line for each evaluated condition, and the severity if it is known."""
     yield f"{verdict.rule_id}{'' if verdict.enabled else ' (off)'}: {', '.join(_summary(verdict))}"
     met, not_met = marks
     for condition in verdict.conditions:

@@ -75,7 +75,7 @@ def export(
     config: ConfigFile = None,
     debug: Debug = False,
 ) -> int:
-    """Print alerts for other programs, one line each, the oldest first.
+    """Print alerts for other programs, one line each, ordered by id.
 
     With --since-last, no alert is missed. After a failed run, the next run prints the same alerts again, so an alert can
     be printed twice: event.id (ecs) and metadata.uid (ocsf) are the same both times. Each export needs its own STATEFILE.

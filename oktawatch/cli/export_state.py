@@ -50,5 +50,5 @@ def read_state(file: Path, export: dict[str, Any]) -> dict[str, int]:
 
 
 def write_state(file: Path, export: dict[str, Any], changes: dict[str, int]) -> None:
-    """Replace the state file. After a crash, it has the old or the new content."""
+    """Replace the state file atomically."""
     replace_file(file, msgspec.json.encode(ExportState(export=export, changes=changes)))

@@ -1,8 +1,8 @@
 """A table with one line per row, cut to the width of the terminal.
 
-Columns with values to copy (ids, times) keep their width. The others are shortened, the one farthest above its minimum
-width first, down to this width, and their cut values end in "…". If the table would still be too wide, optional columns
-are left out, from the right. In a file or a pipe, every column is complete.
+Columns with a minimum width are shortened, and cut values end in "…". If the table would still be too wide, optional
+columns are left out, from the right. The other columns, such as ids to copy, keep their width. In a file or a pipe,
+every column is complete.
 """
 
 from collections.abc import Sequence
@@ -68,6 +68,7 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], total: int)
             break
         widths[index] = 0
     while _row_width([width for width in widths if width]) > total:
+        # Shorten the column that is farthest above its minimum width.
         spare, index = max(
             (width - low, index)
             for index, (width, low) in enumerate(zip(widths, minimum, strict=True))

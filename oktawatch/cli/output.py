@@ -88,7 +88,7 @@ def print_list(
     as_json: bool,
     draw: Callable[[list[dict[str, Any]]], None],
 ) -> None:
-    """Print items as JSON or with ``draw``; without items, a note replaces ``draw``. Also note if ``count``, the total, is higher."""
+    """Print items as JSON or with ``draw``. ``count`` is the total, including items beyond the limit."""
     if as_json:
         print_json(items)
     elif items:
@@ -143,11 +143,11 @@ def print_heading(text: str) -> None:
 
 
 def print_text(text: str, *, style: str = "", indent: int = 0) -> None:
-    """Print a text, wrapped between words at the width of a terminal. ``indent`` is that of all lines but the first."""
+    """Print a text, wrapped at the width of a terminal. All lines but the first begin with ``indent`` spaces."""
     from rich.text import Text
 
     target = console()
-    # The first line is wrapped like the others, and its start is then put before it.
+    # All lines are wrapped to the same width. In the first, the text's own start takes the place of the indent.
     start, rest = shown(text)[:indent], shown(text)[indent:]
     for number, line in enumerate(Text(rest, style=style).wrap(target, target.width - indent)):
         target.print(Text(" " * indent if number else start, style=style) + line)

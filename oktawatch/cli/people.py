@@ -44,7 +44,7 @@ def user(
 
     Also shows what is new for the person.
 
-    Exit 1 if no person with this login or id has signed in.
+    Exit 1 if no sign-in of this person is known.
     """
     from oktawatch.engine.people import person_profiles
     from oktawatch.model.timestamps import utc_now
@@ -81,7 +81,7 @@ def ip(
 
     A network, such as 203.0.113.0/24, is shown in the same way.
 
-    Exit 1 if there are no sign-ins from there.
+    Exit 1 if no sign-in from there is known.
     """
     from oktawatch.engine.people import address_profiles
     from oktawatch.model.timestamps import utc_now

@@ -98,9 +98,9 @@ def print_address(address: str, profile: "Profile") -> None:
 
 
 def _common_facts(sightings: "Sequence[Sighting]") -> list[str]:
-    """Return the country, network and anonymizer of the addresses, by the latest sighting of each address.
+    """Return the country, network and anonymizer that all addresses share.
 
-    For a fact in which the addresses differ, return the number of different values, such as ``2 countries``.
+    Where the addresses differ, return the number of values, such as ``2 countries``.
     """
     latest: dict[str, Sighting] = {}
     for sighting in sightings:  # the latest first
@@ -159,12 +159,12 @@ def _print_sign_ins(profile: "Profile", *, of_person: bool) -> None:
     print_heading("Latest sign-ins")
     if found.rows:
         # A person's page names the person in its heading.
-        places = [
-            place for place, column in enumerate(_SIGN_INS) if not (of_person and column.heading == "WHO")
+        indexes = [
+            index for index, column in enumerate(_SIGN_INS) if not (of_person and column.heading == "WHO")
         ]
         rows = [_sign_in(row) for row in found.rows]
         print_one_line_table(
-            [_SIGN_INS[place] for place in places], [[row[place] for place in places] for row in rows]
+            [_SIGN_INS[index] for index in indexes], [[row[index] for index in indexes] for row in rows]
         )
     else:
         print_text("None found.")

@@ -46,13 +46,13 @@ class BackfillProgress:
 
 
 class _Pace:
-    """The pace of an org's backfill since the start of this run, including all waits."""
+    """Measures the speed of each org's backfill in this run, including all waits."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._started_at = clock()
         self._starts: dict[str, tuple[float, float]] = {}
-        """For each org, the time and the completed fraction when measuring its pace began."""
+        """By org: the time and the completed fraction when the measurement began."""
 
     def events_per_second(self, progress: OrgProgress) -> float:
         return progress.total.events / max(self._clock() - self._started_at, 0.001)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def replay(
     since: Annotated[str, typer.Option(metavar="WHEN", help=f"Start of the period. {WHEN}")],
-    rule: Annotated[str, typer.Option(metavar="ID", help="The rule's id. It need not be enabled.")],
+    rule: Annotated[str, typer.Option(metavar="ID", help="Id of the rule, enabled or not.")],
     until: Annotated[
         str | None, typer.Option(metavar="WHEN", help="End of the period. Default: now.", show_default=False)
     ] = None,

@@ -89,8 +89,6 @@ def _write_page(file: Path, summary: "Summary", settings: "Settings", *, now: da
 
 def _as_json(summary: "Summary") -> dict[str, Any]:
     """Return a summary as a JSON object, with the names of severities and canonical times."""
-    from datetime import datetime
-
     import msgspec
 
     from oktawatch.model.severity import Severity

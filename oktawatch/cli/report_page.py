@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from oktawatch.report.summary import Bar, Span, Summary
 
 _BAR_WIDTH = 40
-"""The width of the longest bar."""
+"""The width of the longest bar, in cells."""
 _TABLE_BAR_WIDTH = 16
-"""The width of the longest bar in a table."""
+"""The width of the longest bar in a table, in cells."""
 _STATUSES = {"acknowledged": "ack"}
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "cyan", "INFO": "dim"}

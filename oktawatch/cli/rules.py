@@ -25,7 +25,7 @@ _METADATA = (
     "id", "name", "kind", "description", "runbook", "false_positives", "mitre", "references", "event_types",
     "signals", "source",
 )  # fmt: skip
-"""The metadata of a rule, which can't be configured. Only ``signals`` is an option of some rules."""
+"""The metadata of a rule, in the order of printing. In some rules, ``signals`` is an option instead."""
 
 _COLUMNS = (
     Column(heading="ID"),
@@ -112,8 +112,8 @@ def cases(
 ) -> int:
     """Run the rules' test cases. Exit 1 if one fails.
 
-    A file names its rule and lists cases, each with events and the expected result. Put your own rule
-    into a Python file with the same name in the same folder.
+    A YAML file names its rule and lists cases, each with events and the expected result. Put your own rule
+    into a Python file of the same name beside it.
     """
     from oktawatch.detection.registry import BUILT_IN
     from oktawatch.detection.rule_tests import RuleTestError, run_rule_tests

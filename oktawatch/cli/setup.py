@@ -18,7 +18,7 @@ def load_settings(path: Path | None, *, debug: bool) -> "Settings":
 
 
 def load_for_downloads(path: Path | None, *, debug: bool) -> "Settings":
-    """Read the settings, without the secrets of orgs, notifiers and the heartbeat, and configure logging. Raises ConfigError."""
+    """Read the settings with only the secrets that downloads need, and configure logging. Raises ConfigError."""
     from oktawatch import config
 
     secrets_of = ("database", "poll", "evidence.sources")
@@ -26,9 +26,9 @@ def load_for_downloads(path: Path | None, *, debug: bool) -> "Settings":
 
 
 def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
-    """Read the settings, with no secret but the database's, and configure logging. Raises ConfigError.
+    """Read the settings with no secret but the database's, and configure logging. Raises ConfigError.
 
-    The user of such a command needs no permission to read the orgs' tokens.
+    So the user needs no permission to read the orgs' tokens.
     """
     from oktawatch import config
 

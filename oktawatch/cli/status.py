@@ -26,9 +26,11 @@ _LEFT_OUT_SHOWN_FOR = timedelta(days=1)
 def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Show the status of orgs, daemon, database and evidence.
 
-    Exit 1 if an org is behind (no poll has caught up for three intervals and a minute) or failing, if over a
-    tenth of its recently polled events can't be used, or if a daemon has run within the last day, but none can write to the database now.
-    Orgs that are no longer configured, and sources of evidence, don't affect the exit code.
+    Exit 1 if a configured org is failing, behind or unusable, or if daemons are listed and all are silent.
+
+    Failing: its last poll failed. Behind: no poll has caught up for three intervals and a minute. Unusable: over a
+    tenth of its recently polled events, at least three, can't be used. Silent: the daemon has not written to the
+    database for 90 seconds. A daemon that stopped, or has been silent for a day, is not listed.
     """
     from oktawatch.engine.daemon_health import are_good, judge_daemons
     from oktawatch.store.daemons import read_daemons

@@ -19,7 +19,9 @@ _Note = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for
 _By = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The person who decides. Default: $SUDO_USER, else the user.", show_default=False
+        metavar="NAME",
+        help="The person who decides. Default: $SUDO_USER, else the current user.",
+        show_default=False,
     ),
 ]
 

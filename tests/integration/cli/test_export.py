@@ -65,7 +65,7 @@ def lines(program: Program, *options: str) -> list[dict[str, Any]]:
 
 
 def test_formats(program: Program) -> None:
-    """Each format has a line for each alert, the oldest first."""
+    """Each format has a line for each alert, in the order of their ids."""
     jsonl = lines(program)
     assert [alert["actor_alternate_id"] for alert in jsonl] == ["q1@example.com", "q2@example.com"]
     assert jsonl[0]["rule_name"] == "Okta Sign-In from VPN Anonymizer"
