@@ -14,7 +14,9 @@ order can produce different alerts, so matches are never sorted.
 
 An alert *has risen* if its earliest success is later than its earliest failure, by event time. If its highest match is
 at least MEDIUM, the severity of a risen alert is one level above that match, at most CRITICAL. A late event never
-lowers the severity again. With the rule's option ``raise_on_success`` off, no alert rises.
+lowers the severity again. With the rule's option ``raise_on_success`` off, no alert rises. If an alert rises that
+was notified as CRITICAL, no higher level is left, so `Alert.told` is lowered instead. The rise is then notified like
+any other, once.
 
 Adding a match produces a notice if all of these conditions hold:
 
@@ -38,6 +40,10 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import RISES_FROM, Severity
 
 _NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
+# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. It is lower than the severities from
+# which alerts rise, so it still identifies such a rise after a silent backfill has stored it. An INFO alert that becomes
+# CRITICAL by a single match looks the same. Its notice is then marked `again`, which only changes the notification's id.
+_TOLD_ANEW = Severity.INFO
 
 
 class NoticeKind(StrEnum):
@@ -57,6 +63,8 @@ class Notice(NamedTuple):
     severity: Severity
     published: datetime
     """The time of the event that caused the notice."""
+    again: bool = False
+    """Whether the alert was possibly notified as CRITICAL before, and only its success after failures is new."""
 
 
 class GroupingPolicy(Struct, frozen=True):
@@ -147,9 +155,10 @@ class Grouping:
         if alert.status not in _NOTIFIABLE or (alert.told is not None and alert.severity <= alert.told):
             return
         kind = NoticeKind.OPENED if alert.told is None else NoticeKind.RAISED
+        again = alert.risen and alert.told is _TOLD_ANEW and alert.severity is Severity.CRITICAL
         alert.told = alert.severity
         self._note_change(alert)
-        self.notices.append(Notice(alert, kind, alert.severity, match.published))
+        self.notices.append(Notice(alert, kind, alert.severity, match.published, again))
 
     def _note_change(self, alert: Alert) -> None:
         if alert.id is not None:
@@ -167,8 +176,10 @@ def _count_outcome(alert: Alert, match: Match) -> None:
 
 def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
     highest = max(_highest_match(alert), match.severity)
-    if policy.raise_on_success and alert.failed_at and alert.succeeded_at:
-        alert.risen = alert.risen or alert.failed_at < alert.succeeded_at
+    if policy.raise_on_success and not alert.risen and alert.failed_at and alert.succeeded_at:
+        alert.risen = alert.failed_at < alert.succeeded_at
+        if alert.risen and alert.told is Severity.CRITICAL:
+            alert.told = _TOLD_ANEW
     alert.severity = highest.raised() if alert.risen and highest >= RISES_FROM else highest
 
 

@@ -227,6 +227,7 @@ def _notifications(watch: Watch, notices: Sequence[Notice], now: datetime) -> li
             kind=NotificationKind(notice.kind),
             severity=notice.severity,
             late=now - notice.published > LATE,
+            again=notice.again,
         )
         for notice in notices
         for notifier in listeners(

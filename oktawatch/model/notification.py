@@ -80,13 +80,18 @@ class Notification(Struct, frozen=True, kw_only=True):
         kind: NotificationKind,
         severity: Severity,
         late: bool = False,
+        again: bool = False,
     ) -> "Notification":
         """Create the notification of an alert.
 
         Its id is a hash of the alert's identity, the notifier, the kind and the severity. If a page is processed again
         after the database was lost or restored, the receiver gets the same key and recognizes the duplicate.
+
+        ``again`` gives the notification another id, because one with the same kind and severity may exist already.
         """
         identity = [org, alert.rule_id, alert.dedup_key, to_text(alert.anchor), notifier, kind, severity.name]
+        if again:
+            identity.append("again")
         name = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
         return cls(
             id=str(uuid.uuid5(_NAMESPACE, name)),

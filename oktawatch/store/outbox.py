@@ -21,6 +21,7 @@ from oktawatch.model.notification import (
     NotificationState,
     incident_id,
 )
+from oktawatch.model.severity import Severity
 from oktawatch.store import tables
 from oktawatch.store.alerts import as_json
 from oktawatch.store.database import Database
@@ -42,7 +43,7 @@ _NEXT = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-_OF_THE_SAME_ALERT = select(_columns.severity).where(
+_OF_THE_SAME_ALERT = select(_columns.severity, _columns.kind).where(
     _columns.alert_id == bindparam("alert_id"),
     _columns.notifier == bindparam("notifier"),
     _columns.kind.in_(OPENED_OR_RAISED),
@@ -85,6 +86,7 @@ def claim(
 
     Claims the notification with the id ``notification_id``, or by default the one that has been due the longest.
     On the way, drops due notifications about alerts for which the notifier already has a more severe notification.
+    The notification about the first success of a CRITICAL alert counts as more severe than the one about its opening.
     """
     query = _NEXT if notification_id is None else _NEXT.where(_columns.id == notification_id)
     with database.write() as connection:
@@ -116,7 +118,13 @@ def _is_superseded(connection: Connection, row: Mapping[Any, Any]) -> bool:
     if row["alert_id"] is None or row["kind"] not in OPENED_OR_RAISED:
         return False
     values = {"alert_id": row["alert_id"], "notifier": row["notifier"]}
-    return any(other > row["severity"] for other in connection.execute(_OF_THE_SAME_ALERT, values).scalars())
+    others = connection.execute(_OF_THE_SAME_ALERT, values).mappings()
+    return any(_rank(other) > _rank(row) for other in others)
+
+
+def _rank(row: Mapping[Any, Any]) -> tuple[Severity, bool]:
+    """Return the rank by which messages about an alert replace each other. A CRITICAL alert can be raised as well."""
+    return row["severity"], row["kind"] == NotificationKind.RAISED
 
 
 def _due(connection: Connection, row: Mapping[Any, Any]) -> DueNotification:

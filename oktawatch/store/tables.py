@@ -186,7 +186,7 @@ alerts = Table(
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String),
-    Column("told", SeverityName),  # the severity that was last notified
+    Column("told", SeverityName),  # the severity that was last notified, or lower if there is news
     Column("actor_id", String),
     Column("actor_alternate_id", String),
     Column("actor_display_name", String),

@@ -188,6 +188,6 @@ def _summary(message: Any) -> tuple[str, int, str]:
 def _supersedes(other: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     return (
         other["alert_id"] == row["alert_id"]
-        and other["severity"] > row["severity"]
+        and (other["severity"], other["kind"] == "raised") > (row["severity"], row["kind"] == "raised")
         and other["state"] in {"sent", "digested"}
     )

@@ -11,6 +11,7 @@ from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.routing import Route
 from oktawatch.model.event import Event
+from oktawatch.model.severity import Severity
 from oktawatch.store.alerts import show_alert
 from oktawatch.store.database import Database
 from oktawatch.store.schema import downgrade, upgrade
@@ -41,10 +42,16 @@ def database(place: Place) -> Iterator[Database]:
 
 
 def read(
-    database: Database, events: Sequence[Event], *, notify: bool = True, raise_on_success: bool = True
+    database: Database,
+    events: Sequence[Event],
+    *,
+    notify: bool = True,
+    raise_on_success: bool = True,
+    severity: str = "MEDIUM",
 ) -> None:
     """Commit one page, with the state of a process that has just started."""
-    settings = {R1: RuleSettings(options={"raise_on_success": raise_on_success})}
+    options = {"raise_on_success": raise_on_success, "severity": severity}
+    settings = {R1: RuleSettings(options=options)}
     watch = Watch(org=ORG, rules=build_rules(settings, read_file=str), routes=(Route(notifier="soc"),))
     commit_page(database, watch, page(events), notify=notify, advance=lambda *_: None, now=NOW)
 
@@ -99,6 +106,28 @@ def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
     assert notified(database) == [("opened", "HIGH")]
     read(database, [GOT_IN])
     assert notified(database) == [("opened", "HIGH")]
+
+
+def test_the_success_of_a_critical_alert_is_notified_once(database: Database) -> None:
+    """An alert that is CRITICAL for its failures can't rise, and its first success is notified all the same."""
+    read(database, [FAILED], severity="CRITICAL")
+    read(database, [FAILED, GOT_IN], severity="CRITICAL")
+    read(database, [GOT_IN], severity="CRITICAL")
+    assert notified(database) == [("opened", "CRITICAL"), ("raised", "CRITICAL")]
+    assert (alert(database)["risen"], alert(database)["told"]) == (True, Severity.CRITICAL)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_success_after_a_failure_that_made_the_alert_critical_is_notified(
+    database: Database, *, silent: bool
+) -> None:
+    """The success has a message of its own although the failure was notified as raised to CRITICAL, too."""
+    worse = sign_in(3, seconds=4, result="FAILURE")
+    read(database, [FAILED], severity="HIGH")
+    read(database, [worse], severity="CRITICAL")
+    read(database, [GOT_IN], severity="HIGH", notify=not silent)
+    read(database, [GOT_IN], severity="HIGH")
+    assert notified(database) == [("opened", "HIGH"), ("raised", "CRITICAL"), ("raised", "CRITICAL")]
 
 
 def test_without_raise_on_success_the_alert_keeps_its_severity(database: Database) -> None:

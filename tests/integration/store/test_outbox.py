@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.engine.routing import Route
 from oktawatch.model.notification import DueNotification, EventReference
@@ -124,6 +125,25 @@ def test_a_superseded_notification_is_not_sent(database: Database, *, apart: boo
 
     assert first is not None
     assert (first.kind, first.severity, second) == ("raised", Severity.MEDIUM, None)
+    assert states(database) == ["dropped", "pending"]
+
+
+def test_the_success_of_a_critical_alert_replaces_its_unsent_opening(database: Database) -> None:
+    """A CRITICAL alert whose sign-in succeeds before it is sent is sent once, with the success."""
+    rules = build_rules(
+        {"Okta.Anonymizing.VPN.Login": RuleSettings(options={"severity": "CRITICAL"})}, read_file=str
+    )
+    watch = Watch(org=ORG, rules=rules, routes=(Route(notifier="soc"),))
+    events = [
+        event(1, outcome={"result": "FAILURE"}),
+        event(2, at=timedelta(seconds=8), outcome={"result": "SUCCESS"}),
+    ]
+    commit_page(database, watch, page(events), notify=True, advance=lambda *_: None, now=NOW)
+
+    first, second = take(database), take(database)
+
+    assert first is not None
+    assert (first.kind, first.severity, second) == ("raised", Severity.CRITICAL, None)
     assert states(database) == ["dropped", "pending"]
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oktawatch.detection.grouping import Grouping, GroupingPolicy, NoticeKind
+from oktawatch.detection.grouping import Grouping, GroupingPolicy, Notice, NoticeKind
 from oktawatch.model.alert import Alert, AlertStatus
 from oktawatch.model.match import AlertDetails, Match, MatchedEvent, MatchKey
 from oktawatch.model.severity import Severity
@@ -45,7 +45,7 @@ class Memory:
         self.policy = GroupingPolicy(PERIOD, threshold, raise_on_success=raise_on_success)
         self.alerts: list[Alert] = []
         self.recorded: dict[MatchKey, int | None] = {}
-        self.notices: list[tuple[int | None, NoticeKind, Severity]] = []
+        self.sent: list[Notice] = []
 
     def page(self, matches: Sequence[Match], *, notify: bool = True) -> None:
         """Group one page and store the result."""
@@ -58,7 +58,12 @@ class Memory:
             alert.id = len(self.alerts) + 1
             self.alerts.append(alert)
         self.recorded |= {new.key: alert.id for new, alert in grouping.new if alert}
-        self.notices += [(notice.alert.id, notice.kind, notice.severity) for notice in grouping.notices]
+        self.sent += grouping.notices
+
+    @property
+    def notices(self) -> list[tuple[int | None, NoticeKind, Severity]]:
+        """The alert, kind and severity of each notice."""
+        return [(notice.alert.id, notice.kind, notice.severity) for notice in self.sent]
 
     def rows(self) -> list[tuple[object, ...]]:
         """Return the alerts as rows, in an order that does not depend on the order of events."""
@@ -181,13 +186,14 @@ def test_alerts_of_one_key_have_different_anchors(stream: list[Match]) -> None:
 def test_alerts_of_a_silent_backfill_are_notified_by_the_next_reader(
     stream: list[Match], notifies: list[bool]
 ) -> None:
-    """After a notifying reader has read all, each alert has one notice per severity, up to its own."""
+    """After a notifying reader has read all, each alert has been notified at its severity, and no two notices have one id."""
     memory = Memory()
     for match_of_page, notify in zip(stream, notifies, strict=False):
         memory.page([match_of_page], notify=notify)
     memory.page(stream)
     assert all(alert.told == alert.severity for alert in memory.alerts)
-    assert len(set(memory.notices)) == len(memory.notices)
+    identities = [(n.alert.id, n.kind, n.severity, n.again) for n in memory.sent]
+    assert len(set(identities)) == len(identities)
     for alert in memory.alerts:
         kinds = [kind for alert_id, kind, _ in memory.notices if alert_id == alert.id]
         assert kinds == [NoticeKind.OPENED, *[NoticeKind.RAISED] * (len(kinds) - 1)]
@@ -371,14 +377,52 @@ def test_an_info_alert_rises_only_with_a_more_severe_match() -> None:
     assert severities == [Severity.INFO, Severity.HIGH]
 
 
-def test_critical_is_the_highest_level() -> None:
-    """An alert that rises from CRITICAL stays CRITICAL."""
+def critical(number: int, outcome: str, severity: Severity = Severity.CRITICAL) -> Match:
+    """Build a match that is CRITICAL by default, ``number`` minutes after noon."""
+    return match(number, timedelta(minutes=number), severity=severity, outcome=outcome)
+
+
+CRITICAL_OPENED = (1, NoticeKind.OPENED, Severity.CRITICAL)
+CRITICAL_RAISED = (1, NoticeKind.RAISED, Severity.CRITICAL)
+
+
+def test_the_first_success_of_a_critical_alert_is_notified_once() -> None:
+    """A success after failures can't raise a CRITICAL alert, but a notice is sent, once."""
     memory = Memory()
-    memory.page(
-        [
-            match(1, timedelta(), severity=Severity.CRITICAL, outcome="FAILURE"),
-            match(2, timedelta(minutes=1), severity=Severity.CRITICAL, outcome="SUCCESS"),
-        ]
-    )
+    memory.page([critical(1, "FAILURE"), critical(2, "FAILURE")])
+    assert memory.notices == [CRITICAL_OPENED]
+    memory.page([critical(3, "SUCCESS"), critical(4, "SUCCESS"), critical(5, "FAILURE")])
+    memory.page([critical(3, "SUCCESS"), critical(1, "FAILURE")])
     assert memory.alerts[0].severity is Severity.CRITICAL
-    assert memory.notices == [(1, NoticeKind.OPENED, Severity.CRITICAL)]
+    assert memory.notices == [CRITICAL_OPENED, CRITICAL_RAISED]
+    assert [notice.again for notice in memory.sent] == [False, True]
+
+
+def test_an_alert_raised_to_critical_by_a_failure_is_notified_of_its_success() -> None:
+    """The notice of the success differs from the notice of the failure that raised the alert to CRITICAL."""
+    memory = Memory()
+    memory.page([critical(1, "FAILURE", Severity.HIGH), critical(2, "FAILURE"), critical(3, "SUCCESS")])
+    assert memory.notices == [(1, NoticeKind.OPENED, Severity.HIGH), CRITICAL_RAISED, CRITICAL_RAISED]
+    assert [notice.again for notice in memory.sent] == [False, False, True]
+
+
+def test_a_silent_backfill_does_not_suppress_the_success_of_a_critical_alert() -> None:
+    """A success that a backfill without notifications recorded is notified by the next reader of the alert."""
+    memory = Memory()
+    memory.page([critical(1, "FAILURE", Severity.HIGH), critical(2, "FAILURE")])
+    memory.page([critical(3, "SUCCESS")], notify=False)
+    assert memory.notices[1:] == [CRITICAL_RAISED]
+    memory.page([critical(2, "FAILURE")])
+    memory.page([critical(3, "SUCCESS")])
+    assert memory.notices[1:] == [CRITICAL_RAISED, CRITICAL_RAISED]
+    assert [notice.again for notice in memory.sent] == [False, False, True]
+
+
+def test_a_critical_alert_without_earlier_failures_is_notified_once() -> None:
+    """A success is not notified again if it opened the alert, or if the option is off."""
+    memory = Memory()
+    memory.page([critical(1, "SUCCESS"), critical(2, "FAILURE"), critical(3, "SUCCESS")])
+    assert memory.notices == [CRITICAL_OPENED]
+    memory = Memory(raise_on_success=False)
+    memory.page([critical(1, "FAILURE"), critical(2, "SUCCESS")])
+    assert memory.notices == [CRITICAL_OPENED]
