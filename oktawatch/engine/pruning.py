@@ -33,7 +33,7 @@ from oktawatch.store.pruning import (
     Expiry,
     Reading,
     count_expired,
-    count_the_rest,
+    count_messages_and_leases,
     prune_leases,
     prune_messages,
     readings,
@@ -118,7 +118,9 @@ class Pruner:
         """Count the rows that a round would delete if this process polled every org, by table. Raises StoreError."""
         now = self._now()
         messages, leases = _before(now, self._ages.alerts), _before(now, self._ages.events)
-        total = await self._database.run(count_the_rest, self._orgs, messages=messages, leases=leases)
+        total = await self._database.run(
+            count_messages_and_leases, self._orgs, messages=messages, leases=leases
+        )
         for expiry in await self._expiries(now, lambda _org: True):
             total += await self._database.run(count_expired, expiry)
         return total

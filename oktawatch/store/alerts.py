@@ -204,7 +204,7 @@ def _conditions(wanted: AlertFilter) -> list[ColumnElement[bool]]:
 def _matches_glob(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
     escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     pattern = escaped.replace("*", "%").replace("?", "_")
-    # The database lowers both: SQLite's lower() changes only ASCII.
+    # The database lowercases both sides, because SQLite's lower() changes only ASCII letters.
     return func.lower(column).like(func.lower(pattern), escape="\\")
 
 

@@ -232,7 +232,7 @@ def count_expired(database: Database, expiry: Expiry) -> Counter[str]:
         return Counter({table.name: _count(connection, table, conditions) for table, conditions in wanted})
 
 
-def count_the_rest(
+def count_messages_and_leases(
     database: Database, orgs: Sequence[str], *, messages: datetime, leases: datetime
 ) -> Counter[str]:
     """Count the expired messages and leases, by table."""
