@@ -31,7 +31,7 @@ from oktawatch.systemlog.queries import bounded_query
 SPAN = timedelta(days=7)
 """How far back `events` is searched for an event without a match."""
 _TOLERANCE = timedelta(seconds=1)
-"""How far before and after its recorded time an event is requested."""
+"""An event is requested this long before and after its recorded time."""
 _MAX_PAGES = 10  # of an org, in which an event is looked for
 _PAGE_SIZE = 10
 
@@ -62,7 +62,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""
     severity: str | None = None
-    """The severity that the rule would give the event now. None if it doesn't match or has a fixed severity."""
+    """The severity that the rule would give the event now. None if the rule doesn't match or has a fixed severity."""
     severity_reasons: tuple[str, ...] = ()
 
     @property
