@@ -196,7 +196,7 @@ def _period(subject: Subject) -> str:
 def _list_command(notifiers: Sequence[Subject]) -> str:
     """Return the command that lists the undelivered notifications.
 
-    The command names a single notifier, unless a shell would interpret the name, because people paste the command.
+    If there is only one notifier, the command names it. A name that a shell would interpret is left out.
     """
     names = {notifier["name"] for notifier in notifiers}
     only = f" --notifier {names.pop()}" if len(names) == 1 and _is_shell_safe(next(iter(names))) else ""

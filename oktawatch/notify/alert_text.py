@@ -30,7 +30,7 @@ AlertRow = Mapping[str, Any]
 def sentence(alert: AlertRow, rule: RuleText | None, failures_before: int | None) -> str:
     """Return the alert in one phrase: ``nora@example.com signed in through NordVPN, Oslo``.
 
-    ``failures_before`` is the number of failures before the first success; None if the alert hasn't risen.
+    ``failures_before`` is the number of failures before the first success; None if no success followed a failure.
     """
     who = login(alert)
     where_from = next((alert[name] for name in ("city", "country", "client_ip") if alert[name]), None)
@@ -60,7 +60,7 @@ def person(alert: AlertRow) -> str:
 
 
 def place(alert: AlertRow) -> str:
-    """Return address, place, network and a different domain: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
+    """Return address, place and network: ``203.0.113.7 · Oslo, Norway · AS64500 Example Net``."""
     number = f"AS{alert['as_number']}" if alert["as_number"] is not None else None
     network = joined(number, alert["as_org"] or alert["isp"], separator=" ")
     domain = alert["domain"] if alert["domain"] not in (alert["as_org"], alert["isp"]) else None

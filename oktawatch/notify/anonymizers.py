@@ -1,7 +1,7 @@
 """Name the anonymizers behind an alert's address for people.
 
 Okta names the services in the event, which is in the alert's context. The alert's columns ``anonymizer`` and ``operator``
-name the worst service according to all evidence, including other evidence than Okta's, such as a list of Tor exits.
+name the worst service according to all evidence, such as a list of Tor exits.
 """
 
 import re
@@ -38,12 +38,12 @@ class Anonymizer(Struct, frozen=True):
     """A service that hides a client's location. Each field can be empty, and is safe to display."""
 
     kind: str
-    """The type of the service: Okta's, such as ``VPN`` or ``TOR``, or a kind's label."""
+    """Okta's type of the service, such as ``VPN`` or ``TOR``, or the label of an `AnonymizerKind`."""
     operator: str
     """The name of the operator, as Okta (``NORD_VPN``) or other evidence names it."""
 
     def detailed(self) -> str:
-        """Return kind and operator as Okta writes them: ``VPN (NORD_VPN)``."""
+        """Return kind and operator: ``VPN (NORD_VPN)``."""
         if self.kind and self.operator:
             return f"{self.kind} ({self.operator})"
         return self.kind or self.operator
@@ -61,7 +61,7 @@ class Anonymizer(Struct, frozen=True):
 
 
 def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
-    """Return the distinct anonymizers behind an alert's address. One that only other evidence than Okta's found is first.
+    """Return the distinct anonymizers behind an alert's address. An anonymizer that Okta does not name is first.
 
     Empty if the address is only marked as a proxy.
     """
@@ -73,7 +73,7 @@ def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
 
 
 def read_anonymizers(context: Any) -> list[Anonymizer]:
-    """Return the distinct anonymizers that Okta names, without services that it marks as not anonymous: corporate VPNs."""
+    """Return the distinct anonymizers that Okta names, without corporate VPNs, which Okta marks as not anonymous."""
     security = inside(context, "security_context")
     debug = inside(context, "debug_context", "debugData")
     categories = inside(security, "ipDetails", "ipServiceCategories")

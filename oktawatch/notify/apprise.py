@@ -4,16 +4,16 @@ Apprise blocks in calls that nothing can interrupt, so each message is sent by i
 hangs delays neither the event loop nor the end of the program. Apprise supports neither idempotency keys
 nor Retry-After; a message that it did not deliver is tried again.
 
-Apprise's services select their proxy themselves, only by ``HTTPS_PROXY`` and ``NO_PROXY``. Mail trusts the authorities of
-`Way.trust`; HTTP services trust those of ``REQUESTS_CA_BUNDLE``.
+Apprise takes the proxy only from ``HTTPS_PROXY`` and ``NO_PROXY``. Mail trusts the authorities of `Way.trust`; HTTP services
+trust those of ``REQUESTS_CA_BUNDLE``.
 
 Each service gets the message in the format that it asks for. A conversion by Apprise would undo the escaping
-of `text`.
+by `notify.text`.
 
 PagerDuty keeps incidents. All messages about one alert name the same incident, so that a message about a raised
 severity updates the incident, and a message about a closed alert resolves it. Apprise can't acknowledge an incident.
 
-Apprise is imported where it is used: every command needs the settings, few send messages.
+Apprise is imported inside functions, because every command needs this module's settings, but few send messages.
 """
 
 import asyncio

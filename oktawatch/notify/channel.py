@@ -2,7 +2,7 @@
 
 A channel is one file and one entry point in the group ``oktawatch.channels``. The entry point's name is
 the notifier's ``type``. The channel's class is constructed with a notifier's settings and a `Way`, the proxy and certificates
-for requests. The class raises ValueError, which says what is expected, if the settings can't be used. The class's
+for requests. For unusable settings, the constructor raises ValueError with what it expects. The class's
 optional attribute ``Settings`` is the model of the notifier's keys: a subclass of `NotifierSettings` with
 more keys, checks or a probe. The class is loaded whenever a configuration is read, so import slow modules
 inside the functions that use them.

@@ -9,8 +9,8 @@ one of several processes raises the alarm.
 
 A stored time in the future comes from a clock that was ahead. Such a time is treated as now.
 
-If an alarm itself can't be delivered, the failed attempt counts towards the outage of the notifier that it was sent to, and
-causes no further alarm. So two failing notifiers raise one alarm about each other, not an endless series.
+A failed attempt to deliver an alarm counts like any other towards the outage of its receiver. An outage raises only one alarm,
+so two failing notifiers raise one alarm about each other, not an endless series.
 """
 
 from datetime import datetime, timedelta

@@ -153,6 +153,6 @@ def _append(path: Path, line: bytes) -> None:
 def _open(path: Path) -> int:
     with suppress(FileExistsError):
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
-        os.fchmod(descriptor, _MODE)  # the umask of the process removes the group's permission
+        os.fchmod(descriptor, _MODE)  # the umask can have removed the group's permission
         return descriptor
     return os.open(path, _FLAGS)

@@ -45,8 +45,8 @@ CAMPAIGN_TIME = timedelta(minutes=10)
 """The time within which a campaign's people are counted, and for which its later alerts are collected."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """How long a campaign is remembered after its last digest."""
-_CAMPAIGNS_AT_ONCE = 5  # the largest ones; alerts of others are treated like any alert
-_MAX_EARLIER = 100  # alerts of a campaign that were sent one by one; usually there are four
+_CAMPAIGNS_AT_ONCE = 5  # new campaigns in a plan, those with the most people
+_MAX_EARLIER = 100  # alerts that were sent before their campaign was noticed; usually four
 _LATE_INTERVAL = timedelta(minutes=1)
 
 _Source = Callable[[WaitingNotification | OpenedAlert], str | int | None]
@@ -72,7 +72,7 @@ def plan_delivery(
     if per_minute is None:
         due.sort(key=_worst_first)
         return DeliveryPlan(postponements=[], folds=[], send=[notification.id for notification in due])
-    # A time more than a minute ahead comes from a clock that was ahead. Ignore the message until then.
+    # Ignore sent messages with a time over a minute ahead: the clock was wrong when that time was stored.
     sent = [message for message in outbox.sent if message.sent_at < now + MINUTE]
     outbox = msgspec.structs.replace(outbox, sent=sent)
     last_minute = [message for message in sent if message.sent_at > now - MINUTE]

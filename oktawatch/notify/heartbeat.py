@@ -1,7 +1,7 @@
 """The heartbeat: a regular request to an external service, which raises an alarm when the requests stop.
 
-oktawatch can't report that it has stopped running. So it requests the service's URL each time all of its orgs have
-been polled successfully.
+oktawatch can't report that it has stopped running. So a process requests the service's URL each time all of its orgs
+have been polled successfully.
 
 The URL is a secret: anyone who knows it can send requests and so suppress the alarm.
 """

@@ -1,9 +1,9 @@
 """Make Apprise's mail service trust a private CA, and record why a certificate was refused.
 
 Apprise builds the TLS context for a mail server itself, has no setting for authorities, and logs the reason
-of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. The
-service's ``verify_certificate``, which Apprise passes to the connection unchanged, holds a `MailTrust`: it
-brings the authorities to the connection, and the reason of a failure back.
+of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. Apprise
+passes the service's ``verify_certificate`` to the connection unchanged. A `MailTrust` in its place brings the
+authorities to the connection, and the reason of a failure back.
 """
 
 import ssl

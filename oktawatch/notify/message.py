@@ -1,7 +1,7 @@
 """A message, and its three forms: plain text, Markdown and HTML.
 
 A message is a heading and labelled lines. Text from an event goes through `text.harmless` when the line is created,
-so plain text and Markdown show every text unchanged. HTML escapes every text.
+so plain text and Markdown need no escaping. HTML escapes every text.
 """
 
 from typing import Any

@@ -2,8 +2,9 @@ r"""Make text that strangers typed safe for messages that other programs display
 
 Chats, mail programs and pagers interpret text: ``<!channel>`` and ``@everyone`` notify people,
 ``[Sign in](https://…)`` and bare addresses become links, ``||…||`` hides text. The program that displays a
-message is not known here. So every character sequence that one of them interprets is replaced by one that
-looks similar. Only white space and the end of a long text are removed, so the result still shows what was typed.
+message is not known here. So every character sequence that any of these programs interprets is replaced by one
+that looks similar. Only white space and the end of a long text are removed, so the result still shows what was
+typed.
 """
 
 import html
@@ -32,8 +33,8 @@ _MENTION = re.compile(r"(?<![\w.%+-])@|@(?=(?:all|channel|everyone|here)\b)", re
 _SCHEME = re.compile(r"([g-z][a-z0-9+.-]*):(?=\S)", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
 _ONE_DOT = "\u2024"  # looks like a full stop
-# Chats and mail programs also turn a host without a scheme into a link. The dots of an e-mail address are kept. In a
-# text with several at signs, programs differ in which part they take for the address, so its dots are replaced.
+# Chats and mail programs also turn a host without a scheme into a link. The dots of an e-mail address are kept. Programs
+# differ in how they read a text with several at signs, so its dots are replaced.
 _HOST_DOT = re.compile(r"(?<![\w.%+@-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+(?![\w/:?#@])|(?<=[^\W_])\.(?=[^\W\d_])")
 _INNER_UNDERSCORE = re.compile("(?<=[^\\W_\u02cd])\u02cd(?=[^\\W_\u02cd])")
 

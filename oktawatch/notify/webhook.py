@@ -4,7 +4,7 @@ The signature covers the timestamp and the body, so that a receiver can refuse o
 message has a new signature and the same idempotency key. Only the status and Retry-After of the answer are read,
 because the answer's body can quote the message.
 
-aiohttp is imported where it is used: every command needs the settings, few send requests.
+aiohttp is imported inside functions, because every command needs this module's settings, but few send requests.
 """
 
 import hashlib
