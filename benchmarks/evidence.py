@@ -24,12 +24,12 @@ from oktawatch.model.anonymizer_kind import AnonymizerKind
 LOAD_BOUND_S, MEMORY_BOUND_MB, FIND_BOUND_US = 1.0, 60.0, 3.0
 """The goals for 280,000 ranges."""
 _IPV4_SHARE = 0.1
-_TIMES = 5
+_REPETITIONS = 5
 _LOOKUPS = 100_000
 
 
 def ranges(count: int, seed: int) -> list[str]:
-    """Return distinct ranges that don't overlap, like a relay's: a tenth of them IPv4, most of them IPv6 /64."""
+    """Return distinct ranges that don't overlap, like a relay's: a tenth of them IPv4 /29, the others IPv6 /64."""
     generator = random.Random(seed)
     ipv4 = int(count * _IPV4_SHARE)
     networks = [
@@ -45,7 +45,7 @@ def ranges(count: int, seed: int) -> list[str]:
 def seconds(function: Callable[[], object]) -> float:
     """Return the least processor time of several calls."""
     times = []
-    for _ in range(_TIMES):
+    for _ in range(_REPETITIONS):
         gc.collect()
         began = time.process_time()
         function()
@@ -53,7 +53,7 @@ def seconds(function: Callable[[], object]) -> float:
     return min(times)
 
 
-def peak_mb(file: EvidenceFile) -> tuple[float, float]:
+def memory_mb(file: EvidenceFile) -> tuple[float, float]:
     """Return the memory of a loaded list, and the peak while it is loaded, in MB."""
     gc.collect()
     tracemalloc.start()
@@ -82,7 +82,7 @@ def measured(count: int, seed: int) -> dict[str, float]:
         path = pathlib.Path(folder) / "ranges.csv"
         path.write_text("".join(f"{network},NO,NO-46,Bergen,\n" for network in networks))
         file = EvidenceFile(name="relay", path=path, kind=AnonymizerKind.RELAY)
-        kept, peak = peak_mb(file)
+        kept, peak = memory_mb(file)
         load_s = seconds(lambda: load_file(file))
         source = load_file(file)
     generator = random.Random(seed + 1)

@@ -26,10 +26,8 @@ from oktawatch.store import sighting_queries
 from oktawatch.store.alerts import AlertFilter, count_alerts, list_alerts
 from oktawatch.store.database import Database
 
-BOUND_S = 0.5
-"""The time limit for looking up a person or an address."""
 _ALERTS = 100_000
-_TIMES = 5
+_PEOPLE_LOOKED_UP = 5
 _SHOWN = 20
 
 Lookups = dict[str, Callable[[int], object]]
@@ -98,9 +96,9 @@ def timed(functions: Lookups, people: int) -> Iterator[Lookup]:
     """Run each look-up for several people, and yield its longest times."""
     for name, function in functions.items():
         spans = []
-        for number in range(_TIMES):
+        for number in range(_PEOPLE_LOOKED_UP):
             began, began_cpu = time.perf_counter(), time.process_time()
-            function(number * (people - 1) // _TIMES)
+            function(number * (people - 1) // _PEOPLE_LOOKED_UP)
             spans.append((time.perf_counter() - began, time.process_time() - began_cpu))
         yield Lookup(name, *(max(values) for values in zip(*spans, strict=True)))
 

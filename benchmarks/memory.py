@@ -50,7 +50,7 @@ def watched(arguments: list[str], log: pathlib.Path) -> tuple[float, list[float]
 
 
 def measured(count: int, seed: int) -> dict[str, object]:
-    """Run a backfill of `count` events, and return its memory. Raises ClientError if it failed or stored fewer."""
+    """Run a backfill of `count` events, and return its memory. Raises ClientError if it failed or lost events."""
     with (
         machine.serving(count, gzipped=True, seed=seed) as server,
         tempfile.TemporaryDirectory(prefix="oktawatch-bench-") as folder,

@@ -80,7 +80,7 @@ class Mode:
     triage: bool = False
     """Whether people close the alerts of each day: as benign, or as a true positive if an attacker got in."""
     attempts_are_true_positives: bool = False
-    """Whether they also close attempts as true positives. Otherwise, attempts get no verdict."""
+    """Whether people also close attempts as true positives. Otherwise, attempts get no verdict."""
 
     def rules(self) -> RuleSet:
         """Build the rule."""

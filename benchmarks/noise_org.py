@@ -8,11 +8,11 @@ people never use an anonymizer. The following people do, with rates from public 
   sign-ins are web traffic of phones, so the assumed rate is higher.
 - Habits: 6 % use a VPN whenever they work from home. In a survey of 3,000 people by PCMag (2018), 29 % used a VPN, and
   6 % used one on all of their devices.
-- Built-in VPNs: 1 % use a browser with one, a third of Opera's share of desktop browsers (2 to 3 %, StatCounter).
-- Travellers: 4 % travel for three days in any week, and 15 % of the people use a VPN on public Wi-Fi (PCMag, 2019, 2,000
-  people), in hotels as well as in the cafés from which 5 % of the people work every other week.
-- Gateways: a quarter of the people work behind their company's secure web gateway. Okta marks 5 % of its exits with
-  `isProxy`.
+- Built-in VPNs: 1 % use a browser with a VPN, a third of Opera's share of desktop browsers (2 to 3 %, StatCounter).
+- Public Wi-Fi: 15 % of the people use a VPN on it (PCMag, 2019, 2,000 people). 4 % of the people travel for three days in
+  any week. 5 % of the people work in cafés, on one day in ten.
+- Gateways: a quarter of the people work behind their company's secure web gateway. Okta marks 5 % of the sign-ins through
+  it with `isProxy`.
 
 Everything else is an assumption: two sign-ins per person and workday, half of the days at home, a quarter of the
 sign-ins from phones, 8 % of the sign-ins after one or two typing errors, 0.3 % after three to five, 3 % of devices replaced
@@ -99,9 +99,9 @@ class Person:
     gateway: bool
     cafes: bool
     trip: int = -1
-    """The first day of a trip."""
-    new_device_from: int = 99
-    """The day on which the person gets a new device."""
+    """The first day of this week's trip, or -1."""
+    new_device_day: int = 99
+    """The day on which the person gets a new device. 99: never."""
 
     @property
     def actor(self) -> Json:
@@ -163,9 +163,7 @@ class Org:
             public_vpn=rng.choice(VPNS) if rng.random() < 0.15 else None,
             gateway=rng.random() < 0.25,
             cafes=rng.random() < 0.05,
-            new_device_from=rng.randrange(self._all_days)
-            if rng.random() < 0.03 * self._all_days / 30
-            else 99,
+            new_device_day=rng.randrange(self._all_days) if rng.random() < 0.03 * self._all_days / 30 else 99,
         )
 
     def _person_day(self, person: Person, day: int) -> Iterator[Json]:
@@ -177,7 +175,7 @@ class Org:
         at_home = rng.random() < 0.5
         in_cafe = person.cafes and rng.random() < 0.1
         travels = 0 <= person.trip <= day < person.trip + 3
-        is_new = day == person.new_device_from
+        is_new = day == person.new_device_day
         for _ in range(rng.choice((1, 1, 2, 2, 2, 3, 3))):
             on_phone = rng.random() < 0.25
             network = self._network(person, at_home, in_cafe or travels, on_phone)

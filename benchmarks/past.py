@@ -21,7 +21,7 @@ SPAN = dt.timedelta(days=90)
 _EVENTS_OF_A_PERSON = 400
 _ADDRESSES_OF_A_PERSON = 40
 
-# The columns of pair p. A person's number is p % people, the number of an address grows with that of the person.
+# The columns of pair p. The person's number is p % people. p / people is the number among the person's addresses.
 _PERSON = "printf('00u%07d', p % :people)"
 _LOGIN = "printf('user%07d@example.com', p % :people)"
 _NUMBER = f"(p % :people / 3 * {_ADDRESSES_OF_A_PERSON} + p / :people)"

@@ -1,9 +1,9 @@
 """A server that answers Okta's bounded requests with prebuilt pages from memory.
 
 The pages are serialized, and optionally compressed, before the first request, so that the server is never the bottleneck.
-It answers a request with `since`, `until` and a filter that includes sign-ins like Okta: pages ordered by `published`, a
-`next` link on all but the last, `Date` and rate limit headers, and Okta's error bodies. A page that is only partly inside
-the window is cut when it is requested.
+For a window (`since`, `until`) and a filter that includes sign-ins, it answers as Okta does: pages ordered by `published`,
+a `next` link on all but the last, `Date` and rate limit headers, and Okta's error bodies. A page that is only partly
+inside the window is cut when it is requested.
 
 `python -m benchmarks.server` prints a line of JSON, `machine.Ready`, and serves until its standard input closes.
 """
@@ -95,7 +95,7 @@ class Archive:
         return cls(pages, compressed=compressed)
 
     def answer(self, query: str) -> Answer:
-        """Return the page for a query. Raises RefusedError where Okta would refuse it."""
+        """Return the page for a query. Raises RefusedError for a query that the pages can't answer."""
         given = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
         if FILTER not in given.get("filter", "").split(" or ") or given.get("limit") != str(PAGE_SIZE):
             raise RefusedError(

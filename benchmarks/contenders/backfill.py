@@ -1,8 +1,8 @@
 """The contender oktawatch: `oktawatch backfill`, with the default rule or with all rules.
 
-The duration comes from its summary, from before the first request to after the last commit, like that of the other
-contenders. (It agrees within 3 % with the difference between a run over the whole window and a run over one page.) Events and
-matches are counted in the database.
+The duration comes from the command's summary. Like that of the other contenders, it is measured from before the first
+request to after the last commit. (It agrees within 3 % with the difference between a run over the whole window and a run
+over one page.) Events and matches are counted in the database.
 """
 
 import contextlib

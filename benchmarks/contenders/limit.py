@@ -1,7 +1,7 @@
 """The limit: the fastest known program for the same task as the floor.
 
 msgspec decodes only the fields for the rule and the key. The bytes of an event are extracted only for matches. The key is
-in time order, (org, published, uuid), without a separate table, so that inserts go to the end.
+in time order, (org, published, uuid), and the table is stored in its order, so that inserts go to the end.
 """
 
 import sqlite3

@@ -1,8 +1,8 @@
 """The limit, remembering: the fastest known program that also stores history rows and sightings.
 
 msgspec decodes only the fields of the history row, which is stored as one JSON array in the row of the event. The sightings
-of a page are summed up in a dict and merged with one upsert for each person and address. Nothing is read before it is
-written: pages that are read twice would be counted twice.
+of a page are summed up in a dict and merged with one upsert for each person and address. It doesn't check what
+is stored already, so pages that are read twice would be counted twice.
 """
 
 from typing import Any
