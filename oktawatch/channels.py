@@ -1,8 +1,8 @@
 """The public interface for authors of notification channels.
 
-Import everything that a channel needs from here. This module and ``oktawatch.rules`` are the only public
-modules, and semantic versioning covers them: a name documented in docs/notifications.md changes its
-meaning or goes away only with a new major version. Every other module may change in any release.
+Import everything that a channel needs from here. Semantic versioning covers only this module and ``oktawatch.rules``: a
+name documented in docs/notifications.md changes its meaning or goes away only with a new major version. All other
+modules may change in any release.
 
     from oktawatch.channels import DeliveryError, Message, NotifierSettings, Way
 """

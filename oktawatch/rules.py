@@ -1,8 +1,8 @@
 """The public interface for authors of rules.
 
-Import everything that a rule needs from here. This module and ``oktawatch.channels`` are the only public
-modules, and semantic versioning covers them: a name or method documented in docs/rules.md changes its
-meaning or goes away only with a new major version. Every other module may change in any release.
+Import everything that a rule needs from here. Semantic versioning covers only this module and ``oktawatch.channels``: a
+name or method documented in docs/rules.md changes its meaning or goes away only with a new major version. All other
+modules may change in any release.
 
     from oktawatch.rules import CountInWindow, Severity
 """

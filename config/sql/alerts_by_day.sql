@@ -1,5 +1,5 @@
 -- Alerts by day and severity, the latest day first.
--- A day is that of an alert's first event in UTC. got_in counts alerts with a successful sign-in.
+-- An alert counts on the UTC day of its first event. got_in counts alerts with a successful sign-in.
 SELECT
   day,
   sum(alerts) AS alerts,

@@ -1,5 +1,5 @@
 -- The first sign-in of each person through an anonymizer, the latest first.
--- sign_in_since is the first known sign-in: if it is earlier, the anonymizer was new for the person.
+-- If sign_in_since (the first known sign-in) is earlier, the person first signed in without an anonymizer.
 SELECT
   org, max(actor_alternate_id) AS login, min(anonymizer_at) AS anonymizer_since, min(first_at) AS sign_in_since,
   count(DISTINCT client_ip) AS addresses

@@ -1,4 +1,4 @@
--- People with many alerts of which none was a true positive: candidates for an allow entry or a tuned rule.
+-- People with three or more alerts of a rule, none a true positive: candidates for an allow entry or a tuned rule.
 SELECT
   org, actor_alternate_id, rule_id, count(*) AS alerts, count(DISTINCT client_ip) AS addresses,
   sum(CASE WHEN disposition IN ('benign', 'false_positive') THEN 1 ELSE 0 END) AS harmless,

@@ -1,5 +1,5 @@
 -- How precise each rule is, from the verdicts of closed alerts.
--- precision_percent is the share of true positives among the judged alerts: NULL if none was judged.
+-- precision_percent is the share of true positives among the alerts with a verdict, or NULL without verdicts.
 SELECT
   org, rule_id,
   count(*) AS alerts,

@@ -1,4 +1,4 @@
--- Addresses used by many people: offices, gateways, or somebody who tries many accounts.
+-- Addresses used by three or more people: offices, gateways, or somebody who tries many accounts.
 -- Sign-ins without a known person are left out.
 SELECT
   org, client_ip, max(as_number) AS as_number, max(country) AS country, max(anonymizer) AS anonymizer,
