@@ -10,6 +10,7 @@ from oktawatch.detection.anonymizer_signals import ALL_SIGNALS, AnonymizerSignal
 from oktawatch.detection.event_types import EventTypes, is_pattern
 from oktawatch.detection.networks import Networks
 from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule_guard import is_interrupt
 from oktawatch.model.durations import parse_duration
 from oktawatch.model.severity import Severity
 
@@ -31,11 +32,22 @@ class RuleOptionError(ValueError):
         super().__init__(problem)
         self.rule_id = rule_id
         self.key = key
-        """The invalid option, or None if the rule's id is invalid."""
+        """The invalid option, or None if the rule is unknown, or unusable with several options together."""
+
+
+class UnknownRuleError(RuleOptionError):
+    """The configuration names a rule that does not exist."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        """``name`` is the rule's id, or a glob that matches no id."""
+        super().__init__(name, None, problem)
 
 
 def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: ReadFile) -> Rule:
-    """Build a rule with its configured options. Raise RuleOptionError for an unknown or invalid option."""
+    """Build a rule with its configured options. Raise RuleOptionError for an unknown or invalid option.
+
+    The code of a custom rule runs on creation, and may refuse its options with any exception.
+    """
     defaults = {option.name: option.default for option in fields(rule_class)}
     values = {}
     for key, value in options.items():
@@ -47,7 +59,15 @@ def configured(rule_class: type[Rule], options: Mapping[str, Any], read_file: Re
             values[key] = _converted(value, defaults[key], read_file)
         except (ValueError, TypeError) as error:
             raise RuleOptionError(rule_class.id, key, str(error)) from None
-    return rule_class(**values)
+    try:
+        return rule_class(**values)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        problem = (
+            f"expected options that the rule accepts: creating it raised {type(error).__name__}: {error}"
+        )
+        raise RuleOptionError(rule_class.id, None, problem) from None
 
 
 def _converted(value: Any, default: Any, read_file: ReadFile) -> Any:

@@ -137,10 +137,10 @@ def _row_faults(rule: Rule, rows: Sequence[HistoryRow]) -> Iterator[str]:
             yield from _faults(rule, method, windows)
     if isinstance(rule, FirstSeen):
         yield from _faults(rule, "counts", ["invented"])
-        yield from _any_true_faults(rule)
 
 
-def _any_true_faults(rule: FirstSeen) -> Iterator[str]:
+def any_true_faults(rule: FirstSeen) -> Iterator[str]:
+    """Yield one sentence for each fault in the columns of which one must be true."""
     columns, error = _call(rule.any_true)
     if error is not None:
         yield f"any_true: {_mistake(rule, error) or f'raised {type(error).__name__}: {error}'}"

@@ -10,7 +10,7 @@ from oktawatch.detection.event_types import scim_filter, type_test
 from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.grouping import GroupingPolicy
 from oktawatch.detection.history import History
-from oktawatch.detection.options import ReadFile, RuleOptionError, configured
+from oktawatch.detection.options import ReadFile, RuleOptionError, UnknownRuleError, configured
 from oktawatch.detection.past_rule import PastRule
 from oktawatch.detection.rule import EventRule, OnError, Rule
 from oktawatch.detection.rule_guard import guarded
@@ -25,6 +25,7 @@ from oktawatch.detection.rules.new_device_critical_operation import NewDeviceCri
 from oktawatch.detection.rules.session_cookie_replay import SessionCookieReplay
 from oktawatch.detection.rules.shared_device_token import SharedDeviceToken
 from oktawatch.detection.signals import SignalRule
+from oktawatch.detection.validation import fault_of_options
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.event import Event
 from oktawatch.model.history import SIGN_IN, HistoryRow
@@ -206,13 +207,15 @@ def configured_rules(
     known = {rule.id: rule for rule in classes}
     for rule_id in settings:
         if rule_id not in known:
-            raise RuleOptionError(rule_id, None, f"no such rule; there are: {', '.join(known)}")
+            raise UnknownRuleError(rule_id, f"no such rule; there are: {', '.join(known)}")
     options = {rule_id: rule_settings.options for rule_id, rule_settings in settings.items()}
     rules = {
         rule_id: configured(rule_class, options.get(rule_id, {}), read_file)
         for rule_id, rule_class in known.items()
     }
-    for rule in rules.values():
+    for rule_id, rule in rules.items():
+        if type(rule) not in BUILT_IN and (fault := fault_of_options(rule)):
+            raise RuleOptionError(rule_id, None, f"expected options that the rule accepts: {fault}")
         vars(rule)["evidence"] = evidence
     signals = {rule_id: _with_guard(rule) for rule_id, rule in rules.items() if isinstance(rule, SignalRule)}
     return {
@@ -236,12 +239,12 @@ def enabled_rules(
     """Return the enabled rules.
 
     ``enable`` lists ids or globs of ids to enable in addition to the defaults. A rule's own ``enabled``
-    setting takes precedence. Raises RuleOptionError for an entry of ``enable`` that matches no rule.
+    setting takes precedence. Raises UnknownRuleError for an entry of ``enable`` that matches no rule.
     """
     globs = tuple(enable)
     for glob in globs:
         if not any(fnmatchcase(rule_id, glob) for rule_id in rules):
-            raise RuleOptionError(glob, None, f"no rule's id matches; there are: {', '.join(rules)}")
+            raise UnknownRuleError(glob, f"no rule's id matches; there are: {', '.join(rules)}")
     found = []
     for rule_id, rule in rules.items():
         enabled = settings.get(rule_id, RuleSettings()).enabled

@@ -153,7 +153,7 @@ class EventRule(Rule):
                 yield event
 
 
-# A faulty title, severity, key or context must not lose the match, so each has a fallback.
+# A faulty title, severity, key, context or classification must not lose the match, so each has a fallback.
 
 
 def _severity(rule: Rule, event: Event) -> Severity:
@@ -213,7 +213,7 @@ def _anonymizer_context(classification: Classification) -> dict[str, Any]:
 
 
 def _details(rule: Rule, event: Event, more: Callable[[], dict[str, Any]] | None) -> AlertDetails:
-    classification = rule.classify(event)
+    classification = _classification(rule, event)
     return AlertDetails(
         title=_title(rule, event),
         context=_context(rule, event, classification, more),
@@ -250,10 +250,15 @@ def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> Match
 
 
 def _anonymizer(rule: Rule, event: Event | None) -> Anonymizer | None:
+    return None if event is None else _classification(rule, event).anonymizer
+
+
+def _classification(rule: Rule, event: Event) -> Classification:
     try:
-        return rule.classify(event).anonymizer if event is not None else None
+        classification: object = rule.classify(event)
     except Exception:  # noqa: BLE001 -- a rule may raise anything
-        return None
+        classification = None
+    return classification if isinstance(classification, Classification) else Rule.classify(rule, event)
 
 
 def _one_line(title: str) -> str:

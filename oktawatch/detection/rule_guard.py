@@ -21,7 +21,7 @@ from oktawatch.detection.windows import CountInWindow, WindowRule
 
 _NO_USER_CODE = frozenset(
     {
-        *(Rule.dedup, Rule.severity_of, Rule.title, Rule.context),
+        *(Rule.dedup, Rule.severity_of, Rule.title, Rule.context, Rule.classify),
         *(WindowRule.takes, WindowRule.key, CountInWindow.holds, FirstSeen.counts),
     }
 )
@@ -42,8 +42,8 @@ class RuleLeftOutError(Exception):
 class Budget(Protocol):
     """A time budget for the methods of guarded rules."""
 
-    def run(self, rule_id: str, event_uuid: str, method: Callable[[Any], Any], argument: Any) -> Any:
-        """Return ``method(argument)``, or raise RuleLeftOutError if the rule is left out.
+    def run(self, rule_id: str, event_uuid: str, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``method(*arguments)``, or raise RuleLeftOutError if the rule is left out.
 
         ``event_uuid`` is empty if the argument belongs to no event.
         """
@@ -73,11 +73,11 @@ def guarded(rule: R) -> R:
 
 
 def _guarded_method(
-    rule_id: str, method: Callable[[Any], Any], event_uuid: Callable[[Any], str]
-) -> Callable[[Any], Any]:
-    def contained(argument: Any) -> Any:
+    rule_id: str, method: Callable[..., Any], event_uuid: Callable[[Any], str]
+) -> Callable[..., Any]:
+    def contained(*arguments: Any) -> Any:
         try:
-            return method(argument)
+            return method(*arguments)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -88,11 +88,11 @@ def _guarded_method(
             raise RuleError(f"the rule raised {text or type(error).__name__}") from None
 
     @wraps(method)
-    def run(argument: Any) -> Any:
+    def run(*arguments: Any) -> Any:
         budget = _budget.get()
         if budget is None:
-            return contained(argument)
-        return budget.run(rule_id, event_uuid(argument), contained, argument)
+            return contained(*arguments)
+        return budget.run(rule_id, event_uuid(arguments[0]), contained, *arguments)
 
     run.__doc__ = getdoc(method)  # includes inherited docstrings, which `explain` shows
     return run
@@ -122,9 +122,18 @@ def _of_window(window: Any) -> str:
     return uuid
 
 
+_EVENT_METHODS = (
+    *("matches", "condition", "takes", "key", "value", "first", "second", "starts", "follows"),
+    *("dedup", "severity_of", "title", "context", "classify", "graded"),
+)
+"""The methods whose first argument is an event or a row."""
 _METHODS: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(("matches", "takes", "key", "dedup", "severity_of", "title", "context"), _of_event),
-    "holds": _of_window,
+    **dict.fromkeys(_EVENT_METHODS, _of_event),
+    **dict.fromkeys(("holds", "suspicious"), _of_window),
     "counts": lambda _key: "",
 }
-"""The methods to guard, each with a function from the method's argument to the event's uuid, or to an empty text."""
+"""The methods to guard, each with a function from the first argument to the event's uuid, or to an empty text."""
+OVERRIDABLE = frozenset((*_METHODS, "needed_types", "fewest", "any_true"))
+"""The methods and properties that a custom rule may override: the guarded ones, and those that depend only on its options.
+
+`detection.validation` calls the latter when the rule is loaded and configured."""

@@ -263,7 +263,8 @@ def _rule(
     try:
         return configured_rules(settings, read_file=read_file, classes=known.values())[rule_id]
     except RuleOptionError as error:
-        raise ValueError(f"options: {error.key}: {error}") from None
+        key = "" if error.key is None else f"{error.key}: "
+        raise ValueError(f"options: {key}{error}") from None
 
 
 def _event(base: Mapping[str, Any], step: _Step, number: int) -> Event:

@@ -9,26 +9,33 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from datetime import timedelta
+from types import FunctionType
 from typing import Any, get_args
 
 from oktawatch.detection.anonymizer_signals import AnonymizerSignals
 from oktawatch.detection.event_types import is_pattern
 from oktawatch.detection.first_seen import FirstSeen
 from oktawatch.detection.options import LONGEST_PERIOD, OPTION_TYPES
-from oktawatch.detection.probes import probe_faults
+from oktawatch.detection.probes import any_true_faults, probe_faults
 from oktawatch.detection.rule import EventRule, Rule
-from oktawatch.detection.rule_guard import is_interrupt
+from oktawatch.detection.rule_guard import OVERRIDABLE, is_interrupt
 from oktawatch.detection.signals import SignalRule
 from oktawatch.detection.windows import HistoryRule, WindowRule
 from oktawatch.model.history import COLUMNS, Column
 from oktawatch.model.severity import Severity
 
+_METHOD_TYPES = (FunctionType, property, classmethod, staticmethod)
 _is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch
 
 
 def fault_of(rule_class: type[Rule]) -> str | None:
     """Describe in one sentence why a class is not a valid rule, or return None if it is."""
     return next(_faults(rule_class), None)
+
+
+def fault_of_options(rule: Rule) -> str | None:
+    """Describe in one sentence why a rule of a valid class is not usable with its options, or return None if it is."""
+    return next(_instance_faults(rule), None)
 
 
 def _faults(rule_class: type[Rule]) -> Iterator[str]:
@@ -39,6 +46,7 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
     if missing := sorted(getattr(rule_class, "__abstractmethods__", ())):
         yield f"expected the method {missing[0]}, which its base class requires"
     yield from _metadata_faults(rule_class)
+    yield from _name_faults(rule_class)
     yield from _default_faults(rule_class)
     build: Any = rule_class  # Any: the type checker doesn't know that all fields have defaults
     try:
@@ -48,11 +56,31 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
             raise
         yield f"creating the rule raised {type(error).__name__}: {error}"
         return
-    yield from _number_faults(rule)
+    yield from _instance_faults(rule)
     yield from _option_faults(rule_class)
+    yield from probe_faults(rule)
+
+
+def _instance_faults(rule: Rule) -> Iterator[str]:
+    """Find faults in what a rule computes from its options, whatever the events are."""
+    yield from _number_faults(rule)
     if isinstance(rule, WindowRule):
         yield from _window_faults(rule)
-    yield from probe_faults(rule)
+    if isinstance(rule, FirstSeen):
+        yield from any_true_faults(rule)
+
+
+def _name_faults(rule_class: type[Rule]) -> Iterator[str]:
+    """Find methods that replace oktawatch's own ones. Their exceptions and time would not be limited to the rule."""
+    ours = [base for base in rule_class.__mro__ if base.__module__.startswith("oktawatch.")]
+    reserved = {
+        name for base in ours for name, value in vars(base).items() if isinstance(value, _METHOD_TYPES)
+    }
+    for custom in rule_class.__mro__:
+        if custom not in ours:
+            for name in vars(custom):
+                if name in reserved - OVERRIDABLE and not name.startswith("__"):
+                    yield f"{name}: expected another name: oktawatch has a method of this name"
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:

@@ -57,15 +57,15 @@ class RuleBudget:
         if frozen:
             self._leave_out_frozen(frozen, {event.uuid for event in events}, now)
 
-    def run(self, rule_id: str, event_uuid: str, method: Callable[[Any], Any], argument: Any) -> Any:
+    def run(self, rule_id: str, event_uuid: str, method: Callable[..., Any], *arguments: Any) -> Any:
         """See ``detection.rule_guard.Budget``."""
         if rule_id in self.left_out or (rule_id, event_uuid) in self._frozen:
             raise RuleLeftOutError(f"{rule_id} is left out")
         if self._running:  # a rule calls a signal's predicate, which counts as the rule's time
-            return method(argument)
+            return method(*arguments)
         began = self._begin(rule_id, event_uuid)
         try:
-            return method(argument)
+            return method(*arguments)
         finally:
             self._end(rule_id, event_uuid, began)
 

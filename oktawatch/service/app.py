@@ -32,7 +32,7 @@ from oktawatch.config.settings import OrgSettings, Settings
 from oktawatch.detection.allow import CONDITIONS, AllowEntry, AllowList
 from oktawatch.detection.evidence import Evidence
 from oktawatch.detection.evidence_severity import SeverityTable
-from oktawatch.detection.options import RuleOptionError
+from oktawatch.detection.options import RuleOptionError, UnknownRuleError
 from oktawatch.detection.registry import RuleSet, RuleSettings
 from oktawatch.detection.rule import EventRule, Rule
 from oktawatch.engine.evidence_files import EvidenceFile
@@ -341,12 +341,12 @@ class Application:
         return FetchedEvidence(file, refresh=refresh, url=source.url.get_secret_value(), fetch=fetch)
 
     def _rule_error(self, error: RuleOptionError) -> ConfigError:
-        if error.key is not None:
-            place: tuple[str, ...] = ("rules", error.rule_id, error.key)
-            return self._settings.error("wrong value", *place, expected=str(error))
-        named = error.rule_id in self._settings.rules
-        place = ("rules", error.rule_id) if named else ("detection", "enable")
-        return self._settings.error("unknown rule", *place, expected=str(error))
+        if isinstance(error, UnknownRuleError):
+            named = error.rule_id in self._settings.rules
+            place = ("rules", error.rule_id) if named else ("detection", "enable")
+            return self._settings.error("unknown rule", *place, expected=str(error))
+        key = () if error.key is None else (error.key,)
+        return self._settings.error("wrong value", "rules", error.rule_id, *key, expected=str(error))
 
     def _check_globs(self, globs: Collection[str], known: Collection[str], *place: str | int) -> None:
         # An unnoticed typo would mean that a notifier never gets its alerts, or that an allow entry has no effect.

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import pytest
 
 from oktawatch.detection.event_types import type_test
+from oktawatch.detection.evidence import Classification
 from oktawatch.detection.rule import LONGEST_TITLE, EventRule
+from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.model.match import Match
 from oktawatch.model.severity import Severity
@@ -62,6 +64,11 @@ class Example(EventRule):
         given: tuple[str | None, ...] = self._given("dedup", ("k",))
         return given
 
+    def classify(self, event: Event) -> Classification:
+        """Return the test's value."""
+        given: Classification = self._given("classify", super().classify(event))
+        return given
+
 
 def matches_of(gives: Any, *events: Event) -> list[Match]:
     """Evaluate the example rule on a page. ``matches`` must not raise."""
@@ -86,6 +93,16 @@ def test_exceptions_in_title_severity_context_or_key_lose_no_match() -> None:
     assert (match.severity, shown.title) == (Severity.LOW, "An example")
     assert shown.context == {"_error": "KeyError: 'surprise'"}
     assert json.loads(match.dedup_key) == ["00u1", "203.0.113.7"]
+
+
+@pytest.mark.parametrize("gives", [fails, {"classify": None}], ids=["raises", "wrong type"])
+def test_a_faulty_classification_is_replaced(gives: Any) -> None:
+    """If `classify` raises or returns another type, the configured evidence classifies the address."""
+    (match,) = matches_of(gives, event(securityContext={"isProxy": True}))
+    assert match.details().anonymizer == "proxy"
+    anonymizer = match.origin().anonymizer()
+    assert anonymizer is not None
+    assert anonymizer.kind is AnonymizerKind.PROXY
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,17 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
             RULE + "\n    def needed_types(self):\n        return 1 / 0\n",
             f"line {LINE}: needed_types: raised",
         ),
+        *(
+            (
+                f"{source}\n    def {name}(self, *_):\n        return 1 / 0\n",
+                f"line {LINE}: {name}: expected another name: oktawatch has a method of this name",
+            )
+            for source, name in (
+                *((RULE, name) for name in ("match", "evaluate", "matching_events")),
+                *((WINDOW, name) for name in ("keyed", "accepted", "signalled", "_holds")),
+                (KINDS["FirstSeen"], "_arrivals"),
+            )
+        ),
         (
             RULE.replace("EventRule)", "CountInWindow)").replace(
                 "def matches(self, event", "def key(self, row"
@@ -379,6 +390,51 @@ def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, expected:
     assert problem.startswith((f"broken.py, {expected}", f"broken.py: {expected}"))
     assert problem.isprintable()
     assert RULE_ID in found(folder).rules
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        (
+            RULE + "\n    def needed_types(self):\n        return ('zone.update',) * (2 - self.threshold)\n",
+            "threshold = 2",
+            "needed_types: expected a tuple of event types",
+        ),
+        (
+            KINDS["PairInWindow"]
+            + "\n    @property\n    def fewest(self):\n        return 1 // (2 - self.threshold)\n",
+            "threshold = 2",
+            "fewest: raised ZeroDivisionError: integer division or modulo by zero",
+        ),
+        (
+            KINDS["FirstSeen"] + "\n    def any_true(self):\n        return ('is_proxy', 'ip')[: self.threshold]\n",
+            "threshold = 2",
+            "any_true: expected a tuple of columns",
+        ),
+        *(
+            (
+                RULE
+                + f"\n    def __post_init__(self):\n        if self.threshold > 1:\n            raise {error}('of one')\n",
+                "threshold = 2",
+                f"creating it raised {error}: of one",
+            )
+            for error in ("ValueError", "SystemExit")
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_a_rule_of_your_own_refuses(
+    load: Load, folder: Path, text: str, options: str, expected: str
+) -> None:
+    """Options with which a custom rule fails are an error that names the rule, before the rule is used."""
+    (folder / "mine.py").write_text(text, "utf-8")
+    rule_id = next(rule_id for rule_id in ("Acme.Mine", "Acme.Asking") if f'"{rule_id}"' in text)
+    settings = load(f'[detection]\nrules_dir = "{folder}"\n[rules."{rule_id}"]\n{options}\n')
+
+    with pytest.raises(ConfigError) as caught:
+        _ = Application(settings).rulebook
+
+    where = f'oktawatch.toml: rules."{rule_id}"): expected options that the rule accepts: '
+    assert where + expected in str(caught.value)
 
 
 @pytest.mark.parametrize("text", [RULE, *KINDS.values(), DISTINCT.replace("row.session", "row.client_ip")])
