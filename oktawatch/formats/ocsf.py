@@ -25,13 +25,8 @@ from oktawatch.model.severity import Severity
 
 OCSF_VERSION = "1.5.0"
 _CLASS = 2004
-_SEVERITIES = (
-    "Informational",
-    "Low",
-    "Medium",
-    "High",
-    "Critical",
-)  # severity_id counts from 1, as the values of `Severity` do
+# By severity_id, which counts from 1, as the values of `Severity` do.
+_SEVERITIES = ("Informational", "Low", "Medium", "High", "Critical")
 _STATUSES = {"open": (1, "New"), "acknowledged": (2, "In Progress"), "closed": (4, "Resolved")}
 _VERDICTS = {
     "false_positive": (1, "False Positive"),
