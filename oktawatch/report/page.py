@@ -13,9 +13,9 @@ from oktawatch.report.markup import Child, element, page, stranger
 from oktawatch.report.summary import Bar, Summary, anonymizer, who
 from oktawatch.report.text import clean, count, minute, short_day
 
-_WIDE, _NARROW = 1060, 400  # the widths of the drawings in pixels, about the widths at which they are shown
+_WIDE, _NARROW = 1060, 400  # pixels: about the widths at which drawings are shown
 _HALF_WIDTH = 400
-_NONE = "No alerts in this period."
+_NO_ALERTS = "No alerts in this period."
 
 
 def report_page(summary: Summary, rule_names: Mapping[str, str], *, now: datetime) -> str:
@@ -40,7 +40,7 @@ def report_page(summary: Summary, rule_names: Mapping[str, str], *, now: datetim
             _rules(summary, rule_names),
         ]
     else:
-        parts.append(element("section", element("p", _NONE)))
+        parts.append(element("section", element("p", _NO_ALERTS)))
     parts.append(element("p", f"oktawatch {__version__}, {minute(now)} UTC", css_class="muted"))
     return page(title, style, element("main", *parts))
 
