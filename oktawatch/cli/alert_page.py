@@ -70,15 +70,15 @@ def _outcome(alert: Mapping[str, Any]) -> str:
     failures, succeeded_at = alert["failures"], alert["succeeded_at"]
     if succeeded_at is None:
         return f"Nobody got in: {_failures(failures)}" if failures else "Its outcome is unknown"
-    before = sum(
+    earlier = sum(
         event["outcome"] in FAILURES and event["published"] < succeeded_at for event in alert["events"]
     )
-    order = [
+    attempts = [
         f"{word} {_failures(number)}"
-        for word, number in (("after", before), ("before", failures - before))
+        for word, number in (("after", earlier), ("before", failures - earlier))
         if number
     ]
-    return f"Got in at {short_time(succeeded_at)} UTC" + (f", {' and '.join(order)}" if order else "")
+    return f"Got in at {short_time(succeeded_at)} UTC" + (f", {' and '.join(attempts)}" if attempts else "")
 
 
 def _failures(number: int) -> str:

@@ -24,7 +24,7 @@ _WIDE_COLUMNS = (
     Column(heading="ORG"),
     Column(heading="TITLE"),
 )
-_STATUSES = {"acknowledged": "ack"}
+_SHORT_STATUSES = {"acknowledged": "ack"}
 _OMITTED_FROM_CSV = ("context", "events")  # too long for a cell
 _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A spreadsheet runs a cell that begins with one of these as a formula. The last four are full-width signs."""
@@ -76,7 +76,7 @@ def _cells(alert: Mapping[str, Any]) -> tuple[Any, ...]:
         alert.get("id"),
         short_time(alert["last_event_at"]),
         alert["severity"],
-        _STATUSES.get(alert["status"], alert["status"]),
+        _SHORT_STATUSES.get(alert["status"], alert["status"]),
         who(alert),
         outcome_counts(alert["failures"], alert["successes"]),
         alert["client_ip"],

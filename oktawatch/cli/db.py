@@ -209,7 +209,7 @@ def copy(
 
 
 def _copy(settings: "Settings", to: str) -> dict[str, int]:
-    """Copy the rows, with progress. Return the number of rows in each table."""
+    """Copy the rows. Return their number by table."""
     from oktawatch.cli.progress import steps
     from oktawatch.service.app import Application
     from oktawatch.service.database import open_database

@@ -76,7 +76,7 @@ def explain(
 
 
 def _check_usage(event_uuid: str | None, alert: int | None) -> None:
-    """Raise UsageError unless there is either a uuid or an alert."""
+    """Raise UsageError unless there is either a valid uuid or an alert."""
     if (event_uuid is None) == (alert is None):
         raise UsageError("wrong usage (explain): give either EVENT_UUID or --alert ID")
     if event_uuid is not None:

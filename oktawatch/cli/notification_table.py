@@ -18,7 +18,7 @@ _COLUMNS = (
     Column(heading="ORG", min_width=4, optional=True),
     Column(heading="ERROR", min_width=8),
 )
-_KINDS = {"acknowledged": "ack"}
+_SHORT_KINDS = {"acknowledged": "ack"}
 
 
 def print_notifications(notifications: Sequence[Mapping[str, Any]], short_ids: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ def print_notifications(notifications: Sequence[Mapping[str, Any]], short_ids: M
             short_time(notification["created_at"]),
             notification["state"],
             notification["notifier"],
-            _KINDS.get(notification["kind"], notification["kind"]),
+            _SHORT_KINDS.get(notification["kind"], notification["kind"]),
             notification["alert_id"],
             notification["attempts"],
             short_time(notification["next_attempt_at"] or ""),

@@ -157,7 +157,7 @@ def bars(screen: Console, clock: Callable[[], float] = time.monotonic) -> Iterat
 
 
 def lines(clock: Callable[[], float] = time.monotonic) -> BackfillProgress:
-    """Return a progress that logs lines."""
+    """Return a `BackfillProgress` that logs lines."""
     return _Lines(clock)
 
 

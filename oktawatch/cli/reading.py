@@ -69,7 +69,7 @@ def backfill_with_progress(
 
     async def read() -> "BackfillResult":
         if task := asyncio.current_task():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as for SIGINT
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         reading = backfill(
             app, database, command=command, since=since, until=until, notify=notify, progress=progress
         )
@@ -87,9 +87,8 @@ def _progress(settings: "Settings", *, debug: bool) -> "Iterator[BackfillProgres
     screen = console(sys.stderr)
     with ExitStack() as stack:
         if screen.is_terminal:
-            stack.callback(
-                start_logging, settings, debug=debug
-            )  # at the end, log to the original stream again
+            # Called after the bars have ended, to log to the original stream again.
+            stack.callback(start_logging, settings, debug=debug)
             progress = stack.enter_context(bars(screen))
             start_logging(settings, debug=debug)
         else:

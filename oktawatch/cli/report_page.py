@@ -15,7 +15,7 @@ _BAR_WIDTH = 40
 """The width of the longest bar, in cells."""
 _TABLE_BAR_WIDTH = 16
 """The width of the longest bar in a table, in cells."""
-_STATUSES = {"acknowledged": "ack"}
+_SHORT_STATUSES = {"acknowledged": "ack"}
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "cyan", "INFO": "dim"}
 
@@ -146,7 +146,7 @@ def _print_successes(summary: "Summary") -> None:
             fact.client_ip,
             fact.failures or "",
             anonymizer(fact),
-            fact.disposition or _STATUSES.get(fact.status, fact.status),
+            fact.disposition or _SHORT_STATUSES.get(fact.status, fact.status),
             fact.country,
         )
         for fact in summary.successes
