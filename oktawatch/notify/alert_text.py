@@ -91,7 +91,7 @@ def severity(alert: AlertRow) -> str:
 
 
 def raised_by_success(alert: AlertRow) -> bool:
-    """Return whether a success after failures has raised the severity. Severities below `RISES_FROM` are not raised."""
+    """Return whether a success after failures has raised the severity, or would have if it were not CRITICAL already."""
     return bool(alert["risen"]) and Severity[alert["severity"]] > RISES_FROM
 
 

@@ -42,7 +42,7 @@ MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
 """An address or network that affects at least this many people is the source of a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""The time within which a campaign's people are counted, and for which its later alerts are collected."""
+"""A campaign's people are counted within this time, and its later alerts are collected for as long."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """How long a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # new campaigns in a plan, those with the most people

@@ -65,8 +65,8 @@ def generate(
 ) -> Iterator[tuple[datetime, GeneratedEvent]]:
     """Yield `count` sign-ins, evenly distributed over the `span` before `end`, in persistence order.
 
-    Each sign-in is persisted up to two seconds after it was published. A share of them, `proxy_share`, comes
-    through an anonymizing proxy. The events are generated when they are served.
+    Each sign-in is persisted up to two seconds after it was published. The share `proxy_share` comes through
+    an anonymizing proxy. The events are generated when they are served.
     """
     rng = random.Random(seed)  # noqa: S311 -- repeatable, not secret
     users = population(rng, people)

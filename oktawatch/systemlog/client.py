@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _log: Any = structlog.get_logger(__name__)
 
 MAX_RATE_LIMITED = 5
-"""The 429 answers after which a call of `page` gives up. Those to token requests are counted separately."""
+"""The number of 429 answers after which a call of `page` gives up. Token requests are counted separately."""
 TIMEOUT = 45.0
 """The timeout of a request in seconds. Okta aborts a query after 30 seconds."""
 

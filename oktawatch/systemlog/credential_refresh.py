@@ -23,9 +23,9 @@ class Connect(Protocol):
 
 
 class OrgSource:
-    """Fetches the pages of an org. If Okta refuses the secret or its permissions, reads the secret's file again.
+    """Fetches the pages of an org. Reads the secret's file again if Okta refuses the secret or if it lacks the permission.
 
-    If the secret has changed, the request is retried once with the new one.
+    If the secret has changed, the request is retried once.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ slow, and generating a DPoP key is slower. With many orgs, this would block the 
 SDK gets a ``DeferredSignature``: an empty string that carries the signing function as an attribute. ``PageHttpClient``
 calls the function in a thread just before it sends the request.
 
-Each token request gets a new assertion, because Okta accepts an assertion only once, even if its answer is just a nonce.
+Each token request gets a new assertion, because Okta accepts an assertion only once, even if it answers only with a nonce.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ Rule = Callable[[Applies], Fault | None]
 class Script:
     """The faults to inject: a list of rules. The first rule that returns a fault wins. Thread-safe.
 
-    `now` is the org's clock. Each rule counts the requests on its path that no earlier rule has claimed.
+    `now` is the org's clock. A rule sees only requests on its path for which no earlier rule returned a fault.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
