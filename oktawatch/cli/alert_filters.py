@@ -1,6 +1,6 @@
 """The options that filter alerts, and parsers for their values.
 
-An unknown org, rule, status or verdict is probably a typo, so it is an error that lists the valid values.
+An unknown org, rule, status or verdict is probably a typo, so the error lists the valid values.
 """
 
 import re

@@ -107,7 +107,7 @@ def _catch_interrupts() -> threading.Event:
 
 @contextmanager
 def _fresh_folder() -> Iterator[None]:
-    """Recreate the demo's folder. Raise UsageError if another demo uses it, or if it is not a demo's folder."""
+    """Recreate the demo's folder. Raise UsageError if another demo uses the folder, or if no demo created it."""
     import shutil
 
     if FOLDER.is_symlink() or (FOLDER.exists() and not _MARKER.is_file()):

@@ -138,8 +138,8 @@ def _prepare_process() -> None:
 def _open_missing_streams() -> None:
     """Open /dev/null for each standard stream that is closed.
 
-    Otherwise the next opened file, such as the database, would get its file descriptor, and libraries that
-    write to the stream would write into that file.
+    Otherwise the next opened file, such as the database, would get the stream's file descriptor, and libraries
+    that write to the stream would write into the file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
