@@ -47,7 +47,7 @@ class EvidenceSourceSettings(Section):
 
     A URL in ``url_file`` is not considered.
 
-    ``mmdb``: MaxMind Anonymous IP or IPinfo privacy detection, told apart by their metadata."""
+    ``mmdb`` is a database: MaxMind Anonymous IP or IPinfo privacy detection."""
     kind: KindName | None = None
     """For networks: their kind of anonymizer."""
     operator: OptionalName = ""

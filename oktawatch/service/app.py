@@ -1,6 +1,6 @@
 """The composition root: the only place that turns settings into working parts.
 
-Everything below gets plain values: import-linter forbids other modules from importing the settings, with exceptions
+Other modules get plain values. import-linter forbids them to import the settings, with exceptions
 (docs/architecture.md).
 
 Parts are built on first use, so that listing rules needs no credentials. `Application.build` builds all parts at
@@ -116,7 +116,7 @@ class Application:
     ) -> Self:
         """Build all parts. Raises ConfigError.
 
-        A custom rule that can't be used is logged and left out. With ``strict``, it raises ConfigError.
+        A custom rule that can't be used raises it only with ``strict``. Otherwise the rule is logged and left out.
         """
         app = cls(settings, orgs=orgs, rule_id=rule_id)
         if strict:
@@ -170,7 +170,7 @@ class Application:
         return EvidenceSources(self.evidence, [*map(self._evidence_source, self._settings.evidence.sources)])
 
     def load_evidence(self) -> None:
-        """Load the sources of evidence, for a command that evaluates events. Raises ConfigError."""
+        """Load the sources of evidence, before events are evaluated. Raises ConfigError."""
         try:
             self.evidence_sources.load()
         except EvidenceFileError as error:
@@ -307,7 +307,7 @@ class Application:
         return None if self._settings.silence.heartbeat_url is None else self._send_heartbeat
 
     def secret_files(self) -> Iterator[Path]:
-        """Yield the file of each secret."""
+        """Yield the configured files of secrets."""
         for section in SECRET_KEYS:
             tables: Any = reduce(getattr, section.split("."), self._settings)
             for table in tables if isinstance(tables, tuple) else (tables,):

@@ -14,8 +14,8 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.store.errors import UnusableDatabaseError, WriteFailedError
 
 _REMEMBERED_S = 600.0
-"""How long a refused write prevents the end of the trouble. Its job may never write again, because its org was removed
-or can't be reached, or because another replica polls it."""
+"""How long a refused write prevents the end of the trouble. Its job may never write again, because its org was removed,
+can't be reached, or is polled by another replica."""
 
 
 class DatabaseTrouble:

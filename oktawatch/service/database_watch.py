@@ -88,7 +88,7 @@ class DatabaseWatch:
         self._over = False
         """Whether the alarm has ended."""
         self._informed: set[str] = set()
-        """Notifiers that received the current message, or refused it finally."""
+        """Notifiers that received the current message, or refused it for good."""
         self._silence_checked = False
         """Whether a silence check has completed since the database works again."""
         if self._alarm is not None:

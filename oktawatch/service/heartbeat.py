@@ -20,7 +20,7 @@ class Heartbeat(Supervised[None]):
         self._polled.add(org)
 
     async def round(self, orgs: Collection[str]) -> None:
-        """Send a heartbeat if all ``orgs``, those that this process polls, have been polled. Never fails."""
+        """Send a heartbeat if all of ``orgs`` have been polled. These are the orgs that this process polls. Never fails."""
         if not orgs or not self._polled.issuperset(orgs):
             return
         self._polled.clear()

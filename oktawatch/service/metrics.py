@@ -23,7 +23,7 @@ Labels = tuple[str, ...]
 
 
 class _Scrape:
-    """The metrics of one scrape. It has the part of a registry's interface that rendering needs."""
+    """The metrics of one scrape, in place of a registry of prometheus_client."""
 
     def __init__(self, counters: Counters, snapshot: Snapshot) -> None:
         self._counters = counters

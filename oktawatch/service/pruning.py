@@ -1,4 +1,4 @@
-"""Prune in rounds.
+"""Delete expired rows in rounds.
 
 A clock that is years ahead would make all rows expire. So the daemon prunes only while its clock is at most a day from
 Okta's clock, as read when a poll last caught up.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 LONGEST_SILENCE = timedelta(minutes=10)
-"""The next round must end within this time, unless its delay is long."""
+"""The next round of an org must end within this time, unless its delay is long."""
 LONGEST_ROUND = timedelta(minutes=9)
 """The longest duration of a round after its delay: its hard deadline, and time for the work before and after that."""
 
