@@ -14,15 +14,14 @@ order can produce different alerts, so matches are never sorted.
 
 An alert *has risen* if its earliest success is later than its earliest failure, by event time. If its highest match is
 at least MEDIUM, the severity of a risen alert is one level above that match, at most CRITICAL. A late event never
-lowers the severity again. With the rule's option ``raise_on_success`` off, no alert rises. If an alert rises that
-was notified as CRITICAL, no higher level is left, so `Alert.told` is lowered instead. The rise is then notified like
-any other, once.
+lowers the severity again. With the rule's option ``raise_on_success`` off, no alert rises. For an alert that was notified
+as CRITICAL, no higher level is left: its rise lowers `Alert.told` (the notified severity), and so causes a notice.
 
 Adding a match produces a notice if all of these conditions hold:
 
 - Notifications are on (``notify``).
 - The match's alert is open or acknowledged.
-- The alert has no notice yet, or its severity is higher than in its last notice.
+- The alert has no notice yet, or its severity is higher than `Alert.told`.
 
 The match may already be recorded. So the daemon sends an alert that a silent backfill recorded.
 """
@@ -40,9 +39,9 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import RISES_FROM, Severity
 
 _NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. It is lower than the severities from
-# which alerts rise, so it still identifies such a rise after a silent backfill has stored it. An INFO alert that becomes
-# CRITICAL by a single match looks the same. Its notice is then marked `again`, which only changes the notification's id.
+# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. INFO alerts don't rise, so the value
+# identifies this rise even after a silent backfill has stored it. An INFO alert that becomes CRITICAL by a single match
+# can look the same: its notice is then marked `again`, which only changes the notification's id.
 _TOLD_ANEW = Severity.INFO
 
 
@@ -52,7 +51,7 @@ class NoticeKind(StrEnum):
     OPENED = "opened"
     """The alert had no notice yet."""
     RAISED = "raised"
-    """The alert's severity is higher than in its last notice."""
+    """The alert's severity is higher than in its last notice, or a CRITICAL alert has risen."""
 
 
 class Notice(NamedTuple):
@@ -64,7 +63,7 @@ class Notice(NamedTuple):
     published: datetime
     """The time of the event that caused the notice."""
     again: bool = False
-    """Whether the alert was possibly notified as CRITICAL before, and only its success after failures is new."""
+    """Whether a CRITICAL notice may have been sent before. Only the alert's success after failures is new."""
 
 
 class GroupingPolicy(Struct, frozen=True):

@@ -101,7 +101,7 @@ def _table(bits: int, packed: list[int]) -> tuple[list[int], bytearray]:
     """Return the sorted first addresses and the numbers of host bits, without ranges that lie in another range."""
     packed.sort()
     host_bits = bytearray()
-    count, end = 0, -1  # the number of ranges kept, and the last address of the latest one
+    count, end = 0, -1  # the number of kept ranges, and the last address of the latest range
     for value in packed:
         first, size = value >> 8, bits - (value & 255)
         if first > end:

@@ -17,7 +17,7 @@ from oktawatch.model.severity import Severity
 T = TypeVar("T")
 
 LONGEST_PERIOD = timedelta(days=400)
-"""Okta keeps events for 90 days, so a longer period is a mistake. Very long ones overflow the calendar."""
+"""The maximum of a duration option. Okta keeps events for only 90 days, and very long durations overflow the calendar."""
 OPTION_TYPES = (Severity, timedelta, Networks, tuple, bool, int)
 """The types of the options that the configuration can change."""
 

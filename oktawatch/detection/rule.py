@@ -88,7 +88,7 @@ class Rule(ABC):
         return event_context(event)
 
     def dedup(self, event: Event) -> Key:
-        """Return the dedup key. Matches with equal keys share an alert within the dedup period."""
+        """Return the dedup key. Matches with equal keys share an alert. History rules use the key of their window instead."""
         return (event.actor_id or event.actor_alternate_id, event.client_ip)
 
     def match(
