@@ -32,7 +32,7 @@ class RuleOptionError(ValueError):
         super().__init__(problem)
         self.rule_id = rule_id
         self.key = key
-        """The invalid option, or None if the rule is unknown, or unusable with several options together."""
+        """The invalid option. None if the rule is unknown, or its options together make it unusable."""
 
 
 class UnknownRuleError(RuleOptionError):

@@ -140,7 +140,7 @@ def _row_faults(rule: Rule, rows: Sequence[HistoryRow]) -> Iterator[str]:
 
 
 def any_true_faults(rule: FirstSeen) -> Iterator[str]:
-    """Yield one sentence for each fault in the columns of which one must be true."""
+    """Yield one sentence for each fault of the rule's ``any_true``."""
     columns, error = _call(rule.any_true)
     if error is not None:
         yield f"any_true: {_mistake(rule, error) or f'raised {type(error).__name__}: {error}'}"

@@ -134,6 +134,6 @@ _METHODS: dict[str, Callable[[Any], str]] = {
 }
 """The methods to guard, each with a function from the first argument to the event's uuid, or to an empty text."""
 OVERRIDABLE = frozenset((*_METHODS, "needed_types", "fewest", "any_true"))
-"""The methods and properties that a custom rule may override: the guarded ones, and those that depend only on its options.
+"""The methods and properties that a custom rule may override: guarded ones, and those that depend only on its options.
 
-`detection.validation` calls the latter when the rule is loaded and configured."""
+`detection.validation` calls the unguarded ones when the rule is loaded and configured."""

@@ -62,7 +62,7 @@ def _faults(rule_class: type[Rule]) -> Iterator[str]:
 
 
 def _instance_faults(rule: Rule) -> Iterator[str]:
-    """Find faults in what a rule computes from its options, whatever the events are."""
+    """Find faults in what a rule computes from its options alone, without an event."""
     yield from _number_faults(rule)
     if isinstance(rule, WindowRule):
         yield from _window_faults(rule)
@@ -71,7 +71,7 @@ def _instance_faults(rule: Rule) -> Iterator[str]:
 
 
 def _name_faults(rule_class: type[Rule]) -> Iterator[str]:
-    """Find methods that replace oktawatch's own ones. Their exceptions and time would not be limited to the rule."""
+    """Find methods that replace oktawatch's own methods. They would run without the guard and its time limit."""
     ours = [base for base in rule_class.__mro__ if base.__module__.startswith("oktawatch.")]
     reserved = {
         name for base in ours for name, value in vars(base).items() if isinstance(value, _METHOD_TYPES)
